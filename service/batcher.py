@@ -1,0 +1,69 @@
+"""Batching without timers: what concurrent callers ask for while a flush is running is flushed next, as one unit."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Turns many concurrent `submit` calls into few `flush` calls.
+
+    An idle batcher flushes a single item at once, so batching adds no latency; a busy one flushes all that came in
+    while the last flush ran. One flush runs at a time, in order of submission.
+
+    Args:
+        flush: Takes the items, returns one answer or exception for each, in order. What it raises reaches every caller.
+        max_items: The most items of one flush; the rest wait for the next.
+    """
+
+    def __init__(
+        self, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | BaseException]]], *, max_items: int = 512
+    ) -> None:
+        self._flush = flush
+        self._max_items = max_items
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """Have `item` flushed and return its own answer, or raise its own error.
+
+        Cancelling the caller does not take the item out of a flush that has begun.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await future
+
+    async def drain(self) -> None:
+        """Wait until nothing submitted so far is left."""
+        while self._runner is not None:
+            await asyncio.wait((self._runner,))
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._max_items], self._waiting[self._max_items :]
+                await self._flush_batch(batch)
+        finally:
+            self._runner = None
+
+    async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        # A caller that gave up before its item was flushed is not waited on: its item is left out.
+        batch = [(item, future) for item, future in batch if not future.done()]
+        if not batch:
+            return
+        try:
+            answers = await self._flush([item for item, _ in batch])
+        except BaseException as error:  # noqa: BLE001 - each caller raises it in its own place
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

@@ -1,0 +1,50 @@
+"""Times: UTC milliseconds inside, ISO 8601 text with milliseconds and `Z` outside."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+
+Clock = Callable[[], int]
+"""Gives the present as UTC milliseconds since the epoch; handed in at the composition roots."""
+
+
+def system_clock() -> int:
+    """The machine's time, in UTC milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def to_text(time_ms: int) -> str:
+    """The time as every table and answer has it: `2026-01-31T12:00:00.000Z`."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def to_text_or_none(time_ms: int | None) -> str | None:
+    """`to_text`, for a time that may be absent."""
+    return None if time_ms is None else to_text(time_ms)
+
+
+def read_time(text: str, timezone: tzinfo) -> int:
+    """UTC milliseconds of an ISO 8601 date or time; one without an offset is read in `timezone`.
+
+    The original's `YYYY-MM-DD HH:MM[:SS]` is one of them.
+
+    Raises:
+        ValueError: The text is no such time, or outside the years 1 to 9999 in UTC.
+    """
+    moment = datetime.fromisoformat(text.strip())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone)
+    try:
+        return round(moment.timestamp() * 1000)
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def utc_text(text: str | None, timezone: tzinfo) -> str | None:
+    """A stored time as answers have it. Inherited rows hold naive local times; what cannot be read stays as it is."""
+    if text is None or text.endswith("Z"):
+        return text
+    try:
+        return to_text(read_time(text, timezone))
+    except (ValueError, OverflowError):
+        return text

@@ -1,0 +1,231 @@
+"""Every error Everpost raises on purpose, each with a stable `code`; `api/problems.py` maps codes to HTTP answers.
+
+ServiceError
+├── BadInput                what the client sent cannot be served; nothing was written
+│   ├── MalformedJson       not JSON, not UTF-8, or nested too deeply
+│   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
+│   │   └── UnknownPlatform
+│   ├── BodyTooLarge
+│   └── UnsupportedMedia
+├── Unauthorized
+├── TaskNotFound, OperationNotFound
+├── Conflict                the state of a task forbids it
+│   ├── TaskRunning, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   └── KeyReused           an Idempotency-Key came again with another body
+├── Unavailable             try again after `retry_after_s`
+│   ├── DatabaseBusy, DatabaseUnwritable
+│   ├── QueueUnreachable
+│   └── BacklogFull
+├── DatabaseUnusable        corrupt, replaced, or made by a newer Everpost: a person is needed
+└── SettingsError           at start: a setting that is unknown or cannot be read
+"""
+
+
+class ServiceError(Exception):
+    """The root. `code` is part of the public interface and never changes its meaning."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadInput(ServiceError):
+    """What was sent cannot be served; nothing of it was kept."""
+
+    code = "bad_input"
+
+
+class MalformedJson(BadInput):
+    """The body is not JSON in UTF-8, or is nested more deeply than a task may be."""
+
+    code = "malformed_json"
+
+
+class InvalidValue(BadInput):
+    """A value has the wrong type or range; `path` is its JSON path, `$` the whole body."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class UnknownPlatform(InvalidValue):
+    """The catalogue has no such platform."""
+
+    code = "unknown_platform"
+
+    def __init__(self, platform: object, known: str) -> None:
+        super().__init__(f"There is no platform {platform!r}; the catalogue has {known}.", "$.platform")
+
+
+class BodyTooLarge(BadInput):
+    """The body, or a line of a stream, is larger than a task may be."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes} bytes.")
+
+
+class UnsupportedMedia(BadInput):
+    """The Content-Type is none this route reads."""
+
+    code = "unsupported_media_type"
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(f"Send the body as {wanted}.")
+
+
+class Unauthorized(ServiceError):
+    """The bearer token is missing or wrong."""
+
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("Send the token as 'Authorization: Bearer …'.")
+
+
+class TaskNotFound(ServiceError):
+    """No store knows the id."""
+
+    code = "task_not_found"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id!r}.")
+
+
+class OperationNotFound(ServiceError):
+    """No bulk operation has the id."""
+
+    code = "operation_not_found"
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"There is no operation {operation_id!r}.")
+
+
+class Conflict(ServiceError):
+    """The state of the task forbids what was asked. `task_id` is the task that stands in the way."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, task_id: str | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class TaskRunning(Conflict):
+    """A worker holds the task."""
+
+    code = "task_running"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("The task is running; wait until it ends.", task_id)
+
+
+class TaskSucceeded(Conflict):
+    """The task, or a retry of it, was published already."""
+
+    code = "task_succeeded"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("The task was published already; force=true publishes it a second time.", task_id)
+
+
+class TaskEnded(Conflict):
+    """The task has ended, so there is nothing to cancel."""
+
+    code = "task_ended"
+
+    def __init__(self, task_id: str, status: str) -> None:
+        super().__init__(f"The task has ended ({status}).", task_id)
+
+
+class OutcomeUnknown(Conflict):
+    """Nobody knows whether the platform accepted the task, so only a person may send it again."""
+
+    code = "outcome_unknown"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "The task may have been published: look at the platform first, then send it again with force=true.", task_id
+        )
+
+
+class TasksPending(Conflict):
+    """`clear/all` while tasks are waiting or running."""
+
+    code = "tasks_pending"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} tasks are not finished; cancel them or wait, then clear.")
+
+
+class KeyReused(Conflict):
+    """The Idempotency-Key was used with another body."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another body.")
+
+
+class Unavailable(ServiceError):
+    """Not now; the same request may succeed after `retry_after_s` seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DatabaseBusy(Unavailable):
+    """Another process kept the database locked."""
+
+    code = "database_busy"
+
+    def __init__(self) -> None:
+        super().__init__("The database is locked by another process.")
+
+
+class DatabaseUnwritable(Unavailable):
+    """Disk full, read-only, or an I/O error: nothing can be written, so nothing is accepted."""
+
+    code = "database_unwritable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The database cannot be written: {reason}.", retry_after_s=5)
+
+
+class QueueUnreachable(Unavailable):
+    """Redis does not answer, and without it nobody can say whether a worker holds the task."""
+
+    code = "queue_unreachable"
+
+    def __init__(self) -> None:
+        super().__init__("Redis does not answer, so nobody can say whether a worker holds the task.")
+
+
+class BacklogFull(Unavailable):
+    """More tasks wait than `EVERPOST_MAX_BACKLOG` allows."""
+
+    code = "backlog_full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} tasks are waiting, the most this service takes.", retry_after_s=5)
+
+
+class DatabaseUnusable(ServiceError):
+    """The database file is corrupt, was replaced, or was made by a newer Everpost."""
+
+    code = "database_unusable"
+
+
+class SettingsError(ServiceError):
+    """A setting is unknown or cannot be read; the process does not start."""
+
+    code = "settings_error"

@@ -1,0 +1,157 @@
+"""The settings: `EVERPOST_*` environment variables as one frozen Struct, read once at a composition root."""
+
+import difflib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from service.errors import SettingsError
+
+PREFIX = "EVERPOST_"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting, with its default; a field `name` is read from `EVERPOST_NAME`.
+
+    Attributes:
+        data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
+        database: The SQLite file; None puts `everpost.db` into `data`.
+        redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
+        host: Address the API binds to. Others than loopback need `token` or `insecure`.
+        port: TCP port of the API; 0 takes a free one.
+        token: What clients send as a bearer token; None asks for none.
+        insecure: Serve an address others can reach without asking for a token.
+        platforms: A TOML file laid over the built-in platform catalogue.
+        media: Root folder of the media that `file_path` names; None is `media` in `data`.
+        result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
+        timezone: IANA name of the zone that times without an offset are read in.
+        max_jobs: Tasks one worker runs at a time.
+        job_timeout: Seconds a publisher may take for one attempt.
+        lease: Seconds after which a crashed worker's tasks are run elsewhere.
+        shutdown_wait: Seconds a worker lets running tasks finish after SIGTERM.
+        max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
+        max_body: Largest body, or line of a stream, in bytes.
+        max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
+        archive_after_days: Successes older than this are archived; 0 leaves them.
+        idempotency_hours: How long an Idempotency-Key is remembered.
+        log_level: debug, info, warning or error.
+        log_format: `console` for people, `json` for machines.
+    """
+
+    data: Path = Path("everpost-data")
+    database: Path | None = None
+    redis: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    token: Annotated[str, Meta(min_length=8)] | None = None
+    insecure: bool = False
+    platforms: Path | None = None
+    media: Path | None = None
+    result_ttl: Annotated[int, Meta(ge=0)] = 604_800
+    timezone: str = "UTC"
+    max_jobs: Count = 100
+    job_timeout: Seconds = 300
+    lease: Annotated[float, Meta(ge=1)] = 15
+    shutdown_wait: Seconds = 25
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    max_body: Bytes = 1_048_576
+    max_backlog: Annotated[int, Meta(ge=0)] = 0
+    archive_after_days: Annotated[int, Meta(ge=0)] = 0
+    idempotency_hours: Count = 24
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str, Meta(pattern="^(console|json)$")] = "console"
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.database or self.data / "everpost.db"
+
+    @property
+    def media_root(self) -> Path:
+        """The folder `file_path` is resolved in."""
+        return self.media or self.data / "media"
+
+    @property
+    def published_root(self) -> Path:
+        """Where the folder publisher writes, unless the catalogue says otherwise."""
+        return self.data / "published"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`timezone`, loaded."""
+        return ZoneInfo(self.timezone)
+
+    def check_exposure(self) -> None:
+        """Refuse to serve others without a token.
+
+        Raises:
+            SettingsError: The host is not loopback, no token is set, and nobody said that this is meant.
+        """
+        if self.host in LOOPBACK or self.token or self.insecure:
+            return
+        raise SettingsError(
+            f"EVERPOST_HOST={self.host} can be reached by others, and no EVERPOST_TOKEN is set. Set a token, or say "
+            "EVERPOST_INSECURE=1 to let everyone who can reach this address publish, cancel and delete."
+        )
+
+
+def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
+    """The settings of an environment; `overrides` (of the command line) win, None among them counts as not given.
+
+    Raises:
+        SettingsError: A variable is unknown or its value cannot be read; the message names it and what is wanted.
+    """
+    fields = Settings.__struct_fields__
+    given: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in fields:
+            raise SettingsError(_unknown(name, fields))
+        if value != "":
+            given[field] = value
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    settings = _convert(given)
+    try:
+        _ = settings.zone
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is no IANA time zone.") from error
+    return settings
+
+
+def _convert(given: dict[str, Any]) -> Settings:
+    try:
+        return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        raise SettingsError(f"{PREFIX}{name.upper()}={given.get(name)!r}: {message}.") from error
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is Path:
+        return Path(str(value)).expanduser()
+    raise TypeError(wanted)
+
+
+def _unknown(name: str, fields: tuple[str, ...]) -> str:
+    known = [PREFIX + field.upper() for field in fields]
+    near = difflib.get_close_matches(name, known, 1)
+    return f"There is no setting {name}{f'; did you mean {near[0]}?' if near else '.'}"
+
+
+def temporary_settings(folder: Path | None = None, **overrides: Any) -> Settings:
+    """Settings that keep everything in one folder and listen on a free port; for tests and demonstrations."""
+    data = folder or Path(tempfile.mkdtemp(prefix="everpost-"))
+    return msgspec.structs.replace(Settings(data=data, port=0), **overrides)

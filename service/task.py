@@ -1,0 +1,141 @@
+"""What a publish task is: its statuses and their moves, its id, and the shapes it has on its way."""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+DEFAULT_PRIORITY = 5
+PRIORITIES = range(10)  # a lower number is more urgent
+
+
+class TaskStatus(StrEnum):
+    """Where a task is on its way; `MOVES` says where it may go from there."""
+
+    PENDING = "pending"  # accepted; in the queue, or waiting for Redis
+    SCHEDULED = "scheduled"  # due later
+    RUNNING = "running"  # a worker holds its lease
+    RETRY = "retry"  # waiting for its next automatic attempt
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # it may have reached the platform; a person decides (I6)
+
+
+_S = TaskStatus
+MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
+    {
+        _S.SCHEDULED: frozenset({_S.PENDING, _S.RUNNING, _S.CANCELLED}),
+        _S.PENDING: frozenset({_S.RUNNING, _S.CANCELLED}),
+        _S.RETRY: frozenset({_S.RUNNING, _S.CANCELLED}),
+        _S.RUNNING: frozenset({_S.SUCCESS, _S.FAILED, _S.UNKNOWN, _S.RETRY, _S.CANCELLED, _S.PENDING}),
+        _S.UNKNOWN: frozenset({_S.SUCCESS}),
+        _S.CANCELLED: frozenset({_S.SUCCESS}),
+        _S.FAILED: frozenset({_S.SUCCESS}),
+        _S.SUCCESS: frozenset(),
+    }
+)
+"""Legal moves. The ones out of an ended status are made by a late result: an attempt everybody had given up on
+reports that the platform accepted the post, and the record has to tell the truth."""
+
+WAITING = frozenset({_S.PENDING, _S.SCHEDULED, _S.RETRY})
+UNFINISHED = WAITING | {_S.RUNNING}
+ENDED = frozenset(TaskStatus) - UNFINISHED
+
+
+class ErrorClass(StrEnum):
+    """What an attempt's failure means for the next step; see `workers/publishers/base.py` for who raises which."""
+
+    TRANSIENT = "transient"  # tried again automatically while attempts last
+    RATE_LIMITED = "rate_limited"  # tried again when the platform says; spends no attempt
+    AUTH = "auth"
+    INVALID = "invalid"
+    PERMANENT = "permanent"
+    UNKNOWN = "unknown"  # the platform may have accepted it
+    CRASHED = "crashed"  # the worker running it died, several times over
+    UNREADABLE = "unreadable"  # the queued payload could not be decoded
+    EXPIRED = "expired"  # the queued payload was gone when its turn came
+    CANCELLED = "cancelled"
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One run of a publisher; `publish_tasks.attempts` is a JSON list of these."""
+
+    number: int
+    started_at: str
+    finished_at: str
+    outcome: TaskStatus
+    error_class: ErrorClass | None = None
+    error: str | None = None
+    worker: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted task: a row of the ledger, and what travels to the worker.
+
+    Attributes:
+        task_data: The client's whole JSON object, encoded once; the same bytes go everywhere (I4).
+        platform: The catalogue's name of the platform.
+        due_at_ms: UTC milliseconds before which it must not run; None runs as soon as possible.
+        retry_of: The id of the task this one retries.
+        root_id: The first task of the retry chain; None on a task that is no retry.
+        generation: How many deliberate retries lie between the root and this task.
+        accepted_by: Who wrote the ledger row; None only on rows inherited from an original file.
+    """
+
+    task_id: str
+    task_data: bytes
+    platform: str
+    account_id: str
+    title: str = ""
+    priority: int = DEFAULT_PRIORITY
+    created_at_ms: int
+    due_at_ms: int | None = None
+    retry_of: str | None = None
+    root_id: str | None = None
+    generation: int = 0
+    batch_id: str | None = None
+    accepted_by: str | None = None
+
+    @property
+    def chain_id(self) -> str:
+        """The id every task of one retry chain shares."""
+        return self.root_id or self.task_id
+
+    def status_at(self, now_ms: int) -> TaskStatus:
+        """The status this task starts with when it is accepted at `now_ms`."""
+        later = self.due_at_ms is not None and self.due_at_ms > now_ms
+        return TaskStatus.SCHEDULED if later else TaskStatus.PENDING
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task ended: what the completion hook writes to the history.
+
+    `task_data` and the columns taken from it are used only where the ledger has no row, as for a job that a stock arq
+    client enqueued; otherwise the ledger's own go into the history.
+    """
+
+    task_id: str
+    status: TaskStatus
+    task_data: bytes | None = None
+    fields: Mapping[str, Any] | None = None
+    priority: int = DEFAULT_PRIORITY
+    retry_of: str | None = None
+    queued_at_ms: int | None = None
+    started_at_ms: int | None = None
+    finished_at_ms: int
+    attempt: Attempt | None = None
+    error_class: ErrorClass | None = None
+    error_message: str | None = None
+    result: bytes | None = None
+    provider_post_id: str | None = None
+    publish_url: str | None = None
+
+
+def new_task_id(now_ms: int) -> str:
+    """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of one time lie together in every index."""
+    random = int.from_bytes(os.urandom(10))
+    return f"{now_ms:012x}7{random >> 68:03x}{0x8 | (random >> 66 & 0x3):x}{random & (1 << 60) - 1:015x}"
