@@ -1,0 +1,1 @@
+"""Publishers: `base` says what one is, `registry` finds them, every other file is one."""

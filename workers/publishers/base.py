@@ -1,0 +1,166 @@
+"""What a publisher is: the class it declares, the job it is given, the result it returns."""
+
+import abc
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from service.errors import SettingsError
+from service.platforms import Platform
+from service.settings import Settings
+from service.task import ErrorClass
+from workers.media import Media
+from workers.publishers.errors import (
+    AuthError,
+    InvalidError,
+    OutcomeUnknownError,
+    PermanentError,
+    PublishError,
+    RateLimitedError,
+    TransientError,
+)
+
+__all__ = [
+    "AuthError",
+    "InvalidError",
+    "OutcomeUnknownError",
+    "PermanentError",
+    "PublishError",
+    "PublishJob",
+    "PublishResult",
+    "Publisher",
+    "PublisherClass",
+    "RateLimitedError",
+    "TransientError",
+    "error_class_of",
+    "idempotency_key",
+    "read_options",
+]
+
+KEY_DIGITS = 32
+
+Options = TypeVar("Options", bound=msgspec.Struct)
+
+
+class PublisherClass(StrEnum):
+    """What a publisher declares about itself, so that a lost answer never becomes a silent duplicate (I6).
+
+    | class | it declares | after a crash or timeout once sending began |
+    |---|---|---|
+    | local | its effect is one atomic rename or row | rerun |
+    | keyed | the platform takes an idempotency key | rerun with the same key while it is remembered, else unknown |
+    | checkable | the platform can be asked, read-only, for the post | ask, then confirm or rerun; else unknown |
+    | none (default) | nothing | unknown: a person decides |
+    """
+
+    LOCAL = "local"
+    KEYED = "keyed"
+    CHECKABLE = "checkable"
+    NONE = "none"
+
+    @property
+    def may_rerun(self) -> bool:
+        """Whether an attempt whose outcome is not known may run again without a person's word."""
+        return self in {PublisherClass.LOCAL, PublisherClass.KEYED}
+
+
+class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt to publish one task.
+
+    Attributes:
+        task_id: The id the client was given.
+        data: The client's whole JSON object, unknown fields included. A stranger wrote it: no value of it is a path.
+        platform: Where to; its `options` are the publisher's own already.
+        attempt: 1 for the first.
+        idempotency_key: 32 hex digits, the same for every automatic rerun, another for a retry somebody asked for.
+        media: The file to publish; None publishes the metadata alone.
+    """
+
+    task_id: str
+    data: Mapping[str, Any]
+    platform: Platform
+    attempt: int = 1
+    idempotency_key: str
+    media: Media | None = None
+
+
+class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the platform made of it; kept with the task.
+
+    Attributes:
+        provider_post_id: The platform's own id of the post.
+        publish_url: Where the post can be looked at.
+        detail: Anything else worth keeping, JSON-ready.
+    """
+
+    provider_post_id: str | None = None
+    publish_url: str | None = None
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Publisher(abc.ABC):
+    """Publishes tasks to one platform; many `publish` calls run at a time on one instance.
+
+    Args:
+        options: The platform's `options` of the catalogue; read them with `read_options`. This constructor takes none.
+        settings: The worker's.
+
+    Raises:
+        SettingsError: An option is unknown, missing or wrong.
+    """
+
+    publisher_class: PublisherClass = PublisherClass.NONE
+
+    def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
+        read_options(options, _NoOptions)
+        self.settings = settings
+
+    async def open(self) -> None:  # noqa: B027 - most publishers hold nothing open
+        """Open what all attempts share, such as an HTTP client; called once, in the worker's event loop."""
+
+    @abc.abstractmethod
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """Publish it once, and return only when the platform has said so.
+
+        Raises:
+            PublishError: What happened instead; `error_class_of` says what any other exception means.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - most publishers hold nothing open
+        """Close what `open` opened; called once, when no attempt is running."""
+
+
+class _NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a publisher that has none."""
+
+
+def read_options(options: Mapping[str, Any], into: type[Options]) -> Options:
+    """A platform's options as a Struct of the publisher's; give it `forbid_unknown_fields=True`.
+
+    Raises:
+        SettingsError: An option is unknown, missing or wrong; the message names it and never shows its value.
+    """
+    try:
+        return msgspec.convert(options, into)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        raise SettingsError(f"options{path.rstrip('`')}: {message}.") from error
+
+
+def error_class_of(error: BaseException, publisher_class: PublisherClass) -> ErrorClass:
+    """What an exception of a publisher means: its own class, or else the worst its publisher's class leaves open.
+
+    An `OutcomeUnknownError` is `unknown` for every class; whether it is rerun then, `PublisherClass.may_rerun` says.
+    """
+    if isinstance(error, PublishError):
+        return error.error_class
+    return ErrorClass.TRANSIENT if publisher_class.may_rerun else ErrorClass.UNKNOWN
+
+
+def idempotency_key(chain_id: str, generation: int) -> str:
+    """The key of an attempt: 32 hex digits, a digest of the retry chain's first task and its deliberate retries."""
+    digest = hashlib.sha256(f"{chain_id}:{generation}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:KEY_DIGITS]
