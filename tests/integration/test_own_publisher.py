@@ -1,0 +1,139 @@
+"""docs/publishers.md holds what it says: its publisher, installed by its entry point, serves its platform."""
+
+import asyncio
+import importlib
+import json
+import re
+import sys
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.platforms import Catalogue, Platform
+from service.settings import Settings
+from service.task import ErrorClass
+from workers.publishers.base import (
+    AuthError,
+    InvalidError,
+    PublisherClass,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    error_class_of,
+)
+from workers.publishers.folder import FolderOptions
+from workers.publishers.registry import load_publishers, opened_publishers
+from workers.publishers.webhook_options import WebhookOptions
+
+DOCUMENT = Path(__file__).parents[2].joinpath("docs", "publishers.md").read_text("utf-8")
+(CODE,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+PROJECT, PLATFORMS = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+POST = {"id": "17", "url": "https://mastodon.example/@me/17"}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document's package, as an installer would lay it out."""
+    ((name, target),) = tomllib.loads(PROJECT)["project"]["entry-points"]["everpost.publishers"].items()
+    module = target.partition(":")[0]
+    (tmp_path / f"{module}.py").write_text(CODE, "utf-8")
+    metadata = tmp_path / f"{module}-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[everpost.publishers]\n{name} = {target}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    importlib.invalidate_caches()
+
+
+class Instance:
+    """A Mastodon of one route."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.heads: list[str] = []
+        self.bodies: list[object] = []
+        self.url = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = re.search(r"content-length: (\d+)", head)
+        assert length is not None
+        self.heads.append(head)
+        self.bodies.append(json.loads(await reader.readexactly(int(length[1]))))
+        body = json.dumps(POST).encode()
+        head = f"HTTP/1.1 {self.status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+
+@pytest.fixture
+async def instance() -> AsyncIterator[Instance]:
+    instance = Instance()
+    server = await asyncio.start_server(instance.answer, "127.0.0.1", 0)
+    instance.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield instance
+    server.close()
+    await server.wait_closed()
+
+
+async def publish(folder: Path, instance: Instance) -> PublishResult:
+    path = folder / "platforms.toml"
+    path.write_text(PLATFORMS.replace("https://mastodon.example", instance.url), "utf-8")
+    catalogue = Catalogue.read(path)
+    platform = catalogue.find("toot")
+    job = PublishJob(task_id="t1", data={"title": "测试"}, platform=platform, idempotency_key="k" * 32)
+    async with opened_publishers(load_publishers(catalogue, Settings())) as publishers:
+        assert publishers[platform.name].publisher_class is PublisherClass.KEYED
+        return await publishers[platform.name].publish(job)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_the_documents_publisher_publishes_with_its_key(tmp_path: Path, instance: Instance) -> None:
+    result = await publish(tmp_path, instance)
+    assert (result.provider_post_id, result.publish_url) == (POST["id"], POST["url"])
+    assert instance.bodies == [{"status": "测试"}]
+    assert f"idempotency-key: {'k' * 32}" in instance.heads[0]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(("status", "expected"), [(401, AuthError), (422, InvalidError)])
+async def test_the_documents_publisher_says_what_a_refusal_means(
+    tmp_path: Path, instance: Instance, status: int, expected: type[PublishError]
+) -> None:
+    instance.status = status
+    with pytest.raises(expected):
+        await publish(tmp_path, instance)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_failure_it_does_not_foresee_is_tried_again_with_the_same_key(
+    tmp_path: Path, instance: Instance
+) -> None:
+    instance.status = 500
+    with pytest.raises(Exception, match="500") as caught:
+        await publish(tmp_path, instance)
+    assert error_class_of(caught.value, PublisherClass.KEYED) is ErrorClass.TRANSIENT
+
+
+@pytest.mark.parametrize(("heading", "options"), [("folder", FolderOptions), ("webhook", WebhookOptions)])
+def test_the_document_has_every_option_and_no_other(heading: str, options: type[msgspec.Struct]) -> None:
+    section = DOCUMENT.partition(f"## `{heading}`")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(options.__struct_fields__)
+
+
+def test_the_document_has_every_field_of_a_platform_and_no_other() -> None:
+    section = DOCUMENT.partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted([*documented, "name"]) == sorted(Platform.__struct_fields__)
+
+
+def test_the_document_has_every_class_and_every_error() -> None:
+    for publisher_class in PublisherClass:
+        assert f"| `{publisher_class.name}`" in DOCUMENT
+    for error in PublishError.__subclasses__():
+        assert f"| `{error.__name__}" in DOCUMENT

@@ -1,0 +1,198 @@
+"""The publisher `folder`: a post is a directory, `<root>/<platform>/<key>/`, that appears whole or not at all."""
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from service.clock import Clock, system_clock, to_text
+from service.settings import Settings
+from workers.media import Media, describe_media
+from workers.publishers.base import (
+    InvalidError,
+    PermanentError,
+    Publisher,
+    PublisherClass,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    TransientError,
+    read_options,
+)
+
+METADATA = "metadata.json"
+CHUNK_BYTES = 1 << 20
+
+_HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
+
+
+class FolderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of `folder`.
+
+    Attributes:
+        root: The folder posts are written below; None is `published` in `EVERPOST_DATA`.
+    """
+
+    root: str | None = None
+
+
+class FolderPublisher(Publisher):
+    """Writes metadata.json and the media file into one directory, named by the idempotency key.
+
+    An automatic rerun finds the same directory: complete, it is left as it is; with other content, it is replaced. A
+    deliberate retry has another key and so makes another directory. No value of the task is part of a path.
+
+    Raises:
+        SettingsError: An option is unknown or of the wrong type.
+    """
+
+    publisher_class = PublisherClass.LOCAL
+
+    def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
+        given = read_options(options, FolderOptions)
+        self.root = (Path(given.root).expanduser() if given.root else settings.published_root).absolute()
+        self._clock = clock
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """Write the post; its id is the directory's name, its address a file:// URL."""
+        return await asyncio.to_thread(self._publish, job)
+
+    def _publish(self, job: PublishJob) -> PublishResult:
+        final = self.root / job.platform.name / job.idempotency_key
+        try:
+            _write_post(final, job, to_text(self._clock()))
+        except OSError as error:
+            raise _publish_error(error, self.root) from error
+        return PublishResult(
+            provider_post_id=final.name,
+            publish_url=final.as_uri(),
+            detail={"media": describe_media(job.data, job.media)},
+        )
+
+
+def _write_post(final: Path, job: PublishJob, published_at: str) -> None:
+    document = _document(job)
+    if _is_published(final, document, job.media):
+        return
+    if job.attempt > 1:
+        _remove_leftovers(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    staging.mkdir()
+    try:
+        _write_file(staging / METADATA, _encode({**document, "published_at": published_at}))
+        if job.media is not None:
+            _copy_media(job.media, staging / document["media"]["file"])
+        _sync_folder(staging)
+        _move_into_place(staging, final)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _sync_folder(final.parent)
+
+
+def _document(job: PublishJob) -> dict[str, Any]:
+    """metadata.json without the time it was written at, which alone differs between two runs."""
+    media = job.media and {
+        "file": _media_name(job.media.filename),
+        "filename": job.media.filename,
+        "content_type": job.media.content_type,
+        "size_bytes": job.media.size_bytes,
+    }
+    return {"task_id": job.task_id, "platform": job.platform.name, "media": media, "data": job.data}
+
+
+def _media_name(filename: str) -> str:
+    """A name of ours with the file's suffix, where that is a plain one: it can't collide with metadata.json."""
+    suffix = _SUFFIX.search(filename)
+    return f"media{suffix.group().lower() if suffix else ''}"
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        raise InvalidError(f"The task cannot be written as JSON: {type(error).__name__}.") from error
+
+
+def _is_published(final: Path, document: dict[str, Any], media: Media | None) -> bool:
+    """Whether the directory is there, with this very content. It was renamed into place, so it is never half of it."""
+    try:
+        found = msgspec.json.decode((final / METADATA).read_bytes(), type=dict[str, Any])
+        found.pop("published_at", None)
+        if found != msgspec.json.decode(_encode(document)):
+            return False
+        return media is None or _has_same_bytes(final / document["media"]["file"], media)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+
+
+def _has_same_bytes(copy: Path, media: Media) -> bool:
+    with copy.open("rb") as ours, media.open_file() as theirs:
+        while True:
+            chunk = ours.read(CHUNK_BYTES)
+            if chunk != theirs.read(CHUNK_BYTES):
+                return False
+            if not chunk:
+                return True
+
+
+def _remove_leftovers(final: Path) -> None:
+    """Remove what a crashed attempt left; should it be alive after all, it fails on its missing directory."""
+    for leftover in final.parent.glob(f".{final.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _move_into_place(staging: Path, final: Path) -> None:
+    """Rename the directory; one with other content that is in its place goes away first.
+
+    A crash between the two renames leaves neither. The rerun that follows writes it again.
+    """
+    try:
+        staging.rename(final)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        replaced = staging.with_name(f"{staging.name}.replaced")
+        final.rename(replaced)
+        staging.rename(final)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _copy_media(media: Media, target: Path) -> None:
+    with media.open_file() as source, target.open("xb") as file:
+        shutil.copyfileobj(source, file, CHUNK_BYTES)
+        _sync_file(file)
+
+
+def _write_file(target: Path, content: bytes) -> None:
+    with target.open("xb") as file:
+        file.write(content)
+        _sync_file(file)
+
+
+def _sync_file(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish_error(error: OSError, root: Path) -> PublishError:
+    message = f"cannot write below {root}: {error.strerror or type(error).__name__}"
+    return PermanentError(message) if error.errno in _HOPELESS else TransientError(message)

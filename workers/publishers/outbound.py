@@ -1,0 +1,53 @@
+"""Where a publisher may connect to: a host is resolved here, once, and the connection goes to what was checked."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+from workers.publishers.errors import PermanentError, TransientError
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+IPV4_BITS = (1 << 32) - 1
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+async def resolve_host(host: str, port: int, *, allow_private: bool = False) -> tuple[str, ...]:
+    """The addresses of a host, in the resolver's order. Connect to these: asking again may give others.
+
+    Raises:
+        TransientError: The name cannot be resolved now.
+        PermanentError: One of its addresses is not global and `allow_private` is false.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is too long
+        raise TransientError(f"{host} cannot be resolved: {getattr(error, 'strerror', None) or error}") from error
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not allow_private:
+        for address in addresses:
+            if not is_public(address):
+                raise PermanentError(
+                    f"{host} has the address {address}, which is not global; allow_private permits it."
+                )
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is reachable from everywhere, and so is every IPv4 address wrapped in it."""
+    return all(part.is_global and not part.is_multicast for part in _unwrap(ipaddress.ip_address(address)))
+
+
+def _unwrap(address: Address) -> Iterator[Address]:
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+        return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+        return
+    yield address
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address in NAT64:
+        yield ipaddress.IPv4Address(int(address) & IPV4_BITS)
