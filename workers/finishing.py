@@ -1,0 +1,216 @@
+"""The way of a job that has ended: recorded by the completion hook first, then released in Redis, both in batches."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from arq.constants import keep_cronjob_progress
+from arq.jobs import Serializer, serialize_result
+from redis.exceptions import RedisError
+
+from workers.backoff import Backoff
+from workers.claims import HeldJob
+from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper
+from workers.outcomes import JobOutcome
+
+logger = logging.getLogger("arq.worker")
+
+REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
+"""What a Redis that is away, starting, read-only or full raises; asyncio's TimeoutError is the built-in one."""
+
+RELEASE_BATCH = 500
+
+Call = Callable[[str, Sequence[Any], Sequence[Any]], Awaitable[Any]]
+"""Runs a script by name with its keys and arguments."""
+
+
+class Collector:
+    """Hands what came in while the last batch was worked on to `work`, as one batch; one batch at a time."""
+
+    def __init__(self, work: Callable[[list[HeldJob]], Awaitable[None]]) -> None:
+        self._work = work
+        self._waiting: list[HeldJob] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def runner(self) -> asyncio.Task[None] | None:
+        """The task at work, None when everything is done."""
+        return self._runner
+
+    def add(self, jobs: Sequence[HeldJob]) -> None:
+        """Have `jobs` worked on."""
+        self._waiting.extend(jobs)
+        if self._runner is None and self._waiting:
+            self._runner = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._work_on(batch)
+        finally:
+            self._runner = None
+
+    async def _work_on(self, batch: list[HeldJob]) -> None:
+        try:
+            await self._work(batch)
+        except Exception:
+            # Not an outage but a defect; the jobs are kept, with their leases, and tried again.
+            logger.exception("%d ended jobs could not be handled, trying again", len(batch))
+            await asyncio.sleep(1)
+            self._waiting[:0] = batch
+
+
+class ResultRules:
+    """Whether and how long results are kept: arq's rules, on every path alike.
+
+    A function's own `keep_result` and `keep_result_forever` win over the worker's, on failure too.
+    """
+
+    def __init__(self, *, keep_result_s: float | None, is_kept_forever: bool, serializer: Serializer | None) -> None:
+        self._keep_result_s = keep_result_s
+        self._is_kept_forever = is_kept_forever
+        self._serializer = serializer
+
+    def result_of(self, job: HeldJob) -> tuple[bytes, str]:
+        """The result's bytes, empty where none is kept, and its life in ms, empty where it is for ever."""
+        keep_result_s, is_kept_forever = self._keep_result_s, self._is_kept_forever
+        if job.function is not None:
+            if job.function.keep_result_s is not None:
+                keep_result_s = job.function.keep_result_s
+            if job.function.keep_result_forever is not None:
+                is_kept_forever = job.function.keep_result_forever
+        life_ms = round((keep_result_s or 0) * 1000)
+        if not is_kept_forever and life_ms <= 0:
+            return b"", ""
+        return self._serialize(job) or b"", "" if is_kept_forever else str(life_ms)
+
+    def _serialize(self, job: HeldJob) -> bytes | None:
+        return serialize_result(
+            job.function_name,
+            job.args,
+            job.kwargs,
+            job.job_try,
+            job.enqueue_time_ms,
+            job.success,
+            job.result,
+            job.start_ms,
+            job.finish_ms,
+            job.reference,
+            job.queue_name,
+            job.job_id,
+            serializer=self._serializer,
+        )
+
+
+class Finisher:
+    """Records and releases ended jobs; both go on, with backoff, for as long as the hook or Redis fails.
+
+    Recording does not wait for Redis, and jobs that go back to a queue do not wait for the hook.
+
+    Args:
+        call: Runs a script in Redis.
+        on_complete: The completion hook, if there is one.
+        on_released: Told of each batch that Redis has let go of.
+    """
+
+    def __init__(
+        self,
+        *,
+        call: Call,
+        leases: LeaseKeeper,
+        results: ResultRules,
+        on_complete: Callable[[Sequence[JobOutcome]], Awaitable[None]] | None,
+        on_released: Callable[[list[HeldJob]], None],
+        keys: Sequence[str],
+        wake_channel: str | None,
+    ) -> None:
+        self._call = call
+        self._leases = leases
+        self._results = results
+        self._on_complete = on_complete
+        self._on_released = on_released
+        self._keys = keys
+        self._wake_channel = wake_channel or ""
+        self._records = Collector(self._record)
+        self._releases = Collector(self._release)
+
+    def finish(self, jobs: Sequence[HeldJob]) -> None:
+        """Record how `jobs` ended, then release them."""
+        (self._releases if self._on_complete is None else self._records).add(jobs)
+
+    def release(self, jobs: Sequence[HeldJob]) -> None:
+        """Release `jobs` without a record: they go back to their queue, or are dropped."""
+        self._releases.add(jobs)
+
+    @property
+    def runners(self) -> list[asyncio.Task[None]]:
+        """The tasks still at work."""
+        return [collector.runner for collector in (self._records, self._releases) if collector.runner is not None]
+
+    async def _record(self, batch: list[HeldJob]) -> None:
+        assert self._on_complete is not None, "only called with a hook"
+        backoff = Backoff(0.1, 5.0, jitter=lambda: random.uniform(0.75, 1.25))  # noqa: S311 - not a secret
+        while True:
+            try:
+                await self._on_complete([job.as_outcome() for job in batch])
+            except Exception:
+                wait_s = backoff.next_s()
+                logger.exception("on_complete failed for %d jobs, calling it again in %.1fs", len(batch), wait_s)
+                await asyncio.sleep(wait_s)
+            else:
+                break
+        self._releases.add(batch)
+
+    async def _release(self, batch: list[HeldJob]) -> None:
+        await self._settle(batch)
+        for start in range(0, len(batch), RELEASE_BATCH):
+            await self._release_some(batch[start : start + RELEASE_BATCH])
+
+    async def _settle(self, batch: list[HeldJob]) -> None:
+        """From here on the lease thread must not put these jobs back; see `LeaseKeeper.restoring`."""
+        while not self._leases.restoring.acquire(blocking=False):  # noqa: ASYNC110 - a thread's lock, rarely taken
+            await asyncio.sleep(0.005)
+        for job in batch:
+            job.is_settled = True
+        self._leases.restoring.release()
+
+    async def _release_some(self, batch: list[HeldJob]) -> None:
+        arguments: list[Any] = [RETRY_KEY_TTL_S, self._wake_channel]
+        for job in batch:
+            arguments += self._release_arguments(job)
+        backoff = Backoff(0.05, 1.0)
+        while True:
+            try:
+                positions = await self._call("release", self._keys, arguments)
+            except REDIS_TROUBLE as error:
+                wait_s = backoff.next_s()
+                logger.warning("%d ended jobs not released, again in %.2fs: %r", len(batch), wait_s, error)
+                await asyncio.sleep(wait_s)
+            else:
+                break
+        self._report(batch, positions)
+        for job in batch:
+            self._leases.drop(job)
+        self._on_released(batch)
+
+    def _release_arguments(self, job: HeldJob) -> tuple[Any, ...]:
+        """One job's eight arguments of `release.lua`."""
+        whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
+        if job.return_score is not None:
+            return ("return", *whose, job.payload or b"", job.return_score, job.return_tries)
+        data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
+        occupied_ms = keep_cronjob_progress * 1000 if job.is_cron else 0
+        return ("finish", *whose, data, life_ms, occupied_ms)
+
+    def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
+        for position in positions:
+            job = batch[abs(position) - 1]
+            if position < 0:
+                logger.warning("the result of %s was not stored: redis has no room", job.reference)
+                continue
+            if not job.is_fenced:
+                logger.warning("job %s was taken over by another worker, its keys were left alone", job.job_id)
+            job.is_fenced = True

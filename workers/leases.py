@@ -1,0 +1,167 @@
+"""Keeps a worker's leases alive from a thread of its own, so that a job blocking the event loop keeps its lease."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from workers.claims import HeldJob
+from workers.lua import script_source
+
+logger = logging.getLogger("arq.worker")
+
+RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
+ROUNDS_PER_LEASE = 3
+_CONNECTION_SETTINGS = frozenset(
+    {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
+)
+
+
+def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
+    """A blocking client of the server that `pool` is connected to.
+
+    Args:
+        pool: A pool of TCP, TLS or Unix-socket connections.
+        timeout_s: How long to wait for a connection and for each answer.
+    """
+    settings: dict[str, Any] = {
+        name: value
+        for name, value in pool.connection_pool.connection_kwargs.items()
+        if (name in _CONNECTION_SETTINGS or name.startswith("ssl_")) and value is not None
+    }
+    connection_class: type[redis.Connection] = redis.Connection
+    if issubclass(pool.connection_pool.connection_class, redis.asyncio.SSLConnection):
+        connection_class = redis.SSLConnection
+    elif "path" in settings:
+        connection_class = redis.UnixDomainSocketConnection
+    settings["socket_timeout"] = timeout_s
+    if connection_class is not redis.UnixDomainSocketConnection:
+        settings["socket_connect_timeout"] = timeout_s
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=connection_class, **settings))
+
+
+class LeaseKeeper:
+    """Renews the leases of every job held, once in a third of a lease, with one command.
+
+    The thread starts with the first job and ends by itself once nothing has been held for a round. It is a daemon: it
+    never keeps a dying process alive.
+
+    Args:
+        connect: Makes the thread's own blocking client.
+        lease_s: How long a lease lasts after its last renewal.
+        queue_names: All queues, in the order of the claims' queue numbers.
+    """
+
+    def __init__(self, connect: Callable[[], "redis.Redis"], *, lease_s: float, queue_names: Sequence[str]) -> None:
+        self._connect = connect
+        self._lease_ms = int(lease_s * 1000)
+        self._round_s = lease_s / ROUNDS_PER_LEASE
+        self._queue_names = list(queue_names)
+        self._held: dict[str, HeldJob] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._thread_guard = threading.Lock()
+        # Held while lost jobs are put back, and taken before a job is settled: a finished one is never put back.
+        self.restoring = threading.Lock()
+
+    def hold(self, jobs: Iterable[HeldJob]) -> None:
+        """Keep the leases of `jobs` from now on."""
+        for job in jobs:
+            self._held[job.job_id] = job
+        with self._thread_guard:
+            if self._held and self._thread is None:
+                self._stop.clear()
+                self._thread = threading.Thread(target=self._run, name="job-leases", daemon=True)
+                self._thread.start()
+
+    def drop(self, job: HeldJob) -> None:
+        """Stop keeping the lease of `job`; no harm if it is not kept."""
+        if self._held.get(job.job_id) is job:
+            del self._held[job.job_id]
+
+    def stop(self) -> None:
+        """Let all leases run out."""
+        self._held.clear()
+        self._stop.set()
+
+    def _run(self) -> None:
+        client = self._connect()
+        try:
+            wait_s = self._round_s
+            while not self._stop.wait(wait_s) and not self._is_idle():
+                wait_s = self._run_round(client)
+        finally:
+            with self._thread_guard:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+            client.close()
+
+    def _is_idle(self) -> bool:
+        with self._thread_guard:
+            if self._held:
+                return False
+            self._thread = None
+            return True
+
+    def _run_round(self, client: "redis.Redis") -> float:
+        """Renew everything; returns the seconds until the next round."""
+        try:
+            missing = self._renew(client, self._snapshot())
+            if missing:
+                self._restore(client, missing)
+        except (RedisError, OSError) as error:
+            logger.warning("leases could not be renewed, trying again: %s: %s", type(error).__name__, error)
+            return min(0.5, self._round_s / 4)
+        except Exception:
+            logger.exception("leases could not be renewed, trying again")
+        return self._round_s
+
+    def _snapshot(self) -> list[HeldJob]:
+        while True:
+            with contextlib.suppress(RuntimeError):  # the event loop changed the dict meanwhile
+                return [job for job in list(self._held.values()) if not job.is_fenced]
+
+    def _renew(self, client: "redis.Redis", jobs: list[HeldJob]) -> list[HeldJob]:
+        """Renew what is ours, mark what is somebody else's; returns the jobs that nobody holds."""
+        if not jobs:
+            return []
+        arguments: list[Any] = [self._lease_ms]
+        for job in jobs:
+            arguments += (job.job_id, job.queue_number, job.token)
+        missing: list[HeldJob] = []
+        for position in self._evaluate(client, "renew", arguments):
+            if position > 0:
+                missing.append(jobs[position - 1])
+            else:
+                self._fence(jobs[-position - 1])
+        return missing
+
+    def _restore(self, client: "redis.Redis", jobs: list[HeldJob]) -> None:
+        """Put back the jobs that Redis lost and that are still going on here."""
+        with self.restoring:
+            jobs = [job for job in jobs if not job.is_settled and self._held.get(job.job_id) is job]
+            if not jobs:
+                return
+            arguments: list[Any] = [self._lease_ms, RETRY_KEY_TTL_S]
+            for job in jobs:
+                arguments += (job.job_id, job.queue_number, job.token, job.counted_tries, job.payload or b"")
+            taken = self._evaluate(client, "restore", arguments)
+        for position in taken:
+            self._fence(jobs[position - 1])
+        if len(taken) < len(jobs):
+            logger.warning("put back %d running jobs that redis had lost", len(jobs) - len(taken))
+
+    def _fence(self, job: HeldJob) -> None:
+        if self._held.get(job.job_id) is job and not job.is_settled:
+            job.is_fenced = True
+            logger.warning("job %s was taken over by another worker while it ran here", job.job_id)
+
+    def _evaluate(self, client: "redis.Redis", script: str, arguments: list[Any]) -> list[int]:
+        answer: Any = client.eval(script_source(script), len(self._queue_names), *self._queue_names, *arguments)
+        return list(answer)

@@ -1,0 +1,89 @@
+-- Lets go of jobs: finished ones are removed and their results kept, the others go back to their queue.
+--
+-- KEYS  1 abort set, 2.. the queues
+-- ARGV  1 life of a try counter (s), 2 wake channel or "", then eight of each job:
+--       action, id, queue number, lease token, try counter at claim, and by action
+--         finish: result or "", its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, "0" not)
+--         return: payload or "", new score, new try counter
+-- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
+--
+-- Doing it twice is harmless: the answer to the first call may have been lost with the connection.
+local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
+local retry_ttl, channel = ARGV[1], ARGV[2]
+local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
+local any_returned = false
+local reply = {}
+
+-- The fence. Nobody holding it means that the lease lapsed or that Redis lost its keys; then another worker's try, or
+-- another's result, tells that the job went on without us.
+local function is_ours(action, id, token, tries, data)
+  local holder = redis.call('GET', HELD .. id)
+  if holder then
+    return holder == token
+  end
+  local counted = redis.call('GET', RETRY .. id)
+  if counted then
+    return counted == tries
+  end
+  local result = redis.call('GET', RESULT .. id)
+  return not result or (action == 'finish' and result == data)
+end
+
+local function keep_result(id, data, life)
+  if data == '' then
+    return true
+  end
+  -- A full Redis must not keep the job from being released.
+  local stored
+  if life == '' then
+    stored = redis.pcall('SET', RESULT .. id, data)
+  else
+    stored = redis.pcall('SET', RESULT .. id, data, 'PX', life)
+  end
+  return not stored.err
+end
+
+local function finish(queue, id, occupied)
+  if occupied == '0' then
+    redis.call('DEL', HELD .. id, RETRY .. id, JOB .. id)
+  else
+    redis.call('DEL', RETRY .. id, JOB .. id)
+    redis.call('SET', HELD .. id, 'finished', 'PX', occupied)
+  end
+  redis.call('ZREM', queue, id)
+  if any_aborts then
+    redis.call('ZREM', KEYS[1], id)
+  end
+end
+
+local function give_back(queue, id, payload, score, tries)
+  if payload ~= '' then
+    redis.call('SET', JOB .. id, payload, 'NX')
+  end
+  redis.call('ZADD', queue, score, id)
+  if tonumber(tries) > 0 then
+    redis.call('SET', RETRY .. id, tries, 'EX', retry_ttl)
+  else
+    redis.call('DEL', RETRY .. id)
+  end
+  redis.call('DEL', HELD .. id)
+  any_returned = true
+end
+
+for i = 3, #ARGV, 8 do
+  local action, id, queue, position = ARGV[i], ARGV[i + 1], KEYS[1 + ARGV[i + 2]], (i - 3) / 8 + 1
+  if not is_ours(action, id, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]) then
+    reply[#reply + 1] = position
+  elseif action == 'finish' then
+    if not keep_result(id, ARGV[i + 5], ARGV[i + 6]) then
+      reply[#reply + 1] = -position
+    end
+    finish(queue, id, ARGV[i + 7])
+  else
+    give_back(queue, id, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+  end
+end
+if any_returned and channel ~= '' then
+  redis.call('PUBLISH', channel, 'returned')
+end
+return reply

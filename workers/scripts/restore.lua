@@ -1,0 +1,38 @@
+-- Puts back what Redis lost of the jobs a worker is still running: lease, payload, try counter and queue entry.
+--
+-- KEYS  the queues
+-- ARGV  1 lease (ms), 2 life of a try counter (s), then five of each job: id, queue number, lease token, try counter at
+--       claim, payload or ""
+-- Returns the positions (from 1) of the jobs that somebody else has taken, or ended, in the meantime.
+local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
+local lease, retry_ttl = tonumber(ARGV[1]), ARGV[2]
+local clock = redis.call('TIME')
+local lease_end = clock[1] * 1000 + math.ceil(clock[2] / 1000) + lease
+local reply = {}
+
+local function went_on_without_us(id, token, tries)
+  local holder = redis.call('GET', HELD .. id)
+  if holder then
+    return holder ~= token
+  end
+  local counted = redis.call('GET', RETRY .. id)
+  if counted then
+    return counted ~= tries
+  end
+  return redis.call('EXISTS', RESULT .. id) == 1
+end
+
+for i = 3, #ARGV, 5 do
+  local id, token, tries, payload = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  if went_on_without_us(id, token, tries) then
+    reply[#reply + 1] = (i - 3) / 5 + 1
+  else
+    redis.call('SET', HELD .. id, token, 'PX', lease)
+    redis.call('SET', RETRY .. id, tries, 'NX', 'EX', retry_ttl)
+    if payload ~= '' then
+      redis.call('SET', JOB .. id, payload, 'NX')
+    end
+    redis.call('ZADD', KEYS[tonumber(ARGV[i + 1])], lease_end, id)
+  end
+end
+return reply

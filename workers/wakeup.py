@@ -1,0 +1,78 @@
+"""What wakes the claim loop: an event with a timeout, and the pub/sub message that sets it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from arq.connections import ArqRedis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from workers.backoff import Backoff
+
+logger = logging.getLogger("arq.worker")
+
+PING_AFTER_S = 15
+
+
+class WakeSignal:
+    """An event for one waiter, cheaper than `asyncio.Event` under `wait_for`; waiting consumes it."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Wake the waiter, or let its next wait return at once."""
+        self._is_set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when the signal is set or `timeout_s` has passed."""
+        if not self._is_set:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_s, self.set)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        self._is_set = False
+
+
+class WakeListener:
+    """Calls back on every message of a channel, over a connection of its own; subscribes again after an outage.
+
+    Args:
+        on_wake: Also called after each subscription, because messages may have been missed before it.
+    """
+
+    def __init__(self, pool: ArqRedis, channel: str, on_wake: Callable[[], None]) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._on_wake = on_wake
+        self._backoff = Backoff(0.05, 1.0)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        while True:
+            pubsub = self._pool.pubsub()
+            try:
+                await self._listen(pubsub)
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.debug("wake channel lost, subscribing again: %s: %s", type(error).__name__, error)
+            finally:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            await asyncio.sleep(self._backoff.next_s())
+
+    async def _listen(self, pubsub: PubSub) -> None:
+        await pubsub.subscribe(self._channel)
+        while True:
+            message = await pubsub.get_message(timeout=PING_AFTER_S)
+            if message is None:
+                await pubsub.ping()
+            elif message["type"] in {"subscribe", "message"}:
+                self._backoff.reset()
+                self._on_wake()
