@@ -168,16 +168,20 @@ def add_unique(connection: sqlite3.Connection, table: str, columns: tuple[str, .
     tries again.
     """
     name, names = unique_name(table, columns), ", ".join(columns)
-    later = f"{name}_later"
     connection.execute(f"DROP INDEX IF EXISTS {name}")
-    connection.execute(f"DROP INDEX IF EXISTS {later}")
-    if not _has_duplicates(connection, table, columns):
+    connection.execute(f"DROP INDEX IF EXISTS {name}_later")
+    try:
         connection.execute(f"CREATE UNIQUE INDEX {name} ON {table} ({names})")
-        return
+    except sqlite3.IntegrityError:
+        _add_plain(connection, table, columns)
+
+
+def _add_plain(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> None:
+    name, names = unique_name(table, columns), ", ".join(columns)
     (last,) = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - our own names
     row = {"publish_tasks": "task_id", "task_queue": "id"}[table.lower()]  # an index's WHERE cannot say rowid
     connection.execute(f"CREATE INDEX {name} ON {table} ({names})")
-    connection.execute(f"CREATE UNIQUE INDEX {later} ON {table} ({names}) WHERE {row} > {last}")
+    connection.execute(f"CREATE UNIQUE INDEX {name}_later ON {table} ({names}) WHERE {row} > {last}")
 
 
 def count_tasks(connection: sqlite3.Connection) -> None:

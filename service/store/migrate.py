@@ -185,24 +185,28 @@ def _missing(connection: sqlite3.Connection) -> Missing:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
+    """Decide again now that nobody else can write, since another process may have done it all meanwhile; then do it."""
     connection.execute("BEGIN IMMEDIATE")
+    backup = None
     try:
-        report = _upgrade_locked(connection, path, _kind_of(connection))
+        kind = _kind_of(connection)
+        backup = adopt.back_up(connection, path) if kind == "original" else None
+        report = _complete(connection, kind, backup)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if backup:  # of a file that is as it was
+            backup.unlink()
         raise
     if added := sum(map(len, report.columns_added.values())):
         logger.info("[DB] Added %d columns", added)
     return report
 
 
-def _upgrade_locked(connection: sqlite3.Connection, path: Path, kind: Kind) -> MigrationReport:
-    """The same decision again, now that nobody else can write; another process may have done it all meanwhile."""
+def _complete(connection: sqlite3.Connection, kind: Kind, backup: Path | None) -> MigrationReport:
     if kind == "current":
         return MigrationReport(kind=kind)
-    backup = adopt.back_up(connection, path) if kind == "original" else None
     adopt.rename_id(connection)
     missing = _missing(connection)
     _build(connection, missing)

@@ -20,6 +20,7 @@ APPLICATION_ID = 0x45565054
 _PLACES = (Path(__file__).with_name("schema.sql"), Path(__file__).parents[2] / "schema.sql")  # a wheel's, a checkout's
 
 _PIECE = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),]|[^-/'"(),]+|.""", re.DOTALL)
+_FIRST_WORD = re.compile(r'"([^"]+)"|\[([^]]+)]|`([^`]+)`|([^\s(]+)|')
 _NOT_FOR_ALTER = re.compile(r"\s+(?:UNIQUE|DEFAULT\s+CURRENT_(?:TIMESTAMP|DATE|TIME))\b", re.IGNORECASE)
 _NOT_NULL = re.compile(r"\s+NOT\s+NULL\b", re.IGNORECASE)
 
@@ -135,7 +136,8 @@ def column_definitions(sql: str) -> Iterator[tuple[str, str]]:
 
 
 def _first_word(entry: str) -> str:
-    return entry.split(maxsplit=1)[0].strip("\"'`[]").lower()
+    word = next(_FIRST_WORD.finditer(entry.strip()))
+    return str(word[word.lastindex or 0]).lower()
 
 
 def addable(definition: str) -> str:
