@@ -81,23 +81,27 @@ class FolderPublisher(Publisher):
 
 def _write_post(final: Path, job: PublishJob, published_at: str) -> None:
     document = _document(job)
-    if _is_published(final, document, job.media):
-        return
-    if job.attempt > 1:
-        _remove_leftovers(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_published(final, document, job.media):
+        if job.attempt > 1:
+            _remove_leftovers(final)
+        _make_folder(final.parent)
+        _replace_folder(final, {**document, "published_at": published_at}, job.media)
+    # Also when it was there: the attempt that renamed it may have died before it came to this.
+    _sync_folder(final.parent)
+
+
+def _replace_folder(final: Path, document: dict[str, Any], media: Media | None) -> None:
     staging = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     staging.mkdir()
     try:
-        _write_file(staging / METADATA, _encode({**document, "published_at": published_at}))
-        if job.media is not None:
-            _copy_media(job.media, staging / document["media"]["file"])
+        _write_file(staging / METADATA, _encode(document))
+        if media is not None:
+            _copy_media(media, staging / document["media"]["file"])
         _sync_folder(staging)
         _move_into_place(staging, final)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    _sync_folder(final.parent)
 
 
 def _document(job: PublishJob) -> dict[str, Any]:
@@ -178,6 +182,15 @@ def _write_file(target: Path, content: bytes) -> None:
     with target.open("xb") as file:
         file.write(content)
         _sync_file(file)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make it and its parents, each flushed into the one above, or a power cut could take the posts with them."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 def _sync_file(file: BinaryIO) -> None:

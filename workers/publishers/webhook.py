@@ -67,6 +67,7 @@ class WebhookPublisher(Publisher):
             timeout=None,  # noqa: S113 - `timeout_s` is one deadline around everything
             limits=httpx.Limits(max_connections=self._max_connections),
         )
+        # No cookie is ever sent, so none is kept either.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     async def close(self) -> None:
