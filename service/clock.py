@@ -23,6 +23,11 @@ def to_text_or_none(time_ms: int | None) -> str | None:
     return None if time_ms is None else to_text(time_ms)
 
 
+def from_text(text: str | None) -> int | None:
+    """UTC milliseconds of a text that `to_text` wrote."""
+    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def read_time(text: str, timezone: tzinfo) -> int:
     """UTC milliseconds of an ISO 8601 date or time; one without an offset is read in `timezone`.
 

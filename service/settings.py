@@ -15,6 +15,8 @@ from service.errors import SettingsError
 PREFIX = "EVERPOST_"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
+SECRET = frozenset({"token", "redis"})  # never shown in an error
+
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -87,6 +89,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.data / "published"
 
     @property
+    def redis_address(self) -> str:
+        """`redis`, which the API and the worker cannot do without.
+
+        Raises:
+            SettingsError: It is not set.
+        """
+        if not self.redis:
+            raise SettingsError("EVERPOST_REDIS is not set, for example to redis://127.0.0.1:6379/0.")
+        return self.redis
+
+    @property
     def zone(self) -> ZoneInfo:
         """`timezone`, loaded."""
         return ZoneInfo(self.timezone)
@@ -136,7 +149,8 @@ def _convert(given: dict[str, Any]) -> Settings:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
-        raise SettingsError(f"{PREFIX}{name.upper()}={given.get(name)!r}: {message}.") from error
+        shown = "" if name in SECRET else f"={given.get(name)!r}"
+        raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {message}.") from error
 
 
 def _decode(wanted: type, value: object) -> object:

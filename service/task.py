@@ -111,6 +111,19 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return TaskStatus.SCHEDULED if later else TaskStatus.PENDING
 
 
+class TaskColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a task's data has a column of its own in the history, as texts."""
+
+    platform: str | None = None
+    account_id: str | None = None
+    material_id: str | None = None
+    title: str | None = None
+    tags: str | None = None
+    cover: str | None = None
+    schedule_time: str | None = None
+    publish_mode: str | None = None
+
+
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a task ended: what the completion hook writes to the history.
 
@@ -121,7 +134,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str
     status: TaskStatus
     task_data: bytes | None = None
-    fields: Mapping[str, Any] | None = None
+    columns: "TaskColumns | None" = None
     priority: int = DEFAULT_PRIORITY
     retry_of: str | None = None
     queued_at_ms: int | None = None
@@ -133,6 +146,26 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes | None = None
     provider_post_id: str | None = None
     publish_url: str | None = None
+
+
+def columns_of(data: Mapping[str, Any]) -> TaskColumns:
+    """The columns of a task's data; whatever stands in it, each becomes a text or None."""
+    return TaskColumns(
+        platform=_text(data.get("platform")),
+        account_id=_text(data.get("account_id")),
+        material_id=_text(data.get("file_id", data.get("material_id"))),
+        title=_text(data.get("title")),
+        tags=_text(data.get("tags")),
+        cover=_text(data.get("cover")),
+        schedule_time=_text(data.get("schedule_time")),
+        publish_mode=_text(data.get("publish_mode", "auto")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
 
 
 def new_task_id(now_ms: int) -> str:

@@ -1,8 +1,8 @@
 """Which SQLite library is in use, for aiosqlite and for us alike.
 
 SQLite up to 3.51.2 can corrupt a WAL database when one connection checkpoints while another commits
-(https://sqlite.org/releaselog/3_51_3.html), and the Python images carry an older one. The `pysqlite3` wheel brings its own
-newer library; where it is installed, aiosqlite is imported on top of it. The rest of the process keeps its `sqlite3`.
+(https://sqlite.org/releaselog/3_51_3.html), and the Python images carry an older one. The `pysqlite3` wheel brings its
+own; where it is installed, aiosqlite is imported on top of it. The rest of the process keeps its `sqlite3`.
 """
 
 import importlib

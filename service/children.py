@@ -1,0 +1,82 @@
+"""Processes Everpost starts itself: they outlive neither a Ctrl-C handled in order nor a killed parent."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:  # pragma: no cover - runs in the child
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Child:
+    """A child process in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: IO[bytes] | int | None = None
+    ) -> None:
+        """`output` takes what it prints, standard error included; None lets it through."""
+        self.process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
+            list(argv),
+            env=None if env is None else {**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output is not None else None,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls one function of libc, looked up before the fork
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self.process.poll()
+
+    async def wait(self) -> int:
+        """Wait until it has ended; its exit code."""
+        return await asyncio.to_thread(self.process.wait)
+
+    async def stop(self, grace_s: float = 30) -> int:
+        """SIGTERM, and SIGKILL after `grace_s` seconds; its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return await asyncio.to_thread(self.process.wait, grace_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return await self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+async def wait_for_log(path: Path, text: bytes, child: Child, timeout_s: float) -> None:
+    """Wait until `child` has written `text` into its log.
+
+    Raises:
+        TimeoutError: It has not, within `timeout_s` seconds, or it has ended before; the log's end is in the message.
+    """
+    deadline = time.monotonic() + timeout_s
+    while text not in (log := path.read_bytes()):  # noqa: ASYNC240 - a few lines of a file just written
+        if child.exit_code is not None or time.monotonic() > deadline:
+            raise TimeoutError(f"{path} never said {text.decode()!r}: {log[-2000:].decode(errors='replace')}")
+        await asyncio.sleep(0.005)

@@ -1,0 +1,88 @@
+"""Accepting a task: written down first, then queued; only then is the client answered (I2)."""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from service.clock import Clock
+from service.errors import BacklogFull
+from service.queue.client import TaskQueue
+from service.store.acceptance import IdempotencyKey
+from service.store.ledger import Ledger
+from service.submission import Submission
+from service.task import Task, TaskStatus
+
+log = structlog.get_logger("everpost.intake")
+
+BACKLOG_REFRESH_S = 1.0
+
+
+class Intake:
+    """Takes tasks in.
+
+    Args:
+        accepted_by: The name this process writes into the ledger.
+        max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
+    """
+
+    def __init__(
+        self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, accepted_by: str, max_backlog: int = 0
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+        self._max_backlog = max_backlog
+        self._backlog = 0
+        self._backlog_until = 0.0
+        self.accepted_by = accepted_by
+
+    async def publish_task(self, submission: Submission, key: IdempotencyKey | None = None) -> tuple[str, TaskStatus]:
+        """Accept one task; its id and status. With a `key` used before for the same body: that task's id.
+
+        Raises:
+            KeyReused: `key` was used with another body.
+            BacklogFull: Too many tasks are waiting.
+            Unavailable: The database cannot be written; nothing was accepted.
+        """
+        await self.check_backlog()
+        now_ms = self._clock()
+        task = submission.task(now_ms, self.accepted_by)
+        task_id = await self._ledger.accept_task(task, now_ms, key)
+        if task_id == task.task_id:
+            await self.enqueue_tasks([task])
+        return task_id, task.status_at(now_ms)
+
+    async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
+        """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""
+        await self.check_backlog(len(submissions))
+        now_ms = self._clock()
+        tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
+        await self._ledger.accept_tasks(tasks, now_ms)
+        await self.enqueue_tasks(tasks)
+        return tasks
+
+    async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
+        if len(tasks) == 1:
+            queued = [await self._queue.enqueue_task(tasks[0])]
+        else:
+            queued = await self._queue.enqueue_tasks(tasks)
+        if not all(queued):
+            log.warning("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
+
+    async def check_backlog(self, more: int = 1) -> None:
+        """Refuse `more` tasks if too many are waiting; the count is at most `BACKLOG_REFRESH_S` old.
+
+        Raises:
+            BacklogFull: There would be more than `max_backlog`.
+        """
+        if not self._max_backlog:
+            return
+        if time.monotonic() >= self._backlog_until:
+            self._backlog_until = time.monotonic() + BACKLOG_REFRESH_S
+            self._backlog = await self._ledger.count_unfinished()
+        self._backlog += more
+        if self._backlog > self._max_backlog:
+            self._backlog -= more
+            raise BacklogFull(self._max_backlog)

@@ -1,0 +1,207 @@
+"""Redis as the API and the relay see it: enqueue, withdraw, look up. The worker's side is `workers/engine.py`."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from service.batcher import Batcher
+from service.clock import Clock, system_clock
+from service.errors import QueueUnreachable
+from service.queue.codec import QueuedJob, job_of, read_job
+from service.task import DEFAULT_PRIORITY, PRIORITIES, Task
+
+Answer = TypeVar("Answer")
+
+WAKE_CHANNEL = "everpost:wake"
+EPOCH_KEY = "everpost:epoch"
+WORKERS_KEY = "everpost:workers"
+WITHDRAWN_MS = 60_000
+BREAKER_S = 0.5
+UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def queue_name(priority: int) -> str:
+    """The arq queue of a priority; the default one is arq's own, where stock clients enqueue."""
+    return "arq:queue" if priority == DEFAULT_PRIORITY else f"arq:queue:p{priority}"
+
+
+QUEUE_NAMES = tuple(queue_name(priority) for priority in PRIORITIES)
+
+
+class QueueDepth(msgspec.Struct, frozen=True):
+    """Jobs of one priority: due now or leased to a worker, and due later."""
+
+    ready: int
+    later: int
+
+
+def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
+    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name."""
+    if address.startswith("rediss://"):
+        options.setdefault("ssl_check_hostname", True)
+    options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
+    return pool
+
+
+class TaskQueue:
+    """arq's queues on one Redis.
+
+    Enqueuing never raises: the ledger has the task, and the relay brings it here when Redis is back. After a failure
+    Redis is left alone for `BREAKER_S`, so that intake stays fast while it is down. Everything else raises
+    `QueueUnreachable`.
+    """
+
+    def __init__(self, redis: Redis, clock: Clock = system_clock) -> None:
+        self.redis = redis
+        self._clock = clock
+        self._enqueue = redis.register_script((SCRIPTS / "enqueue.lua").read_text(encoding="utf-8"))
+        self._withdraw = redis.register_script((SCRIPTS / "withdraw.lua").read_text(encoding="utf-8"))
+        self._missing = redis.register_script((SCRIPTS / "missing.lua").read_text(encoding="utf-8"))
+        self._enqueues: Batcher[Task, bool] = Batcher(self.enqueue_tasks, max_items=256)
+        self._down_until = 0.0
+
+    @classmethod
+    def connect(cls, address: str, clock: Clock = system_clock) -> "TaskQueue":
+        """A queue on `address`; the connection is made when first needed."""
+        return cls(Redis(connection_pool=connection_pool(address)), clock)
+
+    async def close(self) -> None:
+        """Send what was submitted, then close the connections."""
+        await self._enqueues.drain()
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
+    async def enqueue_task(self, task: Task) -> bool:
+        """Put a task into its queue; False if Redis did not take it, and the relay will have to."""
+        return await self._enqueues.submit(task)
+
+    async def enqueue_tasks(self, tasks: Sequence[Task]) -> list[bool]:
+        """Put tasks into their queues, in one call; putting one there twice changes nothing."""
+        if time.monotonic() < self._down_until:
+            return [False] * len(tasks)
+        try:
+            answers: list[int] = await self._enqueue(keys=[WAKE_CHANNEL], args=self._jobs(tasks))
+        except UNREACHABLE:
+            self._down_until = time.monotonic() + BREAKER_S
+            return [False] * len(tasks)
+        return [answer == 1 for answer in answers]
+
+    def _jobs(self, tasks: Sequence[Task]) -> list[Any]:
+        now_ms = self._clock()
+        return [
+            part
+            for task in tasks
+            for part in (task.task_id, queue_name(task.priority), task.due_at_ms or now_ms, job_of(task, now_ms))
+        ]
+
+    async def withdraw_task(self, task_id: str) -> bool:
+        """Take a waiting task out of its queue for good; False if a worker holds it."""
+        return bool(await self._ask(self._withdraw(keys=list(QUEUE_NAMES), args=[task_id, WITHDRAWN_MS])))
+
+    async def abort_task(self, task_id: str) -> None:
+        """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
+        await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
+        await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
+
+    async def find_task(self, task_id: str) -> QueuedJob | None:
+        """The task as Redis has it: its result if it ended, else its job; None if neither is there or readable."""
+        found = await self._ask(self.redis.mget(f"arq:result:{task_id}", f"arq:job:{task_id}"))
+        jobs = (read_job(payload) for payload in found if payload)
+        return next((job for job in jobs if job is not None), None)
+
+    async def running_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Which of the tasks a worker holds."""
+        if not task_ids:
+            return set()
+        found = await self._ask(self.redis.mget([f"arq:in-progress:{task_id}" for task_id in task_ids]))
+        return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
+
+    async def missing_among(self, tasks: Sequence[Task]) -> list[Task]:
+        """Which of the tasks Redis has lost: no result, and no job that stands in its queue."""
+        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority))]
+        answers: list[int] = await self._ask(self._missing(keys=[], args=parts))
+        return [task for task, missing in zip(tasks, answers, strict=True) if missing]
+
+    async def queue_position(self, task_id: str, priority: int) -> int | None:
+        """How many jobs of its queue are due before it; None if it is not waiting there."""
+        rank = await self._ask(self.redis.zrank(queue_name(priority), task_id))
+        return None if rank is None else int(rank)
+
+    async def depths(self) -> Mapping[int, QueueDepth]:
+        """The jobs of each priority."""
+        return await self._ask(self._depths())
+
+    async def _depths(self) -> Mapping[int, QueueDepth]:
+        now_ms = self._clock()
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in QUEUE_NAMES:
+                pipe.zcount(name, "-inf", now_ms)
+                pipe.zcount(name, f"({now_ms}", "+inf")
+            counts = await pipe.execute()
+        return {priority: QueueDepth(counts[2 * n], counts[2 * n + 1]) for n, priority in enumerate(PRIORITIES)}
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """What each living worker last said of itself; see `workers/upkeep.py`."""
+        found = await self._ask(self.redis.hvals(WORKERS_KEY))
+        now_ms = self._clock()
+        return [facts for value in found if (facts := msgspec.json.decode(value))["until_ms"] > now_ms]
+
+    async def announce_worker(self, worker_id: str, facts: Mapping[str, Any], life_s: float) -> None:
+        """Say that a worker is alive, for `life_s` seconds."""
+        until_ms = self._clock() + round(life_s * 1000)
+        value = msgspec.json.encode({"worker": worker_id, **facts, "until_ms": until_ms}).decode()
+        await self._ask(self.redis.hset(WORKERS_KEY, worker_id, value))
+
+    async def forget_workers(self, worker_ids: Sequence[str]) -> None:
+        """Say that workers have gone."""
+        if worker_ids:
+            await self._ask(self.redis.hdel(WORKERS_KEY, *worker_ids))
+
+    async def dead_workers(self) -> list[str]:
+        """Workers that stopped saying anything without a farewell."""
+        found = await self._ask(self.redis.hgetall(WORKERS_KEY))
+        now_ms = self._clock()
+        return [key.decode() for key, value in found.items() if msgspec.json.decode(value)["until_ms"] <= now_ms]
+
+    async def epoch(self, proposed: str) -> str:
+        """Which Redis this is: `proposed` becomes its epoch if it has none, as after FLUSHALL."""
+        if await self._ask(self.redis.set(EPOCH_KEY, proposed, nx=True)):
+            return proposed
+        found = await self._ask(self.redis.get(EPOCH_KEY))
+        return proposed if found is None else found.decode()
+
+    async def ping(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            await self._ask(self.redis.ping())
+        except QueueUnreachable:
+            return False
+        return True
+
+    async def facts(self) -> Mapping[str, Any]:
+        """What `doctor` and the logs say of the server: version, eviction policy, persistence."""
+        server = await self._ask(self.redis.info("server"))
+        memory = await self._ask(self.redis.info("memory"))
+        persistence = await self._ask(self.redis.info("persistence"))
+        return {
+            "server": f"{server.get('server_name', 'redis')} {server.get('valkey_version', server['redis_version'])}",
+            "maxmemory_policy": memory.get("maxmemory_policy"),
+            "append_only_file": bool(persistence.get("aof_enabled")),
+        }
+
+    async def _ask(self, request: Awaitable[Answer] | Answer) -> Answer:
+        try:
+            return await cast("Awaitable[Answer]", request)  # redis-py types one method for its two clients
+        except UNREACHABLE as error:
+            raise QueueUnreachable from error
+
+
+__all__ = ["QUEUE_NAMES", "QueueDepth", "TaskQueue", "connection_pool", "queue_name"]

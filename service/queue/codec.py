@@ -1,0 +1,135 @@
+"""arq's messages in msgpack: what a job and a result look like on the wire (I8). Never pickle.
+
+Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter keys are theirs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from service.errors import InvalidValue
+from service.task import DEFAULT_PRIORITY, PRIORITIES, Task
+
+FUNCTION = "publish"
+PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
+
+
+class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What Redis knows of a task.
+
+    Attributes:
+        success: How it ended; None while it has not.
+    """
+
+    task_data: bytes
+    priority: int = DEFAULT_PRIORITY
+    retry_of: str | None = None
+    batch_id: str | None = None
+    success: bool | None = None
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    raise TypeError(f"cannot write {type(value).__name__}")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other)
+_decoder = msgspec.msgpack.Decoder()
+
+
+def serialize(message: dict[str, Any]) -> bytes:
+    """A job or result as msgpack; an exception is written as its text."""
+    return _encoder.encode(message)
+
+
+def deserialize(payload: bytes) -> dict[str, Any]:
+    """The job or result of a msgpack message.
+
+    Raises:
+        ValueError: The payload is no msgpack map; pickles are not, and are never loaded.
+    """
+    try:
+        message = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("the payload is not msgpack") from error
+    if not isinstance(message, dict):
+        raise ValueError("the payload is not a msgpack map")  # noqa: TRY004 - one error for everything unreadable
+    return message
+
+
+def job_of(task: Task, enqueued_at_ms: int) -> bytes:
+    """The job message of a task."""
+    arguments = {
+        "task_data": task.task_data,
+        "priority": task.priority,
+        "retry_of": task.retry_of,
+        "batch_id": task.batch_id,
+    }
+    return _encoder.encode({"t": None, "f": FUNCTION, "a": (), "k": arguments, "et": enqueued_at_ms})
+
+
+def read_job(payload: bytes) -> QueuedJob | None:
+    """The task in a job or result message; None if it is none of ours or cannot be read."""
+    try:
+        message = deserialize(payload)
+        if message.get("f") != FUNCTION:
+            return None
+        arguments = publish_arguments(message["a"], message["k"])
+        return QueuedJob(
+            task_data=encoded_data(arguments.get("task_data")),
+            priority=priority_of(arguments),
+            retry_of=_text_or_none(arguments.get("retry_of")),
+            batch_id=_text_or_none(arguments.get("batch_id")),
+            success=message.get("s"),
+        )
+    except (ValueError, TypeError, KeyError, InvalidValue):
+        return None
+
+
+def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `publish` by name, as Python would bind them."""
+    return {**dict(zip(PUBLISH_PARAMETERS, args, strict=False)), **kwargs}
+
+
+def decoded_data(task_data: Any) -> dict[str, Any]:
+    """The object in a job's `task_data`: JSON bytes, JSON text, or a plain dict of a stock client.
+
+    Raises:
+        InvalidValue: It is none of them.
+    """
+    if isinstance(task_data, dict):
+        return task_data
+    try:
+        data = msgspec.json.decode(task_data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as error:
+        raise InvalidValue("task_data is not JSON", "$.task_data") from error
+    if not isinstance(data, dict):
+        raise InvalidValue("task_data is not a JSON object", "$.task_data")
+    return data
+
+
+def encoded_data(task_data: Any) -> bytes:
+    """The JSON bytes of a job's `task_data`.
+
+    Raises:
+        InvalidValue: It is no JSON object.
+    """
+    data = decoded_data(task_data)
+    if isinstance(task_data, bytes):
+        return task_data
+    try:
+        return msgspec.json.encode(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue("task_data is not a JSON object", "$.task_data") from error
+
+
+def priority_of(arguments: Mapping[str, Any]) -> int:
+    """The priority in a job's arguments; the default if there is none that makes sense."""
+    priority = arguments.get("priority")
+    return priority if type(priority) is int and priority in PRIORITIES else DEFAULT_PRIORITY
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,229 @@
+"""Retrying a task: its data from the first tier that still has it, the decision from SQLite, a new task the answer."""
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from service.clock import Clock, read_time
+from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
+from service.intake import Intake
+from service.platforms import Catalogue
+from service.queue.client import TaskQueue
+from service.queue.codec import decoded_data
+from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from service.store.ledger import Ledger
+from service.store.payloads import Payloads, StoredPayload
+from service.task import Task, TaskStatus, new_task_id
+
+log = structlog.get_logger("everpost.recovery")
+
+UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's data, and the tier it came from."""
+
+    source: str
+    message: str
+    task_data: bytes
+    priority: int
+    status: str
+    warning: str | None = None
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a retry.
+
+    Attributes:
+        created: False if the new task existed already: another caller had retried it (I5).
+    """
+
+    new_task_id: str
+    original_task_id: str
+    source: str
+    message: str
+    created: bool
+    warning: str | None = None
+
+
+class Tier(Protocol):
+    """A store that may still have a task's data."""
+
+    async def find(self, task_id: str) -> Recovered | None:
+        """The task's data, or None if this tier no longer has it."""
+
+
+class RedisTier:
+    """First: Redis, which has it whole for `EVERPOST_RESULT_TTL`; one that does not answer has nothing."""
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+
+    async def find(self, task_id: str) -> Recovered | None:
+        """From the job's result, or the job itself."""
+        try:
+            job = await self._queue.find_task(task_id)
+        except QueueUnreachable:
+            log.warning("task.tier_unreachable", task_id=task_id, source="redis")
+            return None
+        if job is None:
+            return None
+        statuses = {None: TaskStatus.PENDING, True: TaskStatus.SUCCESS, False: TaskStatus.FAILED}
+        return Recovered(
+            source="redis",
+            message="Task resubmitted to arq from Redis",
+            task_data=job.task_data,
+            priority=job.priority,
+            status=statuses[job.success],
+        )
+
+
+class StoredTier:
+    """A SQLite table: permanent, and rebuilt from its single columns where a row has no readable data."""
+
+    def __init__(self, source: str, origin: str, payloads: Payloads, place: Place) -> None:
+        self._source = source
+        self._message = f"Task resubmitted to arq from {origin}"
+        self._finder = {
+            Place.HISTORY: payloads.find_in_history,
+            Place.LEDGER: payloads.find_in_ledger,
+            Place.ARCHIVE: payloads.find_in_archive,
+        }[place]
+
+    async def find(self, task_id: str) -> Recovered | None:
+        """From the table's row of that task."""
+        return self.recovered(await self._finder(task_id))
+
+    def recovered(self, payload: StoredPayload | None) -> Recovered | None:
+        """The payload as this tier's answer."""
+        if payload is None:
+            return None
+        return Recovered(
+            source=self._source,
+            message=self._message,
+            task_data=payload.task_data,
+            priority=payload.priority,
+            status=payload.status,
+            warning=payload.warning,
+        )
+
+
+def recovery_tiers(queue: TaskQueue, payloads: Payloads) -> tuple[Tier, ...]:
+    """The seed's three tiers in their order, and the archive behind them."""
+    return (
+        RedisTier(queue),
+        StoredTier("sqlite", "SQLite history", payloads, Place.HISTORY),
+        StoredTier("task_queue", "task_queue", payloads, Place.LEDGER),
+        StoredTier("archive", "the archive", payloads, Place.ARCHIVE),
+    )
+
+
+class Recovery:
+    """Retries tasks, for ever: as long as any tier knows a task, it can be run again."""
+
+    def __init__(
+        self,
+        tiers: Sequence[Tier],
+        ledger: Ledger,
+        queue: TaskQueue,
+        intake: Intake,
+        catalogue: Catalogue,
+        clock: Clock,
+        timezone: tzinfo,
+    ) -> None:
+        self._tiers = tiers
+        self._ledger = ledger
+        self._queue = queue
+        self._intake = intake
+        self._catalogue = catalogue
+        self._clock = clock
+        self._timezone = timezone
+
+    async def retry_task(self, task_id: str, *, force: bool = False, batch_id: str | None = None) -> Retried:
+        """Run a task again as a new one. Calling it again while that one lives answers with the same new task (I5).
+
+        Args:
+            force: Send it again although it was, or may have been, published.
+
+        Raises:
+            TaskNotFound: No tier knows the id.
+            TaskRunning, TaskSucceeded, OutcomeUnknown: Its state forbids it.
+            UnknownPlatform: The catalogue no longer has its platform.
+            QueueUnreachable: It waits in the queue and Redis, down, cannot say whether it runs.
+        """
+        found = await self.find(task_id)
+        task, warning = self._new_task(found, batch_id)
+        stand_in = Position(task_id=task_id, place=Place.HISTORY, status=found.status, chain_id=task_id)
+        decision, task = await self._decide(stand_in, task, force=force)
+        if decision.refusal is not None:
+            raise decision.refusal
+        created = decision.action is Action.RESUBMIT
+        if created:
+            await self._intake.enqueue_tasks([task])
+        new_task_id = task.task_id if created else str(decision.task_id)
+        log.info("task.recovered", task_id=task_id, source=found.source, new_task_id=new_task_id, created=created)
+        return Retried(
+            new_task_id=new_task_id,
+            original_task_id=task_id,
+            source=found.source,
+            message=found.message,
+            created=created,
+            warning=warning,
+        )
+
+    async def find(self, task_id: str) -> Recovered:
+        """The task's data from the first tier that has it.
+
+        Raises:
+            TaskNotFound: None has.
+        """
+        for tier in self._tiers:
+            found = await tier.find(task_id)
+            if found is not None:
+                return found
+        raise TaskNotFound(task_id)
+
+    async def _decide(self, stand_in: Position, task: Task, *, force: bool) -> tuple[Decision, Task]:
+        """Decide and write in one transaction; a task that waits in Redis is taken out of there first."""
+        decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=False)
+        if decision.action is Action.WITHDRAW:
+            withdrawn = await self._queue.withdraw_task(stand_in.task_id)
+            decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=withdrawn)
+        if decision.action is Action.WITHDRAW:
+            decision = Decision(Action.REFUSE, refusal=TaskRunning(stand_in.task_id))
+        return decision, task
+
+    async def _resubmit(self, stand_in: Position, task: Task, *, force: bool, withdrawn: bool) -> tuple[Decision, Task]:
+        def decide(position: Position, relatives: Sequence[Position]) -> Decision:
+            return decide_retry(position, relatives, force=force, withdrawn=withdrawn)
+
+        return await self._ledger.resubmit_task(stand_in, task, self._clock(), decide)
+
+    def _new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
+        data = decoded_data(found.task_data)
+        now_ms = self._clock()
+        due_at_ms, unreadable = self._due_at(data.get("schedule_time"))
+        task = Task(
+            task_id=new_task_id(now_ms),
+            task_data=found.task_data,
+            platform=self._catalogue.find(data.get("platform", "")).name,
+            account_id=str(data.get("account_id") or ""),
+            title=str(data.get("title") or ""),
+            priority=found.priority,
+            created_at_ms=now_ms,
+            due_at_ms=due_at_ms,
+            batch_id=batch_id,
+            accepted_by=self._intake.accepted_by,
+        )
+        return task, "; ".join(filter(None, (found.warning, unreadable))) or None
+
+    def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
+        if not schedule_time:
+            return None, None
+        try:
+            return read_time(str(schedule_time), self._timezone), None
+        except (ValueError, OverflowError):
+            return None, UNSCHEDULED

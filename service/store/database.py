@@ -1,0 +1,205 @@
+"""One SQLite file: how it is opened, how a write is committed, and what its errors mean."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+from urllib.parse import quote
+
+from service.batcher import Batcher
+from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable, ServiceError
+from service.store.migrate import MigrationReport, migrate
+from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
+
+logger = logging.getLogger("everpost.store")
+
+Result = TypeVar("Result")
+Operation = Callable[[sqlite3.Connection], Result]
+"""A piece of work on the connection's own thread. It may run twice (alone, after the group it was in failed), so it
+changes nothing but the database."""
+
+READERS = 2
+BUSY_TIMEOUT_MS = 5_000
+
+PRAGMAS = {
+    "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
+    "busy_timeout": str(BUSY_TIMEOUT_MS),
+    "foreign_keys": "ON",
+    "mmap_size": "0",  # an I/O error in a mapped page is a SIGBUS, not an error
+    "cell_size_check": "ON",
+    "trusted_schema": "OFF",
+    "temp_store": "MEMORY",
+    "journal_size_limit": "67108864",
+    "cache_size": "-65536",  # 64 MiB
+}
+
+
+class Database:
+    """The file's one writer connection of this process, and a few read-only ones beside it.
+
+    Writes of concurrent callers are committed together, in one transaction; each caller gets its own result or error
+    after the commit. Reads see all that was committed before they began, and never wait for the writer.
+    """
+
+    def __init__(self, path: Path, report: MigrationReport) -> None:
+        self.path = path
+        self.report = report
+        self._writer: aiosqlite.Connection | None = None
+        self._readers: list[aiosqlite.Connection] = []
+        self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._commits: Batcher[Operation[Any], Any] = Batcher(self._commit)
+
+    @classmethod
+    async def open(cls, path: Path, *, readers: int = READERS) -> Self:
+        """Bring the file up to `schema.sql`, adopting an original one, and connect.
+
+        Raises:
+            DatabaseUnusable: The file is no database, is corrupt, or belongs to a newer Everpost.
+            DatabaseUnwritable: The folder or the file cannot be written.
+        """
+        try:
+            report = await asyncio.to_thread(migrate, path)
+            database = cls(path, report)
+            await database._connect(readers)
+        except sqlite3.Error as error:
+            raise meaning_of(error) from error
+        except OSError as error:
+            raise DatabaseUnwritable(error.strerror or str(error)) from error
+        level = logging.INFO if CORRUPTION_FIXED else logging.WARNING
+        logger.log(level, "database.opened path=%s library=%s kind=%s", path, LIBRARY, report.kind)
+        return database
+
+    async def _connect(self, readers: int) -> None:
+        self._writer = await _connect(self.path, "rw")
+        for _ in range(readers):
+            connection = await _connect(self.path, "ro")
+            self._readers.append(connection)
+            self._idle.put_nowait(connection)
+
+    async def write(self, operation: Operation[Result]) -> Result:
+        """Run `operation` inside a transaction; return its result once it is on the disk.
+
+        Raises:
+            DatabaseBusy: Another process kept the file locked for longer than `BUSY_TIMEOUT_MS`, twice.
+            DatabaseUnwritable: Disk full, read-only, or an I/O error; nothing was written.
+        """
+        return cast("Result", await self._commits.submit(operation))
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        """Run `operation` on a read-only connection; it sees all that was committed before."""
+        connection = await self._idle.get()
+        try:
+            return await _run(connection, lambda raw: _read(raw, operation))
+        except sqlite3.Error as error:
+            raise meaning_of(error) from error
+        finally:
+            self._idle.put_nowait(connection)
+
+    async def close(self) -> None:
+        """Commit what was submitted, then close every connection."""
+        await self._commits.drain()
+        connections = [*self._readers, *([self._writer] if self._writer else [])]
+        self._writer, self._readers = None, []
+        for connection in connections:
+            await connection.close()
+
+    async def _commit(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+        if self._writer is None:
+            raise DatabaseUnwritable("it is closed")
+        return cast("Sequence[Any]", await _run(self._writer, lambda raw: _commit_group(raw, operations)))
+
+
+async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+    connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
+    await connection
+    await _run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
+    return connection
+
+
+def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
+    for name, value in PRAGMAS.items():
+        raw.execute(f"PRAGMA {name} = {value}")
+    if read_only:
+        raw.execute("PRAGMA query_only = ON")
+    journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
+    if journal != "wal":
+        raise DatabaseUnusable(f"The database is in journal mode {journal!r}, not WAL; is it on a network file system?")
+
+
+async def _run(connection: aiosqlite.Connection, function: Operation[Result]) -> Result:
+    # aiosqlite offers single statements only; one hop to its thread for a whole operation makes a batch one unit.
+    return cast("Result", await connection._execute(function, connection._conn))  # type: ignore[no-untyped-call]  # noqa: SLF001
+
+
+def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
+    try:
+        return operation(raw)
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    raw.text_factory = _lenient_text  # an inherited row holds text that is not UTF-8
+    try:
+        return operation(raw)
+    finally:
+        raw.text_factory = str
+
+
+def _lenient_text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _commit_group(raw: sqlite3.Connection, operations: Sequence[Operation[Any]]) -> list[Any]:
+    """All operations in one transaction; if one fails, each again in a transaction of its own."""
+    try:
+        return _transact(raw, operations)
+    except Exception as error:  # noqa: BLE001 - it becomes the answer of the one that caused it
+        if len(operations) == 1:
+            return [meaning_of(error)]
+    return [answer for operation in operations for answer in _commit_group(raw, [operation])]
+
+
+def _transact(raw: sqlite3.Connection, operations: Sequence[Operation[Any]]) -> list[Any]:
+    _begin(raw)
+    try:
+        answers = [operation(raw) for operation in operations]
+        raw.execute("COMMIT")
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise
+    return answers
+
+
+def _begin(raw: sqlite3.Connection) -> None:
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        time.sleep(random.uniform(0, 0.05))  # noqa: S311 - on the connection's own thread
+        raw.execute("BEGIN IMMEDIATE")
+
+
+def meaning_of(error: Exception) -> Exception:
+    """What a SQLite error means for the one who waits (https://sqlite.org/rescode.html); others stay as they are."""
+    if isinstance(error, ServiceError) or not isinstance(error, sqlite3.Error):
+        return error
+    code = _code(error)
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        meaning: Exception = DatabaseBusy()
+    elif code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+        meaning = DatabaseUnwritable(str(error))
+    elif code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        meaning = DatabaseUnusable(f"The database is damaged ({error}): stop every process, restore a backup.")
+    else:
+        return error
+    meaning.__cause__ = error
+    return meaning
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,170 @@
+"""The ledger, table `task_queue`: accepting a task, and every move of one that has not ended."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from service.clock import from_text, to_text
+from service.retry_rules import Decision, Position
+from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task
+from service.store.completion import complete_tasks
+from service.store.database import Database
+from service.store.queries import load
+from service.store.resubmission import Decide, resubmit_task
+from service.store.sqlite import sqlite3
+from service.task import Attempt, Task, TaskRecord
+
+
+class ClaimFacts(msgspec.Struct, frozen=True):
+    """What the ledger says of a claimed job.
+
+    Attributes:
+        attempts: How many attempts are on record.
+        spent: How many of them counted against the platform's `max_attempts`.
+        sending: The attempt whose first byte may have left; None if none did.
+    """
+
+    task_id: str
+    status: str
+    spent: int
+    sending: int | None
+    chain_id: str
+    generation: int
+    attempts: int
+
+
+class Ledger:
+    """The verbs of a task on its way. Each write is on the disk when it returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept_task(self, task: Task, now_ms: int, key: IdempotencyKey | None = None) -> str:
+        """Write the task down; the id of the one accepted before if `key` was used for the same body already.
+
+        Raises:
+            KeyReused: `key` was used with another body.
+        """
+        parameters = accept_parameters(task, now_ms)
+        return await self._database.write(lambda connection: accept_task(connection, parameters, key))
+
+    async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
+        """Write many tasks down, all or none."""
+        rows = [accept_parameters(task, now_ms) for task in tasks]
+        await self._database.write(lambda connection: connection.executemany(load("accept_task"), rows))
+
+    async def resubmit_task(self, stand_in: Position, task: Task, now_ms: int, decide: Decide) -> tuple[Decision, Task]:
+        """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_task`."""
+        return await self._database.write(lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide))
+
+    async def complete_tasks(self, records: Sequence[TaskRecord]) -> list[str]:
+        """Move ended tasks into the history; the ids of those whose end had been recorded before."""
+        return await self._database.write(lambda connection: complete_tasks(connection, records))
+
+    async def defer_task(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
+        """Keep a failed attempt and when the next one is due; `spent` counts it against `max_attempts`."""
+        parameters = {
+            "task_id": task_id,
+            "attempt": msgspec.json.encode(attempt).decode(),
+            "error_message": attempt.error,
+            "due_at": to_text(due_at_ms),
+            "finished_at": attempt.finished_at,
+            "spent": int(spent),
+        }
+        await self._database.write(lambda connection: connection.execute(load("defer_task"), parameters).fetchall())
+
+    async def note_attempt(self, task_id: str, attempt: Attempt) -> None:
+        """Keep an attempt that no longer decides anything."""
+        parameters = {"task_id": task_id, "attempt": msgspec.json.encode(attempt).decode()}
+        await self._database.write(lambda connection: connection.execute(load("note_attempt"), parameters))
+
+    async def begin_send(self, task_id: str, attempt: int, now_ms: int) -> bool:
+        """Record the intent to send; False if an earlier attempt may have sent already (I6)."""
+        parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
+        rows = await self._database.write(
+            lambda connection: connection.execute(load("begin_send"), parameters).fetchall()
+        )
+        return bool(rows)
+
+    async def cancel_send(self, task_id: str, now_ms: int) -> None:
+        """Take the intent back: the attempt ended before its first byte left."""
+        parameters = {"task_id": task_id, "now": to_text(now_ms)}
+        await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
+
+    async def count_unfinished(self) -> int:
+        """How many tasks have not ended, inherited ones included."""
+        rows = await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+        return sum(tasks for source, _, _, tasks in rows if source == "task_queue")
+
+    async def claim_facts(self, task_ids: Collection[str]) -> tuple[dict[str, ClaimFacts], set[str]]:
+        """What the ledger knows of claimed jobs, and which of the others have ended already."""
+        ids = sorted(task_ids)
+        return await self._database.read(lambda connection: _claim_facts(connection, ids))
+
+    async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, Task]]:
+        """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among."""
+        parameters = {"after": after, "before": to_text(before_ms), "limit": limit}
+        return await self._database.read(lambda connection: _accepted_after(connection, parameters))
+
+    async def promote_due(self, now_ms: int, limit: int = 1_000) -> int:
+        """Call scheduled tasks whose time has come pending; how many there were."""
+        parameters = {"now": to_text(now_ms), "limit": limit}
+        return await self._database.write(
+            lambda connection: connection.execute(load("promote_due"), parameters).rowcount
+        )
+
+    async def expire_idempotency_keys(self, before_ms: int, limit: int = 1_000) -> int:
+        """Forget old keys; how many there were."""
+        parameters = {"before": to_text(before_ms), "limit": limit}
+        return await self._database.write(
+            lambda connection: connection.execute(load("expire_idempotency_keys"), parameters).rowcount
+        )
+
+    async def get_meta(self, key: str) -> str | None:
+        """What the processes remember together under `key`."""
+        row = await self._database.read(
+            lambda connection: connection.execute(load("get_meta"), {"key": key}).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember `value` under `key`."""
+        await self._database.write(
+            lambda connection: connection.execute(load("set_meta"), {"key": key, "value": value})
+        )
+
+
+def _claim_facts(connection: sqlite3.Connection, task_ids: list[str]) -> tuple[dict[str, ClaimFacts], set[str]]:
+    rows = connection.execute(load("claim_facts"), {"task_ids": msgspec.json.encode(task_ids).decode()})
+    known = {row[0]: ClaimFacts(*row) for row in rows}
+    missing = [task_id for task_id in task_ids if task_id not in known]
+    if not missing:
+        return known, set()
+    ended = connection.execute(load("ended_among"), {"task_ids": msgspec.json.encode(missing).decode()})
+    return known, {row[0] for row in ended}
+
+
+def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any]) -> list[tuple[int, Task]]:
+    return [(row[0], task_of_row(row)) for row in connection.execute(load("accepted_after"), parameters)]
+
+
+def task_of_row(row: Sequence[Any]) -> Task:
+    """The task in a row of `accepted_after.sql`."""
+    _, task_id, data, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
+    platform, account_id, title, created_at, accepted_by = rest
+    return Task(
+        task_id=task_id,
+        task_data=data,
+        platform=platform or "",
+        account_id=account_id or "",
+        title=title or "",
+        priority=priority,
+        created_at_ms=from_text(created_at) or 0,
+        due_at_ms=from_text(due_at),
+        retry_of=retry_of,
+        root_id=root_id,
+        generation=generation,
+        batch_id=batch_id,
+        accepted_by=accepted_by,
+    )

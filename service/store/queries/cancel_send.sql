@@ -1,0 +1,2 @@
+-- The attempt ended before its first byte left: whoever runs next may send.
+UPDATE task_queue SET sending = NULL, status = 'pending', updated_at = :now WHERE task_id = :task_id

@@ -1,0 +1,11 @@
+-- An attempt failed in a way that time may mend: the next one is due at :due_at.
+UPDATE task_queue SET
+    status = 'retry',
+    attempts = json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt)),
+    retry_count = retry_count + :spent,
+    error_message = :error_message,
+    sending = NULL,
+    due_at = :due_at,
+    updated_at = :finished_at
+WHERE task_id = :task_id
+RETURNING id

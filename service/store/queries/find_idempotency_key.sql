@@ -1,0 +1,1 @@
+SELECT fingerprint, task_id FROM idempotency_keys WHERE key = :key

@@ -1,0 +1,1 @@
+SELECT CAST(data AS BLOB) FROM task_queue WHERE task_id = :task_id

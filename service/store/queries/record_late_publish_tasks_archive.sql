@@ -1,0 +1,13 @@
+-- A late result: its attempt is kept, and a success tells the truth about a task given up on.
+UPDATE publish_tasks_archive SET
+    attempts = iif(:attempt IS NULL, attempts, json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt))),
+    published_at = iif(:status = 'success' AND status <> 'success', :finished_at, published_at),
+    provider_post_id = ifnull(provider_post_id, :provider_post_id),
+    publish_url = ifnull(publish_url, :publish_url),
+    result = ifnull(result, CAST(:result AS TEXT)),
+    error_class = iif(:status = 'success', NULL, error_class),
+    error_message = iif(:status = 'success', NULL, error_message),
+    status = iif(:status = 'success', 'success', status),
+    updated_at = :finished_at
+WHERE job_id = :task_id
+RETURNING status

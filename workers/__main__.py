@@ -1,0 +1,30 @@
+"""`python -m workers`: one worker, until SIGTERM."""
+
+import asyncio
+import os
+import sys
+
+import uvloop
+
+from service.errors import SettingsError
+from service.logs import configure_logging
+from service.settings import read_settings
+from workers.main import create_worker
+
+
+def main() -> int:
+    """Run a worker; 2 if a setting is wrong."""
+    try:
+        settings = read_settings(os.environ)
+        configure_logging(settings)
+        asyncio.set_event_loop(uvloop.new_event_loop())
+        worker = create_worker(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"everpost worker: {error.message}\n")
+        return 2
+    worker.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

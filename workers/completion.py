@@ -1,0 +1,112 @@
+"""The on-complete hook: every way a job can end becomes a row of the history, before Redis forgets the job (I3)."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from service.clock import to_text
+from service.errors import InvalidValue
+from service.queue.codec import encoded_data, priority_of, publish_arguments
+from service.store.ledger import Ledger
+from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
+from workers.outcomes import JobOutcome, OutcomeReason
+from workers.publish import ATTEMPT, AttemptState, PublishFailedError
+
+log = structlog.get_logger("everpost.worker")
+
+_ENDS = {
+    OutcomeReason.COMPLETE: (TaskStatus.SUCCESS, None),
+    OutcomeReason.FAILED: (TaskStatus.FAILED, ErrorClass.PERMANENT),
+    OutcomeReason.TIMEOUT: (TaskStatus.FAILED, ErrorClass.TRANSIENT),
+    OutcomeReason.ABORTED: (TaskStatus.CANCELLED, ErrorClass.CANCELLED),
+    OutcomeReason.EXPIRED: (TaskStatus.FAILED, ErrorClass.EXPIRED),
+    OutcomeReason.UNDECODABLE: (TaskStatus.FAILED, ErrorClass.UNREADABLE),
+    OutcomeReason.UNKNOWN_FUNCTION: (TaskStatus.FAILED, ErrorClass.INVALID),
+    OutcomeReason.TRIES_EXHAUSTED: (TaskStatus.FAILED, ErrorClass.CRASHED),
+}
+_CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
+
+
+class Completion:
+    """Records how jobs ended."""
+
+    def __init__(self, ledger: Ledger, *, worker_id: str) -> None:
+        self._ledger = ledger
+        self._worker_id = worker_id
+
+    async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
+        """Write the outcomes into the history, all in one transaction; raises while the database does not take them."""
+        overtaken = [outcome for outcome in outcomes if outcome.fenced and not outcome.success]
+        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome not in overtaken]
+        late = await self._ledger.complete_tasks(records) if records else []
+        for outcome in overtaken:
+            await self._note(outcome)
+        for record in records:
+            say = log.debug if record.status is TaskStatus.SUCCESS else log.info
+            say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
+        if late:
+            log.warning("task.completed_late", task_ids=late)
+
+    async def _note(self, outcome: JobOutcome) -> None:
+        """Somebody else holds the task by now and will end it; this attempt's failure is kept all the same."""
+        record = record_of(outcome, self._worker_id)
+        log.warning("task.overtaken", task_id=record.task_id, status=record.status)
+        if record.attempt is not None:
+            await self._ledger.note_attempt(record.task_id, record.attempt)
+
+
+def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
+    """What the history keeps of a job's end."""
+    state: AttemptState | None = outcome.extra.get(ATTEMPT)
+    status, error_class, message = how_it_ended(outcome, state)
+    arguments = publish_arguments(outcome.args, outcome.kwargs)
+    result = state.result if state else None
+    return TaskRecord(
+        task_id=outcome.job_id,
+        status=status,
+        task_data=None if state and state.facts else _task_data(arguments),
+        columns=columns_of(state.data) if state and state.data is not None else None,
+        priority=priority_of(arguments),
+        queued_at_ms=outcome.enqueue_time_ms or None,
+        started_at_ms=outcome.start_ms,
+        finished_at_ms=outcome.finish_ms,
+        attempt=Attempt(
+            number=state.number if state else outcome.job_try,
+            started_at=to_text(outcome.start_ms),
+            finished_at=to_text(outcome.finish_ms),
+            outcome=status,
+            error_class=error_class,
+            error=message,
+            worker=worker_id,
+        ),
+        error_class=error_class,
+        error_message=message,
+        result=msgspec.json.encode(result.detail) if result else None,
+        provider_post_id=result.provider_post_id if result else None,
+        publish_url=result.publish_url if result else None,
+    )
+
+
+def how_it_ended(outcome: JobOutcome, state: AttemptState | None) -> tuple[TaskStatus, ErrorClass | None, str | None]:
+    """Status, class and message of a job's end."""
+    error = outcome.result
+    if isinstance(error, PublishFailedError):
+        return error.status, error.error_class, error.message
+    status, error_class = _ENDS[outcome.reason]
+    if status is TaskStatus.SUCCESS:
+        return status, None, None
+    if state is not None and state.sending and outcome.reason in _CUT_OFF:
+        message = f"The attempt was {'cancelled' if outcome.reason is OutcomeReason.ABORTED else 'cut off'} mid-send."
+        return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
+    if isinstance(error, asyncio.CancelledError):
+        return status, error_class, "Cancelled before it was sent."
+    return status, error_class, f"{type(error).__name__}: {error}"
+
+
+def _task_data(arguments: dict[str, object]) -> bytes | None:
+    try:
+        return encoded_data(arguments.get("task_data"))
+    except InvalidValue:
+        return None

@@ -1,0 +1,153 @@
+"""The worker's composition root: settings in, a `BatchWorker` out."""
+
+import os
+import socket
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
+from types import MappingProxyType
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import func
+
+from service.clock import Clock, system_clock, to_text
+from service.platforms import Catalogue
+from service.queue.client import QUEUE_NAMES, TaskQueue, connection_pool
+from service.queue.codec import FUNCTION, deserialize, serialize
+from service.settings import Settings
+from service.store.archive import Archive
+from service.store.database import Database
+from service.store.ledger import Ledger
+from service.store.search import SearchIndex
+from workers.admission import Admission
+from workers.claims import Claim
+from workers.completion import Completion
+from workers.engine import BatchWorker
+from workers.outcomes import JobOutcome
+from workers.publish import PublishRunner
+from workers.publishers.registry import Overrides, load_publishers, opened_publishers
+from workers.relay import Relay
+from workers.upkeep import Upkeep, say_goodbye, worker_duties
+
+log = structlog.get_logger("everpost.worker")
+
+UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
+PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
+
+
+class PublishWorker:
+    """The parts of one worker: opened when its event loop runs, closed with it."""
+
+    runner: PublishRunner
+    admission: Admission
+    completion: Completion
+    engine: BatchWorker
+
+    def __init__(self, settings: Settings, *, publishers: Overrides, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._catalogue = Catalogue.read(settings.platforms)
+        self._publishers = load_publishers(self._catalogue, settings, publishers)
+        self._stack = AsyncExitStack()
+        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
+        self._started_ms = clock()
+
+    async def start(self, ctx: dict[str, Any]) -> None:
+        """Arq's on_startup: open everything."""
+        del ctx
+        settings, stack, clock = self._settings, self._stack, self._clock
+        database = await Database.open(settings.database_path)
+        stack.push_async_callback(database.close)
+        publishers = await stack.enter_async_context(opened_publishers(self._publishers))
+        queue = TaskQueue.connect(settings.redis_address, clock)
+        stack.push_async_callback(queue.close)
+        ledger = Ledger(database)
+        relay = Relay(ledger, queue, clock, settle_s=settings.lease / 3)
+        self.runner = PublishRunner(publishers, self._catalogue, ledger, settings, clock, worker_id=self.worker_id)
+        self.admission = Admission(ledger, relay, clock)
+        self.completion = Completion(ledger, worker_id=self.worker_id)
+        upkeep = Upkeep(
+            worker_duties(
+                relay=relay,
+                ledger=ledger,
+                archive=Archive(database),
+                search=SearchIndex(database),
+                queue=queue,
+                settings=settings,
+                clock=clock,
+                worker_id=self.worker_id,
+                describe=self.describe,
+            )
+        )
+        upkeep.start()
+        stack.push_async_callback(say_goodbye, queue, self.worker_id)
+        stack.push_async_callback(upkeep.stop)
+        log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))
+
+    async def stop(self, ctx: dict[str, Any]) -> None:
+        """Arq's on_shutdown: close everything, in reverse."""
+        del ctx
+        await self._stack.aclose()
+        log.info("worker.stopped", worker=self.worker_id)
+
+    def describe(self) -> dict[str, Any]:
+        """What the worker tells of itself."""
+        return {
+            "slots": self._settings.max_jobs,
+            "running": len(self.engine.job_tasks),
+            "started_at": to_text(self._started_ms),
+        }
+
+    async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arq job function."""
+        return await self.runner.publish(ctx, *args, **kwargs)
+
+    async def on_claim(self, claims: Sequence[Claim]) -> Collection[str]:
+        """The claim hook."""
+        return await self.admission.admit(claims)
+
+    async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
+        """The on-complete hook."""
+        await self.completion.on_complete(outcomes)
+
+
+def create_worker(
+    settings: Settings,
+    *,
+    publishers: Overrides = MappingProxyType({}),
+    clock: Clock = system_clock,
+    handle_signals: bool = True,
+) -> BatchWorker:
+    """A worker, ready for `run()`.
+
+    Args:
+        publishers: Publishers by name, instead of the installed ones; for tests.
+
+    Raises:
+        SettingsError: A setting, the catalogue or a publisher's option is wrong.
+    """
+    parts = PublishWorker(settings, publishers=publishers, clock=clock)
+    pool = connection_pool(settings.redis_address)
+    parts.engine = BatchWorker(
+        [func(parts.publish, name=FUNCTION)],  # type: ignore[arg-type]  # arq's protocol wants a plain function
+        queue_names=QUEUE_NAMES,
+        redis_pool=ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        on_startup=parts.start,
+        on_shutdown=parts.stop,
+        on_claim=parts.on_claim,
+        on_complete=parts.on_complete,
+        max_jobs=settings.max_jobs,
+        max_tries=UNLIMITED_TRIES,
+        job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,
+        job_completion_wait=round(settings.shutdown_wait),
+        keep_result=settings.result_ttl,
+        lease=settings.lease,
+        allow_abort_jobs=True,
+        handle_signals=handle_signals,
+        log_results=False,
+    )
+    return parts.engine

@@ -1,0 +1,225 @@
+"""The arq job `publish`: one attempt to publish one task."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from arq.worker import Retry
+
+from service.clock import Clock, to_text
+from service.errors import InvalidValue, Unavailable
+from service.platforms import Catalogue
+from service.queue.codec import decoded_data, publish_arguments
+from service.settings import Settings
+from service.store.ledger import ClaimFacts, Ledger
+from service.task import Attempt, ErrorClass, TaskStatus
+from workers.attempt_rules import MAX_LOST_ATTEMPTS, Ended, NextAttempt, decide_attempt
+from workers.backoff import Backoff
+from workers.media import describe_media, resolve_media
+from workers.publishers.base import (
+    InvalidError,
+    OutcomeUnknownError,
+    Publisher,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    error_class_of,
+    idempotency_key,
+)
+
+log = structlog.get_logger("everpost.worker")
+
+Written = TypeVar("Written")
+
+ATTEMPT = "attempt"  # the key of an `AttemptState` in a job's ctx and in its outcome's extra
+
+
+class AttemptState(msgspec.Struct):
+    """What one attempt knows and leaves behind for the completion hook.
+
+    Attributes:
+        facts: What the ledger said when the job was claimed; None for a job it has no row of.
+        number: 1 for the task's first attempt.
+        sending: The publisher was called: from here on the platform may have the post.
+        data: The task's data, once decoded.
+    """
+
+    facts: ClaimFacts | None
+    number: int
+    sending: bool = False
+    data: Mapping[str, Any] | None = None
+    result: PublishResult | None = None
+
+
+class PublishFailedError(Exception):
+    """The task ends here, and not well."""
+
+    def __init__(self, status: TaskStatus, error_class: ErrorClass, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_class = error_class
+        self.message = message
+
+
+class CrashedError(PublishError):
+    """Worker after worker died on the task."""
+
+    error_class = ErrorClass.CRASHED
+
+
+class PublishRunner:
+    """Runs attempts.
+
+    Args:
+        worker_id: Who this is, for the attempt history.
+    """
+
+    def __init__(
+        self,
+        publishers: Mapping[str, Publisher],
+        catalogue: Catalogue,
+        ledger: Ledger,
+        settings: Settings,
+        clock: Clock,
+        *,
+        worker_id: str,
+    ) -> None:
+        self._publishers = publishers
+        self._catalogue = catalogue
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._worker_id = worker_id
+
+    async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Publish a task once; what the publisher returned, as a dict stock arq clients can read.
+
+        Raises:
+            Retry: It will be tried again; the attempt is in the ledger.
+            PublishFailedError: It has ended.
+            CancelledError: The worker is going down and nothing was sent, or sending it again does no harm.
+        """
+        state: AttemptState = ctx[ATTEMPT]
+        started_ms = self._clock()
+        publisher: Publisher | None = None
+        try:
+            self._check_lost_attempts(ctx, state)
+            job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
+            publisher = self._publishers[job.platform.name]
+            state.result = await self._attempt(publisher, job, state)
+        except asyncio.CancelledError:
+            if publisher is None or not state.sending or publisher.publisher_class.may_rerun:
+                raise
+            message = "The worker was stopped while it was sending."
+            raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message) from None
+        except Exception as error:
+            raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
+        return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
+
+    def _check_lost_attempts(self, ctx: Mapping[str, Any], state: AttemptState) -> None:
+        lost = ctx["job_try"] - state.number
+        if lost >= MAX_LOST_ATTEMPTS:
+            raise CrashedError(f"{lost} workers died while they ran this task.")
+
+    async def _prepare(self, ctx: Mapping[str, Any], state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
+        try:
+            data = state.data = decoded_data(arguments.get("task_data"))
+            platform = self._catalogue.find(data.get("platform", ""))
+        except InvalidValue as error:
+            raise InvalidError(error.message) from error
+        facts = state.facts
+        return PublishJob(
+            task_id=ctx["job_id"],
+            data=data,
+            platform=platform,
+            attempt=state.number,
+            idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (ctx["job_id"], 0))),
+            media=await resolve_media(data, self._settings.media_root) if data.get("file_path") else None,
+        )
+
+    async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
+        if not publisher.publisher_class.may_rerun and state.facts is not None:
+            await self._intend_to_send(job, state)
+        state.sending = True
+        try:
+            async with asyncio.timeout(self._settings.job_timeout):
+                result = await publisher.publish(job)
+        except TimeoutError as error:
+            message = f"The publisher did not answer within {self._settings.job_timeout:g} s."
+            raise OutcomeUnknownError(message) from error
+        result.detail.setdefault("media", describe_media(job.data, job.media))
+        return result
+
+    async def _intend_to_send(self, job: PublishJob, state: AttemptState) -> None:
+        """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6)."""
+        begun = await _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock()))
+        if not begun:
+            raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
+
+    async def _what_follows(
+        self,
+        ctx: Mapping[str, Any],
+        state: AttemptState,
+        publisher: Publisher | None,
+        error: Exception,
+        started_ms: int,
+    ) -> Exception:
+        error_class = self._class_of(error, publisher)
+        message = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+        decision = decide_attempt(
+            error_class,
+            may_rerun=publisher is not None and publisher.publisher_class.may_rerun,
+            spent=state.facts.spent if state.facts else ctx["job_try"] - 1,
+            max_attempts=self._max_attempts(state),
+            retry_after_s=getattr(error, "retry_after_s", None),
+        )
+        if isinstance(decision, Ended):
+            return PublishFailedError(decision.status, error_class, message)
+        attempt = Attempt(
+            number=state.number,
+            started_at=to_text(started_ms),
+            finished_at=to_text(self._clock()),
+            outcome=TaskStatus.RETRY,
+            error_class=error_class,
+            error=message,
+            worker=self._worker_id,
+        )
+        await self._defer(ctx["job_id"], attempt, decision)
+        return Retry(defer=decision.delay_s)
+
+    async def _defer(self, task_id: str, attempt: Attempt, decision: NextAttempt) -> None:
+        due_at_ms = self._clock() + round(decision.delay_s * 1000)
+        await _persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
+        log.info(
+            "task.deferred",
+            task_id=task_id,
+            attempt=attempt.number,
+            error_class=attempt.error_class,
+            due_in_s=round(decision.delay_s, 3),
+        )
+
+    @staticmethod
+    def _class_of(error: Exception, publisher: Publisher | None) -> ErrorClass:
+        if publisher is not None:
+            return error_class_of(error, publisher.publisher_class)
+        return error.error_class if isinstance(error, PublishError) else ErrorClass.PERMANENT
+
+    def _max_attempts(self, state: AttemptState) -> int:
+        try:
+            platform = self._catalogue.find((state.data or {}).get("platform", ""))
+        except InvalidValue:
+            return 1
+        return platform.max_attempts or self._settings.max_attempts
+
+
+async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:
+    """Write until the database takes it: the job is held meanwhile, and nothing is lost."""
+    backoff = Backoff(0.1, 5)
+    while True:
+        try:
+            return await write()
+        except Unavailable as error:
+            log.warning("ledger.waits", error=error.message)
+            await asyncio.sleep(backoff.next_s())

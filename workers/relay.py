@@ -1,0 +1,74 @@
+"""The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
+
+import asyncio
+from uuid import uuid4
+
+import structlog
+
+from service.clock import Clock
+from service.queue.client import TaskQueue
+from service.store.ledger import Ledger
+
+log = structlog.get_logger("everpost.relay")
+
+EPOCH = "epoch"
+CHUNK = 500
+SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
+FULL_SWEEP_MS = 600_000
+
+
+class Relay:
+    """Compares ledger and queue.
+
+    Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
+    Redis is another than before (its epoch key is gone or differs: FLUSHALL, an empty replacement), and every ten
+    minutes. Several relays at once do no harm: enqueuing twice changes nothing.
+    """
+
+    def __init__(self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, settle_s: float = 0.0) -> None:
+        """`settle_s` is how long the workers take to renew the leases of what they run after Redis lost them."""
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+        self._settle_s = settle_s
+        self._position = 0
+        self._next_full_ms = 0
+
+    def look_again(self) -> None:
+        """Look for every task at the next tick: some payloads are gone from Redis, or cannot be read."""
+        self._position = 0
+
+    async def tick(self) -> int:
+        """One comparison; how many tasks went back into their queues.
+
+        Raises:
+            QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
+        """
+        known = await self._ledger.get_meta(EPOCH)
+        epoch = await self._queue.epoch(uuid4().hex)
+        is_new = epoch != known
+        if is_new:
+            log.warning("relay.redis_changed", epoch=epoch)
+            await asyncio.sleep(self._settle_s)
+        if is_new or self._clock() >= self._next_full_ms:
+            self._position = 0
+        restored = await self._sweep(0 if is_new else SETTLED_MS)
+        if is_new:
+            await self._ledger.set_meta(EPOCH, epoch)
+        return restored
+
+    async def _sweep(self, settled_ms: int) -> int:
+        if self._position == 0:
+            self._next_full_ms = self._clock() + FULL_SWEEP_MS
+        restored = 0
+        while True:
+            rows = await self._ledger.accepted_after(self._position, self._clock() - settled_ms, CHUNK)
+            missing = await self._queue.missing_among([task for _, task in rows])
+            queued = await self._queue.enqueue_tasks(missing) if missing else []
+            restored += sum(queued)
+            if missing:
+                log.warning("relay.restored", tasks=sum(queued), task_id=missing[0].task_id)
+            if rows:
+                self._position = rows[-1][0]
+            if len(rows) < CHUNK:
+                return restored

@@ -1,0 +1,111 @@
+"""What a worker does beside its jobs: the relay, telling that it lives, ageing what is old."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from service.clock import Clock
+from service.errors import ServiceError
+from service.queue.client import TaskQueue
+from service.settings import Settings
+from service.store.archive import Archive
+from service.store.ledger import Ledger
+from service.store.search import SearchIndex
+from workers.relay import Relay
+
+log = structlog.get_logger("everpost.upkeep")
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+CHUNK = 1_000
+ALIVE_S = 5.0  # a worker silent for longer counts as dead
+
+Duty = Callable[[], Awaitable[object]]
+
+
+class Upkeep:
+    """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn."""
+
+    def __init__(self, duties: Mapping[str, tuple[float, Duty]]) -> None:
+        """`duties`: for each name the seconds between two turns, and what to do."""
+        self._duties = duties
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._loops = [
+            asyncio.create_task(self._repeat(name, every_s, duty), name=name)
+            for name, (every_s, duty) in self._duties.items()
+        ]
+
+    async def stop(self) -> None:
+        """Stop every loop, wherever it is."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
+        failing = False
+        while True:
+            try:
+                await duty()
+                failing = False
+            except ServiceError as error:
+                log.log(10 if failing else 30, "upkeep.failed", duty=name, error=error.message)
+                failing = True
+            except Exception:
+                log.exception("upkeep.failed", duty=name)
+            await asyncio.sleep(every_s)
+
+
+def worker_duties(
+    *,
+    relay: Relay,
+    ledger: Ledger,
+    archive: Archive,
+    search: SearchIndex,
+    queue: TaskQueue,
+    settings: Settings,
+    clock: Clock,
+    worker_id: str,
+    describe: Callable[[], Mapping[str, Any]],
+) -> dict[str, tuple[float, Duty]]:
+    """The duties of a worker. `describe` gives what it tells of itself."""
+
+    async def announce() -> None:
+        await queue.announce_worker(worker_id, describe(), ALIVE_S)
+
+    async def bury_dead() -> None:
+        await queue.forget_workers(await queue.dead_workers())
+
+    async def expire_keys() -> None:
+        await _until_none(lambda: ledger.expire_idempotency_keys(clock() - settings.idempotency_hours * HOUR_MS, CHUNK))
+
+    async def archive_old() -> None:
+        if settings.archive_after_days:
+            before_ms = clock() - settings.archive_after_days * DAY_MS
+            await _until_none(lambda: archive.archive_older(before_ms, CHUNK))
+
+    return {
+        "relay": (1.0, relay.tick),
+        "announce": (ALIVE_S / 5, announce),
+        "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
+        "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK))),
+        "bury": (60.0, bury_dead),
+        "expire": (600.0, expire_keys),
+        "archive": (3600.0, archive_old),
+    }
+
+
+async def _until_none(step: Callable[[], Awaitable[int]]) -> None:
+    while await step():  # noqa: ASYNC110 - it works, it does not wait
+        await asyncio.sleep(0.01)  # what the clients wait for goes first
+
+
+async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
+    """Take the worker off the list of the living, if Redis answers."""
+    with suppress(ServiceError):
+        await queue.forget_workers([worker_id])
