@@ -25,7 +25,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     platform: Annotated[int | str, Meta(description="A platform's id, name or alias; see GET /platforms")]
     account_id: Annotated[Name, Meta(description="The account to publish with")]
     file_id: Annotated[int | str | None, Meta(description="The id of the media")] = None
-    file_path: Annotated[str | None, Meta(max_length=4096, description="The media, relative to EVERPOST_MEDIA")] = None
+    file_path: Annotated[str, Meta(max_length=4096, description="The media, relative to EVERPOST_MEDIA")] | None = None
     title: Annotated[str, Meta(max_length=10_000)] = ""
     description: str = ""
     tags: Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=1_000)] = []
