@@ -6,24 +6,18 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from arq.constants import keep_cronjob_progress
+from arq.constants import abort_jobs_ss, keep_cronjob_progress
 from arq.jobs import Serializer, serialize_result
-from redis.exceptions import RedisError
 
 from workers.backoff import Backoff
 from workers.claims import HeldJob
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper
+from workers.lua import REDIS_TROUBLE, Scripts
 from workers.outcomes import JobOutcome
 
 logger = logging.getLogger("arq.worker")
 
-REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
-"""What a Redis that is away, starting, read-only or full raises; asyncio's TimeoutError is the built-in one."""
-
 RELEASE_BATCH = 500
-
-Call = Callable[[str, Sequence[Any], Sequence[Any]], Awaitable[Any]]
-"""Runs a script by name with its keys and arguments."""
 
 
 class Collector:
@@ -111,7 +105,6 @@ class Finisher:
     Recording does not wait for Redis, and jobs that go back to a queue do not wait for the hook.
 
     Args:
-        call: Runs a script in Redis.
         on_complete: The completion hook, if there is one.
         on_released: Told of each batch that Redis has let go of.
     """
@@ -119,20 +112,20 @@ class Finisher:
     def __init__(
         self,
         *,
-        call: Call,
+        scripts: Scripts,
         leases: LeaseKeeper,
         results: ResultRules,
         on_complete: Callable[[Sequence[JobOutcome]], Awaitable[None]] | None,
         on_released: Callable[[list[HeldJob]], None],
-        keys: Sequence[str],
+        queue_names: Sequence[str],
         wake_channel: str | None,
     ) -> None:
-        self._call = call
+        self._scripts = scripts
         self._leases = leases
         self._results = results
         self._on_complete = on_complete
         self._on_released = on_released
-        self._keys = keys
+        self._keys = [abort_jobs_ss, *queue_names]
         self._wake_channel = wake_channel or ""
         self._records = Collector(self._record)
         self._releases = Collector(self._release)
@@ -184,7 +177,7 @@ class Finisher:
         backoff = Backoff(0.05, 1.0)
         while True:
             try:
-                positions = await self._call("release", self._keys, arguments)
+                positions = await self._scripts.call("release", self._keys, arguments)
             except REDIS_TROUBLE as error:
                 wait_s = backoff.next_s()
                 logger.warning("%d ended jobs not released, again in %.2fs: %r", len(batch), wait_s, error)

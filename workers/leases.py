@@ -3,16 +3,15 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 import redis.asyncio
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
 
 from workers.claims import HeldJob
-from workers.lua import script_source
+from workers.lua import REDIS_TROUBLE, script_source
 
 logger = logging.getLogger("arq.worker")
 
@@ -70,12 +69,11 @@ class LeaseKeeper:
         # Held while lost jobs are put back, and taken before a job is settled: a finished one is never put back.
         self.restoring = threading.Lock()
 
-    def hold(self, jobs: Iterable[HeldJob]) -> None:
-        """Keep the leases of `jobs` from now on."""
-        for job in jobs:
-            self._held[job.job_id] = job
+    def hold(self, job: HeldJob) -> None:
+        """Keep the lease of `job` from now on."""
+        self._held[job.job_id] = job
         with self._thread_guard:
-            if self._held and self._thread is None:
+            if self._thread is None:
                 self._stop.clear()
                 self._thread = threading.Thread(target=self._run, name="job-leases", daemon=True)
                 self._thread.start()
@@ -115,7 +113,7 @@ class LeaseKeeper:
             missing = self._renew(client, self._snapshot())
             if missing:
                 self._restore(client, missing)
-        except (RedisError, OSError) as error:
+        except REDIS_TROUBLE as error:
             logger.warning("leases could not be renewed, trying again: %s: %s", type(error).__name__, error)
             return min(0.5, self._round_s / 4)
         except Exception:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from workers.backoff import Backoff
+from workers.lua import REDIS_TROUBLE
 
 logger = logging.getLogger("arq.worker")
 
@@ -61,7 +61,7 @@ class WakeListener:
             pubsub = self._pool.pubsub()
             try:
                 await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_TROUBLE as error:
                 logger.debug("wake channel lost, subscribing again: %s: %s", type(error).__name__, error)
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped

@@ -1,0 +1,291 @@
+"""Claims jobs and starts them, and knows everything this worker holds until Redis has let go of it."""
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from arq.connections import ArqRedis
+from arq.constants import abort_job_max_age, abort_jobs_ss
+from arq.utils import timestamp_ms
+from arq.worker import Worker
+
+from workers.backoff import Backoff
+from workers.claims import Claim, ClaimReply, HeldJob, JobPhase, JobReader, QueueTurns, read_claim_reply
+from workers.finishing import Finisher, ResultRules
+from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
+from workers.lua import Scripts
+from workers.outcomes import CancelCause, JobOutcome, OutcomeReason
+from workers.running import JobRunner
+from workers.wakeup import WakeSignal
+
+logger = logging.getLogger("arq.worker")
+
+CLAIM_BYTES = 16 * 1024 * 1024  # the payloads of one claim
+SHORTEST_POLL_S = 0.01
+DUE_MARGIN_S = 0.001  # scores are whole milliseconds: a claim a moment too early finds nothing
+
+OnClaim = Callable[[Sequence[Claim]], Awaitable[Collection[str]]]
+OnComplete = Callable[[Sequence[JobOutcome]], Awaitable[None]]
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `BatchWorker` takes beyond arq's parameters; described there."""
+
+    queue_names: list[str]
+    lease_s: float
+    on_claim: OnClaim | None
+    on_complete: OnComplete | None
+    wake_channel: str | None
+
+
+class Dispatcher:
+    """The jobs of one worker over one connection pool.
+
+    Attributes:
+        signal: Set when there is reason to look at `next_claim_at` again.
+        next_claim_at: The loop's time at which a claim makes sense, provided that slots are free.
+        queued: How many entries the queues had at the last claim, held jobs included.
+        failures: Jobs that ended without success, kept only once somebody has put a list here.
+    """
+
+    def __init__(
+        self, worker: Worker, pool: ArqRedis, options: EngineOptions, *, on_missing_health: Callable[[], None]
+    ) -> None:
+        self._worker = worker
+        self._options = options
+        self._on_missing_health = on_missing_health
+        self._held: dict[str, HeldJob] = {}
+        self._id = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._claim_numbers = itertools.count(1)
+        self._turns = QueueTurns(len(options.queue_names))
+        self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
+        self._runner = JobRunner(worker, self._on_ended)
+        self._claiming: asyncio.Task[None] | None = None
+        self._hook_backoff = Backoff(0.1, 5.0)
+        self._paused_until = 0.0
+        self.scripts = Scripts(pool)
+        self.signal = WakeSignal()
+        self.next_claim_at = 0.0
+        self.queued = 0
+        self.failures: list[HeldJob] | None = None
+        connect = partial(blocking_client, pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
+        self._leases = LeaseKeeper(connect, lease_s=options.lease_s, queue_names=options.queue_names)
+        self._finisher = Finisher(
+            scripts=self.scripts,
+            leases=self._leases,
+            results=ResultRules(
+                keep_result_s=worker.keep_result_s,
+                is_kept_forever=worker.keep_result_forever,
+                serializer=worker.job_serializer,
+            ),
+            on_complete=options.on_complete,
+            on_released=self._on_released,
+            queue_names=options.queue_names,
+            wake_channel=options.wake_channel,
+        )
+
+    @property
+    def held_ids(self) -> list[str]:
+        """The ids of all jobs claimed and not yet released."""
+        return list(self._held)
+
+    @property
+    def unfinished(self) -> int:
+        """How many held jobs have not come to their end."""
+        return sum(job.phase is not JobPhase.ENDED for job in self._held.values())
+
+    @property
+    def claim_at(self) -> float:
+        """The loop's time of the next claim; later than `next_claim_at` while the claim hook is failing."""
+        return max(self.next_claim_at, self._paused_until)
+
+    def under_way(self) -> set[asyncio.Task[Any]]:
+        """The tasks that have something of a job in their hands."""
+        tasks = {*self._worker.tasks.values(), *self._finisher.runners}
+        if self._claiming is not None:
+            tasks.add(self._claiming)
+        return {task for task in tasks if not task.done()}
+
+    def wake(self) -> None:
+        """Have the queues looked at as soon as a slot is free."""
+        self.next_claim_at = 0.0
+        if self._has_free_slot():
+            self.signal.set()
+
+    def cut_off(self, job_id: str, task: asyncio.Task[Any]) -> None:
+        """Cancel a job for a shutdown: where it runs; what has ended goes on to its record."""
+        job = self._held.get(job_id)
+        if job is None:
+            task.cancel()
+        else:
+            self._runner.cancel(job, CancelCause.SHUTDOWN)
+
+    def abandon(self) -> None:
+        """Renew no lease any more."""
+        self._leases.stop()
+
+    # claim
+
+    async def claim_some(self, limit: int) -> None:
+        """Claim up to `limit` jobs and start them.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis is away.
+        """
+        limit = min(limit, self._worker.max_jobs - len(self._held))
+        if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
+            return
+        # What was claimed must be started or handed back, also when the caller is cancelled in between.
+        self._claiming = asyncio.get_running_loop().create_task(self.claim(limit))
+        await asyncio.shield(self._claiming)
+
+    async def claim(self, limit: int, job_ids: Sequence[bytes] = ()) -> None:
+        """Claim up to `limit` due jobs, or those of `job_ids` that are due in the first queue, and start them."""
+        worker, options = self._worker, self._options
+        token = f"{self._id}:{next(self._claim_numbers)}"
+        keys = [abort_jobs_ss, worker.health_check_key, *options.queue_names]
+        settings = [token, int(options.lease_s * 1000), RETRY_KEY_TTL_S, CLAIM_BYTES, int(worker.allow_abort_jobs)]
+        # A message that comes in from here on brings the next claim forward again.
+        self.next_claim_at = worker.loop.time() + max(worker.poll_delay_s, SHORTEST_POLL_S)
+        try:
+            reply = await self.scripts.call("claim", keys, [*settings, self._turns.passes(limit), *job_ids])
+        except BaseException:
+            self.next_claim_at = 0.0
+            raise
+        claimed = read_claim_reply(reply, token=token, queue_names=options.queue_names)
+        self._learn(claimed)
+        jobs = [job for job, requested_at in claimed.jobs if self._take(job, requested_at)]
+        worker.job_counter = len(self._held)
+        if jobs:
+            await self._admit(jobs)
+
+    def _learn(self, claimed: ClaimReply) -> None:
+        self.queued = claimed.queued
+        if not claimed.has_health_key:
+            self._on_missing_health()
+        if claimed.next_due_in_s is not None:
+            wait_s = claimed.next_due_in_s + DUE_MARGIN_S if claimed.next_due_in_s > 0 else 0.0
+            self.next_claim_at = min(self.next_claim_at, self._worker.loop.time() + wait_s)
+
+    def _take(self, job: HeldJob, abort_requested_at_ms: float | None) -> bool:
+        """Hold a claimed job; False where this very worker still has it, having lost its lease for a while."""
+        mine = self._held.get(job.job_id)
+        if mine is not None and not mine.is_settled:
+            mine.token, mine.counted_tries, mine.is_fenced = job.token, job.counted_tries, False
+            if abort_requested_at_ms is not None:
+                self._runner.cancel(mine, CancelCause.ABORT)
+            return False
+        self._held[job.job_id] = job
+        self._leases.hold(job)
+        self._reader.read(job, abort_requested_at_ms)
+        return True
+
+    async def _admit(self, jobs: list[HeldJob]) -> None:
+        refused = await self._ask_hook(jobs)
+        if refused is None:
+            for job in jobs:
+                job.send_back(job.score, spends_try=False)
+            self._finisher.release(jobs)
+            return
+        self._finisher.release([job for job in jobs if job.job_id in refused])
+        self._start([job for job in jobs if job.job_id not in refused])
+
+    async def _ask_hook(self, jobs: list[HeldJob]) -> Collection[str] | None:
+        """The ids that must not run; None when the hook failed."""
+        if self._options.on_claim is None:
+            return ()
+        try:
+            refused = frozenset(await self._options.on_claim([job.as_claim() for job in jobs]))
+        except Exception:
+            wait_s = self._hook_backoff.next_s()
+            self._paused_until = self._worker.loop.time() + wait_s
+            logger.exception("on_claim failed, %d jobs handed back, next claim in %.1fs", len(jobs), wait_s)
+            return None
+        self._hook_backoff.reset()
+        return refused
+
+    def _start(self, jobs: list[HeldJob]) -> None:
+        worker = self._worker
+        over: list[HeldJob] = []
+        for job in jobs:
+            if job.ends_as is not None:
+                self._log_not_run(job)
+                over.append(job)
+            else:
+                job.task = worker.tasks[job.job_id] = worker.loop.create_task(self._run(job))
+        worker.jobs_failed += len(over)
+        self._finish(over)
+
+    def _log_not_run(self, job: HeldJob) -> None:
+        waited_s = (timestamp_ms() - job.enqueue_time_ms) / 1000
+        match job.ends_as:
+            case OutcomeReason.EXPIRED:
+                logger.warning("job %s expired", job.job_id)
+            case OutcomeReason.UNDECODABLE:
+                logger.error("deserializing job %s failed", job.job_id, exc_info=job.result)
+            case OutcomeReason.ABORTED:
+                logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, job.function_name)
+            case OutcomeReason.UNKNOWN_FUNCTION:
+                logger.warning("job %s, function %r not found", job.job_id, job.function_name)
+            case _:
+                limit = self._reader.max_tries_of(job.function)
+                logger.warning("%6.2fs ! %s max retries %d exceeded", waited_s, job.reference, limit)
+
+    # run and end
+
+    async def _run(self, job: HeldJob) -> None:
+        try:
+            await self._runner.run(job)
+        finally:
+            if job.released is not None:
+                self._forget_task(job)
+
+    def _on_ended(self, job: HeldJob) -> None:
+        if job.return_score is None:
+            self._finish([job])
+        else:
+            self._finisher.release([job])
+
+    def _finish(self, jobs: list[HeldJob]) -> None:
+        if self.failures is not None:
+            self.failures += [job for job in jobs if not job.success]
+        self._finisher.finish(jobs)
+
+    def _on_released(self, jobs: list[HeldJob]) -> None:
+        was_full = not self._has_free_slot()
+        for job in jobs:
+            if self._held.get(job.job_id) is job:
+                del self._held[job.job_id]
+            if job.released is None:
+                self._forget_task(job)
+            elif not job.released.done():
+                job.released.set_result(None)
+            if job.return_score is not None:
+                self.next_claim_at = 0.0
+        self._worker.job_counter = len(self._held)
+        if was_full or not self._held or self.claim_at <= self._worker.loop.time():
+            self.signal.set()
+
+    def _forget_task(self, job: HeldJob) -> None:
+        if job.task is not None and self._worker.tasks.get(job.job_id) is job.task:
+            del self._worker.tasks[job.job_id]
+
+    def _has_free_slot(self) -> bool:
+        return len(self._held) < self._worker.max_jobs
+
+    async def cancel_aborted(self) -> None:
+        """Cancel the running jobs that somebody asked to abort.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis is away.
+        """
+        arguments = [abort_job_max_age * 1000, *self._runner.running_ids]
+        for job_id_bytes in await self.scripts.call("aborts", [abort_jobs_ss], arguments):
+            job_id = job_id_bytes.decode()
+            if (job := self._held.get(job_id)) is not None and self._runner.cancel(job, CancelCause.ABORT):
+                self._worker.aborting_tasks.add(job_id)
