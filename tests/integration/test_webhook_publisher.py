@@ -32,7 +32,7 @@ from workers.publishers.base import (
     RateLimitedError,
     TransientError,
 )
-from workers.publishers.outbound import is_public
+from workers.publishers.outbound import CONNECTIONS_PER_POOL, is_public
 from workers.publishers.webhook import WebhookPublisher
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -137,7 +137,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @contextlib.asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[WebhookPublisher]:
     options = {"allow_http": True, "allow_private": True, "timeout_s": 10.0, **options}
-    publisher = WebhookPublisher({"url": url, **options}, Settings())
+    publisher = WebhookPublisher({"url": url, **options}, Settings(max_jobs=CONNECTIONS_PER_POOL))
     await publisher.open()
     try:
         yield publisher
@@ -178,6 +178,17 @@ async def test_a_rerun_repeats_key_and_body_byte_for_byte(receiver: Receiver, pu
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
     assert [request.headers["everpost-attempt"] for request in receiver.requests] == ["1", "2"]
     assert receiver.connections == 1
+
+
+async def test_many_tasks_at_a_time_all_arrive_on_few_connections(receiver: Receiver) -> None:
+    options = {"url": f"http://127.0.0.1:{receiver.port}", "allow_http": True, "allow_private": True}
+    publisher = WebhookPublisher(options, Settings(max_jobs=50))
+    await publisher.open()
+    for _ in range(4):
+        await asyncio.gather(*(publisher.publish(JOB) for _ in range(50)))
+    await publisher.close()
+    assert len(receiver.requests) == 200
+    assert receiver.connections <= 100
 
 
 async def test_media_is_described_without_its_place_on_this_machine(

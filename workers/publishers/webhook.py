@@ -24,7 +24,7 @@ from workers.publishers.base import (
     RateLimitedError,
     TransientError,
 )
-from workers.publishers.outbound import resolve_host
+from workers.publishers.outbound import SpreadTransport, resolve_host
 from workers.publishers.webhook_answer import (
     EXCERPT_CHARACTERS,
     Answer,
@@ -54,18 +54,17 @@ class WebhookPublisher(Publisher):
         self._endpoint = Endpoint(options)
         self._options = self._endpoint.options
         self._host = self._endpoint.url.host
-        self._max_connections = settings.max_jobs
+        self._connections = settings.max_jobs
         self._clock = clock
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
         """Make the HTTP client; no proxy, netrc or cookie takes part."""
         self._client = httpx.AsyncClient(
-            verify=httpx.create_ssl_context(trust_env=True),  # SSL_CERT_FILE, for receivers with a private authority
+            transport=SpreadTransport(self._connections),
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - `timeout_s` is one deadline around everything
-            limits=httpx.Limits(max_connections=self._max_connections),
         )
         # No cookie is ever sent, so none is kept either.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -196,4 +195,4 @@ def _encode_body(job: PublishJob) -> bytes:
 
 
 def _reason(error: httpx.TransportError) -> str:
-    return f"{type(error).__name__} {error}".strip()
+    return f"{type(error).__name__} {error}".rstrip(" .")
