@@ -154,7 +154,15 @@ class PublishRunner:
 
     async def _intend_to_send(self, job: PublishJob, state: AttemptState) -> None:
         """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6)."""
-        begun = await _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock()))
+        intent = asyncio.ensure_future(
+            _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock()))
+        )
+        try:
+            begun = await asyncio.shield(intent)
+        except asyncio.CancelledError:
+            if await intent:  # it was written, and nothing will be sent: whoever runs next may send
+                await self._ledger.cancel_send(job.task_id, self._clock())
+            raise
         if not begun:
             raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
 

@@ -49,7 +49,7 @@ class Relay:
         is_new = epoch != known
         if is_new:
             log.warning("relay.redis_changed", epoch=epoch)
-            await asyncio.sleep(self._settle_s)
+            await asyncio.sleep(self._settle_s if known else 0)
         if is_new or self._clock() >= self._next_full_ms:
             self._position = 0
         restored = await self._sweep(0 if is_new else SETTLED_MS)

@@ -1,0 +1,38 @@
+"""The pytest fixtures that come with Everpost; they need pytest-asyncio.
+
+async def test_a_post_reaches_the_platform(everpost):
+    task_id = await everpost.publish(platform="douyin", title="t")
+    assert (await everpost.wait_until_ended(task_id))["status"] == "success"
+"""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from service.testing import PublisherDouble, Stack
+
+
+@pytest.fixture
+def everpost_settings() -> dict[str, Any]:
+    """Settings of the `everpost` fixture other than the defaults; override it in a module or a conftest."""
+    return {}
+
+
+@pytest.fixture
+def everpost_publisher() -> "PublisherDouble":
+    """The publisher behind every platform; override it for one of another class."""
+    from service.testing import PublisherDouble  # noqa: PLC0415 - a run that uses no fixture imports no stack
+
+    return PublisherDouble()
+
+
+@pytest_asyncio.fixture
+async def everpost(everpost_settings: dict[str, Any], everpost_publisher: "PublisherDouble") -> "AsyncIterator[Stack]":
+    """A running stack of the test's own: `service.testing.Stack`."""
+    from service.testing import everpost_stack  # noqa: PLC0415 - a run that uses no fixture imports no stack
+
+    async with everpost_stack(publisher=everpost_publisher, **everpost_settings) as stack:
+        yield stack

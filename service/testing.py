@@ -1,0 +1,248 @@
+"""The whole stack in-process, for other teams' async integration tests: embedded Valkey, API, worker, temporary files.
+
+    async with everpost_stack() as stack:
+        task_id = await stack.publish(platform=1, account_id="a", title="t")
+        task = await stack.wait_until_ended(task_id)
+
+Nothing in it is a mock but the publisher, which records what reached "the platform" and fails on request. The pytest
+fixture `everpost` comes with the package (`service/pytest_plugin.py`).
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+import httpx
+from litestar import Litestar
+
+from service.app import create_app
+from service.embedded import EmbeddedValkey
+from service.platforms import Catalogue
+from service.queue.client import TaskQueue
+from service.settings import Settings, temporary_settings
+from service.store.database import Database
+from service.store.sqlite import sqlite3
+from workers.engine import BatchWorker
+from workers.main import create_worker
+from workers.publishers.base import Publisher, PublisherClass, PublishJob, PublishResult
+
+Found = TypeVar("Found")
+
+DEADLINE_S = 20.0
+ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
+QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0, "log_level": "warning"})
+"""Settings that let a test see in seconds what production sees in tens of them."""
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[Found]], *, timeout_s: float = DEADLINE_S, what: str = "the condition"
+) -> Found:
+    """Wait until `condition` gives something true, and return it.
+
+    Raises:
+        TimeoutError: It has not within `timeout_s` seconds; the last thing it gave is in the message.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (found := await condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come true within {timeout_s:g} s; last seen: {found!r}")
+        await asyncio.sleep(0.005)
+    return found
+
+
+class PublisherDouble(Publisher):
+    """A platform that keeps a list: it stands in for every publisher, and fails on request.
+
+    Attributes:
+        published: What the platform accepted, in order.
+        attempts: Every call, accepted or not.
+    """
+
+    def __init__(self, publisher_class: PublisherClass = PublisherClass.NONE) -> None:
+        self.publisher_class = publisher_class
+        self.published: list[PublishJob] = []
+        self.attempts: list[PublishJob] = []
+        self._errors: list[Exception] = []
+        self._error_of: Callable[[PublishJob], Exception | None] = lambda _: None
+        self._gate = asyncio.Event()
+        self._gate.set()
+
+    def fail_next(self, *errors: Exception) -> None:
+        """Raise these, one a call, instead of accepting."""
+        self._errors.extend(errors)
+
+    def fail_when(self, error_of: Callable[[PublishJob], Exception | None]) -> None:
+        """Raise what `error_of` gives for a job, if it gives anything."""
+        self._error_of = error_of
+
+    def hold(self) -> None:
+        """Let every call wait until `release`."""
+        self._gate.clear()
+
+    def release(self) -> None:
+        """Let the waiting calls go on."""
+        self._gate.set()
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """Accept the job, or fail as requested."""
+        self.attempts.append(job)
+        await self._gate.wait()
+        error = self._errors.pop(0) if self._errors else self._error_of(job)
+        if error is not None:
+            raise error
+        self.published.append(job)
+        return PublishResult(
+            provider_post_id=f"post-{len(self.published)}", publish_url=f"https://example.test/{job.task_id}"
+        )
+
+    def times_published(self, task_id: str) -> int:
+        """How often the platform accepted the task."""
+        return sum(job.task_id == task_id for job in self.published)
+
+
+class Stack:
+    """A running Everpost.
+
+    Attributes:
+        client: An HTTP client of the API; it needs no address, `client.post("/api/v1/publish", json=...)` is enough.
+        publisher: The double behind every platform.
+        database: Connections of the stack's own to the SQLite file.
+        queue: A connection of the stack's own to Valkey.
+    """
+
+    client: httpx.AsyncClient
+    app: Litestar
+    database: Database
+    queue: TaskQueue
+
+    def __init__(self, settings: Settings, valkey: EmbeddedValkey, publisher: PublisherDouble) -> None:
+        self.settings = settings
+        self.valkey = valkey
+        self.publisher = publisher
+        self._workers: list[tuple[BatchWorker, asyncio.Task[None]]] = []
+
+    async def publish(self, **fields: Any) -> str:
+        """Post a task made of `fields`; its id.
+
+        Raises:
+            httpx.HTTPStatusError: The API did not take it.
+        """
+        answer = await self.client.post("/api/v1/publish", json={"platform": 1, "account_id": "account", **fields})
+        answer.raise_for_status()
+        return str(answer.json()["task_id"])
+
+    async def retry(self, task_id: str, *, force: bool = False) -> httpx.Response:
+        """Ask for a retry; the API's answer, whatever it is."""
+        return await self.client.post(f"/api/v1/tasks/retry/{task_id}", params={"force": str(force).lower()})
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        """A task as the API shows it.
+
+        Raises:
+            httpx.HTTPStatusError: There is no such task.
+        """
+        answer = await self.client.get(f"/api/v1/tasks/{task_id}")
+        answer.raise_for_status()
+        return cast("dict[str, Any]", answer.json()["data"])
+
+    async def wait_until_ended(self, task_id: str, *, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
+        """Wait until a task has ended, and return it."""
+
+        async def ended() -> dict[str, Any] | None:
+            task = await self.task(task_id)
+            return task if task["status"] in ENDED else None
+
+        return cast("dict[str, Any]", await eventually(ended, timeout_s=timeout_s, what=f"the end of {task_id}"))
+
+    async def drain(self, *, timeout_s: float = DEADLINE_S) -> None:
+        """Wait until no accepted task is unfinished, scheduled ones included."""
+
+        async def is_empty() -> bool:
+            rows = await self.sql("SELECT count(*) FROM task_queue WHERE accepted_by IS NOT NULL")
+            return bool(rows[0][0] == 0)
+
+        await eventually(is_empty, timeout_s=timeout_s, what="an empty ledger")
+
+    async def sql(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """The rows of a SELECT."""
+
+        def select(connection: sqlite3.Connection) -> list[Any]:
+            return connection.execute(statement, parameters).fetchall()
+
+        return await self.database.read(select)
+
+    async def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> None:
+        """Change the database behind Everpost's back."""
+        await self.database.write(lambda connection: connection.execute(statement, parameters).rowcount)
+
+    async def flush_redis(self) -> None:
+        """Make Valkey forget everything."""
+        await self.queue.redis.flushall()
+
+    async def start_worker(self) -> BatchWorker:
+        """Start one more worker; the stack stops it if nobody else does."""
+        platforms = Catalogue.read(self.settings.platforms)
+        doubles = {platform.publisher: self.publisher for platform in platforms}
+        worker = create_worker(self.settings, publishers=doubles, handle_signals=False)
+        self._workers.append((worker, asyncio.create_task(worker.async_run())))
+        return worker
+
+    async def stop_workers(self) -> None:
+        """Stop every worker as SIGTERM would, running tasks cut off."""
+        workers, self._workers = self._workers, []
+        for worker, _ in workers:
+            await worker.close()
+        await asyncio.gather(*(run for _, run in workers), return_exceptions=True)
+
+
+@asynccontextmanager
+async def everpost_stack(
+    *,
+    workers: int = 1,
+    publisher: PublisherDouble | None = None,
+    folder: Path | None = None,
+    durable: bool = False,
+    **settings: Any,
+) -> AsyncIterator[Stack]:
+    """Start everything, and stop it in order; nothing is left behind but what `folder` was given to hold.
+
+    Args:
+        workers: How many workers; more can be started later.
+        publisher: The double behind every platform; by default one that declares nothing (class none).
+        folder: Where files go; a temporary folder by default.
+        durable: Let Valkey write its append-only file.
+        settings: Fields of `Settings` other than their defaults and `QUICK`.
+    """
+    async with AsyncExitStack() as cleanup:
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="everpost-test-"))
+            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        valkey = await EmbeddedValkey(folder / "valkey", durable=durable).start()
+        cleanup.push_async_callback(valkey.stop)
+        chosen = temporary_settings(folder, **{**QUICK, "redis": valkey.address, **settings})
+        stack = Stack(chosen, valkey, publisher or PublisherDouble())
+        await _connect(stack, cleanup)
+        cleanup.push_async_callback(stack.stop_workers)
+        for _ in range(workers):
+            await stack.start_worker()
+        yield stack
+
+
+async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
+    stack.app = create_app(stack.settings)
+    await cleanup.enter_async_context(stack.app.lifespan())
+    transport = httpx.ASGITransport(app=stack.app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
+    headers = {"Authorization": f"Bearer {stack.settings.token}"} if stack.settings.token else {}
+    stack.client = await cleanup.enter_async_context(
+        httpx.AsyncClient(transport=transport, base_url="http://everpost", headers=headers)
+    )
+    stack.database = await Database.open(stack.settings.database_path)
+    cleanup.push_async_callback(stack.database.close)
+    stack.queue = TaskQueue.connect(stack.valkey.address)
+    cleanup.push_async_callback(stack.queue.close)

@@ -1,0 +1,60 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.task import ErrorClass, TaskStatus
+from workers.attempt_rules import BACKOFF_CAP_S, Ended, NextAttempt, decide_attempt
+
+
+def longest(_: float, most: float) -> float:
+    return most
+
+
+def decide(
+    error_class: ErrorClass, *, spent: int = 0, may_rerun: bool = False, retry_after_s: float | None = None,
+    jitter: Callable[[float, float], float] = longest,
+) -> NextAttempt | Ended:  # fmt: skip
+    return decide_attempt(
+        error_class, may_rerun=may_rerun, spent=spent, max_attempts=3, retry_after_s=retry_after_s, jitter=jitter
+    )
+
+
+def test_a_transient_error_is_tried_again_with_growing_delays_while_attempts_last() -> None:
+    assert decide(ErrorClass.TRANSIENT, spent=0) == NextAttempt(2, spends=True)
+    assert decide(ErrorClass.TRANSIENT, spent=1) == NextAttempt(4, spends=True)
+    assert decide(ErrorClass.TRANSIENT, spent=2) == Ended(TaskStatus.FAILED)
+
+
+def test_waiting_for_a_rate_limit_spends_no_attempt() -> None:
+    assert decide(ErrorClass.RATE_LIMITED, spent=2, retry_after_s=7) == NextAttempt(7, spends=False)
+
+
+@pytest.mark.parametrize("error_class", [ErrorClass.AUTH, ErrorClass.INVALID, ErrorClass.PERMANENT, ErrorClass.CRASHED])
+def test_a_definite_no_ends_at_once(error_class: ErrorClass) -> None:
+    assert decide(error_class) == Ended(TaskStatus.FAILED)
+
+
+def test_an_unknown_outcome_ends_as_unknown_unless_a_rerun_does_no_harm() -> None:
+    assert decide(ErrorClass.UNKNOWN) == Ended(TaskStatus.UNKNOWN)
+    assert decide(ErrorClass.UNKNOWN, may_rerun=True) == NextAttempt(2, spends=True)
+    assert decide(ErrorClass.UNKNOWN, may_rerun=True, spent=2) == Ended(TaskStatus.UNKNOWN)
+
+
+def test_a_platform_that_asks_for_patience_gets_it() -> None:
+    assert decide(ErrorClass.TRANSIENT, retry_after_s=30) == NextAttempt(30, spends=True)
+
+
+@given(st.integers(0, 98))
+def test_a_backoff_is_never_longer_than_its_cap(spent: int) -> None:
+    decision = decide_attempt(ErrorClass.TRANSIENT, may_rerun=False, spent=spent, max_attempts=100, jitter=longest)
+    assert isinstance(decision, NextAttempt)
+    assert 0 < decision.delay_s <= BACKOFF_CAP_S
+
+
+@given(st.sampled_from(ErrorClass), st.booleans(), st.integers(0, 5))
+def test_an_unknown_outcome_never_reads_as_failed(error_class: ErrorClass, may_rerun: bool, spent: int) -> None:
+    decision = decide(error_class, may_rerun=may_rerun, spent=spent)
+    if error_class is ErrorClass.UNKNOWN:
+        assert decision != Ended(TaskStatus.FAILED)

@@ -1,0 +1,126 @@
+import contextlib
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import BadInput, InvalidValue, MalformedJson, UnknownPlatform
+from service.platforms import Catalogue
+from service.submission import MAX_DEPTH, SubmissionReader
+
+NOW_MS = 1_790_000_000_000
+READER = SubmissionReader(Catalogue.read(), ZoneInfo("Asia/Shanghai"))
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+def body(**fields: object) -> bytes:
+    return msgspec.json.encode({"platform": 1, "account_id": "a", **fields})
+
+
+def path_of(payload: bytes) -> str:
+    with pytest.raises(InvalidValue) as caught:
+        READER.read(payload, NOW_MS)
+    return caught.value.path
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).map("x_".__add__), JSON
+    )
+)
+def test_the_whole_payload_is_kept_equal_as_json(extra: dict[str, object]) -> None:
+    sent = {"platform": 1, "account_id": "a", **extra}
+    kept = READER.read(msgspec.json.encode(sent), NOW_MS).task_data
+    assert msgspec.json.decode(kept) == sent
+
+
+def test_text_is_kept_readable() -> None:
+    kept = READER.read(b'{"platform": 1, "account_id": "a", "title": "\\u6d4b\\u8bd5"}', NOW_MS).task_data
+    assert "测试".encode() in kept
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        (body(platform=True), "$.platform"),
+        (body(platform="nowhere"), "$.platform"),
+        (body(account_id=5), "$.account_id"),
+        (body(account_id=""), "$.account_id"),
+        (body(priority=10), "$.priority"),
+        (body(priority=-1), "$.priority"),
+        (body(priority=True), "$.priority"),
+        (body(priority="5"), "$.priority"),
+        (body(tags=["a", 1]), "$.tags[1]"),
+        (body(title=None), "$.title"),
+        (body(schedule_time="tomorrow"), "$.schedule_time"),
+        (body(schedule_time="1999-12-31"), "$.schedule_time"),
+        (body(schedule_time="9999-12-31T23:59:59-23:59"), "$.schedule_time"),
+        (body(schedule_time="0001-01-01T00:00:00+23:59"), "$.schedule_time"),
+        (body(title="a\0b"), "$.title"),
+        (body(deep={"list": [1, "\0"]}), "$.deep.list[1]"),
+        (body(**{"key\0": 1}), "$"),
+        (b"[]", "$"),
+        (b"5", "$"),
+        (b'{"account_id": "a"}', "$"),
+        (b'{"platform": 1, "account_id": "a", "x": 1e999}', "$"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_json_path(payload: bytes, path: str) -> None:
+    assert path_of(payload) == path
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"\xff", b'"\xed\xa0\x80"', b'{"a": NaN}', b"\xef\xbb\xbf{}", b'{"a": "\\ud800"}', b"[" * 100_000],
+)
+def test_what_is_no_json_is_malformed(payload: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        READER.read(payload, NOW_MS)
+
+
+@given(st.integers(MAX_DEPTH - 3, MAX_DEPTH + 3), st.booleans())
+def test_nesting_has_one_limit_wherever_it_is_read(depth: int, in_lists: bool) -> None:
+    value: object = 1
+    for _ in range(depth - 1):
+        value = [value] if in_lists else {"a": value}
+    payload = body(deep=value)
+    if depth <= MAX_DEPTH:
+        assert READER.read(payload, NOW_MS).task_data
+    else:
+        with pytest.raises(MalformedJson):
+            READER.read(payload, NOW_MS)
+
+
+@given(st.binary())
+def test_bytes_of_a_stranger_are_refused_or_taken_never_a_crash(payload: bytes) -> None:
+    with contextlib.suppress(BadInput):
+        READER.read(payload, NOW_MS)
+
+
+def test_a_time_without_an_offset_is_read_in_the_service_s_zone() -> None:
+    naive = READER.read(body(schedule_time="2026-12-24 18:00"), NOW_MS)
+    exact = READER.read(body(schedule_time="2026-12-24T18:00:00+08:00"), NOW_MS)
+    assert naive.due_at_ms == exact.due_at_ms == 1_798_106_400_000
+
+
+def test_a_platform_is_found_by_id_name_and_alias() -> None:
+    assert {
+        READER.read(body(platform=spelling), NOW_MS).platform.name for spelling in (3, "3", "douyin", "Douyin")
+    } == {"douyin"}
+    with pytest.raises(UnknownPlatform):
+        READER.read(body(platform=99), NOW_MS)
