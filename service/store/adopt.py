@@ -17,7 +17,7 @@ from service.store.sqlite import sqlite3
 logger = logging.getLogger("everpost.store")
 
 SAMPLE = 5
-ROOM_FACTOR = 2  # the copy, and about as much again for the new indexes
+ROOM_FACTOR = 3  # the copy, the new indexes, and in WAL mode the log that holds these until the checkpoint
 ROOM_SPARE_BYTES = 16 * 1024 * 1024
 EPOCH = "1970-01-01 00:00:00"
 
@@ -42,6 +42,7 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
     Raises:
         DatabaseUnwritable: The disk has no room for it.
     """
+    path = path.resolve()  # beside the file itself, not beside a link to it
     _check_room(connection, path)
     partial = path.with_name(f"{path.name}.before-everpost.part")
     partial.unlink(missing_ok=True)  # of a start that was killed: nobody else is here, the lock is ours
@@ -52,7 +53,7 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
         partial.rename(backup)
     finally:
         partial.unlink(missing_ok=True)
-    _sync(path.absolute().parent)
+    _sync(path.parent)
     logger.info("[DB] Backup of the original database: %s", backup)
     return backup
 
@@ -60,19 +61,19 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
 def _check_room(connection: sqlite3.Connection, path: Path) -> None:
     pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     wanted = pages * page_bytes * ROOM_FACTOR + ROOM_SPARE_BYTES
-    free = shutil.disk_usage(path.absolute().parent).free
+    free = shutil.disk_usage(path.parent).free
     if free < wanted:
         raise DatabaseUnwritable(
             f"before {path} is changed it is copied, and then it grows: that takes {wanted >> 20} MiB, "
-            f"and {path.absolute().parent} has {free >> 20} MiB left"
+            f"and {path.parent} has {free >> 20} MiB left"
         )
 
 
 def _copy(path: Path, target: Path) -> None:
     # A connection of its own: VACUUM cannot run inside the transaction that holds the lock.
-    with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as reader:
-        reader.execute("VACUUM INTO ?", (str(target.absolute()),))
-    with closing(sqlite3.connect(f"file:{quote(str(target.absolute()))}?mode=ro", uri=True)) as copy:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as reader:
+        reader.execute("VACUUM INTO ?", (str(target),))
+    with closing(sqlite3.connect(f"file:{quote(str(target))}?mode=ro", uri=True)) as copy:
         (answer,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if answer != "ok":
         raise sqlite3.DatabaseError(answer)
