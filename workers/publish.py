@@ -143,10 +143,13 @@ class PublishRunner:
         if not publisher.publisher_class.may_rerun and state.facts is not None:
             await self._intend_to_send(job, state)
         state.sending = True
+        deadline = asyncio.timeout(self._settings.job_timeout)
         try:
-            async with asyncio.timeout(self._settings.job_timeout):
+            async with deadline:
                 result = await publisher.publish(job)
         except TimeoutError as error:
+            if not deadline.expired():  # the publisher's own
+                raise
             message = f"The publisher did not answer within {self._settings.job_timeout:g} s."
             raise OutcomeUnknownError(message) from error
         result.detail.setdefault("media", describe_media(job.data, job.media))
