@@ -1,0 +1,100 @@
+"""Is it alive, and does it do its work: liveness, readiness."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from litestar import get
+
+from service.api.answers import JsonAnswer
+from service.api.auth import PUBLIC
+from service.api.schema import documented
+from service.api.services import ApiRequest, Services, services_of
+from service.errors import ServiceError, Unavailable
+
+CHECK_TIMEOUT_S = 3
+
+
+class LiveAnswer(msgspec.Struct, frozen=True):
+    """The process serves requests."""
+
+    status: str
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing Everpost cannot do its work without."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether tasks are accepted and run, check by check."""
+
+    ready: bool
+    checks: list[Check]
+
+
+@get(
+    "/health/live",
+    summary="Liveness",
+    description="Answers as long as the process serves requests. Asks for no token.",
+    tags=["Health"],
+    opt={PUBLIC: True},
+    **documented(LiveAnswer, description="It serves."),
+)
+async def show_liveness(request: ApiRequest) -> JsonAnswer:
+    """Say that the process lives."""
+    del request
+    return JsonAnswer(LiveAnswer("live"))
+
+
+@get(
+    "/health/ready",
+    summary="Readiness",
+    description="Checks that the database can be written, that Redis answers, and that a worker consumes.",
+    tags=["Health"],
+    **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
+)
+async def show_readiness(request: ApiRequest) -> JsonAnswer:
+    """Say whether tasks are accepted and run."""
+    services = services_of(request)
+    checks = list(await asyncio.gather(_database(services), _redis(services), _worker(services)))
+    ready = all(check.ok for check in checks)
+    return JsonAnswer(ReadyAnswer(ready=ready, checks=checks), 200 if ready else 503)
+
+
+async def _database(services: Services) -> Check:
+    async def write() -> str:
+        await services.ledger.set_meta("checked_at", str(services.clock()))
+        return "It can be written."
+
+    return await _check("database", write)
+
+
+async def _redis(services: Services) -> Check:
+    async def ask() -> str:
+        facts = await services.queue.facts()
+        return f"{facts['server']} answers."
+
+    return await _check("redis", ask)
+
+
+async def _worker(services: Services) -> Check:
+    async def count() -> str:
+        workers = len(await services.queue.workers())
+        if not workers:
+            raise Unavailable("No worker has said that it is alive.")
+        return f"{workers} alive."
+
+    return await _check("worker", count)
+
+
+async def _check(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=await asyncio.wait_for(ask(), CHECK_TIMEOUT_S))
+    except ServiceError as error:
+        return Check(name=name, ok=False, detail=error.message)
+    except TimeoutError:
+        return Check(name=name, ok=False, detail=f"No answer within {CHECK_TIMEOUT_S} s.")

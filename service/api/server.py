@@ -1,0 +1,125 @@
+"""uvicorn around the application: one socket, one process, an orderly end."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from service.errors import SettingsError
+
+log = structlog.get_logger("everpost.api")
+
+BACKLOG = 2048  # connections the kernel keeps until they are accepted
+KEEP_ALIVE_S = 75
+FINISH_S = 25  # what requests in flight get after SIGTERM
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals to the composition root and says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepts = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept, and say so."""
+        await super().startup(sockets)
+        self.accepts.set()
+
+
+class ApiServer:
+    """An application served over HTTP.
+
+    Args:
+        release: Called when it begins to stop, so that requests that wait for something are answered.
+    """
+
+    def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None]) -> None:
+        self._app = app
+        self._host = host
+        self._port = port
+        self._release = release
+        self._stack = AsyncExitStack()
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.address = ""
+
+    async def start(self) -> str:
+        """Open what the application needs, then serve; the address it is reached at.
+
+        Raises:
+            SettingsError: The address cannot be bound.
+            ServiceError: Whatever the application's start raises.
+        """
+        listener = bind(self._host, self._port)
+        self._stack.callback(listener.close)
+        try:
+            await self._stack.enter_async_context(self._app.lifespan())
+            server = self._server = _Server(_config(self._app))
+            self._serving = asyncio.create_task(server.serve([listener]))
+            await server.accepts.wait()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self.address = _address(listener)
+        log.info("api.serving", address=self.address)
+        return self.address
+
+    async def stop(self) -> None:
+        """Accept nothing more, answer what is in flight, then close what the application opened."""
+        try:
+            if self._server is not None and self._serving is not None:
+                self._release()
+                self._server.should_exit = True
+                await self._serving
+        finally:
+            await self._stack.aclose()
+            log.info("api.stopped", address=self.address)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on the address; port 0 takes a free one.
+
+    Raises:
+        SettingsError: Another program has it, or it is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"EVERPOST_HOST={host}, EVERPOST_PORT={port}: {error.strerror or error}.") from error
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's parameter has no name
+    return listener
+
+
+def _config(app: Litestar) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",  # ApiServer enters it itself, so that its errors reach whoever starts the server
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_S,
+    )
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

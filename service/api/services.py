@@ -1,0 +1,39 @@
+"""What the handlers work with: opened by `service/app.py`, one set an application."""
+
+from typing import Any, TypeAlias, cast
+
+import msgspec
+from litestar import Request
+
+from service.api.waiting import EndWaiter
+from service.clock import Clock
+from service.intake import Intake
+from service.platforms import Catalogue
+from service.queue.client import TaskQueue
+from service.recovery import Recovery
+from service.settings import Settings
+from service.store.history import History
+from service.store.ledger import Ledger
+from service.submission import SubmissionReader
+
+ApiRequest: TypeAlias = Request[Any, Any, Any]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a running API."""
+
+    settings: Settings
+    clock: Clock
+    catalogue: Catalogue
+    queue: TaskQueue
+    ledger: Ledger
+    history: History
+    reader: SubmissionReader
+    intake: Intake
+    recovery: Recovery
+    waiter: EndWaiter
+
+
+def services_of(request: ApiRequest) -> Services:
+    """The services of the application that serves the request; a plain look-up, because it is on the hot path."""
+    return cast("Services", request.app.state.services)

@@ -1,0 +1,131 @@
+"""The API's composition root: settings in, a Litestar application out; and the server that runs it."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import uvloop
+from litestar import Litestar
+from litestar.datastructures import State
+
+from service.api.auth import token_guard
+from service.api.openapi import openapi_config
+from service.api.problems import EXCEPTION_HANDLERS
+from service.api.routes import api_routes
+from service.api.server import ApiServer
+from service.api.services import Services
+from service.api.waiting import EndWaiter
+from service.clock import Clock, system_clock
+from service.intake import Intake
+from service.logs import configure_logging
+from service.platforms import Catalogue
+from service.queue.client import TaskQueue
+from service.recovery import Recovery, recovery_tiers
+from service.settings import Settings
+from service.store.database import Database
+from service.store.history import History
+from service.store.ledger import Ledger
+from service.store.payloads import Payloads
+from service.submission import SubmissionReader
+
+
+def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
+    """The application. It opens the database and its connection to Redis when its lifespan begins.
+
+    Raises:
+        SettingsError: The catalogue, the token or the address of Redis is wrong.
+    """
+    catalogue = Catalogue.read(settings.platforms)
+    _ = settings.redis_address
+    return Litestar(
+        api_routes(),
+        lifespan=[partial(_services, settings, catalogue, clock)],
+        guards=[token_guard(settings.token)] if settings.token else [],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(with_token=bool(settings.token)),
+        request_max_body_size=settings.max_body,
+        state=State({"answered": Counter()}),
+        logging_config=None,  # service/logs.py has done it
+        debug=False,
+        pdb_on_exception=False,
+    )
+
+
+@asynccontextmanager
+async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app: Litestar) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.database_path)
+        stack.push_async_callback(database.close)
+        queue = TaskQueue.connect(settings.redis_address, clock)
+        stack.push_async_callback(queue.close)
+        app.state.services = services = assemble(settings, catalogue, clock, database, queue)
+        stack.push_async_callback(services.waiter.close)
+        yield
+
+
+def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: Database, queue: TaskQueue) -> Services:
+    """The services on an open database and a connected queue."""
+    ledger = Ledger(database)
+    accepted_by = f"{socket.gethostname()}:{os.getpid()}"
+    intake = Intake(ledger, queue, clock, accepted_by=accepted_by, max_backlog=settings.max_backlog)
+    tiers = recovery_tiers(queue, Payloads(database))
+    return Services(
+        settings=settings,
+        clock=clock,
+        catalogue=catalogue,
+        queue=queue,
+        ledger=ledger,
+        history=History(database, settings.zone),
+        reader=SubmissionReader(catalogue, settings.zone),
+        intake=intake,
+        recovery=Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone),
+        waiter=EndWaiter(ledger),
+    )
+
+
+def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServer:
+    """The application and the server that serves it at the settings' host and port.
+
+    Raises:
+        SettingsError: A setting is wrong, or would serve strangers without a token.
+    """
+    settings.check_exposure()
+    app = create_app(settings, clock=clock)
+
+    def release() -> None:
+        app.state.services.waiter.release()
+
+    return ApiServer(app, settings.host, settings.port, release=release)
+
+
+async def serve_until_signal(
+    settings: Settings, *, clock: Clock = system_clock, on_bound: Callable[[str], None] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end in order: answer what is in flight, close the database.
+
+    Args:
+        on_bound: Called with the address once requests are accepted.
+    """
+    server = create_server(settings, clock=clock)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        address = await server.start()
+        if on_bound is not None:
+            on_bound(address)
+        await stopping.wait()
+    finally:
+        await server.stop()
+
+
+def serve(settings: Settings) -> None:
+    """What `everpost api` runs: `serve_until_signal` on uvloop, with logging set up."""
+    configure_logging(settings)
+    uvloop.run(serve_until_signal(settings))
