@@ -43,15 +43,18 @@ CREATE TABLE publish_tasks (
     queued_at           TEXT,
     started_at          TEXT
 );
-CREATE INDEX publish_tasks_created ON publish_tasks (created_at, task_id);
-CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, task_id);
-CREATE INDEX publish_tasks_platform ON publish_tasks (platform, created_at, task_id);
-CREATE INDEX publish_tasks_account ON publish_tasks (account_id, created_at, task_id);
-CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, task_id) WHERE error_class IS NOT NULL;
-CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, task_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, task_id) WHERE retry_of IS NOT NULL;
+-- A list's order is (created_at, id), which a task keeps when it moves from the ledger to the history.
+CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
+CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
+CREATE INDEX publish_tasks_platform ON publish_tasks (platform, created_at, job_id);
+CREATE INDEX publish_tasks_account ON publish_tasks (account_id, created_at, job_id);
+CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
+CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
 CREATE INDEX publish_tasks_chain ON publish_tasks (root_id) WHERE root_id IS NOT NULL;
-CREATE INDEX publish_tasks_completed ON publish_tasks (completed_at) WHERE status = 'success';
+-- When it ended; the original never set completed_at.
+CREATE INDEX publish_tasks_ended ON publish_tasks (coalesce(completed_at, updated_at, created_at))
+    WHERE status = 'success';
 
 -- Ledger: one row a task that was accepted and has not ended. A row leaves it in the transaction that puts it into the
 -- history. Rows inherited from an original file have no accepted_by, and are never run on their own.
@@ -85,10 +88,12 @@ CREATE TABLE task_queue (
 );
 -- I5 is this index: one unfinished task a retry chain, whoever asks, however often, from however many processes.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
-CREATE INDEX task_queue_created ON task_queue (created_at, id);
+CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
+-- Most rows are pending, and pay nothing for this one.
+CREATE INDEX task_queue_status ON task_queue (status, created_at, task_id) WHERE status <> 'pending';
 CREATE INDEX task_queue_scheduled ON task_queue (due_at) WHERE status = 'scheduled';
-CREATE INDEX task_queue_batch ON task_queue (batch_id, created_at, id) WHERE batch_id IS NOT NULL;
-CREATE INDEX task_queue_retry ON task_queue (retry_of, created_at, id) WHERE retry_of IS NOT NULL;
+CREATE INDEX task_queue_batch ON task_queue (batch_id, created_at, task_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX task_queue_retry ON task_queue (retry_of, created_at, task_id) WHERE retry_of IS NOT NULL;
 
 -- Where old and deleted tasks go; only `everpost purge` destroys.
 CREATE TABLE publish_tasks_archive (

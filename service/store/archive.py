@@ -1,0 +1,138 @@
+"""The archive: where old and deleted tasks go, and the one place that destroys any (`everpost purge`)."""
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from service.clock import Clock, system_clock, to_text
+from service.retry_rules import Place, Position
+from service.store.database import Database
+from service.store.queries import load
+from service.store.resubmission import find_position
+from service.store.sqlite import sqlite3
+
+DAY_MS = 86_400_000
+
+
+class Reason(StrEnum):
+    """Why a task lies in the archive."""
+
+    AGE = "age"
+    DELETED = "deleted"
+
+
+class Removal(StrEnum):
+    """What became of one task that was to go to the archive."""
+
+    ARCHIVED = "archived"
+    NOT_FOUND = "task_not_found"
+    UNFINISHED = "task_unfinished"  # cancel it first; I1 lets no task vanish
+    ARCHIVED_BEFORE = "task_archived"
+
+
+class Archive:
+    """Moves ended tasks from `publish_tasks` to `publish_tasks_archive`, each in one transaction (I1)."""
+
+    def __init__(self, database: Database, clock: Clock = system_clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def archive_older(self, before_ms: int, limit: int = 1_000) -> int:
+        """Move the next `limit` successes that ended before `before_ms`; how many there were.
+
+        A row of an original file has naive local times, and is moved up to a day later.
+        """
+        now_ms = self._clock()
+        parameters = {**_age_bounds(before_ms), "limit": limit}
+
+        def move(connection: sqlite3.Connection) -> int:
+            rows = [row for (row,) in connection.execute(load("find_old_tasks"), parameters)]
+            archive_rows(connection, rows, Reason.AGE, now_ms)
+            return len(rows)
+
+        return await self._database.write(move)
+
+    async def count_older(self, before_ms: int) -> int:
+        """How many tasks `archive_older` would move in all."""
+        parameters = _age_bounds(before_ms)
+        row = await self._database.read(
+            lambda connection: connection.execute(load("count_old_tasks"), parameters).fetchone()
+        )
+        return int(row[0])
+
+    async def delete_tasks(self, task_ids: Collection[str]) -> dict[str, Removal]:
+        """Move tasks to the archive, in one transaction; what became of each. Unfinished ones stay."""
+        ids = list(dict.fromkeys(task_ids))
+        now_ms = self._clock()
+        return await self._database.write(
+            lambda connection: {task_id: archive_task(connection, task_id, Reason.DELETED, now_ms) for task_id in ids}
+        )
+
+    async def purge_archived(self, before_ms: int | None = None, limit: int = 1_000) -> int:
+        """Destroy the next `limit` tasks archived before `before_ms`, or any; how many there were. There is no undo."""
+        parameters = {"before": "~" if before_ms is None else to_text(before_ms), "limit": limit}
+        return await self._database.write(
+            lambda connection: connection.execute(load("purge_archived"), parameters).rowcount
+        )
+
+    async def count_archived(self, before_ms: int | None = None) -> int:
+        """How many tasks `purge_archived` would destroy in all."""
+        parameters = {"before": "~" if before_ms is None else to_text(before_ms)}
+        row = await self._database.read(
+            lambda connection: connection.execute(load("count_archived"), parameters).fetchone()
+        )
+        return int(row[0])
+
+
+def archive_task(connection: sqlite3.Connection, task_id: str, reason: Reason, now_ms: int) -> Removal:
+    """Move one ended task to the archive, inside the caller's transaction."""
+    removal = judge_removal(find_position(connection, task_id))
+    if removal is Removal.ARCHIVED:
+        for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
+            _archive_inherited(connection, row, task_id, reason, now_ms)
+        rows = connection.execute(load("find_history_rows"), {"task_id": task_id}).fetchall()
+        archive_rows(connection, [row for (row,) in rows], reason, now_ms)
+    return removal
+
+
+def judge_removal(position: Position | None) -> Removal:
+    """Whether a task may go to the archive: ended ones, and rows of an original file that nobody runs."""
+    if position is None:
+        return Removal.NOT_FOUND
+    if position.place is Place.ARCHIVE:
+        return Removal.ARCHIVED_BEFORE
+    if position.place is Place.LEDGER and not position.inherited:
+        return Removal.UNFINISHED
+    return Removal.ARCHIVED
+
+
+def archive_rows(
+    connection: sqlite3.Connection, rows: Collection[int], reason: Reason, now_ms: int, *, task_id: str | None = None
+) -> None:
+    """Move rows of `publish_tasks`, given by number; `task_id` is the id of those that lie there without one."""
+    if not rows:
+        return
+    parameters: dict[str, Any] = {"rows": msgspec.json.encode(list(rows)).decode()}
+    archived = {"now": to_text(now_ms), "reason": reason.value, "task_id": task_id}
+    connection.execute(load("archive_rows"), parameters | archived)
+    connection.execute(load("unsearch_rows"), parameters)
+    connection.execute(load("forget_rows"), parameters)
+
+
+def _archive_inherited(
+    connection: sqlite3.Connection, ledger_row: int, task_id: str, reason: Reason, now_ms: int
+) -> None:
+    """An inherited ledger row goes by way of the history, which gives it a row number nothing else ever gets.
+
+    It lies there without its id, because the history may have a row with the same one.
+    """
+    history_row = connection.execute(load("move_inherited"), {"row": ledger_row}).lastrowid
+    connection.execute(load("forget_inherited"), {"row": ledger_row})
+    assert history_row is not None
+    archive_rows(connection, [history_row], reason, now_ms, task_id=task_id)
+
+
+def _age_bounds(before_ms: int) -> dict[str, str]:
+    return {"before": to_text(before_ms), "day_before": to_text(before_ms - DAY_MS)}

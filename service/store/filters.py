@@ -1,0 +1,219 @@
+# ruff: noqa: S608 - every statement is made of texts of this package; what a client sends is always a parameter
+"""Which tasks a list shows, as SQL: one ordered search of one index a table and value, put together with UNION ALL.
+
+The order is (created_at, id), newest first; a task keeps both when it moves from the ledger to the history, and so its
+place. Rows without created_at, as an original file may hold, come last.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import msgspec
+
+from service.clock import to_text
+from service.retry_rules import Place
+from service.store.cursor import LAST, Key
+from service.store.search import SCANNED, Hits
+from service.task import TaskStatus
+
+HOUR_MS = 3_600_000
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 and 9999, which datetime ends at
+
+ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
+COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
+UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
+NEWEST_WAITING = f"id > ifnull((SELECT max(id) FROM task_queue), 0) - {SCANNED}"
+NEWEST_UNINDEXED = f"task_id > max(:searched, ifnull((SELECT max(task_id) FROM publish_tasks), 0) - {SCANNED})"
+INDEXED_MATCH = (
+    "EXISTS (SELECT 1 FROM publish_tasks_search s WHERE s.text MATCH :query AND s.rowid = publish_tasks.task_id)"
+)
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks: those that match every field given.
+
+    Attributes:
+        status: As stored; of tasks that wait in the ledger, only Redis knows which a worker holds.
+        platform: Every text the column may hold for it: `Catalogue.spellings`.
+        created_after_ms: UTC milliseconds, inclusive.
+        created_before_ms: UTC milliseconds, exclusive.
+        q: What a person looks for in title, error and payload; see `service/store/words.py`.
+    """
+
+    status: str | None = None
+    platform: tuple[str, ...] | None = None
+    account_id: str | None = None
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    error_class: str | None = None
+    q: str | None = None
+    batch_id: str | None = None
+    retry_of: str | None = None
+    task_ids: tuple[str, ...] | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `task_counts` knows how many match: no field but status and platform is given."""
+        others = (name for name in self.__struct_fields__ if name not in {"status", "platform"})
+        return all(getattr(self, name) is None for name in others)
+
+    def counts(self, status: str, platform: str) -> bool:
+        """Whether tasks of this status and platform match, as far as these go."""
+        return self.status in {None, status} and (self.platform is None or platform in self.platform)
+
+
+class Lead(msgspec.Struct, frozen=True):
+    """The index a search of a table follows, and the terms that tie it down.
+
+    Attributes:
+        hint: What makes SQLite follow it, whatever it thinks of the alternatives.
+        field: The field of the filter that needs no check any more.
+    """
+
+    hint: str = ""
+    terms: tuple[str, ...] = ()
+    field: str | None = None
+
+
+BY_ROW = Lead("NOT INDEXED")  # by row number
+
+
+class Search(msgspec.Struct, frozen=True):
+    """A `SELECT` over ledger and history, as text with its parameters."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+def column(place: Place, name: str) -> str:
+    """The expression of a task's platform, account or title; rows of an original file have it in their JSON only."""
+    return name if place is Place.HISTORY else f"ifnull({name}, iif(json_valid(data), data ->> '$.{name}', NULL))"
+
+
+def compose(
+    wanted: TaskFilter, columns: Mapping[Place, str], after: Key, *, timezone: tzinfo, hits: Hits | None, rarer: str
+) -> Search:
+    """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
+
+    The statement wants the parameter `limit` too, and the functions `everpost_utc` and `everpost_matches`.
+
+    Args:
+        hits: What the index says of `wanted.q`.
+        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
+    """
+    parts = [
+        _select(place, columns[place], lead, (*search, *_checks(wanted, place, lead)), after)
+        for place in _places(wanted)
+        for search, by_row in _searches(place, hits)
+        for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer))
+    ]
+    sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n)\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit"
+    return Search(sql, _parameters(wanted, after, timezone, hits))
+
+
+def _places(wanted: TaskFilter) -> tuple[Place, ...]:
+    """What ended has an error class; the ledger has nothing that did."""
+    return (Place.LEDGER, Place.HISTORY) if wanted.error_class is None else (Place.HISTORY,)
+
+
+def _select(place: Place, columns: str, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
+    task_id = ID_COLUMN[place]
+    dated = f"(created_at, {task_id}) < (:at, :id)"
+    order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
+    where = "\n    AND ".join((*lead.terms, order, *checks))
+    return (
+        f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id FROM {place.value} {lead.hint}\n"
+        f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"
+    )
+
+
+def _leads(wanted: TaskFilter, place: Place, rarer: str) -> list[Lead]:
+    """The narrowest index there is for the filter; one search for each spelling of a platform."""
+    if wanted.task_ids is not None:
+        return [Lead("", (_among_ids(place),), "task_ids")]
+    for name, suffix in (("retry_of", "retry"), ("batch_id", "batch"), ("error_class", "error")):
+        if getattr(wanted, name) is not None:
+            return [_lead(place, suffix, name)]
+    if place is Place.HISTORY:
+        return _history_leads(wanted, rarer)
+    if wanted.status in {None, TaskStatus.PENDING}:
+        return [_lead(place, "created")]
+    return [Lead("INDEXED BY task_queue_status", ("status = :status", "status <> 'pending'"), "status")]
+
+
+def _history_leads(wanted: TaskFilter, rarer: str) -> list[Lead]:
+    if rarer == "platform":
+        by_name = _lead(Place.HISTORY, "platform", "platform")
+        terms = (f"platform = :platform{number}" for number in range(len(wanted.platform or ())))
+        return [msgspec.structs.replace(by_name, terms=(term,)) for term in terms]
+    suffix = {"account_id": "account", "status": "status"}.get(rarer, "created")
+    return [_lead(Place.HISTORY, suffix, rarer or None)]
+
+
+def _lead(place: Place, suffix: str, field: str | None = None) -> Lead:
+    return Lead(f"INDEXED BY {place.value}_{suffix}", (f"{field} = :{field}",) if field else (), field)
+
+
+def _among_ids(place: Place) -> str:
+    return f"{ID_COLUMN[place]} IN (SELECT value FROM json_each(:task_ids))"
+
+
+def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
+    """What is checked row by row."""
+    given = [name for name in COMPARED if getattr(wanted, name) is not None and name != lead.field]
+    checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
+    if wanted.platform is not None and lead.field != "platform":
+        spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
+        checks.append(f"{column(place, 'platform')} IN ({spellings})")
+    if wanted.task_ids is not None and lead.field != "task_ids":
+        checks.append(_among_ids(place))
+    if wanted.created_after_ms is not None:
+        checks.append(f"created_at >= :from AND {UTC_OF_ROW} >= :created_after")
+    if wanted.created_before_ms is not None:
+        checks.append(f"{UTC_OF_ROW} < :created_before")
+    return checks
+
+
+def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:
+    """What `q` asks of a table: of the indexed rows, and of the newest others; and whether row numbers lead."""
+    if hits is None:
+        return [((), False)]
+    if place is Place.LEDGER:
+        return [((NEWEST_WAITING, _matches("data")), True)]
+    tail = ((NEWEST_UNINDEXED, _matches("task_data")), True)
+    if hits.rows is None:
+        return [((INDEXED_MATCH,), False), tail]
+    return [(("task_id IN (SELECT value FROM json_each(:hits))",), True), tail]
+
+
+def _matches(data: str) -> str:
+    return f"everpost_matches(CAST(title AS BLOB), CAST(error_message AS BLOB), CAST({data} AS BLOB))"
+
+
+def _parameters(wanted: TaskFilter, after: Key, timezone: tzinfo, hits: Hits | None) -> dict[str, Any]:
+    parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
+    parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
+    parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()
+    at = after.created_at
+    if wanted.created_after_ms is not None:
+        parameters["created_after"] = _text(wanted.created_after_ms)
+        parameters["from"] = min(_spellings(wanted.created_after_ms - HOUR_MS, timezone))
+    if wanted.created_before_ms is not None:
+        parameters["created_before"] = _text(wanted.created_before_ms)
+        at = at and min(at, max(_spellings(wanted.created_before_ms + HOUR_MS, timezone)) + LAST)
+    parameters |= {"at": at, "id": after.task_id}
+    if hits is not None:
+        parameters |= {"searched": hits.searched, "hits": msgspec.json.encode(hits.rows or ()).decode()}
+    return parameters
+
+
+def _text(time_ms: int) -> str:
+    return to_text(min(max(time_ms, FIRST_MS), LAST_MS))
+
+
+def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, str]:
+    """A time as our rows and as an original file's have it, to the minute; callers leave an hour for a clock change."""
+    time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M"), moment.astimezone(timezone).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,245 @@
+"""Lists of tasks over ledger and history together, and how many there are. A page costs the same wherever it lies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any, TypeVar
+
+import msgspec
+
+from service.clock import read_time, to_text, utc_text
+from service.errors import InvalidValue, UnknownPlatform
+from service.platforms import Catalogue
+from service.retry_rules import Place
+from service.store.cursor import BEGINNING, UNDATED, Key, read_cursor, write_cursor
+from service.store.database import Database
+from service.store.filters import Search, TaskFilter, column, compose
+from service.store.queries import load
+from service.store.search import FEW, find_hits, register_matcher
+from service.store.snapshot import snapshot
+from service.store.sqlite import sqlite3
+from service.store.words import read_query
+
+Result = TypeVar("Result")
+
+MAX_LIMIT = 1_000
+COUNTED = 10_000  # a filter's total is exact up to here
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as a list shows it. Times are UTC text.
+
+    Attributes:
+        status: As stored: whether a worker holds a task that waits in the ledger, only Redis knows.
+        inherited: A row of an original file's queue, which nobody runs unless it is retried.
+        attempts: How many are on record.
+    """
+
+    task_id: str
+    place: Place
+    inherited: bool
+    status: str
+    platform: str | None
+    account_id: str | None
+    title: str | None
+    priority: int | None
+    created_at: str | None
+    updated_at: str | None
+    due_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_class: str | None
+    error_message: str | None
+    retry_of: str | None
+    batch_id: str | None
+    attempts: int
+    provider_post_id: str | None
+    publish_url: str | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some tasks, and the cursor of what follows; None if nothing does."""
+
+    items: list[TaskRow]
+    next_cursor: str | None
+
+
+class Total(msgspec.Struct, frozen=True):
+    """How many tasks match; at least so many if it is not exact."""
+
+    total: int
+    total_is_exact: bool
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform."""
+
+    total: int
+    by_status: dict[str, int]
+    by_platform: dict[str, int]
+    by_platform_and_status: dict[str, dict[str, int]]
+
+
+_TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
+_LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
+_ATTEMPTS = "iif(json_valid(attempts), json_array_length(attempts), 0)"
+_ROW = {
+    Place.HISTORY: (
+        "job_id AS task_id, 'publish_tasks' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
+        "created_at, updated_at, NULL AS due_at, started_at, completed_at, error_class, error_message, retry_of, "
+        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url"
+    ),
+    Place.LEDGER: (
+        f"task_id, 'task_queue', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
+        "priority, created_at, updated_at, due_at, started_at, completed_at, NULL, error_message, retry_of, "
+        f"batch_id, {_ATTEMPTS}, NULL, NULL"
+    ),
+}
+_NOTHING = dict.fromkeys(_ROW, "1 AS one")
+
+
+class Listing:
+    """Lists and counts tasks of ledger and history; archived ones are not among them.
+
+    Args:
+        timezone: How the naive times of inherited rows are read.
+        catalogue: Whose names the summary has for platforms; without it they are counted as stored.
+    """
+
+    def __init__(self, database: Database, timezone: tzinfo = UTC, catalogue: Catalogue | None = None) -> None:
+        self._database = database
+        self._timezone = timezone
+        self._catalogue = catalogue
+
+    async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
+        """The next tasks behind `cursor`, newest first, at most `limit` (1 to `MAX_LIMIT`).
+
+        Raises:
+            InvalidValue: `cursor` is none, `limit` is out of range, or `q` is too long.
+        """
+        rows, following = await self._rows(wanted, _ROW, cursor, limit)
+        return Page([self._task_row(row) for row in rows], following)
+
+    async def page_ids(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT
+    ) -> tuple[list[str], str | None]:
+        """The ids of the tasks `page` answers, and the next cursor."""
+        rows, following = await self._rows(wanted, _NOTHING, cursor, limit)
+        return [row[-1] for row in rows], following
+
+    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED) -> Total:
+        """How many tasks match: exact if only status and platform are asked for, else counted up to `limit`."""
+        if wanted.is_counted:
+            rows = await self._counts()
+            count = sum(tasks for _, status, platform, tasks in rows if wanted.counts(status, platform))
+            return Total(count, total_is_exact=True)
+        count = await self._searching(wanted, lambda connection, searches: _count(connection, searches, limit))
+        return Total(count, total_is_exact=limit is None or count < limit)
+
+    async def summary(self) -> Summary:
+        """How many tasks there are, without counting them: triggers keep the numbers."""
+        by_status: dict[str, int] = {}
+        by_platform: dict[str, int] = {}
+        by_both: dict[str, dict[str, int]] = {}
+        for _, status, spelling, tasks in await self._counts():
+            platform = self._platform_name(spelling)
+            of_platform = by_both.setdefault(platform, {})
+            for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
+                tally[name] = tally.get(name, 0) + tasks
+        return Summary(sum(by_status.values()), by_status, by_platform, by_both)
+
+    async def _counts(self) -> list[tuple[str, str, str, int]]:
+        return await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+
+    def _platform_name(self, spelling: str) -> str:
+        try:
+            return spelling if self._catalogue is None else self._catalogue.find(spelling).name
+        except UnknownPlatform:
+            return spelling
+
+    async def _rows(
+        self, wanted: TaskFilter, columns: Mapping[Place, str], cursor: str | None, limit: int
+    ) -> tuple[list[Any], str | None]:
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidValue(f"limit is 1 to {MAX_LIMIT}.", "$.limit")
+        after = BEGINNING if cursor is None else read_cursor(cursor)
+        found = await self._searching(
+            wanted, lambda connection, searches: _fetch(connection, searches, limit + 1), columns, after
+        )
+        following = write_cursor(Key(*found[limit - 1][-2:])) if len(found) > limit else None
+        return _without_doubles(found[:limit]), following
+
+    async def _searching(
+        self,
+        wanted: TaskFilter,
+        operation: Callable[[sqlite3.Connection, list[Search]], Result],
+        columns: Mapping[Place, str] | None = None,
+        after: Key = BEGINNING,
+    ) -> Result:
+        """Run `operation` with the searches that give the tasks behind `after` one after the other."""
+        query = None if wanted.q is None else read_query(wanted.q)
+        starts = (after,) if after.created_at is None else (after, UNDATED)
+
+        def run(connection: sqlite3.Connection) -> Result:
+            connection.create_function("everpost_utc", 1, self._utc_of)
+            if query is not None:
+                register_matcher(connection, query)
+            with snapshot(connection):
+                hits = None if query is None else find_hits(connection, query)
+                rarer = _rarer(connection, wanted)
+                searches = [
+                    compose(wanted, columns or _NOTHING, start, timezone=self._timezone, hits=hits, rarer=rarer)
+                    for start in starts
+                ]
+                for search in searches:
+                    search.parameters["query"] = query and query.expression
+                return operation(connection, searches)
+
+        return await self._database.read(run)
+
+    def _utc_of(self, text: str | None) -> str | None:
+        try:
+            return None if text is None else to_text(read_time(text, self._timezone))
+        except (ValueError, OverflowError):
+            return None
+
+    def _task_row(self, row: Sequence[Any]) -> TaskRow:
+        fields = dict(zip(TaskRow.__struct_fields__, row[:-2], strict=True))
+        fields |= {name: utc_text(fields[name], self._timezone) for name in _TIMES}
+        fields |= {"place": Place(fields["place"]), "inherited": bool(fields["inherited"])}
+        fields["status"] = fields["status"] or ""
+        return TaskRow(**fields)
+
+
+def _fetch(connection: sqlite3.Connection, searches: list[Search], limit: int) -> list[Any]:
+    rows: list[Any] = []
+    for search in searches:
+        if len(rows) < limit:
+            rows += connection.execute(search.sql, search.parameters | {"limit": limit - len(rows)})
+    return rows
+
+
+def _count(connection: sqlite3.Connection, searches: list[Search], limit: int | None) -> int:
+    count = 0
+    for search in searches:
+        counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
+        left = -1 if limit is None else limit - count
+        count += connection.execute(counting, search.parameters | {"limit": left}).fetchone()[0]
+    return count
+
+
+def _rarer(connection: sqlite3.Connection, wanted: TaskFilter) -> str:
+    """Which of status, platform and account_id the fewest tasks share; of accounts nobody keeps count."""
+    given = [name for name in ("status", "platform") if getattr(wanted, name) is not None]
+    if wanted.account_id is None and len(given) < 2:  # noqa: PLR2004 - nothing to choose from
+        return "".join(given)
+    counts = connection.execute(load("count_tasks")).fetchall()
+    sizes = {"account_id": FEW} if wanted.account_id is not None else {}
+    for name in given:
+        alone = TaskFilter(**{name: getattr(wanted, name)})
+        sizes[name] = sum(tasks for _, status, platform, tasks in counts if alone.counts(status, platform))
+    return min(sizes, key=lambda name: sizes[name])
+
+
+def _without_doubles(rows: list[Any]) -> list[Any]:
+    """An original file may have one id twice, in two tables or one; it is one task."""
+    return [row for number, row in enumerate(rows) if not number or row[-2:] != rows[number - 1][-2:]]

@@ -1,0 +1,1 @@
+SELECT count(*) FROM publish_tasks_archive WHERE archived_at < :before

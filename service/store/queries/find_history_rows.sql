@@ -1,0 +1,1 @@
+SELECT task_id FROM publish_tasks WHERE job_id = :task_id

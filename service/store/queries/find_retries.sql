@@ -1,0 +1,16 @@
+-- The archive keeps no index by retry_of; every retry of a chain has the chain's root.
+SELECT task_id, status, 'task_queue' AS place, created_at FROM task_queue WHERE retry_of = :task_id
+UNION ALL
+SELECT job_id, status, 'publish_tasks', created_at FROM publish_tasks WHERE retry_of = :task_id
+UNION ALL
+SELECT job_id, status, 'publish_tasks_archive', created_at FROM publish_tasks_archive
+WHERE root_id = (
+    SELECT ifnull(root_id, task_id) FROM task_queue WHERE task_id = :task_id
+    UNION ALL
+    SELECT ifnull(root_id, job_id) FROM publish_tasks WHERE job_id = :task_id
+    UNION ALL
+    SELECT ifnull(root_id, job_id) FROM publish_tasks_archive WHERE job_id = :task_id
+    LIMIT 1
+) AND retry_of = :task_id
+ORDER BY created_at DESC
+LIMIT :limit

@@ -1,0 +1,1 @@
+DELETE FROM publish_tasks_search WHERE rowid IN (SELECT value FROM json_each(:rows))
