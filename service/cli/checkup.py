@@ -1,0 +1,178 @@
+"""The examinations of `everpost doctor`; each gives findings and raises nothing it can report instead."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from service.cli.findings import MIB, Finding, size_text
+from service.cli.probe import ask
+from service.cli.uplock import UpFacts
+from service.clock import Clock, from_text, to_text
+from service.errors import ServiceError, SettingsError
+from service.platforms import Catalogue
+from service.queue.client import TaskQueue
+from service.settings import Settings
+from service.store.database import Database
+from service.store.inspection import Contents, Upgrade, inspect_contents, inspect_upgrade
+from service.store.sqlite import CORRUPTION_FIXED, LIBRARY
+from service.task import TaskStatus
+
+PUBLISHERS = "everpost.publishers"
+LOW_DISK_BYTES = 256 * MIB
+LARGE_WAL_BYTES = 256 * MIB
+
+
+def check_library() -> Iterator[Finding]:
+    """Which SQLite it is, and whether it can corrupt a WAL database."""
+    advice = "" if CORRUPTION_FIXED else "It can corrupt a WAL database (fixed in 3.51.3): install the pysqlite3 wheel."
+    yield Finding("database", "library", LIBRARY, CORRUPTION_FIXED, advice)
+
+
+def check_sizes(path: Path) -> Iterator[Finding]:
+    """How large the file and its log are, and how much room is left."""
+    if path.exists():
+        wal = path.with_name(f"{path.name}-wal")
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
+        yield Finding("database", "size", size_text(path.stat().st_size))
+        advice = "A reader that never ends keeps it from shrinking." if wal_bytes >= LARGE_WAL_BYTES else ""
+        yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
+    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    advice = "" if free >= LOW_DISK_BYTES else "When it is full no task is accepted: make room."
+    yield Finding("database", "disk free", size_text(free), not advice, advice)
+
+
+async def check_database(path: Path, clock: Clock, *, thoroughly: bool) -> Iterator[Finding]:
+    """What kind of file it is and, where it is up to date, what stands in it."""
+    try:
+        upgrade = await asyncio.to_thread(inspect_upgrade, path)
+        if upgrade is None:
+            return iter([Finding("database", "file", f"{path} does not exist yet; the first start makes it")])
+        found = [*_upgrade_findings(path, upgrade)]
+        if upgrade.kind == "current":
+            database = await Database.open(path, readers=1)
+            try:
+                contents = await inspect_contents(database, to_text(clock()), thoroughly=thoroughly)
+            finally:
+                await database.close()
+            found += _content_findings(contents, clock())
+    except ServiceError as error:
+        return iter([Finding("database", "file", str(path), ok=False, advice=error.message)])
+    return iter(found)
+
+
+def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
+    yield Finding("database", "file", str(path), ok=True)
+    told = {
+        "fresh": "empty; the next start makes its tables",
+        "original": "the original system's; the next start backs it up and adopts it",
+        "older": "an older Everpost's; the next start adds what is missing",
+        "current": "up to date",
+    }
+    yield Finding("database", "schema", told[upgrade.kind], True if upgrade.kind == "current" else None)
+    if upgrade.missing:
+        yield Finding("database", "missing", ", ".join(upgrade.missing))
+    if upgrade.duplicates.count:
+        sample = ", ".join(upgrade.duplicates.sample)
+        advice = f"Such as {sample}. All rows are kept; the UNIQUE index waits until they are gone."
+        yield Finding("database", "ids more than once", str(upgrade.duplicates.count), ok=False, advice=advice)
+
+
+def _content_findings(contents: Contents, now_ms: int) -> Iterator[Finding]:
+    wrong = ", ".join(f"{name}={value}" for name, value in contents.pragmas.items())
+    yield Finding(
+        "database", "pragmas", wrong or "as set", not wrong, "They read back other than set." if wrong else ""
+    )
+    if contents.damage is not None:
+        advice = "Stop every process and restore a backup." if contents.damage else ""
+        yield Finding("database", "quick_check", "; ".join(contents.damage) or "ok", not contents.damage, advice)
+    if contents.in_two_tables is not None:
+        broken = ", ".join(contents.in_two_tables)
+        yield Finding(
+            "tasks", "in two tables", broken or "none", not broken, "This must not be (I1)." if broken else ""
+        )
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
+    yield Finding("tasks", "by status", counts or "none")
+    unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)
+    advice = "Look at the platform, then `everpost retry ID --force` what is not there." if unknown else ""
+    yield Finding("tasks", "outcome unknown", str(unknown), None if unknown else True, advice)
+    yield Finding("tasks", "oldest unfinished", _oldest_text(contents, now_ms))
+
+
+def _oldest_text(contents: Contents, now_ms: int) -> str:
+    oldest = contents.oldest_due
+    if oldest is None:
+        return "none"
+    age_s = (now_ms - (from_text(oldest.created_at) or now_ms)) / 1000
+    return f"{oldest.task_id}, {oldest.status}, accepted {age_s:,.0f} s ago"
+
+
+async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock) -> list[Finding]:
+    """Whether Redis answers, how it is set up, and who works."""
+    address = settings.redis or (running.redis if running else None)
+    if address is None:
+        told = "EVERPOST_REDIS is not set, and no `everpost up` runs on this folder, which would bring its own"
+        return [Finding("Redis", "server", told)]
+    queue = TaskQueue.connect(address, clock)
+    try:
+        return [*await _server_findings(queue), *await _queue_findings(queue)]
+    except ServiceError as error:
+        advice = f"{error.message} Tasks are accepted all the same, and run when it is back."
+        return [Finding("Redis", "server", "does not answer", ok=False, advice=advice)]
+    finally:
+        await queue.close()
+
+
+async def _server_findings(queue: TaskQueue) -> list[Finding]:
+    facts = await queue.facts()
+    policy, has_file = str(facts["maxmemory_policy"]), bool(facts["append_only_file"])
+    policy_advice = "" if policy == "noeviction" else "Set `maxmemory-policy noeviction`, or Redis drops waiting tasks."
+    file_advice = "" if has_file else "Set `appendonly yes`: without it a restart empties the queue for a while."
+    return [
+        Finding("Redis", "server", str(facts["server"]), ok=True),
+        Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
+        Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
+    ]
+
+
+async def _queue_findings(queue: TaskQueue) -> list[Finding]:
+    depths = (await queue.depths()).values()
+    workers = await queue.workers()
+    slots = sum(int(worker.get("slots", 0)) for worker in workers)
+    running = sum(int(worker.get("running", 0)) for worker in workers)
+    advice = "" if workers else "Nothing runs until one is started: `everpost worker`."
+    return [
+        Finding(
+            "Redis", "queue", f"{sum(d.ready for d in depths)} due or running, {sum(d.later for d in depths)} later"
+        ),
+        Finding("workers", "alive", f"{len(workers)}, running {running} of {slots} tasks", bool(workers), advice),
+    ]
+
+
+def check_publishers(settings: Settings) -> Iterator[Finding]:
+    """Whether every platform of the catalogue names a publisher that is installed. None is loaded."""
+    try:
+        catalogue = Catalogue.read(settings.platforms)
+    except SettingsError as error:
+        yield Finding("platforms", "catalogue", str(settings.platforms), ok=False, advice=error.message)
+        return
+    installed = {entry.name for entry in entry_points(group=PUBLISHERS)}
+    lacking = {platform.name: platform.publisher for platform in catalogue if platform.publisher not in installed}
+    names = ", ".join(f"{name} ({publisher})" for name, publisher in lacking.items())
+    advice = f"Installed are {', '.join(sorted(installed))}." if lacking else ""
+    told = f"no publisher for {names}" if lacking else f"{len(catalogue)} platforms, each with its publisher"
+    yield Finding("platforms", "catalogue", told, not lacking, advice)
+
+
+def check_api(settings: Settings, running: UpFacts | None) -> Finding:
+    """Whether an API answers where the settings, or a running `everpost up`, say; it may run elsewhere."""
+    place = running.url if running else f"{settings.host}:{settings.port}"
+    port = int(running.url.rpartition(":")[2]) if running else settings.port
+    try:
+        status, body = ask(settings.host, port, "/health/ready")
+    except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
+        return Finding("API", "ready", f"nobody answers at {place}")
+    is_ready = status == 200  # noqa: PLR2004 - HTTP's OK
+    return Finding("API", "ready", f"{place} answers {status}", is_ready, "" if is_ready else body)

@@ -1,0 +1,94 @@
+"""The running API, as the commands `list`, `show`, `retry` and `cancel` ask it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self, cast
+
+import httpx
+
+from service.cli.probe import base_url
+from service.cli.uplock import find_up
+from service.errors import ServiceError
+from service.settings import Settings, read_settings
+
+PREFIX = "/api/v1"
+TIMEOUT_S = 70.0  # longer than the longest `wait`
+
+
+class ApiUnreachable(ServiceError):
+    """Nobody answers at the address."""
+
+    code = "api_unreachable"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No API answers at {url} ({reason}). Start one with `everpost up`, or name one with --url.")
+
+
+class ApiRefused(ServiceError):
+    """The API answered with a problem."""
+
+    code = "api_refused"
+
+
+class Api:
+    """One conversation with the API."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url + PREFIX, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+
+    @classmethod
+    def open(cls, url: str | None) -> "Api":
+        """The API at `url`, else that of a running `everpost up` on the data folder, else where the settings say."""
+        settings = read_settings(os.environ)
+        return cls((url or _found_url(settings)).rstrip("/"), settings.token)
+
+    def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a GET; parameters that are None are left out. Errors as in `post`."""
+        return self._send("GET", path, parameters, None)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer to a POST.
+
+        Raises:
+            ApiUnreachable: Nobody answers.
+            ApiRefused: The answer is a problem; its detail is the message.
+        """
+        return self._send("POST", path, parameters, body)
+
+    def _send(
+        self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        try:
+            answer = self._client.request(method, path, params=given, json=body)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(self.url, str(error)) from error
+        try:
+            content = answer.json()
+        except ValueError as error:
+            raise ApiUnreachable(self.url, f"what answers there, with {answer.status_code}, is no Everpost") from error
+        if answer.is_error:
+            raise ApiRefused(_refusal(content, answer.status_code))
+        return cast("dict[str, Any]", content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+def _refusal(content: Any, status: int) -> str:
+    if not isinstance(content, dict):
+        return f"The API answered {status}."
+    place = f" at {content['path']}" if content.get("path", "$") != "$" else ""
+    return f"{content.get('detail', status)} ({content.get('code', status)}{place})"
+
+
+def _found_url(settings: Settings) -> str:
+    running = find_up(settings.data)
+    return running.url if running else base_url(settings)

@@ -1,0 +1,75 @@
+"""`everpost doctor`: what is well, what is not, and what to do about it."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.cli.checkup import (
+    check_api,
+    check_database,
+    check_library,
+    check_publishers,
+    check_redis,
+    check_sizes,
+)
+from service.cli.findings import Finding, settings_as_read
+from service.cli.options import database_options
+from service.cli.screen import as_json_text, console
+from service.cli.uplock import find_up
+from service.clock import system_clock
+from service.settings import Settings, read_settings
+
+MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
+
+
+@click.command(epilog="\b\nExamples:\n  everpost doctor\n  everpost doctor --fast --json")
+@database_options
+@click.option("--fast", is_flag=True, help="Leave out what reads the whole database file.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+def doctor(data: str | None, database: str | None, fast: bool, as_json: bool) -> int:
+    """Examine settings, database, Redis, workers and platforms. Exits with 1 when something is wrong.
+
+    It changes nothing, and can be run while Everpost serves. Secrets are never shown.
+    """
+    settings = read_settings(os.environ, data=data, database=database)
+    findings = asyncio.run(examine(settings, thoroughly=not fast))
+    is_well = all(finding.ok is not False for finding in findings)
+    if as_json:
+        click.echo(as_json_text({"ok": is_well, "findings": findings}))
+    else:
+        _show(findings, console())
+    return 0 if is_well else 1
+
+
+async def examine(settings: Settings, *, thoroughly: bool) -> list[Finding]:
+    """Every finding, in the order people read them."""
+    running = find_up(settings.data)
+    path = settings.database_path
+    return [
+        *settings_as_read(settings),
+        *check_library(),
+        *check_sizes(path),
+        *await check_database(path, system_clock, thoroughly=thoroughly),
+        *await check_redis(settings, running, system_clock),
+        *check_publishers(settings),
+        check_api(settings, running),
+    ]
+
+
+def _show(findings: Sequence[Finding], screen: Console) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    about = ""
+    for finding in findings:
+        shown = "" if finding.about == about else f"[bold]{finding.about}[/bold]"
+        about = finding.about
+        table.add_row(shown, MARKS[finding.ok], finding.name, escape(finding.value))
+        if finding.advice:
+            table.add_row("", "", "", f"[yellow]{escape(finding.advice)}[/yellow]")
+    screen.print(table)
+    wrong = sum(finding.ok is False for finding in findings)
+    screen.print(f"[red]{wrong} things are wrong.[/red]" if wrong else "[green]All is well.[/green]")

@@ -1,0 +1,139 @@
+"""The commands that work on the database file itself: `archive`, `purge`, `import`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import tzinfo
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.cli.options import database_options
+from service.clock import read_time, system_clock, to_text
+from service.settings import Settings, read_settings
+from service.store.archive import DAY_MS, Archive
+from service.store.database import Database
+from service.store.import_queue import import_task_queue
+
+CHUNK = 1_000
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+Step = Callable[[], Awaitable[int]]
+
+
+@click.command(
+    epilog="\b\nExamples:\n  everpost archive --older-than-days 90 --dry-run\n  everpost archive --older-than-days 90"
+)
+@click.option(
+    "--older-than-days", type=click.IntRange(1), required=True, metavar="N", help="Ended at least so long ago."
+)
+@click.option("--dry-run", is_flag=True, help="Only say how many tasks it would be.")
+@database_options
+def archive(older_than_days: int, dry_run: bool, data: str | None, database: str | None) -> None:
+    """Move successes that ended more than N days ago from the history to the archive.
+
+    Archived tasks can still be retried; lists no longer show them. Everpost may serve meanwhile.
+    """
+    settings = read_settings(os.environ, data=data, database=database)
+    before_ms = system_clock() - older_than_days * DAY_MS
+
+    async def work(archive: Archive) -> None:
+        total = await archive.count_older(before_ms)
+        if dry_run:
+            click.echo(f"{total} tasks would be archived.")
+            return
+        done = await _in_chunks("archiving", total, lambda: archive.archive_older(before_ms, CHUNK))
+        click.echo(f"{done} tasks archived.")
+
+    asyncio.run(_with_archive(settings, work))
+
+
+@click.command(epilog="\b\nExample:\n  everpost purge --archived-before 2025-01-01 --yes")
+@click.option(
+    "--archived-before",
+    required=True,
+    metavar="DATE",
+    help="Archived before this time; without an offset: EVERPOST_TIMEZONE.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_options
+def purge(archived_before: str, yes: bool, data: str | None, database: str | None) -> None:
+    """Destroy archived tasks: nothing of them is left, and nobody can retry them.
+
+    The one command that destroys. It asks first; where nobody can be asked it wants --yes.
+    """
+    settings = read_settings(os.environ, data=data, database=database)
+    before_ms = _time_of(archived_before, settings.zone)
+
+    async def work(archive: Archive) -> None:
+        total = await archive.count_archived(before_ms)
+        if total:
+            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
+        done = await _in_chunks("destroying", total, lambda: archive.purge_archived(before_ms, CHUNK))
+        click.echo(f"{done} tasks destroyed.")
+
+    asyncio.run(_with_archive(settings, work))
+
+
+@click.command(name="import", epilog="\b\nExample:\n  everpost import /srv/original/task_queue.db")
+@click.argument("source", type=click.Path(path_type=Path), metavar="TASK_QUEUE_DB")
+@database_options
+def import_tasks(source: Path, data: str | None, database: str | None) -> None:
+    """Copy the task_queue of an original system's second file into the database.
+
+    Its tasks do not run by themselves; they can be listed and retried. Importing again adds only what is new, and the
+    file is only read.
+    """
+    settings = read_settings(os.environ, data=data, database=database)
+    with _progress() as progress:
+        bar = progress.add_task("importing", total=None)
+        report = import_task_queue(
+            settings.database_path, source, lambda done, total: progress.update(bar, completed=done, total=total)
+        )
+    unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
+    click.echo(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
+
+
+async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:
+    if not await asyncio.to_thread(settings.database_path.exists):
+        raise click.ClickException(f"There is no database {settings.database_path}.")
+    database = await Database.open(settings.database_path, readers=1)
+    try:
+        await work(Archive(database))
+    finally:
+        await database.close()
+
+
+async def _in_chunks(description: str, total: int, step: Step) -> int:
+    """Do it step by step, so that a running Everpost commits in between; how many tasks it was."""
+    done = 0
+    with _progress() as progress:
+        bar = progress.add_task(description, total=total)
+        while moved := await step():
+            done += moved
+            progress.update(bar, completed=done)
+            await asyncio.sleep(0)
+    return done
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(*COLUMNS, console=console, disable=not console.is_terminal)
+
+
+def _time_of(text: str, zone: tzinfo) -> int:
+    try:
+        return read_time(text, zone)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no date such as 2026-01-31.", param_hint="--archived-before") from error
+
+
+def _make_sure(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody can be asked here; say --yes to destroy without asking.")
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,47 @@
+"""`everpost retry`: running tasks again, through the API."""
+
+import click
+
+from service.cli.bulk import ask_bulk, chosen_tasks
+from service.cli.client import Api
+from service.cli.options import FILTERS, api_options, filter_options
+from service.cli.screen import as_json_text
+
+EXAMPLES = """\b
+Examples:
+  everpost retry TASK_ID
+  everpost retry --status failed --error-class transient --dry-run
+  everpost retry --status failed --platform douyin --created-after 2026-01-01
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("task_ids", nargs=-1)
+@filter_options
+@click.option("--force", is_flag=True, help="Also what was, or may have been, published: it is sent once more.")
+@click.option("--dry-run", is_flag=True, help="Only say which tasks it would be.")
+@api_options
+def retry(
+    task_ids: tuple[str, ...], force: bool, dry_run: bool, url: str | None, as_json: bool, **filters: str | None
+) -> int:
+    """Run tasks again as new ones, by id or by filter; given both, those of the ids that match.
+
+    Retrying a task whose retry is under way answers with that one: there are never two at a time. Exits with 1 when a
+    task could not be retried.
+    """
+    chosen = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
+    with Api.open(url) as api:
+        if len(task_ids) == 1 and "filter" not in chosen and not dry_run:
+            return _retry_one(api, task_ids[0], force=force, as_json=as_json)
+        return ask_bulk(api, "/tasks/batch/retry", {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
+
+
+def _retry_one(api: Api, task_id: str, *, force: bool, as_json: bool) -> int:
+    answer = api.post(f"/tasks/retry/{task_id}", parameters={"force": str(force).lower()})
+    if as_json:
+        click.echo(as_json_text(answer))
+        return 0
+    click.echo(f"{answer['message']}: {answer['new_task_id']}")
+    if answer.get("warning"):
+        click.echo(f"Warning: {answer['warning']}", err=True)
+    return 0

@@ -1,0 +1,130 @@
+"""`everpost up`: all of Everpost with one command, for a laptop, a small server or a container."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+import click
+
+from service.cli.probe import base_url
+from service.cli.programs import Program
+from service.cli.supervisor import WORKER_GRACE_S, Supervisor
+from service.cli.uplock import UpFacts, UpLock
+from service.embedded import EmbeddedValkey
+from service.errors import SettingsError
+from service.settings import PREFIX, Settings, read_settings
+
+EXAMPLES = """\b
+Examples:
+  everpost up
+  everpost up --port 8080 --workers 2
+  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost up
+"""
+
+
+class PortTaken(SettingsError):
+    """Another process listens there already."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"Port {port} of {host} is in use; choose another with --port or EVERPOST_PORT (0: any free).")
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
+@click.option("--data", metavar="FOLDER", help="Folder of everything it makes, instead of EVERPOST_DATA.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Worker processes. SQLite takes one writer at a time: more than two seldom pay.",
+)
+def up(host: str | None, port: int | None, data: str | None, workers: int) -> int:
+    """Serve: API, worker, and a Valkey of its own.
+
+    Where EVERPOST_REDIS is set, that server is used; otherwise a Valkey is started that only these processes reach and
+    that keeps its queue in the data folder. What ends by itself is started again. Ctrl-C or SIGTERM stops all in order:
+    first the API finishes its requests, then the workers their tasks, then Valkey. A second Ctrl-C cuts them off.
+    """
+    settings = read_settings(os.environ, host=host, port=port, data=data)
+    settings.check_exposure()
+    port = free_port(settings.host, settings.port)
+    return asyncio.run(_serve(settings, port, workers, click.echo))
+
+
+def free_port(host: str, port: int) -> int:
+    """`port` if it can be bound to on `host`; any free one for 0.
+
+    Raises:
+        PortTaken: Somebody listens there.
+        OSError: The address is not this machine's, or the port is not ours to take.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+        return int(probe.getsockname()[1])
+
+
+async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str], None]) -> int:
+    url = base_url(settings, port)
+    is_embedded = not settings.redis
+    with UpLock(settings.data) if is_embedded else nullcontext() as lock:
+        valkey = await EmbeddedValkey(settings.data / "valkey").start() if is_embedded else None
+        redis = valkey.address if valkey else settings.redis_address
+        if lock is not None:
+            lock.tell(UpFacts(os.getpid(), url, redis))
+        env = _environment(settings, port, redis)
+        supervisor = Supervisor(
+            valkey=valkey,
+            api=Program("API", _command("api"), env),
+            workers=[Program(_numbered("worker", n, workers), _command("worker"), env) for n in range(workers)],
+            worker_grace_s=settings.shutdown_wait + WORKER_GRACE_S,
+            say=say,
+        )
+        code = await supervisor.run(settings.host, port, lambda: say(_greeting(settings, url, redis)))
+    say("Stopped.")
+    return code
+
+
+def _command(name: str) -> list[str]:
+    # -P: what lies in the current folder is not imported in place of ours.
+    return [sys.executable, "-P", "-m", "service.cli", name]
+
+
+def _environment(settings: Settings, port: int, redis: str) -> Mapping[str, str]:
+    """What the children are told beyond this process's own environment."""
+    told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data), "REDIS": redis}
+    return {PREFIX + name: value for name, value in told.items()}
+
+
+def _numbered(name: str, number: int, count: int) -> str:
+    return name if count == 1 else f"{name} {number + 1}"
+
+
+def _greeting(settings: Settings, url: str, redis: str) -> str:
+    shown = redis if redis.startswith("unix:") else masked_address(redis)
+    return (
+        f"Everpost serves {url}\n"
+        f"  database  {settings.database_path}\n"
+        f"  Redis     {shown}{'' if settings.redis else ' (embedded Valkey)'}\n"
+        f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
+        "Ctrl-C stops it."
+    )
+
+
+def masked_address(address: str) -> str:
+    """A Redis address without its password."""
+    scheme, separator, rest = address.partition("://")
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{'***@' if at else ''}{place}"

@@ -1,0 +1,143 @@
+"""What `everpost doctor` wants to know of a database file; it changes nothing, not even an original file."""
+
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from service.store.adopt import Duplicates, find_duplicates, has_to_wait
+from service.store.database import PRAGMAS, Database
+from service.store.migrate import Kind, explained
+from service.store.queries import load
+from service.store.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Missing,
+    find_missing,
+    read_schema,
+    wanted_schema,
+)
+from service.store.sqlite import sqlite3
+
+SAMPLE = 5
+WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite reads back what it was told
+
+
+class OldestDue(msgspec.Struct, frozen=True):
+    """The unfinished task that was accepted first, of those that are due."""
+
+    task_id: str
+    status: str
+    created_at: str
+
+
+class Upgrade(msgspec.Struct, frozen=True):
+    """What kind of file it is, and what the next start will add to it."""
+
+    kind: Kind
+    missing: tuple[str, ...] = ()
+    duplicates: Duplicates = Duplicates()
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What stands in a file that is up to date.
+
+    Attributes:
+        statuses: Tasks by status, the archive left out.
+        in_two_tables: A few of the ids that break I1; None if they were not looked for.
+        damage: What quick_check found, nothing if all is well; None if it was not run.
+        pragmas: Pragmas that read back other than they were set, with what they say.
+    """
+
+    statuses: dict[str, int]
+    oldest_due: OldestDue | None
+    in_two_tables: list[str] | None
+    damage: list[str] | None
+    pragmas: dict[str, str]
+
+
+def inspect_upgrade(path: Path) -> Upgrade | None:
+    """Compare a file with `schema.sql`; None if there is none. Blocks.
+
+    Raises:
+        DatabaseUnusable: No database, damaged, another program's, or made by a newer Everpost.
+        DatabaseUnwritable: It cannot be read.
+    """
+    if not path.exists():
+        return None
+    with explained(path), closing(_open_read_only(path)) as connection:
+        kind = _kind_of(connection)
+        if kind == "fresh":
+            return Upgrade(kind)
+        missing = _missing(connection)
+        if kind == "older" and not missing:
+            kind = "current"
+        return Upgrade(kind, _named(missing), find_duplicates(connection))
+
+
+async def inspect_contents(database: Database, now: str, *, thoroughly: bool) -> Contents:
+    """Look into an open database; `thoroughly` also reads the whole file, which takes about a second a gigabyte.
+
+    `now` is the present as the tables write times.
+    """
+    return await database.read(lambda connection: _contents(connection, now, thoroughly=thoroughly))
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+
+
+def _kind_of(connection: sqlite3.Connection) -> Kind:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == APPLICATION_ID and version <= SCHEMA_VERSION:
+        return "older"  # until nothing is found to be missing
+    used = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table')").fetchone()[0]
+    return "original" if used else "fresh"
+
+
+def _missing(connection: sqlite3.Connection) -> Missing:
+    wanted = wanted_schema()
+    missing = find_missing(wanted, read_schema(connection, frozenset(wanted.tables)))
+    unique = tuple(entry for entry in missing.unique if not has_to_wait(connection, *entry))
+    return msgspec.structs.replace(missing, unique=unique)
+
+
+def _named(missing: Missing) -> tuple[str, ...]:
+    return (
+        *(f"table {name}" for name in missing.tables),
+        *(f"column {table}.{column}" for table, column in missing.columns),
+        *(f"unique {table} ({', '.join(columns)})" for table, columns in missing.unique),
+        *(f"index {name}" for name in missing.indexes),
+        *(f"trigger {name}" for name in missing.triggers),
+    )
+
+
+def _contents(connection: sqlite3.Connection, now: str, *, thoroughly: bool) -> Contents:
+    statuses: dict[str, int] = {}
+    for _, status, _, tasks in connection.execute(load("count_tasks")):
+        statuses[status] = statuses.get(status, 0) + tasks
+    oldest = connection.execute(load("find_oldest_due"), {"now": now}).fetchone()
+    return Contents(
+        statuses=statuses,
+        oldest_due=None if oldest is None else OldestDue(*oldest),
+        in_two_tables=_in_two_tables(connection) if thoroughly else None,
+        damage=_damage(connection) if thoroughly else None,
+        pragmas=_wrong_pragmas(connection),
+    )
+
+
+def _in_two_tables(connection: sqlite3.Connection) -> list[str]:
+    return [str(task_id) for (task_id,) in connection.execute(load("find_in_two_tables"), {"limit": SAMPLE})]
+
+
+def _damage(connection: sqlite3.Connection) -> list[str]:
+    found = [str(line) for (line,) in connection.execute(f"PRAGMA quick_check({SAMPLE})")]
+    return [] if found == ["ok"] else found
+
+
+def _wrong_pragmas(connection: sqlite3.Connection) -> dict[str, str]:
+    wanted = {**{name: WORDS.get(value, value) for name, value in PRAGMAS.items()}, "journal_mode": "wal"}
+    found = {name: str((connection.execute(f"PRAGMA {name}").fetchone() or ("",))[0]) for name in wanted}
+    return {name: value for name, value in found.items() if value != wanted[name]}
