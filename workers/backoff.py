@@ -18,7 +18,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """The seconds to wait after one more failure."""
-        wait_s = min(self._first_s * 2 ** min(self._failures, 32), self._most_s)
+        wait_s = min(self._first_s * float(1 << min(self._failures, 32)), self._most_s)
         self._failures += 1
         return wait_s * self._jitter()
 

@@ -1,20 +1,18 @@
-"""A claimed job: what the claim script hands over, what the claim hook sees, and what the engine knows of it."""
+"""A claimed job: what the claim hook sees of it, and what the engine knows while it holds it."""
 
 import asyncio
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import msgspec
 from arq.cron import CronJob
-from arq.jobs import DeserializationError, Deserializer
-from arq.worker import Function, JobExecutionFailed
+from arq.jobs import JobResult
+from arq.utils import ms_to_datetime
+from arq.worker import Function
 
 from workers.outcomes import CancelCause, JobOutcome, OutcomeReason
 
 UNKNOWN_FUNCTION_NAME = "<unknown>"
-RESERVED_SHARE = 10  # one slot in so many is kept for the less urgent queues
 
 
 class Claim(msgspec.Struct, kw_only=True):
@@ -176,122 +174,19 @@ class HeldJob:
             fenced=self.is_fenced,
         )
 
-
-class ClaimReply(msgspec.Struct, frozen=True):
-    """What `claim.lua` answers.
-
-    Attributes:
-        jobs: The claimed jobs, each with the time of an abort request for it, if there is one.
-        next_due_in_s: Seconds until the earliest entry left is due, 0 or less if it is; None: nothing is left.
-        queued: How many entries all queues have, held jobs included.
-    """
-
-    jobs: list[tuple[HeldJob, float | None]]
-    next_due_in_s: float | None
-    queued: int
-    has_health_key: bool
-
-
-def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str]) -> ClaimReply:
-    """Decode the reply of `claim.lua`; it describes the fields."""
-    now_ms, next_score, queued, has_health_key = reply[:4]
-    jobs: list[tuple[HeldJob, float | None]] = []
-    fields = iter(reply[4:])
-    for job_id, number, score, tries, payload, requested_at in zip(*[fields] * 6, strict=True):
-        held = HeldJob(
-            job_id.decode(),
-            token=token,
-            queue_name=queue_names[number - 1],
-            queue_number=number,
-            score=int(float(score)),
-            tries=tries,
-            start_ms=now_ms,
+    def as_result(self) -> JobResult:
+        """What `FailedJobs` lists."""
+        return JobResult(
+            function=self.function_name,
+            args=self.args,
+            kwargs=self.kwargs,
+            job_try=self.job_try,
+            enqueue_time=ms_to_datetime(self.enqueue_time_ms),
+            score=self.score,
+            job_id=self.job_id,
+            success=self.success,
+            result=self.result,
+            start_time=ms_to_datetime(self.start_ms),
+            finish_time=ms_to_datetime(self.finish_ms),
+            queue_name=self.queue_name,
         )
-        held.payload = payload
-        jobs.append((held, None if requested_at is None else float(requested_at)))
-    next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
-    return ClaimReply(jobs, next_due_in_s, queued, bool(has_health_key))
-
-
-class JobReader:
-    """Decodes payloads and finds out whether a claimed job can run at all.
-
-    Args:
-        functions: The worker's registered functions by name.
-        max_tries: The worker's default; a function's own wins.
-    """
-
-    def __init__(
-        self, functions: Mapping[str, Function | CronJob], *, deserializer: Deserializer | None, max_tries: int
-    ) -> None:
-        self._functions = functions
-        self._deserialize = deserializer or pickle.loads
-        self._max_tries = max_tries
-
-    def read(self, held: HeldJob, abort_requested_at_ms: float | None) -> None:
-        """Fill in what the payload says; end the job here if it cannot run. The order is arq's."""
-        if not held.payload:
-            held.end(OutcomeReason.EXPIRED, JobExecutionFailed("job expired"), held.start_ms)
-            return
-        try:
-            self._decode(held, held.payload)
-        except DeserializationError as error:
-            held.end(OutcomeReason.UNDECODABLE, error, held.start_ms)
-            return
-        held.function = self._functions.get(held.function_name)
-        # A request older than the job itself was for an earlier job of that id.
-        if abort_requested_at_ms is not None and abort_requested_at_ms >= held.enqueue_time_ms:
-            held.end(OutcomeReason.ABORTED, asyncio.CancelledError(), held.start_ms)
-        elif held.function is None:
-            error = JobExecutionFailed(f"function {held.function_name!r} not found")
-            held.end(OutcomeReason.UNKNOWN_FUNCTION, error, held.start_ms)
-        elif held.job_try > (limit := self.max_tries_of(held.function)):
-            held.end(OutcomeReason.TRIES_EXHAUSTED, JobExecutionFailed(f"max {limit} retries exceeded"), held.start_ms)
-
-    def max_tries_of(self, function: Function | CronJob | None) -> int:
-        """How many tries the function's jobs have."""
-        return self._max_tries if function is None or function.max_tries is None else function.max_tries
-
-    def _decode(self, held: HeldJob, payload: bytes) -> None:
-        try:
-            data = self._deserialize(payload)
-            name, own_try = str(data["f"]), data["t"]
-            args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
-            held.job_try = max(own_try or 0, held.counted_tries)
-        except Exception as error:
-            # arq's words, which its clients may match; whatever a stranger's bytes raise is one thing here.
-            raise DeserializationError("unable to deserialize job") from error
-        held.function_name, held.args, held.kwargs, held.enqueue_time_ms = name, args, kwargs, enqueue_time_ms
-
-
-class QueueTurns:
-    """In which order a claim reads the queues, so that urgent jobs go first and none starves.
-
-    A tenth of each claim's slots, at least one, is offered to the less urgent queues first; a claim of a single slot
-    does so every tenth time. Which of them comes first takes turns, beginning with the least urgent.
-    """
-
-    def __init__(self, queue_count: int) -> None:
-        self._in_order = list(range(1, queue_count + 1))
-        self._turns = self._endless_turns()
-        self._singles = 0
-
-    def passes(self, limit: int) -> bytes:
-        """The passes of a claim of `limit` slots, as `claim.lua` reads them."""
-        return msgspec.json.encode(self._plan(limit))
-
-    def _plan(self, limit: int) -> list[tuple[int, list[int]]]:
-        if len(self._in_order) == 1:
-            return [(limit, self._in_order)]
-        if limit == 1:
-            self._singles += 1
-            is_reserved = self._singles % RESERVED_SHARE == 0
-            return [(1, next(self._turns) if is_reserved else self._in_order)]
-        reserved = max(1, limit // RESERVED_SHARE)
-        return [(limit - reserved, self._in_order), (reserved, next(self._turns)), (0, self._in_order)]
-
-    def _endless_turns(self) -> Iterator[list[int]]:
-        less_urgent = self._in_order[:0:-1]
-        while True:
-            yield [*less_urgent, self._in_order[0]]
-            less_urgent = [*less_urgent[1:], less_urgent[0]]

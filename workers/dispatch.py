@@ -11,16 +11,17 @@ from typing import Any
 import msgspec
 from arq.connections import ArqRedis
 from arq.constants import abort_job_max_age, abort_jobs_ss
-from arq.utils import timestamp_ms
 from arq.worker import Worker
 
 from workers.backoff import Backoff
-from workers.claims import Claim, ClaimReply, HeldJob, JobPhase, JobReader, QueueTurns, read_claim_reply
+from workers.claims import Claim, HeldJob, JobPhase
 from workers.finishing import Finisher, ResultRules
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
 from workers.lua import Scripts
-from workers.outcomes import CancelCause, JobOutcome, OutcomeReason
+from workers.outcomes import CancelCause, JobOutcome
+from workers.reading import ClaimReply, JobReader, read_claim_reply
 from workers.running import JobRunner
+from workers.turns import QueueTurns
 from workers.wakeup import WakeSignal
 
 logger = logging.getLogger("arq.worker")
@@ -90,9 +91,9 @@ class Dispatcher:
         )
 
     @property
-    def held_ids(self) -> list[str]:
-        """The ids of all jobs claimed and not yet released."""
-        return list(self._held)
+    def held_count(self) -> int:
+        """How many jobs are claimed and not yet released."""
+        return len(self._held)
 
     @property
     def unfinished(self) -> int:
@@ -104,7 +105,23 @@ class Dispatcher:
         """The loop's time of the next claim; later than `next_claim_at` while the claim hook is failing."""
         return max(self.next_claim_at, self._paused_until)
 
-    def under_way(self) -> set[asyncio.Task[Any]]:
+    async def settle(self, grace_s: float | None = None) -> None:
+        """Wait until everything claimed is released; after `grace_s` leave the rest to the end of its leases."""
+        loop = asyncio.get_running_loop()
+        grace_ends_at = None if grace_s is None else loop.time() + grace_s
+        while pending := self._under_way():
+            left_s = None if grace_ends_at is None else grace_ends_at - loop.time()
+            if left_s is not None and left_s <= 0:
+                logger.error("%d jobs left to the end of their leases: %s", len(self._held), ", ".join(self._held))
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending, timeout=1)
+                break
+            await asyncio.wait(pending, timeout=left_s)
+        if grace_s is not None:
+            self._leases.stop()
+
+    def _under_way(self) -> set[asyncio.Task[Any]]:
         """The tasks that have something of a job in their hands."""
         tasks = {*self._worker.tasks.values(), *self._finisher.runners}
         if self._claiming is not None:
@@ -124,10 +141,6 @@ class Dispatcher:
             task.cancel()
         else:
             self._runner.cancel(job, CancelCause.SHUTDOWN)
-
-    def abandon(self) -> None:
-        """Renew no lease any more."""
-        self._leases.stop()
 
     # claim
 
@@ -214,27 +227,12 @@ class Dispatcher:
         over: list[HeldJob] = []
         for job in jobs:
             if job.ends_as is not None:
-                self._log_not_run(job)
+                self._reader.log_not_run(job)
                 over.append(job)
             else:
                 job.task = worker.tasks[job.job_id] = worker.loop.create_task(self._run(job))
         worker.jobs_failed += len(over)
         self._finish(over)
-
-    def _log_not_run(self, job: HeldJob) -> None:
-        waited_s = (timestamp_ms() - job.enqueue_time_ms) / 1000
-        match job.ends_as:
-            case OutcomeReason.EXPIRED:
-                logger.warning("job %s expired", job.job_id)
-            case OutcomeReason.UNDECODABLE:
-                logger.error("deserializing job %s failed", job.job_id, exc_info=job.result)
-            case OutcomeReason.ABORTED:
-                logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, job.function_name)
-            case OutcomeReason.UNKNOWN_FUNCTION:
-                logger.warning("job %s, function %r not found", job.job_id, job.function_name)
-            case _:
-                limit = self._reader.max_tries_of(job.function)
-                logger.warning("%6.2fs ! %s max retries %d exceeded", waited_s, job.reference, limit)
 
     # run and end
 

@@ -18,9 +18,8 @@ from signal import Signals
 from typing import Any
 
 from arq.connections import create_pool, log_redis_info
-from arq.jobs import JobResult
 from arq.typing import SecondsTimedelta
-from arq.utils import ms_to_datetime, to_seconds
+from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
 from workers.backoff import Backoff
@@ -101,7 +100,7 @@ class BatchWorker(Worker):
             self.max_burst_jobs = max_burst_jobs
         await self.async_run()
         if self.jobs_failed:
-            raise FailedJobs(self.jobs_failed, [_job_result(job) for job in self._failures])
+            raise FailedJobs(self.jobs_failed, [job.as_result() for job in self._failures])
         return self.jobs_complete
 
     async def close(self) -> None:
@@ -172,22 +171,10 @@ class BatchWorker(Worker):
             self.on_stop(signum)
 
     async def _settle(self, dispatcher: Dispatcher) -> None:
-        """Wait for all that is under way; after a signal not for longer than the grace period."""
         was_told_to_stop, self.allow_pick_jobs = not self.allow_pick_jobs, False
         if not was_told_to_stop:
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # as in arq, for as long as it takes
-        grace_ends_at = self.loop.time() + max(self._job_completion_wait, LEAST_GRACE_S)
-        while pending := dispatcher.under_way():
-            left_s = grace_ends_at - self.loop.time()
-            if left_s <= 0:
-                left = dispatcher.held_ids
-                logger.error("%d jobs left to the end of their leases: %s", len(left), ", ".join(left))
-                for task in pending:
-                    task.cancel()
-                await asyncio.wait(pending, timeout=1)
-                break
-            await asyncio.wait(pending, timeout=left_s)
-        dispatcher.abandon()
+        await dispatcher.settle(max(self._job_completion_wait, LEAST_GRACE_S))
 
     async def _open(self) -> Dispatcher:
         if self._pool is None:
@@ -233,7 +220,7 @@ class BatchWorker(Worker):
             else:
                 backoff.reset()
                 if self.burst and self._is_burst_over(dispatcher):
-                    await self._finish_burst(dispatcher)
+                    await dispatcher.settle()
                     return
                 await self._pause(dispatcher)
 
@@ -242,7 +229,7 @@ class BatchWorker(Worker):
         if now >= self._next_beat_at:
             await self._beat(dispatcher)
             self._next_beat_at = now + max(self.poll_delay_s, SHORTEST_POLL_S)
-        is_burst_idle = self.burst and not dispatcher.held_ids
+        is_burst_idle = self.burst and dispatcher.held_count == 0
         if is_burst_idle or now >= dispatcher.claim_at:
             await dispatcher.claim_some(self._claim_limit(dispatcher))
 
@@ -271,7 +258,7 @@ class BatchWorker(Worker):
         """How many jobs may be claimed now; 0 while stopping."""
         if not self.allow_pick_jobs:
             return 0
-        limit = min(self.queue_read_limit, self.max_jobs - len(dispatcher.held_ids))
+        limit = min(self.queue_read_limit, self.max_jobs - dispatcher.held_count)
         if self.burst and self.max_burst_jobs >= 0:
             limit = min(limit, self.max_burst_jobs - self._jobs_started())
         return limit
@@ -283,12 +270,7 @@ class BatchWorker(Worker):
     def _is_burst_over(self, dispatcher: Dispatcher) -> bool:
         if 0 <= self.max_burst_jobs <= self._jobs_started():
             return True
-        return dispatcher.queued == 0 and not dispatcher.held_ids
-
-    @staticmethod
-    async def _finish_burst(dispatcher: Dispatcher) -> None:
-        while pending := dispatcher.under_way():
-            await asyncio.wait(pending)
+        return dispatcher.queued == 0 and dispatcher.held_count == 0
 
     async def record_health(self) -> None:
         """Write the health-check entry if it is time to."""
@@ -303,23 +285,6 @@ class BatchWorker(Worker):
             for cron_job, next_run in planned:
                 cron_job.next_run = next_run
             raise
-
-
-def _job_result(job: HeldJob) -> JobResult:
-    return JobResult(
-        function=job.function_name,
-        args=job.args,
-        kwargs=job.kwargs,
-        job_try=job.job_try,
-        enqueue_time=ms_to_datetime(job.enqueue_time_ms),
-        score=job.score,
-        job_id=job.job_id,
-        success=job.success,
-        result=job.result,
-        start_time=ms_to_datetime(job.start_ms),
-        finish_time=ms_to_datetime(job.finish_ms),
-        queue_name=job.queue_name,
-    )
 
 
 def _merged_signature() -> inspect.Signature:

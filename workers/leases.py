@@ -34,7 +34,7 @@ def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
         for name, value in pool.connection_pool.connection_kwargs.items()
         if (name in _CONNECTION_SETTINGS or name.startswith("ssl_")) and value is not None
     }
-    connection_class: type[redis.Connection] = redis.Connection
+    connection_class: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
     if issubclass(pool.connection_pool.connection_class, redis.asyncio.SSLConnection):
         connection_class = redis.SSLConnection
     elif "path" in settings:

@@ -105,8 +105,7 @@ class JobRunner:
         timeout_s = worker.job_timeout_s
         if job.function is not None and job.function.timeout_s is not None:
             timeout_s = job.function.timeout_s
-        # arq passes the worker's timeout on to asyncio, for which None is no limit.
-        if timeout_s is not None:  # type: ignore[redundant-expr]
+        if timeout_s is not None:  # arq passes it on to asyncio, for which None is no limit
             job.deadline = worker.loop.time() + timeout_s
             self._watch(job.deadline)
 

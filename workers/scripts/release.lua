@@ -58,11 +58,12 @@ end
 
 local function give_back(queue, id, payload, score, tries)
   if payload ~= '' then
-    redis.call('SET', JOB .. id, payload, 'NX')
+    redis.pcall('SET', JOB .. id, payload, 'NX')
   end
-  redis.call('ZADD', queue, score, id)
+  -- Refused by a full Redis: then the job is due when its lease would have ended.
+  redis.pcall('ZADD', queue, score, id)
   if tonumber(tries) > 0 then
-    redis.call('SET', RETRY .. id, tries, 'EX', retry_ttl)
+    redis.pcall('SET', RETRY .. id, tries, 'EX', retry_ttl)
   else
     redis.call('DEL', RETRY .. id)
   end

@@ -1,0 +1,205 @@
+"""The claim hook, the shapes both hooks see, cancellation, and what is counted as started."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from typing import Any
+
+import pytest
+from arq.jobs import Job, SerializationError
+from arq.worker import func
+from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
+
+from workers.engine import Claim, OutcomeReason
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def stage(server: Server) -> AsyncIterator[Stage]:
+    async with empty_stage(server) as empty:
+        yield empty
+
+
+async def answer(ctx: dict[Any, Any], *args: Any) -> int:
+    return 42
+
+
+ANSWER = func(answer, name="answer")
+
+
+async def nothing_left(stage: Stage) -> bool:
+    return await stage.left_keys() == set()
+
+
+async def test_the_claim_hook_hears_of_a_whole_batch_before_anything_of_it_starts(stage: Stage) -> None:
+    batches: list[list[Claim]] = []
+    gate = Gate()
+    gate.open()
+
+    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+        assert gate.entered == []
+        batches.append(list(claims))
+        return ()
+
+    for number in range(5):
+        await stage.enqueue("gate", _job_id=f"x{number}")
+    await stage.redis.delete("arq:job:x3")
+    await stage.run_burst([func(gate.job, name="gate")], on_claim=on_claim)
+    (batch,) = batches
+    assert [claim.job_id for claim in batch] == [f"x{number}" for number in range(5)]
+    assert [claim.ends_as for claim in batch] == [None, None, None, OutcomeReason.EXPIRED, None]
+    assert (batch[0].function, batch[0].args, batch[0].kwargs, batch[0].job_try) == ("gate", (), {}, 1)
+    assert batch[0].queue_name == "arq:queue"
+    assert batch[0].score == pytest.approx(batch[0].enqueue_time_ms, abs=2)
+
+
+async def test_a_refused_job_is_removed_without_a_trace(stage: Stage) -> None:
+    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+        return ["no"]
+
+    ran: list[str] = []
+
+    async def job(ctx: dict[Any, Any]) -> None:
+        ran.append(ctx["job_id"])
+
+    await stage.enqueue("job", _job_id="no")
+    await stage.enqueue("job", _job_id="yes")
+    worker = await stage.run_burst([func(job, name="job")], on_claim=on_claim)
+    assert (ran, worker.jobs_complete, worker.jobs_failed) == (["yes"], 1, 0)
+    assert [outcome.job_id for outcome in stage.outcomes] == ["yes"]
+    assert await stage.redis.exists("arq:result:no") == 0
+    assert await nothing_left(stage)
+
+
+async def test_what_the_claim_hook_knows_travels_to_the_job_and_to_its_outcome(stage: Stage) -> None:
+    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+        for claim in claims:
+            claim.extra["attempt"] = 7
+        return ()
+
+    async def job(ctx: dict[Any, Any]) -> int:
+        return int(ctx["attempt"])
+
+    await stage.enqueue("job", _job_id="x")
+    await stage.run_burst([func(job, name="job")], on_claim=on_claim)
+    assert (stage.outcomes[0].result, stage.outcomes[0].extra) == (7, {"attempt": 7})
+
+
+async def test_a_failing_claim_hook_spends_no_try_and_leaves_the_score(stage: Stage) -> None:
+    calls: list[str] = []
+
+    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+        calls.append(claims[0].job_id)
+        if len(calls) < 3:
+            raise OSError("database is locked")
+        return ()
+
+    await stage.enqueue("answer", _job_id="x")
+    score = await stage.redis.zscore("arq:queue", "x")
+    await stage.start([ANSWER], on_claim=on_claim, max_tries=1)
+    await until(lambda: calls)
+    await until(lambda: _has_score(stage, score))
+    await until(lambda: stage.ended("x"))
+    assert (calls, stage.outcomes[0].job_try, stage.outcomes[0].success) == (["x"] * 3, 1, True)
+
+
+async def _has_score(stage: Stage, score: float) -> bool:
+    return await stage.redis.zscore("arq:queue", "x") in {score, None}
+
+
+async def test_a_stop_during_the_claim_hook_hands_the_batch_back(stage: Stage) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+        asked.set()
+        await may_answer.wait()
+        return ()
+
+    worker = await stage.start([ANSWER], on_claim=on_claim)
+    await stage.enqueue("answer", _job_id="x")
+    score = await stage.redis.zscore("arq:queue", "x")
+    await asked.wait()
+    closing = asyncio.create_task(worker.close())
+    await until(lambda: not worker.allow_pick_jobs)
+    may_answer.set()
+    await closing
+    assert worker.jobs_complete == 0
+    assert await stage.redis.exists("arq:in-progress:x", "arq:retry:x") == 0
+    assert await stage.redis.zscore("arq:queue", "x") <= score + 1
+
+
+async def test_an_aborted_running_job_is_cancelled_and_recorded(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], allow_abort_jobs=True)
+    job_id = await stage.enqueue("gate")
+    await until(lambda: gate.entered)
+    with pytest.raises(SerializationError, match="CancelledError"):  # all that msgpack can carry of the exception
+        await Job(job_id, stage.redis, _deserializer=deserialize).abort(timeout=DEADLINE_S, poll_delay=0.02)
+    assert [outcome.reason for outcome in stage.outcomes] == [OutcomeReason.ABORTED]
+    assert isinstance(stage.outcomes[0].result, asyncio.CancelledError)
+    assert gate.cancelled == [job_id]
+    await until(lambda: nothing_left(stage))
+
+
+async def test_a_job_that_swallows_its_timeout_ends_as_it_says(stage: Stage) -> None:
+    async def stubborn(ctx: dict[Any, Any]) -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "finished anyway"
+        return ""
+
+    await stage.enqueue("stubborn", _job_id="x")
+    await stage.run_burst([func(stubborn, name="stubborn", timeout=0.05)])
+    assert (stage.outcomes[0].reason, stage.outcomes[0].result) == ("complete", "finished anyway")
+
+
+async def test_each_job_has_its_own_time_limit(stage: Stage) -> None:
+    gate = Gate()
+    functions = [func(gate.job, name="slow", timeout=3600), func(gate.job, name="fast", timeout=0.1)]
+    await stage.start(functions)
+    await stage.enqueue("slow", _job_id="slow")
+    await until(lambda: gate.entered)
+    await stage.enqueue("fast", _job_id="fast")
+    await until(lambda: stage.outcomes)
+    assert [(outcome.job_id, outcome.reason) for outcome in stage.outcomes] == [("fast", "timeout")]
+    gate.open()
+    await until(lambda: stage.ended("slow"))
+
+
+async def test_no_more_than_max_jobs_run_at_a_time(stage: Stage) -> None:
+    gate = Gate()
+    worker = await stage.start([func(gate.job, name="gate")], max_jobs=3)
+    for number in range(7):
+        await stage.enqueue("gate", _job_id=f"x{number}")
+    await until(lambda: len(gate.entered) == 3)
+    assert worker.job_counter == 3
+    assert await stage.redis.zcount("arq:queue", "-inf", "+inf") == 7
+    gate.open()
+    await until(lambda: len(stage.outcomes) == 7)
+
+
+async def test_a_single_slot_serves_the_less_urgent_queue_every_tenth_time(stage: Stage) -> None:
+    for number in range(20):
+        await stage.enqueue("answer", _job_id=f"urgent-{number:02}", _queue_name="urgent")
+    await stage.enqueue("answer", _job_id="late", _queue_name="late")
+    await stage.run_burst([ANSWER], queue_names=["urgent", "late"], max_jobs=1)
+    assert [outcome.job_id for outcome in stage.outcomes].index("late") == 9
+
+
+async def test_messages_cause_no_claims_while_every_slot_is_taken(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], max_jobs=1, poll_delay=3600)
+    await stage.enqueue("gate", _job_id="x0")
+    await until(lambda: gate.entered)
+    await stage.redis.config_resetstat()
+    for number in range(1, 200):
+        await stage.enqueue("gate", _job_id=f"x{number}")
+    stats = await stage.redis.info("commandstats")
+    assert "cmdstat_evalsha" not in stats
+    gate.open()
+    await until(lambda: len(stage.outcomes) == 200)

@@ -1,0 +1,255 @@
+"""Leases: what is held stays held, what a dead worker held comes back, and who lost a job does not touch it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from arq.worker import Retry, func
+from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def stage(server: Server) -> AsyncIterator[Stage]:
+    async with empty_stage(server) as empty:
+        yield empty
+
+
+@contextlib.contextmanager
+def worker_process(server: Server, *, lease_s: float, completion_wait_s: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = [str(server.socket_path), str(lease_s), str(completion_wait_s)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))}
+    process = subprocess.Popen([sys.executable, "-m", "engine_process", *arguments], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def entries(stage: Stage, name: str) -> list[str]:
+    return [entry.decode() for entry in await cast("Awaitable[list[bytes]]", stage.redis.lrange(name, 0, -1))]
+
+
+async def has_entries(stage: Stage, name: str, count: int) -> bool:
+    return len(await entries(stage, name)) >= count
+
+
+async def take_over(ctx: dict[Any, Any], seconds: float) -> str:
+    return "taken over"
+
+
+async def test_defect_05_a_killed_workers_job_runs_elsewhere_within_its_lease_and_five_seconds(stage: Stage) -> None:
+    with worker_process(stage.server, lease_s=1) as process:
+        await stage.enqueue("sleep", 60, _job_id="x")
+        await until(lambda: has_entries(stage, "ran", 1))
+        process.send_signal(signal.SIGKILL)
+        killed_at = time.monotonic()
+        await stage.start([func(take_over, name="sleep")], lease=1)
+        await until(lambda: stage.ended("x"))
+    assert time.monotonic() - killed_at < 1 + 5
+    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("taken over", 2)
+
+
+async def test_a_job_that_blocks_the_event_loop_for_several_leases_keeps_its_lease(stage: Stage) -> None:
+    with worker_process(stage.server, lease_s=0.5):
+        await stage.enqueue("block", 2.5, _job_id="x")
+        await until(lambda: has_entries(stage, "ran", 1))
+        await stage.start([func(take_over, name="block")], lease=0.5)
+        await until(lambda: has_entries(stage, "recorded", 1))
+    assert await entries(stage, "ran") == ["x:1"]
+    assert stage.outcomes == []
+
+
+async def test_sigterm_hands_back_what_runs_and_the_process_ends(stage: Stage) -> None:
+    with worker_process(stage.server, lease_s=15) as process:
+        await stage.enqueue("sleep", 60, _job_id="x")
+        await until(lambda: has_entries(stage, "ran", 1))
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: process.poll() is not None)
+    assert process.returncode == 0
+    assert await stage.redis.exists("arq:in-progress:x", "arq:retry:x") == 0
+    await stage.run_burst([func(take_over, name="sleep")], max_tries=1)
+    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("taken over", 1)
+
+
+async def test_sigterm_lets_running_jobs_end_within_the_completion_wait(stage: Stage) -> None:
+    with worker_process(stage.server, lease_s=15, completion_wait_s=10) as process:
+        await stage.enqueue("sleep", 0.5, _job_id="x")
+        await until(lambda: has_entries(stage, "ran", 1))
+        process.send_signal(signal.SIGTERM)
+        await stage.enqueue("sleep", 0.5, _job_id="later")
+        await until(lambda: process.poll() is not None)
+    assert await entries(stage, "ran") == ["x:1"]
+    assert await entries(stage, "recorded") == ["x:complete"]
+    assert await stage.left_keys() == {"arq:queue", "arq:job:later", "ran", "recorded"}
+
+
+async def test_a_blocked_worker_still_obeys_sigkill_and_its_thread_keeps_nothing_alive(stage: Stage) -> None:
+    with worker_process(stage.server, lease_s=0.5) as process:
+        await stage.enqueue("sleep", 0.01, _job_id="x")
+        await until(lambda: has_entries(stage, "recorded", 1))
+        process.send_signal(signal.SIGINT)
+        await until(lambda: process.poll() is not None)
+    assert process.returncode == 0
+
+
+async def test_leases_and_queue_scores_are_renewed_while_a_job_runs(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], lease=0.6)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    first = await stage.redis.zscore("arq:queue", "x")
+
+    async def is_renewed_thrice() -> bool:
+        return bool(await stage.redis.zscore("arq:queue", "x") > first + 600)
+
+    await until(is_renewed_thrice)
+    assert gate.entered == ["x"]
+    gate.open()
+    await until(lambda: stage.ended("x"))
+
+
+async def test_running_jobs_return_to_a_flushed_redis_whole(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], lease=0.6)
+    await stage.enqueue("gate", "data", _job_id="x")
+    await until(lambda: gate.entered)
+    payload = await stage.redis.get("arq:job:x")
+    await stage.redis.flushall()
+    await until(lambda: stage.redis.exists("arq:in-progress:x"))
+    assert await stage.redis.get("arq:job:x") == payload
+    assert await stage.redis.get("arq:retry:x") == b"1"
+    assert await stage.redis.zscore("arq:queue", "x") > time.time() * 1000
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    await until(lambda: _nothing_left(stage))
+    assert gate.entered == ["x"]
+    assert not stage.outcomes[0].fenced
+
+
+async def _nothing_left(stage: Stage) -> bool:
+    return await stage.left_keys() == set()
+
+
+async def test_an_ended_job_is_never_put_back_into_a_flushed_redis(stage: Stage) -> None:
+    recorded, may_record = asyncio.Event(), asyncio.Event()
+
+    async def on_complete(outcomes: Any) -> None:
+        recorded.set()
+        await may_record.wait()
+
+    worker = await stage.start([func(take_over, name="job")], lease=0.3, on_complete=on_complete)
+    await stage.enqueue("job", 1.0, _job_id="x")
+    await recorded.wait()
+    await stage.redis.flushall()
+    await until(lambda: stage.redis.exists("arq:in-progress:x"))  # not recorded yet: it still is this worker's
+    may_record.set()
+    await until(lambda: worker.job_counter == 0)
+    await until(lambda: _nothing_left(stage))
+
+
+async def test_a_fenced_off_attempt_is_reported_but_touches_nothing(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], lease=0.6)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.set("arq:in-progress:x", b"another worker")
+    before = await _state(stage)
+    await until(lambda: _has_lost(stage))
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    assert (stage.outcomes[0].fenced, stage.outcomes[0].success) == (True, True)
+    assert await _state(stage) == before
+
+
+async def _state(stage: Stage) -> tuple[Any, ...]:
+    return (
+        await stage.redis.get("arq:in-progress:x"),
+        await stage.redis.get("arq:job:x"),
+        await stage.redis.exists("arq:result:x"),
+        await stage.redis.zscore("arq:queue", "x") is not None,
+    )
+
+
+async def _has_lost(stage: Stage) -> bool:
+    """Whether the queue score has run out, which means that the worker has seen it is not the holder."""
+    return bool(await stage.redis.zscore("arq:queue", "x") < time.time() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("lost", "is_fenced"),
+    [
+        ({"arq:retry:x": b"2"}, True),  # another worker tried it and gave it back
+        ({"arq:result:x": b"of another worker"}, True),  # another worker ended it
+        ({"arq:retry:x": b"1"}, False),  # the lease lapsed, nobody came
+        ({}, False),  # redis was flushed
+    ],
+)
+async def test_a_lapsed_lease_is_judged_by_try_counter_and_result(
+    stage: Stage, lost: dict[str, bytes], *, is_fenced: bool
+) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], lease=60)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.delete("arq:in-progress:x", "arq:retry:x")
+    for key, value in lost.items():
+        await stage.redis.set(key, value)
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    if is_fenced:
+        assert await stage.redis.exists("arq:job:x") == 1
+        assert await stage.redis.get("arq:result:x") == lost.get("arq:result:x")
+    else:
+        await until(lambda: _nothing_left(stage))
+
+
+async def test_a_worker_that_claims_its_own_lapsed_job_goes_on_with_it(stage: Stage) -> None:
+    gate = Gate()
+    await stage.start([func(gate.job, name="gate")], lease=60)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.delete("arq:in-progress:x")
+    await stage.redis.zadd("arq:queue", {"x": 1})
+    await until(lambda: stage.redis.exists("arq:in-progress:x"))
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    await until(lambda: _nothing_left(stage))
+    assert gate.entered == ["x"]
+
+
+async def test_a_retry_goes_back_with_its_try_spent_and_its_own_time(stage: Stage) -> None:
+    async def later(ctx: dict[Any, Any]) -> str:
+        if ctx["job_try"] == 1:
+            raise Retry(defer=3600)
+        return "done"
+
+    await stage.start([func(later, name="later")])
+    await stage.enqueue("later", _job_id="x")
+    await until(lambda: stage.redis.exists("arq:retry:x"))
+
+    async def is_back() -> bool:
+        return not await stage.redis.exists("arq:in-progress:x")
+
+    await until(is_back)
+    assert await stage.redis.zscore("arq:queue", "x") == pytest.approx(time.time() * 1000 + 3_600_000, abs=20_000)
+    assert stage.outcomes == []
+    await stage.redis.zadd("arq:queue", {"x": 1})
+    await until(lambda: stage.ended("x"))
+    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("done", 2)

@@ -1,0 +1,187 @@
+"""Redis away, frozen, read-only or full, and hooks that fail for a while: nothing is lost and nobody dies."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import pytest
+from arq.worker import func
+from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+from redis.exceptions import RedisError
+
+from workers import lua
+from workers.engine import JobOutcome
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def stage(server: Server) -> AsyncIterator[Stage]:
+    async with empty_stage(server) as empty:
+        yield empty
+
+
+async def answer(ctx: dict[Any, Any]) -> int:
+    return 42
+
+
+async def enqueue_when_up(stage: Stage, job_id: str) -> None:
+    async def is_enqueued() -> bool:
+        try:
+            return bool(await stage.redis.enqueue_job("answer", _job_id=job_id))
+        except (OSError, RedisError):
+            return False
+
+    await until(is_enqueued)
+
+
+async def test_defect_09_a_worker_outlives_a_killed_and_emptied_redis(stage: Stage) -> None:
+    gate = Gate()
+    worker = await stage.start([func(answer, name="answer"), func(gate.job, name="gate")], max_jobs=3, lease=1)
+    for number in range(3):
+        await stage.enqueue("gate", _job_id=f"before-{number}")
+    await until(lambda: len(gate.entered) == 3)
+    stage.server.stop()
+    gate.open()
+    await until(lambda: len(stage.outcomes) == 3, "records while redis is away")
+    assert worker.job_counter == 3
+    stage.server.start()
+    await until(lambda: worker.job_counter == 0, "the release of what ended meanwhile")
+    for number in range(4):
+        await enqueue_when_up(stage, f"after-{number}")
+    await until(lambda: len(stage.outcomes) == 7)
+    assert worker.main_task is not None
+    assert not worker.main_task.done()
+    assert len(gate.entered) == 3
+
+
+async def test_the_wake_channel_is_subscribed_again_after_an_outage(stage: Stage) -> None:
+    await stage.start([func(answer, name="answer")], poll_delay=3600)
+    await until(lambda: _has_listener(stage))
+    stage.server.stop()
+    stage.server.start()
+    await until(lambda: _has_listener(stage))
+    await stage.enqueue("answer", _job_id="x")
+    await until(lambda: stage.ended("x"))
+
+
+async def _has_listener(stage: Stage) -> bool:
+    try:
+        return bool((await stage.redis.pubsub_numsub("everpost:wake"))[0][1])
+    except (OSError, RedisError):
+        return False
+
+
+async def test_a_frozen_redis_is_given_up_on_and_found_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lua, "ANSWER_S", 0.2)
+    worker = await stage.start([func(answer, name="answer")])
+    assert stage.server.process is not None
+    stage.server.process.send_signal(signal.SIGSTOP)
+    try:
+        dispatcher = worker._dispatch()
+        with pytest.raises(TimeoutError):
+            await dispatcher.scripts.call("aborts", ["arq:abort"], [1])
+    finally:
+        stage.server.process.send_signal(signal.SIGCONT)
+    await stage.enqueue("answer", _job_id="x")
+    await until(lambda: stage.ended("x"))
+
+
+async def test_a_read_only_redis_is_waited_for(stage: Stage) -> None:
+    await stage.start([func(answer, name="answer")])
+    await stage.enqueue("answer", _job_id="x", _defer_by=0.5)
+    await stage.redis.replicaof("127.0.0.1", "1")
+    await until(lambda: _refuses(stage))
+    await stage.redis.replicaof("NO", "ONE")
+    await until(lambda: stage.ended("x"))
+    assert stage.outcomes[0].success
+
+
+async def _refuses(stage: Stage) -> bool:
+    errors = await stage.redis.info("errorstats")
+    return "errorstat_READONLY" in errors
+
+
+async def test_a_full_redis_still_releases_jobs_and_renews_leases(stage: Stage) -> None:
+    gate = Gate()
+    worker = await stage.start([func(gate.job, name="gate")], lease=0.5)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.config_set("maxmemory-policy", "noeviction")
+    await stage.redis.config_set("maxmemory", "1")
+    await stage.redis.config_resetstat()
+
+    async def is_renewed_twice() -> bool:
+        stats = await stage.redis.info("commandstats")
+        return bool(stats.get("cmdstat_pexpire", {"calls": 0})["calls"] >= 4)
+
+    await until(is_renewed_twice)
+    assert await stage.redis.exists("arq:in-progress:x") == 1
+    gate.open()
+    await until(lambda: worker.job_counter == 0)
+    assert stage.ended("x")[0].success
+    assert await stage.redis.exists("arq:in-progress:x", "arq:job:x", "arq:queue") == 0
+    await stage.redis.config_set("maxmemory", "0")
+
+
+async def test_outcomes_wait_for_a_failing_record_with_their_slots_and_leases(stage: Stage) -> None:
+    calls: list[list[str]] = []
+    is_broken = True
+
+    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+        calls.append([outcome.job_id for outcome in outcomes])
+        if is_broken:
+            raise OSError("disk full")
+        await stage.on_complete(outcomes)
+
+    ran: list[str] = []
+
+    async def job(ctx: dict[Any, Any]) -> None:
+        ran.append(ctx["job_id"])
+
+    worker = await stage.start([func(job, name="job")], max_jobs=2, lease=0.5, on_complete=on_complete)
+    for number in range(5):
+        await stage.enqueue("job", _job_id=f"x{number}")
+    await until(lambda: len(calls) >= 4, "repeated calls")
+    assert len(ran) == 2
+    assert worker.job_counter == 2
+    assert await stage.redis.exists("arq:in-progress:x0", "arq:in-progress:x1") == 2
+    is_broken = False
+    await until(lambda: len(stage.outcomes) == 5)
+    assert sorted(ran) == [f"x{number}" for number in range(5)]
+
+
+async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.engine.LEAST_GRACE_S", 0.3)
+    calls: list[int] = []
+
+    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+        calls.append(len(outcomes))
+        raise OSError("disk full")
+
+    worker = await stage.start([func(answer, name="answer")], lease=1, on_complete=on_complete)
+    await stage.enqueue("answer", _job_id="x")
+    await until(lambda: calls)
+    await asyncio.wait_for(worker.close(), 10)
+    assert await stage.redis.exists("arq:job:x") == 1
+    await stage.start([func(answer, name="answer")], lease=1)
+    await until(lambda: stage.ended("x"))
+
+
+async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.LEAST_GRACE_S", 0.3)
+    gate = Gate()
+    worker = await stage.start([func(gate.job, name="gate")])
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    stage.server.stop()
+    await asyncio.wait_for(worker.close(), 10)
+    assert gate.cancelled == ["x"]
+    stage.server.start()

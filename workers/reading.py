@@ -1,0 +1,120 @@
+"""Reads what a claim brought: the script's reply, the payloads, and which of the jobs cannot run at all."""
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from arq.cron import CronJob
+from arq.jobs import DeserializationError, Deserializer
+from arq.utils import timestamp_ms
+from arq.worker import Function, JobExecutionFailed
+
+from workers.claims import HeldJob
+from workers.outcomes import OutcomeReason
+
+logger = logging.getLogger("arq.worker")
+
+
+class ClaimReply(msgspec.Struct, frozen=True):
+    """What `claim.lua` answers.
+
+    Attributes:
+        jobs: The claimed jobs, each with the time of an abort request for it, if there is one.
+        next_due_in_s: Seconds until the earliest entry left is due, 0 or less if it is; None: nothing is left.
+        queued: How many entries all queues have, held jobs included.
+    """
+
+    jobs: list[tuple[HeldJob, float | None]]
+    next_due_in_s: float | None
+    queued: int
+    has_health_key: bool
+
+
+def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str]) -> ClaimReply:
+    """Decode the reply of `claim.lua`; it describes the fields."""
+    now_ms, next_score, queued, has_health_key = reply[:4]
+    jobs: list[tuple[HeldJob, float | None]] = []
+    fields = iter(reply[4:])
+    for job_id, number, score, tries, payload, requested_at in zip(*[fields] * 6, strict=True):
+        held = HeldJob(
+            job_id.decode(),
+            token=token,
+            queue_name=queue_names[number - 1],
+            queue_number=number,
+            score=int(float(score)),
+            tries=tries,
+            start_ms=now_ms,
+        )
+        held.payload = payload
+        jobs.append((held, None if requested_at is None else float(requested_at)))
+    next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
+    return ClaimReply(jobs, next_due_in_s, queued, bool(has_health_key))
+
+
+class JobReader:
+    """Decodes payloads and finds out whether a claimed job can run at all.
+
+    Args:
+        functions: The worker's registered functions by name.
+        max_tries: The worker's default; a function's own wins.
+    """
+
+    def __init__(
+        self, functions: Mapping[str, Function | CronJob], *, deserializer: Deserializer | None, max_tries: int
+    ) -> None:
+        self._functions = functions
+        self._deserialize = deserializer or pickle.loads
+        self._max_tries = max_tries
+
+    def read(self, held: HeldJob, abort_requested_at_ms: float | None) -> None:
+        """Fill in what the payload says; end the job here if it cannot run. The order is arq's."""
+        if not held.payload:
+            held.end(OutcomeReason.EXPIRED, JobExecutionFailed("job expired"), held.start_ms)
+            return
+        try:
+            self._decode(held, held.payload)
+        except DeserializationError as error:
+            held.end(OutcomeReason.UNDECODABLE, error, held.start_ms)
+            return
+        held.function = self._functions.get(held.function_name)
+        # A request older than the job itself was for an earlier job of that id.
+        if abort_requested_at_ms is not None and abort_requested_at_ms >= held.enqueue_time_ms:
+            held.end(OutcomeReason.ABORTED, asyncio.CancelledError(), held.start_ms)
+        elif held.function is None:
+            unknown = JobExecutionFailed(f"function {held.function_name!r} not found")
+            held.end(OutcomeReason.UNKNOWN_FUNCTION, unknown, held.start_ms)
+        elif held.job_try > (limit := self._max_tries_of(held.function)):
+            held.end(OutcomeReason.TRIES_EXHAUSTED, JobExecutionFailed(f"max {limit} retries exceeded"), held.start_ms)
+
+    def log_not_run(self, job: HeldJob) -> None:
+        """Say why a job ends without having run."""
+        waited_s = (timestamp_ms() - job.enqueue_time_ms) / 1000
+        match job.ends_as:
+            case OutcomeReason.EXPIRED:
+                logger.warning("job %s expired", job.job_id)
+            case OutcomeReason.UNDECODABLE:
+                logger.error("deserializing job %s failed", job.job_id, exc_info=job.result)
+            case OutcomeReason.ABORTED:
+                logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, job.function_name)
+            case OutcomeReason.UNKNOWN_FUNCTION:
+                logger.warning("job %s, function %r not found", job.job_id, job.function_name)
+            case _:
+                limit = self._max_tries_of(job.function)
+                logger.warning("%6.2fs ! %s max retries %d exceeded", waited_s, job.reference, limit)
+
+    def _max_tries_of(self, function: Function | CronJob | None) -> int:
+        return self._max_tries if function is None or function.max_tries is None else function.max_tries
+
+    def _decode(self, held: HeldJob, payload: bytes) -> None:
+        try:
+            data = self._deserialize(payload)
+            name, own_try = str(data["f"]), data["t"]
+            args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
+            held.job_try = max(own_try or 0, held.counted_tries)
+        except Exception as error:
+            # arq's words, which its clients may match; whatever a stranger's bytes raise is one thing here.
+            raise DeserializationError("unable to deserialize job") from error
+        held.function_name, held.args, held.kwargs, held.enqueue_time_ms = name, args, kwargs, enqueue_time_ms
