@@ -30,6 +30,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.history import History
 from service.store.ledger import Ledger
+from service.store.listing import Listing
 from service.store.payloads import Payloads
 from service.submission import SubmissionReader
 
@@ -81,6 +82,7 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
         queue=queue,
         ledger=ledger,
         history=History(database, settings.zone),
+        listing=Listing(database, settings.zone, catalogue),
         reader=SubmissionReader(catalogue, settings.zone),
         intake=intake,
         recovery=Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone),

@@ -95,6 +95,8 @@ def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
 def answer_problem(request: Request[Any, Any, Any], error: ServiceError) -> "Problem":
     """The HTTP answer to an error raised on purpose."""
     problem = problem_of(error, request.scope["path"])
+    if problem.path is not None and request.scope["method"] == "GET":  # it has no body, so it means a parameter
+        problem = msgspec.structs.replace(problem, path=problem.path.replace("$.", "?", 1))
     headers = {}
     if problem.retry_after is not None:
         headers["retry-after"] = str(problem.retry_after)

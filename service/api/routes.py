@@ -5,15 +5,31 @@ from collections.abc import Sequence
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
+from service.api.batches import publish_batch
 from service.api.health import show_liveness, show_readiness
+from service.api.lists import list_recent_ends, list_tasks
+from service.api.metrics import show_metrics
 from service.api.parameters import refuse_unknown_parameters
 from service.api.publish import publish_task
+from service.api.stats import list_platforms, show_queue_health, show_stats
 from service.api.tasks import retry_task, show_task
 
 PREFIX = "/api/v1"
 
+HANDLERS = (
+    publish_task,
+    publish_batch,
+    list_platforms,
+    list_tasks,
+    list_recent_ends,
+    show_stats,
+    show_queue_health,
+    show_task,
+    retry_task,
+)
+
 
 def api_routes() -> Sequence[ControllerRouterHandler]:
     """The routes, for `Litestar(route_handlers=...)`."""
-    api = Router(PREFIX, route_handlers=[publish_task, retry_task, show_task], guards=[refuse_unknown_parameters])
-    return [api, show_liveness, show_readiness]
+    api = Router(PREFIX, route_handlers=HANDLERS, guards=[refuse_unknown_parameters])
+    return [api, show_liveness, show_readiness, show_metrics]

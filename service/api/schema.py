@@ -90,12 +90,13 @@ def documented(
         refusals: Codes of the errors the route can answer with, beside those every route can.
         takes: Headers of the request.
         gives: Headers of the answer with `status`.
-        others: Types of answers with other statuses that are no problems.
+        others: Types of answers with the status of a problem that are none.
     """
     examples = None if example is None else [Example(summary="For example", value=example)]
     success = _response(answer, description, media_type, examples)
     codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
-    responses = {status: success, **problem_responses(codes), **_other_responses(others)}
+    problems = problem_responses(codes)
+    responses = {status: success, **problems, **_other_responses(others, problems)}
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
     headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,), str(status): gives}
     return {
@@ -113,8 +114,9 @@ def _response(
     )
 
 
-def _other_responses(others: Mapping[int, Any]) -> dict[int, ResponseSpec]:
-    return {status: _response(answer, answer.__doc__) for status, answer in others.items()}
+def _other_responses(others: Mapping[int, Any], problems: Mapping[int, ResponseSpec]) -> dict[int, ResponseSpec]:
+    described = {status: f"{answer.__doc__}\n{problems[status].description}" for status, answer in others.items()}
+    return {status: _response(answer | ProblemDetails, described[status]) for status, answer in others.items()}
 
 
 def problem_responses(codes: Sequence[str]) -> dict[int, ResponseSpec]:

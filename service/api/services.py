@@ -14,6 +14,7 @@ from service.recovery import Recovery
 from service.settings import Settings
 from service.store.history import History
 from service.store.ledger import Ledger
+from service.store.listing import Listing
 from service.submission import SubmissionReader
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]
@@ -28,6 +29,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     queue: TaskQueue
     ledger: Ledger
     history: History
+    listing: Listing
     reader: SubmissionReader
     intake: Intake
     recovery: Recovery
