@@ -64,10 +64,9 @@ class Archive:
 
     async def delete_tasks(self, task_ids: Collection[str]) -> dict[str, Removal]:
         """Move tasks to the archive, in one transaction; what became of each. Unfinished ones stay."""
-        ids = list(dict.fromkeys(task_ids))
         now_ms = self._clock()
         return await self._database.write(
-            lambda connection: {task_id: archive_task(connection, task_id, Reason.DELETED, now_ms) for task_id in ids}
+            lambda connection: archive_tasks(connection, task_ids, Reason.DELETED, now_ms)
         )
 
     async def purge_archived(self, before_ms: int | None = None, limit: int = 1_000) -> int:
@@ -86,15 +85,20 @@ class Archive:
         return int(row[0])
 
 
-def archive_task(connection: sqlite3.Connection, task_id: str, reason: Reason, now_ms: int) -> Removal:
-    """Move one ended task to the archive, inside the caller's transaction."""
-    removal = judge_removal(find_position(connection, task_id))
-    if removal is Removal.ARCHIVED:
-        for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
-            _archive_inherited(connection, row, task_id, reason, now_ms)
-        rows = connection.execute(load("find_history_rows"), {"task_id": task_id}).fetchall()
-        archive_rows(connection, [row for (row,) in rows], reason, now_ms)
-    return removal
+def archive_tasks(
+    connection: sqlite3.Connection, task_ids: Collection[str], reason: Reason, now_ms: int
+) -> dict[str, Removal]:
+    """Move ended tasks to the archive, inside the caller's transaction; what became of each."""
+    removals: dict[str, Removal] = {}
+    rows: list[int] = []
+    for task_id in dict.fromkeys(task_ids):
+        removals[task_id] = removal = judge_removal(find_position(connection, task_id))
+        if removal is Removal.ARCHIVED:
+            for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
+                _archive_inherited(connection, row, task_id, reason, now_ms)
+            rows += [row for (row,) in connection.execute(load("find_history_rows"), {"task_id": task_id})]
+    archive_rows(connection, rows, reason, now_ms)
+    return removals
 
 
 def judge_removal(position: Position | None) -> Removal:

@@ -38,6 +38,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
         platform: Every text the column may hold for it: `Catalogue.spellings`.
         created_after_ms: UTC milliseconds, inclusive.
         created_before_ms: UTC milliseconds, exclusive.
+        place: Ledger or history; both if it is None.
         q: What a person looks for in title, error and payload; see `service/store/words.py`.
     """
 
@@ -51,6 +52,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: str | None = None
     retry_of: str | None = None
     task_ids: tuple[str, ...] | None = None
+    place: Place | None = None
 
     @property
     def is_counted(self) -> bool:
@@ -113,8 +115,9 @@ def compose(
 
 
 def _places(wanted: TaskFilter) -> tuple[Place, ...]:
-    """What ended has an error class; the ledger has nothing that did."""
-    return (Place.LEDGER, Place.HISTORY) if wanted.error_class is None else (Place.HISTORY,)
+    if wanted.place is not None:
+        return (wanted.place,)
+    return tuple(ID_COLUMN)
 
 
 def _select(place: Place, columns: str, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
@@ -132,7 +135,7 @@ def _leads(wanted: TaskFilter, place: Place, rarer: str) -> list[Lead]:
     """The narrowest index there is for the filter; one search for each spelling of a platform."""
     if wanted.task_ids is not None:
         return [Lead("", (_among_ids(place),), "task_ids")]
-    for name, suffix in (("retry_of", "retry"), ("batch_id", "batch"), ("error_class", "error")):
+    for name, suffix in (("retry_of", "retry"), ("batch_id", "batch")):
         if getattr(wanted, name) is not None:
             return [_lead(place, suffix, name)]
     if place is Place.HISTORY:
@@ -143,6 +146,8 @@ def _leads(wanted: TaskFilter, place: Place, rarer: str) -> list[Lead]:
 
 
 def _history_leads(wanted: TaskFilter, rarer: str) -> list[Lead]:
+    if wanted.error_class is not None:
+        return [_lead(Place.HISTORY, "error", "error_class")]
     if rarer == "platform":
         by_name = _lead(Place.HISTORY, "platform", "platform")
         terms = (f"platform = :platform{number}" for number in range(len(wanted.platform or ())))
@@ -162,6 +167,8 @@ def _among_ids(place: Place) -> str:
 def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     """What is checked row by row."""
     given = [name for name in COMPARED if getattr(wanted, name) is not None and name != lead.field]
+    if place is Place.LEDGER and wanted.error_class is not None:
+        return ["FALSE"]  # an error class comes with the end, and nothing in the ledger has ended
     checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
     if wanted.platform is not None and lead.field != "platform":
         spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))

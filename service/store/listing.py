@@ -135,6 +135,11 @@ class Listing:
         count = await self._searching(wanted, lambda connection, searches: _count(connection, searches, limit))
         return Total(count, total_is_exact=limit is None or count < limit)
 
+    async def count_accepted(self) -> int:
+        """How many tasks that Everpost accepted have not ended; inherited ones are not among them."""
+        row = await self._database.read(lambda connection: connection.execute(load("count_accepted")).fetchone())
+        return int(row[0])
+
     async def summary(self) -> Summary:
         """How many tasks there are, without counting them: triggers keep the numbers."""
         by_status: dict[str, int] = {}

@@ -1,0 +1,123 @@
+"""Retrying a chunk of tasks: the decision is `service/recovery.py`'s, the data comes from SQLite itself."""
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from service.bulk.steps import Chunk, unreachable, withdraw_tasks, withdrawn_of
+from service.clock import Clock
+from service.errors import ServiceError, TaskNotFound
+from service.intake import Intake
+from service.queue.client import TaskQueue
+from service.recovery import Recovered, Recovery, RedisTier
+from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from service.store.candidates import Candidate, Candidates
+from service.store.chunks import Outcome, Resubmission, outcome_of, retry_chunk
+from service.task import Task
+
+log = structlog.get_logger("everpost.bulk")
+
+
+class RetryStep:
+    """Writes a retry of each task down, then queues the retries.
+
+    Args:
+        batch_id: What the retries are found by.
+        newest_only: Leave out a task that was retried later: of a chain, only its newest is retried, so that a filter
+            that matches both a task and its failed retry does not publish twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        candidates: Candidates,
+        recovery: Recovery,
+        queue: TaskQueue,
+        intake: Intake,
+        clock: Clock,
+        batch_id: str,
+        force: bool,
+        newest_only: bool,
+    ) -> None:
+        self._candidates = candidates
+        self._recovery = recovery
+        self._redis = RedisTier(queue)
+        self._queue = queue
+        self._intake = intake
+        self._clock = clock
+        self._batch_id = batch_id
+        self._force = force
+        self._newest_only = newest_only
+
+    async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
+        """See `Step`; that a worker holds a task shows only when it is done."""
+        ready, refused = await self._ready(task_ids)
+        return [*refused, *(self._foreseen(candidate, wanted) for candidate, wanted in ready)]
+
+    async def prepare(self, task_ids: Sequence[str]) -> Chunk:
+        """See `Step`."""
+        ready, refused = await self._ready(task_ids)
+        waiting = [
+            candidate.task_id
+            for candidate, wanted in ready
+            if self._decide(wanted.stand_in, candidate.relatives, withdrawn=False).action is Action.WITHDRAW
+        ]
+        answers = await withdraw_tasks(self._queue, waiting)
+        refused += unreachable(answers)
+        known = {outcome.task_id for outcome in refused}
+        left = [wanted for candidate, wanted in ready if candidate.task_id not in known]
+        return Chunk(refused, retry_chunk(left, withdrawn_of(answers), self._clock(), self._decide_any))
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Step`."""
+        tasks = [outcome.new_task for outcome in outcomes if outcome.new_task is not None]
+        if tasks:
+            await self._intake.enqueue_tasks(tasks)
+            log.debug("tasks.recovered", batch_id=self._batch_id, tasks=len(tasks))
+
+    async def _ready(self, task_ids: Sequence[str]) -> tuple[list[tuple[Candidate, Resubmission]], list[Outcome]]:
+        """The tasks a new one can be made of, and what becomes of the others."""
+        ready: list[tuple[Candidate, Resubmission]] = []
+        refused: list[Outcome] = []
+        for candidate in await self._candidates.find(task_ids, whole=True):
+            try:
+                ready.append((candidate, await self._resubmission(candidate)))
+            except ServiceError as error:
+                refused.append(Outcome(task_id=candidate.task_id, reason=error.code))
+        return ready, refused
+
+    async def _resubmission(self, candidate: Candidate) -> Resubmission:
+        """Raises TaskNotFound if no tier has its data, UnknownPlatform, or InvalidValue."""
+        found = await self._recover(candidate)
+        stand_in = candidate.position or Position(
+            task_id=candidate.task_id, place=Place.HISTORY, status=found.status, chain_id=candidate.task_id
+        )
+        return Resubmission(stand_in, self._new_task(found))
+
+    async def _recover(self, candidate: Candidate) -> Recovered:
+        payload = candidate.payload
+        if payload is not None:
+            return Recovered(source="sqlite", message="", **msgspec.structs.asdict(payload))
+        found = await self._redis.find(candidate.task_id)
+        if found is None:
+            raise TaskNotFound(candidate.task_id)
+        return found
+
+    def _new_task(self, found: Recovered) -> Task:
+        task, _ = self._recovery._new_task(found, self._batch_id)  # noqa: SLF001 - one way to make a retry
+        return task
+
+    def _foreseen(self, candidate: Candidate, wanted: Resubmission) -> Outcome:
+        decision = self._decide(wanted.stand_in, candidate.relatives, withdrawn=True)
+        return outcome_of(candidate.task_id, decision, wanted.task)
+
+    def _decide_any(self, task: Position, relatives: Sequence[Position], withdrawn: bool) -> Decision:
+        return self._decide(task, relatives, withdrawn=withdrawn)
+
+    def _decide(self, task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> Decision:
+        decision = decide_retry(task, relatives, force=self._force, withdrawn=withdrawn)
+        may_go_on = decision.action in {Action.RESUBMIT, Action.WITHDRAW}
+        if may_go_on and self._newest_only and any(other.generation > task.generation for other in relatives):
+            return Decision(Action.REFUSE)
+        return decision

@@ -1,0 +1,258 @@
+"""Runs bulk work: a small set before the answer, a large one behind it, in chunks that survive any crash."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+import structlog
+
+from service.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
+from service.bulk.retrying import RetryStep
+from service.bulk.steps import CancelStep, RemoveStep, Step
+from service.clock import Clock, to_text
+from service.errors import InvalidValue, OperationNotFound, TasksPending, Unavailable
+from service.intake import Intake
+from service.queue.client import TaskQueue
+from service.recovery import Recovery
+from service.retry_rules import Place
+from service.store.archive import Reason
+from service.store.candidates import Candidates
+from service.store.chunks import Outcome
+from service.store.database import Database
+from service.store.filters import TaskFilter
+from service.store.listing import Listing
+from service.store.operations import ChunkLostError, Operation, Operations, OperationStatus, Skip
+from service.task import TaskStatus, new_task_id
+
+log = structlog.get_logger("everpost.bulk")
+
+AT_ONCE = 500  # a set no larger is done before the answer
+CHUNK = 500
+FORESEEN = 10_000  # tasks a dry run looks at one by one
+ABANDONED_MS = 30_000  # an operation not advanced for so long has lost its process
+LOOK_S = 5.0
+AGAIN_S = 1.0
+
+CLEARED = {
+    "pending": (BulkKind.CANCEL, TaskFilter(place=Place.LEDGER)),
+    "failed": (BulkKind.DELETE, TaskFilter(status=TaskStatus.FAILED)),
+    "success": (BulkKind.DELETE, TaskFilter(status=TaskStatus.SUCCESS)),
+    "all": (BulkKind.DELETE, TaskFilter()),
+}
+"""What `clear` does: waiting tasks are cancelled, ended ones go to the archive; nothing is destroyed."""
+
+
+class Bulk:
+    """Does one thing to many tasks. Several processes may run one; each operation has one owner at a time."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        listing: Listing,
+        recovery: Recovery,
+        queue: TaskQueue,
+        intake: Intake,
+        clock: Clock,
+    ) -> None:
+        self._operations = Operations(database)
+        self._candidates = Candidates(database)
+        self._listing = listing
+        self._recovery = recovery
+        self._queue = queue
+        self._intake = intake
+        self._clock = clock
+        self._owner = f"{intake.accepted_by} {new_task_id(clock())}"
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to take over what other processes left undone, now and every `LOOK_S`."""
+        self._looking = asyncio.create_task(self._look_for_abandoned(), name="bulk")
+
+    async def close(self) -> None:
+        """Stop between two chunks; another process, or the next start, goes on."""
+        tasks = [*self._running.values(), *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(Unavailable):
+            await self._operations.release(self._owner)
+
+    async def run(self, request: BulkRequest, *, dry_run: bool = False) -> BulkAnswer:
+        """Do it, or say what it would do.
+
+        Raises:
+            InvalidValue: Neither ids nor a filter are given, or too many ids, or `q` is too long.
+            Unavailable: The database cannot be written.
+        """
+        now_ms = self._clock()
+        request = request.fixed(now_ms)
+        total = await self._size(request)
+        operation = self._operation(request, total, now_ms)
+        if dry_run:
+            return await self._foresee(operation, request)
+        await self._operations.begin(operation)
+        if total > AT_ONCE:
+            self._run_behind(operation)
+            return answer_of(operation)
+        outcomes: list[Outcome] = []
+        while operation.status is OperationStatus.RUNNING:
+            operation, more = await self._advance(operation, request)
+            outcomes += more
+        return answer_of(operation, outcomes)
+
+    async def clear(self, what: str, *, dry_run: bool = False) -> BulkAnswer:
+        """`pending`: cancel what waits. `failed`, `success`, `all`: archive what has ended so.
+
+        Raises:
+            InvalidValue: `what` is none of these.
+            TasksPending: `all`, while accepted tasks are not finished.
+        """
+        if what not in CLEARED:
+            raise InvalidValue(f"What can be cleared is {', '.join(CLEARED)}.", "$.status")
+        unfinished = await self._listing.count_accepted() if what == "all" else 0
+        if unfinished:
+            raise TasksPending(unfinished)
+        kind, wanted = CLEARED[what]
+        return await self.run(BulkRequest(kind=kind, filter=wanted), dry_run=dry_run)
+
+    async def progress(self, operation_id: str) -> BulkAnswer:
+        """How far an operation has come.
+
+        Raises:
+            OperationNotFound: There is none.
+        """
+        return answer_of(await self.find(operation_id))
+
+    async def find(self, operation_id: str) -> Operation:
+        """The operation as it is written down.
+
+        Raises:
+            OperationNotFound: There is none.
+        """
+        operation = await self._operations.find(operation_id)
+        if operation is None:
+            raise OperationNotFound(operation_id)
+        return operation
+
+    async def skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+        """The tasks an operation did nothing to, by id, behind `after`.
+
+        Raises:
+            OperationNotFound: There is none.
+        """
+        await self.find(operation_id)
+        return await self._operations.skips(operation_id, after, limit)
+
+    async def _size(self, request: BulkRequest) -> int:
+        if request.filter is None:
+            return len(request.task_ids or ())
+        return (await self._listing.total(request.filter, limit=None)).total
+
+    def _operation(self, request: BulkRequest, total: int, now_ms: int) -> Operation:
+        return Operation(
+            operation_id=new_task_id(now_ms),
+            kind=request.kind,
+            request=msgspec.json.encode(request).decode(),
+            status=OperationStatus.RUNNING,
+            total=total,
+            owner=self._owner,
+            created_at=to_text(now_ms),
+            updated_at=to_text(now_ms),
+        )
+
+    async def _foresee(self, operation: Operation, request: BulkRequest) -> BulkAnswer:
+        step = self._step(operation, request)
+        outcomes: list[Outcome] = []
+        position: str | None = None
+        while len(outcomes) < FORESEEN:
+            task_ids, position = await self._next(request, position)
+            outcomes += await step.foresee(task_ids)
+            if position is None:
+                break
+        succeeded = sum(outcome.reason is None for outcome in outcomes)
+        seen = msgspec.structs.replace(operation, done=len(outcomes), succeeded=succeeded, status=OperationStatus.DONE)
+        return answer_of(seen, outcomes, dry_run=True)
+
+    def _run_behind(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._run_to_end(operation), name=f"bulk {operation.operation_id}")
+        self._running[operation.operation_id] = task
+        task.add_done_callback(lambda _: self._running.pop(operation.operation_id, None))
+
+    async def _run_to_end(self, operation: Operation) -> None:
+        request = msgspec.json.decode(operation.request, type=BulkRequest)
+        log.info("operation.began", operation_id=operation.operation_id, kind=operation.kind, total=operation.total)
+        try:
+            while operation.status is OperationStatus.RUNNING:
+                operation = await self._advance_patiently(operation, request)
+        except ChunkLostError:
+            log.warning("operation.taken_over", operation_id=operation.operation_id)
+        except Exception as error:
+            log.exception("operation.failed", operation_id=operation.operation_id)
+            await self._operations.fail(operation, f"{type(error).__name__}: {error}", self._clock())
+        else:
+            log.info("operation.ended", operation_id=operation.operation_id, succeeded=operation.succeeded)
+
+    async def _advance_patiently(self, operation: Operation, request: BulkRequest) -> Operation:
+        try:
+            return (await self._advance(operation, request))[0]
+        except Unavailable as error:
+            log.warning("operation.waits", operation_id=operation.operation_id, error=error.message)
+            await asyncio.sleep(AGAIN_S)
+            return operation
+
+    async def _advance(self, operation: Operation, request: BulkRequest) -> tuple[Operation, list[Outcome]]:
+        """Do the next chunk; the same one again after a crash before its transaction, never after it."""
+        task_ids, following = await self._next(request, operation.position)
+        step = self._step(operation, request)
+        chunk = await step.prepare(task_ids)
+        operation, outcomes = await self._operations.commit_chunk(
+            operation, chunk.change, chunk.refused, following, self._clock()
+        )
+        await step.finish(outcomes)
+        return operation, outcomes
+
+    async def _next(self, request: BulkRequest, position: str | None) -> tuple[Sequence[str], str | None]:
+        """The ids of the chunk at `position`, and the position of the next one."""
+        if request.filter is not None:
+            return await self._listing.page_ids(request.filter, position, CHUNK)
+        ids = request.task_ids or ()
+        start = int(position or 0)
+        end = start + CHUNK
+        return ids[start:end], str(end) if end < len(ids) else None
+
+    def _step(self, operation: Operation, request: BulkRequest) -> Step:
+        match request.kind:
+            case BulkKind.DELETE:
+                return RemoveStep(self._candidates, self._clock, Reason.DELETED)
+            case BulkKind.ARCHIVE:
+                return RemoveStep(self._candidates, self._clock, Reason.AGE)
+            case BulkKind.CANCEL:
+                return CancelStep(self._candidates, self._queue, self._clock, force=request.force)
+            case BulkKind.RETRY:
+                return RetryStep(
+                    candidates=self._candidates,
+                    recovery=self._recovery,
+                    queue=self._queue,
+                    intake=self._intake,
+                    clock=self._clock,
+                    batch_id=operation.operation_id,
+                    force=request.force,
+                    newest_only=request.filter is not None,
+                )
+
+    async def _look_for_abandoned(self) -> None:
+        while True:
+            try:
+                await self._take_over()
+            except Exception:
+                log.exception("operation.look_failed")
+            await asyncio.sleep(LOOK_S)
+
+    async def _take_over(self) -> None:
+        now_ms = self._clock()
+        while operation := await self._operations.claim_abandoned(self._owner, now_ms - ABANDONED_MS, now_ms):
+            if operation.operation_id not in self._running:
+                self._run_behind(operation)

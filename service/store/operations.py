@@ -1,0 +1,157 @@
+"""Bulk work on more tasks than one answer waits for, table `operations`: its progress, and who is at work on it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from service.clock import to_text
+from service.store.chunks import Change, Outcome
+from service.store.database import Database
+from service.store.queries import load
+from service.store.sqlite import sqlite3
+
+KEPT_SKIPS = 10_000  # of one operation; the numbers are right beyond it
+
+
+class OperationStatus(StrEnum):
+    """How far bulk work has come."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `operations`.
+
+    Attributes:
+        total: Tasks that matched when it began.
+        done: Tasks looked at so far.
+        succeeded: Tasks of these to which it was done; the others were skipped.
+        position: Where the next chunk begins; None before the first.
+    """
+
+    operation_id: str
+    kind: str
+    request: str
+    status: OperationStatus
+    total: int
+    done: int = 0
+    succeeded: int = 0
+    position: str | None = None
+    error: str | None = None
+    owner: str | None
+    created_at: str
+    updated_at: str
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """A task to which nothing was done, and why: an error's code, or one of `chunks`."""
+
+    task_id: str
+    reason: str
+
+
+class ChunkLostError(Exception):
+    """Another process has taken the operation over; nothing of this chunk was written."""
+
+
+class Operations:
+    """Begins, advances and finds operations. Every step is compare-and-set on the owner and the position."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, operation: Operation) -> None:
+        """Write a new operation down."""
+        row = msgspec.structs.asdict(operation)
+        await self._database.write(lambda connection: connection.execute(load("begin_operation"), row))
+
+    async def commit_chunk(
+        self, operation: Operation, change: Change, refused: Sequence[Outcome], following: str | None, now_ms: int
+    ) -> tuple[Operation, list[Outcome]]:
+        """Do a chunk and record the progress, in one transaction.
+
+        Args:
+            refused: What became of the chunk's tasks that `change` does not touch.
+            following: Where the next chunk begins; None after the last.
+
+        Raises:
+            ChunkLostError: The operation belongs to another process by now.
+        """
+
+        def commit(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
+            outcomes = [*refused, *change(connection)]
+            return _advance(connection, operation, outcomes, following, now_ms), outcomes
+
+        return await self._database.write(commit)
+
+    async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
+        """Give an operation up."""
+        parameters = {"operation_id": operation.operation_id, "owner": operation.owner}
+        parameters |= {"error": error, "now": to_text(now_ms)}
+        await self._database.write(lambda connection: connection.execute(load("fail_operation"), parameters))
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """The operation, or None."""
+        row = await self._database.read(
+            lambda connection: connection.execute(load("find_operation"), {"operation_id": operation_id}).fetchone()
+        )
+        return None if row is None else _operation(row)
+
+    async def skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+        """The next tasks, by id behind `after`, to which nothing was done; at most `KEPT_SKIPS` are known."""
+        parameters = {"operation_id": operation_id, "after": after, "limit": limit}
+        rows = await self._database.read(
+            lambda connection: connection.execute(load("find_skips"), parameters).fetchall()
+        )
+        return [Skip(*row) for row in rows]
+
+    async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
+        """Take over an operation that nobody has advanced since `before_ms`, or that its owner has let go."""
+        parameters = {"owner": owner, "before": to_text(before_ms), "now": to_text(now_ms)}
+        row = await self._database.write(
+            lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
+        )
+        return None if row is None else _operation(row)
+
+    async def release(self, owner: str) -> None:
+        """Let go of all that `owner` was at work on, so that another process takes it over at once."""
+        await self._database.write(lambda connection: connection.execute(load("release_operations"), {"owner": owner}))
+
+
+def _advance(
+    connection: sqlite3.Connection,
+    operation: Operation,
+    outcomes: Sequence[Outcome],
+    following: str | None,
+    now_ms: int,
+) -> Operation:
+    skipped = [outcome for outcome in outcomes if outcome.reason is not None]
+    parameters = {
+        "operation_id": operation.operation_id,
+        "owner": operation.owner,
+        "position": operation.position,
+        "following": following,
+        "status": OperationStatus.DONE if following is None else OperationStatus.RUNNING,
+        "done": len(outcomes),
+        "succeeded": len(outcomes) - len(skipped),
+        "now": to_text(now_ms),
+    }
+    row = connection.execute(load("advance_operation"), parameters).fetchone()
+    if row is None:
+        raise ChunkLostError(operation.operation_id)
+    room = KEPT_SKIPS - (operation.done - operation.succeeded)
+    kept: list[dict[str, Any]] = [
+        {"operation_id": operation.operation_id, "task_id": outcome.task_id, "reason": outcome.reason}
+        for outcome in skipped[: max(0, room)]
+    ]
+    connection.executemany(load("keep_skip"), kept)
+    return _operation(row)
+
+
+def _operation(row: Sequence[Any]) -> Operation:
+    fields = dict(zip(Operation.__struct_fields__, row, strict=True))
+    return Operation(**fields | {"status": OperationStatus(fields["status"])})

@@ -1,0 +1,5 @@
+-- No row: another process has taken the operation over, and this chunk is rolled back.
+UPDATE operations SET
+    done = done + :done, succeeded = succeeded + :succeeded, position = :following, status = :status, updated_at = :now
+WHERE operation_id = :operation_id AND owner = :owner AND position IS :position AND status = 'running'
+RETURNING operation_id, kind, request, status, total, done, succeeded, position, error, owner, created_at, updated_at
