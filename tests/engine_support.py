@@ -150,9 +150,13 @@ class Stage:
         await self.redis.aclose(close_connection_pool=True)
 
     async def left_keys(self) -> set[str]:
-        """Every key but health checks and results."""
+        """Every key but health checks, results and the tests' own."""
         keys = {key.decode() for key in await self.redis.keys("*")}
-        return {key for key in keys if not key.endswith(":health-check") and not key.startswith("arq:result:")}
+        return {
+            key
+            for key in keys
+            if not key.endswith(":health-check") and not key.startswith(("arq:result:", "ran", "recorded"))
+        }
 
 
 @contextlib.asynccontextmanager

@@ -87,9 +87,9 @@ class BatchWorker(Worker):
         try:
             await self._serve(dispatcher)
         finally:
-            if listener is not None:
-                listener.cancel()
-                await asyncio.wait((listener,))
+            while listener is not None and not listener.done():
+                listener.cancel()  # once is not always enough: redis-py can lose a cancellation while it connects
+                await asyncio.wait((listener,), timeout=0.1)
 
     async def run_check(self, retry_jobs: bool | None = None, max_burst_jobs: int | None = None) -> int:
         """Run, and raise `FailedJobs` if any job failed; unlike arq's it never searches the results in Redis."""

@@ -158,6 +158,19 @@ async def test_a_job_that_swallows_its_timeout_ends_as_it_says(stage: Stage) -> 
     assert (stage.outcomes[0].reason, stage.outcomes[0].result) == ("complete", "finished anyway")
 
 
+async def test_the_hooks_after_a_cancelled_attempt_are_not_cancelled_with_it(stage: Stage) -> None:
+    pending: list[int] = []
+
+    async def on_job_end(ctx: dict[Any, Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        pending.append(task.cancelling())
+
+    await stage.enqueue("gate", _job_id="x")
+    await stage.run_burst([func(Gate().job, name="gate", timeout=0.05)], on_job_end=on_job_end)
+    assert (pending, stage.outcomes[0].reason) == ([0], "timeout")
+
+
 async def test_each_job_has_its_own_time_limit(stage: Stage) -> None:
     gate = Gate()
     functions = [func(gate.job, name="slow", timeout=3600), func(gate.job, name="fast", timeout=0.1)]
