@@ -13,12 +13,13 @@ import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
-from service.api.auth import token_guard
+from service.api.auth import TokenCheck
 from service.api.openapi import openapi_config
+from service.api.parameters import check_parameters
 from service.api.problems import EXCEPTION_HANDLERS
 from service.api.routes import api_routes
 from service.api.server import ApiServer
-from service.api.services import Services
+from service.api.services import ApiRequest, Services
 from service.api.waiting import EndWaiter
 from service.clock import Clock, system_clock
 from service.intake import Intake
@@ -43,10 +44,16 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
     """
     catalogue = Catalogue.read(settings.platforms)
     _ = settings.redis_address
+    tokens = TokenCheck(settings.token)
+
+    async def check_request(request: ApiRequest) -> None:  # a guard would do, but Litestar copies the route for each
+        tokens.check(request)
+        check_parameters(request)
+
     return Litestar(
         api_routes(),
         lifespan=[partial(_services, settings, catalogue, clock)],
-        guards=[token_guard(settings.token)] if settings.token else [],
+        before_request=check_request,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(with_token=bool(settings.token)),
         request_max_body_size=settings.max_body,

@@ -2,30 +2,28 @@
 
 import hmac
 
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
-from litestar.types import AsyncAnyCallable
-
+from service.api.services import ApiRequest
 from service.errors import Unauthorized
 
 PUBLIC = "is_public"
 """The `opt` of a route that asks for no token."""
 
 
-def token_guard(token: str) -> AsyncAnyCallable:
-    """A guard that lets only requests with the token through.
+class TokenCheck:
+    """Knows the token that every request but those to `PUBLIC` routes has to bring; without one, all are welcome."""
 
-    Raises:
-        Unauthorized: The token is missing or wrong.
-    """
-    expected = b"Bearer " + token.encode()
+    def __init__(self, token: str | None) -> None:
+        self._expected = None if token is None else b"Bearer " + token.encode()
 
-    async def require_token(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
-        if handler.opt.get(PUBLIC):
+    def check(self, request: ApiRequest) -> None:
+        """Let the request through.
+
+        Raises:
+            Unauthorized: Its token is missing or wrong.
+        """
+        if self._expected is None or request.route_handler.opt.get(PUBLIC):
             return
-        given = next((value for name, value in connection.scope["headers"] if name == b"authorization"), b"")
+        given = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
         scheme, _, credentials = given.partition(b" ")
-        if not hmac.compare_digest(scheme.title() + b" " + credentials.strip(), expected):
+        if not hmac.compare_digest(scheme.title() + b" " + credentials.strip(), self._expected):
             raise Unauthorized
-
-    return require_token

@@ -3,29 +3,30 @@
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from service.api.services import ApiRequest
 from service.errors import InvalidValue
 
+SHOWN = 64  # characters of a name, in the error
 
-async def refuse_unknown_parameters(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
-    """A guard: only parameters the route knows, each once.
+
+def check_parameters(request: ApiRequest) -> None:
+    """Refuse parameters that the route does not know, or that are given twice.
 
     Raises:
-        InvalidValue: There is another.
+        InvalidValue: There is one.
     """
-    query = connection.scope["query_string"]
+    query = request.scope["query_string"]
     if not query:
         return
-    known = known_parameters(handler)
+    known = known_parameters(request.route_handler)
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
     for name in names:
         if name not in known:
-            raise InvalidValue(
-                f"There is no parameter {name[:64]!r} here; there are {', '.join(known) or 'none'}.", f"?{name[:64]}"
-            )
+            hint = f"there are {', '.join(known)}" if known else "there are none"
+            raise InvalidValue(f"There is no parameter {name[:SHOWN]!r} here; {hint}.", f"?{name[:SHOWN]}")
         if names.count(name) > 1:
             raise InvalidValue("The parameter is given more than once.", f"?{name}")
 

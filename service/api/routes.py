@@ -9,7 +9,6 @@ from service.api.batches import publish_batch
 from service.api.health import show_liveness, show_readiness
 from service.api.lists import list_recent_ends, list_tasks
 from service.api.metrics import show_metrics
-from service.api.parameters import refuse_unknown_parameters
 from service.api.publish import publish_task
 from service.api.stats import list_platforms, show_queue_health, show_stats
 from service.api.tasks import retry_task, show_task
@@ -31,5 +30,5 @@ HANDLERS = (
 
 def api_routes() -> Sequence[ControllerRouterHandler]:
     """The routes, for `Litestar(route_handlers=...)`."""
-    api = Router(PREFIX, route_handlers=HANDLERS, guards=[refuse_unknown_parameters])
+    api = Router(PREFIX, route_handlers=HANDLERS)
     return [api, show_liveness, show_readiness, show_metrics]
