@@ -236,7 +236,7 @@ async def everpost_stack(
 
 async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     stack.app = create_app(stack.settings)
-    await cleanup.enter_async_context(stack.app.lifespan())
+    await cleanup.enter_async_context(_alive(stack.app))
     transport = httpx.ASGITransport(app=stack.app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
     headers = {"Authorization": f"Bearer {stack.settings.token}"} if stack.settings.token else {}
     stack.client = await cleanup.enter_async_context(
@@ -246,3 +246,25 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     cleanup.push_async_callback(stack.database.close)
     stack.queue = TaskQueue.connect(stack.valkey.address)
     cleanup.push_async_callback(stack.queue.close)
+
+
+@asynccontextmanager
+async def _alive(app: Litestar) -> AsyncIterator[None]:
+    """The app between its start-up and its shutdown, both in one task: a fixture's two halves may run in two."""
+    started, stopping = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await stopping.wait()
+
+    life = asyncio.create_task(live())
+    start = asyncio.create_task(started.wait())
+    await asyncio.wait((life, start), return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if started.is_set():
+            yield
+    finally:
+        start.cancel()
+        stopping.set()
+        await life

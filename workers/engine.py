@@ -23,6 +23,7 @@ from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
 from workers.backoff import Backoff
+from workers.cancellation import cancel_until_done, raise_if_cancelled
 from workers.claims import Claim, HeldJob
 from workers.dispatch import SHORTEST_POLL_S, Dispatcher, EngineOptions, OnClaim, OnComplete
 from workers.health import HealthCheck
@@ -87,9 +88,8 @@ class BatchWorker(Worker):
         try:
             await self._serve(dispatcher)
         finally:
-            while listener is not None and not listener.done():
-                listener.cancel()  # once is not always enough: redis-py can lose a cancellation while it connects
-                await asyncio.wait((listener,), timeout=0.1)
+            if listener is not None:
+                await cancel_until_done(listener)
 
     async def run_check(self, retry_jobs: bool | None = None, max_burst_jobs: int | None = None) -> int:
         """Run, and raise `FailedJobs` if any job failed; unlike arq's it never searches the results in Redis."""
@@ -208,6 +208,7 @@ class BatchWorker(Worker):
     async def _serve(self, dispatcher: Dispatcher) -> None:
         backoff = Backoff(0.05, 1.0)
         while True:
+            raise_if_cancelled()
             try:
                 await self._turn(dispatcher)
             except REDIS_TROUBLE as error:
@@ -227,8 +228,8 @@ class BatchWorker(Worker):
     async def _turn(self, dispatcher: Dispatcher) -> None:
         now = self.loop.time()
         if now >= self._next_beat_at:
+            self._next_beat_at = now + max(self.poll_delay_s, SHORTEST_POLL_S)  # first: a failing beat stops no claim
             await self._beat(dispatcher)
-            self._next_beat_at = now + max(self.poll_delay_s, SHORTEST_POLL_S)
         is_burst_idle = self.burst and dispatcher.held_count == 0
         if is_burst_idle or now >= dispatcher.claim_at:
             await dispatcher.claim_some(self._claim_limit(dispatcher))

@@ -1,5 +1,6 @@
 """The worker's composition root: settings in, a `BatchWorker` out."""
 
+import logging
 import os
 import socket
 from collections.abc import Collection, Sequence
@@ -26,7 +27,7 @@ from workers.claims import Claim
 from workers.completion import Completion
 from workers.engine import BatchWorker
 from workers.outcomes import JobOutcome
-from workers.publish import PublishRunner
+from workers.publish import PublishFailedError, PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from workers.relay import Relay
 from workers.upkeep import Upkeep, say_goodbye, worker_duties
@@ -128,10 +129,11 @@ def create_worker(
     Raises:
         SettingsError: A setting, the catalogue or a publisher's option is wrong.
     """
+    _expect_failures()
     parts = PublishWorker(settings, publishers=publishers, clock=clock)
     pool = connection_pool(settings.redis_address)
     parts.engine = BatchWorker(
-        [func(parts.publish, name=FUNCTION)],  # type: ignore[arg-type]  # arq's protocol wants a plain function
+        [func(parts.publish, name=FUNCTION)],
         queue_names=QUEUE_NAMES,
         redis_pool=ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize),
         job_serializer=serialize,
@@ -151,3 +153,15 @@ def create_worker(
         log_results=False,
     )
     return parts.engine
+
+
+def _expect_failures() -> None:
+    """Keep tracebacks of posts that failed out of the log: they are outcomes, and `task.completed` tells of them."""
+    engine_log = logging.getLogger("arq.worker")
+    if _is_defect not in engine_log.filters:
+        engine_log.addFilter(_is_defect)
+
+
+def _is_defect(line: logging.LogRecord) -> bool:
+    error = line.exc_info[1] if line.exc_info else None
+    return not isinstance(error, PublishFailedError)

@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.store.archive import Archive
 from service.store.ledger import Ledger
 from service.store.search import SearchIndex
+from workers.cancellation import cancel_until_done
 from workers.relay import Relay
 
 log = structlog.get_logger("everpost.upkeep")
@@ -43,9 +44,7 @@ class Upkeep:
 
     async def stop(self) -> None:
         """Stop every loop, wherever it is."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await cancel_until_done(*self._loops)
 
     async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
         failing = False

@@ -1,0 +1,27 @@
+"""Cancellations that redis-py loses.
+
+It looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that is told
+of a timeout instead, and goes on; only its `cancelling()` count still tells.
+"""
+
+import asyncio
+from typing import Any
+
+
+def raise_if_cancelled() -> None:
+    """Be cancelled now if a cancellation was lost on the way; for loops that call Redis.
+
+    Raises:
+        CancelledError: Somebody cancelled the current task.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, again and again if need be, and wait until they have ended; how they ended is not told."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.1)
