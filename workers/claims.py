@@ -118,8 +118,8 @@ class HeldJob:
 
     @property
     def is_cron(self) -> bool:
-        """Whether the function is a cron job; arq tells them apart by this attribute."""
-        return hasattr(self.function, "next_run")
+        """Whether the function is a cron job."""
+        return isinstance(self.function, CronJob)
 
     @property
     def reference(self) -> str:

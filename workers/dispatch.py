@@ -5,7 +5,6 @@ import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -74,8 +73,8 @@ class Dispatcher:
         self.next_claim_at = 0.0
         self.queued = 0
         self.failures: list[HeldJob] | None = None
-        connect = partial(blocking_client, pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
-        self._leases = LeaseKeeper(connect, lease_s=options.lease_s, queue_names=options.queue_names)
+        client = blocking_client(pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
+        self._leases = LeaseKeeper(client, lease_s=options.lease_s, queue_names=options.queue_names)
         self._finisher = Finisher(
             scripts=self.scripts,
             leases=self._leases,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from arq.constants import abort_jobs_ss, keep_cronjob_progress
+from arq.cron import CronJob
 from arq.jobs import Serializer, serialize_result
 
 from workers.backoff import Backoff
@@ -195,8 +196,11 @@ class Finisher:
         if job.return_score is not None:
             return ("return", *whose, job.payload or b"", job.return_score, job.return_tries)
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
-        occupied_ms = keep_cronjob_progress * 1000 if job.is_cron else 0
-        return ("finish", *whose, data, life_ms, occupied_ms)
+        if not isinstance(job.function, CronJob):
+            return ("finish", *whose, data, life_ms, 0)
+        # A cron job's id names one run of it, unless it was given an id of its own, which all its runs share.
+        action = "finish_for_good" if job.function.job_id is None else "finish"
+        return (action, *whose, data, life_ms, keep_cronjob_progress * 1000)
 
     def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
         for position in positions:

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -237,6 +238,21 @@ async def test_defect_16_a_cron_job_enqueued_late_by_another_worker_does_not_run
     await stage.run_burst([], cron_jobs=[cron(answer, hour=1, name="daily")])
     assert (worker.jobs_complete, len(stage.outcomes)) == (1, 1)
     assert await stage.redis.zcard("arq:queue") == 0
+
+
+async def test_a_cron_job_with_an_id_of_its_own_waits_for_its_next_run_but_is_not_dropped(stage: Stage) -> None:
+    daily = cron(answer, hour=1, run_at_startup=True, name="daily", job_id="only")
+    await stage.run_burst([], cron_jobs=[daily])
+    await stage.enqueue("daily", _job_id="only")
+    await stage.start([], cron_jobs=[cron(answer, hour=1, name="daily", job_id="only")])
+    await until(lambda: _is_put_off(stage, "only"))
+    await stage.redis.delete("arq:in-progress:only")
+    await stage.redis.zadd("arq:queue", {"only": 1})
+    await until(lambda: len(stage.ended("only")) == 2)
+
+
+async def _is_put_off(stage: Stage, job_id: str) -> bool:
+    return bool(await stage.redis.zscore("arq:queue", job_id) > time.time() * 1000)
 
 
 async def test_defect_17_a_check_run_never_searches_redis_for_keys(stage: Stage) -> None:

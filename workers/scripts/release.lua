@@ -4,6 +4,7 @@
 -- ARGV  1 life of a try counter (s), 2 wake channel or "", then eight of each job:
 --       action, id, queue number, lease token, try counter at claim, and by action
 --         finish: result or "", its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, "0" not)
+--         finish_for_good: the same; a late copy of the job is dropped as long as the id is occupied
 --         return: payload or "", new score, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
@@ -26,7 +27,7 @@ local function is_ours(action, id, token, tries, data)
     return counted == tries
   end
   local result = redis.call('GET', RESULT .. id)
-  return not result or (action == 'finish' and result == data)
+  return not result or (action ~= 'return' and result == data)
 end
 
 local function keep_result(id, data, life)
@@ -43,12 +44,12 @@ local function keep_result(id, data, life)
   return not stored.err
 end
 
-local function finish(queue, id, occupied)
+local function finish(queue, id, occupied, marker)
   if occupied == '0' then
     redis.call('DEL', HELD .. id, RETRY .. id, JOB .. id)
   else
     redis.call('DEL', RETRY .. id, JOB .. id)
-    redis.call('SET', HELD .. id, 'finished', 'PX', occupied)
+    redis.call('SET', HELD .. id, marker, 'PX', occupied)
   end
   redis.call('ZREM', queue, id)
   if any_aborts then
@@ -75,13 +76,13 @@ for i = 3, #ARGV, 8 do
   local action, id, queue, position = ARGV[i], ARGV[i + 1], KEYS[1 + ARGV[i + 2]], (i - 3) / 8 + 1
   if not is_ours(action, id, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]) then
     reply[#reply + 1] = position
-  elseif action == 'finish' then
+  elseif action == 'return' then
+    give_back(queue, id, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+  else
     if not keep_result(id, ARGV[i + 5], ARGV[i + 6]) then
       reply[#reply + 1] = -position
     end
-    finish(queue, id, ARGV[i + 7])
-  else
-    give_back(queue, id, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+    finish(queue, id, ARGV[i + 7], action == 'finish_for_good' and 'finished' or 'occupied')
   end
 end
 if any_returned and channel ~= '' then
