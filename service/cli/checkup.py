@@ -171,7 +171,7 @@ def check_api(settings: Settings, running: UpFacts | None) -> Finding:
     place = running.url if running else f"{settings.host}:{settings.port}"
     port = int(running.url.rpartition(":")[2]) if running else settings.port
     try:
-        status, body = ask(settings.host, port, "/health/ready")
+        status, body = ask(settings.host, port, "/health/ready", token=settings.token)
     except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
         return Finding("API", "ready", f"nobody answers at {place}")
     is_ready = status == 200  # noqa: PLR2004 - HTTP's OK

@@ -20,16 +20,17 @@ def base_url(settings: Settings, port: int | None = None) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port or settings.port}"
 
 
-def ask(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
-    """GET `path`; the status and the body's beginning.
+def ask(host: str, port: int, path: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
+    """GET `path`, with the bearer token if there is one; the status and the body's beginning.
 
     Raises:
         OSError: Nobody answers there within `timeout_s`.
         http.client.HTTPException: What answers speaks no HTTP.
     """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)
     try:
-        connection.request("GET", quote(path))
+        connection.request("GET", quote(path), headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(2000).decode(errors="replace")
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from service.cli.probe import ask, reachable_host
+from service.cli.uplock import find_up
 from service.settings import Settings, read_settings
 
 HTTP_OK = 200
@@ -73,7 +74,8 @@ def health(ready: bool, of_worker: bool) -> int:
 def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
     place = f"{reachable_host(settings.host)}:{settings.port}"
     try:
-        status, body = ask(settings.host, settings.port, "/health/ready" if ready else "/health/live")
+        path = "/health/ready" if ready else "/health/live"
+        status, body = ask(settings.host, settings.port, path, token=settings.token)
     except (OSError, http.client.HTTPException) as error:
         return False, f"{place} does not answer: {error}"
     return status == HTTP_OK, f"{place} answers {status}: {body}"
@@ -81,7 +83,8 @@ def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
 
 async def _worker_health(settings: Settings) -> tuple[bool, str]:
     client = importlib.import_module("service.queue.client")
-    queue = client.TaskQueue.connect(settings.redis_address)
+    running = find_up(settings.data)
+    queue = client.TaskQueue.connect(running.redis if running else settings.redis_address)
     host = socket.gethostname()
     try:
         if not await queue.ping():
