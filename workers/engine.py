@@ -36,7 +36,7 @@ __all__ = ["BatchWorker", "Claim", "JobOutcome", "OutcomeReason"]
 logger = logging.getLogger("arq.worker")
 
 DEFAULT_WAKE_CHANNEL = "everpost:wake"
-LEAST_GRACE_S = 5.0  # what a shutdown gives to the records and releases of jobs that have ended
+LEAST_GRACE_S = 5.0  # for the records and releases of ended jobs
 
 
 class BatchWorker(Worker):
@@ -126,6 +126,7 @@ class BatchWorker(Worker):
                 logger.exception("on_shutdown failed")
         await self._pool.aclose(close_connection_pool=True)
         self._pool = self._dispatcher = None
+        dispatcher.signal.set()
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop at once: no more claims, running jobs are cancelled and go back without a try spent."""
@@ -207,7 +208,7 @@ class BatchWorker(Worker):
 
     async def _serve(self, dispatcher: Dispatcher) -> None:
         backoff = Backoff(0.05, 1.0)
-        while True:
+        while self._dispatcher is dispatcher:  # until closed
             raise_if_cancelled()
             try:
                 await self._turn(dispatcher)

@@ -216,3 +216,11 @@ async def test_messages_cause_no_claims_while_every_slot_is_taken(stage: Stage) 
     assert "cmdstat_evalsha" not in stats
     gate.open()
     await until(lambda: len(stage.outcomes) == 200)
+
+
+async def test_a_main_run_as_a_task_of_its_own_ends_when_the_worker_is_closed(stage: Stage) -> None:
+    worker = await stage.start([ANSWER], poll_delay=3600)
+    main_task, worker.main_task = worker.main_task, None
+    assert main_task is not None
+    await worker.close()
+    await asyncio.wait_for(main_task, DEADLINE_S)
