@@ -114,6 +114,8 @@ def complain(message: str, code: int) -> int:
 
 def _line_of(error: Exception) -> tuple[str, int]:
     """One line about an error, and the exit code it has."""
+    while isinstance(error, ExceptionGroup):  # Litestar starts its parts in a group
+        error = error.exceptions[0]
     if isinstance(error, click.UsageError):
         name = error.ctx.command_path if error.ctx else "everpost"
         return f"{error.format_message()} See '{name} --help'.", MISUSED

@@ -1,0 +1,178 @@
+"""The `everpost` command as people run it: real processes, an environment of their own, waits with deadlines."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+
+Found = TypeVar("Found")
+
+DEADLINE_S = 30.0
+QUICK = {"EVERPOST_LEASE": "2", "EVERPOST_PORT": "0", "EVERPOST_SHUTDOWN_WAIT": "20"}
+
+
+def until(condition: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
+    """Wait until `condition` gives something true, and return it; fail with `what` after `timeout_s` seconds."""
+    pause = threading.Event()
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s:g} s"
+        pause.wait(0.01)
+    return found
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment with these EVERPOST_* variables and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("EVERPOST_")}
+    return {**others, **{f"EVERPOST_{name}": value for name, value in settings.items()}}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "service.cli", *arguments]
+
+
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, without a terminal."""
+    return subprocess.run(
+        command(*arguments),
+        env=env or environment(),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Up:
+    """A running `everpost up`."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.folder = folder
+        self.log = folder / "up.log"
+        self.env = {**environment(**settings), **QUICK, "EVERPOST_DATA": str(folder / "data")}
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command("up", *arguments),
+                env=self.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text("utf-8", errors="replace")
+
+    def wait_for(self, text: str, times: int = 1) -> Self:
+        """Wait until it has said something so often."""
+
+        def has_said() -> bool:
+            assert self.process.poll() is None or self.said().count(text) >= times, self.said()
+            return self.said().count(text) >= times
+
+        until(has_said, f"{text!r} in {self.log}")
+        return self
+
+    @property
+    def url(self) -> str:
+        match = re.search(r"Everpost serves (\S+)", self.said())
+        assert match, self.said()
+        return match[1]
+
+    def children(self) -> dict[str, int]:
+        """Its child processes: what each is, and its id."""
+        found = {}
+        for pid in descendants(self.process.pid):
+            line = command_line(pid)
+            for name in ("valkey-server", "redis-server", "workers", "api"):
+                if name in line:
+                    found["valkey" if name.endswith("server") else name] = pid
+                    break
+        return found
+
+    def everpost(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with its settings."""
+        return run(*arguments, env=self.env)
+
+    def publish(self, **fields: Any) -> str:
+        answer = httpx.post(f"{self.url}/api/v1/publish", json={"platform": 1, "account_id": "a", **fields})
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        return str(answer.json()["task_id"])
+
+    def wait_until_ended(self, task_id: str) -> dict[str, Any]:
+        """The task, once it has ended."""
+        answer = httpx.get(f"{self.url}/api/v1/tasks/{task_id}", params={"wait": 30}, timeout=40)
+        task: dict[str, Any] = answer.json()["data"]
+        assert task["status"] in {"success", "failed", "cancelled", "unknown"}, task
+        return task
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal and wait for its end; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Up]:
+    """An `everpost up` that serves, with a worker that has said so."""
+    with Up(folder, *arguments, **settings) as up:
+        yield up.wait_for("Everpost serves").wait_for("worker.started")
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes whose parent is `pid`; of Linux's /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(entry.name))
+    return found
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,170 @@
+"""`everpost import`, `archive`, `purge` and `doctor` on real files, without a server."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import environment, free_port, run
+from original_database import insert, make_original, make_task_queue, queued_task
+from original_database import run as sql
+
+from service.store.migrate import migrate
+
+OLD, NEW = "2020-01-01T00:00:00.000Z", "2099-01-01T00:00:00.000Z"
+HISTORY = "INSERT INTO publish_tasks (job_id, status, created_at, completed_at, queued_at, task_data) VALUES "
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return environment(DATA=str(tmp_path))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with two old successes, a new one, and an old failure."""
+    path = tmp_path / "everpost.db"
+    migrate(path)
+    rows = [("old-1", "success", OLD), ("old-2", "success", OLD), ("new", "success", NEW), ("failed", "failed", OLD)]
+    values = ", ".join(f"('{name}', '{status}', '{at}', '{at}', '{at}', '{{}}')" for name, status, at in rows)
+    sql(path, HISTORY + values)
+    return path
+
+
+def ids(path: Path, table: str) -> list[str]:
+    return [str(job_id) for (job_id,) in sql(path, f"SELECT job_id FROM {table} ORDER BY job_id")]
+
+
+def findings(env: Mapping[str, str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = run("doctor", "--json", *arguments, env=env)
+    return done.returncode, {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_old_successes_are_archived_after_a_dry_run(path: Path, env: dict[str, str]) -> None:
+    dry = run("archive", "--older-than-days", "90", "--dry-run", env=env)
+    assert (dry.returncode, dry.stdout) == (0, "2 tasks would be archived.\n")
+    assert ids(path, "publish_tasks_archive") == []
+    done = run("archive", "--older-than-days", "90", env=env)
+    assert (done.returncode, done.stdout) == (0, "2 tasks archived.\n")
+    assert ids(path, "publish_tasks_archive") == ["old-1", "old-2"]
+    assert ids(path, "publish_tasks") == ["failed", "new"]
+
+
+def test_purge_destroys_only_what_was_archived_before_and_only_when_told(path: Path, env: dict[str, str]) -> None:
+    run("archive", "--older-than-days", "90", env=env)
+    refused = run("purge", "--archived-before", "2099-01-01", env=env)
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    earlier = run("purge", "--archived-before", "2020-01-01", "--yes", env=env)
+    assert earlier.stdout == "0 tasks destroyed.\n"
+    assert len(ids(path, "publish_tasks_archive")) == 2
+    done = run("purge", "--archived-before", "2099-01-01", "--yes", env=env)
+    assert (done.returncode, done.stdout) == (0, "2 tasks destroyed.\n")
+    assert ids(path, "publish_tasks_archive") == []
+    assert ids(path, "publish_tasks") == ["failed", "new"]
+
+
+def test_a_date_that_is_none_is_said_in_one_line(path: Path, env: dict[str, str]) -> None:
+    done = run("purge", "--archived-before", "soon", "--yes", env=env)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "'soon' is no date" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["archive", "--older-than-days", "1"], ["purge", "--archived-before", "2020-01-01"]]
+)
+def test_a_database_that_is_not_there_is_not_made(arguments: list[str], env: dict[str, str], tmp_path: Path) -> None:
+    done = run(*arguments, env=env)
+    assert (done.returncode, "There is no database" in done.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_original_queue_is_imported_once(tmp_path: Path, env: dict[str, str]) -> None:
+    source = make_task_queue(tmp_path / "task_queue.db")
+    insert(source, "task_queue", *(queued_task(number) for number in range(3)))
+    first = run("import", str(source), env=env)
+    assert (first.returncode, first.stdout) == (0, "3 tasks read: 3 added, 0 here already.\n")
+    second = run("import", str(source), env=env)
+    assert second.stdout == "3 tasks read: 0 added, 3 here already.\n"
+
+
+def test_a_file_that_is_not_there_is_not_imported(tmp_path: Path, env: dict[str, str]) -> None:
+    done = run("import", str(tmp_path / "nothing.db"), env=env)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "nothing.db" in done.stderr
+
+
+def test_doctor_finds_a_fresh_installation_well_and_makes_nothing(tmp_path: Path, env: dict[str, str]) -> None:
+    code, found = findings({**env, "EVERPOST_PORT": str(free_port())})
+    assert code == 0
+    assert "does not exist yet" in found["file"]["value"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_what_it_sees_in_a_database(path: Path, env: dict[str, str]) -> None:
+    sql(path, HISTORY + f"('who-knows', 'unknown', '{NEW}', '{NEW}', '{NEW}', '{{}}')")
+    code, found = findings(env)
+    assert code == 0
+    assert (found["schema"]["value"], found["pragmas"]["value"]) == ("up to date", "as set")
+    assert found["outcome unknown"]["value"] == "1"
+    assert found["by status"]["value"] == "1 failed, 3 success, 1 unknown"
+
+
+def test_doctor_finds_a_task_in_two_tables(path: Path, env: dict[str, str]) -> None:
+    sql(
+        path,
+        "INSERT INTO task_queue (task_id, task_type, accepted_by, created_at) "
+        f"VALUES ('old-1', 'publish', 'somebody', '{NEW}'), ('inherited', 'publish', NULL, '{NEW}')",
+    )
+    sql(path, HISTORY + f"('inherited', 'success', '{NEW}', '{NEW}', '{NEW}', '{{}}')")
+    code, found = findings(env)
+    assert (code, found["in two tables"]["value"]) == (1, "old-1")
+    assert "in two tables" not in findings(env, "--fast")[1]
+
+
+def test_doctor_leaves_an_original_file_as_it_is(tmp_path: Path, env: dict[str, str]) -> None:
+    path = make_original(tmp_path / "everpost.db")
+    before = path.read_bytes()
+    code, found = findings(env)
+    assert (code, found["schema"]["value"][:21]) == (0, "the original system's")
+    assert "column publish_tasks.retry_of" in found["missing"]["value"]
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["everpost.db"]
+
+
+def test_doctor_says_what_is_wrong_with_a_file_that_is_no_database(tmp_path: Path, env: dict[str, str]) -> None:
+    (tmp_path / "everpost.db").write_bytes(b"words, words, words" * 200)
+    code, found = findings(env)
+    assert code == 1
+    assert "is no SQLite database" in found["file"]["advice"]
+
+
+def test_doctor_finds_damage(path: Path, env: dict[str, str]) -> None:
+    sql(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    root = int(sql(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'publish_tasks_created'")[0][0])
+    size = int(sql(path, "PRAGMA page_size")[0][0])
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * 16)
+    code, found = findings(env)
+    assert code == 1
+    assert found["quick_check" if "quick_check" in found else "file"]["ok"] is False
+
+
+def test_doctor_says_when_redis_is_away_and_shows_no_secret(tmp_path: Path, env: dict[str, str]) -> None:
+    settings = {
+        **env,
+        "EVERPOST_REDIS": f"redis://:secret-word@127.0.0.1:{free_port()}/0",
+        "EVERPOST_TOKEN": "secret-token",
+    }
+    done = run("doctor", env=settings)
+    assert done.returncode == 1
+    assert "does not answer" in done.stdout
+    assert "secret" not in done.stdout.replace("secrets", "")
+
+
+def test_doctor_finds_a_platform_without_a_publisher(tmp_path: Path, env: dict[str, str]) -> None:
+    file = tmp_path / "platforms.toml"
+    file.write_text('[platforms.douyin]\npublisher = "nobody"\n')
+    code, found = findings({**env, "EVERPOST_PLATFORMS": str(file)})
+    assert (code, found["catalogue"]["value"]) == (1, "no publisher for douyin (nobody)")

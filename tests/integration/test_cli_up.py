@@ -1,0 +1,188 @@
+"""`everpost up`, `api` and `worker` as processes: they serve, stop in order, and come back when they die."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from cli_support import Up, environment, free_port, is_alive, run, serving, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
+
+TOKEN = "a-long-random-token"
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A server that takes connections and never answers; its port."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=16)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+def hanging_platform(folder: Path, port: int) -> str:
+    """A catalogue whose platform 1 posts to a server that never answers."""
+    file = folder / "platforms.toml"
+    file.write_text(
+        '[platforms.xiaohongshu]\npublisher = "webhook"\n[platforms.xiaohongshu.options]\n'
+        f'url = "http://127.0.0.1:{port}/"\nallow_http = true\nallow_private = true\ntimeout_s = 600\n'
+    )
+    return str(file)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path, number: int) -> None:
+    with serving(tmp_path) as up:
+        task = up.wait_until_ended(up.publish(title="测试视频"))
+        assert task["status"] == "success"
+        children = up.children()
+        assert set(children) == {"api", "workers", "valkey"}
+        assert up.stop(number) == 0, up.said()
+        assert [name for name, pid in children.items() if is_alive(pid)] == []
+        said = up.said()
+        assert said.index("api.stopped") < said.index("worker.stopped")
+        assert said.rstrip().endswith("Stopped.")
+        assert "Traceback" not in said
+
+
+def test_a_worker_that_dies_is_started_again_and_its_tasks_run(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        os.kill(up.children()["workers"], signal.SIGKILL)
+        up.wait_for("The worker was killed by signal 9; starting it again in 0.5 s.")
+        task_id = up.publish()
+        up.wait_for("worker.started", times=2)
+        assert up.wait_until_ended(task_id)["status"] == "success"
+        assert up.stop() == 0
+
+
+def test_an_api_that_dies_is_started_again_at_the_same_address(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        os.kill(up.children()["api"], signal.SIGKILL)
+        up.wait_for("api.serving", times=2)
+        assert httpx.get(f"{up.url}/health/live").status_code == httpx.codes.OK
+        assert up.stop() == 0
+
+
+def test_a_valkey_that_dies_is_started_again_and_no_task_is_lost(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        os.kill(up.children()["valkey"], signal.SIGKILL)
+        task_id = up.publish()
+        up.wait_for("starting it again. No task is lost")
+        assert up.wait_until_ended(task_id)["status"] == "success"
+        assert up.stop() == 0
+
+
+def test_a_signal_lets_a_running_task_end_and_a_second_one_cuts_it_off(tmp_path: Path) -> None:
+    with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
+        task_id = up.publish()
+        until(lambda: "running" in up.everpost("show", task_id).stdout, "the task to run")
+        children = up.children()
+        up.process.send_signal(signal.SIGINT)
+        up.wait_for("Stopping").wait_for("api.stopped")
+        assert is_alive(children["workers"])
+        assert up.stop(signal.SIGINT) == 0
+        assert not any(is_alive(pid) for pid in children.values())
+
+
+def test_what_was_cut_off_runs_at_the_next_start(tmp_path: Path) -> None:
+    with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
+        task_id = up.publish()
+        until(lambda: "running" in up.everpost("show", task_id).stdout, "the task to run")
+        up.process.send_signal(signal.SIGINT)
+        up.wait_for("Stopping")
+        up.stop(signal.SIGINT)
+    with serving(tmp_path) as up:
+        assert up.wait_until_ended(task_id)["status"] == "success"
+
+
+def test_two_workers_run_and_stop(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as up:
+        up.wait_for("worker.started", times=2)
+        assert up.stop() == 0
+        assert up.said().count("worker.stopped") == 2
+
+
+def test_a_token_is_asked_for_and_sent_by_the_commands(tmp_path: Path) -> None:
+    with serving(tmp_path, TOKEN=TOKEN) as up:
+        assert httpx.get(f"{up.url}/api/v1/tasks").status_code == httpx.codes.UNAUTHORIZED
+        listed = up.everpost("list")
+        assert listed.returncode == 0, listed.stderr
+        assert TOKEN not in up.said() + up.everpost("doctor").stdout
+
+
+def test_a_second_up_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        second = up.everpost("up")
+        assert second.returncode == 2
+        assert second.stderr.strip().count("\n") == 0
+        assert f"in use by an `everpost up` already (process {up.process.pid} at {up.url})" in second.stderr
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    with silent_server() as port:
+        for program in ("up", "api"):
+            refused = run(
+                program, "--port", str(port), env=environment(DATA=str(tmp_path), REDIS="redis://127.0.0.1:1/0")
+            )
+            assert refused.returncode == 2
+            assert refused.stderr.splitlines()[-1].startswith("everpost: ")
+            assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("program", ["up", "api", "worker", "doctor", "list"])
+def test_a_setting_nobody_knows_is_said_in_one_line(program: str, tmp_path: Path) -> None:
+    refused = run(program, env=environment(REDDIS="redis://127.0.0.1:1/0", DATA=str(tmp_path)))
+    assert refused.returncode == 2
+    assert refused.stderr == "everpost: There is no setting EVERPOST_REDDIS; did you mean EVERPOST_REDIS?\n"
+
+
+@pytest.mark.parametrize("program", ["up", "api"])
+def test_an_address_others_reach_is_refused_without_a_token(program: str, tmp_path: Path) -> None:
+    settings = {"DATA": str(tmp_path), "HOST": "0.0.0.0", "REDIS": "redis://127.0.0.1:1/0"}
+    refused = run(program, env=environment(**settings))
+    assert refused.returncode == 2
+    assert "no EVERPOST_TOKEN is set" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["api", "worker"])
+def test_a_process_of_a_fleet_needs_redis(program: str, tmp_path: Path) -> None:
+    refused = run(program, env=environment(DATA=str(tmp_path)))
+    assert (refused.returncode, "EVERPOST_REDIS is not set" in refused.stderr) == (2, True)
+
+
+def test_up_gives_up_when_a_start_cannot_succeed(tmp_path: Path) -> None:
+    (tmp_path / "platforms.toml").write_text('[platforms.xiaohongshu]\npublisher = "nobody"\n')
+    with Up(tmp_path, PLATFORMS=str(tmp_path / "platforms.toml")) as up:
+        until(lambda: up.process.poll() is not None, "its end")
+        assert up.process.returncode == 2
+        assert "there is no publisher 'nobody'" in up.said()
+        assert "The worker cannot start" in up.said()
+
+
+def test_a_database_that_is_none_is_said_in_one_line_and_up_ends(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "everpost.db").write_bytes(b"no database at all, just words" * 100)
+    with Up(tmp_path) as up:
+        until(lambda: up.process.poll() is not None, "its end")
+        assert up.process.returncode == 1
+        lines = [line for line in up.said().splitlines() if line.startswith("everpost: ")]
+        assert "is no SQLite database, or is encrypted" in lines[0]
+
+
+def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        port = up.url.rpartition(":")[2]
+        env = {**up.env, "EVERPOST_PORT": port}
+        until(lambda: run("health", "--ready", env=env).returncode == 0, "readiness")
+        assert run("health", env=env).returncode == 0
+        assert "1 workers" in up.everpost("health", "--worker").stdout
+        os.kill(up.children()["api"], signal.SIGSTOP)
+        hung = run("health", env=env)
+        os.kill(up.children()["api"], signal.SIGCONT)
+        assert (hung.returncode, hung.stderr) == (1, "")
+    assert run("health", env=environment(PORT=str(free_port()))).returncode == 1
