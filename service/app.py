@@ -14,6 +14,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from service.api.auth import TokenCheck
+from service.api.emitter import NoEvents
 from service.api.openapi import openapi_config
 from service.api.parameters import check_parameters
 from service.api.problems import EXCEPTION_HANDLERS
@@ -21,6 +22,8 @@ from service.api.routes import api_routes
 from service.api.server import ApiServer
 from service.api.services import ApiRequest, Services
 from service.api.waiting import EndWaiter
+from service.bulk import Bulk
+from service.cancel import Cancellation
 from service.clock import Clock, system_clock
 from service.intake import Intake
 from service.logs import configure_logging
@@ -28,6 +31,7 @@ from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery, recovery_tiers
 from service.settings import Settings
+from service.store.archive import Archive
 from service.store.database import Database
 from service.store.history import History
 from service.store.ledger import Ledger
@@ -52,6 +56,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
 
     return Litestar(
         api_routes(),
+        event_emitter_backend=NoEvents,
         lifespan=[partial(_services, settings, catalogue, clock)],
         before_request=check_request,
         exception_handlers=EXCEPTION_HANDLERS,
@@ -73,6 +78,8 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         stack.push_async_callback(queue.close)
         app.state.services = services = assemble(settings, catalogue, clock, database, queue)
         stack.push_async_callback(services.waiter.close)
+        services.bulk.start()
+        stack.push_async_callback(services.bulk.close)
         yield
 
 
@@ -81,7 +88,9 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
     ledger = Ledger(database)
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
     intake = Intake(ledger, queue, clock, accepted_by=accepted_by, max_backlog=settings.max_backlog)
+    listing = Listing(database, settings.zone, catalogue)
     tiers = recovery_tiers(queue, Payloads(database))
+    recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
     return Services(
         settings=settings,
         clock=clock,
@@ -89,10 +98,13 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
         queue=queue,
         ledger=ledger,
         history=History(database, settings.zone),
-        listing=Listing(database, settings.zone, catalogue),
+        listing=listing,
         reader=SubmissionReader(catalogue, settings.zone),
         intake=intake,
-        recovery=Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone),
+        recovery=recovery,
+        cancellation=Cancellation(database, queue, clock),
+        bulk=Bulk(database=database, listing=listing, recovery=recovery, queue=queue, intake=intake, clock=clock),
+        archive=Archive(database, clock),
         waiter=EndWaiter(ledger),
     )
 

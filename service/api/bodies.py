@@ -1,10 +1,16 @@
 """Reading request bodies: as large as allowed and no larger, as JSON and nothing else."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
+
+import msgspec
 
 from service.api.answers import JSON
 from service.api.services import ApiRequest
 from service.errors import BodyTooLarge, MalformedJson, UnsupportedMedia
+from service.submission import decode_json, invalid_value
+
+Wanted = TypeVar("Wanted")
 
 NDJSON = "application/x-ndjson"
 UTF_8 = frozenset({"utf-8", "utf8"})
@@ -49,6 +55,20 @@ async def read_json_body(request: ApiRequest, headers: Headers, limit_bytes: int
     if headers.get(b"content-type") != b"application/json" and not is_json(media_type_of(headers)):
         raise UnsupportedMedia(JSON)
     return await read_body(request, headers, limit_bytes)
+
+
+async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: int) -> Wanted:
+    """The whole body as one of our own types; errors as in `read_json_body`, and those below.
+
+    Raises:
+        MalformedJson: It is no JSON.
+        InvalidValue: A value does not fit; its JSON path is in the error.
+    """
+    data = decode_json(await read_json_body(request, headers_of(request), limit_bytes))
+    try:
+        return msgspec.convert(data, wanted)
+    except msgspec.ValidationError as error:
+        raise invalid_value(error) from error
 
 
 async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> bytes:

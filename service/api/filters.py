@@ -33,13 +33,21 @@ class FilterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return all(getattr(self, name) is None for name in self.__struct_fields__)
 
 
-def task_filter(services: Services, wanted: FilterRequest) -> TaskFilter:
-    """The filter of the store; the paths of its errors are `$.` and the field.
+def task_filter(services: Services, wanted: FilterRequest, prefix: str = "$.") -> TaskFilter:
+    """The filter of the store; `prefix` stands before a field's name in the path of an error.
 
     Raises:
         InvalidValue: A time cannot be read.
         UnknownPlatform: The catalogue has no such platform.
     """
+    try:
+        return _filter(services, wanted)
+    except InvalidValue as error:
+        error.path = prefix + error.path.removeprefix("$.")
+        raise
+
+
+def _filter(services: Services, wanted: FilterRequest) -> TaskFilter:
     platform = wanted.platform
     return TaskFilter(
         status=wanted.status,

@@ -6,12 +6,14 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from service.api.batches import publish_batch
+from service.api.bulk import cancel_tasks, delete_tasks, retry_tasks, show_operation
 from service.api.health import show_liveness, show_readiness
 from service.api.lists import list_recent_ends, list_tasks
 from service.api.metrics import show_metrics
 from service.api.publish import publish_task
+from service.api.removal import archive_tasks, clear_tasks, delete_task
 from service.api.stats import list_platforms, show_queue_health, show_stats
-from service.api.tasks import retry_task, show_task
+from service.api.tasks import cancel_task, retry_task, show_task
 
 PREFIX = "/api/v1"
 
@@ -25,6 +27,14 @@ HANDLERS = (
     show_queue_health,
     show_task,
     retry_task,
+    cancel_task,
+    delete_task,
+    retry_tasks,
+    cancel_tasks,
+    delete_tasks,
+    clear_tasks,
+    archive_tasks,
+    show_operation,
 )
 
 

@@ -81,6 +81,7 @@ def documented(
     gives: Sequence[Header] = (),
     media_type: str = JSON,
     others: Mapping[int, Any] = MappingProxyType({}),
+    also: Mapping[int, str] = MappingProxyType({}),
     example: Any = None,
 ) -> dict[str, Any]:
     """The keyword arguments of a route decorator that describe the route.
@@ -90,15 +91,18 @@ def documented(
         refusals: Codes of the errors the route can answer with, beside those every route can.
         takes: Headers of the request.
         gives: Headers of the answer with `status`.
+        also: Other statuses of the same answer, with what they mean; `gives` is given with them too.
         others: Types of answers with the status of a problem that are none.
     """
     examples = None if example is None else [Example(summary="For example", value=example)]
     success = _response(answer, description, media_type, examples)
     codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
     problems = problem_responses(codes)
-    responses = {status: success, **problems, **_other_responses(others, problems)}
+    same = {other: _response(answer, meaning, media_type) for other, meaning in also.items()}
+    responses = {status: success, **same, **problems, **_other_responses(others, problems)}
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
-    headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,), str(status): gives}
+    headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}
+    headers |= {str(code): gives for code in (status, *also)}
     return {
         "status_code": status,
         "responses": responses,

@@ -6,12 +6,15 @@ import msgspec
 from litestar import Request
 
 from service.api.waiting import EndWaiter
+from service.bulk import Bulk
+from service.cancel import Cancellation
 from service.clock import Clock
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery
 from service.settings import Settings
+from service.store.archive import Archive
 from service.store.history import History
 from service.store.ledger import Ledger
 from service.store.listing import Listing
@@ -33,6 +36,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reader: SubmissionReader
     intake: Intake
     recovery: Recovery
+    cancellation: Cancellation
+    bulk: Bulk
+    archive: Archive
     waiter: EndWaiter
 
 

@@ -19,6 +19,7 @@ MAX_WAIT_S = 60
 
 TaskId = Annotated[str, PathParameter(description="The task's id, as POST /publish answered it.")]
 Force = Annotated[bool, QueryParameter(description="Do it although the task was, or may have been, published.")]
+ForceRunning = Annotated[bool, QueryParameter(description="Stop it although a worker is at it.")]
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,15 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     original_task_id: str
     source: str
     warning: str | None = None
+
+
+class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the task is cancelled, or a worker was asked to stop it, which it may be too late for."""
+
+    success: bool
+    message: str
+    task_id: str
+    status: TaskStatus
 
 
 def checked_id(task_id: str) -> str:
@@ -134,3 +144,26 @@ async def retry_task(request: ApiRequest, task_id: TaskId, force: Force = False)
             warning=retried.warning,
         )
     )
+
+
+@post(
+    "/tasks/cancel/{task_id:str}",
+    summary="Cancel a task",
+    description="Takes a waiting task out of the queue for good. A running one is stopped only with `force`, by its "
+    "worker and if it is not too late: then the answer is 202, and the task's own status tells how it ended.",
+    tags=["Tasks"],
+    **documented(
+        CancelAnswer,
+        description="The task is cancelled.",
+        refusals=(*WITH_ID, "task_running", "task_ended", "queue_unreachable"),
+        also={202: "The worker was asked to stop the task."},
+    ),
+)
+async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning = False) -> JsonAnswer:
+    """Cancel one task."""
+    done = await services_of(request).cancellation.cancel_task(checked_id(task_id), force=force)
+    if done.cancelled:
+        answer = CancelAnswer(success=True, message="Task cancelled", task_id=done.task_id, status=TaskStatus.CANCELLED)
+        return JsonAnswer(answer)
+    message = "The worker was asked to stop the task"
+    return JsonAnswer(CancelAnswer(success=True, message=message, task_id=done.task_id, status=TaskStatus.RUNNING), 202)

@@ -1,0 +1,121 @@
+"""Taking tasks out of sight: to the archive, where `everpost purge` alone destroys any."""
+
+import time
+from typing import Annotated
+
+import msgspec
+from litestar import delete, post
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
+
+from service.api.answers import JSON, JsonAnswer
+from service.api.bodies import read_object
+from service.api.bulk import LOCATION, BulkReply, answer_bulk
+from service.api.schema import WITH_ID, Body, documented
+from service.api.services import ApiRequest, services_of
+from service.api.tasks import TaskId, checked_id
+from service.errors import Conflict, TaskNotFound
+from service.store.archive import DAY_MS, Removal
+
+CHUNK = 1_000
+ARCHIVING_S = 10  # after which the rest is left to the next request
+
+DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]
+
+
+class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The task lies in the archive."""
+
+    success: bool
+    message: str
+    task_id: str
+
+
+class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which successes to archive: those that ended more than so many days ago."""
+
+    older_than_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
+    dry_run: bool = False
+
+
+class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks were archived, and how many that are old enough are left."""
+
+    success: bool
+    message: str
+    archived: int
+    remaining: int
+    dry_run: bool
+
+
+@delete(
+    "/tasks/{task_id:str}",
+    summary="Delete a task",
+    description="Moves an ended task to the archive. It is no longer listed; it can still be looked at and retried.",
+    tags=["Tasks"],
+    **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
+)
+async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
+    """Archive one task."""
+    removals = await services_of(request).archive.delete_tasks([checked_id(task_id)])
+    removal = removals[task_id]
+    if removal is Removal.NOT_FOUND:
+        raise TaskNotFound(task_id)
+    if removal is Removal.UNFINISHED:
+        raise Conflict("The task has not ended; cancel it first.", task_id)
+    message = "Task deleted" if removal is Removal.ARCHIVED else "Task was deleted before"
+    return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))
+
+
+@post(
+    "/tasks/clear/{what:str}",
+    summary="Clear tasks",
+    description="`pending` cancels what waits; `failed`, `success` and `all` move what has ended so to the archive. "
+    "`all` refuses while tasks are not finished.",
+    tags=["Bulk"],
+    **documented(
+        BulkReply,
+        description="It is done, or with `dry_run` would be.",
+        refusals=("tasks_pending",),
+        also={202: "There are many; it goes on in the background."},
+        gives=(LOCATION,),
+    ),
+)
+async def clear_tasks(
+    request: ApiRequest,
+    what: Annotated[str, PathParameter(description="pending, failed, success or all.")],
+    dry_run: DryRun = False,
+) -> JsonAnswer:
+    """Clear tasks of one kind."""
+    return answer_bulk(await services_of(request).bulk.clear(what, dry_run=dry_run))
+
+
+@post(
+    "/tasks/archive",
+    summary="Archive old successes",
+    description=f"Moves successes that ended long ago to the archive. What takes longer than {ARCHIVING_S} seconds is "
+    "left for the next request, and counted in `remaining`.",
+    tags=["Bulk"],
+    **documented(
+        ArchiveAnswer,
+        description="It is done, or with `dry_run` would be.",
+        body=Body("How old.", {JSON: ArchiveBody}, {"A year": {"older_than_days": 365, "dry_run": True}}),
+    ),
+)
+async def archive_tasks(request: ApiRequest) -> JsonAnswer:
+    """Archive old successes."""
+    services = services_of(request)
+    body = await read_object(request, ArchiveBody, services.settings.max_body)
+    before_ms = services.clock() - body.older_than_days * DAY_MS
+    archived = 0
+    until = time.monotonic() + ARCHIVING_S
+    while not body.dry_run and time.monotonic() < until:
+        moved = await services.archive.archive_older(before_ms, CHUNK)
+        archived += moved
+        if not moved:
+            break
+    remaining = await services.archive.count_older(before_ms)
+    message = f"{remaining} tasks would be archived" if body.dry_run else f"{archived} tasks archived"
+    return JsonAnswer(
+        ArchiveAnswer(success=True, message=message, archived=archived, remaining=remaining, dry_run=body.dry_run)
+    )

@@ -1,0 +1,108 @@
+"""An API on a real socket, with a real Valkey and a real file behind it, and what to look for in them afterwards."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+
+from service.app import create_server
+from service.embedded import EmbeddedValkey
+from service.settings import Settings, temporary_settings
+from service.store.database import Database
+
+PUBLISH = "/api/v1/publish"
+BATCH = "/api/v1/publish/batch"
+JSON = {"content-type": "application/json"}
+NDJSON = {"content-type": "application/x-ndjson"}
+TASK: dict[str, Any] = {"platform": 1, "account_id": "test_account", "title": "测试视频"}
+OWN_KEYS = {b"everpost:epoch", b"everpost:workers"}
+
+
+class Api:
+    """A served API.
+
+    Attributes:
+        client: Speaks HTTP to it.
+        address: Where it listens.
+    """
+
+    def __init__(self, settings: Settings, address: str, client: httpx.AsyncClient, database: Database) -> None:
+        self.settings = settings
+        self.address = address
+        self.client = client
+        self._database = database
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    async def sql(self, statement: str) -> list[Any]:
+        return await self._database.read(lambda connection: connection.execute(statement).fetchall())
+
+    async def execute(self, statement: str) -> None:
+        await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def count_tasks(self) -> int:
+        rows = await self.sql("SELECT (SELECT count(*) FROM task_queue) + (SELECT count(*) FROM publish_tasks)")
+        return int(rows[0][0])
+
+    async def count_keys(self) -> int:
+        redis = Redis.from_url(self.settings.redis_address)
+        try:
+            return len(set(await redis.keys("*")) - OWN_KEYS)
+        finally:
+            await redis.aclose()
+
+    async def assert_nothing_left(self) -> None:
+        assert await self.count_tasks() == 0
+        assert await self.sql("SELECT count(*) FROM idempotency_keys") == [(0,)]
+        assert await self.count_keys() == 0
+
+    async def publish(self, **fields: Any) -> str:
+        answer = await self.client.post(PUBLISH, json={**TASK, **fields})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+
+@asynccontextmanager
+async def serving(folder: Path, valkey: EmbeddedValkey, **settings: Any) -> AsyncIterator[Api]:
+    """Serve an API on a free port of 127.0.0.1."""
+    chosen = temporary_settings(folder, **{"redis": valkey.address, "lease": 2.0, **settings})
+    server = create_server(chosen)
+    address = await server.start()
+    database = await Database.open(chosen.database_path)
+    headers = {"authorization": f"Bearer {chosen.token}"} if chosen.token else {}
+    try:
+        async with httpx.AsyncClient(base_url=address, timeout=30, headers=headers) as client:
+            yield Api(chosen, address, client, database)
+    finally:
+        await database.close()
+        await server.stop()
+
+
+@asynccontextmanager
+async def running_valkey(folder: Path) -> AsyncIterator[EmbeddedValkey]:
+    valkey = await EmbeddedValkey(folder / "valkey", durable=False).start()
+    try:
+        yield valkey
+    finally:
+        await valkey.stop()
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str, path: str | None = None) -> dict[str, Any]:
+    """The answer is a problem of RFC 9457 in every part."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem: dict[str, Any] = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code), answer.text
+    assert problem["status"] == status
+    assert problem["success"] is False
+    assert problem["type"] == f"urn:everpost:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"].startswith("/")
+    if path is not None:
+        assert problem.get("path") == path, answer.text
+    return problem
