@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,6 +13,8 @@ from service.cli.screen import as_json_text
 
 POLL_S = 0.2
 REASONS_SHOWN = 20
+RUNNING = "running"
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> dict[str, Any]:
@@ -30,50 +32,35 @@ def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> 
 def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) -> int:
     """Send it, follow it to its end, print how it went; 1 if a task was left out, else 0."""
     answer = api.post(path, request)
-    operation_id = answer.get("operation_id")
-    if operation_id is not None:
-        answer = follow_operation(api, str(operation_id))
+    if answer["status"] == RUNNING:
+        answer = follow_operation(api, str(answer["operation_id"]))
     if as_json:
         click.echo(as_json_text(answer))
     else:
         _print_outcome(answer)
-    return 1 if answer.get("failed_count") or answer.get("status") == "failed" else 0
+    return 0 if answer["dry_run"] or not answer["failed_count"] else 1
 
 
 def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
     """Show an operation's progress until it ends; its last state."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         bar = progress.add_task("working")
         while True:
-            state = _operation(api, operation_id)
-            progress.update(bar, total=state["total"], completed=state["done"], description=str(state["kind"]))
-            if state["status"] != "running":
+            state = api.get(f"/operations/{operation_id}")
+            progress.update(bar, total=state["total"], completed=state["done"], description=state["kind"])
+            if state["status"] != RUNNING:
                 return state
             time.sleep(POLL_S)
 
 
-def _operation(api: Api, operation_id: str) -> dict[str, Any]:
-    answer = api.get(f"/operations/{operation_id}")
-    return cast("dict[str, Any]", answer.get("data", answer))
-
-
 def _print_outcome(answer: Mapping[str, Any]) -> None:
-    click.echo(answer.get("message") or _counts(answer))
-    for task_id in answer.get("new_task_ids") or []:
-        click.echo(f"  {task_id}")
-    refusals = answer.get("errors") or []
-    for refusal in refusals[:REASONS_SHOWN]:
-        click.echo(f"  {_refusal(refusal)}", err=True)
-    if len(refusals) > REASONS_SHOWN:
-        click.echo(f"  and {len(refusals) - REASONS_SHOWN} more; --json lists them all", err=True)
-
-
-def _counts(state: Mapping[str, Any]) -> str:
-    return f"{state.get('succeeded', 0)} of {state.get('total', 0)} tasks: {state.get('status', 'done')}"
-
-
-def _refusal(refusal: object) -> str:
-    if not isinstance(refusal, Mapping):
-        return str(refusal)
-    return f"{refusal.get('task_id', '')}: {refusal.get('detail') or refusal.get('error') or refusal.get('code', '')}"
+    click.echo(f"{answer['message']}.")
+    for task_id, new_task_id in answer["retries"].items():
+        click.echo(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")
+    if answer["kind"] == "retry" and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
+        click.echo(f"The new ones: everpost list --batch-id {answer['operation_id']}")
+    for passed_over in answer["errors"][:REASONS_SHOWN]:
+        click.echo(f"  {passed_over['task_id']}: {passed_over['detail']} ({passed_over['code']})", err=True)
+    more = answer["failed_count"] - REASONS_SHOWN
+    if more > 0:
+        click.echo(f"  and {more} more; --json has up to 1,000 of them", err=True)

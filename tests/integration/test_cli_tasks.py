@@ -1,0 +1,167 @@
+"""`everpost list`, `show`, `retry` and `cancel` against a running stack."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cli_support import Up, environment, free_port, run, serving, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with serving(tmp_path_factory.mktemp("up")) as up:
+        yield up
+
+
+def fail(up: Up, count: int, **fields: Any) -> list[str]:
+    """Tasks that fail, because their media is missing."""
+    task_ids = [up.publish(file_path="nowhere.mp4", **fields) for _ in range(count)]
+    assert {up.wait_until_ended(task_id)["status"] for task_id in task_ids} == {"failed"}
+    return task_ids
+
+
+def asked(up: Up, *arguments: str) -> dict[str, Any]:
+    """The command's `--json` answer."""
+    done = up.everpost(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_tasks_are_listed_by_filter_page_by_page(up: Up) -> None:
+    task_ids = fail(up, 3, account_id="lister", title="一个很长的标题")
+    shown = up.everpost("list", "--account-id", "lister", "--status", "failed")
+    assert shown.returncode == 0, shown.stderr
+    assert all(task_id in shown.stdout for task_id in task_ids)
+    assert "一个很长的标题" in shown.stdout
+    assert "3 of 3 tasks" in shown.stdout
+    page = asked(up, "list", "--account-id", "lister", "--limit", "2")
+    rest = asked(up, "list", "--account-id", "lister", "--cursor", page["next_cursor"])
+    assert [row["task_id"] for row in page["data"] + rest["data"]] == task_ids[::-1]
+
+
+def test_one_task_is_shown_whole(up: Up) -> None:
+    (task_id,) = fail(up, 1, description="这是描述", unknown={"field": [1, None]})
+    shown = up.everpost("show", task_id)
+    assert shown.returncode == 0, shown.stderr
+    for text in (task_id, "failed", "这是描述", '"field"', "attempts"):
+        assert text in shown.stdout
+    assert asked(up, "show", task_id, "--wait", "1")["data"]["task_id"] == task_id
+
+
+def test_a_task_nobody_knows_is_said_in_one_line(up: Up) -> None:
+    for name in ("show", "retry", "cancel"):
+        done = up.everpost(name, "nobody")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "everpost: There is no task 'nobody'. (task_not_found)\n"
+
+
+def test_a_failed_task_is_retried_and_the_source_told(up: Up) -> None:
+    (task_id,) = fail(up, 1)
+    done = up.everpost("retry", task_id)
+    assert done.returncode == 0, done.stderr
+    message, _, new_id = done.stdout.strip().rpartition(": ")
+    assert message == "Task resubmitted to arq from Redis"
+    assert up.wait_until_ended(new_id)["retry_of"] == task_id
+
+
+def test_a_published_task_is_retried_only_by_force(up: Up) -> None:
+    task_id = up.publish()
+    up.wait_until_ended(task_id)
+    refused = up.everpost("retry", task_id)
+    assert refused.returncode == 1
+    assert "force=true" in refused.stderr
+    assert up.everpost("retry", task_id, "--force").returncode == 0
+
+
+def test_what_matches_a_filter_is_retried_after_a_dry_run(up: Up) -> None:
+    task_ids = fail(up, 5, account_id="filtered")
+    chosen = ["retry", "--status", "failed", "--account-id", "filtered"]
+    assert up.everpost(*chosen, "--dry-run").stdout.startswith("5 of 5 tasks would be retried.\n")
+    listed = asked(up, "list", "--account-id", "filtered")
+    assert listed["total"] == len(task_ids)
+    done = up.everpost(*chosen)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 of 5 tasks retried.\n")
+    assert all(f"{task_id} -> " in done.stdout for task_id in task_ids)
+    retried = asked(up, "list", "--account-id", "filtered")["data"]
+    assert sorted(row["retry_of"] for row in retried if row["retry_of"]) == sorted(task_ids)
+
+
+def test_a_large_set_is_retried_behind_a_progress_bar(up: Up) -> None:
+    count = 700
+    body = [{"platform": 1, "account_id": "many", "file_path": "nowhere.mp4"}] * count
+    httpx.post(f"{up.url}/api/v1/publish/batch", json=body, timeout=30).raise_for_status()
+
+    def failed() -> int:
+        total: int = asked(up, "list", "--account-id", "many", "--status", "failed")["total"]
+        return total
+
+    until(lambda: failed() == count, "all of them to fail")
+    done = up.everpost("retry", "--account-id", "many", "--status", "failed")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{count} of {count} tasks retried.\nThe new ones: everpost list --batch-id ")
+    until(lambda: failed() == 2 * count, "their retries to fail too")
+
+
+def test_a_scheduled_task_is_cancelled(up: Up) -> None:
+    task_id = up.publish(schedule_time="2035-01-01T00:00:00Z")
+    done = up.everpost("cancel", task_id)
+    assert done.returncode == 0, done.stderr
+    assert up.wait_until_ended(task_id)["status"] == "cancelled"
+    again = up.everpost("cancel", task_id)
+    assert (again.returncode, "task_ended" in again.stderr) == (1, True)
+
+
+def test_many_are_cancelled_by_filter(up: Up) -> None:
+    for _ in range(3):
+        up.publish(account_id="later", schedule_time="2035-01-01T00:00:00Z")
+    done = up.everpost("cancel", "--account-id", "later", "--status", "scheduled")
+    assert done.returncode == 0, done.stderr
+    assert asked(up, "list", "--account-id", "later", "--status", "cancelled")["total"] == 3
+
+
+def test_a_filter_that_cannot_be_read_is_said_in_one_line(up: Up) -> None:
+    done = up.everpost("list", "--created-after", "yesterday")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "yesterday" in done.stderr
+
+
+def test_what_could_not_be_retried_is_told_with_its_reason(up: Up) -> None:
+    task_id = up.publish()
+    up.wait_until_ended(task_id)
+    (failed,) = fail(up, 1)
+    done = up.everpost("retry", task_id, failed, "nobody")
+    assert done.returncode == 1
+    assert done.stdout.startswith("1 of 3 tasks retried.\n")
+    assert "(task_succeeded)" in done.stderr
+    assert "nobody: " in done.stderr
+
+
+def test_nothing_is_retried_where_nothing_was_named(up: Up) -> None:
+    done = up.everpost("retry")
+    assert (done.returncode, "at least one filter" in done.stderr) == (2, True)
+
+
+def test_an_api_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    done = run("list", env=environment(PORT=str(free_port()), DATA=str(tmp_path)))
+    assert done.returncode == 1
+    assert done.stderr.startswith("everpost: No API answers at http://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_finds_a_running_stack_well(up: Up) -> None:
+    until(lambda: up.everpost("doctor").returncode == 0, "all to be well")
+    findings = {finding["name"]: finding for finding in asked(up, "doctor")["findings"]}
+    assert findings["alive"]["value"].startswith("1, ")
+    assert findings["append-only file"]["value"] == "on"
+    assert findings["quick_check"]["value"] == "ok"
+    assert findings["in two tables"]["value"] == "none"
+    assert up.url in findings["ready"]["value"]

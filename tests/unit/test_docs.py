@@ -1,0 +1,167 @@
+"""What the documentation says is so: settings, routes, codes, statuses, commands, moves."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import service.errors
+from service.api.bulk import REASONS
+from service.api.problems import STATUS_OF_CODE
+from service.app import create_app
+from service.cli import COMMANDS, everpost
+from service.errors import ServiceError
+from service.settings import PREFIX, Settings, temporary_settings
+from service.task import MOVES, ErrorClass, TaskStatus
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+STATUSES = (ROOT / "docs" / "statuses.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+METHODS = "GET|POST|PUT|PATCH|DELETE"
+
+
+def section(text: str, title: str) -> str:
+    return re.split(r"^## ", text.split(f"\n## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row whose first cell begins with code."""
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def first_words(text: str) -> list[str]:
+    return [cells[0].strip("|` ") for cells in rows(text)]
+
+
+def shown_default(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def plain_route(method: str, path: str) -> str:
+    return f"{method} {re.sub('{[^}]*}', '{}', path)}"
+
+
+def test_every_setting_is_in_the_readme_with_its_default() -> None:
+    documented = {cells[0].strip("` "): cells[1] for cells in rows(section(README, "Settings"))}
+    defaults = Settings()
+    assert documented == {
+        f"{PREFIX}{name.upper()}": shown_default(getattr(defaults, name)) for name in Settings.__struct_fields__
+    }
+
+
+def test_every_setting_named_anywhere_exists() -> None:
+    files = [*DOCUMENTS, *(ROOT / name for name in ("compose.yaml", "Dockerfile", "Makefile", "CHANGELOG.md"))]
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
+    others = {"EVERPOST_PUBLISHED_PORT", "EVERPOST_CHAOS_SECONDS"}  # of compose and of the chaos tests
+    for file in files:
+        named = set(re.findall(r"EVERPOST_[A-Z_]*[A-Z]", file.read_text("utf-8")))
+        assert named <= known | others, file
+
+
+def test_every_route_is_in_the_readme_and_the_reverse() -> None:
+    documented = {
+        plain_route(*route)
+        for cells in rows(section(README, "HTTP"))
+        for route in re.findall(rf"`({METHODS}) (/[^`]*)`", cells[0])
+    }
+    app = create_app(temporary_settings(ROOT, redis="redis://127.0.0.1:1/0"))
+    paths = app.openapi_schema.to_schema()["paths"]
+    served = {plain_route(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert documented == served
+
+
+def test_every_code_is_in_the_readme_with_its_status() -> None:
+    documented = {
+        cells[0].strip("` "): int(cells[1]) for cells in rows(section(README, "HTTP")) if cells[1].strip().isdigit()
+    }
+    assert documented == {code: int(status) for code, status in STATUS_OF_CODE.items()}
+
+
+def test_every_reason_to_pass_a_task_over_is_in_the_readme() -> None:
+    listed = section(README, "HTTP").split("Bulk requests do what they can", 1)[1]
+    assert set(first_words(listed)) == set(REASONS) - set(STATUS_OF_CODE)
+
+
+def test_every_error_has_a_status() -> None:
+    errors = [kind for kind in vars(service.errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in errors if issubclass(kind, ServiceError)}
+    assert codes <= set(STATUS_OF_CODE)
+
+
+@pytest.mark.parametrize("text", [section(README, "Statuses"), STATUSES.split("\n## ", 1)[0]], ids=["readme", "docs"])
+def test_every_status_is_explained(text: str) -> None:
+    assert first_words(text) == [status.value for status in TaskStatus]
+
+
+def test_every_error_class_is_explained() -> None:
+    assert first_words(section(STATUSES, "What ends an attempt")) == [kind.value for kind in ErrorClass]
+
+
+def test_the_drawing_of_the_statuses_is_the_table_of_moves() -> None:
+    drawing = STATUSES.split("```mermaid", 1)[1].split("```", 1)[0]
+    drawn = set(re.findall(r"(\w+) --> (\w+)", drawing))
+    assert drawn == {(start.value, end.value) for start, ends in MOVES.items() for end in ends}
+
+
+def test_tasks_begin_where_the_drawing_says() -> None:
+    assert set(re.findall(r"\[\*\] --> (\w+)", STATUSES)) == {"pending", "scheduled"}
+
+
+def test_every_command_is_in_the_readme_and_the_reverse() -> None:
+    documented = {word.removeprefix("everpost ") for word in first_words(section(README, "Commands"))}
+    assert documented == set(COMMANDS)
+
+
+@pytest.mark.parametrize("file", [*DOCUMENTS, ROOT / "compose.yaml", ROOT / "Makefile"], ids=lambda file: file.name)
+def test_every_command_named_anywhere_exists(file: Path) -> None:
+    named = set(re.findall(r"(?:`|\$\(BIN\)/|\$ )everpost ([a-z]+)", file.read_text("utf-8")))
+    assert named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_what_it_does_and_what_each_option_means(name: str) -> None:
+    context = click.Context(everpost)
+    command = everpost.get_command(context, name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+    assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
+
+
+def test_every_promise_is_in_the_readme() -> None:
+    assert re.findall(r"^\| (I\d) \|", README, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_every_link_leads_somewhere(file: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", file.read_text("utf-8")):
+        assert target.startswith("https://") or (file.parent / target).exists(), target
+
+
+def test_decisions_are_numbered_and_short() -> None:
+    assert [int(file.name[:4]) for file in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    for file in DECISIONS:
+        lines = file.read_text("utf-8").splitlines()
+        assert len(lines) <= 40, file
+        wanted = ["## Context", "## Choice", "## What was given up", "## How to tell it was wrong"]
+        assert [line for line in lines if line.startswith("## ")] == wanted, file
+
+
+def test_every_file_of_the_layout_exists() -> None:
+    drawing = section(README, "Layout").split("```")[1]
+    folder = ROOT
+    for line in drawing.strip().splitlines():
+        if not line.startswith(" "):
+            folder = ROOT
+        for name in re.findall(r"[\w/]+\.(?:py|sql)|[\w/]+/(?=\s|$)", line):
+            assert (folder / name).exists(), name
+            if not line.startswith(" "):
+                folder = ROOT / name
