@@ -35,8 +35,8 @@ class Relay:
         self._next_full_ms = 0
 
     def look_again(self) -> None:
-        """Look for every task at the next tick: some payloads are gone from Redis, or cannot be read."""
-        self._position = 0
+        """Look for every task soon, not at once: some jobs, without a readable payload, are being dropped from Redis."""
+        self._next_full_ms = min(self._next_full_ms, self._clock() + 1_000)
 
     async def tick(self) -> int:
         """One comparison; how many tasks went back into their queues.

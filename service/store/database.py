@@ -63,7 +63,11 @@ class Database:
         try:
             report = await asyncio.to_thread(migrate, path)
             database = cls(path, report)
-            await database._connect(readers)
+            try:
+                await database._connect(readers)
+            except BaseException:
+                await database.close()
+                raise
         except sqlite3.Error as error:
             raise meaning_of(error) from error
         except OSError as error:
@@ -116,7 +120,11 @@ async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
     connection = aiosqlite.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
     connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
     await connection
-    await _run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
+    try:
+        await _run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
