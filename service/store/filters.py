@@ -2,7 +2,8 @@
 """Which tasks a list shows, as SQL: one ordered search of one index a table and value, put together with UNION ALL.
 
 The order is (created_at, id), newest first; a task keeps both when it moves from the ledger to the history, and so its
-place. Rows without created_at, as an original file may hold, come last.
+place. Rows without created_at, as an original file may hold, come last; rows without an id are left out, because
+nobody could ask for one of them.
 """
 
 from collections.abc import Mapping
@@ -25,9 +26,8 @@ COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
 UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
 NEWEST_WAITING = f"id > ifnull((SELECT max(id) FROM task_queue), 0) - {SCANNED}"
 NEWEST_UNINDEXED = f"task_id > max(:searched, ifnull((SELECT max(task_id) FROM publish_tasks), 0) - {SCANNED})"
-INDEXED_MATCH = (
-    "EXISTS (SELECT 1 FROM publish_tasks_search s WHERE s.text MATCH :query AND s.rowid = publish_tasks.task_id)"
-)
+AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
+MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_tasks_search MATCH :query)"
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,9 @@ class Search(msgspec.Struct, frozen=True):
 
 def column(place: Place, name: str) -> str:
     """The expression of a task's platform, account or title; rows of an original file have it in their JSON only."""
-    return name if place is Place.HISTORY else f"ifnull({name}, iif(json_valid(data), data ->> '$.{name}', NULL))"
+    if place is Place.HISTORY:
+        return name
+    return f"ifnull({name}, iif(json_valid(data), CAST(data ->> '$.{name}' AS TEXT), NULL))"
 
 
 def compose(
@@ -124,7 +126,7 @@ def _select(place: Place, columns: str, lead: Lead, checks: tuple[str, ...], aft
     task_id = ID_COLUMN[place]
     dated = f"(created_at, {task_id}) < (:at, :id)"
     order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
-    where = "\n    AND ".join((*lead.terms, order, *checks))
+    where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
     return (
         f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id FROM {place.value} {lead.hint}\n"
         f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"
@@ -190,8 +192,8 @@ def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bo
         return [((NEWEST_WAITING, _matches("data")), True)]
     tail = ((NEWEST_UNINDEXED, _matches("task_data")), True)
     if hits.rows is None:
-        return [((INDEXED_MATCH,), False), tail]
-    return [(("task_id IN (SELECT value FROM json_each(:hits))",), True), tail]
+        return [((MATCHED,), False), tail]
+    return [((AMONG_HITS,), True), tail]
 
 
 def _matches(data: str) -> str:
@@ -219,8 +221,9 @@ def _text(time_ms: int) -> str:
     return to_text(min(max(time_ms, FIRST_MS), LAST_MS))
 
 
-def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, str]:
-    """A time as our rows and as an original file's have it, to the minute; callers leave an hour for a clock change."""
+def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, ...]:
+    """A time as our rows and as an original file's may have it, to the minute; callers leave an hour for a clock change."""
     time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M"), moment.astimezone(timezone).strftime("%Y-%m-%d %H:%M")
+    local = moment.astimezone(timezone)
+    return f"{moment:%Y-%m-%dT%H:%M}", f"{local:%Y-%m-%d %H:%M}", f"{local:%Y-%m-%dT%H:%M}"

@@ -16,7 +16,7 @@ from service.store.words import Query, cut, texts_in
 
 SEARCHED = "searched"  # in everpost_meta: the last row number of the history that the index has
 SCANNED = 5_000
-FEW = 20_000  # matches that are sorted; of more, the list is walked and each row is looked up in the index
+FEW = 20_000  # matches that are sorted; of more, the list is walked and each row is looked up among them
 CHUNK = 250  # rows indexed in one transaction, so that no completion waits long for it
 
 

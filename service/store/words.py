@@ -10,6 +10,7 @@ import msgspec
 from service.errors import InvalidValue
 
 MAX_QUERY_CHARACTERS = 200
+LEAST_BEGINNING = 3  # letters of a word that find longer ones; the beginnings of all words with one letter are too many
 MAX_TEXT_CHARACTERS = 20_000  # of one task; what lies behind is not searched
 
 _IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -65,7 +66,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What a person looks for: every phrase must occur; the last word is the beginning of one if it is `open_ended`.
+    """What a person looks for: every phrase must occur; the last word is the beginning of one if `open_ended`.
 
     A person types terms with spaces between; each is a phrase of its words. Nothing typed reaches FTS5's syntax.
     """
@@ -101,5 +102,5 @@ def read_query(text: str) -> Query:
         raise InvalidValue(f"A search takes at most {MAX_QUERY_CHARACTERS} characters.", "$.q")
     terms = text.split()
     phrases = tuple(tuple(words) for term in terms if (words := words_of(term)))
-    open_ended = bool(phrases) and bool(_ENDS_IN_LETTERS.search(unicodedata.normalize("NFKC", terms[-1])))
-    return Query(phrases, open_ended)
+    ends_in_word = bool(phrases) and bool(_ENDS_IN_LETTERS.search(unicodedata.normalize("NFKC", terms[-1])))
+    return Query(phrases, open_ended=ends_in_word and len(phrases[-1][-1]) >= LEAST_BEGINNING)

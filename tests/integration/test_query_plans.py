@@ -1,0 +1,107 @@
+"""No statement reads a large table row by row: SQLite's plan for each says which index it follows."""
+
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.retry_rules import Place
+from service.store.cursor import BEGINNING, UNDATED, Key
+from service.store.database import Database
+from service.store.filters import TaskFilter, compose
+from service.store.queries import FOLDER
+from service.store.search import Hits
+from service.store.sqlite import sqlite3
+
+SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
+SMALL = re.compile(r"(operations|task_counts|json_each|value|CONSTANT|\(.*)$")
+"""Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM."""
+
+READ_WHOLE = {
+    "count_accepted": "counts the ledger by its index of accepted rows; asked before clear/all only",
+    "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",
+    "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",
+}
+COLUMNS = {Place.LEDGER: "task_id, status", Place.HISTORY: "job_id, status"}
+GIVEN: dict[str, Any] = {
+    "status": "failed",
+    "platform": ("douyin", "3"),
+    "account_id": "a",
+    "created_after_ms": 1,
+    "created_before_ms": 2,
+    "error_class": "auth",
+    "batch_id": "b",
+    "retry_of": "r",
+    "task_ids": ("x", "y"),
+    "q": "测试",
+}
+
+
+class AnyParameter(dict[str, Any]):
+    """A value for whatever a statement asks for."""
+
+    def __missing__(self, name: str) -> Any:
+        return "[]" if name in {"rows", "task_ids", "hits"} else 1
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "everpost.db")
+    yield database
+    await database.close()
+
+
+async def plan_of(database: Database, statement: str, parameters: dict[str, Any] | None = None) -> list[str]:
+    def explain(connection: sqlite3.Connection) -> list[str]:
+        connection.create_function("everpost_utc", 1, str)
+        connection.create_function("everpost_matches", 3, lambda *_: True)
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters or AnyParameter())
+        return [row[3] for row in rows]
+
+    return await database.read(explain)
+
+
+def whole_reads(plan: list[str]) -> list[str]:
+    """The steps that go through the whole of a large table or of an index, other than from a search's bounds."""
+    found = (SCAN.match(step) for step in plan)
+    return [step[0] for step in found if step and not SMALL.match(step["what"]) and "VIRTUAL TABLE" not in step.string]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.sql")))
+async def test_a_statement_reads_no_large_table_whole(database: Database, name: str) -> None:
+    plan = await plan_of(database, (FOLDER / f"{name}.sql").read_text())
+    assert bool(whole_reads(plan)) == (name in READ_WHOLE), plan
+
+
+def filters() -> Iterator[TaskFilter]:
+    """Every combination of up to three fields, and all at once."""
+    for size in (0, 1, 2, 3, len(GIVEN)):
+        for names in itertools.combinations(GIVEN, size):
+            wanted = TaskFilter(**{name: GIVEN[name] for name in names})
+            yield wanted
+            if wanted.status:
+                yield TaskFilter(**{name: GIVEN[name] for name in names} | {"status": "pending"})
+
+
+async def test_every_list_follows_an_index_wherever_it_begins(database: Database) -> None:
+    starts = (BEGINNING, Key("2026-01-01T00:00:00.000Z", "x"), UNDATED)
+    for wanted, start, few in itertools.product(filters(), starts, (True, False)):
+        hits = None if wanted.q is None else Hits((1, 2) if few else None, 0)
+        given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
+        for rarer in given or [""]:
+            search = compose(wanted, COLUMNS, start, timezone=UTC, hits=hits, rarer=rarer)
+            plan = await plan_of(database, search.sql, search.parameters | {"limit": 10, "query": "x"})
+            assert not whole_reads(plan), (wanted, plan)
+
+
+async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(database: Database) -> None:
+    wanted = TaskFilter(status="failed", platform=("douyin", "3"))
+    start = Key("2026-01-01T00:00:00.000Z", "x")
+    search = compose(wanted, COLUMNS, start, timezone=UTC, hits=None, rarer="platform")
+    plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
+    by_platform = "SEARCH publish_tasks USING INDEX publish_tasks_platform (platform=? AND (created_at,job_id)<(?,?))"
+    assert plan.count(by_platform) == 2

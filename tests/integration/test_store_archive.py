@@ -1,0 +1,152 @@
+"""The archive takes what has ended, loses nothing, and is emptied only by a purge."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_rows import START_MS, accept, add_ended, insert, make_task, select
+
+from service.clock import to_text
+from service.retry_rules import Place
+from service.store.archive import DAY_MS, Archive, Removal
+from service.store.database import Database
+from service.store.history import History
+from service.store.payloads import Payloads
+from service.task import TaskStatus
+
+COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "everpost.db")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def archive(database: Database) -> Archive:
+    return Archive(database, lambda: START_MS + DAY_MS)
+
+
+async def places(database: Database) -> dict[str, list[str]]:
+    """The ids in each table."""
+    columns = {"task_queue": "task_id", "publish_tasks": "job_id", "publish_tasks_archive": "job_id"}
+    return {
+        table: sorted(row[0] for row in await select(database, f"SELECT {column} FROM {table}") if row[0])
+        for table, column in columns.items()
+    }
+
+
+async def test_old_successes_are_archived_whole_and_nothing_else(database: Database, archive: Archive) -> None:
+    old = [make_task(f"old{number}", priority=number, batch_id="B") for number in range(5)]
+    await add_ended(database, *old, status=TaskStatus.SUCCESS, result=b'{"ok": true}')
+    await add_ended(database, make_task("new"), status=TaskStatus.SUCCESS, finished_at_ms=START_MS + 9_000)
+    await add_ended(database, make_task("failed"))
+    await accept(database, make_task("waiting"))
+    before_ms = START_MS + 5_000
+    rows = await select(database, f"SELECT {COLUMNS} FROM publish_tasks WHERE job_id LIKE 'old%' ORDER BY job_id")
+    assert await archive.count_older(before_ms) == 5
+    assert [await archive.archive_older(before_ms, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert await select(database, f"SELECT {COLUMNS} FROM publish_tasks_archive ORDER BY job_id") == rows
+    assert await places(database) == {
+        "task_queue": ["waiting"],
+        "publish_tasks": ["failed", "new"],
+        "publish_tasks_archive": [f"old{number}" for number in range(5)],
+    }
+    task = await History(database).find_task("old3")
+    assert task is not None
+    assert (task.place, task.archive_reason, task.archived_at) == (Place.ARCHIVE, "age", to_text(START_MS + DAY_MS))
+    assert await Payloads(database).find_in_archive("old3") is not None
+
+
+async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
+    database: Database, archive: Archive
+) -> None:
+    def row(job_id: str | None, at_ms: int, **changed: Any) -> dict[str, Any]:
+        text = to_text(at_ms)[:19].replace("T", " ")
+        return {"job_id": job_id, "status": "success", "created_at": text, "updated_at": text} | changed
+
+    await insert(
+        database,
+        "publish_tasks",
+        row("old", START_MS - 3 * DAY_MS),
+        row("less than a day too old", START_MS - DAY_MS // 2),
+        row("failed", START_MS - 3 * DAY_MS, status="failed"),
+        row(None, START_MS - 3 * DAY_MS),
+        row("no updated_at", START_MS - 3 * DAY_MS, updated_at=None),
+    )
+    assert await archive.count_older(START_MS) == 2
+    assert await archive.archive_older(START_MS) == 2
+    assert (await places(database))["publish_tasks_archive"] == ["no updated_at", "old"]
+
+
+async def test_deleting_archives_what_ended_and_refuses_what_has_not(database: Database, archive: Archive) -> None:
+    await add_ended(database, make_task("failed"), make_task("twice"))
+    await accept(database, make_task("waiting"))
+    asked = ["failed", "twice", "twice", "waiting", "nobody"]
+    assert await archive.delete_tasks(asked) == {
+        "failed": Removal.ARCHIVED,
+        "twice": Removal.ARCHIVED,
+        "waiting": Removal.UNFINISHED,
+        "nobody": Removal.NOT_FOUND,
+    }
+    assert await archive.delete_tasks(["failed"]) == {"failed": Removal.ARCHIVED_BEFORE}
+    assert await archive.delete_tasks([]) == {}
+    assert await places(database) == {
+        "task_queue": ["waiting"],
+        "publish_tasks": [],
+        "publish_tasks_archive": ["failed", "twice"],
+    }
+
+
+async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Database, archive: Archive) -> None:
+    row = {"task_type": "publish", "status": "failed", "priority": 2, "created_at": "2025-01-01 08:00:00"}
+    data = '{"platform": 3, "account_id": "a", "file_id": 7, "title": "测试"}'
+    await insert(
+        database,
+        "task_queue",
+        row | {"task_id": "old", "data": data, "error_message": "no"},
+        row | {"task_id": "both", "data": "{damaged"},
+    )
+    await insert(database, "publish_tasks", {"job_id": "both", "status": "failed", "created_at": "2025-01-01 08:00:00"})
+    assert set((await archive.delete_tasks(["old", "both"])).values()) == {Removal.ARCHIVED}
+    assert await places(database) == {
+        "task_queue": [],
+        "publish_tasks": [],
+        "publish_tasks_archive": ["both", "both", "old"],
+    }
+    kept = await select(
+        database,
+        "SELECT platform, account_id, material_id, title, status, priority, error_message, created_at, task_data "
+        "FROM publish_tasks_archive WHERE job_id = 'old'",
+    )
+    assert kept == [("3", "a", "7", "测试", "failed", 2, "no", "2025-01-01 08:00:00", data)]
+    assert await select(database, "SELECT sum(tasks) FROM task_counts") == [(0,)]
+    await add_ended(database, make_task("next"))
+    assert await archive.delete_tasks(["next"]) == {"next": Removal.ARCHIVED}
+
+
+async def test_only_a_purge_destroys_and_only_what_was_archived_before(database: Database, archive: Archive) -> None:
+    await add_ended(database, *(make_task(f"{number}") for number in range(5)))
+    await archive.delete_tasks(["0", "1", "2"])
+    await Archive(database, lambda: START_MS + 9 * DAY_MS).delete_tasks(["3"])
+    assert await archive.count_archived() == 4
+    assert await archive.purge_archived(START_MS) == 0
+    assert [await archive.purge_archived(START_MS + 2 * DAY_MS, 2) for _ in range(3)] == [2, 1, 0]
+    assert await archive.purge_archived() == 1
+    assert await places(database) == {"task_queue": [], "publish_tasks": ["4"], "publish_tasks_archive": []}
+
+
+async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(
+    database: Database, archive: Archive
+) -> None:
+    await add_ended(database, make_task("root"))
+    await add_ended(database, make_task("again", retry_of="root", root_id="root", generation=1))
+    await archive.delete_tasks(["again"])
+    for _ in range(2):
+        root = await History(database).find_task("root")
+        assert root is not None
+        assert [(retry.task_id, retry.place) for retry in root.retries] == [("again", Place.ARCHIVE)]
+        await archive.delete_tasks(["root"])
