@@ -35,7 +35,7 @@ class Relay:
         self._next_full_ms = 0
 
     def look_again(self) -> None:
-        """Look for every task soon, not at once: some jobs, without a readable payload, are being dropped from Redis."""
+        """Look for every task soon, not at once: jobs whose payload is lost are being dropped from Redis meanwhile."""
         self._next_full_ms = min(self._next_full_ms, self._clock() + 1_000)
 
     async def tick(self) -> int:
