@@ -18,6 +18,7 @@ logger = logging.getLogger("arq.worker")
 
 RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
 ROUNDS_PER_LEASE = 3
+LONGEST_ROUND_S = 1.0  # after FLUSHALL, what runs looks abandoned until the next round
 _CONNECTION_SETTINGS = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
 )
@@ -52,7 +53,7 @@ def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
 
 
 class LeaseKeeper:
-    """Renews the leases of every job held, once in a third of a lease, with one command.
+    """Renews the leases of every job held with one command, each second and at least three times in a lease.
 
     The thread starts with the first job and ends by itself once nothing has been held for a round. It is a daemon: it
     never keeps a dying process alive.
@@ -66,7 +67,7 @@ class LeaseKeeper:
     def __init__(self, client: "redis.Redis", *, lease_s: float, queue_names: Sequence[str]) -> None:
         self._client = client
         self._lease_ms = int(lease_s * 1000)
-        self._round_s = lease_s / ROUNDS_PER_LEASE
+        self._round_s = min(lease_s / ROUNDS_PER_LEASE, LONGEST_ROUND_S)
         self._queue_names = list(queue_names)
         self._held: dict[str, HeldJob] = {}
         self._stop = threading.Event()

@@ -26,6 +26,7 @@ from workers.admission import Admission
 from workers.claims import Claim
 from workers.completion import Completion
 from workers.engine import BatchWorker
+from workers.leases import LONGEST_ROUND_S
 from workers.outcomes import JobOutcome
 from workers.publish import PublishFailedError, PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
@@ -65,7 +66,7 @@ class PublishWorker:
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
         ledger = Ledger(database)
-        relay = Relay(ledger, queue, clock, settle_s=settings.lease / 3)
+        relay = Relay(ledger, queue, clock, settle_s=1.5 * LONGEST_ROUND_S)
         self.runner = PublishRunner(publishers, self._catalogue, ledger, settings, clock, worker_id=self.worker_id)
         self.admission = Admission(ledger, relay, clock)
         self.completion = Completion(ledger, worker_id=self.worker_id)
