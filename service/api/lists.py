@@ -19,8 +19,11 @@ from service.task import ENDED, UNFINISHED, ErrorClass, TaskStatus
 
 DEFAULT_LIMIT = 50
 
-Word = Annotated[str | None, QueryParameter(min_length=1, max_length=256)]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks of one answer.")]
+
+
+def _word(description: str, max_length: int = 256) -> QueryParameter:
+    return QueryParameter(description=description, min_length=1, max_length=max_length)
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,15 +77,15 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def list_tasks(
     request: ApiRequest,
     status: Annotated[TaskStatus | None, QueryParameter(description="As stored.")] = None,
-    platform: Annotated[Word, QueryParameter(description="A platform's id, name or alias.")] = None,
-    account_id: Annotated[Word, QueryParameter(description="The account.")] = None,
-    created_after: Annotated[Word, QueryParameter(description="A date or time, inclusive.")] = None,
-    created_before: Annotated[Word, QueryParameter(description="A date or time, exclusive.")] = None,
+    platform: Annotated[str | None, _word("A platform's id, name or alias.")] = None,
+    account_id: Annotated[str | None, _word("The account.")] = None,
+    created_after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
+    created_before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
     error_class: Annotated[ErrorClass | None, QueryParameter(description="How the task failed.")] = None,
-    q: Annotated[Word, QueryParameter(description="Words in title, error or payload.")] = None,
-    batch_id: Annotated[Word, QueryParameter(description="The batch.")] = None,
-    retry_of: Annotated[Word, QueryParameter(description="The task that was retried.")] = None,
-    cursor: Annotated[Word, QueryParameter(description="`next_cursor` of the answer before.", max_length=2_000)] = None,
+    q: Annotated[str | None, _word("Words in title, error or payload.")] = None,
+    batch_id: Annotated[str | None, _word("The batch.")] = None,
+    retry_of: Annotated[str | None, _word("The task that was retried.")] = None,
+    cursor: Annotated[str | None, _word("`next_cursor` of the answer before.", 2_000)] = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> JsonAnswer:
     """List tasks."""

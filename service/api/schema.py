@@ -30,7 +30,14 @@ TRANSPORT_CODES = MappingProxyType(
 )
 """Codes no error class has, because only HTTP knows them."""
 
-EVERYWHERE = ("unauthorized", "invalid_value", "internal_error", "database_busy", "database_unwritable")
+EVERYWHERE = (
+    "unauthorized",
+    "invalid_value",
+    "internal_error",
+    "database_busy",
+    "database_unwritable",
+    "database_unusable",
+)
 WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type")
 WITH_ID = ("task_not_found",)
 

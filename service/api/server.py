@@ -44,7 +44,7 @@ class ApiServer:
     """
 
     def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None]) -> None:
-        self._app = app
+        self.app = app
         self._host = host
         self._port = port
         self._release = release
@@ -63,8 +63,8 @@ class ApiServer:
         listener = bind(self._host, self._port)
         self._stack.callback(listener.close)
         try:
-            await self._stack.enter_async_context(self._app.lifespan())
-            server = self._server = _Server(_config(self._app))
+            await self._stack.enter_async_context(self.app.lifespan())
+            server = self._server = _Server(_config(self.app))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:

@@ -1,0 +1,189 @@
+"""POST /publish: written down before it is answered, whole, once for each Idempotency-Key."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from api_support import JSON, PUBLISH, TASK, Api, assert_problem, running_valkey, serving
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.api.publish import SAMPLE
+from service.testing import Stack, eventually
+from workers.publishers.base import InvalidError
+
+BIG = {
+    "big": 2**63,
+    "bigger": -(2**64) + 1,
+    "small": 5e-324,
+    "precise": 0.1 + 0.2,
+    "large": 1.7976931348623157e308,
+    "whole": 1.0,
+    "minus_zero": -0.0,
+    "nested": {"ids": [9007199254740993, 2**53 + 1], "说明": "测试 🎬", "empty": [{}, [], "", None, False]},
+}
+
+
+@pytest_asyncio.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with running_valkey(tmp_path) as valkey, serving(tmp_path, valkey) as served:
+        yield served
+
+
+async def test_the_sample_of_the_seed_is_accepted(api: Api) -> None:
+    answer = await api.client.post(PUBLISH, json=SAMPLE)
+    assert answer.status_code == 202
+    found = answer.json()
+    assert found == {
+        "success": True,
+        "message": "Task accepted",
+        "task_id": found["task_id"],
+        "status": "pending",
+    }
+    task = (await api.client.get(answer.headers["location"])).json()["data"]
+    assert task["task_data"] == SAMPLE
+    assert (task["platform"], task["account_id"], task["priority"]) == ("xiaohongshu", "test_account", 5)
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"])
+async def test_every_spelling_of_json_is_read(api: Api, content_type: str) -> None:
+    answer = await api.client.post(PUBLISH, content=json.dumps(TASK), headers={"content-type": content_type})
+    assert answer.status_code == 202
+
+
+async def test_a_task_for_later_is_scheduled(api: Api) -> None:
+    answer = await api.client.post(PUBLISH, json={**TASK, "schedule_time": "2031-01-01 08:00"})
+    assert answer.json()["status"] == "scheduled"
+
+
+async def test_the_same_key_and_body_give_the_same_answer(api: Api) -> None:
+    headers = {"idempotency-key": "order-1"}
+    answers = [await api.client.post(PUBLISH, json=SAMPLE, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert len({answer.text for answer in answers}) == 1
+    assert await api.count_tasks() == 1
+
+
+async def test_twenty_at_once_with_one_key_make_one_task(api: Api) -> None:
+    headers = {"idempotency-key": "x" * 255}
+    answers = await asyncio.gather(*(api.client.post(PUBLISH, json=SAMPLE, headers=headers) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["task_id"] for answer in answers}) == 1
+    assert await api.count_tasks() == 1
+
+
+async def test_a_key_used_again_with_another_body_is_refused(api: Api) -> None:
+    headers = {"idempotency-key": "order-1"}
+    await api.client.post(PUBLISH, json=SAMPLE, headers=headers)
+    answer = await api.client.post(PUBLISH, json={**SAMPLE, "title": "other"}, headers=headers)
+    assert_problem(answer, 422, "idempotency_key_reused")
+    assert await api.count_tasks() == 1
+
+
+async def test_a_key_of_a_refused_body_is_free_again(api: Api) -> None:
+    headers = {"idempotency-key": "order-1"}
+    assert (await api.client.post(PUBLISH, json={"platform": 1}, headers=headers)).status_code == 422
+    await api.assert_nothing_left()
+    assert (await api.client.post(PUBLISH, json=SAMPLE, headers=headers)).status_code == 202
+
+
+async def test_two_hundred_clients_at_once_are_all_served(api: Api) -> None:
+    limits = httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(base_url=api.address, timeout=30, limits=limits) as client:
+        answers = await asyncio.gather(*(client.post(PUBLISH, json=SAMPLE) for _ in range(400)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert await api.count_tasks() == 400
+    assert len({answer.json()["task_id"] for answer in answers}) == 400
+
+
+async def test_a_full_backlog_asks_to_come_back(tmp_path: Path) -> None:
+    async with running_valkey(tmp_path) as valkey, serving(tmp_path, valkey, max_backlog=2) as api:
+        await api.publish()
+        await api.publish()
+        answer = await api.client.post(PUBLISH, json=SAMPLE)
+        problem = assert_problem(answer, 503, "backlog_full")
+        assert answer.headers["retry-after"] == str(problem["retry_after"])
+        assert await api.count_tasks() == 2
+
+
+async def test_tasks_are_accepted_while_redis_is_down(tmp_path: Path) -> None:
+    async with running_valkey(tmp_path) as valkey, serving(tmp_path, valkey) as api:
+        await api.publish()
+        await valkey.stop()
+        task_id = await api.publish()
+        answer = await api.client.get(f"/api/v1/tasks/{task_id}")
+        assert answer.json()["data"]["status"] == "pending"
+        assert answer.json()["queue_position"] is None
+        assert_problem(await api.client.post(f"/api/v1/tasks/cancel/{task_id}"), 503, "queue_unreachable")
+        assert (await api.client.get("/api/v1/tasks")).json()["total"] == 2
+
+
+async def test_a_defect_of_ours_tells_the_client_nothing(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    await api.execute("ALTER TABLE task_queue RENAME TO hidden")
+    answer = await api.client.post(PUBLISH, json=SAMPLE)
+    problem = assert_problem(answer, 500, "internal_error")
+    assert "task_queue" not in answer.text
+    assert "hidden" not in problem["detail"]
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(2**63), max_value=2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\0")), inner)
+    ),
+    max_leaves=20,
+)
+
+
+names = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1).map("x_".__add__)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fields=st.dictionaries(names, json_values))
+async def test_whatever_a_client_adds_comes_back_equal(api: Api, fields: dict[str, Any]) -> None:
+    task = {**SAMPLE, **fields}
+    answer = await api.client.post(PUBLISH, content=json.dumps(task), headers=JSON)
+    assert answer.status_code == 202, answer.text
+    assert (await api.client.get(answer.headers["location"])).json()["data"]["task_data"] == task
+
+
+async def test_numbers_keep_their_value_through_history_and_retry(everpost: Stack) -> None:
+    everpost.publisher.fail_next(InvalidError("no"))
+    first = await everpost.publish(**BIG)
+    ended = await everpost.wait_until_ended(first)
+    again = (await everpost.retry(first)).json()["new_task_id"]
+    retried = await everpost.wait_until_ended(again)
+    for task in (ended, retried):
+        assert {name: task["task_data"][name] for name in BIG} == BIG
+        assert str(task["task_data"]["minus_zero"]) == "-0.0"
+    rows = await everpost.sql("SELECT DISTINCT task_data FROM publish_tasks")
+    assert len(rows) == 1
+    assert "测试 🎬" in rows[0][0]
+    assert everpost.publisher.published[0].data["big"] == 2**63
+
+
+async def test_every_caller_of_a_hundred_retries_gets_the_same_task(everpost: Stack) -> None:
+    everpost.publisher.fail_next(InvalidError("no"))
+    task_id = await everpost.publish()
+    await everpost.wait_until_ended(task_id)
+    everpost.publisher.hold()
+    answers = await asyncio.gather(*(everpost.retry(task_id) for _ in range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["new_task_id"] for answer in answers}) == 1
+
+    async def started() -> bool:
+        return len(everpost.publisher.attempts) == 2
+
+    await eventually(started)
+    everpost.publisher.release()
+    await everpost.drain()
+    assert len(everpost.publisher.published) == 1

@@ -1,0 +1,198 @@
+"""The API as a server: its health, its metrics, its token, its start and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from api_support import PUBLISH, TASK, Api, assert_problem, running_valkey, serving
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.app import create_server
+from service.children import Child, wait_for_log
+from service.embedded import EmbeddedValkey
+from service.errors import DatabaseUnusable, SettingsError
+from service.settings import temporary_settings
+from service.testing import Stack, eventually
+
+TOKEN = "correct horse battery staple"
+SERVE = """
+import os
+from service.app import serve
+from service.settings import read_settings
+serve(read_settings(os.environ))
+"""
+
+
+@pytest_asyncio.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    async with running_valkey(tmp_path) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def api(tmp_path: Path, valkey: EmbeddedValkey) -> AsyncIterator[Api]:
+    async with serving(tmp_path, valkey) as served:
+        yield served
+
+
+async def test_without_a_worker_it_lives_and_is_not_ready(api: Api) -> None:
+    assert (await api.client.get("/health/live")).json() == {"status": "live"}
+    answer = await api.client.get("/health/ready")
+    assert answer.status_code == 503
+    checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
+    assert checks == {"database": True, "redis": True, "worker": False}
+    assert (await api.client.get("/api/v1/tasks/health")).json()["status"] == "degraded"
+
+
+async def test_with_a_worker_it_is_ready(everpost: Stack) -> None:
+    async def ready() -> bool:
+        return (await everpost.client.get("/health/ready")).status_code == 200
+
+    await eventually(ready)
+    await everpost.publish()
+    await everpost.drain()
+    health = (await everpost.client.get("/api/v1/tasks/health")).json()
+    assert (health["status"], health["accepted_last_minute"], health["summary"]["success"]) == ("healthy", 1, 1)
+    assert len(health["queue"]["workers"]) == 1
+    assert set(health["queue"]["depths"]) == {str(priority) for priority in range(10)}
+
+
+async def test_without_redis_it_is_not_ready_and_says_so(api: Api, valkey: EmbeddedValkey) -> None:
+    await valkey.stop()
+    answer = await api.client.get("/health/ready")
+    checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
+    assert checks == {"database": True, "redis": False, "worker": False}
+    assert (await api.client.get("/api/v1/tasks/health")).json()["queue"] is None
+    assert "everpost_redis_up 0.0" in (await api.client.get("/metrics")).text
+
+
+async def test_metrics_are_what_prometheus_reads(api: Api) -> None:
+    await api.publish(priority=0)
+    await api.publish(platform=3)
+    await api.client.post(PUBLISH, json={})
+    text = (await api.client.get("/metrics")).text
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["everpost_tasks", "douyin", "pending"] == 1
+    assert samples["everpost_queue_jobs", "0", "now"] == 1
+    assert samples["everpost_workers",] == 0
+    assert samples["everpost_http_requests_total", "POST", PUBLISH, "202"] == 2
+    assert samples["everpost_http_requests_total", "POST", PUBLISH, "422"] == 1
+
+
+async def test_the_catalogue_is_shown_without_its_options(api: Api) -> None:
+    platforms = (await api.client.get("/api/v1/platforms")).json()["data"]
+    assert [platform["id"] for platform in platforms] == [1, 2, 3, 4, 5]
+    assert all("options" not in platform for platform in platforms)
+
+
+async def test_the_document_is_served(api: Api) -> None:
+    for route in ("/schema", "/schema/openapi.json"):
+        assert "/api/v1/publish" in (await api.client.get(route)).json()["paths"]
+
+
+@pytest_asyncio.fixture
+async def guarded(tmp_path: Path, valkey: EmbeddedValkey) -> AsyncIterator[Api]:
+    async with serving(tmp_path, valkey, token=TOKEN) as served:
+        yield served
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+    ],
+)
+async def test_every_route_but_liveness_wants_the_token(guarded: Api, header: str | None) -> None:
+    document = (await guarded.client.get("/schema/openapi.json")).json()
+    headers = {} if header is None else {"authorization": header}
+    async with httpx.AsyncClient(base_url=guarded.address, headers=headers) as stranger:
+        assert (await stranger.get("/health/live")).status_code == 200
+        routes = [(method, path) for path, methods in document["paths"].items() for method in methods]
+        for method, path in [*routes, ("get", "/schema/openapi.json"), ("get", "/schema")]:
+            if path != "/health/live":
+                answer = await stranger.request(method, path)
+                assert_problem(answer, 401, "unauthorized")
+                assert answer.headers["www-authenticate"] == "Bearer"
+    await guarded.assert_nothing_left()
+
+
+async def test_the_token_lets_in(guarded: Api) -> None:
+    await guarded.publish()
+    lower = {"authorization": f"bearer {TOKEN}"}
+    assert (await guarded.client.post(PUBLISH, json=TASK, headers=lower)).status_code == 202
+
+
+async def test_others_are_served_only_with_a_token_or_on_purpose(tmp_path: Path) -> None:
+    settings = temporary_settings(tmp_path, redis="redis://127.0.0.1:1", host="0.0.0.0")
+    with pytest.raises(SettingsError, match="EVERPOST_TOKEN"):
+        create_server(settings)
+
+
+async def test_a_taken_port_is_said_before_anything_is_opened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = temporary_settings(tmp_path, redis="redis://127.0.0.1:1", port=taken.getsockname()[1])
+        with pytest.raises(SettingsError, match="in use"):
+            await create_server(settings).start()
+    assert not settings.database_path.exists()
+
+
+async def test_a_database_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    settings = temporary_settings(tmp_path, redis="redis://127.0.0.1:1")
+    settings.database_path.write_bytes(b"this is no database, but it is long enough to be taken for one" * 100)
+    with pytest.raises(DatabaseUnusable):
+        await create_server(settings).start()
+
+
+async def test_stopping_answers_those_who_wait(tmp_path: Path, valkey: EmbeddedValkey) -> None:
+    server = create_server(temporary_settings(tmp_path, redis=valkey.address))
+    address = await server.start()
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        location = (await client.post(PUBLISH, json=TASK)).headers["location"]
+        waiting = asyncio.create_task(client.get(f"{location}?wait=60"))
+
+        async def waits() -> bool:
+            return bool(server.app.state.services.waiter._waiters)
+
+        await eventually(waits)
+        await asyncio.wait_for(server.stop(), 10)
+        assert (await waiting).json()["data"]["status"] == "pending"
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/health/live")
+
+
+async def test_sigterm_ends_a_process_in_order(tmp_path: Path, valkey: EmbeddedValkey) -> None:
+    log = tmp_path / "api.log"
+    env = {
+        "EVERPOST_REDIS": valkey.address,
+        "EVERPOST_DATA": str(tmp_path),
+        "EVERPOST_PORT": "0",
+        "EVERPOST_LOG_FORMAT": "json",
+    }
+    with log.open("wb") as output:
+        child = Child([sys.executable, "-c", SERVE], env=env, output=output)
+    await wait_for_log(log, b"api.serving", child, 20)
+    os.kill(child.pid, signal.SIGTERM)
+    assert await asyncio.wait_for(child.wait(), 10) == 0
+    said = log.read_text()
+    assert "api.stopped" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "everpost.db-wal").exists()  # the last connection closed in order
