@@ -37,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "archive": ("service.cli.files:archive", "Move old successes to the archive."),
             "purge": ("service.cli.files:purge", "Destroy archived tasks, for good."),
             "import": ("service.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
+            "backup": ("service.cli.files:backup", "Copy the database to a new file while Everpost serves."),
             "doctor": ("service.cli.doctor:doctor", "Examine settings, database, Redis and workers."),
         },
     }

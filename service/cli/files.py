@@ -1,4 +1,4 @@
-"""The commands that work on the database file itself: `archive`, `purge`, `import`."""
+"""The commands that work on the database file itself: `archive`, `purge`, `import`, `backup`."""
 
 import asyncio
 import os
@@ -11,10 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.cli.findings import size_text
 from service.cli.options import database_options
 from service.clock import read_time, system_clock, to_text
 from service.settings import Settings, read_settings
 from service.store.archive import DAY_MS, Archive
+from service.store.backup import back_up_database
 from service.store.database import Database
 from service.store.import_queue import import_task_queue
 
@@ -95,6 +97,19 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
         )
     unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
     click.echo(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
+
+
+@click.command(epilog="\b\nExample:\n  everpost backup /srv/backup/everpost-$(date +%F).db")
+@click.argument("target", type=click.Path(path_type=Path), metavar="NEW_FILE")
+@database_options
+def backup(target: Path, data: str | None, database: str | None) -> None:
+    """Copy the database to a new file, as it is at one moment, while Everpost serves.
+
+    The copy is read back and flushed before it gets its name. Nothing is overwritten.
+    """
+    settings = read_settings(os.environ, data=data, database=database)
+    made = back_up_database(settings.database_path, target)
+    click.echo(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
 async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 
 import click
 
@@ -15,7 +16,7 @@ from service.cli.programs import Program
 from service.cli.supervisor import WORKER_GRACE_S, Supervisor
 from service.cli.uplock import UpFacts, UpLock
 from service.embedded import EmbeddedValkey
-from service.errors import SettingsError
+from service.errors import ServiceError, SettingsError
 from service.settings import PREFIX, Settings, read_settings
 
 EXAMPLES = """\b
@@ -31,6 +32,19 @@ class PortTaken(SettingsError):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"Port {port} of {host} is in use; choose another with --port or EVERPOST_PORT (0: any free).")
+
+
+class ValkeyFailed(ServiceError):
+    """The embedded server does not come up."""
+
+    code = "valkey_failed"
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        lines = reason.strip().splitlines()
+        super().__init__(
+            f"Valkey does not start: {lines[-1] if lines else reason} If its files are damaged, move {folder} away: "
+            "no task is lost, the database has them all."
+        )
 
 
 @click.command(epilog=EXAMPLES)
@@ -80,7 +94,7 @@ async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str
     url = base_url(settings, port)
     is_embedded = not settings.redis
     with UpLock(settings.data) if is_embedded else nullcontext() as lock:
-        valkey = await EmbeddedValkey(settings.data / "valkey").start() if is_embedded else None
+        valkey = await _start_valkey(settings.data / "valkey") if is_embedded else None
         redis = valkey.address if valkey else settings.redis_address
         if lock is not None:
             lock.tell(UpFacts(os.getpid(), url, redis))
@@ -95,6 +109,13 @@ async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str
         code = await supervisor.run(settings.host, port, lambda: say(_greeting(settings, url, redis)))
     say("Stopped.")
     return code
+
+
+async def _start_valkey(folder: Path) -> EmbeddedValkey:
+    try:
+        return await EmbeddedValkey(folder).start()
+    except TimeoutError as error:
+        raise ValkeyFailed(folder, str(error)) from error
 
 
 def _command(name: str) -> list[str]:

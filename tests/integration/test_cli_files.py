@@ -94,6 +94,22 @@ def test_a_file_that_is_not_there_is_not_imported(tmp_path: Path, env: dict[str,
     assert "nothing.db" in done.stderr
 
 
+def test_a_backup_is_a_whole_database_and_overwrites_nothing(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "backup.db"
+    done = run("backup", str(target), env=env)
+    assert (done.returncode, "checked" in done.stdout) == (0, True)
+    assert ids(target, "publish_tasks") == ids(path, "publish_tasks")
+    assert migrate(target).kind == "current"
+    again = run("backup", str(target), env=env)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_backup_that_cannot_be_written_is_said_in_one_line(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    done = run("backup", str(tmp_path / "nowhere" / "backup.db"), env=env)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
 def test_doctor_finds_a_fresh_installation_well_and_makes_nothing(tmp_path: Path, env: dict[str, str]) -> None:
     code, found = findings({**env, "EVERPOST_PORT": str(free_port())})
     assert code == 0

@@ -174,6 +174,17 @@ def test_a_database_that_is_none_is_said_in_one_line_and_up_ends(tmp_path: Path)
         assert "is no SQLite database, or is encrypted" in lines[0]
 
 
+def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path) -> None:
+    files = tmp_path / "data" / "valkey" / "appendonlydir"
+    files.mkdir(parents=True)
+    (files / "appendonly.aof.manifest").write_text("no manifest at all\n")
+    with Up(tmp_path) as up:
+        until(lambda: up.process.poll() is not None, "its end")
+        assert up.process.returncode == 1
+        assert up.said().startswith("everpost: Valkey does not start: ")
+        assert up.said().count("\n") == 1
+
+
 def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:
     with serving(tmp_path) as up:
         port = up.url.rpartition(":")[2]

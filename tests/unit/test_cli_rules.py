@@ -1,0 +1,113 @@
+"""The command's own rules: delays, what is shown of secrets, which tasks are meant, how errors become one line."""
+
+import re
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from service.cli import SECTIONS, everpost, run
+from service.cli.bulk import chosen_tasks
+from service.cli.client import ApiRefused
+from service.cli.findings import settings_as_read, size_text
+from service.cli.probe import base_url, reachable_host
+from service.cli.programs import LONGEST_DELAY_S, described, restart_delay_s
+from service.cli.up import masked_address
+from service.cli.uplock import UpFacts, UpLock, find_up
+from service.errors import SettingsError, TaskNotFound
+from service.settings import Settings
+
+
+def test_a_program_that_keeps_dying_is_started_later_each_time() -> None:
+    delays = [restart_delay_s(failures) for failures in range(1, 200)]
+    assert delays[:4] == [0.5, 1, 2, 4]
+    assert delays == sorted(delays)
+    assert delays[-1] == LONGEST_DELAY_S
+
+
+def test_how_a_program_ended_is_told_in_words() -> None:
+    assert described(-9) == "was killed by signal 9"
+    assert described(3) == "ended with exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("redis://:p@ss@host:6379/0", "redis://***@host:6379/0"),
+        ("rediss://user:pass@host/1", "rediss://***@host/1"),
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+    ],
+)
+def test_a_redis_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    assert masked_address(address) == shown
+
+
+def test_secrets_are_never_among_the_findings() -> None:
+    settings = Settings(token="very-secret-token", redis="redis://:very-secret-word@host/0")
+    shown = {finding.name: finding.value for finding in settings_as_read(settings)}
+    assert "very-secret" not in str(shown)
+    assert shown["EVERPOST_TOKEN"] == "(set, not shown)"
+    assert shown["EVERPOST_MEDIA"] == "(not set)"
+
+
+def test_a_server_bound_to_every_address_is_reached_on_loopback() -> None:
+    assert reachable_host("0.0.0.0") == "127.0.0.1"
+    assert base_url(Settings(host="::", port=80)) == "http://[::1]:80"
+    assert base_url(Settings(host="10.0.0.7", port=80), 81) == "http://10.0.0.7:81"
+
+
+def test_naming_no_tasks_never_means_all_of_them() -> None:
+    with pytest.raises(click.UsageError):
+        chosen_tasks((), {"status": None})
+    assert chosen_tasks(("a",), {"status": None}) == {"task_ids": ["a"]}
+    assert chosen_tasks((), {"status": "failed", "q": None}) == {"filter": {"status": "failed"}}
+
+
+def test_sizes_are_for_people() -> None:
+    assert [size_text(size) for size in (0, 10_240, 3 << 20, 5 << 30)] == ["0 KiB", "10 KiB", "3.0 MiB", "5.0 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SettingsError("wrong"), 2, "everpost: wrong\n"),
+        (TaskNotFound("x"), 1, "everpost: There is no task 'x'.\n"),
+        (ApiRefused("no"), 1, "everpost: no\n"),
+        (ExceptionGroup("parts", [TaskNotFound("x")]), 1, "everpost: There is no task 'x'.\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "everpost: Permission denied: /x\n"),
+        (KeyboardInterrupt(), 1, "everpost: stopped\n"),
+        (ValueError("odd"), 1, "everpost: ValueError: odd (a defect; EVERPOST_LOG_LEVEL=debug shows where)\n"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(everpost, "main", fail)
+    assert run([]) == code
+    assert capsys.readouterr().err == line
+
+
+def test_help_is_quick_and_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.perf_counter()
+    assert run(["--help"]) == 0
+    assert time.perf_counter() - began < 0.5
+    shown = capsys.readouterr().out
+    for commands in SECTIONS.values():
+        for name, (_, text) in commands.items():
+            assert re.search(rf"^  {name} +{re.escape(text)}$", shown, flags=re.MULTILINE)
+
+
+def test_one_up_a_folder_and_others_can_ask_it(tmp_path: Path) -> None:
+    facts = UpFacts(pid=7, url="http://127.0.0.1:1", redis="unix:///x")
+    assert find_up(tmp_path) is None
+    with UpLock(tmp_path) as lock:
+        lock.tell(facts)
+        assert find_up(tmp_path) == facts
+        with pytest.raises(SettingsError, match=r"process 7 at http://127\.0\.0\.1:1"):
+            UpLock(tmp_path)
+    assert find_up(tmp_path) is None
+    UpLock(tmp_path).release()
