@@ -152,11 +152,12 @@ class Stack:
         return cast("dict[str, Any]", answer.json()["data"])
 
     async def wait_until_ended(self, task_id: str, *, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
-        """Wait until a task has ended, and return it."""
+        """Wait until a task has ended, and return it; one that a stock arq client enqueued is known once it is claimed."""
 
         async def ended() -> dict[str, Any] | None:
-            task = await self.task(task_id)
-            return task if task["status"] in ENDED else None
+            answer = await self.client.get(f"/api/v1/tasks/{task_id}")
+            task: dict[str, Any] = answer.json().get("data", {})
+            return task if task.get("status") in ENDED else None
 
         return cast("dict[str, Any]", await eventually(ended, timeout_s=timeout_s, what=f"the end of {task_id}"))
 

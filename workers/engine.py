@@ -111,6 +111,8 @@ class BatchWorker(Worker):
         """
         if not self._handle_signals:
             self.handle_sig(signal.SIGUSR1)
+        if self.main_task is not None and self.main_task is not asyncio.current_task():
+            await cancel_until_done(self.main_task)  # it would connect again
         if self._pool is None:
             return
         dispatcher = self._dispatch()

@@ -1,0 +1,191 @@
+"""The tiers of a retry, in their order, with the seed's answers."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from service.store.payloads import REBUILT
+from service.testing import Stack, eventually, everpost_stack
+from workers.publishers.base import InvalidError, OutcomeUnknownError
+
+TASK: dict[str, Any] = {"platform": 2, "account_id": "shop", "title": "钱", "priority": 3, "unknown": {"big": 2**70}}
+QUEUED = "INSERT INTO task_queue (task_id, task_type, status, data) VALUES (:task_id, :task_type, :status, :data)"
+
+
+async def failed_task(stack: Stack, **fields: Any) -> str:
+    """A task that has failed for good."""
+    stack.publisher.fail_next(InvalidError("the platform says no"))
+    task_id = await stack.publish(**fields)
+    assert (await stack.wait_until_ended(task_id))["status"] == "failed"
+    return task_id
+
+
+async def inherit(
+    stack: Stack, task_id: str, data: str | None, *, status: str = "pending", task_type: str = "publish"
+) -> None:
+    """A row of an original file's task_queue."""
+    await stack.execute(QUEUED, {"task_id": task_id, "task_type": task_type, "status": status, "data": data})
+
+
+async def test_a_failed_task_in_redis_is_retried_from_redis(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    answer = await everpost.retry(task_id)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": True,
+        "message": "Task resubmitted to arq from Redis",
+        "new_task_id": answer.json()["new_task_id"],
+        "original_task_id": task_id,
+        "source": "redis",
+    }
+
+
+async def test_a_failed_task_gone_from_redis_is_retried_from_history(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    await everpost.flush_redis()
+    answer = (await everpost.retry(task_id)).json()
+    assert answer == {
+        "success": True,
+        "message": "Task resubmitted to arq from SQLite history",
+        "new_task_id": answer["new_task_id"],
+        "original_task_id": task_id,
+        "source": "sqlite",
+    }
+    task = await everpost.wait_until_ended(answer["new_task_id"])
+    assert (task["task_data"], task["priority"], task["retry_of"]) == (TASK, 3, task_id)
+
+
+async def test_an_inherited_task_is_retried_from_task_queue_and_only_then_runs(everpost: Stack) -> None:
+    await inherit(everpost, "old", msgspec.json.encode(TASK).decode())
+    other = await everpost.publish()
+    await everpost.wait_until_ended(other)
+    assert [job.task_id for job in everpost.publisher.published] == [other]
+    answer = (await everpost.retry("old")).json()
+    assert answer["source"] == "task_queue"
+    assert "warning" not in answer
+    assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == TASK
+    assert (await everpost.task("old"))["status"] == "cancelled"
+
+
+async def test_an_archived_task_is_retried_from_the_archive(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    assert (await everpost.client.delete(f"/api/v1/tasks/{task_id}")).status_code == 200
+    await everpost.flush_redis()
+    answer = (await everpost.retry(task_id)).json()
+    assert answer["source"] == "archive"
+    assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == TASK
+
+
+async def test_a_row_from_before_the_upgrade_is_rebuilt_with_the_warning(everpost: Stack) -> None:
+    await everpost.execute(
+        "INSERT INTO publish_tasks (job_id, platform, account_id, material_id, title, tags, status)"
+        " VALUES ('old', '1', 'a', '77', '旧', '[\"x\"]', 'failed')"
+    )
+    answer = (await everpost.retry("old")).json()
+    assert (answer["source"], answer["warning"]) == ("sqlite", REBUILT)
+    assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == {
+        "platform": 1, "account_id": "a", "file_id": 77, "title": "旧", "description": "", "tags": ["x"],
+        "publish_mode": "auto",
+    }  # fmt: skip
+
+
+async def test_another_kind_of_task_of_the_original_is_nothing_to_publish(everpost: Stack) -> None:
+    await inherit(everpost, "check", "{}", task_type="account_check")
+    assert (await everpost.retry("check")).status_code == 404
+
+
+async def test_a_task_nobody_knows_is_not_found(everpost: Stack) -> None:
+    answer = await everpost.retry("nowhere")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "task_not_found"
+
+
+async def test_an_unknown_outcome_is_sent_again_only_by_force(everpost: Stack) -> None:
+    everpost.publisher.fail_next(OutcomeUnknownError("the line was cut"))
+    task_id = await everpost.publish()
+    assert (await everpost.wait_until_ended(task_id))["status"] == "unknown"
+    answer = await everpost.retry(task_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "outcome_unknown")
+    assert (await everpost.retry(task_id, force=True)).status_code == 200
+
+
+async def test_a_running_task_is_not_retried(everpost: Stack) -> None:
+    everpost.publisher.hold()
+    task_id = await everpost.publish()
+
+    async def is_running() -> bool:
+        return bool(everpost.publisher.attempts)
+
+    await eventually(is_running, what="an attempt")
+    answer = await everpost.retry(task_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "task_running")
+    everpost.publisher.release()
+    assert (await everpost.wait_until_ended(task_id))["status"] == "success"
+    await everpost.drain()
+    assert everpost.publisher.times_published(task_id) == 1
+
+
+async def test_a_scheduled_task_keeps_its_time_through_a_retry(everpost: Stack) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    task_id = await everpost.publish(schedule_time=tomorrow)
+    new_task_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    before, after = await everpost.task(task_id), await everpost.task(new_task_id)
+    assert (before["status"], after["status"]) == ("cancelled", "scheduled")
+    assert after["task_data"]["schedule_time"] == tomorrow
+    assert everpost.publisher.attempts == []
+
+
+async def test_everything_survives_any_number_of_retries(everpost: Stack) -> None:
+    chain = [await failed_task(everpost, **TASK)]
+    for _ in range(4):
+        everpost.publisher.fail_next(InvalidError("still no"))
+        await everpost.flush_redis()
+        chain.append((await everpost.retry(chain[-1])).json()["new_task_id"])
+        await everpost.wait_until_ended(chain[-1])
+    tasks = [await everpost.task(task_id) for task_id in chain]
+    assert {msgspec.json.encode(task["task_data"]) for task in tasks} == {msgspec.json.encode(TASK)}
+    assert {task["priority"] for task in tasks} == {3}
+    assert [task["retry_of"] for task in tasks] == [None, *chain[:-1]]
+    keys = {job.idempotency_key for job in everpost.publisher.attempts}
+    assert len(keys) == len(chain)  # each deliberate retry is a new effect to the platform
+
+
+async def test_a_task_and_its_failed_retry_never_run_at_once(everpost: Stack) -> None:
+    first = await failed_task(everpost)
+    everpost.publisher.fail_next(InvalidError("still no"))
+    second = (await everpost.retry(first)).json()["new_task_id"]
+    await everpost.wait_until_ended(second)
+    await everpost.stop_workers()
+    answers = await asyncio.gather(*(everpost.retry(task_id) for task_id in (first, second) * 10))
+    assert len({answer.json()["new_task_id"] for answer in answers}) == 1
+
+
+async def test_without_results_in_redis_sqlite_is_the_only_source_of_truth() -> None:
+    async with everpost_stack(result_ttl=0) as stack:
+        task_id = await failed_task(stack, **TASK)
+        assert await stack.queue.redis.keys(f"arq:*{task_id}") == []
+        answer = (await stack.retry(task_id)).json()
+        assert answer["source"] == "sqlite"
+        assert (await stack.wait_until_ended(answer["new_task_id"]))["status"] == "success"
+
+
+@pytest.mark.parametrize("status", ["failed", "pending"])
+async def test_while_redis_is_down_only_what_cannot_be_running_is_retried(status: str) -> None:
+    async with everpost_stack(workers=1) as stack:
+        task_id = await failed_task(stack) if status == "failed" else ""
+        await stack.stop_workers()
+        task_id = task_id or await stack.publish()
+        assert stack.valkey.child is not None
+        stack.valkey.child.kill()
+        answer = await stack.retry(task_id)
+        if status == "failed":
+            assert answer.json()["source"] == "sqlite"
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (503, "queue_unreachable")
+            assert int(answer.headers["Retry-After"]) > 0
+        await stack.valkey.start()
+        await stack.start_worker()
+        await stack.drain()
