@@ -1,0 +1,179 @@
+"""What is looked at after a fault, once everything is healed and drained: facts first, then a verdict on them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from chaos_kit.effects_worker import Effect
+from service.queue.client import QUEUE_NAMES
+from service.store.sqlite import sqlite3
+from service.task import TaskStatus
+from workers.publishers.base import PublisherClass
+
+ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
+
+ROWS = """
+SELECT task_id, 'task_queue', status, data, NULL FROM task_queue
+UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class FROM publish_tasks
+UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class FROM publish_tasks_archive
+"""
+COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A task as one table has it."""
+
+    task_id: str
+    table: str
+    status: str
+    data: Any
+    error_class: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the verdict rests on.
+
+    Attributes:
+        posted: The body of everything sent, by marker.
+        acked: The marker of everything acknowledged, by task id.
+        effects: What the platform accepted, in order.
+        counted: How many rows of each table `task_counts` tells of.
+        integrity: What PRAGMA integrity_check says.
+        left_over: What should be gone from Redis.
+        answers: Answers of the API that no client should get.
+    """
+
+    posted: Mapping[str, Any]
+    acked: Mapping[str, str]
+    rows: Sequence[Row]
+    effects: Sequence[Effect]
+    counted: Mapping[str, int]
+    integrity: Sequence[str] = ("ok",)
+    left_over: Sequence[str] = ()
+    answers: Sequence[str] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Jepsen's words for what became of the posts.
+
+    Attributes:
+        lost: Acknowledged, and in no table.
+        duplicated: Posts the platform accepted more than once without anybody's word, and requests that became two
+            tasks.
+        unknown: How many ended so: allowed where the publisher declares nothing.
+        recovered: How many are recorded although their client never got its answer.
+        unexpected: Everything else that must not be, in words.
+    """
+
+    lost: list[str]
+    duplicated: list[str]
+    unknown: int
+    recovered: int
+    unexpected: list[str]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the promise was kept."""
+        return not (self.lost or self.duplicated or self.unexpected)
+
+
+def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
+    """What the facts say."""
+    recorded = {row.task_id for row in facts.rows}
+    effects = Counter(effect.task_id for effect in facts.effects)
+    per_marker = Counter(_marker(row) for row in facts.rows)
+    duplicated = [f"{marker} became {count} tasks" for marker, count in per_marker.items() if count > 1]
+    if not publisher_class.may_rerun:
+        duplicated += [f"{task_id} was sent {count} times" for task_id, count in effects.items() if count > 1]
+    return Verdict(
+        lost=sorted(set(facts.acked) - recorded),
+        duplicated=duplicated,
+        unknown=sum(row.status == TaskStatus.UNKNOWN for row in facts.rows),
+        recovered=sum(row.task_id not in facts.acked and _marker(row) in facts.posted for row in facts.rows),
+        unexpected=[
+            *facts.answers,
+            *facts.left_over,
+            *(line for line in facts.integrity if line != "ok"),
+            *_misplaced(facts),
+            *_altered(facts),
+            *_untrue(facts, effects, publisher_class),
+        ],
+    )
+
+
+def _misplaced(facts: Facts) -> list[str]:
+    """I1: each task in exactly one table, and none of them unfinished."""
+    places = Counter(row.task_id for row in facts.rows)
+    per_table = Counter(row.table for row in facts.rows)
+    return [
+        *(f"{task_id} stands in {count} places" for task_id, count in places.items() if count > 1),
+        *(f"{row.task_id} is open: {row.status}" for row in facts.rows if row.table == "task_queue"),
+        *([f"counted {dict(facts.counted)}, there are {dict(per_table)}"] if per_table != facts.counted else []),
+    ]
+
+
+def _altered(facts: Facts) -> list[str]:
+    """I4, and nothing from nowhere."""
+    return [
+        f"{row.task_id} holds what nobody posted" if _marker(row) not in facts.posted else f"{row.task_id} was altered"
+        for row in facts.rows
+        if facts.posted.get(_marker(row)) != row.data
+    ]
+
+
+def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: PublisherClass) -> list[str]:
+    """I6: what a row says of its task against what the platform says."""
+    keys: dict[str, set[str]] = {}
+    for effect in facts.effects:
+        keys.setdefault(effect.task_id, set()).add(effect.key)
+    found = [f"{task_id} was sent with {len(sent)} keys" for task_id, sent in keys.items() if len(sent) > 1]
+    found += [
+        f"{task_id} was sent and is not recorded" for task_id in set(effects) - {row.task_id for row in facts.rows}
+    ]
+    for row in facts.rows:
+        if row.status == TaskStatus.SUCCESS and not effects.get(row.task_id):
+            found.append(f"{row.task_id} is called a success and was never sent")
+        if row.status in {TaskStatus.FAILED, TaskStatus.CANCELLED} and effects.get(row.task_id):
+            found.append(f"{row.task_id} is called {row.status} ({row.error_class}) and was sent")
+        if row.status == TaskStatus.UNKNOWN and publisher_class.may_rerun:
+            found.append(f"{row.task_id} is unknown although it may be run again")
+    return found
+
+
+def _marker(row: Row) -> str:
+    return str(row.data.get("marker")) if isinstance(row.data, dict) else ""
+
+
+def read_rows(database: Path) -> tuple[list[Row], dict[str, int], list[str]]:
+    """The tasks of all tables, what `task_counts` tells of them, and the integrity of the file."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        rows = [
+            Row(task_id, table, status, msgspec.json.decode(data), error_class)
+            for task_id, table, status, data, error_class in connection.execute(ROWS)
+        ]
+        counted = dict(connection.execute(COUNTED))
+        integrity = [line for (line,) in connection.execute("PRAGMA integrity_check")]
+    finally:
+        connection.close()
+    return rows, counted, integrity
+
+
+def read_effects(path: Path) -> list[Effect]:
+    """What the platform accepted; none if it was never called."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [msgspec.json.decode(line, type=Effect) for line in lines]
+
+
+async def find_left_over(redis: "Redis") -> list[str]:
+    """What Redis still has of tasks that have ended, their results aside."""
+    found = [f"{name} has {depth}" for name in QUEUE_NAMES if (depth := await redis.zcard(name))]
+    if aborts := await redis.zcard("arq:abort"):
+        found.append(f"arq:abort has {aborts}")
+    for pattern in ORPHANS:
+        found += [key.decode() async for key in redis.scan_iter(pattern, count=1000)]
+    return found

@@ -1,0 +1,65 @@
+"""A worker in a process of its own, whose publisher writes one line into a file for each post it accepted.
+
+    python -m chaos_kit.effects_worker EFFECTS CLASS DELAY_MS
+
+The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half: a worker
+killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from service.logs import configure_logging
+from service.settings import read_settings
+from workers.main import create_worker
+from workers.publishers.base import PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """A line of the file: the platform accepted a post."""
+
+    task_id: str
+    key: str
+
+
+def gate_of(effects: Path) -> Path:
+    """The file that closes the platform."""
+    return effects.with_name(f"{effects.name}.closed")
+
+
+class EffectsPublisher(Publisher):
+    """A platform that is a file."""
+
+    def __init__(self, effects: Path, publisher_class: PublisherClass, delay_s: float) -> None:
+        self.publisher_class = publisher_class
+        self._gate = gate_of(effects)
+        self._delay_s = delay_s
+        self._file = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """Accept the post, or refuse it while the platform is closed."""
+        await asyncio.sleep(self._delay_s / 2)
+        if self._gate.exists():
+            raise PermanentError("The platform is closed.")
+        os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
+        await asyncio.to_thread(os.fsync, self._file)
+        await asyncio.sleep(self._delay_s / 2)
+        return PublishResult(provider_post_id=job.task_id)
+
+
+def main() -> None:
+    effects, publisher_class, delay_ms = sys.argv[1:]
+    publisher = EffectsPublisher(Path(effects), PublisherClass(publisher_class), float(delay_ms) / 1000)
+    settings = read_settings(os.environ)
+    configure_logging(settings)
+    asyncio.set_event_loop(uvloop.new_event_loop())
+    create_worker(settings, publishers={"folder": publisher}).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What is done to a scene under load. Each fault is over when it is healed and the load has gone on."""
+
+from chaos_kit.scene import Fault, Scene
+
+WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
+
+
+async def kill_api(scene: Scene) -> None:
+    """Kill -9 of an API with requests in flight."""
+    api = scene.chance.choice(scene.apis)
+    await scene.load.more(WHILE)
+    api.kill()
+    await api.start()
+    await scene.load.more(WHILE)
+
+
+async def stop_api(scene: Scene) -> None:
+    """SIGTERM of an API under load."""
+    api = scene.chance.choice(scene.apis)
+    await scene.load.more(WHILE)
+    if code := await api.stop():
+        scene.load.unexpected.append(f"an API ended with {code} after SIGTERM")
+    await api.start()
+    await scene.load.more(WHILE)
+
+
+async def kill_worker(scene: Scene) -> None:
+    """Kill -9 of a worker amid its sends."""
+    worker = scene.chance.choice(scene.workers)
+    await scene.sent(WHILE)
+    worker.kill()
+    await scene.load.more(WHILE)
+    await worker.start()
+    await scene.sent(WHILE)
+
+
+async def stop_worker(scene: Scene) -> None:
+    """SIGTERM of a worker amid its sends."""
+    worker = scene.chance.choice(scene.workers)
+    await scene.sent(WHILE)
+    if code := await worker.stop():
+        scene.load.unexpected.append(f"a worker ended with {code} after SIGTERM")
+    await worker.start()
+    await scene.sent(WHILE)
+
+
+async def kill_valkey(scene: Scene) -> None:
+    """Kill -9 of Valkey, whose file loses what was written last; tasks are accepted while it is away."""
+    await scene.sent(WHILE)
+    size = scene.valkey.size()
+    await scene.load.more(WHILE)
+    scene.valkey.kill()
+    scene.valkey.lose_tail(size)
+    await scene.load.more(WHILE)
+    await scene.valkey.start()
+    await scene.sent(WHILE)
+
+
+async def flush_valkey(scene: Scene) -> None:
+    """FLUSHALL."""
+    await scene.sent(WHILE)
+    await scene.redis.flushall()
+    await scene.load.more(WHILE)
+
+
+async def replace_valkey(scene: Scene) -> None:
+    """An empty Valkey in place of the old one."""
+    await scene.sent(WHILE)
+    scene.valkey.kill()
+    await scene.load.more(WHILE)
+    await scene.valkey.restart_empty()
+    await scene.load.more(WHILE)
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (kill_api, stop_api, kill_worker, stop_worker, kill_valkey, flush_valkey, replace_valkey)
+}
+
+
+async def do(scene: Scene, name: str) -> None:
+    """Do a fault, and count it."""
+    scene.faults[name] += 1
+    await FAULTS[name](scene)

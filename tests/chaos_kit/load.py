@@ -1,0 +1,134 @@
+"""Clients that post tasks as fast as they are answered, and remember every answer."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from service.testing import eventually
+
+PUBLISH = "/api/v1/publish"
+HANG_S = 10.0
+SLOWEST_S = 5.0
+
+
+class Load:
+    """Some clients in one event loop.
+
+    A post is found again by its `marker`, which no other has. Half of the clients send an Idempotency-Key, and send a
+    request that broke off again until it is answered; the others give it up.
+
+    Args:
+        addresses: The APIs that serve at present.
+        most: Posts after which they stop by themselves.
+
+    Attributes:
+        posted: The body of everything sent, by marker.
+        acked: The marker of every task that was answered with 202, by task id.
+        answers: How many answers there were of each status, `error` for none.
+        unexpected: Answers that no client should get.
+    """
+
+    def __init__(self, addresses: Callable[[], Sequence[str]], *, seed: int, clients: int = 16, most: int) -> None:
+        self._addresses = addresses
+        self._seed = seed
+        self._clients = clients
+        self._most = most
+        self._is_stopping = False
+        self._running: list[asyncio.Task[None]] = []
+        self.posted: dict[str, dict[str, Any]] = {}
+        self.acked: dict[str, str] = {}
+        self.answers: Counter[str] = Counter()
+        self.unexpected: list[str] = []
+        self.slowest_s = 0.0
+
+    def start(self) -> None:
+        """Let the clients begin."""
+        self._running = [asyncio.create_task(self._client(number)) for number in range(self._clients)]
+
+    async def stop(self) -> None:
+        """Let every client get its last answer."""
+        self._is_stopping = True
+        await asyncio.gather(*self._running)
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more posts were answered with 202."""
+        wanted = min(len(self.acked) + count, self._most)
+
+        async def is_answered() -> bool:
+            return len(self.acked) >= wanted or all(client.done() for client in self._running)
+
+        await eventually(is_answered, what=f"{count} more answers")
+
+    async def _client(self, number: int) -> None:
+        chance = random.Random(f"{self._seed}-{number}")
+        async with httpx.AsyncClient(timeout=HANG_S) as client:
+            while not self._is_stopping and len(self.posted) < self._most:
+                marker = f"{self._seed}-{number}-{len(self.posted)}"
+                self.posted[marker] = body = body_of(marker, chance)
+                await self._post(client, chance, marker, body, is_keyed=number % 2 == 0)
+
+    async def _post(
+        self, client: httpx.AsyncClient, chance: random.Random, marker: str, body: dict[str, Any], *, is_keyed: bool
+    ) -> None:
+        headers = {"idempotency-key": marker} if is_keyed else {}
+        while True:
+            address = chance.choice(await eventually(self._some_address, what="a serving API"))
+            began = time.monotonic()
+            try:
+                answer = await client.post(address + PUBLISH, json=body, headers=headers)
+            except httpx.TimeoutException as error:
+                self.unexpected.append(f"no answer in {HANG_S:g} s: {error!r}")
+                return
+            except httpx.TransportError:
+                self.answers["error"] += 1
+                await eventually(self._accepts, what="an API that accepts connections")
+                if is_keyed and not self._is_stopping:
+                    continue
+                return
+            self._note(marker, answer, time.monotonic() - began)
+            if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and is_keyed and not self._is_stopping:
+                continue
+            return
+
+    async def _accepts(self) -> bool:
+        for address in self._addresses():
+            url = httpx.URL(address)
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(url.host, url.port)
+                writer.close()
+                return True
+        return False
+
+    async def _some_address(self) -> Sequence[str]:
+        return self._addresses()
+
+    def _note(self, marker: str, answer: httpx.Response, took_s: float) -> None:
+        self.answers[str(answer.status_code)] += 1
+        self.slowest_s = max(self.slowest_s, took_s)
+        if took_s > SLOWEST_S:
+            self.unexpected.append(f"{answer.status_code} after {took_s:.1f} s")
+        if answer.status_code == HTTPStatus.ACCEPTED:
+            task_id = answer.json()["task_id"]
+            if self.acked.setdefault(task_id, marker) != marker:
+                self.unexpected.append(f"{task_id} was given to two requests")
+        elif answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE or "retry-after" not in answer.headers:
+            self.unexpected.append(f"{answer.status_code} {answer.text[:200]}")
+
+
+def body_of(marker: str, chance: random.Random) -> dict[str, Any]:
+    """A post with fields nobody knows, and a priority."""
+    return {
+        "platform": chance.randint(1, 5),
+        "account_id": f"account-{chance.randint(1, 9)}",
+        "title": f"混沌 {marker}",
+        "marker": marker,
+        "priority": chance.randint(0, 9),
+        "extra": {"nested": [None, chance.random(), "é\u2028"], "empty": {}},
+    }

@@ -1,0 +1,127 @@
+"""The processes under test: an API, a worker and a Valkey that are killed, stopped and started again."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from service.children import Child, wait_for_log
+from service.embedded import EmbeddedValkey
+from workers.publishers.base import PublisherClass
+
+START_TIMEOUT_S = 30
+KIT = Path(__file__).parent.parent  # what `python -m chaos_kit.…` is found in
+
+
+class PythonProcess:
+    """A Python program that says in its JSON log when it is ready; one log file a start.
+
+    Args:
+        name: Of its log files.
+        ready: The log event that says so.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, folder: Path, settings: Mapping[str, str], ready: str
+    ) -> None:
+        self.name = name
+        self._folder = folder
+        self._ready = ready
+        self._starts = 0
+        # The tests' own EVERPOST_ variables are no settings of the programs.
+        foreign = [part for key in os.environ if key.startswith("EVERPOST_") for part in ("-u", key)]
+        chosen = [f"{key}={value}" for key, value in {"PYTHONPATH": str(KIT), **settings}.items()]
+        self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *arguments]
+        self.child: Child | None = None
+
+    @property
+    def log(self) -> Path:
+        """What it has said since its last start."""
+        return self._folder / f"{self.name}-{self._starts}.log"
+
+    @property
+    def is_running(self) -> bool:
+        return self.child is not None and self.child.exit_code is None
+
+    async def start(self) -> None:
+        """Start it, and return when it is ready."""
+        self._starts += 1
+        with self.log.open("wb") as output:
+            self.child = Child(self._argv, output=output)
+        await wait_for_log(self.log, self._ready.encode(), self.child, START_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.child is not None:
+            self.child.kill()
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait; its exit code."""
+        return 0 if self.child is None else await self.child.stop()
+
+    def tracebacks(self) -> list[str]:
+        """The log lines of all its starts that tell of a defect."""
+        logs = sorted(self._folder.glob(f"{self.name}-*.log"))
+        lines = [line for log in logs for line in log.read_text("utf-8", errors="replace").splitlines()]
+        return [line for line in lines if '"request.crashed"' in line or "Traceback" in line]
+
+
+class Api(PythonProcess):
+    """An `everpost api` on a free port, another one after each start."""
+
+    def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(name, ["service.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
+
+    @property
+    def address(self) -> str:
+        """Where it serves; of its log."""
+        said = next(line for line in self.log.read_bytes().splitlines() if b'"api.serving"' in line)
+        return str(msgspec.json.decode(said)["address"])
+
+
+class Worker(PythonProcess):
+    """A worker whose publisher keeps its effects in a file."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        folder: Path,
+        settings: Mapping[str, str],
+        effects: Path,
+        publisher_class: PublisherClass,
+        delay_ms: int,
+    ) -> None:
+        arguments = ["chaos_kit.effects_worker", str(effects), publisher_class.value, str(delay_ms)]
+        super().__init__(name, arguments, folder=folder, settings=settings, ready='"worker.started"')
+
+
+class Valkey(EmbeddedValkey):
+    """A Valkey with an append-only file, of which the end can be lost, and all."""
+
+    @property
+    def append_only_file(self) -> Path:
+        """The part that grows."""
+        return max((self.folder / "appendonlydir").glob("*.incr.aof"))
+
+    def size(self) -> int:
+        """How much of it is written, in bytes."""
+        return self.append_only_file.stat().st_size
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.child is not None
+        self.child.kill()
+
+    def lose_tail(self, size: int) -> None:
+        """Cut the file back to what it was; kill -9 alone loses nothing, the kernel has it all."""
+        os.truncate(self.append_only_file, size)
+
+    async def restart_empty(self) -> None:
+        """Another server at the same address, which knows nothing."""
+        await asyncio.to_thread(shutil.rmtree, self.folder / "appendonlydir")
+        await self.start()

@@ -1,0 +1,183 @@
+"""One run: the processes, the load, the faults, and in the end heal, drain, check and one line of JSON."""
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
+from chaos_kit.effects_worker import gate_of
+from chaos_kit.load import Load
+from chaos_kit.processes import Api, Valkey, Worker
+from service.store.sqlite import sqlite3
+from service.testing import eventually
+from workers.publishers.base import PublisherClass
+
+DRAIN_S = 60.0
+SHOWN = 10
+LEASE_S = 2
+
+Fault = Callable[["Scene"], Awaitable[None]]
+
+
+class Scene:
+    """Everything of one run.
+
+    Attributes:
+        apis: All of them; those that serve are `addresses`.
+        chance: Decides what is broken; made from the seed.
+        faults: How often each was done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        publisher_class: PublisherClass,
+        apis: int = 1,
+        workers: int = 2,
+        delay_ms: int = 30,
+        most: int = 3_000,
+    ) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.publisher_class = publisher_class
+        self.chance = random.Random(seed)
+        self.faults: Counter[str] = Counter()
+        self.database = folder / "everpost.db"
+        self.effects = folder / "effects.jsonl"
+        self.valkey = Valkey(folder / "valkey", durable=True)
+        settings = {
+            "EVERPOST_DATA": str(folder),
+            "EVERPOST_REDIS": self.valkey.address,
+            "EVERPOST_PORT": "0",
+            "EVERPOST_LOG_FORMAT": "json",
+            "EVERPOST_LEASE": str(LEASE_S),
+            "EVERPOST_SHUTDOWN_WAIT": "1",
+            "EVERPOST_MAX_JOBS": "32",
+        }
+        self.apis = [Api(f"api{number}", folder=folder, settings=settings) for number in range(apis)]
+        self.workers = [
+            Worker(
+                f"worker{number}",
+                folder=folder,
+                settings=settings,
+                effects=self.effects,
+                publisher_class=publisher_class,
+                delay_ms=delay_ms,
+            )
+            for number in range(workers)
+        ]
+        self.load = Load(self.addresses, seed=seed, most=most)
+        self.redis: Redis = Redis.from_url(self.valkey.address)
+
+    def addresses(self) -> list[str]:
+        """Where APIs serve at present."""
+        return [api.address for api in self.apis if api.is_running and b'"api.serving"' in api.log.read_bytes()]
+
+    async def start(self) -> None:
+        """Start every process that does not run."""
+        if self.valkey.child is None or self.valkey.child.exit_code is not None:
+            await self.valkey.start()
+        idle = [process for process in (*self.apis, *self.workers) if not process.is_running]
+        await asyncio.gather(*(process.start() for process in idle))
+
+    async def close(self) -> None:
+        """End every process."""
+        for process in (*self.apis, *self.workers):
+            process.kill()
+        await self.redis.aclose()
+        await self.valkey.stop()
+
+    async def sent(self, count: int) -> None:
+        """Wait until the platform accepted so many more posts."""
+        wanted = len(read_effects(self.effects)) + count
+
+        async def is_sent() -> bool:
+            return len(read_effects(self.effects)) >= wanted
+
+        await eventually(is_sent, what=f"{count} more effects")
+
+    def close_platform(self) -> None:
+        """Let every post be refused until `open_platform`."""
+        gate_of(self.effects).touch()
+
+    def open_platform(self) -> None:
+        """Let posts be accepted again."""
+        gate_of(self.effects).unlink()
+
+    async def finish(self) -> Verdict:
+        """Stop the load, heal, drain, check; prints one line of JSON."""
+        began = time.monotonic()
+        await self.load.stop()
+        await self.start()
+        await self._drain()
+        facts = await self.facts()
+        verdict = judge(facts, self.publisher_class)
+        line = {
+            "seed": self.seed,
+            "class": self.publisher_class,
+            "faults": dict(self.faults),
+            "posted": len(facts.posted),
+            "acked": len(facts.acked),
+            "lost": len(verdict.lost),
+            "duplicated": len(verdict.duplicated),
+            "unknown": verdict.unknown,
+            "recovered": verdict.recovered,
+            "unexpected": verdict.unexpected[:SHOWN],
+            "answers": dict(self.load.answers),
+            "slowest_s": round(self.load.slowest_s, 3),
+            "drain_s": round(time.monotonic() - began, 1),
+        }
+        sys.stdout.write(f"\n{msgspec.json.encode(line).decode()}\n")
+        return verdict
+
+    async def facts(self) -> Facts:
+        """What there is now."""
+        rows, counted, integrity = read_rows(self.database)
+        crashes = [line for process in (*self.apis, *self.workers) for line in process.tracebacks()]
+        return Facts(
+            posted=self.load.posted,
+            acked=self.load.acked,
+            rows=rows,
+            effects=read_effects(self.effects),
+            counted=counted,
+            integrity=integrity,
+            left_over=await find_left_over(self.redis),
+            answers=[*self.load.unexpected, *crashes],
+        )
+
+    async def _drain(self) -> None:
+        """Wait until the ledger and the queues are empty; what is still there after a minute, the checks will tell."""
+
+        async def is_drained() -> bool:
+            return self._count_open() == 0 and not await find_left_over(self.redis)
+
+        try:
+            await eventually(is_drained, timeout_s=DRAIN_S)
+        except TimeoutError:
+            return
+
+    def _count_open(self) -> int:
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        try:
+            return int(connection.execute("SELECT count(*) FROM task_queue").fetchone()[0])
+        finally:
+            connection.close()
+
+
+@asynccontextmanager
+async def playing(scene: Scene) -> AsyncIterator[Scene]:
+    """The scene with everything running, and nothing left afterwards."""
+    async with AsyncExitStack() as cleanup:
+        cleanup.push_async_callback(scene.close)
+        await scene.start()
+        yield scene
