@@ -51,7 +51,7 @@ class Supervisor:
         return (self._api, *self._workers)
 
     async def run(self, host: str, port: int, on_ready: Callable[[], None]) -> int:
-        """Serve until SIGINT or SIGTERM; the exit code. `on_ready` is called when the API answers at `host`:`port`."""
+        """Serve until SIGINT, SIGTERM or SIGHUP; the exit code. `on_ready`: the API answers at `host`:`port`."""
         self._watch_signals()
         for program in self._programs:
             program.start()
@@ -66,8 +66,9 @@ class Supervisor:
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._ask_to_stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is no reason to stop
+                loop.add_signal_handler(number, self._ask_to_stop)
 
     def _ask_to_stop(self) -> None:
         self._stops_asked += 1

@@ -14,6 +14,7 @@ from cli_support import Up, environment, free_port, is_alive, run, serving, unti
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TOKEN = "a-long-random-token"
 
 
@@ -34,8 +35,8 @@ def hanging_platform(folder: Path, port: int) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path) as up:
         task = up.wait_until_ended(up.publish(title="测试视频"))
         assert task["status"] == "success"
