@@ -17,18 +17,15 @@ def make_task(task_id: str, **changed: Any) -> Task:
     fields = {name: changed.pop(name) for name in list(changed) if name in Task.__struct_fields__}
     data = {"platform": "douyin", "account_id": "a", "title": "测试视频", "description": "这是描述", **changed}
     data |= {name: fields[name] for name in ("account_id", "title") if name in fields}
-    return Task(
-        **{
-            "task_data": json.dumps(data, ensure_ascii=False).encode(),
-            "platform": "douyin",
-            "account_id": "a",
-            "title": "测试视频",
-            "created_at_ms": START_MS,
-            "accepted_by": "test",
-        }
-        | fields,
-        task_id=task_id,
-    )
+    defaults: dict[str, Any] = {
+        "task_data": json.dumps(data, ensure_ascii=False).encode(),
+        "platform": "douyin",
+        "account_id": "a",
+        "title": "测试视频",
+        "created_at_ms": START_MS,
+        "accepted_by": "test",
+    }
+    return Task(**defaults | fields, task_id=task_id)
 
 
 async def accept(database: Database, *tasks: Task) -> None:

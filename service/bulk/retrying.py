@@ -117,7 +117,11 @@ class RetryStep:
 
     def _decide(self, task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> Decision:
         decision = decide_retry(task, relatives, force=self._force, withdrawn=withdrawn)
-        may_go_on = decision.action in {Action.RESUBMIT, Action.WITHDRAW}
-        if may_go_on and self._newest_only and any(other.generation > task.generation for other in relatives):
+        if self._newest_only and decision.action is not Action.REFUSE and _is_superseded(task, relatives):
             return Decision(Action.REFUSE)
         return decision
+
+
+def _is_superseded(task: Position, relatives: Sequence[Position]) -> bool:
+    """Whether a later retry of the chain has ended."""
+    return any(other.generation > task.generation and other.place is not Place.LEDGER for other in relatives)

@@ -222,7 +222,7 @@ def _text(time_ms: int) -> str:
 
 
 def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, ...]:
-    """A time as our rows and as an original file's may have it, to the minute; callers leave an hour for a clock change."""
+    """A time as our rows and an original file's may have it, to the minute; an hour is left for a clock change."""
     time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     local = moment.astimezone(timezone)

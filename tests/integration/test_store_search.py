@@ -71,7 +71,7 @@ FOUND = {
     "测\0试": {"chinese"},
     "": set(),
     "   ": set(),
-    "ｉｐｈｏｎｅ": {"mixed"},
+    "\uff49\uff50hone": {"mixed"},
 }
 
 

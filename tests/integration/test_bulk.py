@@ -1,0 +1,412 @@
+"""Bulk work does to each task what the single route would, once, whatever crashes, and says why it left one out."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from store_rows import START_MS, accept, add_ended, insert, make_task, select
+
+from service.api.services import Services
+from service.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
+from service.bulk import service as module
+from service.cancel import Cancellation
+from service.errors import (
+    InvalidValue,
+    OperationNotFound,
+    QueueUnreachable,
+    TaskEnded,
+    TaskNotFound,
+    TaskRunning,
+    TasksPending,
+)
+from service.queue.client import TaskQueue
+from service.retry_rules import Place
+from service.store.filters import TaskFilter
+from service.store.operations import KEPT_SKIPS, ChunkLostError, Operation
+from service.task import Task, TaskStatus
+from service.testing import Stack, eventually, everpost_stack
+
+FAILED = TaskFilter(status="failed")
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[Stack]:
+    """Everything but a worker."""
+    async with everpost_stack(workers=0) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def bulk(stack: Stack) -> AsyncIterator[Bulk]:
+    bulk = make_bulk(stack)
+    yield bulk
+    await bulk.close()
+
+
+def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
+    """Bulk work as one more API process would do it."""
+    services: Services = stack.app.state.services
+    return Bulk(
+        database=stack.database,
+        listing=services.listing,
+        recovery=services.recovery,
+        queue=queue or stack.queue,
+        intake=services.intake,
+        clock=services.clock,
+    )
+
+
+def ask(kind: BulkKind, *task_ids: str, wanted: TaskFilter | None = None, force: bool = False) -> BulkRequest:
+    return BulkRequest(kind=kind, task_ids=task_ids or None, filter=wanted, force=force)
+
+
+def reasons(answer: BulkAnswer) -> dict[str, str]:
+    return {skip.task_id: skip.reason for skip in answer.skipped}
+
+
+async def until_finished(bulk: Bulk, operation_id: str | None) -> BulkAnswer:
+    async def finished() -> BulkAnswer | None:
+        answer = await bulk.progress(str(operation_id))
+        return answer if answer.finished else None
+
+    answer = await eventually(finished, what="the operation's end")
+    assert answer is not None
+    return answer
+
+
+def many(count: int, **fields: Any) -> list[Task]:
+    return [make_task(f"t{number:05}", created_at_ms=START_MS - number, **fields) for number in range(count)]
+
+
+async def statuses(stack: Stack) -> dict[str, int]:
+    rows = await select(stack.database, "SELECT status, sum(tasks) FROM task_counts GROUP BY 1")
+    return {status: count for status, count in rows if count}
+
+
+async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(5, extra={"kept": "视频"}, priority=2))
+    await add_ended(stack.database, make_task("other", account_id="b"))
+    answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="failed", account_id="a")))
+    assert (answer.finished, answer.total, answer.done, answer.succeeded) == (True, 5, 5, 5)
+    assert sorted(answer.new_task_ids) == [f"t{number:05}" for number in range(5)]
+    await stack.start_worker()
+    for original, retry in answer.new_task_ids.items():
+        task = await stack.wait_until_ended(retry)
+        assert (task["status"], task["retry_of"]) == ("success", original)
+    rows = await select(
+        stack.database,
+        "SELECT DISTINCT batch_id, priority, task_data ->> '$.extra.kept' FROM publish_tasks WHERE retry_of > ''",
+    )
+    assert rows == [(answer.operation_id, 2, "视频")]
+
+
+async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, make_task("ok"), make_task("live"), make_task("strange", platform="gone"))
+    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
+    await add_ended(stack.database, make_task("lost"), status=TaskStatus.UNKNOWN)
+    await accept(stack.database, make_task("retry", retry_of="live", root_id="live", generation=1), make_task("sent"))
+    await stack.execute("UPDATE task_queue SET sending = 1 WHERE task_id = 'sent'")
+    await stack.execute(
+        "UPDATE publish_tasks SET task_data = json_set(task_data, '$.platform', 'gone') WHERE job_id = 'strange'"
+    )
+    asked = ["ok", "live", "strange", "done", "lost", "sent", "nobody", "ok"]
+    expected = {
+        "live": "retry_exists",
+        "strange": "unknown_platform",
+        "done": "task_succeeded",
+        "lost": "outcome_unknown",
+        "sent": "task_running",
+        "nobody": "task_not_found",
+    }
+    foreseen = await bulk.run(ask(BulkKind.RETRY, *asked), dry_run=True)
+    answer = await bulk.run(ask(BulkKind.RETRY, *asked))
+    assert reasons(foreseen) == reasons(answer) == expected
+    assert [skip.other_task_id for skip in answer.skipped if skip.task_id == "live"] == ["retry"]
+    assert list(answer.new_task_ids) == ["ok"]
+    assert (answer.total, answer.done, answer.succeeded) == (7, 7, 1)
+    forced = await bulk.run(ask(BulkKind.RETRY, "done", "lost", "live", force=True))
+    assert reasons(forced) == {"live": "retry_exists"}
+
+
+async def test_a_dry_run_changes_nothing(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(3))
+    await accept(stack.database, make_task("waiting"))
+    before = await select(stack.database, "SELECT * FROM task_counts")
+    for kind in BulkKind:
+        answer = await bulk.run(ask(kind, wanted=TaskFilter()), dry_run=True)
+        assert (answer.dry_run, answer.operation_id, answer.finished) == (True, None, True)
+        assert answer.succeeded == {"retry": 4, "cancel": 1, "delete": 3, "archive": 3}[kind]
+    assert await select(stack.database, "SELECT * FROM task_counts") == before
+    assert await select(stack.database, "SELECT count(*) FROM operations") == [(0,)]
+
+
+async def test_of_a_retry_chain_a_filter_retries_only_the_newest(stack: Stack, bulk: Bulk) -> None:
+    chain = {"root_id": "first"}
+    await add_ended(stack.database, make_task("first"))
+    await add_ended(stack.database, make_task("second", retry_of="first", generation=1, **chain))
+    await add_ended(stack.database, make_task("third", retry_of="first", generation=2, **chain))
+    for dry_run in (True, False):
+        answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED), dry_run=dry_run)
+        assert reasons(answer) == {"first": "superseded", "second": "superseded"}
+        assert list(answer.new_task_ids) == ["third"]
+    again = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
+    assert reasons(again) == {"first": "superseded", "second": "superseded", "third": "retry_exists"}
+
+
+async def test_ids_of_one_chain_make_one_retry(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, make_task("first"))
+    await add_ended(stack.database, make_task("second", retry_of="first", root_id="first", generation=1))
+    answer = await bulk.run(ask(BulkKind.RETRY, "first", "second"))
+    assert (answer.succeeded, reasons(answer)) == (1, {"second": "retry_exists"})
+
+
+async def test_ids_and_a_filter_mean_the_ids_that_match(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(3))
+    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
+    answer = await bulk.run(ask(BulkKind.RETRY, "t00001", "done", "nobody", wanted=FAILED))
+    assert (answer.total, list(answer.new_task_ids)) == (1, ["t00001"])
+
+
+async def test_a_waiting_task_is_withdrawn_before_its_retry_takes_its_place(stack: Stack, bulk: Bulk) -> None:
+    waiting = [await stack.publish(title=f"{number}") for number in range(3)]
+    answer = await bulk.run(ask(BulkKind.RETRY, *waiting))
+    assert sorted(answer.new_task_ids) == sorted(waiting)
+    await stack.start_worker()
+    await stack.drain()
+    published = [job.task_id for job in stack.publisher.published]
+    assert sorted(published) == sorted(answer.new_task_ids.values())
+    assert await statuses(stack) == {"cancelled": 3, "success": 3}
+
+
+async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) -> None:
+    await add_ended(stack.database, make_task("failed"))
+    await accept(stack.database, *many(100))
+    nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
+    bulk = make_bulk(stack, nowhere)
+    for kind in (BulkKind.RETRY, BulkKind.CANCEL):
+        answer = await bulk.run(ask(kind, *(f"t{number:05}" for number in range(100))))
+        assert set(reasons(answer).values()) == {"queue_unreachable"}
+    answer = await bulk.run(ask(BulkKind.RETRY, "failed", "nobody"))
+    assert (list(answer.new_task_ids), reasons(answer)) == (["failed"], {"nobody": "task_not_found"})
+    await bulk.close()
+    await nowhere.close()
+
+
+async def test_what_only_redis_knows_is_retried_from_there(stack: Stack, bulk: Bulk) -> None:
+    await stack.queue.enqueue_task(make_task("stray"))
+    answer = await bulk.run(ask(BulkKind.RETRY, "stray"))
+    assert list(answer.new_task_ids) == ["stray"]
+
+
+async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(1_201))
+    await add_ended(stack.database, make_task("done", created_at_ms=START_MS - 5_000), status=TaskStatus.SUCCESS)
+    answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(account_id="a")))
+    assert (answer.finished, answer.total, answer.done, answer.new_task_ids) == (False, 1_202, 0, {})
+    ended = await until_finished(bulk, answer.operation_id)
+    assert (ended.total, ended.done, ended.succeeded, ended.error) == (1_202, 1_202, 1_201, None)
+    skips = await bulk.skips(str(answer.operation_id))
+    assert [(skip.task_id, skip.reason) for skip in skips] == [("done", "task_succeeded")]
+    batch = await select(stack.database, "SELECT count(*) FROM task_queue WHERE batch_id = ?", answer.operation_id)
+    assert batch == [(1_201,)]
+    depth = await stack.queue.depths()
+    assert depth[5].ready == 1_201
+
+
+async def test_what_the_work_creates_is_never_matched_by_it(stack: Stack, bulk: Bulk) -> None:
+    services: Services = stack.app.state.services
+    tasks = [make_task(f"w{number:05}", created_at_ms=services.clock() - 1) for number in range(700)]
+    await accept(stack.database, *tasks)
+    answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="pending")))
+    ended = await until_finished(bulk, answer.operation_id)
+    assert (ended.total, ended.done, ended.succeeded) == (700, 700, 700)
+    assert await statuses(stack) == {"cancelled": 700, "pending": 700}
+
+
+@pytest.mark.parametrize("by", ["filter", "ids"])
+async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
+    stack: Stack, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 50)
+    await add_ended(stack.database, *many(600))
+    first, second = make_bulk(stack), make_bulk(stack)
+    task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
+    advance = first._advance
+
+    async def stalls(operation: Operation, request: BulkRequest) -> Any:
+        if operation.done == 150:
+            await asyncio.Event().wait()
+        return await advance(operation, request)
+
+    monkeypatch.setattr(first, "_advance", stalls)
+    answer = await first.run(ask(BulkKind.RETRY, *task_ids, wanted=FAILED if by == "filter" else None))
+    operation_id = str(answer.operation_id)
+
+    async def under_way() -> bool:
+        return (await second.progress(operation_id)).done == 150
+
+    await eventually(under_way, what="the first chunks")
+    await first.close()
+    assert not (await second.progress(operation_id)).finished
+    second.start()
+    ended = await until_finished(second, operation_id)
+    assert (ended.done, ended.succeeded) == (600, 600)
+    retried = await select(stack.database, "SELECT count(*), count(DISTINCT retry_of) FROM task_queue")
+    assert retried == [(600, 600)]
+    await second.close()
+
+
+async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(3))
+    request = ask(BulkKind.RETRY, wanted=FAILED).fixed(START_MS + 1)
+    operation = bulk._operation(request, 3, START_MS)
+    await bulk._operations.begin(operation)
+    other = make_bulk(stack)
+    taken = await other._operations.claim_abandoned(other._owner, START_MS + 1, START_MS + 2)
+    assert taken is not None
+    with pytest.raises(ChunkLostError):
+        await bulk._advance(operation, request)
+    assert await select(stack.database, "SELECT count(*) FROM task_queue") == [(0,)]
+    assert await other._operations.claim_abandoned(bulk._owner, START_MS + 1, START_MS + 2) is None
+    await other._advance(taken, request)
+    assert (await bulk.progress(operation.operation_id)).succeeded == 3
+
+
+async def test_work_that_breaks_is_given_up_with_the_reason(stack: Stack, bulk: Bulk, monkeypatch: Any) -> None:
+    await add_ended(stack.database, *many(501))
+
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("broken")
+
+    monkeypatch.setattr(bulk, "_next", broken)
+    answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
+    ended = await until_finished(bulk, answer.operation_id)
+    assert (ended.error, ended.done) == ("ZeroDivisionError: broken", 0)
+
+
+async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk) -> None:
+    nobody = [f"n{number:05}" for number in range(KEPT_SKIPS + 700)]
+    answer = await bulk.run(ask(BulkKind.DELETE, *nobody))
+    ended = await until_finished(bulk, answer.operation_id)
+    assert (ended.done, ended.succeeded) == (len(nobody), 0)
+    page = await bulk.skips(str(answer.operation_id), limit=3)
+    assert [skip.task_id for skip in page] == nobody[:3]
+    page = await bulk.skips(str(answer.operation_id), after=page[-1].task_id, limit=2)
+    assert [skip.task_id for skip in page] == nobody[3:5]
+    kept = await select(stack.database, "SELECT count(*) FROM operation_skips")
+    assert kept == [(KEPT_SKIPS,)]
+
+
+async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
+    with pytest.raises(InvalidValue):
+        await bulk.run(BulkRequest(kind=BulkKind.DELETE))
+    with pytest.raises(OperationNotFound):
+        await bulk.progress("nobody")
+    with pytest.raises(OperationNotFound):
+        await bulk.skips("nobody")
+    empty = await bulk.run(BulkRequest(kind=BulkKind.DELETE, task_ids=()))
+    assert (empty.finished, empty.total, empty.done) == (True, 0, 0)
+
+
+async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, bulk: Bulk) -> None:
+    waiting = [await stack.publish(title=f"{number}") for number in range(3)]
+    await add_ended(stack.database, make_task("failed"))
+    answer = await bulk.run(ask(BulkKind.CANCEL, *waiting, "failed", "nobody"))
+    assert (answer.succeeded, reasons(answer)) == (3, {"failed": "task_ended", "nobody": "task_not_found"})
+    assert (await stack.queue.depths())[5].ready == 0
+    rows = await select(
+        stack.database, "SELECT DISTINCT status, error_class, error_message FROM publish_tasks WHERE job_id <> 'failed'"
+    )
+    assert rows == [("cancelled", "cancelled", "Cancelled on request")]
+    await stack.start_worker()
+    last = await stack.publish(title="last")
+    await stack.wait_until_ended(last)
+    assert [job.task_id for job in stack.publisher.attempts] == [last]
+
+
+async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) -> None:
+    cancellation = Cancellation(stack.database, stack.queue, stack.app.state.services.clock)
+    stack.publisher.hold()
+    await stack.start_worker()
+    running = [await stack.publish(title=f"{number}") for number in range(2)]
+
+    async def all_run() -> bool:
+        return len(stack.publisher.attempts) == 2
+
+    await eventually(all_run, what="the attempts")
+    answer = await bulk.run(ask(BulkKind.CANCEL, running[0]))
+    assert reasons(answer) == {running[0]: "task_running"}
+    with pytest.raises(TaskRunning):
+        await cancellation.cancel_task(running[1])
+    forced = await bulk.run(ask(BulkKind.CANCEL, running[0], force=True))
+    assert forced.succeeded == 1
+    assert not (await cancellation.cancel_task(running[1], force=True)).cancelled
+    for task_id in running:
+        assert (await stack.wait_until_ended(task_id))["status"] in {"cancelled", "unknown"}
+    stack.publisher.release()
+
+
+async def test_one_task_is_cancelled_once(stack: Stack) -> None:
+    clock = stack.app.state.services.clock
+    cancellation = Cancellation(stack.database, stack.queue, clock)
+    task_id = await stack.publish(title="t")
+    nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
+    with pytest.raises(QueueUnreachable):
+        await Cancellation(stack.database, nowhere, clock).cancel_task(task_id)
+    answers = await asyncio.gather(*(cancellation.cancel_task(task_id) for _ in range(5)), return_exceptions=True)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
+    assert sum(isinstance(answer, TaskEnded) for answer in answers) == 4
+    with pytest.raises(TaskNotFound):
+        await cancellation.cancel_task("nobody")
+    await nowhere.close()
+
+
+async def test_inherited_queue_rows_are_cancelled_unless_they_may_have_run(stack: Stack, bulk: Bulk) -> None:
+    row = {"task_type": "publish", "created_at": "2025-01-01 08:00:00", "data": json.dumps({"platform": 3})}
+    await insert(
+        stack.database,
+        "task_queue",
+        row | {"task_id": "waits", "status": "pending"},
+        row | {"task_id": "ran", "status": "running"},
+    )
+    answer = await bulk.run(ask(BulkKind.CANCEL, "waits", "ran"))
+    assert (answer.succeeded, reasons(answer)) == (1, {"ran": "task_ended"})
+
+
+async def test_deleting_and_archiving_move_what_ended(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, make_task("a"), make_task("b"))
+    await accept(stack.database, make_task("waiting"))
+    deleted = await bulk.run(ask(BulkKind.DELETE, "a", "waiting"))
+    assert reasons(deleted) == {"waiting": "task_unfinished"}
+    archived = await bulk.run(ask(BulkKind.ARCHIVE, wanted=FAILED))
+    assert archived.succeeded == 1
+    rows = await select(stack.database, "SELECT job_id, archive_reason FROM publish_tasks_archive ORDER BY 1")
+    assert rows == [("a", "deleted"), ("b", "age")]
+    retried = await bulk.run(ask(BulkKind.RETRY, "a"))
+    assert list(retried.new_task_ids) == ["a"]
+
+
+async def test_clear_empties_what_it_names_and_destroys_nothing(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.database, *many(3))
+    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
+    await accept(stack.database, make_task("waiting"), make_task("later", due_at_ms=2**42))
+    with pytest.raises(TasksPending):
+        await bulk.clear("all")
+    with pytest.raises(InvalidValue):
+        await bulk.clear("everything")
+    assert (await bulk.clear("failed", dry_run=True)).total == 3
+    assert (await bulk.clear("failed")).succeeded == 3
+    assert (await bulk.clear("success")).succeeded == 1
+    assert await statuses(stack) == {"pending": 1, "scheduled": 1}
+    assert (await bulk.clear("pending")).succeeded == 2
+    assert await statuses(stack) == {"cancelled": 2}
+    assert (await bulk.clear("all")).succeeded == 2
+    assert await statuses(stack) == {}
+    assert await select(stack.database, "SELECT count(*) FROM publish_tasks_archive") == [(6,)]
+
+
+def test_the_set_of_a_filter_is_fixed_when_it_begins() -> None:
+    request = ask(BulkKind.CANCEL, wanted=TaskFilter(created_before_ms=START_MS + 9)).fixed(START_MS + 5)
+    assert request.filter == TaskFilter(created_before_ms=START_MS + 5, place=Place.LEDGER)
