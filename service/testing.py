@@ -152,7 +152,7 @@ class Stack:
         return cast("dict[str, Any]", answer.json()["data"])
 
     async def wait_until_ended(self, task_id: str, *, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
-        """Wait until a task has ended, and return it; one that a stock arq client enqueued is known once it is claimed."""
+        """Wait until a task has ended, and return it; a stock arq client's is known only once it is claimed."""
 
         async def ended() -> dict[str, Any] | None:
             answer = await self.client.get(f"/api/v1/tasks/{task_id}")

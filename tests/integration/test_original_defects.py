@@ -55,7 +55,8 @@ async def test_defect_2_a_successful_task_is_not_published_again(everpost: Stack
 
 async def test_defect_3_corrupt_task_data_is_rebuilt_with_the_warning(everpost: Stack) -> None:
     await insert_history(
-        everpost, job_id="corrupt", platform="1", account_id="a", title="t", status="failed", task_data='{"platform": 1,'
+        everpost, job_id="corrupt", platform="1", account_id="a", title="t", status="failed",
+        task_data='{"platform": 1,',
     )  # fmt: skip
     answer = (await everpost.retry("corrupt")).json()
     assert answer["source"] == "sqlite"
@@ -64,8 +65,8 @@ async def test_defect_3_corrupt_task_data_is_rebuilt_with_the_warning(everpost: 
 
 async def test_defect_4_a_rebuilt_task_keeps_schedule_time_and_publish_mode(everpost: Stack) -> None:
     await insert_history(
-        everpost, job_id="old", platform="3", account_id="a", material_id="77", title="旧", tags='["x"]', status="failed",
-        schedule_time="2020-01-01 08:00", publish_mode="manual",
+        everpost, job_id="old", platform="3", account_id="a", material_id="77", title="旧", tags='["x"]',
+        status="failed", schedule_time="2020-01-01 08:00", publish_mode="manual",
     )  # fmt: skip
     answer = (await everpost.retry("old")).json()
     task = await everpost.wait_until_ended(answer["new_task_id"])

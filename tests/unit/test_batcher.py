@@ -72,7 +72,7 @@ async def test_a_caller_that_gives_up_before_its_flush_is_left_out_and_disturbs_
     await asyncio.sleep(0)
     second.cancel()
     flush.gate.set()
-    assert await asyncio.gather(first, third) == [2, 6]
+    assert [await first, await third] == [2, 6]
     with pytest.raises(asyncio.CancelledError):
         await second
     assert flush.batches == [[1], [3]]

@@ -7,7 +7,7 @@ from service.retry_rules import Action, Decision, Place, Position, decide_retry
 
 
 def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: bool) -> Position:
-    return Position(task_id=task_id, place=place, status=status, chain_id="a", **more)  # type: ignore[arg-type]
+    return Position(task_id=task_id, place=place, status=status, chain_id="a", **more)
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "retry", "pending", ""])

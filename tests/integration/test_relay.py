@@ -1,0 +1,112 @@
+"""The relay: what Redis lost goes back into its queue at once, however it was lost, and only once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from service.clock import system_clock, to_text
+from service.errors import QueueUnreachable
+from service.queue.client import QUEUE_NAMES, TaskQueue
+from service.store.ledger import Ledger
+from service.task import Task
+from service.testing import Stack, everpost_stack
+from workers.relay import SETTLED_MS, Relay
+
+
+def later_clock() -> int:
+    """A time at which everything accepted so far has settled."""
+    return system_clock() + 2 * SETTLED_MS
+
+
+class LosingQueue(TaskQueue):
+    """A queue whose Redis goes away after it was asked what is missing."""
+
+    is_lost = False
+
+    async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
+        if self.is_lost:
+            raise QueueUnreachable
+        return await super().restore_tasks(tasks)
+
+
+@asynccontextmanager
+async def relays(stack: Stack, count: int = 1) -> AsyncIterator[list[tuple[Relay, LosingQueue]]]:
+    queues = [LosingQueue(TaskQueue.connect(stack.valkey.address).redis) for _ in range(count)]
+    yield [(Relay(Ledger(stack.database), queue, later_clock), queue) for queue in queues]
+    for queue in queues:
+        await queue.close()
+
+
+async def count_queued(stack: Stack) -> int:
+    return sum([int(await stack.queue.redis.zcard(name)) for name in QUEUE_NAMES])
+
+
+async def test_what_redis_lost_is_looked_for_again_when_it_went_away_amid_the_sweep() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
+        await stack.publish(title="t")
+        await stack.flush_redis()
+        queue.is_lost = True
+        with pytest.raises(QueueUnreachable):
+            await relay.tick()
+        queue.is_lost = False
+        assert await relay.tick() == 1
+        assert await count_queued(stack) == 1
+
+
+async def test_a_restart_on_a_file_without_its_end_is_noticed_although_the_epoch_is_in_the_file(tmp_path: Path) -> None:
+    async with everpost_stack(workers=0, folder=tmp_path, durable=True) as stack, relays(stack) as [(relay, _)]:
+        await relay.tick()
+        task_id = await stack.publish(title="t")
+        assert await relay.tick() == 0  # it is there, and has been looked for
+        await stack.queue.redis.zrem("arq:queue", task_id)
+        await stack.queue.redis.delete(f"arq:job:{task_id}")
+        assert stack.valkey.child is not None
+        await stack.valkey.child.stop()
+        await stack.valkey.start()
+        assert await relay.tick() == 1
+        assert await count_queued(stack) == 1
+
+
+async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
+        await relay.tick()
+        ledger = Ledger(stack.database)
+        fresh_ms, settled_ms = later_clock(), system_clock()
+        for task_id, created_at_ms in (("fresh", fresh_ms), ("settled", settled_ms)):
+            task = Task(
+                task_id=task_id,
+                task_data=b"{}",
+                platform="",
+                account_id="",
+                created_at_ms=created_at_ms,
+                accepted_by="test",
+            )
+            await ledger.accept_tasks([task], created_at_ms)
+        assert await relay.tick() == 1
+        await stack.execute("UPDATE task_queue SET created_at = ?", (to_text(settled_ms),))
+        assert await relay.tick() == 1
+        assert await count_queued(stack) == 2
+
+
+async def test_relays_at_once_queue_everything_once() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack, 4) as several:
+        answers = [stack.publish(title=str(number), priority=number % 10) for number in range(600)]
+        ids = await asyncio.gather(*answers)
+        await stack.flush_redis()
+        await asyncio.gather(*(relay.tick() for relay, _ in several))
+        assert await count_queued(stack) == len(ids)
+        for _ in range(2):
+            await stack.start_worker()
+        await stack.drain()
+        assert sorted(job.task_id for job in stack.publisher.published) == sorted(ids)
+
+
+async def test_a_withdrawn_task_does_not_come_back() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
+        task_id = await stack.publish(title="t")
+        assert await stack.queue.withdraw_task(task_id)
+        await relay.tick()
+        assert await count_queued(stack) == 0
