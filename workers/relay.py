@@ -1,6 +1,7 @@
 """The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import uuid4
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from service.clock import Clock
 from service.queue.client import TaskQueue
 from service.store.ledger import Ledger
+from service.task import Task
 
 log = structlog.get_logger("everpost.relay")
 
@@ -21,8 +23,8 @@ class Relay:
     """Compares ledger and queue.
 
     Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
-    Redis is another than before (its epoch key is gone or differs: FLUSHALL, an empty replacement), and every ten
-    minutes. Several relays at once do no harm: enqueuing twice changes nothing.
+    Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), and every ten minutes.
+    Several relays at once do no harm: enqueuing twice changes nothing.
     """
 
     def __init__(self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, settle_s: float = 0.0) -> None:
@@ -60,15 +62,26 @@ class Relay:
     async def _sweep(self, settled_ms: int) -> int:
         if self._position == 0:
             self._next_full_ms = self._clock() + FULL_SWEEP_MS
-        restored = 0
+        after, restored = self._position, 0
         while True:
-            rows = await self._ledger.accepted_after(self._position, self._clock() - settled_ms, CHUNK)
-            missing = await self._queue.missing_among([task for _, task in rows])
-            queued = await self._queue.enqueue_tasks(missing) if missing else []
-            restored += sum(queued)
-            if missing:
-                log.warning("relay.restored", tasks=sum(queued), task_id=missing[0].task_id)
-            if rows:
-                self._position = rows[-1][0]
+            before_ms = self._clock() - settled_ms
+            rows = await self._ledger.accepted_after(after, before_ms, CHUNK)
+            restored += await self._restore([task for _, task in rows])
+            after = rows[-1][0] if rows else after
+            self._position = await self._settled_up_to(after, before_ms)
             if len(rows) < CHUNK:
                 return restored
+
+    async def _restore(self, tasks: Sequence[Task]) -> int:
+        """Put back those of the tasks that Redis has lost; how many."""
+        missing = await self._queue.missing_among(tasks)
+        if not missing:
+            return 0
+        queued = await self._queue.restore_tasks(missing)
+        log.warning("relay.restored", tasks=sum(queued), task_id=missing[0].task_id)
+        return sum(queued)
+
+    async def _settled_up_to(self, row: int, before_ms: int) -> int:
+        """`row`, or the last one before any that was too fresh to be looked for; asked after the rows were read."""
+        fresh = await self._ledger.first_accepted_since(before_ms)
+        return row if fresh is None else min(row, fresh - 1)

@@ -54,7 +54,7 @@ def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
 class TaskQueue:
     """arq's queues on one Redis.
 
-    Enqueuing never raises: the ledger has the task, and the relay brings it here when Redis is back. After a failure
+    `enqueue_*` never raise: the ledger has the task, and the relay brings it here when Redis is back. After a failure
     Redis is left alone for `BREAKER_S`, so that intake stays fast while it is down. Everything else raises
     `QueueUnreachable`.
     """
@@ -88,10 +88,14 @@ class TaskQueue:
         if time.monotonic() < self._down_until:
             return [False] * len(tasks)
         try:
-            answers: list[int] = await self._enqueue(keys=[WAKE_CHANNEL], args=self._jobs(tasks))
-        except UNREACHABLE:
+            return await self.restore_tasks(tasks)
+        except QueueUnreachable:
             self._down_until = time.monotonic() + BREAKER_S
             return [False] * len(tasks)
+
+    async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
+        """As `enqueue_tasks`, for the relay: behind it stands nobody, so it has to know when Redis is away."""
+        answers: list[int] = await self._ask(self._enqueue(keys=[WAKE_CHANNEL], args=self._jobs(tasks)))
         return [answer == 1 for answer in answers]
 
     def _jobs(self, tasks: Sequence[Task]) -> list[Any]:
@@ -172,11 +176,14 @@ class TaskQueue:
         return [key.decode() for key, value in found.items() if msgspec.json.decode(value)["until_ms"] <= now_ms]
 
     async def epoch(self, proposed: str) -> str:
-        """Which Redis this is: `proposed` becomes its epoch if it has none, as after FLUSHALL."""
-        if await self._ask(self.redis.set(EPOCH_KEY, proposed, nx=True)):
-            return proposed
-        found = await self._ask(self.redis.get(EPOCH_KEY))
-        return proposed if found is None else found.decode()
+        """Which Redis this is: its data set's name (`proposed`, if it has none, as after FLUSHALL) and its process.
+
+        A server that starts again on its file may lack what it knew last, but not its data set's name.
+        """
+        server = await self._ask(self.redis.info("server"))
+        named = await self._ask(self.redis.set(EPOCH_KEY, proposed, nx=True))
+        found = None if named else await self._ask(self.redis.get(EPOCH_KEY))
+        return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
 
     async def ping(self) -> bool:
         """Whether Redis answers."""

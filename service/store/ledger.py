@@ -107,6 +107,14 @@ class Ledger:
         parameters = {"after": after, "before": to_text(before_ms), "limit": limit}
         return await self._database.read(lambda connection: _accepted_after(connection, parameters))
 
+    async def first_accepted_since(self, since_ms: int) -> int | None:
+        """The lowest row number among the rows accepted after `since_ms`; row numbers do not follow times exactly."""
+        parameters = {"since": to_text(since_ms)}
+        row = await self._database.read(
+            lambda connection: connection.execute(load("first_accepted_since"), parameters).fetchone()
+        )
+        return None if row is None else row[0]
+
     async def promote_due(self, now_ms: int, limit: int = 1_000) -> int:
         """Call scheduled tasks whose time has come pending; how many there were."""
         parameters = {"now": to_text(now_ms), "limit": limit}
