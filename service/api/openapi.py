@@ -6,6 +6,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 
+from service.api.document import PageRenderPlugin
+
 DESCRIPTION = """\
 Durable publish tasks: once a client has its 202, the task is never lost, never silently published twice, and can be
 retried for ever. Every refusal is an RFC 9457 problem with a `code` that never changes its meaning.
@@ -29,7 +31,7 @@ def openapi_config(*, with_token: bool) -> OpenAPIConfig:
         license=License(name="MIT", identifier="MIT"),
         tags=list(TAGS),
         path="/schema",
-        render_plugins=[JsonRenderPlugin(path=["/openapi.json", "/"])],
+        render_plugins=[PageRenderPlugin(path="/"), JsonRenderPlugin(path="/openapi.json")],
         components=Components(security_schemes={"bearer": bearer}) if with_token else Components(),
         security=[{"bearer": []}] if with_token else None,
     )

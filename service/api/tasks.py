@@ -105,7 +105,9 @@ async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
         if task.status in UNFINISHED and await services.queue.running_among([task.task_id]):
             task = msgspec.structs.replace(task, status=TaskStatus.RUNNING.value)
         elif task.status in WAITING:
-            position = await services.queue.queue_position(task.task_id, task.priority or DEFAULT_PRIORITY)
+            position = await services.queue.queue_position(
+                task.task_id, DEFAULT_PRIORITY if task.priority is None else task.priority
+            )
     except QueueUnreachable:
         pass
     return TaskAnswer(success=True, data=task, queue_position=position)

@@ -84,7 +84,7 @@ async def test_metrics_are_what_prometheus_reads(api: Api) -> None:
         for sample in family.samples
     }
     assert samples["everpost_tasks", "douyin", "pending"] == 1
-    assert samples["everpost_queue_jobs", "0", "now"] == 1
+    assert samples["everpost_queue_jobs", "now", "0"] == 1
     assert samples["everpost_workers",] == 0
     assert samples["everpost_http_requests_total", "POST", PUBLISH, "202"] == 2
     assert samples["everpost_http_requests_total", "POST", PUBLISH, "422"] == 1
@@ -96,9 +96,16 @@ async def test_the_catalogue_is_shown_without_its_options(api: Api) -> None:
     assert all("options" not in platform for platform in platforms)
 
 
-async def test_the_document_is_served(api: Api) -> None:
-    for route in ("/schema", "/schema/openapi.json"):
-        assert "/api/v1/publish" in (await api.client.get(route)).json()["paths"]
+async def test_the_document_is_served_for_machines_and_for_people(api: Api) -> None:
+    document = (await api.client.get("/schema/openapi.json")).json()
+    assert "/api/v1/publish" in document["paths"]
+    page = await api.client.get("/schema")
+    assert page.headers["content-type"].startswith("text/html")
+    assert all(f"<code>{path}</code>" in page.text for path in document["paths"])
+    assert "测试视频" in page.text
+    assert "http://" not in page.text.replace(api.address, "")
+    assert "https://" not in page.text
+    assert "<script" not in page.text
 
 
 @pytest_asyncio.fixture
@@ -113,7 +120,6 @@ async def guarded(tmp_path: Path, valkey: EmbeddedValkey) -> AsyncIterator[Api]:
         None,
         "",
         "Bearer",
-        "Bearer ",
         "Bearer wrong",
         f"Basic {TOKEN}",
         TOKEN,
