@@ -1,30 +1,35 @@
-"""`python -m workers`: one worker, until SIGTERM."""
+"""`python -m workers`: one worker, until SIGTERM. With `--check`, only whether one could be started."""
 
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
-from service.errors import SettingsError
+from service.errors import ServiceError, SettingsError
 from service.logs import configure_logging
 from service.settings import read_settings
 from workers.main import create_worker
 
 
-def main() -> int:
-    """Run a worker; 2 if a setting is wrong."""
+def main(arguments: Sequence[str]) -> int:
+    """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used."""
     try:
         settings = read_settings(os.environ)
         configure_logging(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings)
+        if "--check" not in arguments:
+            worker.run()
     except SettingsError as error:
         sys.stderr.write(f"everpost worker: {error.message}\n")
         return 2
-    worker.run()
+    except ServiceError as error:
+        sys.stderr.write(f"everpost worker: {error.message}\n")
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

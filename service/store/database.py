@@ -33,8 +33,9 @@ PRAGMAS = {
     "trusted_schema": "OFF",
     "temp_store": "MEMORY",
     "journal_size_limit": "67108864",
-    "cache_size": "-65536",  # 64 MiB
 }
+WRITER_CACHE = -16_384  # KiB of pages; what it does not hold, the operating system's cache does
+READER_CACHE = -4_096
 
 
 class Database:
@@ -131,6 +132,7 @@ async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
 def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
     for name, value in PRAGMAS.items():
         raw.execute(f"PRAGMA {name} = {value}")
+    raw.execute(f"PRAGMA cache_size = {READER_CACHE if read_only else WRITER_CACHE}")
     if read_only:
         raw.execute("PRAGMA query_only = ON")
     journal = raw.execute("PRAGMA journal_mode").fetchone()[0]

@@ -1,0 +1,89 @@
+"""What other teams get: the stack in-process, the fixture, the publisher double."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from workers.publishers.base import InvalidError, PublisherClass
+
+THEIR_TEST = """
+import pytest
+from workers.publishers.base import InvalidError
+
+@pytest.fixture
+def everpost_settings():
+    return {"max_attempts": 1}
+
+@pytest.mark.asyncio
+async def test_our_app_retries_what_failed(everpost):
+    everpost.publisher.fail_next(InvalidError("no"))
+    task_id = await everpost.publish(platform="douyin", title="t")
+    assert (await everpost.wait_until_ended(task_id))["status"] == "failed"
+    new_task_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    await everpost.drain()
+    assert everpost.publisher.times_published(new_task_id) == 1
+"""
+
+
+def test_the_fixture_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(THEIR_TEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+async def test_two_stacks_at_once_know_nothing_of_each_other() -> None:
+    async with everpost_stack() as one, everpost_stack() as other:
+        task_id = await one.publish()
+        await one.wait_until_ended(task_id)
+        assert (await other.client.get(f"/api/v1/tasks/{task_id}")).status_code == 404
+        assert other.publisher.attempts == []
+
+
+async def test_nothing_is_left_behind() -> None:
+    async with everpost_stack() as stack:
+        await stack.publish()
+        folder, socket = stack.settings.data, stack.valkey.address.removeprefix("unix://")
+        valkey = stack.valkey.child
+    assert valkey is not None
+    assert valkey.exit_code is not None
+    assert not folder.exists()
+    assert not Path(socket).exists()  # noqa: ASYNC240 - one look
+
+
+async def test_a_folder_of_one_s_own_is_kept(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path) as stack:
+        await stack.publish()
+    assert (tmp_path / "everpost.db").exists()
+
+
+async def test_the_double_fails_as_told_and_then_works(everpost: Stack) -> None:
+    everpost.publisher.fail_when(lambda job: InvalidError("bad title") if job.data.get("title") == "bad" else None)
+    bad, good = await everpost.publish(title="bad"), await everpost.publish(title="good")
+    assert (await everpost.wait_until_ended(bad))["error_message"] == "bad title"
+    assert (await everpost.wait_until_ended(good))["status"] == "success"
+    assert everpost.publisher.times_published(bad) == 0
+
+
+async def test_the_double_declares_the_class_it_is_given() -> None:
+    async with everpost_stack(publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
+        stack.publisher.fail_next(RuntimeError("a defect"))
+        task = await stack.wait_until_ended(await stack.publish())
+    assert [attempt["outcome"] for attempt in task["attempts"]] == ["retry", "success"]
+
+
+async def test_a_token_is_sent_by_the_stack_s_own_client() -> None:
+    async with everpost_stack(token="a secret of twenty") as stack:
+        assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
+
+
+async def test_what_never_comes_true_says_what_was_last_seen() -> None:
+    async def never() -> int:
+        return 0
+
+    with pytest.raises(TimeoutError, match=r"the moon did not come true within 0\.01 s; last seen: 0"):
+        await eventually(never, timeout_s=0.01, what="the moon")
