@@ -33,6 +33,7 @@ FORESEEN = 10_000  # tasks a dry run looks at one by one
 ABANDONED_MS = 30_000  # an operation not advanced for so long has lost its process
 LOOK_S = 5.0
 AGAIN_S = 1.0
+LAST_CHUNK_S = 5.0  # what closing leaves the chunk under way
 
 CLEARED = {
     "pending": (BulkKind.CANCEL, TaskFilter(place=Place.LEDGER)),
@@ -66,17 +67,22 @@ class Bulk:
         self._owner = f"{intake.accepted_by} {new_task_id(clock())}"
         self._running: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     def start(self) -> None:
         """Begin to take over what other processes left undone, now and every `LOOK_S`."""
         self._looking = asyncio.create_task(self._look_for_abandoned(), name="bulk")
 
     async def close(self) -> None:
-        """Stop between two chunks; another process, or the next start, goes on."""
-        tasks = [*self._running.values(), *([self._looking] if self._looking else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop after the chunk under way; another process, or the next start, goes on."""
+        self._is_closing = True
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,), timeout=LAST_CHUNK_S)
+        if self._running:
+            _, late = await asyncio.wait(self._running.values(), timeout=LAST_CHUNK_S)
+            for task in late:
+                task.cancel()
         with suppress(Unavailable):
             await self._operations.release(self._owner)
 
@@ -185,7 +191,7 @@ class Bulk:
         request = msgspec.json.decode(operation.request, type=BulkRequest)
         log.info("operation.began", operation_id=operation.operation_id, kind=operation.kind, total=operation.total)
         try:
-            while operation.status is OperationStatus.RUNNING:
+            while operation.status is OperationStatus.RUNNING and not self._is_closing:
                 operation = await self._advance_patiently(operation, request)
         except ChunkLostError:
             log.warning("operation.taken_over", operation_id=operation.operation_id)
@@ -193,7 +199,8 @@ class Bulk:
             log.exception("operation.failed", operation_id=operation.operation_id)
             await self._operations.fail(operation, f"{type(error).__name__}: {error}", self._clock())
         else:
-            log.info("operation.ended", operation_id=operation.operation_id, succeeded=operation.succeeded)
+            event = "operation.ended" if operation.status is OperationStatus.DONE else "operation.left"
+            log.info(event, operation_id=operation.operation_id, done=operation.done, succeeded=operation.succeeded)
 
     async def _advance_patiently(self, operation: Operation, request: BulkRequest) -> Operation:
         try:

@@ -233,23 +233,23 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     await add_ended(stack.database, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)
     task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
-    advance = first._advance
+    advance, stalled, goes_on = first._advance, asyncio.Event(), asyncio.Event()
 
     async def stalls(operation: Operation, request: BulkRequest) -> Any:
         if operation.done == 150:
-            await asyncio.Event().wait()
+            stalled.set()
+            await goes_on.wait()
         return await advance(operation, request)
 
     monkeypatch.setattr(first, "_advance", stalls)
     answer = await first.run(ask(BulkKind.RETRY, *task_ids, wanted=FAILED if by == "filter" else None))
     operation_id = str(answer.operation_id)
-
-    async def under_way() -> bool:
-        return (await second.progress(operation_id)).done == 150
-
-    await eventually(under_way, what="the first chunks")
-    await first.close()
-    assert not (await second.progress(operation_id)).finished
+    await asyncio.wait_for(stalled.wait(), 20)
+    closing = asyncio.create_task(first.close())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await closing
+    assert (await second.progress(operation_id)).done == 200
     second.start()
     ended = await until_finished(second, operation_id)
     assert (ended.done, ended.succeeded) == (600, 600)
