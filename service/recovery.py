@@ -155,7 +155,7 @@ class Recovery:
             QueueUnreachable: It waits in the queue and Redis, down, cannot say whether it runs.
         """
         found = await self.find(task_id)
-        task, warning = self._new_task(found, batch_id)
+        task, warning = self.new_task(found, batch_id)
         stand_in = Position(task_id=task_id, place=Place.HISTORY, status=found.status, chain_id=task_id)
         decision, task = await self._decide(stand_in, task, force=force)
         if decision.refusal is not None:
@@ -186,23 +186,12 @@ class Recovery:
                 return found
         raise TaskNotFound(task_id)
 
-    async def _decide(self, stand_in: Position, task: Task, *, force: bool) -> tuple[Decision, Task]:
-        """Decide and write in one transaction; a task that waits in Redis is taken out of there first."""
-        decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=False)
-        if decision.action is Action.WITHDRAW:
-            withdrawn = await self._queue.withdraw_task(stand_in.task_id)
-            decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=withdrawn)
-        if decision.action is Action.WITHDRAW:
-            decision = Decision(Action.REFUSE, refusal=TaskRunning(stand_in.task_id))
-        return decision, task
+    def new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
+        """The task a retry of `found` would be, and the warning its answer carries.
 
-    async def _resubmit(self, stand_in: Position, task: Task, *, force: bool, withdrawn: bool) -> tuple[Decision, Task]:
-        def decide(position: Position, relatives: Sequence[Position]) -> Decision:
-            return decide_retry(position, relatives, force=force, withdrawn=withdrawn)
-
-        return await self._ledger.resubmit_task(stand_in, task, self._clock(), decide)
-
-    def _new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
+        Raises:
+            UnknownPlatform: The catalogue no longer has its platform.
+        """
         data = decoded_data(found.task_data)
         now_ms = self._clock()
         due_at_ms, unreadable = self._due_at(data.get("schedule_time"))
@@ -219,6 +208,22 @@ class Recovery:
             accepted_by=self._intake.accepted_by,
         )
         return task, "; ".join(filter(None, (found.warning, unreadable))) or None
+
+    async def _decide(self, stand_in: Position, task: Task, *, force: bool) -> tuple[Decision, Task]:
+        """Decide and write in one transaction; a task that waits in Redis is taken out of there first."""
+        decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=False)
+        if decision.action is Action.WITHDRAW:
+            withdrawn = await self._queue.withdraw_task(stand_in.task_id)
+            decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=withdrawn)
+        if decision.action is Action.WITHDRAW:
+            decision = Decision(Action.REFUSE, refusal=TaskRunning(stand_in.task_id))
+        return decision, task
+
+    async def _resubmit(self, stand_in: Position, task: Task, *, force: bool, withdrawn: bool) -> tuple[Decision, Task]:
+        def decide(position: Position, relatives: Sequence[Position]) -> Decision:
+            return decide_retry(position, relatives, force=force, withdrawn=withdrawn)
+
+        return await self._ledger.resubmit_task(stand_in, task, self._clock(), decide)
 
     def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

@@ -192,6 +192,7 @@ class Stack:
         doubles = {platform.publisher: self.publisher for platform in platforms}
         worker = create_worker(self.settings, publishers=doubles, handle_signals=False)
         self._workers.append((worker, asyncio.create_task(worker.async_run())))
+        await asyncio.sleep(0)  # it has begun: stopping it now stops what it opens
         return worker
 
     async def stop_workers(self) -> None:

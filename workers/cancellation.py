@@ -24,4 +24,4 @@ async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=0.1)
+        await asyncio.wait(pending, timeout=0.5)  # each cancellation cuts a clean-up short, so not too often

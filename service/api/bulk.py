@@ -67,6 +67,7 @@ class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: running goes on in the background; its progress is at /operations/{operation_id}.
         operation_id: The `batch_id` of all retries it makes; null for a dry run.
+        done: How many were looked at; a dry run stops at about ten thousand.
         new_task_ids: The new tasks of a retry; of one in the background they are found by `batch_id`.
         retries: The new task of each task.
         errors: The tasks to which nothing was done.
@@ -125,7 +126,8 @@ def message_of(answer: BulkAnswer) -> str:
     if answer.error is not None:
         return f"Given up after {answer.done} of {answer.total} tasks: {answer.error}"
     if answer.dry_run:
-        return f"{answer.succeeded} of {answer.total} tasks would be {verb}"
+        sight = "" if answer.done == answer.total else f"; only {answer.done} were looked at"
+        return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
     if not answer.finished:
         return f"{answer.total} tasks are being {verb}; {answer.done} done"
     return f"{answer.succeeded} of {answer.total} tasks {verb}"

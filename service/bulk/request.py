@@ -81,7 +81,8 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
         total: Tasks that matched.
         done: Tasks looked at so far.
         succeeded: Those of them to which it was done.
-        new_task_ids: The retry of each task; empty if it goes on in the background, where `batch_id` finds them.
+        new_task_ids: The retry of each task; empty for a dry run, and if it goes on in the background, where `batch_id`
+            finds them.
         skipped: The tasks to which nothing was done; a background operation's are asked for page by page.
         error: Why it was given up.
     """
@@ -108,7 +109,7 @@ def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run
         total=operation.total,
         done=operation.done,
         succeeded=operation.succeeded,
-        new_task_ids={outcome.task_id: outcome.new_task.task_id for outcome in outcomes if outcome.new_task},
+        new_task_ids={} if dry_run else _retries(outcomes),
         skipped=[
             BulkSkip(outcome.task_id, outcome.reason, outcome.other_task_id)
             for outcome in outcomes
@@ -116,3 +117,7 @@ def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run
         ],
         error=operation.error,
     )
+
+
+def _retries(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    return {outcome.task_id: outcome.new_task.task_id for outcome in outcomes if outcome.new_task}

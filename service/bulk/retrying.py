@@ -105,7 +105,7 @@ class RetryStep:
         return found
 
     def _new_task(self, found: Recovered) -> Task:
-        task, _ = self._recovery._new_task(found, self._batch_id)  # noqa: SLF001 - one way to make a retry
+        task, _ = self._recovery.new_task(found, self._batch_id)
         return task
 
     def _foreseen(self, candidate: Candidate, wanted: Resubmission) -> Outcome:

@@ -67,7 +67,7 @@ class Database:
             try:
                 await database._connect(readers)
             except BaseException:
-                await database.close()
+                await asyncio.shield(database.close())
                 raise
         except sqlite3.Error as error:
             raise meaning_of(error) from error
@@ -124,7 +124,7 @@ async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
     try:
         await _run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
     except BaseException:
-        await connection.close()
+        await asyncio.shield(connection.close())
         raise
     return connection
 
