@@ -24,7 +24,7 @@ _ENDS = {
     OutcomeReason.EXPIRED: (TaskStatus.FAILED, ErrorClass.EXPIRED),
     OutcomeReason.UNDECODABLE: (TaskStatus.FAILED, ErrorClass.UNREADABLE),
     OutcomeReason.UNKNOWN_FUNCTION: (TaskStatus.FAILED, ErrorClass.INVALID),
-    OutcomeReason.TRIES_EXHAUSTED: (TaskStatus.FAILED, ErrorClass.CRASHED),
+    OutcomeReason.TRIES_EXHAUSTED: (TaskStatus.UNKNOWN, ErrorClass.CRASHED),
 }
 _CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
 

@@ -63,12 +63,6 @@ class PublishFailedError(Exception):
         self.message = message
 
 
-class CrashedError(PublishError):
-    """Worker after worker died on the task."""
-
-    error_class = ErrorClass.CRASHED
-
-
 class PublishRunner:
     """Runs attempts.
 
@@ -104,8 +98,8 @@ class PublishRunner:
         state: AttemptState = ctx[ATTEMPT]
         started_ms = self._clock()
         publisher: Publisher | None = None
+        _check_lost_attempts(ctx, state)
         try:
-            self._check_lost_attempts(ctx, state)
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
             publisher = self._publishers[job.platform.name]
             state.result = await self._attempt(publisher, job, state)
@@ -117,11 +111,6 @@ class PublishRunner:
         except Exception as error:
             raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
-
-    def _check_lost_attempts(self, ctx: Mapping[str, Any], state: AttemptState) -> None:
-        lost = ctx["job_try"] - state.number
-        if lost >= MAX_LOST_ATTEMPTS:
-            raise CrashedError(f"{lost} workers died while they ran this task.")
 
     async def _prepare(self, ctx: Mapping[str, Any], state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
         try:
@@ -223,6 +212,14 @@ class PublishRunner:
         except InvalidValue:
             return 1
         return platform.max_attempts or self._settings.max_attempts
+
+
+def _check_lost_attempts(ctx: Mapping[str, Any], state: AttemptState) -> None:
+    """Give up on a task that kills its workers; nobody knows how far they came (I6)."""
+    lost = ctx["job_try"] - state.number
+    if lost >= MAX_LOST_ATTEMPTS:
+        message = f"{lost} workers died while they ran this task."
+        raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message)
 
 
 async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:

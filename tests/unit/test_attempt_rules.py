@@ -31,7 +31,7 @@ def test_waiting_for_a_rate_limit_spends_no_attempt() -> None:
     assert decide(ErrorClass.RATE_LIMITED, spent=2, retry_after_s=7) == NextAttempt(7, spends=False)
 
 
-@pytest.mark.parametrize("error_class", [ErrorClass.AUTH, ErrorClass.INVALID, ErrorClass.PERMANENT, ErrorClass.CRASHED])
+@pytest.mark.parametrize("error_class", [ErrorClass.AUTH, ErrorClass.INVALID, ErrorClass.PERMANENT])
 def test_a_definite_no_ends_at_once(error_class: ErrorClass) -> None:
     assert decide(error_class) == Ended(TaskStatus.FAILED)
 
