@@ -37,7 +37,7 @@ test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60)
-	$(BIN)/pytest tests/chaos -m chaos
+	$(BIN)/pytest tests/chaos -m chaos -s
 
 clean:  ## Remove the environment and everything made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,9 +17,9 @@ from workers.publishers.base import PublisherClass
 ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
 
 ROWS = """
-SELECT task_id, 'task_queue', status, data, NULL FROM task_queue
-UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class FROM publish_tasks
-UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class FROM publish_tasks_archive
+SELECT task_id, 'task_queue', status, data, NULL, retry_of FROM task_queue
+UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class, retry_of FROM publish_tasks
+UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class, retry_of FROM publish_tasks_archive
 """
 COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
 
@@ -31,7 +31,8 @@ class Row(msgspec.Struct, frozen=True):
     table: str
     status: str
     data: Any
-    error_class: str | None = None
+    error_class: str | None
+    retry_of: str | None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
     """What the facts say."""
     recorded = {row.task_id for row in facts.rows}
     effects = Counter(effect.task_id for effect in facts.effects)
-    per_marker = Counter(_marker(row) for row in facts.rows)
+    per_marker = Counter(_marker(row) for row in facts.rows if row.retry_of is None)
     duplicated = [f"{marker} became {count} tasks" for marker, count in per_marker.items() if count > 1]
     if not publisher_class.may_rerun:
         duplicated += [f"{task_id} was sent {count} times" for task_id, count in effects.items() if count > 1]
@@ -93,7 +94,7 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
         lost=sorted(set(facts.acked) - recorded),
         duplicated=duplicated,
         unknown=sum(row.status == TaskStatus.UNKNOWN for row in facts.rows),
-        recovered=sum(row.task_id not in facts.acked and _marker(row) in facts.posted for row in facts.rows),
+        recovered=sum(_is_recovered(row, facts) for row in facts.rows),
         unexpected=[
             *facts.answers,
             *facts.left_over,
@@ -144,6 +145,10 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
     return found
 
 
+def _is_recovered(row: Row, facts: Facts) -> bool:
+    return row.retry_of is None and row.task_id not in facts.acked and _marker(row) in facts.posted
+
+
 def _marker(row: Row) -> str:
     return str(row.data.get("marker")) if isinstance(row.data, dict) else ""
 
@@ -153,8 +158,8 @@ def read_rows(database: Path) -> tuple[list[Row], dict[str, int], list[str]]:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         rows = [
-            Row(task_id, table, status, msgspec.json.decode(data), error_class)
-            for task_id, table, status, data, error_class in connection.execute(ROWS)
+            Row(task_id, table, status, msgspec.json.decode(data), error_class, retry_of)
+            for task_id, table, status, data, error_class, retry_of in connection.execute(ROWS)
         ]
         counted = dict(connection.execute(COUNTED))
         integrity = [line for (line,) in connection.execute("PRAGMA integrity_check")]

@@ -70,13 +70,12 @@ class Load:
         chance = random.Random(f"{self._seed}-{number}")
         async with httpx.AsyncClient(timeout=HANG_S) as client:
             while not self._is_stopping and len(self.posted) < self._most:
-                marker = f"{self._seed}-{number}-{len(self.posted)}"
-                self.posted[marker] = body = body_of(marker, chance)
-                await self._post(client, chance, marker, body, is_keyed=number % 2 == 0)
+                await self.post(client, chance, is_keyed=number % 2 == 0)
 
-    async def _post(
-        self, client: httpx.AsyncClient, chance: random.Random, marker: str, body: dict[str, Any], *, is_keyed: bool
-    ) -> None:
+    async def post(self, client: httpx.AsyncClient, chance: random.Random, *, is_keyed: bool = False) -> str | None:
+        """Post one task; its id, or None if the request was given up."""
+        marker = f"{self._seed}-{len(self.posted)}"
+        self.posted[marker] = body = body_of(marker, chance)
         headers = {"idempotency-key": marker} if is_keyed else {}
         while True:
             address = chance.choice(await eventually(self._some_address, what="a serving API"))
@@ -85,17 +84,16 @@ class Load:
                 answer = await client.post(address + PUBLISH, json=body, headers=headers)
             except httpx.TimeoutException as error:
                 self.unexpected.append(f"no answer in {HANG_S:g} s: {error!r}")
-                return
+                return None
             except httpx.TransportError:
                 self.answers["error"] += 1
                 await eventually(self._accepts, what="an API that accepts connections")
-                if is_keyed and not self._is_stopping:
-                    continue
-                return
-            self._note(marker, answer, time.monotonic() - began)
-            if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and is_keyed and not self._is_stopping:
-                continue
-            return
+            else:
+                self._note(marker, answer, time.monotonic() - began)
+                if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return str(answer.json()["task_id"]) if answer.status_code == HTTPStatus.ACCEPTED else None
+            if not is_keyed or self._is_stopping:
+                return None
 
     async def _accepts(self) -> bool:
         for address in self._addresses():

@@ -44,6 +44,7 @@ class Scene:
         publisher_class: PublisherClass,
         apis: int = 1,
         workers: int = 2,
+        slots: int = 32,
         delay_ms: int = 30,
         most: int = 3_000,
     ) -> None:
@@ -62,7 +63,7 @@ class Scene:
             "EVERPOST_LOG_FORMAT": "json",
             "EVERPOST_LEASE": str(LEASE_S),
             "EVERPOST_SHUTDOWN_WAIT": "1",
-            "EVERPOST_MAX_JOBS": "32",
+            "EVERPOST_MAX_JOBS": str(slots),
         }
         self.apis = [Api(f"api{number}", folder=folder, settings=settings) for number in range(apis)]
         self.workers = [
