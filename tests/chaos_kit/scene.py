@@ -45,7 +45,7 @@ class Scene:
         apis: int = 1,
         workers: int = 2,
         slots: int = 32,
-        delay_ms: int = 30,
+        delay_ms: int = 100,
         most: int = 3_000,
     ) -> None:
         self.folder = folder
