@@ -11,12 +11,17 @@ from chaos_kit.scene import Scene, playing
 from workers.publishers.base import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
+KEYED = ["kill_worker", "kill_worker_amid_records", "stop_worker", "kill_valkey", "flush_valkey"]
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 
 @pytest.mark.parametrize(
     "faults",
-    [("kill_api", "stop_api"), ("kill_worker", "stop_worker"), ("kill_valkey", "flush_valkey", "replace_valkey")],
+    [
+        ("kill_api", "kill_api_amid_accepts", "stop_api"),
+        ("kill_worker", "stop_worker"),
+        ("kill_valkey", "flush_valkey", "replace_valkey"),
+    ],
     ids=["api", "workers", "valkey"],
 )
 async def test_nothing_is_lost_or_sent_twice_when_the_platform_declares_nothing(
@@ -33,7 +38,7 @@ async def test_nothing_is_lost_or_sent_twice_when_the_platform_declares_nothing(
 async def test_everything_is_sent_when_the_platform_takes_a_key(tmp_path: Path) -> None:
     async with playing(Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.KEYED)) as scene:
         scene.load.start()
-        for name in scene.chance.sample(["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"], 4):
+        for name in scene.chance.sample(KEYED, len(KEYED)):
             await do(scene, name)
         verdict = await scene.finish()
         assert verdict.is_good, verdict

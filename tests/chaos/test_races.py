@@ -18,6 +18,11 @@ from workers.publishers.base import PublisherClass
 CLIENTS = 50
 TASKS = 150
 AT_ONCE = 25
+CASES = pytest.mark.parametrize(
+    ("publisher_class", "is_flushed"),
+    [(PublisherClass.NONE, False), (PublisherClass.NONE, True), (PublisherClass.KEYED, False)],
+    ids=["nothing declared", "nothing declared, redis loses all", "keyed"],
+)
 
 
 async def ask(client: httpx.AsyncClient, scene: Scene, path: str) -> httpx.Response:
@@ -71,9 +76,11 @@ async def test_fifty_clients_that_retry_one_failed_task_make_one_task(tmp_path: 
         assert effects.total() == 1
 
 
-@pytest.mark.parametrize("is_flushed", [False, True], ids=["redis keeps all", "redis loses all"])
-async def test_a_task_is_either_cancelled_or_sent(tmp_path: Path, *, is_flushed: bool) -> None:
-    scene = Scene(tmp_path, seed=2, publisher_class=PublisherClass.NONE, apis=2, workers=2, slots=1, delay_ms=4)
+@CASES
+async def test_a_task_is_either_cancelled_or_sent(
+    tmp_path: Path, publisher_class: PublisherClass, *, is_flushed: bool
+) -> None:
+    scene = Scene(tmp_path, seed=2, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=4)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "cancel", is_flushed=is_flushed)
         _, rows, effects = await settled(scene)
@@ -90,9 +97,11 @@ async def test_a_task_is_either_cancelled_or_sent(tmp_path: Path, *, is_flushed:
         assert outcomes[TaskStatus.SUCCESS]
 
 
-@pytest.mark.parametrize("is_flushed", [False, True], ids=["redis keeps all", "redis loses all"])
-async def test_a_waiting_task_and_its_retry_are_sent_once_together(tmp_path: Path, *, is_flushed: bool) -> None:
-    scene = Scene(tmp_path, seed=3, publisher_class=PublisherClass.NONE, apis=2, workers=2, slots=1, delay_ms=4)
+@CASES
+async def test_a_waiting_task_and_its_retry_are_sent_once_together(
+    tmp_path: Path, publisher_class: PublisherClass, *, is_flushed: bool
+) -> None:
+    scene = Scene(tmp_path, seed=3, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=4)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "retry", is_flushed=is_flushed)
         facts, rows, effects = await settled(scene)

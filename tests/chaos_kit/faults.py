@@ -3,6 +3,7 @@
 from chaos_kit.scene import Fault, Scene
 
 WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
+UNANSWERED = 8  # posts, or sends, of which nobody was told yet when the process is killed
 
 
 async def kill_api(scene: Scene) -> None:
@@ -10,6 +11,17 @@ async def kill_api(scene: Scene) -> None:
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
     api.kill()
+    await api.start()
+    await scene.load.more(WHILE)
+
+
+async def kill_api_amid_accepts(scene: Scene) -> None:
+    """Kill -9 of an API whose tasks are written down, not queued, and not answered: Valkey is frozen meanwhile."""
+    api = scene.chance.choice(scene.apis)
+    await scene.load.more(WHILE)
+    with scene.valkey.frozen():
+        await scene.unanswered(UNANSWERED)
+        api.kill()
     await api.start()
     await scene.load.more(WHILE)
 
@@ -30,6 +42,18 @@ async def kill_worker(scene: Scene) -> None:
     await scene.sent(WHILE)
     worker.kill()
     await scene.load.more(WHILE)
+    await worker.start()
+    await scene.sent(WHILE)
+
+
+async def kill_worker_amid_records(scene: Scene) -> None:
+    """Kill -9 of a worker that has sent, and could not record it: another process has locked the database."""
+    worker = scene.chance.choice(scene.workers)
+    await scene.sent(WHILE)
+    with scene.locked_database():
+        if scene.publisher_class.may_rerun:  # others have to write first that they are about to send
+            await scene.sent(UNANSWERED)
+        worker.kill()
     await worker.start()
     await scene.sent(WHILE)
 
@@ -74,7 +98,17 @@ async def replace_valkey(scene: Scene) -> None:
 
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
-    for fault in (kill_api, stop_api, kill_worker, stop_worker, kill_valkey, flush_valkey, replace_valkey)
+    for fault in (
+        kill_api,
+        kill_api_amid_accepts,
+        stop_api,
+        kill_worker,
+        kill_worker_amid_records,
+        stop_worker,
+        kill_valkey,
+        flush_valkey,
+        replace_valkey,
+    )
 }
 
 

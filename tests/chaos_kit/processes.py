@@ -3,8 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -116,6 +118,16 @@ class Valkey(EmbeddedValkey):
         """SIGKILL."""
         assert self.child is not None
         self.child.kill()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it answer nobody for a while."""
+        assert self.child is not None
+        os.kill(self.child.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.child.pid, signal.SIGCONT)
 
     def lose_tail(self, size: int) -> None:
         """Cut the file back to what it was; kill -9 alone loses nothing, the kernel has it all."""

@@ -5,8 +5,8 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,8 @@ from workers.publishers.base import PublisherClass
 DRAIN_S = 60.0
 SHOWN = 10
 LEASE_S = 2
+OPEN = "SELECT count(*) FROM task_queue"
+RECORDED = "SELECT (SELECT count(*) FROM task_queue) + (SELECT count(*) FROM publish_tasks)"
 
 Fault = Callable[["Scene"], Awaitable[None]]
 
@@ -107,6 +109,25 @@ class Scene:
 
         await eventually(is_sent, what=f"{count} more effects")
 
+    async def unanswered(self, count: int) -> None:
+        """Wait until so many more tasks are written down whose clients know nothing of it."""
+        wanted = self._count(RECORDED) - len(self.load.acked) + count
+
+        async def is_so() -> bool:
+            return self._count(RECORDED) - len(self.load.acked) >= wanted
+
+        await eventually(is_so, what=f"{count} unanswered tasks")
+
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Let nobody else write for a while."""
+        connection = sqlite3.connect(self.database, isolation_level=None, timeout=10)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+        finally:
+            connection.close()
+
     def close_platform(self) -> None:
         """Let every post be refused until `open_platform`."""
         gate_of(self.effects).touch()
@@ -160,17 +181,17 @@ class Scene:
         """Wait until the ledger and the queues are empty; what is still there after a minute, the checks will tell."""
 
         async def is_drained() -> bool:
-            return self._count_open() == 0 and not await find_left_over(self.redis)
+            return self._count(OPEN) == 0 and not await find_left_over(self.redis)
 
         try:
             await eventually(is_drained, timeout_s=DRAIN_S)
         except TimeoutError:
             return
 
-    def _count_open(self) -> int:
+    def _count(self, statement: str) -> int:
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
         try:
-            return int(connection.execute("SELECT count(*) FROM task_queue").fetchone()[0])
+            return int(connection.execute(statement).fetchone()[0])
         finally:
             connection.close()
 
