@@ -11,7 +11,7 @@ from chaos_kit.scene import Scene, playing
 from workers.publishers.base import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
-KEYED = ["kill_worker", "kill_worker_amid_records", "stop_worker", "kill_valkey", "flush_valkey"]
+KEYED = ["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"]
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 
@@ -19,7 +19,7 @@ SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
     "faults",
     [
         ("kill_api", "kill_api_amid_accepts", "stop_api"),
-        ("kill_worker", "stop_worker"),
+        ("kill_worker", "kill_worker_amid_records", "stop_worker"),
         ("kill_valkey", "flush_valkey", "replace_valkey"),
     ],
     ids=["api", "workers", "valkey"],

@@ -32,6 +32,11 @@ def gate_of(effects: Path) -> Path:
     return effects.with_name(f"{effects.name}.closed")
 
 
+def answered_of(effects: Path) -> Path:
+    """The file that grows by a byte with each answer of the platform."""
+    return effects.with_name(f"{effects.name}.answered")
+
+
 class EffectsPublisher(Publisher):
     """A platform that is a file."""
 
@@ -39,7 +44,9 @@ class EffectsPublisher(Publisher):
         self.publisher_class = publisher_class
         self._gate = gate_of(effects)
         self._delay_s = delay_s
-        self._file = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file, self._answered = (
+            os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for path in (effects, answered_of(effects))
+        )
 
     async def publish(self, job: PublishJob) -> PublishResult:
         """Accept the post, or refuse it while the platform is closed."""
@@ -49,6 +56,7 @@ class EffectsPublisher(Publisher):
         os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
         await asyncio.to_thread(os.fsync, self._file)
         await asyncio.sleep(self._delay_s / 2)
+        os.write(self._answered, b".")
         return PublishResult(provider_post_id=job.task_id)
 
 

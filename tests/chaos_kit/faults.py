@@ -3,7 +3,7 @@
 from chaos_kit.scene import Fault, Scene
 
 WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
-UNANSWERED = 8  # posts, or sends, of which nobody was told yet when the process is killed
+UNANSWERED = 5  # posts, or answers of the platform, of which nobody was told yet when the process is killed
 
 
 async def kill_api(scene: Scene) -> None:
@@ -51,8 +51,7 @@ async def kill_worker_amid_records(scene: Scene) -> None:
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
     with scene.locked_database():
-        if scene.publisher_class.may_rerun:  # others have to write first that they are about to send
-            await scene.sent(UNANSWERED)
+        await scene.answered(UNANSWERED)
         worker.kill()
     await worker.start()
     await scene.sent(WHILE)

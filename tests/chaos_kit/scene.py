@@ -13,7 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
-from chaos_kit.effects_worker import gate_of
+from chaos_kit.effects_worker import answered_of, gate_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, Valkey, Worker
 from service.store.sqlite import sqlite3
@@ -108,6 +108,15 @@ class Scene:
             return len(read_effects(self.effects)) >= wanted
 
         await eventually(is_sent, what=f"{count} more effects")
+
+    async def answered(self, count: int) -> None:
+        """Wait until the platform has answered the workers so many more times."""
+        wanted = answered_of(self.effects).stat().st_size + count
+
+        async def is_answered() -> bool:
+            return answered_of(self.effects).stat().st_size >= wanted
+
+        await eventually(is_answered, what=f"{count} more answers of the platform")
 
     async def unanswered(self, count: int) -> None:
         """Wait until so many more tasks are written down whose clients know nothing of it."""
