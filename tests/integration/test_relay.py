@@ -35,9 +35,11 @@ class LosingQueue(TaskQueue):
 @asynccontextmanager
 async def relays(stack: Stack, count: int = 1) -> AsyncIterator[list[tuple[Relay, LosingQueue]]]:
     queues = [LosingQueue(TaskQueue.connect(stack.valkey.address).redis) for _ in range(count)]
-    yield [(Relay(Ledger(stack.database), queue, later_clock), queue) for queue in queues]
-    for queue in queues:
-        await queue.close()
+    try:
+        yield [(Relay(Ledger(stack.database), queue, later_clock), queue) for queue in queues]
+    finally:
+        for queue in queues:
+            await queue.close()
 
 
 async def count_queued(stack: Stack) -> int:
