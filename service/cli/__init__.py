@@ -26,6 +26,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "worker": ("service.cli.processes:worker", "Run one worker, until SIGTERM."),
             "health": ("service.cli.processes:health", "Say whether the API or this host's workers are well."),
             "demo": ("service.cli.processes:demo", "Show the main job end to end, and prove each step."),
+            "bench": ("service.cli.bench:bench", "Measure Everpost on this machine, every task counted."),
         },
         "Tasks, over HTTP": {
             "list": ("service.cli.tasks:list_tasks", "List tasks, newest first."),

@@ -1,0 +1,93 @@
+"""What is measured: each metric's title, unit, and goal."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table.
+
+    Attributes:
+        group: The measurement that gives it; `--only` names these.
+        goal: What the median should reach, or with `less_is_better` not exceed.
+        base: The metric it is compared with.
+        goal_ratio: How many times `base` it should be.
+    """
+
+    name: str
+    group: str
+    title: str
+    unit: str
+    less_is_better: bool = False
+    goal: float | None = None
+    base: str | None = None
+    goal_ratio: float | None = None
+
+
+def _more(name: str, group: str, title: str, unit: str, goal: float | None = None, **rest: object) -> Metric:
+    return msgspec.convert({"name": name, "group": group, "title": title, "unit": unit, "goal": goal, **rest}, Metric)
+
+
+def _less(name: str, group: str, title: str, unit: str, goal: float | None = None) -> Metric:
+    return _more(name, group, title, unit, goal, less_is_better=True)
+
+
+METRICS = (
+    _more("engine_arq", "engine", "Engine alone, no SQLite: stock arq.Worker, poll 0.01 s", "jobs/s"),
+    _more(
+        "engine",
+        "engine",
+        "Engine alone, no SQLite: BatchWorker",
+        "jobs/s",
+        32_000,
+        base="engine_arq",
+        goal_ratio=10,
+    ),
+    _less("engine_arq_cpu", "engine", "... CPU, stock arq.Worker", "ms/job"),
+    _less("engine_cpu", "engine", "... CPU, BatchWorker", "ms/job"),
+    _more("drain", "accept", "Worker with the durable record, a full queue", "tasks/s", 20_000),
+    _more("accept", "accept", "Accept over HTTP, one API process", "tasks/s", 9_000),
+    _less("accept_p50", "accept", "... wait for the answer, p50", "ms"),
+    _less("accept_p99", "accept", "... wait for the answer, p99", "ms", 20),
+    _more("accept_two", "two", "Accept, two API processes on one file", "tasks/s", base="accept", goal_ratio=1),
+    _less("accept_two_worst", "two", "... the worst wait", "ms", 500),
+    _more("end_to_end", "end", "End to end: submitted, run, recorded", "tasks/s"),
+    _more("end_to_end_submit", "end", "... answers meanwhile", "tasks/s"),
+    _less("cpu", "end", "CPU a task: API + worker + Valkey", "ms", 0.22),
+    _less("cpu_api", "end", "... API", "ms"),
+    _less("cpu_worker", "end", "... worker", "ms"),
+    _less("cpu_valkey", "end", "... Valkey", "ms"),
+    _less("rss_api", "end", "Memory under load (most resident): API", "MB", 70),
+    _less("rss_worker", "end", "Memory under load (most resident): worker", "MB", 60),
+    _less("recorded_p50", "idle", "Idle: answer to recorded, p50", "ms", 1),
+    _less("recorded_p99", "idle", "Idle: answer to recorded, p99", "ms", 3),
+    _less("whole_p50", "idle", "Idle: request to recorded, p50", "ms"),
+    _less("whole_p99", "idle", "Idle: request to recorded, p99", "ms"),
+    _less("idle_worker", "idle", "An idle worker's CPU", "%", 1),
+    _less("retry_redis_p50", "retry", "Retry from Redis, p50", "ms", 0.9),
+    _less("retry_redis_p99", "retry", "Retry from Redis, p99", "ms"),
+    _less("retry_sqlite_p50", "retry", "Retry from SQLite, p50", "ms", 0.9),
+    _less("retry_sqlite_p99", "retry", "Retry from SQLite, p99", "ms"),
+    _more("batch_retry", "retry", "Batch retry by filter, no worker running", "tasks/s", 10_000),
+    _less("list_p99", "list", "List: newest 50, p99", "ms"),
+    _less("filter_p99", "list", "List: by status, platform and account, p99", "ms"),
+    _less("find_p99", "list", "One task by id, p99", "ms"),
+    _less("start_api", "start", "`everpost api` until it answers", "s", 0.8),
+    _less("start_worker", "start", "`everpost worker` until it claims", "s", 0.6),
+)
+
+METRIC_OF: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
+GROUPS = tuple(dict.fromkeys(metric.group for metric in METRICS))
+GROWING = ("accept", "end", "list", "retry")
+
+
+def is_reached(metric: Metric, median: float, ratio: float | None) -> bool | None:
+    """Whether the goals are reached; None if there are none."""
+    verdicts = []
+    if metric.goal is not None:
+        verdicts.append(median <= metric.goal if metric.less_is_better else median >= metric.goal)
+    if metric.goal_ratio is not None and ratio is not None:
+        verdicts.append(ratio >= metric.goal_ratio)
+    return all(verdicts) if verdicts else None

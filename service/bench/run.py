@@ -1,0 +1,102 @@
+"""`everpost bench`: one measurement after the other, each on a stack of its own, every task counted."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+
+from service.bench.fill import fill_history
+from service.bench.machine import describe_machine, describe_versions
+from service.bench.metrics import GROUPS, GROWING
+from service.bench.plan import Plan
+from service.bench.report import Report, grown, measured
+from service.bench.samples import Results
+from service.bench.stack import BenchStack
+from service.bench.throughput import measure_accept, measure_end_to_end, measure_engine, measure_two_apis
+from service.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
+
+Say = Callable[[str], None]
+Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A measurement, and the processes it begins with."""
+
+    title: str
+    measure: Measure
+    apis: int = 1
+    workers: int = 1
+
+
+MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
+    {
+        "engine": Group("the engine alone, and stock arq's", measure_engine, apis=0, workers=0),
+        "accept": Group("accepting over HTTP, and draining what was accepted", measure_accept, workers=0),
+        "two": Group("accepting with two API processes", measure_two_apis, apis=2, workers=0),
+        "end": Group("end to end", measure_end_to_end),
+        "idle": Group("one task at a time, and none", measure_idle),
+        "retry": Group("retries", measure_retry),
+        "list": Group("lists", measure_lists),
+        "start": Group("starts", measure_start, apis=0, workers=0),
+    }
+)
+"""In the order they are made."""
+
+
+async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str] = (), growth: int = 0) -> Report:
+    """Make the measurements, each on a fresh stack below `folder`.
+
+    Args:
+        say: Told what is being done.
+        only: The groups to measure; none means all.
+        growth: How many rows of history some of them are repeated with; 0 repeats none.
+
+    Raises:
+        WorkIncomplete: Some task was lost, repeated, or not answered as it should be: no rates are told.
+        ProgramFailed: A program of the bench's own failed.
+    """
+    small, large = Results(), Results()
+    chosen = [name for name in GROUPS if not only or name in only]
+    bench = _Bench(plan, folder, say)
+    for name in chosen:
+        await bench.run(name, small)
+    repeated = [name for name in chosen if name in GROWING] if growth else []
+    for name in repeated:
+        await bench.run(name, large, rows=growth)
+    return Report(
+        machine=describe_machine(folder),
+        versions=bench.versions,
+        plan=plan,
+        metrics=measured(small),
+        tasks_checked=bench.tasks_checked,
+        growth=grown(growth, small, large) if repeated else None,
+    )
+
+
+class _Bench:
+    """One run of the bench."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self._stacks = 0
+        self.versions: Mapping[str, str] = {}
+        self.tasks_checked = 0
+
+    async def run(self, name: str, results: Results, *, rows: int = 0) -> None:
+        """Make one measurement on a stack of its own; its files are removed afterwards, a large history excepted."""
+        group = MEASUREMENTS[name]
+        self._say(f"{group.title}{f', with {rows:,} rows of history' if rows else ''} ...")
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
+            stack = BenchStack(Path(made))
+            if rows:
+                await asyncio.to_thread(fill_history, stack.database, rows, self._say)
+            async with stack.running(apis=group.apis, workers=group.workers):
+                self.versions = self.versions or await describe_versions(stack.redis)
+                await group.measure(stack, self._plan, results)
+                await stack.stop_workers()
+            self.tasks_checked += stack.expected_calls

@@ -1,0 +1,170 @@
+"""Waits: of an idle stack, of retries, of lists, of a start."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+from service.bench.checks import RecordFile, WorkIncomplete, check_answers, check_recorded
+from service.bench.cost import cpu_s
+from service.bench.load import LoadReport, LoadSpec, run_load
+from service.bench.one_by_one import OneByOneSpec, run_one_by_one
+from service.bench.plan import Plan
+from service.bench.samples import Results, percentile
+from service.bench.stack import REFUSING, BenchStack
+from service.bench.throughput import submit
+from service.bench.traffic import batch_retry_request, get_request, publish_request, retry_requests
+
+OK = b"HTTP/1.1 200"
+LOOK_EVERY_S = 0.003
+PATIENCE_S = 120.0
+RETRY_OF = "SELECT count(DISTINCT retry_of), count(*) FROM task_queue WHERE batch_id = ?"
+OPERATION = "SELECT status FROM operations WHERE operation_id = ?"
+
+
+async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """One task after the other on an idle stack; then what a worker costs that has nothing to do."""
+    for number in range(plan.runs + 1):
+        count = plan.one_by_one
+        spec = OneByOneSpec(
+            address=stack.addresses[0], request=publish_request(), count=count, database=str(stack.database)
+        )
+        report = await run_one_by_one(spec)
+        check_recorded(stack.database, report.ids)
+        stack.expected_calls += count
+        whole_s = [sum(both) for both in zip(report.answered_s, report.recorded_s, strict=True)]
+        idle = await _idle_percent(stack, plan.idle_s) if number else None
+        if number:
+            results.add(
+                recorded_p50=1_000 * percentile(report.recorded_s, 50),
+                recorded_p99=1_000 * percentile(report.recorded_s, 99),
+                whole_p50=1_000 * percentile(whole_s, 50),
+                whole_p99=1_000 * percentile(whole_s, 99),
+                idle_worker=idle,
+            )
+
+
+async def _idle_percent(stack: BenchStack, seconds: float) -> float | None:
+    """Per cent of one core."""
+    pid = stack.workers[0].child.pid
+    await asyncio.sleep(LOOK_EVERY_S)
+    before, before_s = cpu_s(pid), time.monotonic()
+    await asyncio.sleep(seconds)
+    after, after_s = cpu_s(pid), time.monotonic()
+    return None if before is None or after is None else 100 * (after - before) / (after_s - before_s)
+
+
+async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Retries of failed tasks: one at a time from either store, then many by one filter."""
+    for number in range(plan.runs + 1):
+        for source in ("redis", "sqlite"):
+            waits_s = await _retry_singly(stack, plan, source)
+            if number:
+                results.add(
+                    **{
+                        f"retry_{source}_p50": 1_000 * percentile(waits_s, 50),
+                        f"retry_{source}_p99": 1_000 * percentile(waits_s, 99),
+                    }
+                )
+        rate = await _retry_batch(stack, plan, f"batch-{time.monotonic_ns()}")
+        if number:
+            results.add(batch_retry=rate)
+
+
+async def _retry_singly(stack: BenchStack, plan: Plan, source: str) -> Sequence[float]:
+    failed = await _fail(stack, plan, plan.retries, publish_request(REFUSING))
+    if source == "sqlite":
+        await stack.redis.delete(*(f"arq:result:{task_id}" for task_id in failed))
+    with closing(RecordFile(stack.database)) as records:
+        wanted = records.count(REFUSING, "failed") + len(failed)
+        expect = [OK, f'"source":"{source}"'.encode()]
+        report = await ask(stack, retry_requests(failed), len(failed), expect, id_after=b'"new_task_id":"')
+        await records.wait_for(REFUSING, "failed", wanted)
+    _check_failed(stack, report.ids)
+    return report.waits_s
+
+
+async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:
+    """Tasks a second, from the request until the operation is done."""
+    failed = await _fail(stack, plan, plan.batch_retries, publish_request(REFUSING, account_id=account_id))
+    await stack.stop_workers()
+    started_s = time.monotonic()
+    request = batch_retry_request(status="failed", account_id=account_id)
+    report = await ask(stack, [request], 1, [b'"success":true'], id_after=b'"operation_id":"')
+    with closing(RecordFile(stack.database)) as records:
+        await _wait_for_operation(records, report.ids[0])
+        took_s = time.monotonic() - started_s
+        found = records.select(RETRY_OF, report.ids[0])
+        if found != (len(failed), len(failed)):
+            raise WorkIncomplete(f"{len(failed)} tasks were to be retried; there are {found} of them")
+        wanted = records.count(REFUSING, "failed") + len(failed)
+        await stack.start_worker()
+        await records.wait_for(REFUSING, "failed", wanted)
+    stack.expected_calls += len(failed)
+    return len(failed) / took_s
+
+
+async def _wait_for_operation(records: RecordFile, operation_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while records.select(OPERATION, operation_id) != ("done",):
+        if time.monotonic() > deadline:
+            raise WorkIncomplete(f"the batch retry {operation_id} did not end")
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _fail(stack: BenchStack, plan: Plan, count: int, request: bytes) -> Sequence[str]:
+    """So many failed tasks, each recorded; their ids."""
+    with closing(RecordFile(stack.database)) as records:
+        wanted = records.count(REFUSING, "failed") + count
+        report = await submit(stack, plan, count, request)
+        await records.wait_for(REFUSING, "failed", wanted)
+    _check_failed(stack, report.ids)
+    return report.ids
+
+
+def _check_failed(stack: BenchStack, ids: Sequence[str]) -> None:
+    check_recorded(stack.database, ids, "failed")
+    stack.expected_calls += len(ids)
+
+
+async def measure_lists(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Pages of the history, one request at a time."""
+    ids = await _fail(stack, plan, plan.requests, publish_request(REFUSING, account_id="lists"))
+    filtered = f"/tasks?limit=50&status=failed&platform={REFUSING}&account_id=lists"
+    wanted = {
+        "list_p99": [get_request("/tasks?limit=50")],
+        "filter_p99": [get_request(filtered)],
+        "find_p99": [get_request(f"/tasks/{task_id}") for task_id in ids],
+    }
+    for number in range(plan.runs + 1):
+        for name, requests in wanted.items():
+            report = await ask(stack, requests, plan.requests, [OK])
+            if number:
+                results.add(**{name: 1_000 * percentile(report.waits_s, 99)})
+
+
+async def ask(
+    stack: BenchStack, requests: Sequence[bytes], count: int, expect: Sequence[bytes], *, id_after: bytes = b""
+) -> LoadReport:
+    """Send requests one at a time; every answer has what is expected in it."""
+    spec = LoadSpec(
+        addresses=stack.addresses[:1],
+        requests=requests,
+        count=count,
+        connections=1,
+        expect=expect,
+        id_after=id_after,
+    )
+    report = await run_load(spec)
+    check_answers(report, count)
+    return report
+
+
+async def measure_start(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """From the start of a process until it does its work, on a file that is there already."""
+    for number in range(plan.runs + 1):
+        api, worker = await stack.start_api(), await stack.start_worker()
+        await stack.stop_apis()
+        await stack.stop_workers()
+        if number:
+            results.add(start_api=api.took_s, start_worker=worker.took_s)
