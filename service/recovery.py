@@ -111,6 +111,12 @@ class StoredTier:
         )
 
 
+def stand_in_for(task_id: str, found: Recovered) -> Position:
+    """What is known of a task no table has: one that waits in Redis is withdrawn there, as one of the ledger is."""
+    place = Place.LEDGER if found.status == TaskStatus.PENDING else Place.HISTORY
+    return Position(task_id=task_id, place=place, status=found.status, chain_id=task_id)
+
+
 def recovery_tiers(queue: TaskQueue, payloads: Payloads) -> tuple[Tier, ...]:
     """The seed's three tiers in their order, and the archive behind them."""
     return (
@@ -156,8 +162,7 @@ class Recovery:
         """
         found = await self.find(task_id)
         task, warning = self.new_task(found, batch_id)
-        stand_in = Position(task_id=task_id, place=Place.HISTORY, status=found.status, chain_id=task_id)
-        decision, task = await self._decide(stand_in, task, force=force)
+        decision, task = await self._decide(stand_in_for(task_id, found), task, force=force)
         if decision.refusal is not None:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT

@@ -10,6 +10,7 @@ from service.task import ErrorClass, TaskStatus
 BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 600.0
 RATE_LIMIT_WAIT_S = 60.0
+LONGEST_WAIT_S = 86_400.0  # whatever a platform asks for
 MAX_LOST_ATTEMPTS = 3  # workers that may die on a task before it is taken for their killer
 
 
@@ -45,14 +46,15 @@ def decide_attempt(
     Args:
         may_rerun: The publisher's class allows a rerun when the outcome is not known.
         spent: Attempts that counted so far, this one not among them.
-        retry_after_s: What the platform asked for.
+        retry_after_s: What the platform asked for; heeded if it is positive, up to `LONGEST_WAIT_S`.
         jitter: Draws a delay between two bounds; full jitter, so that failures do not return in step
             (Brooker, "Exponential Backoff And Jitter", 2015).
     """
+    asked_s = min(retry_after_s, LONGEST_WAIT_S) if retry_after_s is not None and retry_after_s > 0 else 0.0
     if error_class is ErrorClass.RATE_LIMITED:
-        return NextAttempt(retry_after_s or RATE_LIMIT_WAIT_S, spends=False)
+        return NextAttempt(asked_s or RATE_LIMIT_WAIT_S, spends=False)
     again = error_class is ErrorClass.TRANSIENT or (error_class is ErrorClass.UNKNOWN and may_rerun)
     if again and spent + 1 < max_attempts:
         backoff_s = jitter(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**spent))
-        return NextAttempt(max(backoff_s, retry_after_s or 0), spends=True)
+        return NextAttempt(max(backoff_s, asked_s), spends=True)
     return Ended(TaskStatus.UNKNOWN if error_class is ErrorClass.UNKNOWN else TaskStatus.FAILED)

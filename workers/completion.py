@@ -13,6 +13,7 @@ from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
 from workers.outcomes import JobOutcome, OutcomeReason
 from workers.publish import ATTEMPT, AttemptState, PublishFailedError
+from workers.publishers.base import storable_text
 
 log = structlog.get_logger("everpost.worker")
 
@@ -38,23 +39,19 @@ class Completion:
 
     async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
         """Write the outcomes into the history, all in one transaction; raises while the database does not take them."""
-        overtaken = [outcome for outcome in outcomes if outcome.fenced and not outcome.success]
-        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome not in overtaken]
-        late = await self._ledger.complete_tasks(records) if records else []
-        for outcome in overtaken:
-            await self._note(outcome)
+        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome.success or not outcome.fenced]
+        # Somebody else holds these by now and ends them; what failed here is kept all the same.
+        overtaken = [
+            record_of(outcome, self._worker_id) for outcome in outcomes if outcome.fenced and not outcome.success
+        ]
+        late = await self._ledger.complete_tasks(records, overtaken)
+        for record in overtaken:
+            log.warning("task.overtaken", task_id=record.task_id, status=record.status)
         for record in records:
             say = log.debug if record.status is TaskStatus.SUCCESS else log.info
             say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
         if late:
             log.warning("task.completed_late", task_ids=late)
-
-    async def _note(self, outcome: JobOutcome) -> None:
-        """Somebody else holds the task by now and will end it; this attempt's failure is kept all the same."""
-        record = record_of(outcome, self._worker_id)
-        log.warning("task.overtaken", task_id=record.task_id, status=record.status)
-        if record.attempt is not None:
-            await self._ledger.note_attempt(record.task_id, record.attempt)
 
 
 def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
@@ -91,6 +88,18 @@ def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
 
 def how_it_ended(outcome: JobOutcome, state: AttemptState | None) -> tuple[TaskStatus, ErrorClass | None, str | None]:
     """Status, class and message of a job's end."""
+    status, error_class, message = _how_the_attempt_ended(outcome, state)
+    earlier = state.facts.sending if state is not None and state.facts is not None else None
+    if earlier is None or status in {TaskStatus.SUCCESS, TaskStatus.UNKNOWN}:
+        return status, error_class, message
+    # Whatever became of this attempt, an earlier one began to send and never reported (I6).
+    message = f"Attempt {earlier} began to send and never reported how it ended; then: {message}"
+    return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
+
+
+def _how_the_attempt_ended(
+    outcome: JobOutcome, state: AttemptState | None
+) -> tuple[TaskStatus, ErrorClass | None, str | None]:
     error = outcome.result
     if isinstance(error, PublishFailedError):
         return error.status, error.error_class, error.message
@@ -102,7 +111,7 @@ def how_it_ended(outcome: JobOutcome, state: AttemptState | None) -> tuple[TaskS
         return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
     if isinstance(error, asyncio.CancelledError):
         return status, error_class, "Cancelled before it was sent."
-    return status, error_class, f"{type(error).__name__}: {error}"
+    return status, error_class, storable_text(f"{type(error).__name__}: {error}")
 
 
 def _task_data(arguments: dict[str, object]) -> bytes | None:

@@ -27,6 +27,7 @@ from workers.publishers.base import (
     PublishResult,
     error_class_of,
     idempotency_key,
+    storable_text,
 )
 
 log = structlog.get_logger("everpost.worker")
@@ -142,7 +143,7 @@ class PublishRunner:
             message = f"The publisher did not answer within {self._settings.job_timeout:g} s."
             raise OutcomeUnknownError(message) from error
         result.detail.setdefault("media", describe_media(job.data, job.media))
-        return result
+        return result.storable()
 
     async def _intend_to_send(self, job: PublishJob, state: AttemptState) -> None:
         """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6)."""
@@ -167,7 +168,7 @@ class PublishRunner:
         started_ms: int,
     ) -> Exception:
         error_class = self._class_of(error, publisher)
-        message = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+        message = storable_text(str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}")
         decision = decide_attempt(
             error_class,
             may_rerun=publisher is not None and publisher.publisher_class.may_rerun,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from arq.cron import CronJob
 from arq.jobs import DeserializationError, Deserializer
-from arq.utils import timestamp_ms
+from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
 from workers.claims import HeldJob
@@ -113,6 +113,7 @@ class JobReader:
             data = self._deserialize(payload)
             name, own_try = str(data["f"]), data["t"]
             args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
+            ms_to_datetime(enqueue_time_ms)  # a time no datetime holds
             held.job_try = max(own_try or 0, held.counted_tries)
         except Exception as error:
             # arq's words, which its clients may match; whatever a stranger's bytes raise is one thing here.

@@ -10,7 +10,7 @@ from service.clock import Clock
 from service.errors import ServiceError, TaskNotFound
 from service.intake import Intake
 from service.queue.client import TaskQueue
-from service.recovery import Recovered, Recovery, RedisTier
+from service.recovery import Recovered, Recovery, RedisTier, stand_in_for
 from service.retry_rules import Action, Decision, Place, Position, decide_retry
 from service.store.candidates import Candidate, Candidates
 from service.store.chunks import Outcome, Resubmission, outcome_of, retry_chunk
@@ -90,10 +90,7 @@ class RetryStep:
     async def _resubmission(self, candidate: Candidate) -> Resubmission:
         """Raises TaskNotFound if no tier has its data, UnknownPlatform, or InvalidValue."""
         found = await self._recover(candidate)
-        stand_in = candidate.position or Position(
-            task_id=candidate.task_id, place=Place.HISTORY, status=found.status, chain_id=candidate.task_id
-        )
-        return Resubmission(stand_in, self._new_task(found))
+        return Resubmission(candidate.position or stand_in_for(candidate.task_id, found), self._new_task(found))
 
     async def _recover(self, candidate: Candidate) -> Recovered:
         payload = candidate.payload

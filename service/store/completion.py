@@ -13,12 +13,17 @@ from service.task import TaskColumns, TaskRecord, columns_of
 NO_COLUMNS = TaskColumns()
 
 
-def complete_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> list[str]:
-    """Record how tasks ended; the ids of those whose end had been recorded before.
+def complete_tasks(
+    connection: sqlite3.Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
+) -> list[str]:
+    """Record how tasks ended; the ids of those whose end had been recorded before. Once more, it changes nothing.
 
-    A record whose ledger row is gone is a late result, kept with the task it belongs to, or a job no ledger row
-    announced, which gets a history row of its own.
+    Of the `overtaken`, which somebody else ends or has ended, only the attempts are kept. A record whose ledger row is
+    gone is a late result, kept with the task it belongs to, or a job no ledger row announced, which gets a history row
+    of its own.
     """
+    for record in overtaken:
+        _note(connection, record_parameters(record))
     rows = [record_parameters(_with_columns(connection, record)) for record in records]
     return [row["task_id"] for row in rows if not _move(connection, row) and _record_stray(connection, row)]
 
@@ -33,11 +38,23 @@ def _move(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
 
 def _record_stray(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
     """Keep a result no ledger row waits for; True if the task had ended already."""
-    for table in ("publish_tasks", "publish_tasks_archive"):
-        if connection.execute(load(f"record_late_{table}"), row).fetchall():
-            return True
+    if _record_late(connection, row):
+        return True
     connection.execute(load("record_stray"), row)
     return False
+
+
+def _record_late(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
+    """Keep a result with the task it belongs to; False if it has not ended."""
+    return any(
+        connection.execute(load(f"record_late_{table}"), row).fetchall()
+        for table in ("publish_tasks", "publish_tasks_archive")
+    )
+
+
+def _note(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
+    if row["attempt"] is not None and connection.execute(load("note_attempt"), row).rowcount == 0:
+        _record_late(connection, row)
 
 
 def _with_columns(connection: sqlite3.Connection, record: TaskRecord) -> TaskRecord:

@@ -54,13 +54,21 @@ class Ledger:
         rows = [accept_parameters(task, now_ms) for task in tasks]
         await self._database.write(lambda connection: connection.executemany(load("accept_task"), rows))
 
+    async def adopt_tasks(self, tasks: Sequence[Task], now_ms: int) -> tuple[dict[str, ClaimFacts], set[str]]:
+        """Write down tasks that only Redis knew; the facts of each, and which of them must not run.
+
+        These have ended since they were claimed, or have a retry that lives and stands for them (I5).
+        """
+        rows = [accept_parameters(task, now_ms) for task in tasks]
+        return await self._database.write(lambda connection: _adopt(connection, rows))
+
     async def resubmit_task(self, stand_in: Position, task: Task, now_ms: int, decide: Decide) -> tuple[Decision, Task]:
         """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_task`."""
         return await self._database.write(lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide))
 
-    async def complete_tasks(self, records: Sequence[TaskRecord]) -> list[str]:
-        """Move ended tasks into the history; the ids of those whose end had been recorded before."""
-        return await self._database.write(lambda connection: complete_tasks(connection, records))
+    async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
+        """Move ended tasks into the history; see `completion.complete_tasks`."""
+        return await self._database.write(lambda connection: complete_tasks(connection, records, overtaken))
 
     async def defer_task(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """Keep a failed attempt and when the next one is due; `spent` counts it against `max_attempts`."""
@@ -73,11 +81,6 @@ class Ledger:
             "spent": int(spent),
         }
         await self._database.write(lambda connection: connection.execute(load("defer_task"), parameters).fetchall())
-
-    async def note_attempt(self, task_id: str, attempt: Attempt) -> None:
-        """Keep an attempt that no longer decides anything."""
-        parameters = {"task_id": task_id, "attempt": msgspec.json.encode(attempt).decode()}
-        await self._database.write(lambda connection: connection.execute(load("note_attempt"), parameters))
 
     async def begin_send(self, task_id: str, attempt: int, now_ms: int) -> bool:
         """Record the intent to send; False if an earlier attempt may have sent already (I6)."""
@@ -93,9 +96,9 @@ class Ledger:
         await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
 
     async def count_unfinished(self) -> int:
-        """How many tasks have not ended, inherited ones included."""
-        rows = await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
-        return sum(tasks for source, _, _, tasks in rows if source == "task_queue")
+        """How many tasks that Everpost accepted have not ended; inherited rows are nobody's backlog."""
+        row = await self._database.read(lambda connection: connection.execute(load("count_accepted")).fetchone())
+        return int(row[0])
 
     async def claim_facts(self, task_ids: Collection[str]) -> tuple[dict[str, ClaimFacts], set[str]]:
         """What the ledger knows of claimed jobs, and which of the others have ended already."""
@@ -151,6 +154,18 @@ def _claim_facts(connection: sqlite3.Connection, task_ids: list[str]) -> tuple[d
         return known, set()
     ended = connection.execute(load("ended_among"), {"task_ids": msgspec.json.encode(missing).decode()})
     return known, {row[0] for row in ended}
+
+
+def _adopt(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, ClaimFacts], set[str]]:
+    task_ids = [row["task_id"] for row in rows]
+    known, ended = _claim_facts(connection, task_ids)
+    for row in rows:
+        if row["task_id"] not in known and row["task_id"] not in ended:
+            try:
+                connection.execute(load("accept_task"), row)
+            except sqlite3.IntegrityError:  # the index of live retries
+                ended.add(row["task_id"])
+    return _claim_facts(connection, task_ids)[0], ended
 
 
 def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any]) -> list[tuple[int, Task]]:

@@ -80,6 +80,8 @@ def _make_way(connection: sqlite3.Connection, position: Position, successor: Tas
         record = TaskRecord(
             task_id=position.task_id,
             status=TaskStatus.CANCELLED,
+            task_data=successor.task_data,
+            priority=successor.priority,
             finished_at_ms=successor.created_at_ms,
             error_message=message,
         )

@@ -38,6 +38,7 @@ __all__ = [
     "error_class_of",
     "idempotency_key",
     "read_options",
+    "storable_text",
 ]
 
 KEY_DIGITS = 32
@@ -99,6 +100,23 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     provider_post_id: str | None = None
     publish_url: str | None = None
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def storable(self) -> "PublishResult":
+        """The result in a form that can be kept, whatever a publisher put into it: the post is out already."""
+        try:
+            detail = msgspec.json.decode(msgspec.json.encode(self.detail), type=dict[str, Any])
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            detail = {"not_json": storable_text(repr(self.detail))}
+        return PublishResult(
+            provider_post_id=None if self.provider_post_id is None else storable_text(str(self.provider_post_id)),
+            publish_url=None if self.publish_url is None else storable_text(str(self.publish_url)),
+            detail=detail,
+        )
+
+
+def storable_text(text: str) -> str:
+    """The text without lone surrogates, which neither JSON nor SQLite takes; file names decoded by Python have them."""
+    return text.encode(errors="replace").decode()
 
 
 class Publisher(abc.ABC):

@@ -1,6 +1,9 @@
--- A late result: its attempt is kept, and a success tells the truth about a task given up on.
+-- A late result: its attempt is kept, once, and a success tells the truth about a task given up on.
 UPDATE publish_tasks SET
-    attempts = iif(:attempt IS NULL, attempts, json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt))),
+    attempts = iif(
+        :attempt IS NULL OR ifnull(attempts ->> '$[#-1]' = json(:attempt), FALSE), attempts,
+        json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt))
+    ),
     published_at = iif(:status = 'success' AND status <> 'success', :finished_at, published_at),
     provider_post_id = ifnull(provider_post_id, :provider_post_id),
     publish_url = ifnull(publish_url, :publish_url),

@@ -1,0 +1,76 @@
+"""How a task ends when an earlier attempt never reported, and when a publisher gives what cannot be kept."""
+
+from typing import Any
+
+import pytest
+
+from service.clock import system_clock
+from service.store.ledger import Ledger
+from service.task import Attempt, TaskRecord, TaskStatus
+from service.testing import PublisherDouble, Stack, everpost_stack
+from workers.publishers.base import InvalidError, PublishJob, PublishResult
+
+
+async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
+    async with everpost_stack(workers=0) as stack:
+        task_id = await stack.publish()
+        await stack.execute("UPDATE task_queue SET sending = 1, status = 'running'")  # as kill -9 leaves it
+        answer = await stack.client.post(f"/api/v1/tasks/cancel/{task_id}", params={"force": "true"})
+        assert answer.status_code == 202
+        await stack.start_worker()
+        task = await stack.wait_until_ended(task_id)
+        assert (task["status"], task["error_class"]) == ("unknown", "unknown")
+        assert (await stack.retry(task_id)).json()["code"] == "outcome_unknown"
+        assert not stack.publisher.published
+
+
+class Careless(PublisherDouble):
+    """A platform whose answer goes into the result as it is."""
+
+    def __init__(self, result: PublishResult) -> None:
+        super().__init__()
+        self._result = result
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        plain = await super().publish(job)
+        return self._result if job.data.get("odd") else plain
+
+
+ODD: list[Any] = [
+    PublishResult(detail={"answer": object()}),
+    PublishResult(detail={"answer": "\udc80"}),
+    PublishResult(provider_post_id=12345),  # type: ignore[arg-type]  # a publisher without type checks
+    PublishResult(publish_url="https://example.test/\udc80"),
+]
+
+
+@pytest.mark.parametrize("result", ODD)
+async def test_a_result_that_cannot_be_kept_is_a_success_and_holds_up_no_other(result: PublishResult) -> None:
+    async with everpost_stack(publisher=Careless(result)) as stack:
+        ids = [await stack.publish(odd=True), await stack.publish()]
+        assert [(await stack.wait_until_ended(task_id))["status"] for task_id in ids] == ["success", "success"]
+
+
+async def test_an_error_that_is_no_unicode_ends_its_task_and_holds_up_no_other(everpost: Stack) -> None:
+    everpost.publisher.fail_next(InvalidError("no file \udcff.mp4"))
+    ids = [await everpost.publish(), await everpost.publish()]
+    tasks = [await everpost.wait_until_ended(task_id) for task_id in ids]
+    assert sorted(task["status"] for task in tasks) == ["failed", "success"]
+    assert [task["error_message"] for task in tasks if task["error_message"]] == ["no file ?.mp4"]
+
+
+async def test_the_late_failure_of_a_task_that_has_ended_is_kept_once(everpost: Stack) -> None:
+    task_id = await everpost.publish()
+    before = await everpost.wait_until_ended(task_id)
+    late = TaskRecord(
+        task_id=task_id,
+        status=TaskStatus.FAILED,
+        finished_at_ms=system_clock(),
+        attempt=Attempt(number=2, started_at="a", finished_at="b", outcome=TaskStatus.FAILED, error="late"),
+    )
+    for _ in range(2):  # the engine repeats what failed halfway
+        await Ledger(everpost.database).complete_tasks([], [late])
+    after = await everpost.task(task_id)
+    assert after["status"] == "success"
+    assert [attempt["number"] for attempt in after["attempts"]] == [1, 2]
+    assert after["result"] == before["result"]

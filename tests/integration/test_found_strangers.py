@@ -1,0 +1,112 @@
+"""Jobs of stock arq clients: none harms the others, and none is published twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+
+from service.clock import system_clock, to_text
+from service.queue.client import connection_pool
+from service.queue.codec import deserialize, serialize
+from service.testing import Stack, eventually, everpost_stack
+
+TASK = {"platform": 3, "account_id": "stock", "title": "from arq"}
+
+
+@asynccontextmanager
+async def stock_client(stack: Stack) -> AsyncIterator[ArqRedis]:
+    pool = connection_pool(stack.valkey.address)
+    client = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+    yield client
+    await client.aclose(close_connection_pool=True)
+
+
+async def queue_by_hand(stack: Stack, task_id: str, enqueued_at: Any) -> None:
+    """A job as a careless client writes it, due at once."""
+    job = {"t": None, "f": "publish", "a": (TASK,), "k": {}, "et": enqueued_at}
+    await stack.queue.redis.set(f"arq:job:{task_id}", serialize(job))
+    await stack.queue.redis.zadd("arq:queue", {task_id: 1})
+
+
+async def sending(stack: Stack) -> Any:
+    return await stack.sql("SELECT sending FROM task_queue WHERE sending IS NOT NULL")
+
+
+async def test_the_first_attempt_of_a_stock_job_has_its_intent_on_record_before_it_sends() -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        stack.publisher.hold()
+        await client.enqueue_job("publish", TASK, _job_id="stock")
+        await stack.start_worker()
+
+        async def has_begun() -> bool:
+            return bool(stack.publisher.attempts)
+
+        await eventually(has_begun)
+        assert await sending(stack) == [(1,)]
+        stack.publisher.release()
+        assert (await stack.wait_until_ended("stock"))["status"] == "success"
+
+
+async def test_a_stock_job_that_waits_is_withdrawn_when_it_is_retried() -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        await client.enqueue_job("publish", TASK, _job_id="stock")
+        answer = await stack.retry("stock")
+        assert (answer.status_code, answer.json()["source"]) == (200, "redis")
+        assert await stack.queue.redis.zcard("arq:queue") == 1
+        await stack.start_worker()
+        new_id = answer.json()["new_task_id"]
+        assert (await stack.wait_until_ended(new_id))["status"] == "success"
+        assert [job.task_id for job in stack.publisher.published] == [new_id]
+        old = await stack.task("stock")
+        assert (old["status"], old["task_data"]) == ("cancelled", TASK)
+
+
+async def test_many_stock_jobs_that_wait_are_withdrawn_when_they_are_retried() -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        old_ids = [f"stock{number}" for number in range(3)]
+        for task_id in old_ids:
+            await client.enqueue_job("publish", TASK, _job_id=task_id)
+        answer = await stack.client.post("/api/v1/tasks/batch/retry", json={"task_ids": old_ids})
+        await stack.start_worker()
+        await stack.drain()
+        assert sorted(job.task_id for job in stack.publisher.published) == sorted(answer.json()["new_task_ids"])
+
+
+async def test_a_job_whose_retry_lives_does_not_run_and_keeps_no_other_from_running() -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        await client.enqueue_job("publish", TASK, _job_id="stock")
+        retry_id = (await stack.retry("stock")).json()["new_task_id"]
+        await stack.execute("DELETE FROM publish_tasks WHERE job_id = 'stock'")  # as `everpost purge` does in the end
+        await stack.flush_redis()
+        await queue_by_hand(stack, "stock", system_clock())
+        other_id = await stack.publish()
+        await stack.start_worker()
+        for task_id in (other_id, retry_id):
+            assert (await stack.wait_until_ended(task_id))["status"] == "success"
+        assert "stock" not in {job.task_id for job in stack.publisher.published}
+
+
+@pytest.mark.parametrize("enqueued_at", [10**18, -(10**18)])
+async def test_a_job_from_a_time_that_is_none_ends_and_keeps_no_other_from_running(enqueued_at: int) -> None:
+    async with everpost_stack(workers=0) as stack:
+        await queue_by_hand(stack, "odd", enqueued_at)
+        task_id = await stack.publish()
+        await stack.start_worker()
+        assert (await stack.wait_until_ended(task_id))["status"] == "success"
+        odd = await stack.wait_until_ended("odd")
+        assert (odd["status"], odd["error_class"]) == ("failed", "unreadable")
+
+
+async def test_a_job_dated_ahead_is_one_the_relay_looks_for() -> None:
+    async with everpost_stack(workers=0) as stack:
+        stack.publisher.hold()
+        await queue_by_hand(stack, "ahead", system_clock() + 3_600_000)
+        await stack.start_worker()
+        await eventually(lambda: sending(stack))
+        [(created_at,)] = await stack.sql("SELECT created_at FROM task_queue")
+        assert created_at <= to_text(system_clock())
+        stack.publisher.release()
+        await asyncio.wait_for(stack.wait_until_ended("ahead"), 20)
