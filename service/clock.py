@@ -8,6 +8,9 @@ Clock = Callable[[], int]
 """Gives the present as UTC milliseconds since the epoch; handed in at the composition roots."""
 
 
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 and 9999, which datetime ends at
+
+
 def system_clock() -> int:
     """The machine's time, in UTC milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
@@ -39,15 +42,21 @@ def read_time(text: str, timezone: tzinfo) -> int:
     moment = datetime.fromisoformat(text.strip())
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone)
-    try:
-        return round(moment.timestamp() * 1000)
-    except OverflowError as error:
-        raise ValueError(text) from error
+    time_ms = round(moment.timestamp() * 1000)
+    if not FIRST_MS <= time_ms <= LAST_MS:
+        raise ValueError(text)
+    return time_ms
 
 
-def utc_text(text: str | None, timezone: tzinfo) -> str | None:
-    """A stored time as answers have it. Inherited rows hold naive local times; what cannot be read stays as it is."""
-    if text is None or text.endswith("Z"):
+def utc_text(stored: object, timezone: tzinfo) -> str | None:
+    """A stored time as answers have it. Inherited rows hold naive local times; what cannot be read stays as it is.
+
+    SQLite keeps a number or a blob in a column of times as that.
+    """
+    if stored is None:
+        return None
+    text = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
+    if text.endswith("Z"):
         return text
     try:
         return to_text(read_time(text, timezone))

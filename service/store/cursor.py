@@ -12,9 +12,12 @@ LAST = "~"  # sorts behind every time, and behind whatever may follow the same t
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A place in the order of a list: a task's stored created_at, None for the last part of it, and its id."""
+    """A place in the order of a list: a task's stored created_at, None for the last part of it, and its id.
 
-    created_at: str | None
+    An original file may hold a number for a time; SQLite sorts it before every text.
+    """
+
+    created_at: str | int | float | None
     task_id: str
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 
-from service.clock import to_text
+from service.clock import FIRST_MS, LAST_MS, to_text
 from service.retry_rules import Place
 from service.store.cursor import LAST, Key
 from service.store.search import SCANNED, Hits
 from service.task import TaskStatus
 
 HOUR_MS = 3_600_000
-FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 and 9999, which datetime ends at
 
 ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
@@ -210,7 +209,9 @@ def _parameters(wanted: TaskFilter, after: Key, timezone: tzinfo, hits: Hits | N
         parameters["from"] = min(_spellings(wanted.created_after_ms - HOUR_MS, timezone))
     if wanted.created_before_ms is not None:
         parameters["created_before"] = _text(wanted.created_before_ms)
-        at = at and min(at, max(_spellings(wanted.created_before_ms + HOUR_MS, timezone)) + LAST)
+        at = (
+            min(at, max(_spellings(wanted.created_before_ms + HOUR_MS, timezone)) + LAST) if isinstance(at, str) else at
+        )
     parameters |= {"at": at, "id": after.task_id}
     if hits is not None:
         parameters |= {"searched": hits.searched, "hits": msgspec.json.encode(hits.rows or ()).decode()}

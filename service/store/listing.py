@@ -201,9 +201,9 @@ class Listing:
 
         return await self._database.read(run)
 
-    def _utc_of(self, text: str | None) -> str | None:
+    def _utc_of(self, stored: object) -> str | None:
         try:
-            return None if text is None else to_text(read_time(text, self._timezone))
+            return None if stored is None else to_text(read_time(str(stored), self._timezone))
         except (ValueError, OverflowError):
             return None
 

@@ -10,6 +10,7 @@ from service.store.queries import load
 from service.task import DEFAULT_PRIORITY, PRIORITIES
 
 REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
+NUMBER_DIGITS = 18  # what every JSON reader takes for an integer
 COLUMNS = (
     "platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time", "publish_mode",
 )  # fmt: skip
@@ -86,7 +87,7 @@ def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:
         return None
     platform = str(columns["platform"])
     data = {
-        "platform": int(platform) if platform.isdecimal() else platform,
+        "platform": int(platform) if platform.isdecimal() and len(platform) <= NUMBER_DIGITS else platform,
         "account_id": columns["account_id"],
         "file_id": _number_or_text(columns["material_id"]),
         "title": columns["title"] or "",
@@ -98,12 +99,14 @@ def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _number_or_text(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    """A number only where its text is what the column holds: `007` is a name."""
+    is_number = isinstance(value, str) and len(value) <= NUMBER_DIGITS and value.isascii() and value.isdecimal()
+    return int(value) if is_number and str(int(value)) == value else value
 
 
 def _tags(text: str | None) -> list[Any]:
     try:
         tags = msgspec.json.decode(text or "[]")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [tag.strip() for tag in str(text).split(",") if tag.strip()]
     return tags if isinstance(tags, list) else [tags]
