@@ -11,7 +11,7 @@ from service.queue.client import TaskQueue
 from service.store.acceptance import IdempotencyKey
 from service.store.ledger import Ledger
 from service.submission import Submission
-from service.task import Task, TaskStatus
+from service.task import Task, TaskStatus, time_of_id
 
 log = structlog.get_logger("everpost.intake")
 
@@ -51,7 +51,7 @@ class Intake:
         task_id = await self._ledger.accept_task(task, now_ms, key)
         if task_id == task.task_id:
             await self.enqueue_tasks([task])
-        return task_id, task.status_at(now_ms)
+        return task_id, task.status_at(time_of_id(task_id))  # a repeated request gets the answer of the first
 
     async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
         """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""

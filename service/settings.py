@@ -15,9 +15,12 @@ from service.errors import SettingsError
 PREFIX = "EVERPOST_"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
+MOST_S = 366 * 86_400  # a year: what is longer is a mistake, and infinity breaks every timer
+MOST_DAYS = 36_600
+
 SECRET = frozenset({"token", "redis"})  # never shown in an error
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
 
@@ -59,17 +62,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     insecure: bool = False
     platforms: Path | None = None
     media: Path | None = None
-    result_ttl: Annotated[int, Meta(ge=0)] = 604_800
+    result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
     timezone: str = "UTC"
     max_jobs: Count = 100
     job_timeout: Seconds = 300
-    lease: Annotated[float, Meta(ge=1)] = 15
+    lease: Annotated[float, Meta(ge=1, le=86_400)] = 15
     shutdown_wait: Seconds = 25
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     max_body: Bytes = 1_048_576
     max_backlog: Annotated[int, Meta(ge=0)] = 0
-    archive_after_days: Annotated[int, Meta(ge=0)] = 0
-    idempotency_hours: Count = 24
+    archive_after_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
+    idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str, Meta(pattern="^(console|json)$")] = "console"
 

@@ -172,3 +172,8 @@ def new_task_id(now_ms: int) -> str:
     """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of one time lie together in every index."""
     random = int.from_bytes(os.urandom(10))
     return f"{now_ms:012x}7{random >> 68:03x}{0x8 | (random >> 66 & 0x3):x}{random & (1 << 60) - 1:015x}"
+
+
+def time_of_id(task_id: str) -> int:
+    """The UTC milliseconds that `new_task_id` made an id at."""
+    return int(task_id[:12], 16)

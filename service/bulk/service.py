@@ -11,7 +11,7 @@ from service.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
 from service.bulk.retrying import RetryStep
 from service.bulk.steps import CancelStep, RemoveStep, Step
 from service.clock import Clock, to_text
-from service.errors import InvalidValue, OperationNotFound, TasksPending, Unavailable
+from service.errors import InvalidValue, OperationNotFound, ServiceError, TasksPending, Unavailable
 from service.intake import Intake
 from service.queue.client import TaskQueue
 from service.recovery import Recovery
@@ -83,7 +83,7 @@ class Bulk:
             _, late = await asyncio.wait(self._running.values(), timeout=LAST_CHUNK_S)
             for task in late:
                 task.cancel()
-        with suppress(Unavailable):
+        with suppress(ServiceError):
             await self._operations.release(self._owner)
 
     async def run(self, request: BulkRequest, *, dry_run: bool = False) -> BulkAnswer:

@@ -48,6 +48,7 @@ class Database:
     def __init__(self, path: Path, report: MigrationReport) -> None:
         self.path = path
         self.report = report
+        self._identity: tuple[int, int] | None = None
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
@@ -78,6 +79,7 @@ class Database:
         return database
 
     async def _connect(self, readers: int) -> None:
+        self._identity = _identity(self.path)
         self._writer = await _connect(self.path, "rw")
         for _ in range(readers):
             connection = await _connect(self.path, "ro")
@@ -90,6 +92,7 @@ class Database:
         Raises:
             DatabaseBusy: Another process kept the file locked for longer than `BUSY_TIMEOUT_MS`, twice.
             DatabaseUnwritable: Disk full, read-only, or an I/O error; nothing was written.
+            DatabaseUnusable: The file is damaged, or no longer the one that was opened; nothing was written.
         """
         return cast("Result", await self._commits.submit(operation))
 
@@ -114,7 +117,18 @@ class Database:
     async def _commit(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
+        if _identity(self.path) != self._identity:  # what is written to a file that is no longer there is lost
+            raise DatabaseUnusable(f"{self.path} was moved, deleted or replaced: stop every process, put it back.")
         return cast("Sequence[Any]", await _run(self._writer, lambda raw: _commit_group(raw, operations)))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies there, if one does; never by opening it, because closing it would drop SQLite's locks."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _connect(path: Path, mode: str) -> aiosqlite.Connection:

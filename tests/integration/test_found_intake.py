@@ -1,0 +1,69 @@
+"""What is accepted, what is refused, and what a repeated request is answered."""
+
+import pytest
+
+from service.clock import system_clock, to_text
+from service.errors import DatabaseUnusable, SettingsError
+from service.settings import read_settings
+from service.store.database import Database
+from service.testing import Stack, eventually, everpost_stack
+
+TASK = {"platform": 1, "account_id": "a"}
+
+
+async def test_inherited_rows_are_nobody_s_backlog() -> None:
+    async with everpost_stack(workers=0, max_backlog=2) as stack:
+        for number in range(5):
+            row = {"task_id": f"old{number}", "data": "{}"}
+            await stack.execute(
+                "INSERT INTO task_queue (task_id, task_type, data) VALUES (:task_id, 'publish', :data)", row
+            )
+        answers = [await stack.client.post("/api/v1/publish", json=TASK) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 503]
+
+
+async def test_a_repeated_request_has_the_same_answer_after_its_time_has_come(everpost: Stack) -> None:
+    due_at_ms = system_clock() + 300
+    body = {**TASK, "schedule_time": to_text(due_at_ms)}
+    first = await everpost.client.post("/api/v1/publish", json=body, headers={"Idempotency-Key": "k"})
+
+    async def is_due() -> bool:
+        return system_clock() > due_at_ms
+
+    await eventually(is_due)
+    second = await everpost.client.post("/api/v1/publish", json=body, headers={"Idempotency-Key": "k"})
+    assert first.json()["status"] == "scheduled"
+    assert second.json() == first.json()
+
+
+async def test_nothing_is_accepted_into_a_file_that_was_moved_away() -> None:
+    async with everpost_stack(workers=0) as stack:
+        path = stack.settings.database_path
+        await stack.publish()
+        moved = path.rename(path.with_suffix(".moved"))
+        answer = await stack.client.post("/api/v1/publish", json=TASK)
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unusable")
+        moved.rename(path)
+        await stack.publish()
+
+
+async def test_nothing_is_written_to_a_file_that_was_replaced() -> None:
+    async with everpost_stack(workers=0) as stack:
+        path = stack.settings.database_path
+        path.rename(path.with_suffix(".moved"))
+        other = await Database.open(path)
+        with pytest.raises(DatabaseUnusable):
+            await stack.execute("DELETE FROM task_queue")
+        await other.close()
+
+
+@pytest.mark.parametrize("name", ["LEASE", "JOB_TIMEOUT", "SHUTDOWN_WAIT"])
+def test_a_time_without_end_is_no_setting(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"EVERPOST_{name}"):
+        read_settings({f"EVERPOST_{name}": "inf"})
+
+
+@pytest.mark.parametrize("name", ["ARCHIVE_AFTER_DAYS", "IDEMPOTENCY_HOURS", "RESULT_TTL"])
+def test_a_time_before_the_year_1_or_after_9999_is_no_setting(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"EVERPOST_{name}"):
+        read_settings({f"EVERPOST_{name}": "99999999999"})
