@@ -38,9 +38,14 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
     now_ms, next_score, queued, has_health_key = reply[:4]
     jobs: list[tuple[HeldJob, float | None]] = []
     fields = iter(reply[4:])
-    for job_id, number, score, tries, payload, requested_at in zip(*[fields] * 6, strict=True):
+    for raw_id, number, score, tries, payload, requested_at in zip(*[fields] * 6, strict=True):
+        try:
+            job_id = raw_id.decode()
+        except UnicodeDecodeError:  # no client of arq's can name it; it is left to its lease
+            logger.error("job %r has an id that is not UTF-8, it is passed over", raw_id)  # noqa: TRY400 - nobody's bug
+            continue
         held = HeldJob(
-            job_id.decode(),
+            job_id,
             token=token,
             queue_name=queue_names[number - 1],
             queue_number=number,

@@ -82,7 +82,7 @@ def read_job(payload: bytes) -> QueuedJob | None:
             priority=priority_of(arguments),
             retry_of=_text_or_none(arguments.get("retry_of")),
             batch_id=_text_or_none(arguments.get("batch_id")),
-            success=message.get("s"),
+            success=None if message.get("s") is None else bool(message["s"]),
         )
     except (ValueError, TypeError, KeyError, InvalidValue):
         return None

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from service.clock import to_text, to_text_or_none
-from service.errors import KeyReused
 from service.store.queries import load
 from service.store.sqlite import sqlite3
 from service.task import Task
@@ -39,15 +38,18 @@ def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
     }
 
 
-def accept_task(connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey | None) -> str:
-    """Write the row; the id of the task accepted before if the key was used for the same body already."""
+def accept_task(
+    connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey | None
+) -> str | None:
+    """Write the row; the id of the task accepted before if the key was used for the same body already.
+
+    None, and no error, if it was used with another one: an error would have all that is committed together done again.
+    """
     task_id: str = parameters["task_id"]
     if key is not None:
         known = connection.execute(load("find_idempotency_key"), {"key": key.key}).fetchone()
         if known is not None:
-            if known[0] != key.fingerprint:
-                raise KeyReused
-            return str(known[1])
+            return str(known[1]) if known[0] == key.fingerprint else None
         kept = {"key": key.key, "fingerprint": key.fingerprint, "task_id": task_id}
         connection.execute(load("keep_idempotency_key"), {**kept, "created_at": parameters["created_at"]})
     connection.execute(load("accept_task"), parameters)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.clock import from_text, to_text
+from service.errors import KeyReused
 from service.retry_rules import Decision, Position
 from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task
 from service.store.completion import complete_tasks
@@ -47,7 +48,10 @@ class Ledger:
             KeyReused: `key` was used with another body.
         """
         parameters = accept_parameters(task, now_ms)
-        return await self._database.write(lambda connection: accept_task(connection, parameters, key))
+        task_id = await self._database.write(lambda connection: accept_task(connection, parameters, key))
+        if task_id is None:
+            raise KeyReused
+        return task_id
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""

@@ -1,11 +1,16 @@
 """What is accepted, what is refused, and what a repeated request is answered."""
 
+import asyncio
+
 import pytest
+from store_rows import START_MS, make_task
 
 from service.clock import system_clock, to_text
-from service.errors import DatabaseUnusable, SettingsError
+from service.errors import DatabaseUnusable, KeyReused, SettingsError
 from service.settings import read_settings
+from service.store.acceptance import IdempotencyKey
 from service.store.database import Database
+from service.store.ledger import Ledger
 from service.testing import Stack, eventually, everpost_stack
 
 TASK = {"platform": 1, "account_id": "a"}
@@ -67,3 +72,22 @@ def test_a_time_without_end_is_no_setting(name: str) -> None:
 def test_a_time_before_the_year_1_or_after_9999_is_no_setting(name: str) -> None:
     with pytest.raises(SettingsError, match=f"EVERPOST_{name}"):
         read_settings({f"EVERPOST_{name}": "99999999999"})
+
+
+async def test_a_reused_key_has_nothing_done_again_of_what_is_committed_with_it(everpost: Stack) -> None:
+    ledger = Ledger(everpost.database)
+    attempts: list[str] = []
+
+    async def accept(task_id: str, key: IdempotencyKey | None = None) -> str:
+        return await ledger.accept_task(make_task(task_id), START_MS, key)
+
+    await accept("first", IdempotencyKey("k", "a body"))
+    answers = await asyncio.gather(
+        accept("second"),  # alone in its transaction; the others wait for it, and share the next one
+        everpost.database.write(lambda _: attempts.append("run")),
+        accept("third", IdempotencyKey("k", "another body")),
+        return_exceptions=True,
+    )
+    assert answers[0] == "second"
+    assert isinstance(answers[2], KeyReused)
+    assert attempts == ["run"]

@@ -100,6 +100,23 @@ async def test_a_job_from_a_time_that_is_none_ends_and_keeps_no_other_from_runni
         assert (odd["status"], odd["error_class"]) == ("failed", "unreadable")
 
 
+async def test_a_job_whose_id_is_no_text_keeps_no_other_from_running() -> None:
+    async with everpost_stack(workers=0) as stack:
+        await stack.queue.redis.set(b"arq:job:\xff", b"")
+        await stack.queue.redis.zadd("arq:queue", {b"\xff": 1})
+        task_id = await stack.publish()
+        await stack.start_worker()
+        assert (await stack.wait_until_ended(task_id))["status"] == "success"
+
+
+@pytest.mark.parametrize("success", [5, "x", [1]])
+async def test_a_result_with_an_odd_outcome_is_retried(success: Any) -> None:
+    async with everpost_stack(workers=0) as stack:
+        result = {"t": 1, "f": "publish", "a": (TASK,), "k": {}, "et": 1, "s": success}
+        await stack.queue.redis.set("arq:result:odd", serialize(result))
+        assert (await stack.retry("odd")).status_code in {200, 409}
+
+
 async def test_a_job_dated_ahead_is_one_the_relay_looks_for() -> None:
     async with everpost_stack(workers=0) as stack:
         stack.publisher.hold()
