@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.clock import system_clock
 from service.store.ledger import Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import PublisherDouble, Stack, everpost_stack
-from workers.publishers.base import InvalidError, PublishJob, PublishResult
+from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from workers.publishers.base import InvalidError, PublishJob, PublishResult, TransientError
 
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
@@ -74,3 +75,25 @@ async def test_the_late_failure_of_a_task_that_has_ended_is_kept_once(everpost: 
     assert after["status"] == "success"
     assert [attempt["number"] for attempt in after["attempts"]] == [1, 2]
     assert after["result"] == before["result"]
+
+
+async def test_an_attempt_that_fails_while_the_file_is_away_is_tried_again_once_it_is_back(everpost: Stack) -> None:
+    everpost.publisher.hold()
+    everpost.publisher.fail_next(TransientError("not now"))
+    task_id = await everpost.publish()
+
+    async def has_begun() -> bool:
+        return bool(everpost.publisher.attempts)
+
+    await eventually(has_begun)
+    path = everpost.settings.database_path
+    moved = path.rename(path.with_suffix(".moved"))
+    with capture_logs() as lines:
+        everpost.publisher.release()
+
+        async def waits() -> bool:
+            return any(line["event"] == "ledger.waits" for line in lines)
+
+        await eventually(waits)
+    moved.rename(path)
+    assert (await everpost.wait_until_ended(task_id))["status"] == "success"
