@@ -9,6 +9,7 @@ from service.queue.client import TaskQueue
 from service.store.cancellation import CancelAction, cancel_tasks, decide_cancel
 from service.store.candidates import Candidates
 from service.store.database import Database
+from service.task import MOVED_WITHIN_S
 
 log = structlog.get_logger("everpost.cancel")
 
@@ -62,7 +63,9 @@ class Cancellation:
 
     async def _record(self, task_id: str) -> None:
         now_ms = self._clock()
-        refused = await self._database.write(lambda connection: cancel_tasks(connection, [task_id], {task_id}, now_ms))
+        refused = await self._database.write(
+            lambda connection: cancel_tasks(connection, [task_id], {task_id}, now_ms), within_s=MOVED_WITHIN_S
+        )
         if task_id in refused:
             raise refused[task_id]
         log.info("task.cancelled", task_id=task_id)

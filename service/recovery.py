@@ -185,7 +185,8 @@ class Recovery:
         Raises:
             TaskNotFound: None has.
         """
-        for tier in self._tiers:
+        # Twice, because a task that ends moves from the ledger, looked at late, into the history, looked at early.
+        for tier in (*self._tiers, *self._tiers):
             found = await tier.find(task_id)
             if found is not None:
                 return found

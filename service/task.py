@@ -11,6 +11,11 @@ import msgspec
 DEFAULT_PRIORITY = 5
 PRIORITIES = range(10)  # a lower number is more urgent
 
+WITHDRAWN_S = (
+    30.0  # a task withdrawn from Redis and still in the ledger after so long was abandoned: the relay returns it
+)
+MOVED_WITHIN_S = 20.0  # so what it was withdrawn for is written earlier than that, or not at all
+
 
 class TaskStatus(StrEnum):
     """Where a task is on its way; `MOVES` says where it may go from there."""

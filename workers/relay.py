@@ -57,7 +57,7 @@ class Relay:
         restored = await self._sweep(0 if is_new else SETTLED_MS)
         if is_new:
             await self._ledger.set_meta(EPOCH, epoch)
-        return restored
+        return restored + await self._return_withdrawn()
 
     async def _sweep(self, settled_ms: int) -> int:
         if self._position == 0:
@@ -71,6 +71,14 @@ class Relay:
             self._position = await self._settled_up_to(after, before_ms)
             if len(rows) < CHUNK:
                 return restored
+
+    async def _return_withdrawn(self) -> int:
+        """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
+        restored = 0
+        while task_ids := await self._queue.old_withdrawals(CHUNK):
+            restored += await self._restore(await self._ledger.accepted_among(task_ids))
+            await self._queue.forget_withdrawals(task_ids)
+        return restored
 
     async def _restore(self, tasks: Sequence[Task]) -> int:
         """Put back those of the tasks that Redis has lost; how many."""

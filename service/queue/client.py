@@ -14,14 +14,14 @@ from service.batcher import Batcher
 from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
 from service.queue.codec import QueuedJob, job_of, read_job
-from service.task import DEFAULT_PRIORITY, PRIORITIES, Task
+from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
 
 Answer = TypeVar("Answer")
 
 WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
 WORKERS_KEY = "everpost:workers"
-WITHDRAWN_MS = 60_000
+WITHDRAWALS_KEY = "everpost:withdrawals"
 BREAKER_S = 0.5
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -108,7 +108,19 @@ class TaskQueue:
 
     async def withdraw_task(self, task_id: str) -> bool:
         """Take a waiting task out of its queue for good; False if a worker holds it."""
-        return bool(await self._ask(self._withdraw(keys=list(QUEUE_NAMES), args=[task_id, WITHDRAWN_MS])))
+        arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), self._clock()]
+        return bool(await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments)))
+
+    async def old_withdrawals(self, limit: int) -> list[str]:
+        """Tasks withdrawn so long ago that what they were withdrawn for has happened, or never will."""
+        before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has dropped its notes too
+        found = await self._ask(self.redis.zrangebyscore(WITHDRAWALS_KEY, "-inf", before_ms, start=0, num=limit))
+        return [task_id.decode() for task_id in found]
+
+    async def forget_withdrawals(self, task_ids: Sequence[str]) -> None:
+        """They have been seen to."""
+        if task_ids:
+            await self._ask(self.redis.zrem(WITHDRAWALS_KEY, *task_ids))
 
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""

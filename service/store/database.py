@@ -86,15 +86,19 @@ class Database:
             self._readers.append(connection)
             self._idle.put_nowait(connection)
 
-    async def write(self, operation: Operation[Result]) -> Result:
+    async def write(self, operation: Operation[Result], *, within_s: float | None = None) -> Result:
         """Run `operation` inside a transaction; return its result once it is on the disk.
+
+        Args:
+            within_s: It begins within so many seconds or not at all: then the database counts as busy.
 
         Raises:
             DatabaseBusy: Another process kept the file locked for longer than `BUSY_TIMEOUT_MS`, twice.
             DatabaseUnwritable: Disk full, read-only, or an I/O error; nothing was written.
             DatabaseUnusable: The file is damaged, or no longer the one that was opened; nothing was written.
         """
-        return cast("Result", await self._commits.submit(operation))
+        timely = operation if within_s is None else _until(time.monotonic() + within_s, operation)
+        return cast("Result", await self._commits.submit(timely))
 
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
@@ -196,6 +200,15 @@ def _transact(raw: sqlite3.Connection, operations: Sequence[Operation[Any]]) -> 
             raw.execute("ROLLBACK")
         raise
     return answers
+
+
+def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
+    def timely(raw: sqlite3.Connection) -> Result:
+        if time.monotonic() > deadline:
+            raise DatabaseBusy
+        return operation(raw)
+
+    return timely
 
 
 def _begin(raw: sqlite3.Connection) -> None:

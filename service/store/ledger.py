@@ -14,7 +14,7 @@ from service.store.database import Database
 from service.store.queries import load
 from service.store.resubmission import Decide, resubmit_task
 from service.store.sqlite import sqlite3
-from service.task import Attempt, Task, TaskRecord
+from service.task import MOVED_WITHIN_S, Attempt, Task, TaskRecord
 
 
 class ClaimFacts(msgspec.Struct, frozen=True):
@@ -68,7 +68,9 @@ class Ledger:
 
     async def resubmit_task(self, stand_in: Position, task: Task, now_ms: int, decide: Decide) -> tuple[Decision, Task]:
         """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_task`."""
-        return await self._database.write(lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide))
+        return await self._database.write(
+            lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide), within_s=MOVED_WITHIN_S
+        )
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
         """Move ended tasks into the history; see `completion.complete_tasks`."""
@@ -113,6 +115,13 @@ class Ledger:
         """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among."""
         parameters = {"after": after, "before": to_text(before_ms), "limit": limit}
         return await self._database.read(lambda connection: _accepted_after(connection, parameters))
+
+    async def accepted_among(self, task_ids: Collection[str]) -> list[Task]:
+        """Those of the tasks that are in the ledger; inherited rows are never among."""
+        parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode()}
+        return await self._database.read(
+            lambda connection: [task_of_row(row) for row in connection.execute(load("accepted_among"), parameters)]
+        )
 
     async def first_accepted_since(self, since_ms: int) -> int | None:
         """The lowest row number among the rows accepted after `since_ms`; row numbers do not follow times exactly."""

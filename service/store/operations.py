@@ -11,6 +11,7 @@ from service.store.chunks import Change, Outcome
 from service.store.database import Database
 from service.store.queries import load
 from service.store.sqlite import sqlite3
+from service.task import MOVED_WITHIN_S
 
 KEPT_SKIPS = 10_000  # of one operation; the numbers are right beyond it
 
@@ -80,13 +81,14 @@ class Operations:
 
         Raises:
             ChunkLostError: The operation belongs to another process by now.
+            DatabaseBusy: It could not begin while the chunk's tasks were sure to stay out of Redis.
         """
 
         def commit(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
             outcomes = [*refused, *change(connection)]
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
-        return await self._database.write(commit)
+        return await self._database.write(commit, within_s=MOVED_WITHIN_S)
 
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
         """Give an operation up."""

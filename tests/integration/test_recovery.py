@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from service.recovery import Recovered
 from service.store.payloads import REBUILT
 from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, OutcomeUnknownError
@@ -189,3 +190,21 @@ async def test_while_redis_is_down_only_what_cannot_be_running_is_retried(status
         await stack.valkey.start()
         await stack.start_worker()
         await stack.drain()
+
+
+class Moving:
+    """A tier of a task that moves from the later of two places to the earlier one between two looks."""
+
+    def __init__(self, *answers: Recovered | None) -> None:
+        self.answers = list(answers)
+
+    async def find(self, task_id: str) -> Recovered | None:
+        return self.answers.pop(0)
+
+
+async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:
+    found = Recovered(source="sqlite", message="", task_data=b"{}", priority=5, status="failed")
+    history, ledger = Moving(None, found), Moving(None)
+    recovery = everpost.app.state.services.recovery
+    recovery._tiers = (history, ledger)
+    assert await recovery.find("moved") is found

@@ -11,7 +11,7 @@ from service.clock import system_clock, to_text
 from service.errors import QueueUnreachable
 from service.queue.client import QUEUE_NAMES, TaskQueue
 from service.store.ledger import Ledger
-from service.task import Task
+from service.task import WITHDRAWN_S, Task
 from service.testing import Stack, everpost_stack
 from workers.relay import SETTLED_MS, Relay
 
@@ -112,3 +112,21 @@ async def test_a_withdrawn_task_does_not_come_back() -> None:
         assert await stack.queue.withdraw_task(task_id)
         await relay.tick()
         assert await count_queued(stack) == 0
+
+
+def much_later_clock() -> int:
+    """A time at which nobody is at work any more on what was withdrawn."""
+    return system_clock() + round(2_000 * WITHDRAWN_S)
+
+
+async def test_a_task_withdrawn_by_somebody_who_died_goes_back_into_its_queue() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
+        abandoned, cancelled = await stack.publish(), await stack.publish()
+        assert (await stack.client.post(f"/api/v1/tasks/cancel/{cancelled}")).status_code == 200
+        assert await stack.queue.withdraw_task(abandoned)
+        assert await relay.tick() == 0  # somebody may be at work on it
+        await stack.queue.redis.delete(f"everpost:withdrawn:{abandoned}")  # as time does
+        queue = TaskQueue(stack.queue.redis, much_later_clock)
+        assert await Relay(Ledger(stack.database), queue, system_clock).tick() == 1
+        assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [abandoned.encode()]
+        assert await stack.queue.redis.exists("everpost:withdrawals") == 0
