@@ -4,9 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo run check format test chaos clean
+.PHONY: help install demo run check format test chaos bench arq-suite clean
 help:  ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Make the environment (everything below does it by itself)
 $(STAMP): pyproject.toml
@@ -38,6 +38,12 @@ test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 
 chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60)
 	$(BIN)/pytest tests/chaos -m chaos -s
+
+bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (half an hour)
+	$(BIN)/python tests/bench/compare.py --readme
+
+arq-suite: $(STAMP)  ## Run arq's own tests with our engine in its worker's place
+	$(BIN)/python tests/arq_suite/run.py
 
 clean:  ## Remove the environment and everything made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         requests: Sent in this order, over and over, each on the first connection that is free.
         count: How many answers are wanted in all.
         expect: What every right answer has in it, status line included.
-        id_after: Where in a body an id of 32 digits begins; empty looks for none.
+        id_after: Where in a body an id of `id_digits` characters begins; empty looks for none.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -35,6 +35,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     expect: Sequence[bytes] = (b"HTTP/1.1 202",)
     id_after: bytes = b'"task_id":"'
+    id_digits: int = ID_DIGITS
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ class Load:
         if all(part in answer for part in self.spec.expect):
             if self.spec.id_after:
                 start = answer.find(self.spec.id_after) + len(self.spec.id_after)
-                self._ids.append(answer[start : start + ID_DIGITS].decode())
+                self._ids.append(answer[start : start + self.spec.id_digits].decode())
         else:
             self._wrong += 1
             self._example = answer

@@ -57,7 +57,7 @@ async def _run_engine(engine: Literal["arq", "batch"], stack: BenchStack, jobs: 
 async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Accept without a worker; then a worker drains what was accepted."""
     for number in range(plan.runs + 1):
-        count = plan.tasks if number else _warm_up(plan)
+        count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
         check_queued(stack.database, report.ids)
         drained = await _drain(stack, report.ids)
@@ -73,7 +73,7 @@ async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> Non
 async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Accept with two processes on one file, without a worker."""
     for number in range(plan.runs + 1):
-        count = plan.tasks if number else _warm_up(plan)
+        count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
         check_queued(stack.database, report.ids)
         if number:
@@ -83,7 +83,7 @@ async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> N
 async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Submit, run and record, all at the same time."""
     for number in range(plan.runs + 1):
-        count = plan.tasks if number else _warm_up(plan)
+        count = plan.tasks if number else warm_up(plan)
         with closing(RecordFile(stack.database)) as records:
             wanted = records.count(ACCEPTING, "success") + count
             before = stack.cost()
@@ -94,7 +94,7 @@ async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) ->
         if number:
             took_s = max(ended_s, report.finished_s) - report.started_s
             results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
-            results.add(**_cpu_ms(before, after, count))
+            results.add(**cpu_ms(before, after, count))
     api_mb, worker_mb = stack.most_resident_mb()
     results.add(rss_api=api_mb, rss_worker=worker_mb)
 
@@ -141,11 +141,12 @@ def _check_run(stack: BenchStack, ids: Sequence[str]) -> None:
     stack.expected_calls += len(ids)
 
 
-def _warm_up(plan: Plan) -> int:
+def warm_up(plan: Plan) -> int:
+    """How many tasks the run sends that is thrown away."""
     return max(plan.connections, round(WARM_UP * plan.tasks))
 
 
-def _cpu_ms(before: Cost, after: Cost, count: int) -> dict[str, float | None]:
+def cpu_ms(before: Cost, after: Cost, count: int) -> dict[str, float | None]:
     """Milliseconds of CPU a task, in all and by kind of process."""
 
     def each(name: str) -> float | None:

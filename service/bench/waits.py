@@ -74,7 +74,7 @@ async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None
 async def _retry_singly(stack: BenchStack, plan: Plan, source: str) -> Sequence[float]:
     failed = await _fail(stack, plan, plan.retries, publish_request(REFUSING))
     if source == "sqlite":
-        await stack.redis.delete(*(f"arq:result:{task_id}" for task_id in failed))
+        await _forget_results(stack, failed)
     with closing(RecordFile(stack.database)) as records:
         wanted = records.count(REFUSING, "failed") + len(failed)
         expect = [OK, f'"source":"{source}"'.encode()]
@@ -82,6 +82,17 @@ async def _retry_singly(stack: BenchStack, plan: Plan, source: str) -> Sequence[
         await records.wait_for(REFUSING, "failed", wanted)
     _check_failed(stack, report.ids)
     return report.waits_s
+
+
+async def _forget_results(stack: BenchStack, task_ids: Sequence[str]) -> None:
+    """Let Redis know nothing more of these tasks; what they ended as comes to Redis after it has come to SQLite."""
+    keys = [f"arq:result:{task_id}" for task_id in task_ids]
+    deadline = time.monotonic() + PATIENCE_S
+    while await stack.redis.exists(*keys) < len(keys):
+        if time.monotonic() > deadline:
+            raise WorkIncomplete("Redis lacks results of tasks that ended")
+        await asyncio.sleep(LOOK_EVERY_S)
+    await stack.redis.delete(*keys)
 
 
 async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:

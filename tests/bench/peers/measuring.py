@@ -1,0 +1,129 @@
+"""The same load on a peer as on Everpost: end to end, one at a time, retries; every task counted in its table."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from peers.stacks import Peer, PeerStack
+from service.bench.checks import PATIENCE_S, WorkIncomplete, check_answers
+from service.bench.load import LoadReport, LoadSpec, run_load
+from service.bench.one_by_one import OneByOneSpec, run_one_by_one
+from service.bench.plan import Plan, resized
+from service.bench.samples import Results, percentile
+from service.bench.stack import HOST
+from service.bench.throughput import cpu_ms, warm_up
+from service.bench.traffic import publish_request, retry_requests
+from service.store.sqlite import sqlite3
+
+LOOK_EVERY_S = 0.003
+COUNT = "SELECT ifnull(max(id), 0) FROM history"
+COMPLETE = "SELECT count(*), count(DISTINCT job_id), sum(status = 'success') FROM history"
+RECORDED = "SELECT 1 FROM history WHERE job_id = ?"
+
+
+async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan) -> Results:
+    """Everything the table of peers has of one of them.
+
+    Raises:
+        WorkIncomplete: A task was lost, repeated, or not answered as it should be.
+    """
+    results = Results()
+    async with PeerStack(peer, programs, folder).running() as stack:
+        bench = _PeerBench(stack, resized(plan, tasks=max(plan.connections, round(plan.tasks * peer.share))))
+        for number in range(plan.runs + 1):
+            await bench.end_to_end(results if number else Results())
+        api_mb, worker_mb = stack.most_resident_mb()
+        results.add(rss_api=api_mb, rss_worker=worker_mb)
+        for number in range(plan.runs + 1):
+            await bench.one_by_one(results if number else Results())
+            await bench.retry(results if number else Results())
+    return results
+
+
+class _PeerBench:
+    def __init__(self, stack: PeerStack, plan: Plan) -> None:
+        self._stack = stack
+        self._plan = plan
+        self._recorded = 0
+        self._is_warm = False
+
+    async def end_to_end(self, results: Results) -> None:
+        count = self._plan.tasks if self._is_warm else warm_up(self._plan)
+        self._is_warm = True
+        before = self._stack.cost()
+        report = await self._submit(count)
+        ended_s = await self._wait_for(count)
+        after = self._stack.cost()
+        took_s = max(ended_s, report.finished_s) - report.started_s
+        results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
+        results.add(**cpu_ms(before, after, count))
+
+    async def one_by_one(self, results: Results) -> None:
+        count = self._plan.one_by_one
+        spec = OneByOneSpec(
+            address=(HOST, self._stack.port),
+            request=publish_request(),
+            count=count,
+            database=str(self._stack.database),
+            recorded=RECORDED,
+            id_digits=self._stack.peer.id_digits,
+        )
+        report = await run_one_by_one(spec)
+        await self._wait_for(count)
+        whole_s = [sum(both) for both in zip(report.answered_s, report.recorded_s, strict=True)]
+        results.add(
+            recorded_p50=1_000 * percentile(report.recorded_s, 50),
+            recorded_p99=1_000 * percentile(report.recorded_s, 99),
+            whole_p50=1_000 * percentile(whole_s, 50),
+            whole_p99=1_000 * percentile(whole_s, 99),
+        )
+
+    async def retry(self, results: Results) -> None:
+        count = self._plan.retries
+        ids = (await self._submit(count)).ids
+        await self._wait_for(count)
+        report = await self._load(retry_requests(ids), count, 1, expect=b"HTTP/1.1 200", id_after=b'"new_task_id":"')
+        await self._wait_for(count)
+        results.add(retry_redis_p50=1_000 * percentile(report.waits_s, 50))
+
+    async def _submit(self, count: int) -> LoadReport:
+        return await self._load([publish_request()], count, min(count, self._plan.connections))
+
+    async def _load(
+        self,
+        requests: Sequence[bytes],
+        count: int,
+        connections: int,
+        *,
+        expect: bytes = b"HTTP/1.1 202",
+        id_after: bytes = b'"task_id":"',
+    ) -> LoadReport:
+        spec = LoadSpec(
+            addresses=[(HOST, self._stack.port)],
+            requests=requests,
+            count=count,
+            connections=connections,
+            expect=[expect],
+            id_after=id_after,
+            id_digits=self._stack.peer.id_digits,
+        )
+        report = await run_load(spec)
+        check_answers(report, count)
+        return report
+
+    async def _wait_for(self, more: int) -> float:
+        """Wait until so many more rows are there, each of another task; when it was, on the monotonic clock."""
+        self._recorded += more
+        with closing(sqlite3.connect(f"file:{self._stack.database}?mode=ro", uri=True)) as connection:
+            deadline = time.monotonic() + PATIENCE_S + more / 20
+            while connection.execute(COUNT).fetchone()[0] < self._recorded and time.monotonic() < deadline:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(LOOK_EVERY_S)
+            ended_s = time.monotonic()
+            rows, tasks, succeeded = connection.execute(COMPLETE).fetchone()
+        if not rows == tasks == succeeded == self._recorded:
+            raise WorkIncomplete(
+                f"{self._stack.peer.title} recorded {succeeded} of {self._recorded} tasks, in {rows} rows of {tasks}"
+            )
+        return ended_s

@@ -1,0 +1,174 @@
+"""The peers' stacks: an environment, an API and a worker for each, on a Valkey and a SQLite file of its own."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import msgspec
+
+from service.bench.cost import cpu_s, most_resident_mb
+from service.bench.stack import HOST, Cost
+from service.children import Child
+from service.cli.probe import ask
+from service.cli.up import free_port
+from service.embedded import EmbeddedValkey
+from service.store.sqlite import sqlite3
+
+HERE = Path(__file__).parent
+START_TIMEOUT_S = 60.0
+HISTORY = """
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL, status TEXT NOT NULL, task_data TEXT,
+    created_at TEXT DEFAULT CURRENT_TIMESTAMP
+);
+CREATE INDEX history_job ON history (job_id);
+"""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """Another stack that takes the same requests.
+
+    Attributes:
+        folder: Of its code and requirements, beside this file.
+        worker: Its worker's command line, the first word a program of its environment.
+        id_digits: Of its task ids.
+        scheme: What its Redis address begins with.
+        share: Of the tasks others are sent, where it would take too long.
+    """
+
+    title: str
+    folder: str
+    worker: tuple[str, ...]
+    id_digits: int
+    scheme: str = "unix://"
+    settings: Mapping[str, str] = {}
+    share: float = 1.0
+
+
+CELERY_WORKER = ("celery", "--app", "tasks", "worker", "--pool", "prefork", "--loglevel", "WARNING")
+PEERS = (
+    Peer(
+        title="FastAPI + Celery prefork (the original)",
+        folder="fastapi_celery",
+        worker=CELERY_WORKER,
+        id_digits=36,
+        scheme="redis+socket://",
+    ),
+    Peer(
+        title="Litestar + stock arq, poll 0.01 s, 100 slots",
+        folder="litestar_arq",
+        worker=("python", "worker.py"),
+        id_digits=32,
+        settings={"PEER_POLL_S": "0.01", "PEER_SLOTS": "100"},
+    ),
+    Peer(
+        title="Litestar + stock arq, default poll, 100 slots",
+        folder="litestar_arq",
+        worker=("python", "worker.py"),
+        id_digits=32,
+        settings={"PEER_SLOTS": "100"},
+        share=0.1,
+    ),
+)
+
+
+def make_environment(peer: Peer, venvs: Path) -> Path:
+    """The folder of programs of the peer's own environment, made if it is not there; it may take a minute."""
+    programs = venvs / peer.folder / "bin"
+    requirements = HERE / peer.folder / "requirements.txt"
+    stamp = venvs / peer.folder / "installed"
+    if not stamp.exists() or stamp.read_text("utf-8") != requirements.read_text("utf-8"):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venvs / peer.folder], check=True)
+        python = str(programs / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--requirement", str(requirements)], check=True)
+        stamp.write_text(requirements.read_text("utf-8"), "utf-8")
+    return programs
+
+
+class PeerStack:
+    """A peer that runs."""
+
+    def __init__(self, peer: Peer, programs: Path, folder: Path) -> None:
+        self.peer = peer
+        self.database = folder / "history.db"
+        self.port = free_port(HOST, 0)
+        self.valkey = EmbeddedValkey(folder / "valkey")
+        self._programs = programs.resolve()
+        self._folder = folder
+        self.api: Child
+        self.worker: Child
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["PeerStack"]:
+        """Start it, and stop it at the end."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(HISTORY)
+        children = []
+        await self.valkey.start()
+        try:
+            self.worker = self._spawn(*self.peer.worker)
+            children.append(self.worker)
+            options = ("--port", str(self.port), "--no-access-log", "--log-level", "warning")
+            self.api = self._spawn("uvicorn", "app:app", *options)
+            children.append(self.api)
+            await self._until_live()
+            yield self
+        finally:
+            for child in children:
+                await child.stop()
+            await self.valkey.stop()
+
+    def _spawn(self, program: str, *arguments: str) -> Child:
+        address = self.valkey.address.replace("unix://", self.peer.scheme)
+        own = {"PEER_REDIS": address, "PEER_DATABASE": str(self.database), "PYTHONPATH": str(HERE / self.peer.folder)}
+        command = [str(self._programs / program)]
+        if program == "python":
+            arguments = (str(HERE / self.peer.folder / arguments[0]), *arguments[1:])
+        with (self._folder / f"{program}.log").open("ab") as output:
+            return Child([*command, *arguments], env={**own, **self.peer.settings}, output=output)
+
+    async def _until_live(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                ask(HOST, self.port, "/health/live")
+            except OSError as error:
+                if time.monotonic() > deadline or self.api.exit_code is not None or self.worker.exit_code is not None:
+                    logs = "".join(log.read_text("utf-8") for log in self._folder.glob("*.log"))
+                    raise TimeoutError(f"{self.peer.title} does not start: {logs[-3000:]}") from error
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+    def cost(self) -> Cost:
+        """The CPU time used so far, that of child processes included."""
+        valkey = self.valkey.child
+        assert valkey is not None
+        return Cost(api=_family_cpu(self.api.pid), worker=_family_cpu(self.worker.pid), valkey=cpu_s(valkey.pid))
+
+    def most_resident_mb(self) -> tuple[float, float]:
+        """The most memory of the API and of all processes of the worker, in MB."""
+        return _family_mb(self.api.pid), _family_mb(self.worker.pid)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in thread.read_text().split():
+            found += family(int(child))
+    return found
+
+
+def _family_cpu(pid: int) -> float:
+    return sum(cpu_s(member) or 0.0 for member in family(pid))
+
+
+def _family_mb(pid: int) -> float:
+    return sum(most_resident_mb(member) or 0.0 for member in family(pid))

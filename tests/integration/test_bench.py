@@ -1,0 +1,141 @@
+"""`everpost bench` on a tiny plan: what it answers, and that it refuses to tell rates of work that was not done."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import service.bench.throughput as throughput_module
+from service.bench.checks import WorkIncomplete, check_queued, check_recorded
+from service.bench.fill import fill_history
+from service.bench.load import LoadReport
+from service.bench.metrics import METRICS
+from service.bench.plan import Plan
+from service.bench.run import MEASUREMENTS, run_bench
+from service.bench.stack import BenchStack
+from service.cli.bench import bench
+from service.errors import SettingsError
+from service.platforms import Platform
+from service.settings import Settings
+from service.store.migrate import migrate
+from service.store.sqlite import sqlite3
+from workers.publishers.base import InvalidError, PublishJob
+from workers.publishers.null import NullPublisher
+
+TINY = Plan(
+    runs=1,
+    connections=8,
+    engine_jobs=200,
+    arq_jobs=100,
+    tasks=200,
+    one_by_one=5,
+    retries=5,
+    batch_retries=50,
+    requests=5,
+    idle_s=0.1,
+)
+
+
+async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    report = await run_bench(TINY, tmp_path, said.append)
+    assert list(report.metrics) == [metric.name for metric in METRICS]
+    assert all(row.summary.min > 0 for row in report.metrics.values() if row.unit not in {"ms", "%"})
+    assert all(len(row.summary.runs) == TINY.runs for row in report.metrics.values())
+    assert report.metrics["engine"].ratio == pytest.approx(
+        report.metrics["engine"].summary.median / report.metrics["engine_arq"].summary.median
+    )
+    ran = 2 * (20 + TINY.tasks) + 2 * TINY.one_by_one + TINY.requests  # a warm-up is a tenth of the tasks
+    retried = 2 * 2 * (2 * TINY.retries + TINY.batch_retries)
+    assert report.tasks_checked == ran + retried
+    assert len(said) == len(MEASUREMENTS)
+    assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - an empty folder
+
+
+def test_the_command_answers_in_json(tmp_path: Path) -> None:
+    arguments = ["--quick", "--runs", "1", "--tasks", "100", "--only", "accept", "--growth", "1000", "--json"]
+    done = CliRunner().invoke(bench, [*arguments, "--folder", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"machine", "versions", "plan", "metrics", "tasks_checked", "growth"}
+    assert set(answer["metrics"]) == {"accept", "accept_p50", "accept_p99", "drain"}
+    assert set(answer["metrics"]["accept"]["summary"]) == {"min", "median", "max", "runs"}
+    assert answer["versions"]["arq"]
+    assert answer["growth"]["rows"] == 1_000
+    assert set(answer["growth"]["ratios"]) == set(answer["metrics"])
+
+
+async def test_a_lost_task_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_one(path: Path, ids: list[str]) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM task_queue WHERE task_id = ?", (ids[0],))
+            connection.commit()
+        check_queued(path, ids)
+
+    monkeypatch.setattr(throughput_module, "check_queued", lose_one)
+    with pytest.raises(WorkIncomplete, match="of 20 accepted tasks the ledger has 19"):
+        await run_bench(TINY, tmp_path, lambda _: None, only=["accept"])
+
+
+async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = throughput_module.submit
+
+    async def forget_one(stack: BenchStack, plan: Plan, count: int, request: bytes | None = None) -> LoadReport:
+        report = await submit(stack, plan, count, request)
+        stack.expected_calls -= 1
+        return report
+
+    monkeypatch.setattr(throughput_module, "submit", forget_one)
+    with pytest.raises(WorkIncomplete, match="the publishers were called 20 times for 19 recorded tasks"):
+        await run_bench(TINY, tmp_path, lambda _: None, only=["accept"])
+
+
+def recorded(path: Path, *attempts: str) -> list[str]:
+    """A file whose history has a success with each of these attempt lists; the ids."""
+    migrate(path)
+    ids = [f"task{position}" for position in range(len(attempts))]
+    with closing(sqlite3.connect(path)) as connection:
+        rows = list(zip(ids, attempts, strict=True))
+        connection.executemany("INSERT INTO publish_tasks (job_id, status, attempts) VALUES (?, 'success', ?)", rows)
+        connection.commit()
+    return ids
+
+
+def test_a_task_that_ran_twice_or_is_missing_is_refused(tmp_path: Path) -> None:
+    ids = recorded(tmp_path / "once.db", "[{}]", "[{}]")
+    check_recorded(tmp_path / "once.db", ids)
+    with pytest.raises(WorkIncomplete, match="of 3 tasks 2 are recorded"):
+        check_recorded(tmp_path / "once.db", [*ids, "lost"])
+    with pytest.raises(WorkIncomplete, match="of 2 tasks 0 are recorded as failed"):
+        check_recorded(tmp_path / "once.db", ids, "failed")
+    with pytest.raises(WorkIncomplete, match="with 3 attempts"):
+        check_recorded(tmp_path / "twice.db", recorded(tmp_path / "twice.db", "[{}]", "[{}, {}]"))
+
+
+def test_a_history_made_by_sql_is_one_that_everpost_takes_as_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "everpost.db"
+    fill_history(path, 1_000, lambda _: None)
+    assert migrate(path).kind == "current"
+    with closing(sqlite3.connect(path)) as connection:
+        counts = "SELECT status, tasks FROM task_counts ORDER BY tasks"
+        assert connection.execute(counts).fetchall() == [("failed", 100), ("success", 900)]
+        connection.execute("INSERT INTO publish_tasks (job_id, status, platform) VALUES ('x', 'failed', 'other')")
+        assert connection.execute("SELECT sum(tasks) FROM task_counts").fetchone() == (1_001,)
+
+
+async def test_the_publisher_null_counts_its_calls_and_refuses_on_request(tmp_path: Path) -> None:
+    options = {"count_file": str(tmp_path / "calls")}
+    platform = Platform(id=1, name="p1", publisher="null")
+    accepting = NullPublisher(options, Settings())
+    refusing = NullPublisher({**options, "refuse": True}, Settings())
+    task = PublishJob(task_id="t", data={}, platform=platform, idempotency_key="k")
+    assert (await accepting.publish(task)).provider_post_id is None
+    with pytest.raises(InvalidError):
+        await refusing.publish(task)
+    await accepting.close()
+    await refusing.close()
+    assert (tmp_path / "calls").read_text() == "1\n1\n"
+    with pytest.raises(SettingsError):
+        NullPublisher({"colour": 1}, Settings())
