@@ -80,7 +80,7 @@ METRICS = (
 
 METRIC_OF: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
 GROUPS = tuple(dict.fromkeys(metric.group for metric in METRICS))
-GROWING = ("accept", "end", "list", "retry")
+GROWING = ("engine", "accept", "end", "list", "retry")
 
 
 def is_reached(metric: Metric, median: float, ratio: float | None) -> bool | None:

@@ -3,6 +3,7 @@
 import msgspec
 
 CONNECTIONS = 64
+MOST_SCHEDULED = 1_000_000  # with a large history
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         batch_retries: Tasks of one batch retry.
         requests: Requests of each list a run.
         idle_s: Seconds an idle worker is watched a run.
+        scheduled: Jobs due tomorrow that stand in the engine's queue meanwhile; stock arq is left out then.
     """
 
     runs: int = 5
@@ -31,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     batch_retries: int = 20_000
     requests: int = 500
     idle_s: float = 5.0
+    scheduled: int = 0
 
 
 FULL = Plan()
@@ -50,3 +53,8 @@ QUICK = Plan(
 def resized(plan: Plan, **sizes: int | None) -> Plan:
     """The plan with some sizes replaced; None among them leaves the plan's own."""
     return msgspec.structs.replace(plan, **{name: size for name, size in sizes.items() if size is not None})
+
+
+def grown(plan: Plan, rows: int) -> Plan:
+    """The plan for a history of so many rows: as many jobs wait in the queue, up to a million."""
+    return resized(plan, scheduled=min(rows, MOST_SCHEDULED))

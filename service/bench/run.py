@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from service.bench.fill import fill_history
 from service.bench.machine import describe_machine, describe_versions
 from service.bench.metrics import GROUPS, GROWING
 from service.bench.plan import Plan
+from service.bench.plan import grown as grown_plan
 from service.bench.report import Report, grown, measured
 from service.bench.samples import Results
 from service.bench.stack import BenchStack
@@ -64,8 +65,8 @@ async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str]
     for name in chosen:
         await bench.run(name, small)
     repeated = [name for name in chosen if name in GROWING] if growth else []
-    for name in repeated:
-        await bench.run(name, large, rows=growth)
+    if repeated:
+        await bench.run_grown(repeated, large, growth)
     return Report(
         machine=describe_machine(folder),
         versions=bench.versions,
@@ -83,20 +84,30 @@ class _Bench:
         self._plan = plan
         self._folder = folder
         self._say = say
-        self._stacks = 0
         self.versions: Mapping[str, str] = {}
         self.tasks_checked = 0
 
-    async def run(self, name: str, results: Results, *, rows: int = 0) -> None:
-        """Make one measurement on a stack of its own; its files are removed afterwards, a large history excepted."""
+    async def run(self, name: str, results: Results) -> None:
+        """Make one measurement on a stack of its own, whose files are removed afterwards."""
+        self._say(f"{MEASUREMENTS[name].title} ...")
+        await self._measure(name, results, self._plan, None)
+
+    async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
+        """Make some with a large history: each on a stack of its own, all on one file."""
+        plan = grown_plan(self._plan, rows)
+        with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
+            database = Path(made) / "everpost.db"
+            await asyncio.to_thread(fill_history, database, rows, self._say)
+            for name in names:
+                self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
+                await self._measure(name, results, plan, database)
+
+    async def _measure(self, name: str, results: Results, plan: Plan, database: Path | None) -> None:
         group = MEASUREMENTS[name]
-        self._say(f"{group.title}{f', with {rows:,} rows of history' if rows else ''} ...")
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
-            stack = BenchStack(Path(made))
-            if rows:
-                await asyncio.to_thread(fill_history, stack.database, rows, self._say)
+            stack = BenchStack(Path(made), database)
             async with stack.running(apis=group.apis, workers=group.workers):
                 self.versions = self.versions or await describe_versions(stack.redis)
-                await group.measure(stack, self._plan, results)
+                await group.measure(stack, plan, results)
                 await stack.stop_workers()
             self.tasks_checked += stack.expected_calls

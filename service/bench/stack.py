@@ -58,16 +58,16 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class BenchStack:
-    """Everpost on free ports and temporary files.
+    """Everpost on free ports and temporary files; `database` is one that is there already.
 
     Attributes:
         apis, workers: The processes that run now.
         expected_calls: How often the publishers must have been called when the workers have stopped.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Path | None = None) -> None:
         self.folder = folder
-        self.database = folder / "everpost.db"
+        self.database = database or folder / "everpost.db"
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.apis: list[Server] = []
         self.workers: list[Server] = []
@@ -167,6 +167,7 @@ class BenchStack:
         unset = {f"{PREFIX}{field.upper()}": "" for field in Settings.__struct_fields__}
         return unset | {
             "EVERPOST_DATA": str(self.folder),
+            "EVERPOST_DATABASE": str(self.database),
             "EVERPOST_REDIS": self.valkey.address,
             "EVERPOST_PLATFORMS": str(self._catalogue),
             "EVERPOST_LOG_LEVEL": "warning",  # neither we nor the peers write a line a task

@@ -14,6 +14,8 @@ from service.bench.samples import Results, percentile
 from service.bench.stack import ACCEPTING, BenchStack, Cost
 from service.bench.traffic import publish_request
 
+Engine = Literal["arq", "batch"]
+
 SETTLED = 0.1  # of a drain: what a worker does while it gets going is not its rate
 WARM_UP = 0.1  # of a run
 
@@ -31,19 +33,21 @@ class EngineReport(msgspec.Struct, frozen=True):
 async def measure_engine(stack: BenchStack, plan: Plan, results: Results) -> None:
     """The engine without SQLite, and stock arq's beside it."""
     for number in range(plan.runs + 1):
-        arq = await _run_engine("arq", stack, plan.arq_jobs)
-        batch = await _run_engine("batch", stack, plan.engine_jobs)
+        seen = await _engine_rates(stack, plan, "batch", plan.engine_jobs)
+        if not plan.scheduled:
+            seen |= await _engine_rates(stack, plan, "arq", plan.arq_jobs)
         if number:
-            results.add(
-                engine_arq=plan.arq_jobs / arq.took_s,
-                engine=plan.engine_jobs / batch.took_s,
-                engine_arq_cpu=1_000 * arq.cpu_s / plan.arq_jobs,
-                engine_cpu=1_000 * batch.cpu_s / plan.engine_jobs,
-            )
+            results.add(**seen)
 
 
-async def _run_engine(engine: Literal["arq", "batch"], stack: BenchStack, jobs: int) -> EngineReport:
-    spec: dict[str, Any] = {"engine": engine, "redis": stack.valkey.address, "jobs": jobs}
+async def _engine_rates(stack: BenchStack, plan: Plan, engine: Engine, jobs: int) -> dict[str, float | None]:
+    report = await _run_engine(stack, engine, jobs, plan.scheduled)
+    name = "engine" if engine == "batch" else "engine_arq"
+    return {name: jobs / report.took_s, f"{name}_cpu": 1_000 * report.cpu_s / jobs}
+
+
+async def _run_engine(stack: BenchStack, engine: Engine, jobs: int, scheduled: int) -> EngineReport:
+    spec: dict[str, Any] = {"engine": engine, "redis": stack.valkey.address, "jobs": jobs, "scheduled": scheduled}
     report = await run_program("workers.engine_bench", spec, EngineReport)
     if report.lost or report.repeated or report.unfinished:
         raise WorkIncomplete(

@@ -26,6 +26,7 @@ from peers.stacks import PEERS, make_environment
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+COMMAND = "`make bench`"
 OURS = "**Everpost**"
 GROUPS = ("end", "idle", "retry")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -100,7 +101,7 @@ def head(comparison: Comparison) -> str:
     ours = comparison.everpost
     return (
         f"Medians of {ours.plan.runs} runs of {ours.plan.tasks:,} no-op tasks over {ours.plan.connections} "
-        f"connections, the load generator on the same machine; one API and one worker process each. `make bench`, "
+        f"connections, the load generator on the same machine; one API and one worker process each. {COMMAND}, "
         f"{datetime.now(UTC):%Y-%m-%d}, {machine_line(ours.machine, ours.versions)}."
     )
 
