@@ -26,7 +26,7 @@ from peers.stacks import PEERS, make_environment
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-COMMAND = "`make bench`"
+COMMANDS = {FULL.tasks: "`make bench`", QUICK.tasks: "`.venv/bin/python tests/bench/compare.py --quick`"}
 OURS = "**Everpost**"
 GROUPS = ("end", "idle", "retry")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -101,7 +101,7 @@ def head(comparison: Comparison) -> str:
     ours = comparison.everpost
     return (
         f"Medians of {ours.plan.runs} runs of {ours.plan.tasks:,} no-op tasks over {ours.plan.connections} "
-        f"connections, the load generator on the same machine; one API and one worker process each. {COMMAND}, "
+        f"connections, the load generator on the same machine; one API and one worker process each. {COMMANDS[ours.plan.tasks]}, "
         f"{datetime.now(UTC):%Y-%m-%d}, {machine_line(ours.machine, ours.versions)}."
     )
 

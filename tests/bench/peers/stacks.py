@@ -71,7 +71,7 @@ PEERS = (
         worker=("python", "worker.py"),
         id_digits=32,
         settings={"PEER_SLOTS": "100"},
-        share=0.1,
+        share=0.25,
     ),
 )
 
