@@ -78,7 +78,7 @@ def _measured(metric: Metric, results: Results) -> Measured | None:
         base=metric.base if times is not None else None,
         ratio=times,
         goal_ratio=metric.goal_ratio,
-        reached=is_reached(metric, summary.median, times),
+        reached=is_reached(metric, summary, times),
     )
 
 

@@ -101,7 +101,8 @@ def head(comparison: Comparison) -> str:
     ours = comparison.everpost
     return (
         f"Medians of {ours.plan.runs} runs of {ours.plan.tasks:,} no-op tasks over {ours.plan.connections} "
-        f"connections, the load generator on the same machine; one API and one worker process each. {COMMANDS[ours.plan.tasks]}, "
+        "connections, the load generator on the same machine; one API and one worker process each. "
+        f"{COMMANDS[ours.plan.tasks]}, "
         f"{datetime.now(UTC):%Y-%m-%d}, {machine_line(ours.machine, ours.versions)}."
     )
 
