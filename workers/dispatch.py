@@ -13,7 +13,7 @@ from arq.constants import abort_job_max_age, abort_jobs_ss
 from arq.worker import Worker
 
 from workers.backoff import Backoff
-from workers.claims import Claim, HeldJob, JobPhase
+from workers.claims import Claim, HeldJob
 from workers.finishing import Finisher, ResultRules
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
 from workers.lua import Scripts
@@ -27,6 +27,7 @@ logger = logging.getLogger("arq.worker")
 
 CLAIM_BYTES = 16 * 1024 * 1024  # the payloads of one claim
 SHORTEST_POLL_S = 0.01
+UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
 DUE_MARGIN_S = 0.001  # scores are whole milliseconds: a claim a moment too early finds nothing
 
 OnClaim = Callable[[Sequence[Claim]], Awaitable[Collection[str]]]
@@ -60,6 +61,7 @@ class Dispatcher:
         self._options = options
         self._on_missing_health = on_missing_health
         self._held: dict[str, HeldJob] = {}
+        self._active = 0  # held jobs that have not come to their end
         self._id = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._claim_numbers = itertools.count(1)
         self._turns = QueueTurns(len(options.queue_names))
@@ -97,7 +99,18 @@ class Dispatcher:
     @property
     def unfinished(self) -> int:
         """How many held jobs have not come to their end."""
-        return sum(job.phase is not JobPhase.ENDED for job in self._held.values())
+        return self._active
+
+    @property
+    def free_slots(self) -> int:
+        """How many jobs may be claimed: a job that has ended needs its slot no longer, only its record and release.
+
+        Those may wait for a while when the database or Redis is away, so their number has a limit too, and while the
+        completion hook fails, nothing more is begun than there are slots.
+        """
+        most = self._worker.max_jobs
+        share = 1 if self._finisher.is_failing else UNRELEASED_SHARE
+        return min(most - self._active, share * most - len(self._held))
 
     @property
     def claim_at(self) -> float:
@@ -149,7 +162,7 @@ class Dispatcher:
         Raises:
             RedisError, OSError, TimeoutError: Redis is away.
         """
-        limit = min(limit, self._worker.max_jobs - len(self._held))
+        limit = min(limit, self.free_slots)
         if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
             return
         # What was claimed must be started or handed back, also when the caller is cancelled in between.
@@ -193,6 +206,7 @@ class Dispatcher:
                 self._runner.cancel(mine, CancelCause.ABORT)
             return False
         self._held[job.job_id] = job
+        self._active += 1
         self._leases.hold(job)
         self._reader.read(job, abort_requested_at_ms)
         return True
@@ -202,9 +216,9 @@ class Dispatcher:
         if refused is None:
             for job in jobs:
                 job.send_back(job.score, spends_try=False)
-            self._finisher.release(jobs)
+            self._release(jobs)
             return
-        self._finisher.release([job for job in jobs if job.job_id in refused])
+        self._release([job for job in jobs if job.job_id in refused])
         self._start([job for job in jobs if job.job_id not in refused])
 
     async def _ask_hook(self, jobs: list[HeldJob]) -> Collection[str] | None:
@@ -246,9 +260,16 @@ class Dispatcher:
         if job.return_score is None:
             self._finish([job])
         else:
-            self._finisher.release([job])
+            self._release([job])
+        if self.claim_at <= self._worker.loop.time():
+            self.signal.set()
+
+    def _release(self, jobs: list[HeldJob]) -> None:
+        self._active -= len(jobs)
+        self._finisher.release(jobs)
 
     def _finish(self, jobs: list[HeldJob]) -> None:
+        self._active -= len(jobs)
         if self.failures is not None:
             self.failures += [job for job in jobs if not job.success]
         self._finisher.finish(jobs)
@@ -273,7 +294,7 @@ class Dispatcher:
             del self._worker.tasks[job.job_id]
 
     def _has_free_slot(self) -> bool:
-        return len(self._held) < self._worker.max_jobs
+        return self.free_slots > 0
 
     async def cancel_aborted(self) -> None:
         """Cancel the running jobs that somebody asked to abort.

@@ -262,7 +262,7 @@ class BatchWorker(Worker):
         """How many jobs may be claimed now; 0 while stopping."""
         if not self.allow_pick_jobs:
             return 0
-        limit = min(self.queue_read_limit, self.max_jobs - dispatcher.held_count)
+        limit = min(self.queue_read_limit, dispatcher.free_slots)
         if self.burst and self.max_burst_jobs >= 0:
             limit = min(limit, self.max_burst_jobs - self._jobs_started())
         return limit

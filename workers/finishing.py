@@ -128,6 +128,7 @@ class Finisher:
         self._on_released = on_released
         self._keys = [abort_jobs_ss, *queue_names]
         self._wake_channel = wake_channel or ""
+        self._is_failing = False
         self._records = Collector(self._record)
         self._releases = Collector(self._release)
 
@@ -138,6 +139,11 @@ class Finisher:
     def release(self, jobs: Sequence[HeldJob]) -> None:
         """Release `jobs` without a record: they go back to their queue, or are dropped."""
         self._releases.add(jobs)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the completion hook raised when it was last called."""
+        return self._is_failing
 
     @property
     def runners(self) -> list[asyncio.Task[None]]:
@@ -151,10 +157,12 @@ class Finisher:
             try:
                 await self._on_complete([job.as_outcome() for job in batch])
             except Exception:
+                self._is_failing = True
                 wait_s = backoff.next_s()
                 logger.exception("on_complete failed for %d jobs, calling it again in %.1fs", len(batch), wait_s)
                 await asyncio.sleep(wait_s)
             else:
+                self._is_failing = False
                 break
         self._releases.add(batch)
 

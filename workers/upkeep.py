@@ -22,6 +22,7 @@ log = structlog.get_logger("everpost.upkeep")
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 CHUNK = 1_000
+REST = 4  # seconds of rest for a second of work
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
 
 Duty = Callable[[], Awaitable[object]]
@@ -100,8 +101,12 @@ def worker_duties(
 
 
 async def _until_none(step: Callable[[], Awaitable[int]]) -> None:
-    while await step():  # noqa: ASYNC110 - it works, it does not wait
-        await asyncio.sleep(0.01)  # what the clients wait for goes first
+    """Do step after step until one finds nothing to do, a fifth of the time: what clients wait for goes first."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while await step():
+        await asyncio.sleep(max(0.01, REST * (loop.time() - began)))
+        began = loop.time()
 
 
 async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:

@@ -38,19 +38,21 @@ def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
     }
 
 
-def accept_task(
-    connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey | None
-) -> str | None:
-    """Write the row; the id of the task accepted before if the key was used for the same body already.
+def accept_row(task: Task, now_ms: int) -> dict[str, Any]:
+    """The row of a task, for `accept_tasks.sql`."""
+    return {**accept_parameters(task, now_ms), "task_data": task.task_data.decode()}
+
+
+def accept_task(connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey) -> str | None:
+    """Write the row and its key; the id of the task accepted before if the key was used for the same body already.
 
     None, and no error, if it was used with another one: an error would have all that is committed together done again.
     """
+    known = connection.execute(load("find_idempotency_key"), {"key": key.key}).fetchone()
+    if known is not None:
+        return str(known[1]) if known[0] == key.fingerprint else None
     task_id: str = parameters["task_id"]
-    if key is not None:
-        known = connection.execute(load("find_idempotency_key"), {"key": key.key}).fetchone()
-        if known is not None:
-            return str(known[1]) if known[0] == key.fingerprint else None
-        kept = {"key": key.key, "fingerprint": key.fingerprint, "task_id": task_id}
-        connection.execute(load("keep_idempotency_key"), {**kept, "created_at": parameters["created_at"]})
+    kept = {"key": key.key, "fingerprint": key.fingerprint, "task_id": task_id}
+    connection.execute(load("keep_idempotency_key"), {**kept, "created_at": parameters["created_at"]})
     connection.execute(load("accept_task"), parameters)
     return task_id

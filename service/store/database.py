@@ -4,14 +4,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
+import msgspec
+
 from service.batcher import Batcher
 from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable, ServiceError
 from service.store.migrate import MigrationReport, migrate
+from service.store.queries import load
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
 
 logger = logging.getLogger("everpost.store")
@@ -20,6 +23,18 @@ Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
 """A piece of work on the connection's own thread. It may run twice (alone, after the group it was in failed), so it
 changes nothing but the database."""
+
+
+class RowWrite(msgspec.Struct, frozen=True):
+    """A row for a statement of `queries/` that takes a JSON list of them as `:rows`.
+
+    The rows that one commit has for one statement are one execution of it: a statement a row would have the
+    connection's thread wait for the interpreter's lock at every row.
+    """
+
+    statement: str
+    row: bytes
+
 
 READERS = 2
 BUSY_TIMEOUT_MS = 5_000
@@ -52,7 +67,7 @@ class Database:
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
-        self._commits: Batcher[Operation[Any], Any] = Batcher(self._commit)
+        self._commits: Batcher[Operation[Any] | RowWrite, Any] = Batcher(self._commit)
 
     @classmethod
     async def open(cls, path: Path, *, readers: int = READERS) -> Self:
@@ -100,6 +115,10 @@ class Database:
         timely = operation if within_s is None else _until(time.monotonic() + within_s, operation)
         return cast("Result", await self._commits.submit(timely))
 
+    async def write_row(self, statement: str, row: Mapping[str, Any]) -> None:
+        """Have `statement` write a row; it is on the disk when this returns. Errors as in `write`."""
+        await self._commits.submit(RowWrite(statement, msgspec.json.encode(row)))
+
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
         connection = await self._idle.get()
@@ -118,7 +137,7 @@ class Database:
         for connection in connections:
             await connection.close()
 
-    async def _commit(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+    async def _commit(self, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
         if _identity(self.path) != self._identity:  # what is written to a file that is no longer there is lost
@@ -180,7 +199,7 @@ def _lenient_text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def _commit_group(raw: sqlite3.Connection, operations: Sequence[Operation[Any]]) -> list[Any]:
+def _commit_group(raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> list[Any]:
     """All operations in one transaction; if one fails, each again in a transaction of its own."""
     try:
         return _transact(raw, operations)
@@ -190,16 +209,25 @@ def _commit_group(raw: sqlite3.Connection, operations: Sequence[Operation[Any]])
     return [answer for operation in operations for answer in _commit_group(raw, [operation])]
 
 
-def _transact(raw: sqlite3.Connection, operations: Sequence[Operation[Any]]) -> list[Any]:
+def _transact(raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> list[Any]:
     _begin(raw)
     try:
-        answers = [operation(raw) for operation in operations]
+        answers = [None if isinstance(operation, RowWrite) else operation(raw) for operation in operations]
+        _write_rows(raw, [operation for operation in operations if isinstance(operation, RowWrite)])
         raw.execute("COMMIT")
     except BaseException:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
     return answers
+
+
+def _write_rows(raw: sqlite3.Connection, writes: Sequence[RowWrite]) -> None:
+    rows: dict[str, list[bytes]] = {}
+    for write in writes:
+        rows.setdefault(write.statement, []).append(write.row)
+    for statement, some in rows.items():
+        raw.execute(load(statement), {"rows": (b"[" + b",".join(some) + b"]").decode()})
 
 
 def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:

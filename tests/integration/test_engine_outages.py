@@ -11,6 +11,7 @@ from engine_support import Gate, Server, Stage, empty_stage, running_server, unt
 from redis.exceptions import RedisError
 
 from workers import lua
+from workers.dispatch import UNRELEASED_SHARE
 from workers.engine import JobOutcome
 
 
@@ -145,15 +146,18 @@ async def test_outcomes_wait_for_a_failing_record_with_their_slots_and_leases(st
         ran.append(ctx["job_id"])
 
     worker = await stage.start([func(job, name="job")], max_jobs=2, lease=0.5, on_complete=on_complete)
-    for number in range(5):
-        await stage.enqueue("job", _job_id=f"x{number}")
+    for number in range(20):
+        await stage.enqueue("job", _job_id=f"x{number:02}")
     await until(lambda: len(calls) >= 4, "repeated calls")
-    assert len(ran) == 2
-    assert worker.job_counter == 2
-    assert await stage.redis.exists("arq:in-progress:x0", "arq:in-progress:x1") == 2
+    begun = len(ran)
+    assert begun <= 2 * UNRELEASED_SHARE
+    assert worker.job_counter == begun
+    assert await stage.redis.exists(*(f"arq:in-progress:{job_id}" for job_id in ran)) == begun
+    await until(lambda: len(calls) >= 6, "more calls")
+    assert len(ran) == begun
     is_broken = False
-    await until(lambda: len(stage.outcomes) == 5)
-    assert sorted(ran) == [f"x{number}" for number in range(5)]
+    await until(lambda: len(stage.outcomes) == 20)
+    assert sorted(ran) == [f"x{number:02}" for number in range(20)]
 
 
 async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
