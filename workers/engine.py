@@ -45,7 +45,7 @@ class BatchWorker(Worker):
     Args:
         functions: As in arq, and so are all parameters not named here.
         queue_names: The queues, most urgent first; default `[queue_name]`. Cron jobs go to `queue_name`.
-        lease: How long a crashed worker's jobs stay its own; renewed every third of it.
+        lease: How long a crashed worker's jobs stay its own; renewed each second, and at least three times in it.
         on_claim: Called with each claimed batch before anything of it starts. It returns the ids of the jobs that must
             not run: they are removed from Redis without a result. When it raises, the whole batch goes back to its
             queues, no try spent, and claiming pauses for a moment.
