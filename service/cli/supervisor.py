@@ -66,9 +66,11 @@ class Supervisor:
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is no reason to stop
-                loop.add_signal_handler(number, self._ask_to_stop)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup a closed terminal is no reason to stop
+            numbers.append(signal.SIGHUP)
+        for number in numbers:  # SIGINT also where a shell that began it in the background had it ignored
+            loop.add_signal_handler(number, self._ask_to_stop)
 
     def _ask_to_stop(self) -> None:
         self._stops_asked += 1

@@ -50,6 +50,17 @@ def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path
         assert "Traceback" not in said
 
 
+def test_an_interrupt_stops_it_also_where_a_shell_began_it_in_the_background(
+    tmp_path: Path,
+) -> None:
+    inherited = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `everpost up &` in a script gets it
+    try:
+        with serving(tmp_path) as up:
+            assert up.stop(signal.SIGINT) == 0, up.said()
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+
+
 def test_a_worker_that_dies_is_started_again_and_its_tasks_run(tmp_path: Path) -> None:
     with serving(tmp_path) as up:
         os.kill(up.children()["workers"], signal.SIGKILL)
