@@ -19,8 +19,9 @@ async def kill_api_amid_accepts(scene: Scene) -> None:
     """Kill -9 of an API whose tasks are written down, not queued, and not answered: Valkey is frozen meanwhile."""
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
+    given_up = await scene.given_up()
     with scene.valkey.frozen():
-        await scene.unanswered(UNANSWERED)
+        await scene.unanswered(given_up + UNANSWERED)
         api.kill()
     await api.start()
     await scene.load.more(WHILE)

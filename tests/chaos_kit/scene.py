@@ -118,14 +118,24 @@ class Scene:
 
         await eventually(is_answered, what=f"{count} more answers of the platform")
 
+    async def given_up(self) -> int:
+        """How many tasks are written down whose clients will never know: the fewest unanswered of several looks."""
+        looks = []
+        for _ in range(20):
+            looks.append(self._count_unanswered())
+            await self.load.more(1)
+        return min(looks)
+
     async def unanswered(self, count: int) -> None:
-        """Wait until so many more tasks are written down whose clients know nothing of it."""
-        wanted = self._count(RECORDED) - len(self.load.acked) + count
+        """Wait until so many tasks are written down whose clients know nothing of it."""
 
         async def is_so() -> bool:
-            return self._count(RECORDED) - len(self.load.acked) >= wanted
+            return self._count_unanswered() >= count
 
         await eventually(is_so, what=f"{count} unanswered tasks")
+
+    def _count_unanswered(self) -> int:
+        return self._count(RECORDED) - len(self.load.acked)
 
     @contextmanager
     def locked_database(self) -> Iterator[None]:
