@@ -7,6 +7,8 @@ of a timeout instead, and goes on; only its `cancelling()` count still tells.
 import asyncio
 from typing import Any
 
+AGAIN_S = 0.5  # each cancellation cuts a clean-up short, so not too often
+
 
 def raise_if_cancelled() -> None:
     """Be cancelled now if a cancellation was lost on the way; for loops that call Redis.
@@ -20,8 +22,22 @@ def raise_if_cancelled() -> None:
 
 
 async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, again and again if need be, and wait until they have ended; how they ended is not told."""
+    """Cancel tasks, again and again if need be, and wait until they have ended; how they ended is not told.
+
+    Raises:
+        CancelledError: The current task was cancelled meanwhile; all the same, they have ended.
+    """
+    own: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    again_at = loop.time()
     while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=0.5)  # each cancellation cuts a clean-up short, so not too often
+        if loop.time() >= again_at:
+            again_at = loop.time() + AGAIN_S
+            for task in pending:
+                task.cancel()
+        try:
+            await asyncio.wait(pending, timeout=max(0.0, again_at - loop.time()))
+        except asyncio.CancelledError as error:
+            own = error
+    if own is not None:
+        raise own
