@@ -49,9 +49,10 @@ class Relay:
         known = await self._ledger.get_meta(EPOCH)
         epoch = await self._queue.epoch(uuid4().hex)
         is_new = epoch != known
-        if is_new and known is not None:
-            log.warning("relay.redis_changed", epoch=epoch)
-            await asyncio.sleep(self._settle_s)
+        if is_new:
+            if known is not None:
+                log.warning("relay.redis_changed", epoch=epoch)
+            await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
         if is_new or self._clock() >= self._next_full_ms:
             self._position = 0
         restored = await self._sweep(0 if is_new else SETTLED_MS)

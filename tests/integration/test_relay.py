@@ -12,7 +12,7 @@ from service.errors import QueueUnreachable
 from service.queue.client import QUEUE_NAMES, TaskQueue
 from service.store.ledger import Ledger
 from service.task import WITHDRAWN_S, Task
-from service.testing import Stack, everpost_stack
+from service.testing import Stack, eventually, everpost_stack
 from workers.relay import SETTLED_MS, Relay
 
 
@@ -130,3 +130,22 @@ async def test_a_task_withdrawn_by_somebody_who_died_goes_back_into_its_queue() 
         assert await Relay(Ledger(stack.database), queue, system_clock).tick() == 1
         assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [abandoned.encode()]
         assert await stack.queue.redis.exists("everpost:withdrawals") == 0
+
+
+async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -> None:
+    async with everpost_stack(workers=0) as stack:
+        task_id = await stack.publish()
+        payload = await stack.queue.redis.get(f"arq:job:{task_id}")
+        await stack.flush_redis()
+        relay = Relay(Ledger(stack.database), stack.queue, later_clock, settle_s=0.3)
+        ticking = asyncio.create_task(relay.tick())
+
+        async def has_an_epoch() -> bool:
+            return bool(await stack.queue.redis.exists("everpost:epoch"))
+
+        await eventually(has_an_epoch, what="the relay's look at Redis")
+        await stack.queue.redis.set(f"arq:job:{task_id}", payload)  # as the lease thread of its worker does
+        await stack.queue.redis.set(f"arq:in-progress:{task_id}", "worker")
+        await stack.queue.redis.zadd("arq:queue", {task_id: 2**42})
+        assert await ticking == 0
+        assert await stack.queue.redis.zscore("arq:queue", task_id) == 2**42
