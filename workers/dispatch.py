@@ -218,7 +218,10 @@ class Dispatcher:
                 job.send_back(job.score, spends_try=False)
             self._release(jobs)
             return
-        self._release([job for job in jobs if job.job_id in refused])
+        dropped = [job for job in jobs if job.job_id in refused]
+        for job in dropped:
+            job.ends_as = None  # no result either, also of one that could not have run
+        self._release(dropped)
         self._start([job for job in jobs if job.job_id not in refused])
 
     async def _ask_hook(self, jobs: list[HeldJob]) -> Collection[str] | None:
