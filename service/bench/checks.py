@@ -21,6 +21,10 @@ RECORDED = """
 SELECT count(*), count(DISTINCT job_id), ifnull(sum(json_array_length(attempts)), 0)
 FROM json_each(:ids) CROSS JOIN publish_tasks ON job_id = value WHERE status = :status
 """
+ATTEMPTS = """
+SELECT attempts ->> '$[0].started_at', attempts ->> '$[0].finished_at'
+FROM json_each(:ids) CROSS JOIN publish_tasks ON job_id = value
+"""
 QUEUED = "SELECT count(*) FROM json_each(:ids) CROSS JOIN task_queue ON task_id = value"
 COUNTED = """
 SELECT ifnull(sum(tasks), 0) FROM task_counts
@@ -56,6 +60,10 @@ class RecordFile:
         """The first row of a statement with one parameter."""
         row: tuple[Any, ...] | None = self._connection.execute(statement, (value,)).fetchone()
         return row
+
+    def attempts(self, ids: Sequence[str]) -> list[tuple[str, str]]:
+        """When the first attempt of each recorded task began and ended."""
+        return [row for chunk in _chunks(ids) for row in self._connection.execute(ATTEMPTS, {"ids": chunk})]
 
     async def wait_for(self, platform: str, status: str, wanted: int) -> list[tuple[float, int]]:
         """Wait until the history has so many; when (on the monotonic clock) it had how many.

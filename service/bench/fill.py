@@ -1,8 +1,12 @@
-"""A large history, made by SQL in minutes instead of by waiting for it."""
+"""A large history, ledger and queue, made by SQL and in pipelines instead of by waiting for them."""
 
-from collections.abc import Callable
-from contextlib import closing
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from redis.asyncio import Redis
 
 from service.store.migrate import migrate
 from service.store.sqlite import sqlite3
@@ -10,8 +14,10 @@ from service.store.sqlite import sqlite3
 CHUNK = 250_000
 EVERY_MS = 2_000  # between the rows' times
 FIRST_MS = 1_600_000_000_000
-TRIGGER = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = 'publish_tasks_counted_in'"
-INSERT = """
+QUEUED_AT_A_TIME = 1_000
+LOOK_EVERY_S = 0.05
+TRIGGER = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?"
+HISTORY = """
 WITH RECURSIVE n(value) AS (SELECT :first UNION ALL SELECT value + 1 FROM n WHERE value < :last),
 row AS (
     SELECT value, :start + value * :every AS ms,
@@ -35,29 +41,79 @@ SELECT
     iif(value % 10, '{}', NULL)
 FROM row
 """
-COUNT = """
-INSERT INTO task_counts SELECT 'publish_tasks', status, platform, count(*) FROM publish_tasks GROUP BY status, platform
+LEDGER = """
+WITH RECURSIVE n(value) AS (SELECT :first UNION ALL SELECT value + 1 FROM n WHERE value < :last),
+row AS (
+    SELECT value, :start + value * :every AS ms,
+        strftime('%Y-%m-%dT%H:%M:%S.000Z', (:start + value * :every) / 1000, 'unixepoch') AS at
+    FROM n
+)
+INSERT INTO task_queue (
+    task_id, task_type, priority, status, data, created_at, updated_at, platform, account_id, title, accepted_by
+)
+SELECT
+    printf('%012x7%s', ms, substr(lower(hex(randomblob(10))), 1, 19)), 'publish', :priority, 'pending', :data, at, at,
+    :data ->> 'platform', :data ->> 'account_id', :data ->> 'title', 'bench'
+FROM row
 """
+COUNT = "INSERT INTO task_counts SELECT ?, status, platform, count(*) FROM {table} GROUP BY status, platform"
 SEARCHED = "INSERT OR REPLACE INTO everpost_meta SELECT 'searched', max(task_id) FROM publish_tasks"
+IDS = "SELECT task_id FROM task_queue ORDER BY id"
+
+Say = Callable[[str], None]
 
 
-def fill_history(path: Path, rows: int, say: Callable[[str], None]) -> None:
+def fill_history(path: Path, rows: int, say: Say) -> None:
     """Make a database file with so many ended tasks, one in ten of them failed; its search index is left empty.
 
-    The trigger that counts rows one by one is away meanwhile, and they are counted at the end. Blocks: call it from a
-    thread.
+    Blocks: call it from a thread.
     """
+    with _filling(path, "publish_tasks") as connection:
+        for first in range(1, rows + 1, CHUNK):
+            last = min(first + CHUNK - 1, rows)
+            connection.execute(HISTORY, {"first": first, "last": last, "start": FIRST_MS, "every": EVERY_MS})
+            say(f"a history of {last:,} of {rows:,} rows ...")
+        connection.execute(SEARCHED)
+
+
+def fill_ledger(path: Path, rows: int, data: bytes, priority: int) -> list[str]:
+    """Add so many tasks that wait, all with the same data; their ids. Blocks: call it from a thread."""
+    with _filling(path, "task_queue") as connection:
+        numbers = {"first": 1, "last": rows, "start": FIRST_MS, "every": EVERY_MS}
+        connection.execute(LEDGER, {**numbers, "data": data.decode(), "priority": priority})
+        return [task_id for (task_id,) in connection.execute(IDS)]
+
+
+@contextmanager
+def _filling(path: Path, table: str) -> Iterator[sqlite3.Connection]:
+    """A connection to a file whose table was empty; the trigger that counts rows one by one is away meanwhile."""
     migrate(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")  # a file that is thrown away needs no care
         connection.execute("PRAGMA cache_size = -262144")
-        trigger = connection.execute(TRIGGER).fetchone()[0]
-        connection.execute("DROP TRIGGER publish_tasks_counted_in")
-        for first in range(1, rows + 1, CHUNK):
-            last = min(first + CHUNK - 1, rows)
-            connection.execute(INSERT, {"first": first, "last": last, "start": FIRST_MS, "every": EVERY_MS})
-            say(f"a history of {last:,} of {rows:,} rows ...")
-        connection.execute(COUNT)
-        connection.execute(SEARCHED)
+        trigger = connection.execute(TRIGGER, (f"{table}_counted_in",)).fetchone()[0]
+        connection.execute(f"DROP TRIGGER {table}_counted_in")
+        yield connection
+        connection.execute(COUNT.format(table=table), (table,))
         connection.execute(trigger)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def fill_queue(redis: Redis, queue: str, ids: Sequence[str], payload: bytes, due_in_ms: int = 0) -> None:
+    """Put jobs with one and the same payload into a queue of arq's."""
+    due_at_ms = time.time_ns() // 1_000_000 + due_in_ms
+    for start in range(0, len(ids), QUEUED_AT_A_TIME):
+        some = ids[start : start + QUEUED_AT_A_TIME]
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.mset({f"arq:job:{task_id}": payload for task_id in some})
+            pipe.zadd(queue, dict.fromkeys(some, due_at_ms))
+            await pipe.execute()
+
+
+async def wait_for_rewrite(redis: Redis) -> None:
+    """Wait until Redis has done what a sudden growth makes it do: writing its append-only file anew."""
+    while True:
+        facts = await redis.info("persistence")
+        if not facts["aof_rewrite_in_progress"] and not facts["aof_rewrite_scheduled"]:
+            return
+        await asyncio.sleep(LOOK_EVERY_S)

@@ -118,9 +118,10 @@ def number(value: float) -> str:
 
 
 def _goal(row: Measured) -> str:
+    bound = "≤" if row.less_is_better else "≥"
     if row.goal is not None:
-        return f"{'≤' if row.less_is_better else '≥'} {row.goal:,g}"
-    return f"≥ {row.goal_ratio:g}x" if row.goal_ratio is not None else ""
+        return f"{bound} {row.goal:,g}"
+    return f"{bound} {row.goal_ratio:g}x" if row.goal_ratio is not None else ""
 
 
 def _ratio(row: Measured) -> str:

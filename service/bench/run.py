@@ -8,15 +8,17 @@ from types import MappingProxyType
 
 import msgspec
 
+from service.bench.backlog import measure_backlog
+from service.bench.engine import measure_claims, measure_engine
 from service.bench.fill import fill_history
+from service.bench.fleet import WORKERS, measure_fleet
 from service.bench.machine import describe_machine, describe_versions
 from service.bench.metrics import GROUPS, GROWING
 from service.bench.plan import Plan
-from service.bench.plan import grown as grown_plan
 from service.bench.report import Report, grown, measured
 from service.bench.samples import Results
 from service.bench.stack import BenchStack
-from service.bench.throughput import measure_accept, measure_end_to_end, measure_engine, measure_two_apis
+from service.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
 from service.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
 
 Say = Callable[[str], None]
@@ -35,12 +37,15 @@ class Group(msgspec.Struct, frozen=True):
 MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
     {
         "engine": Group("the engine alone, and stock arq's", measure_engine, apis=0, workers=0),
+        "claims": Group("claims among many jobs, and alone", measure_claims, apis=0, workers=0),
         "accept": Group("accepting over HTTP, and draining what was accepted", measure_accept, workers=0),
         "two": Group("accepting with two API processes", measure_two_apis, apis=2, workers=0),
         "end": Group("end to end", measure_end_to_end),
+        "fleet": Group("a fleet of workers with slow tasks", measure_fleet, workers=WORKERS),
         "idle": Group("one task at a time, and none", measure_idle),
         "retry": Group("retries", measure_retry),
         "list": Group("lists", measure_lists),
+        "backlog": Group("memory, with a backlog", measure_backlog, apis=0, workers=0),
         "start": Group("starts", measure_start, apis=0, workers=0),
     }
 )
@@ -90,24 +95,24 @@ class _Bench:
     async def run(self, name: str, results: Results) -> None:
         """Make one measurement on a stack of its own, whose files are removed afterwards."""
         self._say(f"{MEASUREMENTS[name].title} ...")
-        await self._measure(name, results, self._plan, None)
+        await self._measure(name, results, None)
 
     async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
         """Make some with a large history: each on a stack of its own, all on one file."""
-        plan = grown_plan(self._plan, rows)
         with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
             database = Path(made) / "everpost.db"
             await asyncio.to_thread(fill_history, database, rows, self._say)
             for name in names:
                 self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
-                await self._measure(name, results, plan, database)
+                await self._measure(name, results, database)
 
-    async def _measure(self, name: str, results: Results, plan: Plan, database: Path | None) -> None:
+    async def _measure(self, name: str, results: Results, database: Path | None) -> None:
         group = MEASUREMENTS[name]
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
             stack = BenchStack(Path(made), database)
             async with stack.running(apis=group.apis, workers=group.workers):
                 self.versions = self.versions or await describe_versions(stack.redis)
-                await group.measure(stack, plan, results)
+                await group.measure(stack, self._plan, results)
                 await stack.stop_workers()
+                stack.check_calls()
             self.tasks_checked += stack.expected_calls

@@ -26,18 +26,17 @@ LOOK_EVERY_S = 0.002
 HTTP_OK = 200
 
 ACCEPTING = "bench"  # the platform whose tasks succeed
-REFUSING = "bench-refusing"  # the one whose tasks fail at once
+REFUSING = "bench-refusing"  # whose tasks fail at once
+SLOW = "bench-slow"  # whose tasks take a while
+WAITING = "bench-waiting"  # whose tasks nobody waits for
+OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: ""}
+SLOTS = Settings().max_jobs  # of a worker
 
-CATALOGUE = """
-[platforms.{accepting}]
-id = 901
+PLATFORM = """
+[platforms.{name}]
+id = {id}
 publisher = "null"
-options = {{ count_file = {count_file} }}
-
-[platforms.{refusing}]
-id = 902
-publisher = "null"
-options = {{ count_file = {count_file}, refuse = true }}
+options = {{ count_file = {count_file}{options} }}
 """
 
 
@@ -84,9 +83,7 @@ class BenchStack:
     async def running(self, *, apis: int = 1, workers: int = 1) -> AsyncIterator["BenchStack"]:
         """Start so many processes, and stop all that run at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        count_file = msgspec.json.encode(str(self._count_file)).decode()
-        filled = CATALOGUE.format(accepting=ACCEPTING, refusing=REFUSING, count_file=count_file)
-        self._catalogue.write_text(filled, encoding="utf-8")
+        self._catalogue.write_text(_catalogue(self._count_file), encoding="utf-8")
         try:
             await self.valkey.start()
             self.redis = Redis.from_url(self.valkey.address)
@@ -124,13 +121,16 @@ class BenchStack:
             await self.apis.pop().child.stop()
 
     async def stop_workers(self) -> None:
-        """Stop every worker, and hold the calls of their publishers against what was recorded.
-
-        Raises:
-            WorkIncomplete: A publisher was called more or less often than tasks were recorded.
-        """
+        """Stop every worker; `check_calls` tells what they did."""
         while self.workers:
             await self.workers.pop().child.stop()
+
+    def check_calls(self) -> None:
+        """Hold the calls of the publishers, whose workers have stopped, against what was recorded.
+
+        Raises:
+            WorkIncomplete: They were called more or less often than tasks were recorded.
+        """
         counted = self._count_file.read_text("ascii") if self._count_file.exists() else ""
         calls = sum(int(line) for line in counted.split())
         if calls != self.expected_calls:
@@ -172,6 +172,14 @@ class BenchStack:
             "EVERPOST_PLATFORMS": str(self._catalogue),
             "EVERPOST_LOG_LEVEL": "warning",  # neither we nor the peers write a line a task
         }
+
+
+def _catalogue(count_file: Path) -> str:
+    quoted = msgspec.json.encode(str(count_file)).decode()
+    return "".join(
+        PLATFORM.format(name=name, id=900 + number, count_file=quoted, options=options)
+        for number, (name, options) in enumerate(OPTIONS.items())
+    )
 
 
 def _sum_cpu(servers: list[Server]) -> float | None:

@@ -1,61 +1,17 @@
-"""Rates: the engine alone, accepting, draining, end to end."""
+"""Rates: accepting, draining, end to end."""
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Literal
 
-import msgspec
-
-from service.bench.checks import RecordFile, WorkIncomplete, check_answers, check_queued, check_recorded
+from service.bench.checks import RecordFile, check_answers, check_queued, check_recorded
 from service.bench.load import LoadReport, LoadSpec, run_load
 from service.bench.plan import Plan
-from service.bench.programs import run_program
 from service.bench.samples import Results, percentile
 from service.bench.stack import ACCEPTING, BenchStack, Cost
 from service.bench.traffic import publish_request
 
-Engine = Literal["arq", "batch"]
-
 SETTLED = 0.1  # of a drain: what a worker does while it gets going is not its rate
 WARM_UP = 0.1  # of a run
-
-
-class EngineReport(msgspec.Struct, frozen=True):
-    """What `python -m workers.engine_bench` answers."""
-
-    took_s: float
-    cpu_s: float
-    lost: int
-    repeated: int
-    unfinished: int
-
-
-async def measure_engine(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """The engine without SQLite, and stock arq's beside it."""
-    for number in range(plan.runs + 1):
-        seen = await _engine_rates(stack, plan, "batch", plan.engine_jobs)
-        if not plan.scheduled:
-            seen |= await _engine_rates(stack, plan, "arq", plan.arq_jobs)
-        if number:
-            results.add(**seen)
-
-
-async def _engine_rates(stack: BenchStack, plan: Plan, engine: Engine, jobs: int) -> dict[str, float | None]:
-    report = await _run_engine(stack, engine, jobs, plan.scheduled)
-    name = "engine" if engine == "batch" else "engine_arq"
-    return {name: jobs / report.took_s, f"{name}_cpu": 1_000 * report.cpu_s / jobs}
-
-
-async def _run_engine(stack: BenchStack, engine: Engine, jobs: int, scheduled: int) -> EngineReport:
-    spec: dict[str, Any] = {"engine": engine, "redis": stack.valkey.address, "jobs": jobs, "scheduled": scheduled}
-    report = await run_program("workers.engine_bench", spec, EngineReport)
-    if report.lost or report.repeated or report.unfinished:
-        raise WorkIncomplete(
-            f"of {jobs} jobs of the engine {engine!r}, {report.lost} never ran, {report.repeated} ran again, and "
-            f"{report.unfinished} were not finished"
-        )
-    await stack.redis.flushall()
-    return report
 
 
 async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> None:
@@ -94,7 +50,7 @@ async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) ->
             report = await submit(stack, plan, count)
             ended_s = (await records.wait_for(ACCEPTING, "success", wanted))[-1][0]
             after = stack.cost()
-        _check_run(stack, report.ids)
+        check_run(stack, report.ids)
         if number:
             took_s = max(ended_s, report.finished_s) - report.started_s
             results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
@@ -122,8 +78,9 @@ async def _drain(stack: BenchStack, ids: Sequence[str]) -> float:
         had = records.count(ACCEPTING, "success")
         await stack.start_worker()
         seen = await records.wait_for(ACCEPTING, "success", had + len(ids))
-    _check_run(stack, ids)
+    check_run(stack, ids)
     await stack.stop_workers()
+    stack.check_calls()
     return drain_rate([(at_s, found - had) for at_s, found in seen])
 
 
@@ -140,7 +97,12 @@ def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
     return (total - first) / (end_s - start_s)
 
 
-def _check_run(stack: BenchStack, ids: Sequence[str]) -> None:
+def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
+    """See that each task succeeded, after one attempt.
+
+    Raises:
+        WorkIncomplete: One did not.
+    """
     check_recorded(stack.database, ids)
     stack.expected_calls += len(ids)
 

@@ -99,6 +99,7 @@ async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:
     """Tasks a second, from the request until the operation is done."""
     failed = await _fail(stack, plan, plan.batch_retries, publish_request(REFUSING, account_id=account_id))
     await stack.stop_workers()
+    stack.check_calls()
     started_s = time.monotonic()
     request = batch_retry_request(status="failed", account_id=account_id)
     report = await ask(stack, [request], 1, [b'"success":true'], id_after=b'"operation_id":"')
@@ -177,5 +178,6 @@ async def measure_start(stack: BenchStack, plan: Plan, results: Results) -> None
         api, worker = await stack.start_api(), await stack.start_worker()
         await stack.stop_apis()
         await stack.stop_workers()
+        stack.check_calls()
         if number:
             results.add(start_api=api.took_s, start_worker=worker.took_s)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from service.cli.screen import as_json_text, console
 
-GROUPS = ("engine", "accept", "two", "end", "idle", "retry", "list", "start")
+GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
 
 EXAMPLES = """\b
 Examples:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import service.bench.backlog as backlog_module
 import service.bench.throughput as throughput_module
 from service.bench.checks import WorkIncomplete, check_queued, check_recorded
-from service.bench.fill import fill_history
+from service.bench.engine import JOB, Engine, run_engine
+from service.bench.fill import fill_history, fill_ledger, fill_queue
 from service.bench.load import LoadReport
 from service.bench.metrics import METRICS
 from service.bench.plan import Plan
@@ -29,11 +31,16 @@ TINY = Plan(
     connections=8,
     engine_jobs=200,
     arq_jobs=100,
+    claim_jobs=100,
+    due=50,
+    scheduled=50,
     tasks=200,
+    fleet_tasks=20,
     one_by_one=5,
     retries=5,
     batch_retries=50,
     requests=5,
+    backlog=50,
     idle_s=0.1,
 )
 
@@ -48,8 +55,10 @@ async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -
         report.metrics["engine"].summary.median / report.metrics["engine_arq"].summary.median
     )
     ran = 2 * (20 + TINY.tasks) + 2 * TINY.one_by_one + TINY.requests  # a warm-up is a tenth of the tasks
+    ran += 2 * TINY.fleet_tasks + TINY.tasks + TINY.backlog
     retried = 2 * 2 * (2 * TINY.retries + TINY.batch_retries)
     assert report.tasks_checked == ran + retried
+    assert report.metrics["fleet"].summary.max == TINY.fleet_tasks
     assert len(said) == len(MEASUREMENTS)
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - an empty folder
 
@@ -90,6 +99,27 @@ async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypa
     monkeypatch.setattr(throughput_module, "submit", forget_one)
     with pytest.raises(WorkIncomplete, match="the publishers were called 20 times for 19 recorded tasks"):
         await run_bench(TINY, tmp_path, lambda _: None, only=["accept"])
+
+
+async def test_a_lost_task_of_the_backlog_is_told_instead_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_one_too_few(path: Path, rows: int, data: bytes, priority: int) -> list[str]:
+        return fill_ledger(path, rows - 1, data, priority)
+
+    monkeypatch.setattr(backlog_module, "fill_ledger", fill_one_too_few)
+    with pytest.raises(WorkIncomplete, match="of 50 waiting tasks 49 were recorded"):
+        await run_bench(TINY, tmp_path, lambda _: None, only=["backlog"])
+
+
+@pytest.mark.parametrize("engine", ["batch", "arq"])
+async def test_jobs_that_were_to_be_left_and_are_not_are_told_instead_of_rates(tmp_path: Path, engine: Engine) -> None:
+    async with BenchStack(tmp_path).running(apis=0, workers=0) as stack:
+        await fill_queue(stack.redis, "few", ["a", "b"], JOB)
+        report = await run_engine(stack, engine, 100, "few", waiting=2)
+        assert (report.claims_s is None) == (engine == "arq")
+        with pytest.raises(WorkIncomplete, match="1 were not finished"):
+            await run_engine(stack, engine, 100, "few", waiting=3)
 
 
 def recorded(path: Path, *attempts: str) -> list[str]:

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from service.bench.answers import http_request, is_whole
 from service.bench.checks import WorkIncomplete, check_answers
+from service.bench.fleet import busy_share, most_at_once, read_spans
 from service.bench.load import LoadReport
 from service.bench.metrics import GROUPS, GROWING, METRIC_OF, METRICS, is_reached
 from service.bench.plan import FULL, QUICK, resized
@@ -71,6 +72,8 @@ def test_a_goal_is_reached_in_the_metric_s_own_direction() -> None:
     assert is_reached(METRIC_OF["accept_p99"], summarize([21]), None) is False
     assert is_reached(METRIC_OF["engine"], summarize([40_000]), 9.9) is False
     assert is_reached(METRIC_OF["engine"], summarize([40_000]), 10) is True
+    assert is_reached(METRIC_OF["claim_deep"], summarize([50]), 1.21) is False
+    assert is_reached(METRIC_OF["claim_deep"], summarize([50]), 0.9) is True
     assert is_reached(METRIC_OF["list_p99"], summarize([1]), None) is None
 
 
@@ -82,6 +85,18 @@ def test_a_worst_wait_is_judged_by_the_worst_run_and_others_by_their_median() ->
 def test_a_drain_is_timed_from_its_first_tenth_to_its_end() -> None:
     assert drain_rate([(0.0, 0), (5.0, 100), (5.5, 600), (5.9, 1_000)]) == pytest.approx(1_000)
     assert drain_rate([(0.0, 0), (0.5, 100)]) == 200
+
+
+def test_attempts_are_counted_that_are_under_way_at_the_same_time() -> None:
+    spans = read_spans(
+        [
+            ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z"),
+            ("2026-01-01T00:00:00.500Z", "2026-01-01T00:00:02.000Z"),
+            ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:01.500Z"),
+        ]
+    )
+    assert most_at_once(spans) == 2
+    assert busy_share(spans, 2) == 0.75
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The publisher `null`: accepts everything, publishes nothing; for measuring Everpost itself."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ class NullOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         count_file: Where each worker, when it stops, adds a line with the number of its calls; None counts nothing.
         refuse: End every task as failed (`invalid`) instead of accepting it.
+        takes_s: Seconds a call takes.
     """
 
     count_file: str | None = None
     refuse: bool = False
+    takes_s: float = 0.0
 
 
 class NullPublisher(Publisher):
@@ -48,6 +51,8 @@ class NullPublisher(Publisher):
     async def publish(self, job: PublishJob) -> PublishResult:
         """Accept or refuse it, as the options say."""
         self._calls += 1
+        if self.options.takes_s:
+            await asyncio.sleep(self.options.takes_s)
         if self.options.refuse:
             raise InvalidError(f"The publisher null refuses every task of {job.platform.name}.")
         return NOTHING
