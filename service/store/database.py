@@ -37,11 +37,12 @@ class RowWrite(msgspec.Struct, frozen=True):
 
 
 READERS = 2
-BUSY_TIMEOUT_MS = 5_000
+LOCK_WAIT_S = 10.0
+LOCK_PAUSES_S = (0.0001, 0.005)  # between two looks at a lock another process holds: the first, and the longest
 
 PRAGMAS = {
     "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
-    "busy_timeout": str(BUSY_TIMEOUT_MS),
+    "busy_timeout": "5000",
     "foreign_keys": "ON",
     "mmap_size": "0",  # an I/O error in a mapped page is a SIGBUS, not an error
     "cell_size_check": "ON",
@@ -108,7 +109,7 @@ class Database:
             within_s: It begins within so many seconds or not at all: then the database counts as busy.
 
         Raises:
-            DatabaseBusy: Another process kept the file locked for longer than `BUSY_TIMEOUT_MS`, twice.
+            DatabaseBusy: Another process kept the file locked for longer than `LOCK_WAIT_S`.
             DatabaseUnwritable: Disk full, read-only, or an I/O error; nothing was written.
             DatabaseUnusable: The file is damaged, or no longer the one that was opened; nothing was written.
         """
@@ -175,6 +176,8 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
     journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
     if journal != "wal":
         raise DatabaseUnusable(f"The database is in journal mode {journal!r}, not WAL; is it on a network file system?")
+    if not read_only:
+        raw.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
 
 
 async def _run(connection: aiosqlite.Connection, function: Operation[Result]) -> Result:
@@ -240,13 +243,27 @@ def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
 
 
 def _begin(raw: sqlite3.Connection) -> None:
+    """Take the write lock, which another process's commit holds for a fraction of a millisecond.
+
+    SQLite's own busy handler first sleeps 1 ms, then 2, 5, ... 100: longer than a whole write takes.
+    """
+    deadline = time.monotonic() + LOCK_WAIT_S
+    pause_s, longest_s = LOCK_PAUSES_S
+    while not _took_lock(raw):
+        if time.monotonic() > deadline:
+            raise DatabaseBusy
+        time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - on the connection's own thread
+        pause_s = min(2 * pause_s, longest_s)
+
+
+def _took_lock(raw: sqlite3.Connection) -> bool:
     try:
         raw.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
         if _code(error) != sqlite3.SQLITE_BUSY:
             raise
-        time.sleep(random.uniform(0, 0.05))  # noqa: S311 - on the connection's own thread
-        raw.execute("BEGIN IMMEDIATE")
+        return False
+    return True
 
 
 def meaning_of(error: Exception) -> Exception:

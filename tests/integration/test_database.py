@@ -1,13 +1,16 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from service.store import database as database_module
 from service.store.database import Database
+from service.store.sqlite import sqlite3 as same_library  # another one would not see its locks: they are the process's
 
 
 @pytest.fixture
@@ -56,6 +59,27 @@ async def test_a_write_that_could_not_begin_in_time_is_not_made(database: Databa
     assert await keys(database) == ["timely"]
 
 
+async def test_a_write_waits_for_a_lock_another_process_holds(database: Database, tmp_path: Path) -> None:
+    with closing(same_library.connect(tmp_path / "everpost.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        write = asyncio.create_task(database.write(insert("patient")))
+        await asyncio.wait((write,), timeout=0.05)
+        assert not write.done()
+        other.execute("COMMIT")
+        assert await write == 1
+
+
+async def test_a_write_gives_a_lock_up_that_is_held_too_long(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.02)
+    with closing(same_library.connect(tmp_path / "everpost.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusy):
+            await database.write(insert("refused"))
+    assert await keys(database) == []
+
+
 async def test_a_file_moved_away_takes_no_more_writes(database: Database, tmp_path: Path) -> None:
     (tmp_path / "everpost.db").rename(tmp_path / "elsewhere.db")
     with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
@@ -70,7 +94,7 @@ async def test_the_pragmas_are_in_force(database: Database) -> None:
         return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
     assert await database.write(read) == {
-        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5_000, "mmap_size": 0,
+        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 0, "mmap_size": 0,
         "trusted_schema": 0,
     }  # fmt: skip
 
