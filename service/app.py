@@ -25,6 +25,7 @@ from service.api.waiting import EndWaiter
 from service.bulk import Bulk
 from service.cancel import Cancellation
 from service.clock import Clock, system_clock
+from service.garbage import settle_garbage
 from service.intake import Intake
 from service.logs import configure_logging
 from service.platforms import Catalogue
@@ -139,6 +140,7 @@ async def serve_until_signal(
         loop.add_signal_handler(number, stopping.set)
     try:
         address = await server.start()
+        settle_garbage()
         if on_bound is not None:
             on_bound(address)
         await stopping.wait()

@@ -1,0 +1,16 @@
+"""The garbage collector of a long-lived process."""
+
+import gc
+
+from service.garbage import NEW_OBJECTS, settle_garbage
+
+
+def test_what_start_up_made_is_never_searched_again() -> None:
+    before = gc.get_threshold()
+    try:
+        settle_garbage()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] == NEW_OBJECTS
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
