@@ -37,14 +37,15 @@ MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
         _S.PENDING: frozenset({_S.RUNNING, _S.CANCELLED}),
         _S.RETRY: frozenset({_S.RUNNING, _S.CANCELLED}),
         _S.RUNNING: frozenset({_S.SUCCESS, _S.FAILED, _S.UNKNOWN, _S.RETRY, _S.CANCELLED, _S.PENDING}),
-        _S.UNKNOWN: frozenset({_S.SUCCESS}),
+        _S.UNKNOWN: frozenset({_S.SUCCESS, _S.CANCELLED}),
         _S.CANCELLED: frozenset({_S.SUCCESS}),
         _S.FAILED: frozenset({_S.SUCCESS}),
         _S.SUCCESS: frozenset(),
     }
 )
 """Legal moves. The ones out of an ended status are made by a late result: an attempt everybody had given up on
-reports that the platform accepted the post, and the record has to tell the truth."""
+reports that the platform accepted the post, and the record has to tell the truth. Out of `unknown` also by a person's
+decision: it succeeded, or it is sent again and this task is replaced by the new one."""
 
 WAITING = frozenset({_S.PENDING, _S.SCHEDULED, _S.RETRY})
 UNFINISHED = WAITING | {_S.RUNNING}
@@ -66,16 +67,57 @@ class ErrorClass(StrEnum):
     CANCELLED = "cancelled"
 
 
+class SendPhase(StrEnum):
+    """How far an attempt had come when it was last heard of."""
+
+    CLAIMED = "claimed"  # a worker had taken the task, and never reported
+    PREPARING = "preparing"  # the publisher had not been called
+    SENDING = "sending"  # the publisher had been called
+    ANSWERED = "answered"  # the platform had answered, and what it meant is not known
+
+
+class BytesSent(StrEnum):
+    """Whether anything of an attempt had left for the platform."""
+
+    YES = "yes"
+    NO = "no"
+    NOT_KNOWN = "not_known"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an attempt whose outcome is not, for the person who decides.
+
+    Attributes:
+        last_words: What the publisher said last, cut short if it was long.
+    """
+
+    phase: SendPhase
+    bytes_sent: BytesSent
+    last_words: str | None = None
+
+
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One run of a publisher; `publish_tasks.attempts` is a JSON list of these."""
+    """One run of a publisher; `publish_tasks.attempts` is a JSON list of these.
+
+    Attributes:
+        started_at: Of one that never reported, its intent's time, else the earliest it can have been.
+        finished_at: None if it never reported.
+        evidence: Only where the outcome is not known.
+        late: It reported after the task had ended, or had been taken over.
+        provider_post_id, publish_url: Of a late success; the task may have those of another attempt.
+    """
 
     number: int
     started_at: str
-    finished_at: str
+    finished_at: str | None = None
     outcome: TaskStatus
     error_class: ErrorClass | None = None
     error: str | None = None
     worker: str | None = None
+    evidence: Evidence | None = None
+    late: bool = False
+    provider_post_id: str | None = None
+    publish_url: str | None = None
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from service.store.database import Database
 from service.store.sqlite import sqlite3
 from workers.engine import BatchWorker
 from workers.main import create_worker
-from workers.publishers.base import Publisher, PublisherClass, PublishJob, PublishResult
+from workers.publishers.base import NotFound, Publisher, PublisherClass, PublishJob, PublishResult
 
 Found = TypeVar("Found")
 
@@ -62,12 +62,16 @@ class PublisherDouble(Publisher):
     Attributes:
         published: What the platform accepted, in order.
         attempts: Every call, accepted or not.
+        looked_up: Every look-up; they find what was accepted.
     """
 
     def __init__(self, publisher_class: PublisherClass = PublisherClass.NONE) -> None:
         self.publisher_class = publisher_class
         self.published: list[PublishJob] = []
         self.attempts: list[PublishJob] = []
+        self.looked_up: list[PublishJob] = []
+        self._lost_answers = 0
+        self._look_up_error: Exception | None = None
         self._errors: list[Exception] = []
         self._error_of: Callable[[PublishJob], Exception | None] = lambda _: None
         self._gate = asyncio.Event()
@@ -80,6 +84,14 @@ class PublisherDouble(Publisher):
     def fail_when(self, error_of: Callable[[PublishJob], Exception | None]) -> None:
         """Raise what `error_of` gives for a job, if it gives anything."""
         self._error_of = error_of
+
+    def lose_next_answer(self, count: int = 1) -> None:
+        """Accept the next jobs, and break the connection instead of saying so."""
+        self._lost_answers += count
+
+    def fail_look_ups(self, error: Exception) -> None:
+        """Raise this instead of looking."""
+        self._look_up_error = error
 
     def hold(self) -> None:
         """Let every call wait until `release`."""
@@ -97,13 +109,28 @@ class PublisherDouble(Publisher):
         if error is not None:
             raise error
         self.published.append(job)
-        return PublishResult(
-            provider_post_id=f"post-{len(self.published)}", publish_url=f"https://example.test/{job.task_id}"
-        )
+        if self._lost_answers:
+            self._lost_answers -= 1
+            raise ConnectionResetError("the connection broke")
+        return _post(len(self.published), job)
+
+    async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
+        """Find the post by its key, among those that were accepted."""
+        self.looked_up.append(job)
+        if self._look_up_error is not None:
+            raise self._look_up_error
+        for number, published in enumerate(self.published, 1):
+            if published.idempotency_key == job.idempotency_key:
+                return _post(number, published)
+        return NotFound.NOT_FOUND
 
     def times_published(self, task_id: str) -> int:
         """How often the platform accepted the task."""
         return sum(job.task_id == task_id for job in self.published)
+
+
+def _post(number: int, job: PublishJob) -> PublishResult:
+    return PublishResult(provider_post_id=f"post-{number}", publish_url=f"https://example.test/{job.task_id}")
 
 
 class Stack:

@@ -3,18 +3,21 @@
 Redis may have been restored from an old dump, or have lost its last second; the ledger and the history have not.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
 from service.clock import Clock
-from service.errors import InvalidValue
+from service.errors import InvalidValue, UnknownPlatform
+from service.platforms import Catalogue
 from service.queue.codec import decoded_data, encoded_data, priority_of, publish_arguments
 from service.store.ledger import ClaimFacts, Ledger
 from service.task import Task
+from workers.attempt import ATTEMPT, AttemptState
 from workers.claims import Claim
+from workers.earlier import lost_attempts, read_earlier
 from workers.outcomes import OutcomeReason
-from workers.publish import ATTEMPT, AttemptState
+from workers.publishers.base import Publisher, PublisherClass
 from workers.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
@@ -24,12 +27,20 @@ FOREIGN = "arq"  # what `accepted_by` says of a job that a stock arq client enqu
 
 
 class Admission:
-    """Decides over claimed jobs, a batch at a time."""
+    """Decides over claimed jobs, a batch at a time.
 
-    def __init__(self, ledger: Ledger, relay: Relay, clock: Clock) -> None:
+    Args:
+        publishers: By the name of their platform.
+    """
+
+    def __init__(
+        self, ledger: Ledger, relay: Relay, clock: Clock, catalogue: Catalogue, publishers: Mapping[str, Publisher]
+    ) -> None:
         self._ledger = ledger
         self._relay = relay
         self._clock = clock
+        self._catalogue = catalogue
+        self._publishers = publishers
 
     async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
         """The ids of the jobs that must not run; every other gets its `AttemptState`."""
@@ -43,11 +54,42 @@ class Admission:
             log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
         if lost:
             self._relay.look_again()  # the ledger has their payloads
+        known |= await self._note_lost_attempts(known, claims)
         for claim in claims:
             facts = known.get(claim.job_id)
-            number = facts.attempts + 1 if facts else claim.job_try
-            claim.extra[ATTEMPT] = AttemptState(facts=facts or adopted.get(claim.job_id), number=number)
+            if facts is None:
+                state = AttemptState(facts=adopted.get(claim.job_id), number=claim.job_try)
+            elif facts.attempts is None:
+                state = AttemptState(facts=facts, number=1)
+            else:
+                earlier = read_earlier(facts, self._class_of(facts))
+                state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
+            claim.extra[ATTEMPT] = state
         return ended | lost
+
+    async def _note_lost_attempts(
+        self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
+    ) -> dict[str, ClaimFacts]:
+        """Have attempts that never reported stand in the history before anything else happens to their tasks."""
+        lost = {
+            claim.job_id: attempts
+            for claim in claims
+            if (facts := known.get(claim.job_id)) is not None
+            and (claim.job_try > 1 or facts.sending is not None)
+            and (attempts := lost_attempts(facts, claim.job_try, self._class_of(facts)))
+        }
+        if not lost:
+            return {}
+        log.warning("attempts.lost", attempts={task_id: [a.number for a in lost[task_id]] for task_id in sorted(lost)})
+        return await self._ledger.note_lost_attempts(lost)
+
+    def _class_of(self, facts: ClaimFacts) -> PublisherClass:
+        """The class of the task's publisher; of a platform that is gone, one that lets nothing be taken for granted."""
+        try:
+            platform = self._catalogue.find(facts.platform or "")
+        except UnknownPlatform:
+            return PublisherClass.KEYED
+        return self._publishers[platform.name].publisher_class
 
     async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str]]:
         """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them."""

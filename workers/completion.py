@@ -11,8 +11,8 @@ from service.errors import InvalidValue
 from service.queue.codec import encoded_data, priority_of, publish_arguments
 from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
+from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.outcomes import JobOutcome, OutcomeReason
-from workers.publish import ATTEMPT, AttemptState, PublishFailedError
 from workers.publishers.base import storable_text
 
 log = structlog.get_logger("everpost.worker")
@@ -27,6 +27,9 @@ _ENDS = {
     OutcomeReason.UNKNOWN_FUNCTION: (TaskStatus.FAILED, ErrorClass.INVALID),
     OutcomeReason.TRIES_EXHAUSTED: (TaskStatus.UNKNOWN, ErrorClass.CRASHED),
 }
+End = tuple[TaskStatus, ErrorClass | None, str | None]
+"""Status, class and message."""
+
 _CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
 
 
@@ -57,7 +60,8 @@ class Completion:
 def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
     """What the history keeps of a job's end."""
     state: AttemptState | None = outcome.extra.get(ATTEMPT)
-    status, error_class, message = how_it_ended(outcome, state)
+    attempt_end = _how_the_attempt_ended(outcome, state)
+    status, error_class, message = how_the_task_ended(attempt_end, state)
     arguments = publish_arguments(outcome.args, outcome.kwargs)
     result = state.result if state else None
     return TaskRecord(
@@ -69,15 +73,7 @@ def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
         queued_at_ms=outcome.enqueue_time_ms or None,
         started_at_ms=outcome.start_ms,
         finished_at_ms=outcome.finish_ms,
-        attempt=Attempt(
-            number=state.number if state else outcome.job_try,
-            started_at=to_text(outcome.start_ms),
-            finished_at=to_text(outcome.finish_ms),
-            outcome=status,
-            error_class=error_class,
-            error=message,
-            worker=worker_id,
-        ),
+        attempt=_attempt_of(outcome, state, attempt_end, worker_id),
         error_class=error_class,
         error_message=message,
         result=msgspec.json.encode(result.detail) if result else None,
@@ -86,27 +82,41 @@ def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
     )
 
 
-def how_it_ended(outcome: JobOutcome, state: AttemptState | None) -> tuple[TaskStatus, ErrorClass | None, str | None]:
-    """Status, class and message of a job's end."""
-    status, error_class, message = _how_the_attempt_ended(outcome, state)
-    earlier = state.facts.sending if state is not None and state.facts is not None else None
-    if earlier is None or status in {TaskStatus.SUCCESS, TaskStatus.UNKNOWN}:
-        return status, error_class, message
-    # Whatever became of this attempt, an earlier one began to send and never reported (I6).
-    message = f"Attempt {earlier} began to send and never reported how it ended; then: {message}"
+def _attempt_of(outcome: JobOutcome, state: AttemptState | None, end: End, worker_id: str) -> Attempt | None:
+    """The attempt as the history keeps it; None if none was made."""
+    status, error_class, message = end
+    failure = outcome.result if isinstance(outcome.result, PublishFailedError) else None
+    if failure is not None and not failure.attempted:
+        return None
+    return Attempt(
+        number=state.number if state else outcome.job_try,
+        started_at=to_text(outcome.start_ms),
+        finished_at=to_text(outcome.finish_ms),
+        outcome=status,
+        error_class=error_class,
+        error=message,
+        worker=worker_id,
+        evidence=evidence_of(state, failure.said if failure else None) if status is TaskStatus.UNKNOWN else None,
+    )
+
+
+def how_the_task_ended(attempt_end: End, state: AttemptState | None) -> End:
+    """The task's end: its last attempt's, unless an earlier one may have been accepted and this one was not (I6)."""
+    status, _, message = attempt_end
+    if state is None or not state.earlier.open or status in {TaskStatus.SUCCESS, TaskStatus.UNKNOWN}:
+        return attempt_end
+    message = f"Attempt {state.earlier.open[-1].number} may have been accepted; then: {message}"
     return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
 
 
-def _how_the_attempt_ended(
-    outcome: JobOutcome, state: AttemptState | None
-) -> tuple[TaskStatus, ErrorClass | None, str | None]:
+def _how_the_attempt_ended(outcome: JobOutcome, state: AttemptState | None) -> End:
     error = outcome.result
     if isinstance(error, PublishFailedError):
         return error.status, error.error_class, error.message
     status, error_class = _ENDS[outcome.reason]
     if status is TaskStatus.SUCCESS:
         return status, None, None
-    if state is not None and state.sending and outcome.reason in _CUT_OFF:
+    if state is not None and state.sending is not None and outcome.reason in _CUT_OFF:
         message = f"The attempt was {'cancelled' if outcome.reason is OutcomeReason.ABORTED else 'cut off'} mid-send."
         return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
     if isinstance(error, asyncio.CancelledError):

@@ -23,12 +23,13 @@ from service.store.database import Database
 from service.store.ledger import Ledger
 from service.store.search import SearchIndex
 from workers.admission import Admission
+from workers.attempt import PublishFailedError
 from workers.claims import Claim
 from workers.completion import Completion
 from workers.engine import BatchWorker
 from workers.leases import LONGEST_ROUND_S
 from workers.outcomes import JobOutcome
-from workers.publish import PublishFailedError, PublishRunner
+from workers.publish import PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from workers.relay import Relay
 from workers.upkeep import Upkeep, say_goodbye, worker_duties
@@ -68,7 +69,7 @@ class PublishWorker:
         ledger = Ledger(database)
         relay = Relay(ledger, queue, clock, settle_s=1.5 * LONGEST_ROUND_S)
         self.runner = PublishRunner(publishers, self._catalogue, ledger, settings, clock, worker_id=self.worker_id)
-        self.admission = Admission(ledger, relay, clock)
+        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers)
         self.completion = Completion(ledger, worker_id=self.worker_id)
         upkeep = Upkeep(
             worker_duties(

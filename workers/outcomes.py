@@ -58,6 +58,12 @@ class CancelCause(Enum):
     SHUTDOWN = "shutdown"
 
 
+def cause_of(error: asyncio.CancelledError) -> CancelCause | None:
+    """Why the engine cancelled, as it says in the cancellation; None if somebody else did."""
+    cause = error.args[0] if error.args else None
+    return cause if isinstance(cause, CancelCause) else None
+
+
 class NextStep(Enum):
     """What follows an attempt that raised."""
 

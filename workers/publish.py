@@ -8,20 +8,24 @@ import msgspec
 import structlog
 from arq.worker import Retry
 
-from service.clock import Clock, to_text
+from service.clock import Clock, from_text, to_text
 from service.errors import DatabaseUnusable, InvalidValue, Unavailable
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
-from service.store.ledger import ClaimFacts, Ledger
+from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskStatus
+from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import MAX_LOST_ATTEMPTS, Ended, NextAttempt, decide_attempt
 from workers.backoff import Backoff
+from workers.earlier import NOTHING_EARLIER
 from workers.media import describe_media, resolve_media
+from workers.outcomes import CancelCause, cause_of
 from workers.publishers.base import (
     InvalidError,
     OutcomeUnknownError,
     Publisher,
+    PublisherClass,
     PublishError,
     PublishJob,
     PublishResult,
@@ -29,39 +33,13 @@ from workers.publishers.base import (
     idempotency_key,
     storable_text,
 )
+from workers.settling import CannotRepeatError, NoAnswerError, settle_earlier, settle_failed
 
 log = structlog.get_logger("everpost.worker")
 
 Written = TypeVar("Written")
 
-ATTEMPT = "attempt"  # the key of an `AttemptState` in a job's ctx and in its outcome's extra
-
-
-class AttemptState(msgspec.Struct):
-    """What one attempt knows and leaves behind for the completion hook.
-
-    Attributes:
-        facts: What the ledger said when the job was claimed; None for a job it has no row of.
-        number: 1 for the task's first attempt.
-        sending: The publisher was called: from here on the platform may have the post.
-        data: The task's data, once decoded.
-    """
-
-    facts: ClaimFacts | None
-    number: int
-    sending: bool = False
-    data: Mapping[str, Any] | None = None
-    result: PublishResult | None = None
-
-
-class PublishFailedError(Exception):
-    """The task ends here, and not well."""
-
-    def __init__(self, status: TaskStatus, error_class: ErrorClass, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error_class = error_class
-        self.message = message
+STOPPED = "The worker was stopped while it was sending."
 
 
 class PublishRunner:
@@ -99,16 +77,15 @@ class PublishRunner:
         state: AttemptState = ctx[ATTEMPT]
         started_ms = self._clock()
         publisher: Publisher | None = None
-        _check_lost_attempts(ctx, state)
+        _check_lost_attempts(state)
         try:
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
             publisher = self._publishers[job.platform.name]
             state.result = await self._attempt(publisher, job, state)
-        except asyncio.CancelledError:
-            if publisher is None or not state.sending or publisher.publisher_class.may_rerun:
-                raise
-            message = "The worker was stopped while it was sending."
-            raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message) from None
+        except asyncio.CancelledError as cut_off:
+            if publisher is not None and state.sending is not None:
+                await self._cut_off(ctx, state, publisher.publisher_class, cause_of(cut_off), started_ms)
+            raise
         except Exception as error:
             raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
@@ -130,31 +107,44 @@ class PublishRunner:
         )
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
-        if not publisher.publisher_class.may_rerun and state.facts is not None:
-            await self._intend_to_send(job, state)
-        state.sending = True
+        if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
+            return found.storable()
+        if state.facts is not None and not publisher.publisher_class.may_rerun:
+            await self._intend_to_send(job, state, state.facts.sending)
+        state.sending = job.trace
         deadline = asyncio.timeout(self._settings.job_timeout)
         try:
             async with deadline:
                 result = await publisher.publish(job)
-        except TimeoutError as error:
-            if not deadline.expired():  # the publisher's own
-                raise
-            message = f"The publisher did not answer within {self._settings.job_timeout:g} s."
-            raise OutcomeUnknownError(message) from error
+        except Exception as error:  # noqa: BLE001 - raised again, unless it can be settled
+            is_late = isinstance(error, TimeoutError) and deadline.expired()  # else it is the publisher's own
+            result = await settle_failed(
+                publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
+            )
         result.detail.setdefault("media", describe_media(job.data, job.media))
         return result.storable()
 
-    async def _intend_to_send(self, job: PublishJob, state: AttemptState) -> None:
-        """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6)."""
+    async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
+        open_attempts = state.earlier.open
+        oldest_ms = min((from_text(attempt.started_at) or 0) for attempt in open_attempts)
+        found = await settle_earlier(publisher, job, open_attempts, oldest_s=(self._clock() - oldest_ms) / 1000)
+        if publisher.publisher_class is PublisherClass.CHECKABLE:
+            state.earlier = NOTHING_EARLIER
+        return found
+
+    async def _intend_to_send(self, job: PublishJob, state: AttemptState, earlier: int | None) -> None:
+        """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6).
+
+        The one that stands there, if it is `earlier`'s, has been settled.
+        """
         intent = asyncio.ensure_future(
-            _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock()))
+            _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock(), earlier))
         )
         try:
             begun = await asyncio.shield(intent)
         except asyncio.CancelledError:
             if await intent:  # it was written, and nothing will be sent: whoever runs next may send
-                await self._ledger.cancel_send(job.task_id, self._clock())
+                await self._ledger.cancel_send(job.task_id, state.number, self._clock())
             raise
         if not begun:
             raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
@@ -169,6 +159,7 @@ class PublishRunner:
     ) -> Exception:
         error_class = self._class_of(error, publisher)
         message = storable_text(str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}")
+        said = None if isinstance(error, NoAnswerError) else message
         decision = decide_attempt(
             error_class,
             may_rerun=publisher is not None and publisher.publisher_class.may_rerun,
@@ -176,9 +167,36 @@ class PublishRunner:
             max_attempts=self._max_attempts(state),
             retry_after_s=getattr(error, "retry_after_s", None),
         )
+        if isinstance(error, CannotRepeatError):
+            return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
         if isinstance(decision, Ended):
-            return PublishFailedError(decision.status, error_class, message)
-        attempt = Attempt(
+            return PublishFailedError(decision.status, error_class, message, said=said)
+        await self._defer(ctx["job_id"], self._attempt_of(state, started_ms, error_class, message, said), decision)
+        return Retry(defer=decision.delay_s)
+
+    async def _cut_off(
+        self,
+        ctx: Mapping[str, Any],
+        state: AttemptState,
+        publisher_class: PublisherClass,
+        cause: CancelCause | None,
+        started_ms: int,
+    ) -> None:
+        """Have an attempt that is cut off mid-send stay known, unless the engine ends the task for it."""
+        if cause in {CancelCause.ABORT, CancelCause.TIMEOUT} or publisher_class is PublisherClass.LOCAL:
+            return
+        if publisher_class is PublisherClass.NONE:
+            raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, STOPPED) from None
+        if cause is CancelCause.SHUTDOWN:
+            attempt = self._attempt_of(state, started_ms, ErrorClass.UNKNOWN, STOPPED, None)
+            await self._defer(ctx["job_id"], attempt, NextAttempt(0.0, spends=False))
+            raise Retry from None
+
+    def _attempt_of(
+        self, state: AttemptState, started_ms: int, error_class: ErrorClass, message: str, said: str | None
+    ) -> Attempt:
+        """The attempt, for the ledger: the task is tried again."""
+        return Attempt(
             number=state.number,
             started_at=to_text(started_ms),
             finished_at=to_text(self._clock()),
@@ -186,9 +204,8 @@ class PublishRunner:
             error_class=error_class,
             error=message,
             worker=self._worker_id,
+            evidence=evidence_of(state, said) if error_class is ErrorClass.UNKNOWN else None,
         )
-        await self._defer(ctx["job_id"], attempt, decision)
-        return Retry(defer=decision.delay_s)
 
     async def _defer(self, task_id: str, attempt: Attempt, decision: NextAttempt) -> None:
         due_at_ms = self._clock() + round(decision.delay_s * 1000)
@@ -215,12 +232,12 @@ class PublishRunner:
         return platform.max_attempts or self._settings.max_attempts
 
 
-def _check_lost_attempts(ctx: Mapping[str, Any], state: AttemptState) -> None:
+def _check_lost_attempts(state: AttemptState) -> None:
     """Give up on a task that kills its workers; nobody knows how far they came (I6)."""
-    lost = ctx["job_try"] - state.number
-    if lost >= MAX_LOST_ATTEMPTS:
-        message = f"{lost} workers died while they ran this task."
-        raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message)
+    crashed = state.earlier.crashed
+    if crashed >= MAX_LOST_ATTEMPTS:
+        message = f"{crashed} workers died while they ran this task."
+        raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message, attempted=False)
 
 
 async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:

@@ -63,11 +63,11 @@ class JobRunner:
             await self._call_hook("after_job_end", worker.after_job_end, ctx)
 
     def cancel(self, job: HeldJob, cause: CancelCause) -> bool:
-        """Cut the attempt off, unless it has not begun, has ended, or is being cut off already."""
+        """Cut the attempt off, unless it has not begun, has ended, or is being cut off already; it is told why."""
         if job.task is None or job.cancel_cause is not None or job.phase not in {JobPhase.STARTING, JobPhase.RUNNING}:
             return False
         job.cancel_cause = cause
-        job.task.cancel()
+        job.task.cancel(cause)
         return True
 
     async def _attempt(self, job: HeldJob, ctx: dict[Any, Any]) -> None:

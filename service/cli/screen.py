@@ -19,6 +19,7 @@ STYLES = {
 }
 PIPED_COLUMNS = 200  # of output that goes to no terminal
 LONGEST = 60  # characters of a cell in a list
+EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
 LARGE = frozenset({"task_data", "attempts", "retries", "result"})  # shown below the other fields of a task
 
 
@@ -77,4 +78,11 @@ def _print_attempts(attempts: object) -> None:
         return
     console().print("\n[bold]attempts[/bold]")
     names = ("number", "outcome", "started_at", "finished_at", "error_class", "error")
-    print_rows(attempts, {name: name for name in names})
+    told = [with_evidence(attempt) for attempt in attempts if isinstance(attempt, Mapping)]
+    evidence = EVIDENCE if any("phase" in attempt for attempt in told) else {}
+    print_rows(told, {**{name: name for name in names}, **evidence})
+
+
+def with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A task or attempt with its evidence, if it has any, as members of its own."""
+    return {**row, **(row.get("evidence") or {})}

@@ -8,7 +8,7 @@ import click
 from service.cli.bulk import ask_bulk, chosen_tasks
 from service.cli.client import Api
 from service.cli.options import FILTERS, api_options, filter_options
-from service.cli.screen import as_json_text, console, print_rows, print_task
+from service.cli.screen import EVIDENCE, as_json_text, console, print_rows, print_task, with_evidence
 
 LISTED = {
     "task_id": "task",
@@ -36,7 +36,8 @@ def list_tasks(url: str | None, as_json: bool, limit: int, cursor: str | None, *
     if as_json:
         click.echo(as_json_text(answer))
         return
-    print_rows(answer["data"], LISTED)
+    rows = [with_evidence(row) for row in answer["data"]]
+    print_rows(rows, {**LISTED, **(EVIDENCE if any("phase" in row for row in rows) else {})})
     console().print(_count_line(answer), style="dim", soft_wrap=True)
 
 

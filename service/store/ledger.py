@@ -21,9 +21,9 @@ class ClaimFacts(msgspec.Struct, frozen=True):
     """What the ledger says of a claimed job.
 
     Attributes:
-        attempts: How many attempts are on record.
-        spent: How many of them counted against the platform's `max_attempts`.
+        spent: How many attempts counted against the platform's `max_attempts`.
         sending: The attempt whose first byte may have left; None if none did.
+        attempts: Those on record, as a JSON list; None if there are none.
     """
 
     task_id: str
@@ -32,7 +32,8 @@ class ClaimFacts(msgspec.Struct, frozen=True):
     sending: int | None
     chain_id: str
     generation: int
-    attempts: int
+    platform: str | None
+    attempts: str | None
 
 
 class Ledger:
@@ -91,17 +92,34 @@ class Ledger:
         }
         await self._database.write(lambda connection: connection.execute(load("defer_task"), parameters).fetchall())
 
-    async def begin_send(self, task_id: str, attempt: int, now_ms: int) -> bool:
-        """Record the intent to send; False if an earlier attempt may have sent already (I6)."""
-        parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
+    async def note_lost_attempts(self, lost: Mapping[str, Sequence[Attempt]]) -> dict[str, ClaimFacts]:
+        """Keep attempts that never reported, by task, each once; the facts of these tasks then.
+
+        Their `started_at` is set here, from what the ledger knows.
+        """
+        rows = [
+            {"task_id": task_id, "number": attempt.number, "attempt": msgspec.json.encode(attempt).decode()}
+            for task_id, attempts in lost.items()
+            for attempt in attempts
+        ]
+
+        def note(connection: sqlite3.Connection) -> dict[str, ClaimFacts]:
+            connection.executemany(load("note_lost_attempt"), rows)
+            return _claim_facts(connection, sorted(lost))[0]
+
+        return await self._database.write(note)
+
+    async def begin_send(self, task_id: str, attempt: int, now_ms: int, earlier: int | None = None) -> bool:
+        """Record the intent to send; False if an attempt other than `earlier` may have sent already (I6)."""
+        parameters = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
         rows = await self._database.write(
             lambda connection: connection.execute(load("begin_send"), parameters).fetchall()
         )
         return bool(rows)
 
-    async def cancel_send(self, task_id: str, now_ms: int) -> None:
+    async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
         """Take the intent back: the attempt ended before its first byte left."""
-        parameters = {"task_id": task_id, "now": to_text(now_ms)}
+        parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
         await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
 
     async def count_unfinished(self) -> int:

@@ -18,6 +18,7 @@ from service.store.search import FEW, find_hits, register_matcher
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
 from service.store.words import read_query
+from service.task import Evidence
 
 Result = TypeVar("Result")
 
@@ -32,6 +33,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
         status: As stored: whether a worker holds a task that waits in the ledger, only Redis knows.
         inherited: A row of an original file's queue, which nobody runs unless it is retried.
         attempts: How many are on record.
+        evidence: What is known of the attempt whose outcome is not, while the task is `unknown`.
     """
 
     task_id: str
@@ -54,6 +56,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     provider_post_id: str | None
     publish_url: str | None
+    evidence: Evidence | None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -82,16 +85,20 @@ class Summary(msgspec.Struct, frozen=True):
 _TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
 _LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
 _ATTEMPTS = "iif(json_valid(attempts), json_array_length(attempts), 0)"
+_EVIDENCE = (
+    "CASE WHEN status = 'unknown' AND json_valid(attempts) THEN (SELECT value ->> 'evidence' FROM json_each(attempts) "
+    "WHERE value ->> 'evidence' IS NOT NULL ORDER BY key DESC LIMIT 1) END"
+)
 _ROW = {
     Place.HISTORY: (
         "job_id AS task_id, 'publish_tasks' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
         "created_at, updated_at, NULL AS due_at, started_at, completed_at, error_class, error_message, retry_of, "
-        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url"
+        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url, {_EVIDENCE} AS evidence"
     ),
     Place.LEDGER: (
         f"task_id, 'task_queue', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
         "priority, created_at, updated_at, due_at, started_at, completed_at, NULL, error_message, retry_of, "
-        f"batch_id, {_ATTEMPTS}, NULL, NULL"
+        f"batch_id, {_ATTEMPTS}, NULL, NULL, NULL"
     ),
 }
 _NOTHING = dict.fromkeys(_ROW, "1 AS one")
@@ -212,6 +219,8 @@ class Listing:
         fields |= {name: utc_text(fields[name], self._timezone) for name in _TIMES}
         fields |= {"place": Place(fields["place"]), "inherited": bool(fields["inherited"])}
         fields["status"] = fields["status"] or ""
+        if fields["evidence"] is not None:
+            fields["evidence"] = msgspec.json.decode(fields["evidence"], type=Evidence)
         return TaskRow(**fields)
 
 

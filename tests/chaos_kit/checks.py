@@ -140,7 +140,7 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
             found.append(f"{row.task_id} is called a success and was never sent")
         if row.status in {TaskStatus.FAILED, TaskStatus.CANCELLED} and effects.get(row.task_id):
             found.append(f"{row.task_id} is called {row.status} ({row.error_class}) and was sent")
-        if row.status == TaskStatus.UNKNOWN and publisher_class.may_rerun:
+        if row.status == TaskStatus.UNKNOWN and publisher_class is PublisherClass.LOCAL:
             found.append(f"{row.task_id} is unknown although it may be run again")
     return found
 

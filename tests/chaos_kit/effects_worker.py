@@ -17,7 +17,7 @@ import uvloop
 from service.logs import configure_logging
 from service.settings import read_settings
 from workers.main import create_worker
-from workers.publishers.base import PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+from workers.publishers.base import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -42,6 +42,7 @@ class EffectsPublisher(Publisher):
 
     def __init__(self, effects: Path, publisher_class: PublisherClass, delay_s: float) -> None:
         self.publisher_class = publisher_class
+        self._effects = effects
         self._gate = gate_of(effects)
         self._delay_s = delay_s
         self._file, self._answered = (
@@ -58,6 +59,12 @@ class EffectsPublisher(Publisher):
         await asyncio.sleep(self._delay_s / 2)
         os.write(self._answered, b".")
         return PublishResult(provider_post_id=job.task_id)
+
+    async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
+        """Find the post by its key, among those that were accepted."""
+        lines = (await asyncio.to_thread(self._effects.read_bytes)).splitlines()
+        keys = {msgspec.json.decode(line, type=Effect).key for line in lines}
+        return PublishResult(provider_post_id=job.task_id) if job.idempotency_key in keys else NotFound.NOT_FOUND
 
 
 def main() -> None:

@@ -8,16 +8,20 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from service.platforms import Catalogue, Platform
 from service.settings import Settings
 from service.task import ErrorClass
+from workers.publishers import base
 from workers.publishers.base import (
     AuthError,
     InvalidError,
+    NotFound,
     PublisherClass,
     PublishError,
     PublishJob,
@@ -29,7 +33,7 @@ from workers.publishers.registry import load_publishers, opened_publishers
 from workers.publishers.webhook_options import WebhookOptions
 
 DOCUMENT = Path(__file__).parents[2].joinpath("docs", "publishers.md").read_text("utf-8")
-(CODE,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+CODE, LOOK_UP = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 PROJECT, PLATFORMS = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
 POST = {"id": "17", "url": "https://mastodon.example/@me/17"}
 
@@ -116,7 +120,31 @@ async def test_a_failure_it_does_not_foresee_is_tried_again_with_the_same_key(
     instance.status = 500
     with pytest.raises(Exception, match="500") as caught:
         await publish(tmp_path, instance)
-    assert error_class_of(caught.value, PublisherClass.KEYED) is ErrorClass.TRANSIENT
+    assert error_class_of(caught.value, PublisherClass.KEYED) is ErrorClass.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "posts", "expected"),
+    [
+        (200, [{"id": "17"}], PublishResult(provider_post_id="17")),
+        (200, [], NotFound.NOT_FOUND),
+        (503, [], NotFound.NO_VERDICT),
+    ],
+)
+async def test_the_documents_look_up_has_a_post_or_none_or_no_verdict(
+    status: int, posts: list[Any], expected: PublishResult | NotFound
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["marker"] == "k" * 32
+        return httpx.Response(status, json=posts)
+
+    names: dict[str, Any] = {"base": base}
+    exec(f"class Documented:\n{LOOK_UP}", names)
+    publisher = names["Documented"]()
+    publisher.client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://example.test")
+    job = PublishJob(task_id="t", data={}, platform=Catalogue.read(None).find(1), idempotency_key="k" * 32)
+    async with publisher.client:
+        assert await publisher.look_up(job) == expected
 
 
 @pytest.mark.parametrize(("heading", "options"), [("folder", FolderOptions), ("webhook", WebhookOptions)])

@@ -21,6 +21,7 @@ from standardwebhooks import Webhook
 from service.errors import SettingsError
 from service.platforms import Catalogue
 from service.settings import Settings
+from service.task import BytesSent, Evidence, SendPhase
 from workers.media import Media
 from workers.publishers.base import (
     AuthError,
@@ -30,6 +31,7 @@ from workers.publishers.base import (
     PublishError,
     PublishJob,
     RateLimitedError,
+    SendTrace,
     TransientError,
 )
 from workers.publishers.outbound import CONNECTIONS_PER_POOL, is_public
@@ -290,10 +292,17 @@ async def test_no_whole_answer_within_the_deadline_leaves_the_outcome_unknown(
     receiver: Receiver, respond: Respond
 ) -> None:
     receiver.respond = respond
+    job = msgspec.structs.replace(JOB, trace=SendTrace())
     async with opened(f"http://127.0.0.1:{receiver.port}", timeout_s=0.3) as publisher:
         with pytest.raises(OutcomeUnknownError, match=r"may have accepted it: no answer within 0\.3 s"):
-            await publisher.publish(JOB)
+            await publisher.publish(job)
     assert len(receiver.requests) == 1
+    has_answered = respond is not never_respond
+    assert job.trace.evidence(None) == Evidence(
+        phase=SendPhase.ANSWERED if has_answered else SendPhase.SENDING,
+        bytes_sent=BytesSent.YES,
+        last_words="The answer began with the status 200." if has_answered else "The request is on its way.",
+    )
 
 
 @pytest.mark.parametrize("respond", [hang_up, stop_half_way_and_hang_up])

@@ -76,11 +76,11 @@ def test_a_publish_error_means_the_same_for_every_class(
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), KeyError("title"), ConnectionResetError()])
-def test_any_other_error_is_unknown_unless_the_class_allows_a_rerun(error: Exception) -> None:
+def test_any_other_error_is_unknown_unless_the_effect_is_local(error: Exception) -> None:
     classes = {publisher_class: error_class_of(error, publisher_class) for publisher_class in PublisherClass}
     assert classes == {
         PublisherClass.LOCAL: ErrorClass.TRANSIENT,
-        PublisherClass.KEYED: ErrorClass.TRANSIENT,
+        PublisherClass.KEYED: ErrorClass.UNKNOWN,
         PublisherClass.CHECKABLE: ErrorClass.UNKNOWN,
         PublisherClass.NONE: ErrorClass.UNKNOWN,
     }

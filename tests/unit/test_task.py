@@ -32,9 +32,10 @@ def test_every_status_has_its_moves_and_is_either_ended_or_not() -> None:
     assert not ENDED & UNFINISHED
 
 
-def test_only_a_late_success_leaves_an_ended_status() -> None:
-    for status in ENDED:
+def test_only_a_late_success_or_a_decision_on_an_unknown_outcome_leaves_an_ended_status() -> None:
+    for status in ENDED - {TaskStatus.UNKNOWN}:
         assert MOVES[status] <= {TaskStatus.SUCCESS}
+    assert MOVES[TaskStatus.UNKNOWN] == {TaskStatus.SUCCESS, TaskStatus.CANCELLED}
 
 
 def test_every_unfinished_task_can_end() -> None:

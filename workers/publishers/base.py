@@ -22,10 +22,12 @@ from workers.publishers.errors import (
     RateLimitedError,
     TransientError,
 )
+from workers.publishers.trace import SendTrace, storable_text
 
 __all__ = [
     "AuthError",
     "InvalidError",
+    "NotFound",
     "OutcomeUnknownError",
     "PermanentError",
     "PublishError",
@@ -34,6 +36,7 @@ __all__ = [
     "Publisher",
     "PublisherClass",
     "RateLimitedError",
+    "SendTrace",
     "TransientError",
     "error_class_of",
     "idempotency_key",
@@ -53,7 +56,7 @@ class PublisherClass(StrEnum):
     |---|---|---|
     | local | its effect is one atomic rename or row | rerun |
     | keyed | the platform takes an idempotency key | rerun with the same key while it is remembered, else unknown |
-    | checkable | the platform can be asked, read-only, for the post | ask, then confirm or rerun; else unknown |
+    | checkable | the platform can be asked, read-only, for the post | look, then confirm or rerun; else unknown |
     | none (default) | nothing | unknown: a person decides |
     """
 
@@ -76,8 +79,10 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         data: The client's whole JSON object, unknown fields included. A stranger wrote it: no value of it is a path.
         platform: Where to; its `options` are the publisher's own already.
         attempt: 1 for the first.
-        idempotency_key: 32 hex digits, the same for every automatic rerun, another for a retry somebody asked for.
+        idempotency_key: 32 hex digits, the same for every automatic rerun, another for a retry somebody asked for. Also
+            the marker `look_up` finds a post by.
         media: The file to publish; None publishes the metadata alone.
+        trace: Where a publisher may say how far it has come; it is the evidence if nothing more is heard.
     """
 
     task_id: str
@@ -86,6 +91,14 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     idempotency_key: str
     media: Media | None = None
+    trace: SendTrace = msgspec.field(default_factory=SendTrace)
+
+
+class NotFound(StrEnum):
+    """What a look-up gives instead of a post."""
+
+    NOT_FOUND = "not_found"  # it is not there, and cannot appear any more: it may be sent
+    NO_VERDICT = "no_verdict"
 
 
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +127,6 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def storable_text(text: str) -> str:
-    """The text without lone surrogates, which neither JSON nor SQLite takes; file names decoded by Python have them."""
-    return text.encode(errors="replace").decode()
-
-
 class Publisher(abc.ABC):
     """Publishes tasks to one platform; many `publish` calls run at a time on one instance.
 
@@ -126,11 +134,15 @@ class Publisher(abc.ABC):
         options: The platform's `options` of the catalogue; read them with `read_options`. This constructor takes none.
         settings: The worker's.
 
+    Attributes:
+        key_lifetime_s: Of a keyed publisher: seconds for which the platform surely remembers a key; None is for ever.
+
     Raises:
         SettingsError: An option is unknown, missing or wrong.
     """
 
     publisher_class: PublisherClass = PublisherClass.NONE
+    key_lifetime_s: float | None = None
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         read_options(options, _NoOptions)
@@ -146,6 +158,15 @@ class Publisher(abc.ABC):
         Raises:
             PublishError: What happened instead; `error_class_of` says what any other exception means.
         """
+
+    async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
+        """Of a checkable publisher: the post an earlier attempt may have made, found by `job.idempotency_key`.
+
+        Reads only. Answer NOT_FOUND only if the post cannot appear any more; give a platform that shows posts late its
+        time first. An exception is no verdict, and so is no answer within `LOOK_UP_S` seconds.
+        """
+        del job
+        return NotFound.NO_VERDICT
 
     async def close(self) -> None:  # noqa: B027 - most publishers hold nothing open
         """Close what `open` opened; called once, when no attempt is running."""
@@ -175,7 +196,7 @@ def error_class_of(error: BaseException, publisher_class: PublisherClass) -> Err
     """
     if isinstance(error, PublishError):
         return error.error_class
-    return ErrorClass.TRANSIENT if publisher_class.may_rerun else ErrorClass.UNKNOWN
+    return ErrorClass.TRANSIENT if publisher_class is PublisherClass.LOCAL else ErrorClass.UNKNOWN
 
 
 def idempotency_key(chain_id: str, generation: int) -> str:

@@ -22,6 +22,7 @@ from workers.publishers.base import (
     PublishJob,
     PublishResult,
     RateLimitedError,
+    SendTrace,
     TransientError,
 )
 from workers.publishers.outbound import SpreadTransport, resolve_host
@@ -53,6 +54,7 @@ class WebhookPublisher(Publisher):
     def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
         self._endpoint = Endpoint(options)
         self._options = self._endpoint.options
+        self.key_lifetime_s = self._options.key_lifetime_s
         self._host = self._endpoint.url.host
         self._connections = settings.max_jobs
         self._clock = clock
@@ -93,6 +95,7 @@ class WebhookPublisher(Publisher):
         """Try the host's addresses in turn until one takes the connection, all within the one deadline."""
         exchange: _Exchange | None = None
         reason = "no address"
+        job.trace.nothing_sent()
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 for address in await self._resolve():
@@ -118,7 +121,7 @@ class WebhookPublisher(Publisher):
         headers.update(self._own_headers(body, job))
         names = {"sni_hostname": url.raw_host.decode("ascii")}
         target = url.copy_with(host=address)
-        return _Exchange(httpx.Request("POST", target, headers=headers, content=body, extensions=names))
+        return _Exchange(httpx.Request("POST", target, headers=headers, content=body, extensions=names), job.trace)
 
     def _own_headers(self, body: bytes, job: PublishJob) -> dict[str, str]:
         sent_at = datetime.fromtimestamp(self._clock() // 1000, UTC)
@@ -171,16 +174,20 @@ class WebhookPublisher(Publisher):
 
 
 class _Exchange:
-    """One request on its way; knows whether its first byte may have left."""
+    """One request on its way; knows, and tells, whether its first byte may have left."""
 
-    def __init__(self, request: httpx.Request) -> None:
+    def __init__(self, request: httpx.Request, trace: SendTrace) -> None:
         self.request = request
         self.has_begun = False
-        request.extensions["trace"] = self._trace
+        self._trace = trace
+        request.extensions["trace"] = self._follow
 
-    async def _trace(self, event: str, _details: Mapping[str, Any]) -> None:
+    async def _follow(self, event: str, details: Mapping[str, Any]) -> None:
         if event.endswith(".send_request_headers.started"):
             self.has_begun = True
+            self._trace.sending("The request is on its way.")
+        elif event.endswith(".receive_response_headers.complete"):
+            self._trace.answered(f"The answer began with the status {details['return_value'][1]}.")
 
 
 def _encode_body(job: PublishJob) -> bytes:

@@ -29,6 +29,8 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         secret: Signs each request by Standard Webhooks: `whsec_` and base64.
         secret_env: The environment variable that holds the secret instead.
         timeout_s: One deadline in seconds for everything: resolving, connecting, sending, the whole answer.
+        key_lifetime_s: Seconds for which the receiver remembers a key; what may have been accepted longer ago than that
+            is not sent again by itself.
         allow_http: Permit a url without TLS.
         allow_private: Permit addresses that are not global: loopback, private networks, link-local.
         headers: Sent with every request; Everpost's own win.
@@ -39,6 +41,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: str | None = None
     secret_env: str | None = None
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    key_lifetime_s: Annotated[float, Meta(gt=0)] = 86_400.0
     allow_http: bool = False
     allow_private: bool = False
     headers: dict[str, str] = msgspec.field(default_factory=dict)

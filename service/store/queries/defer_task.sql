@@ -4,7 +4,7 @@ UPDATE task_queue SET
     attempts = json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt)),
     retry_count = retry_count + :spent,
     error_message = :error_message,
-    sending = NULL,
+    sending = nullif(sending, :attempt ->> 'number'), -- another's intent stands
     due_at = :due_at,
     updated_at = :finished_at
 WHERE task_id = :task_id

@@ -1,8 +1,19 @@
 -- A late result: its attempt is kept, once, and a success tells the truth about a task given up on.
 UPDATE publish_tasks_archive SET
     attempts = iif(
-        :attempt IS NULL OR ifnull(attempts ->> '$[#-1]' = json(:attempt), FALSE), attempts,
-        json_insert(ifnull(attempts, '[]'), '$[#]', json(:attempt))
+        :attempt IS NULL OR EXISTS (
+            SELECT 1 FROM json_each(publish_tasks_archive.attempts)
+            WHERE value ->> 'number' = :attempt ->> 'number' AND value ->> 'worker' IS :attempt ->> 'worker'
+                AND value ->> 'finished_at' IS :attempt ->> 'finished_at'
+        ),
+        attempts,
+        json_insert(
+            ifnull(attempts, '[]'), '$[#]',
+            json_patch(
+                :attempt,
+                json_object('late', json('true'), 'provider_post_id', :provider_post_id, 'publish_url', :publish_url)
+            )
+        )
     ),
     published_at = iif(:status = 'success' AND status <> 'success', :finished_at, published_at),
     provider_post_id = ifnull(provider_post_id, :provider_post_id),

@@ -1,0 +1,241 @@
+"""The table of publisher classes, row by row: a crash, a time-out, a broken connection, a stop, once sending began."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from service.clock import system_clock
+from service.platforms import Catalogue
+from service.store.ledger import Ledger
+from service.task import Attempt, TaskRecord, TaskStatus
+from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from workers.publishers.base import (
+    InvalidError,
+    OutcomeUnknownError,
+    PublisherClass,
+    PublishJob,
+    PublishResult,
+    TransientError,
+    idempotency_key,
+)
+
+DAY_S = 86_400
+NEVER = "2020-01-01T00:00:00.000Z"
+every_class = pytest.mark.parametrize("publisher_class", PublisherClass)
+
+
+@asynccontextmanager
+async def stack_of(publisher: PublisherDouble | PublisherClass, **settings: Any) -> AsyncIterator[Stack]:
+    double = publisher if isinstance(publisher, PublisherDouble) else PublisherDouble(publisher)
+    async with everpost_stack(publisher=double, **settings) as stack:
+        yield stack
+
+
+async def until_attempted(stack: Stack, count: int = 1) -> None:
+    async def attempted() -> bool:
+        return len(stack.publisher.attempts) >= count
+
+    await eventually(attempted, what=f"{count} attempts")
+
+
+async def crash(stack: Stack, *, was_sent: bool) -> str:
+    """A task as kill -9 of its worker leaves it mid-send: claimed once, its intent on record if its class has one."""
+    await stack.stop_workers()
+    task_id = await stack.publish()
+    if not stack.publisher.publisher_class.may_rerun:
+        assert await Ledger(stack.database).begin_send(task_id, 1, system_clock())
+    if was_sent:
+        platform = Catalogue.read(None).find(1)
+        key = idempotency_key(task_id, 0)
+        stack.publisher.published.append(PublishJob(task_id=task_id, data={}, platform=platform, idempotency_key=key))
+    await stack.queue.redis.set(f"arq:retry:{task_id}", 1)
+    await stack.start_worker()
+    return task_id
+
+
+@every_class
+async def test_after_a_crash_mid_send_the_class_decides(publisher_class: PublisherClass) -> None:
+    async with stack_of(publisher_class) as stack:
+        task_id = await crash(stack, was_sent=False)
+        task = await stack.wait_until_ended(task_id)
+    expected = "unknown" if publisher_class is PublisherClass.NONE else "success"
+    assert task["status"] == expected
+    assert len(stack.publisher.attempts) == (expected == "success")
+    lost = task["attempts"][0]
+    has_begun = not publisher_class.may_rerun
+    assert (lost["number"], lost["outcome"], lost["error_class"]) == (1, "unknown", "crashed")
+    assert lost["evidence"] == {
+        "phase": "sending" if has_begun else "claimed",
+        "bytes_sent": "not_known",
+        "last_words": None,
+    }
+    assert "finished_at" not in lost
+    assert [attempt["number"] for attempt in task["attempts"]] == [1, 2][: 1 + (expected == "success")]
+
+
+async def test_a_checkable_post_that_was_made_before_the_crash_is_found_and_not_made_again() -> None:
+    async with stack_of(PublisherClass.CHECKABLE) as stack:
+        task = await stack.wait_until_ended(await crash(stack, was_sent=True))
+    assert (task["status"], task["provider_post_id"]) == ("success", "post-1")
+    assert "look-up" in task["result"]["found_by"]
+    assert stack.publisher.attempts == []
+
+
+async def test_a_look_up_without_a_verdict_leaves_it_to_a_person() -> None:
+    async with stack_of(PublisherClass.CHECKABLE) as stack:
+        stack.publisher.fail_look_ups(OSError("the platform is down"))
+        task = await stack.wait_until_ended(await crash(stack, was_sent=False))
+    assert task["status"] == "unknown"
+    assert "a look-up failed: OSError: the platform is down" in task["error_message"]
+    assert stack.publisher.attempts == []
+
+
+@every_class
+async def test_a_connection_that_breaks_mid_send_never_makes_a_second_post_in_silence(
+    publisher_class: PublisherClass,
+) -> None:
+    async with stack_of(publisher_class) as stack:
+        stack.publisher.lose_next_answer()
+        task = await stack.wait_until_ended(await stack.publish())
+    expected = {
+        PublisherClass.LOCAL: ("success", 2),
+        PublisherClass.KEYED: ("success", 2),
+        PublisherClass.CHECKABLE: ("success", 1),
+        PublisherClass.NONE: ("unknown", 1),
+    }
+    assert (task["status"], len(stack.publisher.attempts)) == expected[publisher_class]
+    assert len({job.idempotency_key for job in stack.publisher.attempts}) == 1
+    if publisher_class in {PublisherClass.KEYED, PublisherClass.NONE}:
+        assert task["attempts"][0]["evidence"] == {
+            "phase": "sending",
+            "bytes_sent": "not_known",
+            "last_words": "ConnectionResetError: the connection broke",
+        }
+
+
+async def test_a_checkable_post_that_was_not_made_is_sent_again() -> None:
+    async with stack_of(PublisherClass.CHECKABLE) as stack:
+        stack.publisher.fail_next(OutcomeUnknownError("cut off"))
+        task = await stack.wait_until_ended(await stack.publish())
+    assert task["status"] == "success"
+    assert [attempt["outcome"] for attempt in task["attempts"]] == ["retry", "success"]
+    assert task["attempts"][0]["error"] == "cut off (a look-up did not find it)"
+
+
+class Talkative(PublisherDouble):
+    """Says how far it has come, and is never heard of again."""
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        job.trace.nothing_sent()
+        job.trace.sending("uploading part 3 \udc80 " + "x" * 5_000)
+        return await super().publish(job)
+
+
+async def test_a_time_out_leaves_the_publisher_s_last_words_as_evidence_in_task_and_list() -> None:
+    async with stack_of(Talkative(), job_timeout=0.1) as stack:
+        stack.publisher.hold()
+        task = await stack.wait_until_ended(await stack.publish())
+        listed = (await stack.client.get("/api/v1/tasks", params={"status": "unknown"})).json()["data"]
+    assert task["status"] == "unknown"
+    (attempt,) = task["attempts"]
+    evidence = attempt["evidence"]
+    assert (evidence["phase"], evidence["bytes_sent"]) == ("sending", "yes")
+    assert evidence["last_words"].startswith("uploading part 3 ? xxx")
+    assert len(evidence["last_words"]) == 1_000
+    assert [row["evidence"] for row in listed] == [evidence]
+
+
+@every_class
+async def test_a_worker_stopped_mid_send_leaves_its_attempt_on_record(publisher_class: PublisherClass) -> None:
+    async with stack_of(publisher_class) as stack:
+        stack.publisher.hold()
+        task_id = await stack.publish()
+        await until_attempted(stack)
+        await stack.stop_workers()
+        stack.publisher.release()
+        await stack.start_worker()
+        task = await stack.wait_until_ended(task_id)
+    outcomes = [attempt["outcome"] for attempt in task["attempts"]]
+    expected = {
+        PublisherClass.LOCAL: ["success"],
+        PublisherClass.KEYED: ["retry", "success"],
+        PublisherClass.CHECKABLE: ["retry", "success"],
+        PublisherClass.NONE: ["unknown"],
+    }
+    assert outcomes == expected[publisher_class]
+    assert task["status"] == outcomes[-1]
+    assert len(stack.publisher.looked_up) == (publisher_class is PublisherClass.CHECKABLE)
+
+
+async def test_a_refusal_after_a_lost_answer_does_not_make_a_keyed_post_a_failure() -> None:
+    """The receiver may still be at work on the first request: a retry, with another key, would make a second post."""
+    async with stack_of(PublisherClass.KEYED) as stack:
+        stack.publisher.fail_next(OutcomeUnknownError("no answer"), InvalidError("409 in flight"))
+        task_id = await stack.publish()
+        task = await stack.wait_until_ended(task_id)
+        assert (await stack.retry(task_id)).json()["code"] == "outcome_unknown"
+    assert task["status"] == "unknown"
+    assert task["error_message"] == "Attempt 1 may have been accepted; then: 409 in flight"
+    assert [attempt["outcome"] for attempt in task["attempts"]] == ["retry", "failed"]
+
+
+@pytest.mark.parametrize(("lifetime_s", "status"), [(None, "success"), (DAY_S, "success"), (0.001, "unknown")])
+async def test_a_key_is_used_again_only_while_the_platform_remembers_it(lifetime_s: float | None, status: str) -> None:
+    publisher = PublisherDouble(PublisherClass.KEYED)
+    publisher.key_lifetime_s = lifetime_s
+    async with stack_of(publisher) as stack:
+        task = await stack.wait_until_ended(await crash(stack, was_sent=False))
+    assert task["status"] == status
+    assert len(publisher.attempts) == (status == "success")
+    if status == "unknown":
+        assert "may have forgotten its key" in task["error_message"]
+
+
+async def test_a_platform_that_said_no_needs_no_key_to_be_remembered() -> None:
+    publisher = PublisherDouble(PublisherClass.KEYED)
+    publisher.key_lifetime_s = 0.001
+    async with stack_of(publisher) as stack:
+        publisher.fail_next(TransientError("503"))
+        assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
+
+
+async def test_the_key_repeats_for_an_automatic_attempt_and_changes_for_a_retry() -> None:
+    async with stack_of(PublisherClass.KEYED) as stack:
+        stack.publisher.fail_next(TransientError("503"), InvalidError("no"))
+        task_id = await stack.publish()
+        await stack.wait_until_ended(task_id)
+        await stack.wait_until_ended((await stack.retry(task_id)).json()["new_task_id"])
+    keys = [job.idempotency_key for job in stack.publisher.attempts]
+    assert keys == [idempotency_key(task_id, 0), idempotency_key(task_id, 0), idempotency_key(task_id, 1)]
+
+
+async def test_an_attempt_lost_before_its_intent_is_known_to_have_sent_nothing(everpost: Stack) -> None:
+    await everpost.stop_workers()
+    task_id = await everpost.publish()
+    await everpost.queue.redis.set(f"arq:retry:{task_id}", 1)
+    await everpost.start_worker()
+    task = await everpost.wait_until_ended(task_id)
+    assert task["status"] == "success"
+    assert task["attempts"][0]["evidence"] == {"phase": "claimed", "bytes_sent": "no", "last_words": None}
+
+
+async def test_what_a_fenced_attempt_reports_late_settles_what_it_had_left_open() -> None:
+    async with stack_of(PublisherClass.KEYED) as stack:
+        task_id = await crash(stack, was_sent=False)
+        task = await stack.wait_until_ended(task_id)
+        late = TaskRecord(
+            task_id=task_id,
+            status=TaskStatus.SUCCESS,
+            finished_at_ms=system_clock(),
+            provider_post_id="another",
+            attempt=Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.SUCCESS, worker="w"),
+        )
+        for _ in range(2):  # the engine repeats what failed halfway
+            await Ledger(stack.database).complete_tasks([late])
+        after = await stack.task(task_id)
+    assert after["provider_post_id"] == task["provider_post_id"]
+    assert after["attempts"][:2] == task["attempts"]
+    (reported,) = after["attempts"][2:]
+    assert (reported["number"], reported["late"], reported["provider_post_id"]) == (1, True, "another")

@@ -1,0 +1,92 @@
+"""What is known of a claimed task's earlier attempts: which never reported, and which may have reached the platform."""
+
+import msgspec
+
+from service.store.ledger import ClaimFacts
+from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
+from workers.publishers.base import PublisherClass
+
+NEVER_REPORTED = "It began to send and never reported how it ended."
+WORKER_DIED = "The worker that had taken it died."
+
+
+class OpenAttempt(msgspec.Struct, frozen=True):
+    """An attempt that may have reached the platform, as nobody knows."""
+
+    number: int
+    started_at: str
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """A claimed task's past.
+
+    Attributes:
+        last: The highest number an attempt has; 0 if there was none.
+        crashed: How many attempts ended with the death of their worker.
+        open: Those whose outcome is not known, where that matters to the publisher's class.
+    """
+
+    last: int = 0
+    crashed: int = 0
+    open: tuple[OpenAttempt, ...] = ()
+
+
+NOTHING_EARLIER = Earlier()
+
+
+class _Recorded(msgspec.Struct):
+    """What is read of an attempt on record."""
+
+    number: int
+    started_at: str = ""
+    error_class: str | None = None
+    evidence: Evidence | None = None
+
+
+def lost_attempts(facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> list[Attempt]:
+    """The attempts that are not on record although `job_try`, Redis's count of claims, or an intent tells of them."""
+    last = max((attempt.number for attempt in _read(facts.attempts)), default=0)
+    until = max(job_try - 1, facts.sending or 0)
+    return [_lost_attempt(number, facts, job_try, publisher_class) for number in range(last + 1, until + 1)]
+
+
+def _lost_attempt(number: int, facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> Attempt:
+    has_begun = number == facts.sending
+    cannot_have_begun = not publisher_class.may_rerun and not has_begun  # or its intent would be on record
+    return Attempt(
+        number=number,
+        started_at="",  # the ledger knows
+        outcome=TaskStatus.UNKNOWN,
+        error_class=ErrorClass.CRASHED if number < job_try else ErrorClass.UNKNOWN,
+        error=NEVER_REPORTED if has_begun else WORKER_DIED,
+        evidence=Evidence(
+            phase=SendPhase.SENDING if has_begun else SendPhase.CLAIMED,
+            bytes_sent=BytesSent.NO if cannot_have_begun else BytesSent.NOT_KNOWN,
+        ),
+    )
+
+
+def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
+    """What the attempts on record mean for the next one."""
+    recorded = {attempt.number: attempt for attempt in _read(facts.attempts)}.values()  # what was reported late counts
+    if not recorded:
+        return NOTHING_EARLIER
+    matters = publisher_class is not PublisherClass.LOCAL  # whose effect is the same, once or twice
+    return Earlier(
+        last=max(attempt.number for attempt in recorded),
+        crashed=sum(attempt.error_class == ErrorClass.CRASHED for attempt in recorded),
+        open=tuple(
+            OpenAttempt(attempt.number, attempt.started_at)
+            for attempt in recorded
+            if matters and attempt.evidence is not None and attempt.evidence.bytes_sent is not BytesSent.NO
+        ),
+    )
+
+
+def _read(attempts: str | None) -> list[_Recorded]:
+    if attempts is None:
+        return []
+    try:
+        return msgspec.json.decode(attempts, type=list[_Recorded])
+    except msgspec.DecodeError:  # a stranger wrote into the column; it must not hold up the others
+        return []

@@ -1,0 +1,95 @@
+"""Attempts whose outcome is not known: what their publisher's class lets be found out, and lets be repeated (I6)."""
+
+import asyncio
+
+from service.task import ErrorClass
+from workers.earlier import OpenAttempt
+from workers.publishers.base import (
+    NotFound,
+    OutcomeUnknownError,
+    Publisher,
+    PublisherClass,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    TransientError,
+    error_class_of,
+)
+
+LOOK_UP_S = 10.0  # twice in an attempt at most, which the engine's own limit leaves room for
+
+
+class CannotRepeatError(OutcomeUnknownError):
+    """An earlier attempt may have been accepted, so none was made now."""
+
+
+class NoAnswerError(OutcomeUnknownError):
+    """The publisher did not answer in time: the words are ours, not its own."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The publisher did not answer within {timeout_s:g} s.")
+
+
+async def settle_earlier(
+    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float
+) -> PublishResult | None:
+    """What became of earlier attempts nobody knows the outcome of: the post, or None if it may be sent (again).
+
+    Args:
+        oldest_s: How long ago the oldest of them began.
+
+    Raises:
+        CannotRepeatError: It may not.
+    """
+    numbers = ", ".join(str(attempt.number) for attempt in attempts)
+    open_since = f"Attempt {numbers} began to send and never reported how it ended"
+    match publisher.publisher_class:
+        case PublisherClass.KEYED if publisher.key_lifetime_s is None or oldest_s < publisher.key_lifetime_s:
+            return None
+        case PublisherClass.KEYED:
+            raise CannotRepeatError(f"{open_since}, and the platform may have forgotten its key.")
+        case PublisherClass.CHECKABLE:
+            found = await _look_up(publisher, job)
+            if isinstance(found, PublishResult):
+                return found
+            if found is NotFound.NOT_FOUND:
+                return None
+            raise CannotRepeatError(f"{open_since}, and {found}.")
+    raise CannotRepeatError(f"{open_since}.")
+
+
+async def settle_failed(publisher: Publisher, job: PublishJob, error: Exception) -> PublishResult:
+    """The post an attempt made although it ended with `error`.
+
+    Raises:
+        TransientError: The platform does not have it.
+        Exception: `error` itself, where there is nothing to look for or nobody to ask.
+    """
+    publisher_class = publisher.publisher_class
+    if (
+        publisher_class is not PublisherClass.CHECKABLE
+        or error_class_of(error, publisher_class) is not ErrorClass.UNKNOWN
+    ):
+        raise error
+    found = await _look_up(publisher, job)
+    if isinstance(found, PublishResult):
+        return found
+    said = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+    if found is NotFound.NOT_FOUND:
+        raise TransientError(f"{said} (a look-up did not find it)") from error
+    raise OutcomeUnknownError(f"{said} ({found})") from error
+
+
+async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
+    """The publisher's answer; where it has no verdict, why."""
+    try:
+        async with asyncio.timeout(LOOK_UP_S):
+            found = await publisher.look_up(job)
+    except TimeoutError:
+        return f"a look-up gave no answer within {LOOK_UP_S:g} s"
+    except Exception as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
+        return f"a look-up failed: {type(error).__name__}: {error}"
+    if isinstance(found, PublishResult):
+        found.detail.setdefault("found_by", "a look-up, after an attempt whose outcome was not known")
+        return found
+    return found if found is NotFound.NOT_FOUND else "a look-up gave no verdict"
