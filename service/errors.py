@@ -13,10 +13,11 @@ ServiceError
 │   ├── TaskRunning, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   └── KeyReused           an Idempotency-Key came again with another body
 ├── Unavailable             try again after `retry_after_s`
-│   ├── DatabaseBusy, DatabaseUnwritable
+│   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
+│   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
+│   │   └── DatabaseDamaged
 │   ├── QueueUnreachable
 │   └── BacklogFull
-├── DatabaseUnusable        corrupt, replaced, or made by a newer Everpost: a person is needed
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
 
@@ -201,6 +202,37 @@ class DatabaseUnwritable(Unavailable):
         super().__init__(f"The database cannot be written: {reason}.", retry_after_s=5)
 
 
+class DiskFull(Unavailable):
+    """The disk has less room than `EVERPOST_MIN_FREE_DISK`; the rest is for the outcomes of what was accepted."""
+
+    code = "disk_full"
+
+    def __init__(self, free_bytes: int, least_bytes: int) -> None:
+        super().__init__(
+            f"The database's disk has {free_bytes:,} bytes left, and tasks are accepted with {least_bytes:,} or more.",
+            retry_after_s=5,
+        )
+
+
+class DatabaseUnusable(Unavailable):
+    """The database file was moved, deleted or replaced, is no database, or was made by a newer Everpost."""
+
+    code = "database_unusable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=60)
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """The database file is corrupt; whoever finds that writes nothing to it any more."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database is damaged ({reason}). Stop every process and restore a backup; without one, "
+            "`sqlite3 FILE .recover` saves what can be read."
+        )
+
+
 class QueueUnreachable(Unavailable):
     """Redis does not answer, and without it nobody can say whether a worker holds the task."""
 
@@ -217,12 +249,6 @@ class BacklogFull(Unavailable):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} tasks are waiting, the most this service takes.", retry_after_s=5)
-
-
-class DatabaseUnusable(ServiceError):
-    """The database file is corrupt, was replaced, or was made by a newer Everpost."""
-
-    code = "database_unusable"
 
 
 class SettingsError(ServiceError):

@@ -9,7 +9,7 @@ import structlog
 from arq.worker import Retry
 
 from service.clock import Clock, from_text, to_text
-from service.errors import DatabaseUnusable, InvalidValue, Unavailable
+from service.errors import InvalidValue, Unavailable
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
@@ -246,6 +246,6 @@ async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:
     while True:
         try:
             return await write()
-        except (Unavailable, DatabaseUnusable) as error:
+        except Unavailable as error:
             log.warning("ledger.waits", error=error.message)
             await asyncio.sleep(backoff.next_s())

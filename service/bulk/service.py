@@ -254,6 +254,8 @@ class Bulk:
         while True:
             try:
                 await self._take_over()
+            except Unavailable as error:
+                log.warning("operation.look_failed", error=error.message)
             except Exception:
                 log.exception("operation.look_failed")
             await asyncio.sleep(LOOK_S)

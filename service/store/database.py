@@ -12,7 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from service.batcher import Batcher
-from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable, ServiceError
+from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
+from service.store.faults import DatabaseFiles, code_of, meaning_of
 from service.store.migrate import MigrationReport, migrate
 from service.store.queries import load
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
@@ -37,7 +38,8 @@ class RowWrite(msgspec.Struct, frozen=True):
 
 
 READERS = 2
-LOCK_WAIT_S = 10.0
+LOCK_WAIT_S = 1.5  # whoever waits for a write that waits for this one is answered within 2 s, too
+KNOWN_LOCK_WAIT_S = 0.1  # for a lock that the last write waited for in vain
 LOCK_PAUSES_S = (0.0001, 0.005)  # between two looks at a lock another process holds: the first, and the longest
 
 PRAGMAS = {
@@ -59,12 +61,17 @@ class Database:
 
     Writes of concurrent callers are committed together, in one transaction; each caller gets its own result or error
     after the commit. Reads see all that was committed before they began, and never wait for the writer.
+
+    Attributes:
+        trouble: Why the last write failed, if that is no fault of what was to be written; None again once another has
+            reached the disk. A file found damaged is written to no more.
     """
 
     def __init__(self, path: Path, report: MigrationReport) -> None:
         self.path = path
         self.report = report
-        self._identity: tuple[int, int] | None = None
+        self.trouble: ServiceError | None = None
+        self._files: DatabaseFiles
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
@@ -95,12 +102,12 @@ class Database:
         return database
 
     async def _connect(self, readers: int) -> None:
-        self._identity = _identity(self.path)
         self._writer = await _connect(self.path, "rw")
         for _ in range(readers):
             connection = await _connect(self.path, "ro")
             self._readers.append(connection)
             self._idle.put_nowait(connection)
+        self._files = DatabaseFiles(self.path)
 
     async def write(self, operation: Operation[Result], *, within_s: float | None = None) -> Result:
         """Run `operation` inside a transaction; return its result once it is on the disk.
@@ -126,7 +133,10 @@ class Database:
         try:
             return await _run(connection, lambda raw: _read(raw, operation))
         except sqlite3.Error as error:
-            raise meaning_of(error) from error
+            meaning = meaning_of(error)
+            if isinstance(meaning, DatabaseDamaged):
+                self.trouble = meaning
+            raise meaning from error
         finally:
             self._idle.put_nowait(connection)
 
@@ -141,18 +151,19 @@ class Database:
     async def _commit(self, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
-        if _identity(self.path) != self._identity:  # what is written to a file that is no longer there is lost
-            raise DatabaseUnusable(f"{self.path} was moved, deleted or replaced: stop every process, put it back.")
-        return cast("Sequence[Any]", await _run(self._writer, lambda raw: _commit_group(raw, operations)))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies there, if one does; never by opening it, because closing it would drop SQLite's locks."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        if isinstance(self.trouble, DatabaseDamaged):
+            raise self.trouble
+        lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
+        try:
+            self._files.check()
+            answers, has_written = await _run(self._writer, lambda raw: _commit_all(raw, operations, lock_wait_s))
+            self._files.check()  # what was committed to a file that has gone meanwhile is lost
+        except ServiceError as error:
+            self.trouble = error
+            raise
+        if has_written:
+            self.trouble = None
+        return cast("Sequence[Any]", answers)
 
 
 async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
@@ -202,18 +213,38 @@ def _lenient_text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def _commit_group(raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> list[Any]:
-    """All operations in one transaction; if one fails, each again in a transaction of its own."""
+def _commit_all(
+    raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
+) -> tuple[list[Any], bool]:
+    """The operations' answers, and whether anything was written, which alone proves that it can be.
+
+    Raises:
+        Unavailable: The file or its disk is at fault, and nothing was written.
+    """
+    before = raw.total_changes
+    answers = _commit_group(raw, operations, lock_wait_s)
+    return answers, raw.total_changes != before
+
+
+def _commit_group(
+    raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
+) -> list[Any]:
+    """All operations in one transaction; if one of them fails, each again in a transaction of its own."""
     try:
-        return _transact(raw, operations)
-    except Exception as error:  # noqa: BLE001 - it becomes the answer of the one that caused it
+        return _transact(raw, operations, lock_wait_s)
+    except Exception as error:
+        meaning = meaning_of(error)
+        if meaning is not error:
+            raise meaning from error  # whatever is tried next would fail like this
         if len(operations) == 1:
-            return [meaning_of(error)]
-    return [answer for operation in operations for answer in _commit_group(raw, [operation])]
+            return [error]
+    return [answer for operation in operations for answer in _commit_group(raw, [operation], lock_wait_s)]
 
 
-def _transact(raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> list[Any]:
-    _begin(raw)
+def _transact(
+    raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
+) -> list[Any]:
+    _begin(raw, lock_wait_s)
     try:
         answers = [None if isinstance(operation, RowWrite) else operation(raw) for operation in operations]
         _write_rows(raw, [operation for operation in operations if isinstance(operation, RowWrite)])
@@ -242,46 +273,21 @@ def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
     return timely
 
 
-def _begin(raw: sqlite3.Connection) -> None:
+def _begin(raw: sqlite3.Connection, lock_wait_s: float) -> None:
     """Take the write lock, which another process's commit holds for a fraction of a millisecond.
 
-    SQLite's own busy handler first sleeps 1 ms, then 2, 5, ... 100: longer than a whole write takes.
+    SQLite's own busy handler sleeps for up to 100 ms, longer than many writes of others take: with three processes that
+    write without a pause one of them waited for 2 s, and with this for 0.2 s.
     """
-    deadline = time.monotonic() + LOCK_WAIT_S
+    deadline = time.monotonic() + lock_wait_s
     pause_s, longest_s = LOCK_PAUSES_S
-    while not _took_lock(raw):
-        if time.monotonic() > deadline:
-            raise DatabaseBusy
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
         time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - on the connection's own thread
         pause_s = min(2 * pause_s, longest_s)
-
-
-def _took_lock(raw: sqlite3.Connection) -> bool:
-    try:
-        raw.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if _code(error) != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
-
-
-def meaning_of(error: Exception) -> Exception:
-    """What a SQLite error means for the one who waits (https://sqlite.org/rescode.html); others stay as they are."""
-    if isinstance(error, ServiceError) or not isinstance(error, sqlite3.Error):
-        return error
-    code = _code(error)
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        meaning: Exception = DatabaseBusy()
-    elif code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
-        meaning = DatabaseUnwritable(str(error))
-    elif code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        meaning = DatabaseUnusable(f"The database is damaged ({error}): stop every process, restore a backup.")
-    else:
-        return error
-    meaning.__cause__ = error
-    return meaning
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF

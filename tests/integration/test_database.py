@@ -1,16 +1,17 @@
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
-from service.store import database as database_module
-from service.store.database import Database
-from service.store.sqlite import sqlite3 as same_library  # another one would not see its locks: they are the process's
+from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from service.store.database import LOCK_WAIT_S, Database
+from service.store.sqlite import sqlite3
+
+PAGE_BYTES = 4096
 
 
 @pytest.fixture
@@ -59,33 +60,113 @@ async def test_a_write_that_could_not_begin_in_time_is_not_made(database: Databa
     assert await keys(database) == ["timely"]
 
 
-async def test_a_write_waits_for_a_lock_another_process_holds(database: Database, tmp_path: Path) -> None:
-    with closing(same_library.connect(tmp_path / "everpost.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        write = asyncio.create_task(database.write(insert("patient")))
-        await asyncio.wait((write,), timeout=0.05)
-        assert not write.done()
-        other.execute("COMMIT")
-        assert await write == 1
-
-
-async def test_a_write_gives_a_lock_up_that_is_held_too_long(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.02)
-    with closing(same_library.connect(tmp_path / "everpost.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseBusy):
-            await database.write(insert("refused"))
-    assert await keys(database) == []
-
-
 async def test_a_file_moved_away_takes_no_more_writes(database: Database, tmp_path: Path) -> None:
     (tmp_path / "everpost.db").rename(tmp_path / "elsewhere.db")
     with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
         await database.write(insert("lost"))
     (tmp_path / "elsewhere.db").rename(tmp_path / "everpost.db")
     assert await database.write(insert("kept")) == 1
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_without_its_log_a_file_takes_no_more_writes(database: Database, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"everpost.db{suffix}").rename(tmp_path / "elsewhere")
+    with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+        await database.write(insert("lost"))
+
+
+async def test_what_was_committed_to_a_file_deleted_meanwhile_is_not_acknowledged(
+    database: Database, tmp_path: Path
+) -> None:
+    def insert_and_delete(connection: sqlite3.Connection) -> None:
+        insert("lost")(connection)
+        (tmp_path / "everpost.db").unlink()
+
+    with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+        await database.write(insert_and_delete)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let nobody else write for a while; another library's locks would not be seen, for they are the process's."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        connection.close()
+
+
+def kind_of_trouble(database: Database) -> type | None:
+    return type(database.trouble) if database.trouble else None
+
+
+async def answered_within_s(database: Database, *names: str) -> float:
+    """How long it takes until all of these writes at once have been refused because of a lock."""
+    began = time.monotonic()
+    answers = await asyncio.gather(*(database.write(insert(name)) for name in names), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseBusy] * len(names)
+    return time.monotonic() - began
+
+
+async def test_a_write_waits_for_a_lock_another_process_holds(database: Database) -> None:
+    with locked(database.path):
+        write = asyncio.create_task(database.write(insert("patient")))
+        await asyncio.wait((write,), timeout=0.05)
+        assert not write.done()
+    assert await write == 1
+
+
+async def test_writes_to_a_locked_file_are_answered_within_2_s_and_later_ones_at_once(database: Database) -> None:
+    with locked(database.path):
+        assert LOCK_WAIT_S <= await answered_within_s(database, *map(str, range(100))) < 2
+        assert await answered_within_s(database, *map(str, range(100))) < 1
+        assert kind_of_trouble(database) is DatabaseBusy
+    assert await database.write(insert("kept")) == 1
+    assert kind_of_trouble(database) is None
+    assert await keys(database) == ["kept"]
+
+
+async def fill(database: Database) -> None:
+    """Let the file have no room for another page."""
+    await database.write(lambda raw: raw.execute("PRAGMA max_page_count = 1").fetchall())
+
+
+async def test_a_full_file_is_in_trouble_until_something_has_been_written(database: Database) -> None:
+    await fill(database)
+    long = "x" * 100_000
+    answers = await asyncio.gather(*(database.write(insert(f"{n}{long}")) for n in range(9)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {DatabaseUnwritable}
+    await database.write(lambda raw: raw.execute("DELETE FROM everpost_meta WHERE key = 'none'"))
+    assert kind_of_trouble(database) is DatabaseUnwritable
+    await database.write(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchall())
+    assert await database.write(insert(long)) == 1
+    assert kind_of_trouble(database) is None
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_damaged_file_is_written_to_no_more(tmp_path: Path, *, is_read: bool) -> None:
+    path = tmp_path / "everpost.db"
+    await (await Database.open(path)).close()
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'everpost_meta'").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+    with pytest.raises(DatabaseDamaged, match="restore a backup"):
+        await use_damaged(path, is_read=is_read)
+
+
+async def use_damaged(path: Path, *, is_read: bool) -> None:
+    """Open a damaged file; hit upon the damage, if that has not; write once more."""
+    database = await Database.open(path)
+    try:
+        with pytest.raises(DatabaseDamaged):
+            await (keys(database) if is_read else database.write(insert("lost")))
+        await database.write(lambda _: None)
+    finally:
+        await database.close()
 
 
 async def test_the_pragmas_are_in_force(database: Database) -> None:

@@ -1,0 +1,73 @@
+"""What can befall a database file: SQLite's errors by their meaning, and whether the file is still the one opened."""
+
+import os
+from pathlib import Path
+
+from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from service.store.sqlite import sqlite3
+
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+UNWRITABLE = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def meaning_of(error: Exception) -> Exception:
+    """What a SQLite error means for the one who waits (https://sqlite.org/rescode.html); others stay as they are."""
+    code = code_of(error) if isinstance(error, sqlite3.Error) else None
+    if code in BUSY:
+        meaning: Exception = DatabaseBusy()
+    elif code in UNWRITABLE:
+        meaning = DatabaseUnwritable(str(error))
+    elif code in DAMAGED:
+        meaning = DatabaseDamaged(str(error))
+    else:
+        return error
+    meaning.__cause__ = error
+    return meaning
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The class of the error: the low byte of its code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+class DatabaseFiles:
+    """The files of an open database: itself, its log and the log's index.
+
+    SQLite goes on writing to a file that was deleted or replaced, and all of that is lost. While a connection is open
+    the three stay what they are, unless a stranger touches them. They are never opened here: closing a file drops all
+    locks that SQLite has on it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Remember which they are; `path` has been opened, and its log exists."""
+        beside = os.path.realpath(path)
+        self._paths = (str(path), f"{beside}-wal", f"{beside}-shm")
+        self._opened = self._look()
+
+    def check(self) -> None:
+        """See whether they are still there.
+
+        Raises:
+            DatabaseUnusable: One of them is not.
+        """
+        if self._look() != self._opened or self._opened is None:
+            raise DatabaseUnusable(
+                f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or stop every "
+                "process, restore a backup and start again."
+            )
+
+    def _look(self) -> list[tuple[int, int]] | None:
+        try:
+            return [(found.st_dev, found.st_ino) for found in map(os.stat, self._paths)]
+        except OSError:
+            return None
