@@ -38,6 +38,7 @@ from service.store.history import History
 from service.store.ledger import Ledger
 from service.store.listing import Listing
 from service.store.payloads import Payloads
+from service.store.room import DiskRoom
 from service.submission import SubmissionReader
 
 
@@ -88,7 +89,8 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
     """The services on an open database and a connected queue."""
     ledger = Ledger(database)
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
-    intake = Intake(ledger, queue, clock, accepted_by=accepted_by, max_backlog=settings.max_backlog)
+    room = DiskRoom(settings.database_path.absolute().parent, settings.min_free_disk)
+    intake = Intake(ledger, queue, clock, accepted_by=accepted_by, room=room, max_backlog=settings.max_backlog)
     listing = Listing(database, settings.zone, catalogue)
     tiers = recovery_tiers(queue, Payloads(database))
     recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)

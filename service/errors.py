@@ -226,6 +226,8 @@ class DatabaseUnusable(Unavailable):
 class DatabaseDamaged(DatabaseUnusable):
     """The database file is corrupt; whoever finds that writes nothing to it any more."""
 
+    code = "database_damaged"
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"The database is damaged ({reason}). Stop every process and restore a backup; without one, "

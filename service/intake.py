@@ -10,6 +10,7 @@ from service.errors import BacklogFull
 from service.queue.client import TaskQueue
 from service.store.acceptance import IdempotencyKey
 from service.store.ledger import Ledger
+from service.store.room import DiskRoom
 from service.submission import Submission
 from service.task import Task, TaskStatus, time_of_id
 
@@ -23,15 +24,17 @@ class Intake:
 
     Args:
         accepted_by: The name this process writes into the ledger.
+        room: Of the disk that the ledger is on.
         max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
     """
 
     def __init__(
-        self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, accepted_by: str, max_backlog: int = 0
+        self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, accepted_by: str, room: DiskRoom, max_backlog: int = 0
     ) -> None:
         self._ledger = ledger
         self._queue = queue
         self._clock = clock
+        self.room = room
         self._max_backlog = max_backlog
         self._backlog = 0
         self._backlog_until = 0.0
@@ -43,9 +46,10 @@ class Intake:
         Raises:
             KeyReused: `key` was used with another body.
             BacklogFull: Too many tasks are waiting.
+            DiskFull: The disk has too little room.
             Unavailable: The database cannot be written; nothing was accepted.
         """
-        await self.check_backlog()
+        await self.check_room()
         now_ms = self._clock()
         task = submission.task(now_ms, self.accepted_by)
         task_id = await self._ledger.accept_task(task, now_ms, key)
@@ -55,7 +59,7 @@ class Intake:
 
     async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
         """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""
-        await self.check_backlog(len(submissions))
+        await self.check_room(len(submissions))
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
         await self._ledger.accept_tasks(tasks, now_ms)
@@ -71,12 +75,16 @@ class Intake:
         if not all(queued):
             log.warning("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
 
-    async def check_backlog(self, more: int = 1) -> None:
-        """Refuse `more` tasks if too many are waiting; the count is at most `BACKLOG_REFRESH_S` old.
+    async def check_room(self, more: int = 1) -> None:
+        """Refuse `more` tasks if too many are waiting or the disk is filling up.
+
+        The tasks were counted `BACKLOG_REFRESH_S` ago at most.
 
         Raises:
             BacklogFull: There would be more than `max_backlog`.
+            DiskFull: The disk has too little room.
         """
+        self.room.check()
         if not self._max_backlog:
             return
         if time.monotonic() >= self._backlog_until:

@@ -159,7 +159,9 @@ class Recovery:
             TaskRunning, TaskSucceeded, OutcomeUnknown: Its state forbids it.
             UnknownPlatform: The catalogue no longer has its platform.
             QueueUnreachable: It waits in the queue and Redis, down, cannot say whether it runs.
+            DiskFull: The disk has too little room for new tasks.
         """
+        self._intake.room.check()
         found = await self.find(task_id)
         task, warning = self.new_task(found, batch_id)
         decision, task = await self._decide(stand_in_for(task_id, found), task, force=force)

@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
         max_body: Largest body, or line of a stream, in bytes.
         max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
+        min_free_disk: Bytes that must be free on the database's disk for a task to be accepted; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 leaves them.
         idempotency_hours: How long an Idempotency-Key is remembered.
         log_level: debug, info, warning or error.
@@ -71,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     max_body: Bytes = 1_048_576
     max_backlog: Annotated[int, Meta(ge=0)] = 0
+    min_free_disk: Annotated[int, Meta(ge=0)] = 67_108_864
     archive_after_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
     idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"

@@ -53,7 +53,7 @@ LOCATION = Header(
         BatchAnswer,
         status=202,
         description="At least one task was accepted. A stream is answered as application/x-ndjson.",
-        refusals=("unknown_platform", "backlog_full"),
+        refusals=("unknown_platform", "backlog_full", "disk_full"),
         body=Body(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},

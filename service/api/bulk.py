@@ -162,7 +162,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
 DOCUMENTED = documented(
     BulkReply,
     description="It is done, or with `dry_run` would be.",
-    refusals=("unknown_platform",),
+    refusals=("unknown_platform", "disk_full"),
     body=Body("Which tasks.", {JSON: BulkBody}, EXAMPLES),
     also={202: "There are many; it goes on in the background."},
     gives=(LOCATION,),

@@ -67,7 +67,8 @@ async def show_readiness(request: ApiRequest) -> JsonAnswer:
 
 async def _database(services: Services) -> Check:
     async def write() -> str:
-        await services.ledger.set_meta("checked_at", str(services.clock()))
+        await services.ledger.check_writable(services.clock())
+        services.intake.room.check()
         return "It can be written."
 
     return await _check("database", write)

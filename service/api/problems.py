@@ -43,8 +43,10 @@ STATUS_OF_CODE = MappingProxyType(
         "database_busy": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_unwritable": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_unusable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "database_damaged": HTTPStatus.SERVICE_UNAVAILABLE,
         "queue_unreachable": HTTPStatus.SERVICE_UNAVAILABLE,
         "backlog_full": HTTPStatus.SERVICE_UNAVAILABLE,
+        "disk_full": HTTPStatus.SERVICE_UNAVAILABLE,
     }
 )
 """The HTTP status of every code there is; errors.py says what each means."""

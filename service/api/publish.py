@@ -56,7 +56,7 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
         PublishAnswer,
         status=202,
         description="The task was accepted.",
-        refusals=("bad_input", "unknown_platform", "idempotency_key_reused", "backlog_full"),
+        refusals=("bad_input", "unknown_platform", "idempotency_key_reused", "backlog_full", "disk_full"),
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),

@@ -37,6 +37,7 @@ EVERYWHERE = (
     "database_busy",
     "database_unwritable",
     "database_unusable",
+    "database_damaged",
 )
 WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type")
 WITH_ID = ("task_not_found",)

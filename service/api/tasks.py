@@ -130,6 +130,7 @@ async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
             "outcome_unknown",
             "unknown_platform",
             "queue_unreachable",
+            "disk_full",
         ),
     ),
 )

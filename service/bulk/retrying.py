@@ -57,6 +57,7 @@ class RetryStep:
 
     async def prepare(self, task_ids: Sequence[str]) -> Chunk:
         """See `Step`."""
+        self._intake.room.check()
         ready, refused = await self._ready(task_ids)
         waiting = [
             candidate.task_id

@@ -30,8 +30,9 @@ def check_library() -> Iterator[Finding]:
     yield Finding("database", "library", LIBRARY, CORRUPTION_FIXED, advice)
 
 
-def check_sizes(path: Path) -> Iterator[Finding]:
+def check_sizes(settings: Settings) -> Iterator[Finding]:
     """How large the file and its log are, and how much room is left."""
+    path = settings.database_path
     if path.exists():
         wal = path.with_name(f"{path.name}-wal")
         wal_bytes = wal.stat().st_size if wal.exists() else 0
@@ -40,7 +41,9 @@ def check_sizes(path: Path) -> Iterator[Finding]:
         yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(folder).free
-    advice = "" if free >= LOW_DISK_BYTES else "When it is full no task is accepted: make room."
+    least = size_text(settings.min_free_disk)
+    is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)
+    advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: make room."
     yield Finding("database", "disk free", size_text(free), not advice, advice)
 
 

@@ -53,7 +53,7 @@ async def examine(settings: Settings, *, thoroughly: bool) -> list[Finding]:
     return [
         *settings_as_read(settings),
         *check_library(),
-        *check_sizes(path),
+        *check_sizes(settings),
         *await check_database(path, system_clock, thoroughly=thoroughly),
         *await check_redis(settings, running, system_clock),
         *check_publishers(settings),

@@ -173,6 +173,10 @@ class Ledger:
         )
         return None if row is None else str(row[0])
 
+    async def check_writable(self, now_ms: int) -> None:
+        """Write something; raises what `Database.write` raises if that cannot be done."""
+        await self.set_meta("checked_at", str(now_ms))
+
     async def set_meta(self, key: str, value: str) -> None:
         """Remember `value` under `key`."""
         await self._database.write(

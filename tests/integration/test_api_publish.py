@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.api.publish import SAMPLE
-from service.testing import Stack, eventually
+from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError
 
 BIG = {
@@ -109,6 +109,31 @@ async def test_a_full_backlog_asks_to_come_back(tmp_path: Path) -> None:
         problem = assert_problem(answer, 503, "backlog_full")
         assert answer.headers["retry-after"] == str(problem["retry_after"])
         assert await api.count_tasks() == 2
+
+
+async def test_a_disk_that_fills_up_takes_no_more_tasks_but_their_outcomes() -> None:
+    async with everpost_stack() as stack:
+        stack.publisher.hold()
+        stack.publisher.fail_next(InvalidError("no"))
+        failing, waiting = await stack.publish(), await stack.publish()
+        room = stack.app.state.services.intake.room
+        room._least_bytes = 1 << 62
+        for path, body in (
+            (PUBLISH, SAMPLE),
+            (f"{PUBLISH}/batch", [SAMPLE]),
+            (f"/api/v1/tasks/retry/{failing}", None),
+            ("/api/v1/tasks/batch/retry", {"task_ids": [failing]}),
+        ):
+            answer = await stack.client.post(path, json=body)
+            assert_problem(answer, 503, "disk_full")
+            assert answer.headers["retry-after"] == "5"
+        ready = await stack.client.get("/health/ready")
+        assert {check["name"]: check["ok"] for check in ready.json()["checks"]}["database"] is False
+        stack.publisher.release()
+        ended = {(await stack.wait_until_ended(task_id))["status"] for task_id in (failing, waiting)}
+        assert ended == {"failed", "success"}
+        room._least_bytes = 1
+        assert await stack.publish()
 
 
 async def test_tasks_are_accepted_while_redis_is_down(tmp_path: Path) -> None:
