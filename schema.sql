@@ -83,7 +83,7 @@ CREATE TABLE task_queue (
     generation    INTEGER DEFAULT 0,
     batch_id      TEXT,
     attempts      TEXT,                                    -- JSON list of the attempts made so far
-    sending       INTEGER,                                 -- the attempt whose first byte may have left (I6)
+    sending       INTEGER,                                 -- the attempt whose first byte may have left (I6); 0: held since a restore
     accepted_by   TEXT
 );
 -- I5 is this index: one unfinished task a retry chain, whoever asks, however often, from however many processes.
@@ -207,7 +207,8 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
         ON CONFLICT DO UPDATE SET tasks = tasks + 1;
 END;
 
--- What the processes remember together: `epoch` (which Redis it was), `searched` (how far the search index has come).
+-- What the processes remember together: `epoch` (which Redis it was), `searched` (how far the search index has come),
+-- `paused` (dispatch is, since a backup was restored).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -31,12 +31,14 @@ from service.logs import configure_logging
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery, recovery_tiers
+from service.resume import Resumption
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.history import History
 from service.store.ledger import Ledger
 from service.store.listing import Listing
+from service.store.pause import Pauses, warn_of_pause
 from service.store.payloads import Payloads
 from service.store.room import DiskRoom
 from service.submission import SubmissionReader
@@ -79,6 +81,7 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
         app.state.services = services = assemble(settings, catalogue, clock, database, queue)
+        await warn_of_pause(services.pauses)
         stack.push_async_callback(services.waiter.close)
         services.bulk.start()
         stack.push_async_callback(services.bulk.close)
@@ -93,6 +96,7 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
     intake = Intake(ledger, queue, clock, accepted_by=accepted_by, room=room, max_backlog=settings.max_backlog)
     listing = Listing(database, settings.zone, catalogue)
     tiers = recovery_tiers(queue, Payloads(database))
+    pauses = Pauses(database)
     recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
     return Services(
         settings=settings,
@@ -108,6 +112,8 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
         cancellation=Cancellation(database, queue, clock),
         bulk=Bulk(database=database, listing=listing, recovery=recovery, queue=queue, intake=intake, clock=clock),
         archive=Archive(database, clock),
+        pauses=pauses,
+        resumption=Resumption(pauses, queue, clock),
         waiter=EndWaiter(ledger),
     )
 

@@ -10,7 +10,7 @@ ServiceError
 ├── Unauthorized
 ├── TaskNotFound, OperationNotFound
 ├── Conflict                the state of a task forbids it
-│   ├── TaskRunning, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   └── KeyReused           an Idempotency-Key came again with another body
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
@@ -125,6 +125,17 @@ class TaskRunning(Conflict):
 
     def __init__(self, task_id: str) -> None:
         super().__init__("The task is running; wait until it ends.", task_id)
+
+
+class TaskHeld(Conflict):
+    """The task was unfinished in a restored backup, and is held until somebody resumes dispatch."""
+
+    code = "task_held"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "The task may have been published since the backup that was restored; resume dispatch first.", task_id
+        )
 
 
 class TaskSucceeded(Conflict):

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from service.errors import Conflict, OutcomeUnknown, TaskRunning, TaskSucceeded
+from service.errors import Conflict, OutcomeUnknown, TaskHeld, TaskRunning, TaskSucceeded
 from service.task import WAITING, TaskStatus
 
 
@@ -24,6 +24,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         status: As stored; an original file may hold any text.
         inherited: A row of an original file, which no worker of ours ever runs by itself.
         sending: An attempt's intent to send is on record.
+        held: It was unfinished in a restored backup, and nobody has resumed dispatch since.
     """
 
     task_id: str
@@ -33,6 +34,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     inherited: bool = False
     sending: bool = False
+    held: bool = False
 
 
 class Action(StrEnum):
@@ -69,6 +71,8 @@ def decide_retry(
         return Decision(Action.REFUSE, refusal=refusal)
     if task.place is not Place.LEDGER or task.inherited:
         return Decision(Action.RESUBMIT)
+    if task.held:
+        return Decision(Action.REFUSE, refusal=TaskHeld(task.task_id))
     if task.sending or task.status not in WAITING:
         return Decision(Action.REFUSE, refusal=TaskRunning(task.task_id))
     return Decision(Action.RESUBMIT if withdrawn else Action.WITHDRAW)

@@ -15,6 +15,7 @@ WITHDRAWN_S = (
     30.0  # a task withdrawn from Redis and still in the ledger after so long was abandoned: the relay returns it
 )
 MOVED_WITHIN_S = 20.0  # so what it was withdrawn for is written earlier than that, or not at all
+HELD = 0  # in place of the attempt that is sending, on a row a restored backup left unfinished; attempts begin at 1
 
 
 class TaskStatus(StrEnum):
@@ -62,6 +63,7 @@ class ErrorClass(StrEnum):
     PERMANENT = "permanent"
     UNKNOWN = "unknown"  # the platform may have accepted it
     CRASHED = "crashed"  # the worker running it died, several times over
+    RESTORED = "restored"  # unfinished in a backup that was restored: it may have been sent since
     UNREADABLE = "unreadable"  # the queued payload could not be decoded
     EXPIRED = "expired"  # the queued payload was gone when its turn came
     CANCELLED = "cancelled"

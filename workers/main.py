@@ -1,5 +1,6 @@
 """The worker's composition root: settings in, a `BatchWorker` out."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ from service.settings import Settings
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.ledger import Ledger
+from service.store.pause import Pauses, warn_of_pause
 from service.store.search import SearchIndex
 from workers.admission import Admission
 from workers.attempt import PublishFailedError
@@ -32,11 +34,12 @@ from workers.outcomes import JobOutcome
 from workers.publish import PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from workers.relay import Relay
-from workers.upkeep import Upkeep, say_goodbye, worker_duties
+from workers.upkeep import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
 
 log = structlog.get_logger("everpost.worker")
 
 UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
+PAUSE_POLL_S = 0.5
 PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
 
 
@@ -56,6 +59,7 @@ class PublishWorker:
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._started_ms = clock()
+        self._is_paused = False
 
     async def start(self, ctx: dict[str, Any]) -> None:
         """Arq's on_startup: open everything."""
@@ -71,23 +75,34 @@ class PublishWorker:
         self.runner = PublishRunner(publishers, self._catalogue, ledger, settings, clock, worker_id=self.worker_id)
         self.admission = Admission(ledger, relay, clock, self._catalogue, publishers)
         self.completion = Completion(ledger, worker_id=self.worker_id)
-        upkeep = Upkeep(
-            worker_duties(
-                relay=relay,
-                ledger=ledger,
-                archive=Archive(database),
-                search=SearchIndex(database),
-                queue=queue,
-                settings=settings,
-                clock=clock,
-                worker_id=self.worker_id,
-                describe=self.describe,
-            )
-        )
-        upkeep.start()
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
-        stack.push_async_callback(upkeep.stop)
+        self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
+        await self._wait_while_paused(Pauses(database))
+        duties = worker_duties(
+            relay=relay,
+            ledger=ledger,
+            archive=Archive(database),
+            search=SearchIndex(database),
+            settings=settings,
+            clock=clock,
+        )
+        self._run_beside(duties)
         log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))
+
+    def _run_beside(self, duties: Duties) -> None:
+        upkeep = Upkeep(duties)
+        upkeep.start()
+        self._stack.push_async_callback(upkeep.stop)
+
+    async def _wait_while_paused(self, pauses: Pauses) -> None:
+        """Until dispatch is resumed; the engine claims nothing before its start is over.
+
+        A pause begins only while no process has the database open, so there is none to look for later.
+        """
+        self._is_paused = await warn_of_pause(pauses)
+        while self._is_paused:
+            await asyncio.sleep(PAUSE_POLL_S)
+            self._is_paused = await pauses.find() is not None
 
     async def stop(self, ctx: dict[str, Any]) -> None:
         """Arq's on_shutdown: close everything, in reverse."""
@@ -99,6 +114,7 @@ class PublishWorker:
         """What the worker tells of itself."""
         return {
             "slots": self._settings.max_jobs,
+            "paused": self._is_paused,
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
         }

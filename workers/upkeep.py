@@ -26,13 +26,14 @@ REST = 4  # seconds of rest for a second of work
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
 
 Duty = Callable[[], Awaitable[object]]
+Duties = Mapping[str, tuple[float, Duty]]
+"""For each name the seconds between two turns, and what to do."""
 
 
 class Upkeep:
     """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn."""
 
-    def __init__(self, duties: Mapping[str, tuple[float, Duty]]) -> None:
-        """`duties`: for each name the seconds between two turns, and what to do."""
+    def __init__(self, duties: Duties) -> None:
         self._duties = duties
         self._loops: list[asyncio.Task[None]] = []
 
@@ -61,25 +62,22 @@ class Upkeep:
             await asyncio.sleep(every_s)
 
 
-def worker_duties(
-    *,
-    relay: Relay,
-    ledger: Ledger,
-    archive: Archive,
-    search: SearchIndex,
-    queue: TaskQueue,
-    settings: Settings,
-    clock: Clock,
-    worker_id: str,
-    describe: Callable[[], Mapping[str, Any]],
-) -> dict[str, tuple[float, Duty]]:
-    """The duties of a worker. `describe` gives what it tells of itself."""
+def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Mapping[str, Any]]) -> Duties:
+    """The duties of a worker from its start on, also while dispatch is paused. `describe`: what it tells of itself."""
 
     async def announce() -> None:
         await queue.announce_worker(worker_id, describe(), ALIVE_S)
 
     async def bury_dead() -> None:
         await queue.forget_workers(await queue.dead_workers())
+
+    return {"announce": (ALIVE_S / 5, announce), "bury": (60.0, bury_dead)}
+
+
+def worker_duties(
+    *, relay: Relay, ledger: Ledger, archive: Archive, search: SearchIndex, settings: Settings, clock: Clock
+) -> Duties:
+    """The duties of a worker that works."""
 
     async def expire_keys() -> None:
         await _until_none(lambda: ledger.expire_idempotency_keys(clock() - settings.idempotency_hours * HOUR_MS, CHUNK))
@@ -91,10 +89,8 @@ def worker_duties(
 
     return {
         "relay": (1.0, relay.tick),
-        "announce": (ALIVE_S / 5, announce),
         "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
         "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK))),
-        "bury": (60.0, bury_dead),
         "expire": (600.0, expire_keys),
         "archive": (3600.0, archive_old),
     }

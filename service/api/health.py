@@ -53,14 +53,16 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
 @get(
     "/health/ready",
     summary="Readiness",
-    description="Checks that the database can be written, that Redis answers, and that a worker consumes.",
+    description="Checks that the database can be written, that Redis answers, that a worker consumes, and that "
+    "dispatch is not paused.",
     tags=["Health"],
     **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
 )
 async def show_readiness(request: ApiRequest) -> JsonAnswer:
     """Say whether tasks are accepted and run."""
     services = services_of(request)
-    checks = list(await asyncio.gather(_database(services), _redis(services), _worker(services)))
+    found = await asyncio.gather(_database(services), _redis(services), _worker(services), _dispatch(services))
+    checks = list(found)
     ready = all(check.ok for check in checks)
     return JsonAnswer(ReadyAnswer(ready=ready, checks=checks), 200 if ready else 503)
 
@@ -90,6 +92,19 @@ async def _worker(services: Services) -> Check:
         return f"{workers} alive."
 
     return await _check("worker", count)
+
+
+async def _dispatch(services: Services) -> Check:
+    async def ask() -> str:
+        pause = await services.pauses.find()
+        if pause is not None:
+            raise Unavailable(
+                f"Paused since {pause.restored_at}, when the backup {pause.backup} was restored: tasks are accepted, "
+                f"none is sent until `everpost resume`; {await services.pauses.count_held()} are held."
+            )
+        return "It goes on."
+
+    return await _check("dispatch", ask)
 
 
 async def _check(name: str, ask: Callable[[], Awaitable[str]]) -> Check:

@@ -40,9 +40,17 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
     services = services_of(request)
     queue = await queue_health(services)
     summary = await services.listing.summary()
+    pause = await services.pauses.find()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
-        Snapshot([*task_metrics(summary), *queue_metrics(queue), request_metric(request.app.state.answered)])
+        Snapshot(
+            [
+                *task_metrics(summary),
+                *queue_metrics(queue),
+                GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
+                request_metric(request.app.state.answered),
+            ]
+        )
     )
     return JsonAnswer(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

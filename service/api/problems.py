@@ -28,6 +28,7 @@ STATUS_OF_CODE = MappingProxyType(
         "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
         "conflict": HTTPStatus.CONFLICT,
         "task_running": HTTPStatus.CONFLICT,
+        "task_held": HTTPStatus.CONFLICT,
         "task_succeeded": HTTPStatus.CONFLICT,
         "task_ended": HTTPStatus.CONFLICT,
         "outcome_unknown": HTTPStatus.CONFLICT,

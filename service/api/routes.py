@@ -7,6 +7,7 @@ from litestar.types import ControllerRouterHandler
 
 from service.api.batches import publish_batch
 from service.api.bulk import cancel_tasks, delete_tasks, retry_tasks, show_operation
+from service.api.dispatch import resume_dispatch, show_dispatch
 from service.api.health import show_liveness, show_readiness
 from service.api.lists import list_recent_ends, list_tasks
 from service.api.metrics import show_metrics
@@ -35,6 +36,8 @@ HANDLERS = (
     clear_tasks,
     archive_tasks,
     show_operation,
+    show_dispatch,
+    resume_dispatch,
 )
 
 

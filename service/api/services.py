@@ -13,11 +13,13 @@ from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery
+from service.resume import Resumption
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.history import History
 from service.store.ledger import Ledger
 from service.store.listing import Listing
+from service.store.pause import Pauses
 from service.submission import SubmissionReader
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]
@@ -39,6 +41,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     cancellation: Cancellation
     bulk: Bulk
     archive: Archive
+    pauses: Pauses
+    resumption: Resumption
     waiter: EndWaiter
 
 

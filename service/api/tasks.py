@@ -126,6 +126,7 @@ async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
         refusals=(
             *WITH_ID,
             "task_running",
+            "task_held",
             "task_succeeded",
             "outcome_unknown",
             "unknown_platform",
@@ -158,7 +159,7 @@ async def retry_task(request: ApiRequest, task_id: TaskId, force: Force = False)
     **documented(
         CancelAnswer,
         description="The task is cancelled.",
-        refusals=(*WITH_ID, "task_running", "task_ended", "queue_unreachable"),
+        refusals=(*WITH_ID, "task_running", "task_held", "task_ended", "queue_unreachable"),
         also={202: "The worker was asked to stop the task."},
     ),
 )

@@ -33,12 +33,14 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "show": ("service.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("service.cli.retry:retry", "Run tasks again, by id or by filter."),
             "cancel": ("service.cli.tasks:cancel", "Withdraw tasks that have not run."),
+            "resume": ("service.cli.restore:resume", "Send tasks again after a backup was restored."),
         },
         "The database file": {
             "archive": ("service.cli.files:archive", "Move old successes to the archive."),
             "purge": ("service.cli.files:purge", "Destroy archived tasks, for good."),
             "import": ("service.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
             "backup": ("service.cli.files:backup", "Copy the database to a new file while Everpost serves."),
+            "restore": ("service.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),
             "doctor": ("service.cli.doctor:doctor", "Examine settings, database, Redis and workers."),
         },
     }

@@ -22,6 +22,8 @@ WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
 WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
+JOB, RESULT = "arq:job:", "arq:result:"
+SCANNED = 1_000  # keys looked at in one call
 BREAKER_S = 0.5
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -132,6 +134,31 @@ class TaskQueue:
         found = await self._ask(self.redis.mget(f"arq:result:{task_id}", f"arq:job:{task_id}"))
         jobs = (read_job(payload) for payload in found if payload)
         return next((job for job in jobs if job is not None), None)
+
+    async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """The results of those of the tasks that have one."""
+        return await self._find_jobs(RESULT, task_ids)
+
+    async def find_jobs(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """Those of the tasks that wait or run."""
+        return await self._find_jobs(JOB, task_ids)
+
+    async def _find_jobs(self, prefix: str, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        found = await self._ask(self.redis.mget([prefix + task_id for task_id in task_ids])) if task_ids else []
+        jobs = ((task_id, read_job(value)) for task_id, value in zip(task_ids, found, strict=True) if value)
+        return {task_id: job for task_id, job in jobs if job is not None}
+
+    async def result_ids(self, cursor: int = 0) -> tuple[int, list[str]]:
+        """Some of the tasks that have a result, and the cursor of the next ones; 0 behind the last. Some come twice."""
+        return await self._scan(RESULT, cursor)
+
+    async def job_ids(self, cursor: int = 0) -> tuple[int, list[str]]:
+        """Some of the tasks that wait or run, as in `result_ids`."""
+        return await self._scan(JOB, cursor)
+
+    async def _scan(self, prefix: str, cursor: int) -> tuple[int, list[str]]:
+        following, keys = await self._ask(self.redis.scan(cursor, match=f"{prefix}*", count=SCANNED))
+        return following, [key.decode(errors="replace").removeprefix(prefix) for key in keys]
 
     async def running_among(self, task_ids: Sequence[str]) -> set[str]:
         """Which of the tasks a worker holds."""

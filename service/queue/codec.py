@@ -19,14 +19,20 @@ class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis knows of a task.
 
     Attributes:
+        enqueued_at_ms: When it came into the queue.
         success: How it ended; None while it has not.
+        finished_at_ms: When it ended.
+        outcome: What the publisher returned, or the text of the error.
     """
 
     task_data: bytes
     priority: int = DEFAULT_PRIORITY
     retry_of: str | None = None
     batch_id: str | None = None
+    enqueued_at_ms: int | None = None
     success: bool | None = None
+    finished_at_ms: int | None = None
+    outcome: Any = None
 
 
 def _encode_other(value: Any) -> Any:
@@ -82,7 +88,10 @@ def read_job(payload: bytes) -> QueuedJob | None:
             priority=priority_of(arguments),
             retry_of=_text_or_none(arguments.get("retry_of")),
             batch_id=_text_or_none(arguments.get("batch_id")),
+            enqueued_at_ms=_int_or_none(message.get("et")),
             success=None if message.get("s") is None else bool(message["s"]),
+            finished_at_ms=_int_or_none(message.get("ft")),
+            outcome=message.get("r"),
         )
     except (ValueError, TypeError, KeyError, InvalidValue):
         return None
@@ -133,3 +142,7 @@ def priority_of(arguments: Mapping[str, Any]) -> int:
 
 def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _int_or_none(value: Any) -> int | None:
+    return value if type(value) is int else None

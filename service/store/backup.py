@@ -1,7 +1,9 @@
 """A copy of the database while it is in use: whole, checked, on the disk, and only then under its name."""
 
+import fcntl
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +12,8 @@ import msgspec
 from service.errors import DatabaseUnusable
 from service.store.migrate import explained
 from service.store.sqlite import sqlite3
+
+SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -30,33 +34,81 @@ def back_up_database(path: Path, target: Path) -> Backup:
         raise DatabaseUnusable(f"There is no database {path}.")
     if target.exists():
         raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
-    partial = target.with_name(f"{target.name}.part")
-    with explained(target):
-        partial.unlink(missing_ok=True)  # of a backup that was killed
-        try:
-            _copy(path, partial)
-            os.link(partial, target)  # unlike a rename, it replaces nothing
-        finally:
-            partial.unlink(missing_ok=True)
-        _flush(target.absolute().parent)
+    with explained(target), new_file(target, like=path) as partial:
+        copy_database(path, partial)
+        partial.rename(target)
+        flush(target.absolute().parent)
         return Backup(target, target.stat().st_size)
 
 
-def _copy(path: Path, partial: Path) -> None:
-    with closing(_open_read_only(path)) as source:
-        source.execute("VACUUM INTO ?", (str(partial.absolute()),))
-    with closing(_open_read_only(partial)) as copy:
-        (answer,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+@contextmanager
+def new_file(target: Path, *, like: Path) -> Iterator[Path]:
+    """An empty file beside `target` to be filled and renamed to it; in the end it is gone.
+
+    It belongs to the same people as `like`, and can be read by the same.
+
+    Raises:
+        DatabaseUnusable: Another process is making the same file, or has just made it.
+    """
+    partial = target.with_name(f"{target.name}.part")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(descriptor, partial, like)
+        try:
+            yield partial
+        finally:
+            for suffix in ("", *SIDE_FILES):
+                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, partial: Path, like: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_still_there = os.path.samestat(os.fstat(descriptor), partial.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_still_there = False
+    if not is_still_there:  # or is called by its final name by now, and must not be emptied
+        raise DatabaseUnusable(f"Another process is making {partial.with_suffix('')} just now.")
+    os.ftruncate(descriptor, 0)  # it is of a process that was killed
+    model = like.stat()
+    os.fchmod(descriptor, model.st_mode & 0o777)
+    with suppress(PermissionError):  # only root gives files away
+        os.fchown(descriptor, model.st_uid, model.st_gid)
+
+
+def copy_database(source: Path, partial: Path) -> None:
+    """Copy a database as it is at one moment into an empty file, read the copy back, and flush it.
+
+    Raises:
+        DatabaseUnusable: The copy is damaged.
+    """
+    with closing(open_read_only(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(partial.absolute()),))
+    check_integrity(partial, f"The copy is damaged, and so, most likely, is {source}")
+    flush(partial)
+
+
+def check_integrity(path: Path, otherwise: str) -> None:
+    """Read the whole file.
+
+    Raises:
+        DatabaseUnusable: It is damaged; the message begins with `otherwise`.
+    """
+    with closing(open_read_only(path)) as connection:
+        (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if answer != "ok":
-        raise DatabaseUnusable(f"The copy is damaged, and so, most likely, is {path}: {answer}.")
-    _flush(partial)
+        raise DatabaseUnusable(f"{otherwise}: {answer}.")
 
 
-def _open_read_only(path: Path) -> sqlite3.Connection:
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing."""
     return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=30)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from service.errors import ServiceError, TaskEnded, TaskNotFound, TaskRunning
+from service.errors import ServiceError, TaskEnded, TaskHeld, TaskNotFound, TaskRunning
 from service.retry_rules import Place, Position
 from service.store.completion import complete_tasks
 from service.store.resubmission import find_position
@@ -50,7 +50,9 @@ def decide_cancel(
         return CancelDecision(CancelAction.REFUSE, TaskEnded(task_id, position.status))
     if not position.sending and position.status in WAITING:
         return CancelDecision(CancelAction.CANCEL if withdrawn else CancelAction.WITHDRAW)
-    return CancelDecision(CancelAction.ABORT) if force else CancelDecision(CancelAction.REFUSE, TaskRunning(task_id))
+    refusal = TaskHeld(task_id) if position.held else TaskRunning(task_id)
+    may_abort = force and not position.held
+    return CancelDecision(CancelAction.ABORT) if may_abort else CancelDecision(CancelAction.REFUSE, refusal)
 
 
 def cancel_tasks(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from service.batcher import Batcher
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
 from service.store.faults import DatabaseFiles, code_of, meaning_of
 from service.store.migrate import MigrationReport, migrate
+from service.store.occupancy import occupy
 from service.store.queries import load
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
 
@@ -67,10 +69,11 @@ class Database:
             reached the disk. A file found damaged is written to no more.
     """
 
-    def __init__(self, path: Path, report: MigrationReport) -> None:
+    def __init__(self, path: Path, report: MigrationReport, occupancy: int) -> None:
         self.path = path
         self.report = report
         self.trouble: ServiceError | None = None
+        self._occupancy: int | None = occupancy
         self._files: DatabaseFiles
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []
@@ -86,8 +89,8 @@ class Database:
             DatabaseUnwritable: The folder or the file cannot be written.
         """
         try:
-            report = await asyncio.to_thread(migrate, path)
-            database = cls(path, report)
+            occupancy, report = await asyncio.to_thread(_migrate, path)
+            database = cls(path, report, occupancy)
             try:
                 await database._connect(readers)
             except BaseException:
@@ -147,6 +150,9 @@ class Database:
         self._writer, self._readers = None, []
         for connection in connections:
             await connection.close()
+        if self._occupancy is not None:
+            os.close(self._occupancy)
+            self._occupancy = None
 
     async def _commit(self, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
         if self._writer is None:
@@ -164,6 +170,16 @@ class Database:
         if has_written:
             self.trouble = None
         return cast("Sequence[Any]", answers)
+
+
+def _migrate(path: Path) -> tuple[int, MigrationReport]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    occupancy = occupy(path)
+    try:
+        return occupancy, migrate(path)
+    except BaseException:
+        os.close(occupancy)
+        raise
 
 
 async def _connect(path: Path, mode: str) -> aiosqlite.Connection:

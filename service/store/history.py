@@ -39,7 +39,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         task_data_text: The stored text where it is no JSON object, with `note` saying so.
         attempts: As `service.task.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once it has ended.
-        sending: The attempt that may be at the platform just now.
+        sending: The attempt that may be at the platform just now; 0 on a task that is held since a restore.
         retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
     """
 

@@ -9,7 +9,7 @@ from service.store.acceptance import accept_parameters
 from service.store.completion import complete_tasks
 from service.store.queries import load
 from service.store.sqlite import sqlite3
-from service.task import Task, TaskRecord, TaskStatus
+from service.task import HELD, Task, TaskRecord, TaskStatus
 
 Decide = Callable[[Position, Sequence[Position]], Decision]
 
@@ -28,6 +28,7 @@ def find_position(connection: sqlite3.Connection, task_id: str) -> Position | No
         generation=generation or 0,
         inherited=place == Place.LEDGER and accepted_by is None,
         sending=sending is not None,
+        held=sending == HELD,
     )
 
 

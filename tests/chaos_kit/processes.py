@@ -49,12 +49,12 @@ class PythonProcess:
     def is_running(self) -> bool:
         return self.child is not None and self.child.exit_code is None
 
-    async def start(self) -> None:
-        """Start it, and return when it is ready."""
+    async def start(self, *, ready: str | None = None) -> None:
+        """Start it, and return when it is ready, or has said something else that is waited for."""
         self._starts += 1
         with self.log.open("wb") as output:
             self.child = Child(self._argv, output=output)
-        await wait_for_log(self.log, self._ready.encode(), self.child, START_TIMEOUT_S)
+        await wait_for_log(self.log, (ready or self._ready).encode(), self.child, START_TIMEOUT_S)
 
     def kill(self) -> None:
         """SIGKILL."""

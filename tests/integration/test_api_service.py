@@ -47,7 +47,7 @@ async def test_without_a_worker_it_lives_and_is_not_ready(api: Api) -> None:
     answer = await api.client.get("/health/ready")
     assert answer.status_code == 503
     checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
-    assert checks == {"database": True, "redis": True, "worker": False}
+    assert checks == {"database": True, "redis": True, "worker": False, "dispatch": True}
     assert (await api.client.get("/api/v1/tasks/health")).json()["status"] == "degraded"
 
 
@@ -68,7 +68,7 @@ async def test_without_redis_it_is_not_ready_and_says_so(api: Api, valkey: Embed
     await valkey.stop()
     answer = await api.client.get("/health/ready")
     checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
-    assert checks == {"database": True, "redis": False, "worker": False}
+    assert checks == {"database": True, "redis": False, "worker": False, "dispatch": True}
     assert (await api.client.get("/api/v1/tasks/health")).json()["queue"] is None
     assert "everpost_redis_up 0.0" in (await api.client.get("/metrics")).text
 

@@ -22,6 +22,9 @@ SMALL = re.compile(r"(operations|task_counts|json_each|value|CONSTANT|\(.*)$")
 """Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM."""
 
 READ_WHOLE = {
+    "count_held": "the ledger, while dispatch is paused after a restore",
+    "find_sends": "a restore's look at the ledger",
+    "hold_unfinished": "a restore's change of the ledger",
     "count_accepted": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",
     "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",

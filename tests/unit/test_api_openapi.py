@@ -31,6 +31,8 @@ ROUTES = {
     "POST /api/v1/tasks/clear/{what}",
     "POST /api/v1/tasks/archive",
     "GET /api/v1/operations/{operation_id}",
+    "GET /api/v1/dispatch",
+    "POST /api/v1/dispatch/resume",
     "GET /health/live",
     "GET /health/ready",
     "GET /metrics",

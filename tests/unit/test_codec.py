@@ -28,7 +28,7 @@ def task(task_data: bytes, priority: int = 5) -> Task:
 def test_task_data_comes_off_the_wire_byte_for_byte(data: dict[str, object], priority: int) -> None:
     task_data = msgspec.json.encode(data)
     found = read_job(job_of(task(task_data, priority), 1))
-    assert found == QueuedJob(task_data=task_data, priority=priority)
+    assert found == QueuedJob(task_data=task_data, priority=priority, enqueued_at_ms=1)
     assert msgspec.json.decode(found.task_data) == data
 
 
@@ -47,7 +47,11 @@ def test_a_pickle_is_not_loaded() -> None:
 def test_a_dict_of_a_stock_client_is_read_by_name_or_by_position() -> None:
     by_name = serialize({"f": "publish", "a": (), "k": {"task_data": {"platform": 1}, "priority": 2}, "t": 1, "et": 1})
     by_position = serialize({"f": "publish", "a": ({"platform": 1}, 2), "k": {}, "t": 1, "et": 1})
-    assert read_job(by_name) == read_job(by_position) == QueuedJob(task_data=b'{"platform":1}', priority=2)
+    assert (
+        read_job(by_name)
+        == read_job(by_position)
+        == QueuedJob(task_data=b'{"platform":1}', priority=2, enqueued_at_ms=1)
+    )
 
 
 @pytest.mark.parametrize("priority", [-1, 10, True, "5", None, 2.0])
