@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 
 Clock = Callable[[], int]
 """Gives the present as UTC milliseconds since the epoch; handed in at the composition roots."""
@@ -16,6 +17,7 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=1_024)  # many tasks share one moment
 def to_text(time_ms: int) -> str:
     """The time as every table and answer has it: `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -192,7 +192,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt | None = None
     error_class: ErrorClass | None = None
     error_message: str | None = None
-    result: bytes | None = None
+    result: str | None = None
     provider_post_id: str | None = None
     publish_url: str | None = None
 

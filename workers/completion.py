@@ -76,7 +76,7 @@ def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
         attempt=_attempt_of(outcome, state, attempt_end, worker_id),
         error_class=error_class,
         error_message=message,
-        result=msgspec.json.encode(result.detail) if result else None,
+        result=msgspec.json.encode(result.detail).decode() if result else None,
         provider_post_id=result.provider_post_id if result else None,
         publish_url=result.publish_url if result else None,
     )

@@ -24,32 +24,28 @@ def complete_tasks(
     """
     for record in overtaken:
         _note(connection, record_parameters(record))
-    rows = [record_parameters(_with_columns(connection, record)) for record in records]
-    if len(rows) > 1 and _move_all(connection, rows):
+    records = [_with_columns(connection, record) for record in records]
+    if len(records) > 1 and _move_all(connection, records):
         return []
+    rows = [record_parameters(record) for record in records]
     return [row["task_id"] for row in rows if not _move(connection, row) and _record_stray(connection, row)]
 
 
-def _move_all(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> bool:
+def _move_all(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
     """Move all ledger rows with two statements; False, and nothing changed, unless each record has one.
 
     A statement for each would have this thread wait for the interpreter's lock as often.
     """
-    task_ids = {row["task_id"] for row in rows}
-    records = {"records": msgspec.json.encode([_json_row(row) for row in rows]).decode()}
+    task_ids = {record.task_id for record in records}
+    ended = msgspec.json.encode([(record, *_times(record)) for record in records]).decode()
     connection.execute("SAVEPOINT moving")
-    if connection.execute(load("complete_tasks"), records).rowcount == len(rows) == len(task_ids):
-        connection.execute(load("forget_tasks"), records)
+    if connection.execute(load("complete_tasks"), {"ended": ended}).rowcount == len(records) == len(task_ids):
+        connection.execute(load("forget_tasks"), {"task_ids": msgspec.json.encode(task_ids).decode()})
         connection.execute("RELEASE moving")
         return True
     connection.execute("ROLLBACK TO moving")
     connection.execute("RELEASE moving")
     return False
-
-
-def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    result = row["result"]
-    return {**row, "task_data": None, "result": None if result is None else result.decode()}
 
 
 def _move(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
@@ -100,6 +96,7 @@ def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
 
 def record_parameters(record: TaskRecord) -> dict[str, Any]:
     """The record as the parameters of `complete_task.sql` and its fellows."""
+    queued_at, started_at, finished_at = _times(record)
     return {
         **msgspec.structs.asdict(record.columns or NO_COLUMNS),
         "task_id": record.task_id,
@@ -107,9 +104,9 @@ def record_parameters(record: TaskRecord) -> dict[str, Any]:
         "task_data": record.task_data,
         "priority": record.priority,
         "retry_of": record.retry_of,
-        "queued_at": to_text_or_none(record.queued_at_ms),
-        "started_at": to_text_or_none(record.started_at_ms),
-        "finished_at": to_text(record.finished_at_ms),
+        "queued_at": queued_at,
+        "started_at": started_at,
+        "finished_at": finished_at,
         "attempt": msgspec.json.encode(record.attempt).decode() if record.attempt else None,
         "error_class": record.error_class.value if record.error_class else None,
         "error_message": record.error_message,
@@ -117,3 +114,8 @@ def record_parameters(record: TaskRecord) -> dict[str, Any]:
         "provider_post_id": record.provider_post_id,
         "publish_url": record.publish_url,
     }
+
+
+def _times(record: TaskRecord) -> tuple[str | None, str | None, str]:
+    """When it was queued, started and finished."""
+    return to_text_or_none(record.queued_at_ms), to_text_or_none(record.started_at_ms), to_text(record.finished_at_ms)

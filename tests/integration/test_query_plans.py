@@ -18,8 +18,8 @@ from service.store.search import Hits
 from service.store.sqlite import sqlite3
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
-SMALL = re.compile(r"(operations|task_counts|json_each|value|CONSTANT|\(.*)$")
-"""Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM."""
+SMALL = re.compile(r"(operations|task_counts|json_each|given|value|CONSTANT|\(.*)$")
+"""Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM; `given` is a parameter's rows."""
 
 READ_WHOLE = {
     "count_held": "the ledger, while dispatch is paused after a restore",
@@ -48,7 +48,7 @@ class AnyParameter(dict[str, Any]):
     """A value for whatever a statement asks for."""
 
     def __missing__(self, name: str) -> Any:
-        return "[]" if name in {"rows", "task_ids", "hits"} else 1
+        return "[]" if name in {"rows", "ended", "task_ids", "hits"} else 1
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-DELETE FROM task_queue WHERE task_id IN (SELECT value ->> 'task_id' FROM json_each(:records))
+DELETE FROM task_queue WHERE task_id IN (SELECT value FROM json_each(:task_ids))
