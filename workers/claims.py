@@ -59,7 +59,6 @@ class HeldJob:
         "args",
         "cancel_cause",
         "counted_tries",
-        "deadline",
         "ends_as",
         "enqueue_time_ms",
         "extra",
@@ -105,7 +104,6 @@ class HeldJob:
         self.phase = JobPhase.CLAIMED
         self.cancel_cause: CancelCause | None = None
         self.task: asyncio.Task[None] | None = None
-        self.deadline: float | None = None
         self.ends_as: OutcomeReason | None = None
         self.success = False
         self.result: Any = None

@@ -1,7 +1,8 @@
 """The on-complete hook: every way a job can end becomes a row of the history, before Redis forgets the job (I3)."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -15,7 +16,8 @@ from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_
 from workers.outcomes import JobOutcome, OutcomeReason
 from workers.publishers.base import storable_text
 
-log = structlog.get_logger("everpost.worker")
+LOGGER = "everpost.worker"
+log = structlog.get_logger(LOGGER)
 
 _ENDS = {
     OutcomeReason.COMPLETE: (TaskStatus.SUCCESS, None),
@@ -50,11 +52,18 @@ class Completion:
         late = await self._ledger.complete_tasks(records, overtaken)
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
-        for record in records:
-            say = log.debug if record.status is TaskStatus.SUCCESS else log.info
-            say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
+        _tell(records)
         if late:
             log.warning("task.completed_late", task_ids=late)
+
+
+def _tell(records: Sequence[TaskRecord]) -> None:
+    """Log how tasks ended: those that were published at debug level, which is looked up once, the others at info."""
+    tells_all = logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
+    for record in records:
+        if tells_all or record.status is not TaskStatus.SUCCESS:
+            say = log.debug if record.status is TaskStatus.SUCCESS else log.info
+            say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
 
 
 def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
@@ -124,7 +133,7 @@ def _how_the_attempt_ended(outcome: JobOutcome, state: AttemptState | None) -> E
     return status, error_class, storable_text(f"{type(error).__name__}: {error}")
 
 
-def _task_data(arguments: dict[str, object]) -> bytes | None:
+def _task_data(arguments: Mapping[str, object]) -> bytes | None:
     try:
         return encoded_data(arguments.get("task_data"))
     except InvalidValue:

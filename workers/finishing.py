@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 from arq.constants import abort_jobs_ss, keep_cronjob_progress
 from arq.cron import CronJob
 from arq.jobs import Serializer, serialize_result
@@ -180,9 +181,9 @@ class Finisher:
         self._leases.restoring.release()
 
     async def _release_some(self, batch: list[HeldJob]) -> None:
-        arguments: list[Any] = [RETRY_KEY_TTL_S, self._wake_channel]
-        for job in batch:
-            arguments += self._release_arguments(job)
+        released = [self._release_of(job) for job in batch]
+        jobs = msgspec.msgpack.encode([element for elements, _ in released for element in elements])
+        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(data for _, data in released)]
         backoff = Backoff(0.05, 1.0)
         while True:
             try:
@@ -198,17 +199,17 @@ class Finisher:
             self._leases.drop(job)
         self._on_released(batch)
 
-    def _release_arguments(self, job: HeldJob) -> tuple[Any, ...]:
-        """One job's eight arguments of `release.lua`."""
+    def _release_of(self, job: HeldJob) -> tuple[tuple[Any, ...], bytes]:
+        """One job's elements in the list that `release.lua` takes, and its bytes."""
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
         if job.return_score is not None:
-            return ("return", *whose, job.payload or b"", job.return_score, job.return_tries)
+            return ("return", *whose, job.return_score, job.return_tries), job.payload or b""
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
-            return ("finish", *whose, data, life_ms, 0)
+            return ("finish", *whose, life_ms, 0), data
         # A cron job's id names one run of it, unless it was given an id of its own, which all its runs share.
         action = "finish_for_good" if job.function.job_id is None else "finish"
-        return (action, *whose, data, life_ms, keep_cronjob_progress * 1000)
+        return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
 
     def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
         for position in positions:

@@ -18,6 +18,7 @@ from service.task import Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import MAX_LOST_ATTEMPTS, Ended, NextAttempt, decide_attempt
 from workers.backoff import Backoff
+from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
 from workers.media import describe_media, resolve_media
 from workers.outcomes import CancelCause, cause_of
@@ -65,6 +66,7 @@ class PublishRunner:
         self._settings = settings
         self._clock = clock
         self._worker_id = worker_id
+        self._limits = TimeLimits()
 
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Publish a task once; what the publisher returned, as a dict stock arq clients can read.
@@ -112,12 +114,12 @@ class PublishRunner:
         if state.facts is not None and not publisher.publisher_class.may_rerun:
             await self._intend_to_send(job, state, state.facts.sending)
         state.sending = job.trace
-        deadline = asyncio.timeout(self._settings.job_timeout)
+        limit = self._limits.limit(self._settings.job_timeout)
         try:
-            async with deadline:
+            with limit:
                 result = await publisher.publish(job)
         except Exception as error:  # noqa: BLE001 - raised again, unless it can be settled
-            is_late = isinstance(error, TimeoutError) and deadline.expired()  # else it is the publisher's own
+            is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
             )

@@ -9,6 +9,7 @@ from arq.utils import args_to_string, ms_to_datetime, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
 from workers.claims import HeldJob, JobPhase
+from workers.deadlines import Deadlines
 from workers.outcomes import CancelCause, NextStep, OutcomeReason, next_step
 
 logger = logging.getLogger("arq.worker")
@@ -28,7 +29,7 @@ class JobRunner:
         self._worker = worker
         self._on_ended = on_ended
         self._running: dict[str, HeldJob] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines: Deadlines[HeldJob] = Deadlines(lambda job: self.cancel(job, CancelCause.TIMEOUT))
 
     @property
     def running_ids(self) -> list[str]:
@@ -90,6 +91,7 @@ class JobRunner:
                 self._log_success(job, result)
         finally:
             self._running.pop(job.job_id, None)
+            self._deadlines.drop(job)
             worker.job_tasks.pop(job.job_id, None)
             if job.cancel_cause is not None and job.task is not None:
                 job.task.uncancel()  # the hooks that follow are not cut off
@@ -106,26 +108,7 @@ class JobRunner:
         if job.function is not None and job.function.timeout_s is not None:
             timeout_s = job.function.timeout_s
         if timeout_s is not None:  # arq passes it on to asyncio, for which None is no limit
-            job.deadline = worker.loop.time() + timeout_s
-            self._watch(job.deadline)
-
-    def _watch(self, deadline: float) -> None:
-        """Have one timer, for the earliest deadline of all, look for attempts that take too long."""
-        if self._timer is not None:
-            if self._timer.when() <= deadline:
-                return
-            self._timer.cancel()
-        self._timer = self._worker.loop.call_at(deadline, self._cancel_overdue)
-
-    def _cancel_overdue(self) -> None:
-        self._timer = None
-        now = self._worker.loop.time()
-        for job in self._running.values():
-            if job.deadline is not None and job.cancel_cause is None:
-                if job.deadline <= now:
-                    self.cancel(job, CancelCause.TIMEOUT)
-                else:
-                    self._watch(job.deadline)
+            self._deadlines.keep(job, timeout_s)
 
     def _end_with_error(self, job: HeldJob, error: BaseException) -> None:
         worker = self._worker

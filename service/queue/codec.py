@@ -97,8 +97,10 @@ def read_job(payload: bytes) -> QueuedJob | None:
         return None
 
 
-def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments of `publish` by name, as Python would bind them."""
+    if not args:
+        return kwargs
     return {**dict(zip(PUBLISH_PARAMETERS, args, strict=False)), **kwargs}
 
 

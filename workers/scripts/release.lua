@@ -1,16 +1,18 @@
 -- Lets go of jobs: finished ones are removed and their results kept, the others go back to their queue.
 --
 -- KEYS  1 abort set, 2.. the queues
--- ARGV  1 life of a try counter (s), 2 wake channel or "", then eight of each job:
---       action, id, queue number, lease token, try counter at claim, and by action
---         finish: result or "", its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, "0" not)
+-- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4.. of each job its bytes
+--       The jobs are one msgpack list, which is cheaper to write than as many arguments (and holds no bytes: cmsgpack
+--       does not read them), with seven elements for each: action, id, queue number, lease token, try counter at claim,
+--       and by action, the first being the bytes
+--         finish: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
 --         finish_for_good: the same; a late copy of the job is dropped as long as the id is occupied
---         return: payload or "", new score, new try counter
+--         return: payload or ""; new score, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
 -- Doing it twice is harmless: the answer to the first call may have been lost with the connection.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
-local retry_ttl, channel = ARGV[1], ARGV[2]
+local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
 local reply = {}
@@ -24,7 +26,7 @@ local function is_ours(action, id, token, tries, data)
   end
   local counted = redis.call('GET', RETRY .. id)
   if counted then
-    return counted == tries
+    return tonumber(counted) == tries
   end
   local result = redis.call('GET', RESULT .. id)
   return not result or (action ~= 'return' and result == data)
@@ -45,7 +47,7 @@ local function keep_result(id, data, life)
 end
 
 local function finish(queue, id, occupied, marker)
-  if occupied == '0' then
+  if occupied == 0 then
     redis.call('DEL', HELD .. id, RETRY .. id, JOB .. id)
   else
     redis.call('DEL', RETRY .. id, JOB .. id)
@@ -63,7 +65,7 @@ local function give_back(queue, id, payload, score, tries)
   end
   -- Refused by a full Redis: then the job is due when its lease would have ended.
   redis.pcall('ZADD', queue, score, id)
-  if tonumber(tries) > 0 then
+  if tries > 0 then
     redis.pcall('SET', RETRY .. id, tries, 'EX', retry_ttl)
   else
     redis.call('DEL', RETRY .. id)
@@ -72,17 +74,18 @@ local function give_back(queue, id, payload, score, tries)
   any_returned = true
 end
 
-for i = 3, #ARGV, 8 do
-  local action, id, queue, position = ARGV[i], ARGV[i + 1], KEYS[1 + ARGV[i + 2]], (i - 3) / 8 + 1
-  if not is_ours(action, id, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]) then
+for position = 1, #ARGV - 3 do
+  local i, data = 7 * position - 6, ARGV[3 + position]
+  local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
+  if not is_ours(action, id, jobs[i + 3], jobs[i + 4], data) then
     reply[#reply + 1] = position
   elseif action == 'return' then
-    give_back(queue, id, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+    give_back(queue, id, data, jobs[i + 5], jobs[i + 6])
   else
-    if not keep_result(id, ARGV[i + 5], ARGV[i + 6]) then
+    if not keep_result(id, data, jobs[i + 5]) then
       reply[#reply + 1] = -position
     end
-    finish(queue, id, ARGV[i + 7], action == 'finish_for_good' and 'finished' or 'occupied')
+    finish(queue, id, jobs[i + 6], action == 'finish_for_good' and 'finished' or 'occupied')
   end
 end
 if any_returned and channel ~= '' then

@@ -1,0 +1,93 @@
+"""Time limits of many short pieces of work over one timer: a timer each costs uvloop more than such a piece itself."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+Work = TypeVar("Work")
+
+
+class Deadlines(Generic[Work]):
+    """What is under way, and until when.
+
+    Args:
+        cut_off: Called once for each piece of work whose deadline passes before it is dropped.
+    """
+
+    def __init__(self, cut_off: Callable[[Work], object]) -> None:
+        self._cut_off = cut_off
+        self._deadlines: dict[Work, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def keep(self, work: Work, timeout_s: float) -> None:
+        """Watch `work` from now on."""
+        loop = asyncio.get_running_loop()
+        deadline = self._deadlines[work] = loop.time() + timeout_s
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer(loop, deadline)
+
+    def drop(self, work: Work) -> None:
+        """Watch `work` no longer; no harm if it is not watched."""
+        self._deadlines.pop(work, None)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        """Cut off what is overdue; the timer was set for something that may be gone by now."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        overdue = [work for work, deadline in self._deadlines.items() if deadline <= loop.time()]
+        for work in overdue:
+            self.drop(work)
+            self._cut_off(work)
+        if self._deadlines:
+            self._set_timer(loop, min(self._deadlines.values()))
+
+
+class TimeLimits:
+    """`asyncio.timeout` for many blocks with one timer: `with limits.limit(30): ...` around what is awaited."""
+
+    def __init__(self) -> None:
+        self._deadlines: Deadlines[Limit] = Deadlines(lambda limit: limit.cut_off())
+
+    def limit(self, timeout_s: float) -> "Limit":
+        """A limit for one block of the current task; the block raises TimeoutError when it is cut off."""
+        return Limit(self._deadlines, timeout_s)
+
+
+class Limit:
+    """One block's limit.
+
+    Attributes:
+        expired: The block was cut off.
+    """
+
+    __slots__ = ("_cancelling", "_deadlines", "_task", "_timeout_s", "expired")
+
+    def __init__(self, deadlines: "Deadlines[Limit]", timeout_s: float) -> None:
+        self._deadlines = deadlines
+        self._timeout_s = timeout_s
+        self.expired = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None, "a limit is for code that runs in a task"
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._deadlines.keep(self, self._timeout_s)
+        return self
+
+    def cut_off(self) -> None:
+        """Cancel the block."""
+        self.expired = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._deadlines.drop(self)
+        # As asyncio.timeout does: a cancellation by somebody else goes on.
+        if self.expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
