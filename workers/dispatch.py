@@ -68,6 +68,7 @@ class Dispatcher:
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
         self._runner = JobRunner(worker, self._on_ended)
         self._claiming: asyncio.Task[None] | None = None
+        self._admitting: set[asyncio.Task[None]] = set()
         self._hook_backoff = Backoff(0.1, 5.0)
         self._paused_until = 0.0
         self.scripts = Scripts(pool)
@@ -135,7 +136,7 @@ class Dispatcher:
 
     def _under_way(self) -> set[asyncio.Task[Any]]:
         """The tasks that have something of a job in their hands."""
-        tasks = {*self._worker.tasks.values(), *self._finisher.runners}
+        tasks = {*self._worker.tasks.values(), *self._admitting, *self._finisher.runners}
         if self._claiming is not None:
             tasks.add(self._claiming)
         return {task for task in tasks if not task.done()}
@@ -157,12 +158,12 @@ class Dispatcher:
     # claim
 
     async def claim_some(self, limit: int) -> None:
-        """Claim up to `limit` jobs and start them.
+        """Claim up to `limit` jobs, at most half of the slots at a time: while these run, the next are being claimed.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is away.
         """
-        limit = min(limit, self.free_slots)
+        limit = min(limit, self.free_slots, max(1, self._worker.max_jobs // 2))
         if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
             return
         # What was claimed must be started or handed back, also when the caller is cancelled in between.
@@ -187,7 +188,9 @@ class Dispatcher:
         jobs = [job for job, requested_at in claimed.jobs if self._take(job, requested_at)]
         worker.job_counter = len(self._held)
         if jobs:
-            await self._admit(jobs)
+            admitting = worker.loop.create_task(self._admit(jobs))
+            self._admitting.add(admitting)
+            admitting.add_done_callback(self._admitting.discard)
 
     def _learn(self, claimed: ClaimReply) -> None:
         self.queued = claimed.queued
