@@ -146,7 +146,7 @@ def record_of(task_id: str, result: QueuedJob | None, now_ms: int, message: str)
         task_id=task_id,
         status=TaskStatus.SUCCESS,
         finished_at_ms=result.finished_at_ms or now_ms,
-        result=None if detail is None else msgspec.json.encode(detail),
+        result=None if detail is None else msgspec.json.encode(detail).decode(),
         provider_post_id=outcome.get("provider_post_id"),
         publish_url=outcome.get("publish_url"),
     )
