@@ -86,7 +86,7 @@ def _next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tu
 def _add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
     if _searched(connection) != after:
         return False
-    connection.executemany(load("add_search_row"), [{"row": row, "text": text} for row, text in documents])
+    connection.execute(load("add_search_rows"), {"rows": msgspec.json.encode(documents).decode()})
     connection.execute(load("set_meta"), {"key": SEARCHED, "value": str(documents[-1][0])})
     return True
 

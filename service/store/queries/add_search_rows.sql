@@ -1,0 +1,5 @@
+-- Many rows in one statement, but for those that were archived meanwhile; :rows is a JSON list of [row number, text].
+WITH given (entry) AS MATERIALIZED (SELECT value FROM json_each(:rows))
+INSERT INTO publish_tasks_search (rowid, text)
+SELECT entry ->> 0, entry ->> 1 FROM given
+WHERE EXISTS (SELECT 1 FROM publish_tasks WHERE task_id = entry ->> 0)
