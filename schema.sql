@@ -139,6 +139,22 @@ CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;
 CREATE INDEX publish_tasks_archive_archived ON publish_tasks_archive (archived_at);
 
+-- What people decided about tasks whose outcome nobody knew, and about publishing a second time; nothing ever deletes it.
+CREATE TABLE decisions (
+    decision_id      INTEGER PRIMARY KEY,
+    task_id          TEXT NOT NULL,
+    decision         TEXT NOT NULL,                        -- succeeded | send_again
+    status_before    TEXT NOT NULL,
+    decided_at       TEXT NOT NULL,
+    decided_by       TEXT,
+    why              TEXT,
+    provider_post_id TEXT,
+    publish_url      TEXT,
+    new_task_id      TEXT                                  -- of send_again
+);
+CREATE INDEX decisions_task ON decisions (task_id);
+CREATE INDEX decisions_new_task ON decisions (new_task_id) WHERE new_task_id IS NOT NULL;
+
 -- Answers to repeat when an Idempotency-Key comes again; kept EVERPOST_IDEMPOTENCY_HOURS.
 CREATE TABLE idempotency_keys (
     key         TEXT PRIMARY KEY,

@@ -31,10 +31,12 @@ from service.logs import configure_logging
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery, recovery_tiers
+from service.resolution import Resolution
 from service.resume import Resumption
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.database import Database
+from service.store.decisions import Decisions
 from service.store.history import History
 from service.store.ledger import Ledger
 from service.store.listing import Listing
@@ -98,17 +100,19 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
     tiers = recovery_tiers(queue, Payloads(database))
     pauses = Pauses(database)
     recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
+    history = History(database, settings.zone)
     return Services(
         settings=settings,
         clock=clock,
         catalogue=catalogue,
         queue=queue,
         ledger=ledger,
-        history=History(database, settings.zone),
+        history=history,
         listing=listing,
         reader=SubmissionReader(catalogue, settings.zone),
         intake=intake,
         recovery=recovery,
+        resolution=Resolution(Decisions(database), history, recovery, clock),
         cancellation=Cancellation(database, queue, clock),
         bulk=Bulk(database=database, listing=listing, recovery=recovery, queue=queue, intake=intake, clock=clock),
         archive=Archive(database, clock),

@@ -11,6 +11,7 @@ ServiceError
 ├── TaskNotFound, OperationNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── NothingToDecide, AlreadyDecided
 │   └── KeyReused           an Idempotency-Key came again with another body
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
@@ -20,6 +21,8 @@ ServiceError
 │   └── BacklogFull
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
+
+from service.decisions import Decided
 
 
 class ServiceError(Exception):
@@ -163,8 +166,29 @@ class OutcomeUnknown(Conflict):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            "The task may have been published: look at the platform first, then send it again with force=true.", task_id
+            "The task may have been published: look at the platform, then resolve it; force=true sends it again.",
+            task_id,
         )
+
+
+class NothingToDecide(Conflict):
+    """The outcome of the task is known, or it has none yet."""
+
+    code = "nothing_to_decide"
+
+    def __init__(self, task_id: str, status: str) -> None:
+        super().__init__(f"There is nothing to decide: the task is {status}, not unknown.", task_id)
+
+
+class AlreadyDecided(Conflict):
+    """Somebody else has decided about the task; `decision` in the answer says who, what and why."""
+
+    code = "already_decided"
+
+    def __init__(self, decision: Decided) -> None:
+        by = f" by {decision.decided_by}" if decision.decided_by else ""
+        super().__init__(f"It was decided{by} at {decision.decided_at}: {decision.decision}.", decision.task_id)
+        self.decision = decision
 
 
 class TasksPending(Conflict):

@@ -1,24 +1,29 @@
 """Retrying a task: its data from the first tier that still has it, the decision from SQLite, a new task the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from service.clock import Clock, read_time
+from service.decisions import UNSAID, Grounds
 from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.queue.codec import decoded_data
-from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from service.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
 from service.store.ledger import Ledger
 from service.store.payloads import Payloads, StoredPayload
 from service.task import Task, TaskStatus, new_task_id
 
 log = structlog.get_logger("everpost.recovery")
+
+RetryRule = Callable[..., Decision]
+"""`decide_retry` and its like: (task, relatives, withdrawn=...)."""
 
 UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
 
@@ -148,11 +153,12 @@ class Recovery:
         self._clock = clock
         self._timezone = timezone
 
-    async def retry_task(self, task_id: str, *, force: bool = False, batch_id: str | None = None) -> Retried:
+    async def retry_task(self, task_id: str, *, force: bool = False, grounds: Grounds = UNSAID) -> Retried:
         """Run a task again as a new one. Calling it again while that one lives answers with the same new task (I5).
 
         Args:
             force: Send it again although it was, or may have been, published.
+            grounds: Who wants that, and why.
 
         Raises:
             TaskNotFound: No tier knows the id.
@@ -161,10 +167,22 @@ class Recovery:
             QueueUnreachable: It waits in the queue and Redis, down, cannot say whether it runs.
             DiskFull: The disk has too little room for new tasks.
         """
+        return await self._run_again(task_id, partial(decide_retry, force=force), grounds)
+
+    async def send_again(self, task_id: str, grounds: Grounds) -> Retried:
+        """Run a task of unknown outcome again: a person's decision.
+
+        Raises:
+            NothingToDecide: Its outcome is not unknown, or not any more.
+            TaskNotFound, UnknownPlatform, DiskFull: As for a retry.
+        """
+        return await self._run_again(task_id, decide_sending_again, grounds)
+
+    async def _run_again(self, task_id: str, rule: RetryRule, grounds: Grounds) -> Retried:
         self._intake.room.check()
         found = await self.find(task_id)
-        task, warning = self.new_task(found, batch_id)
-        decision, task = await self._decide(stand_in_for(task_id, found), task, force=force)
+        task, warning = self.new_task(found, None)
+        decision, task = await self._decide(stand_in_for(task_id, found), task, rule, grounds)
         if decision.refusal is not None:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT
@@ -217,21 +235,16 @@ class Recovery:
         )
         return task, "; ".join(filter(None, (found.warning, unreadable))) or None
 
-    async def _decide(self, stand_in: Position, task: Task, *, force: bool) -> tuple[Decision, Task]:
+    async def _decide(self, stand_in: Position, task: Task, rule: RetryRule, grounds: Grounds) -> tuple[Decision, Task]:
         """Decide and write in one transaction; a task that waits in Redis is taken out of there first."""
-        decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=False)
+        resubmit = partial(self._ledger.resubmit_task, stand_in, now_ms=self._clock(), grounds=grounds)
+        decision, task = await resubmit(task, decide=partial(rule, withdrawn=False))
         if decision.action is Action.WITHDRAW:
             withdrawn = await self._queue.withdraw_task(stand_in.task_id)
-            decision, task = await self._resubmit(stand_in, task, force=force, withdrawn=withdrawn)
+            decision, task = await resubmit(task, decide=partial(rule, withdrawn=withdrawn))
         if decision.action is Action.WITHDRAW:
             decision = Decision(Action.REFUSE, refusal=TaskRunning(stand_in.task_id))
         return decision, task
-
-    async def _resubmit(self, stand_in: Position, task: Task, *, force: bool, withdrawn: bool) -> tuple[Decision, Task]:
-        def decide(position: Position, relatives: Sequence[Position]) -> Decision:
-            return decide_retry(position, relatives, force=force, withdrawn=withdrawn)
-
-        return await self._ledger.resubmit_task(stand_in, task, self._clock(), decide)
 
     def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

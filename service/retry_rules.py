@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from service.errors import Conflict, OutcomeUnknown, TaskHeld, TaskRunning, TaskSucceeded
+from service.errors import Conflict, NothingToDecide, OutcomeUnknown, TaskHeld, TaskRunning, TaskSucceeded
 from service.task import WAITING, TaskStatus
 
 
@@ -66,7 +66,7 @@ def decide_retry(
     live = next((other for other in relatives if other.place is Place.LEDGER), None)
     if live is not None:
         return Decision(Action.ANSWER_LIVE, live.task_id)
-    refusal = None if force else _refusal([task, *relatives])
+    refusal = None if force else refusal_of([task, *relatives])
     if refusal is not None:
         return Decision(Action.REFUSE, refusal=refusal)
     if task.place is not Place.LEDGER or task.inherited:
@@ -78,7 +78,18 @@ def decide_retry(
     return Decision(Action.RESUBMIT if withdrawn else Action.WITHDRAW)
 
 
-def _refusal(chain: Sequence[Position]) -> Conflict | None:
+def decide_sending_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> Decision:
+    """What a person's decision to send `task` again does: a retry by force, but only while its outcome is unknown."""
+    if task.status != TaskStatus.UNKNOWN:
+        return Decision(Action.REFUSE, refusal=NothingToDecide(task.task_id, task.status))
+    decision = decide_retry(task, relatives, force=True, withdrawn=withdrawn)
+    if decision.action is Action.ANSWER_LIVE:
+        return Decision(Action.REFUSE, refusal=TaskRunning(str(decision.task_id)))
+    return decision
+
+
+def refusal_of(chain: Sequence[Position]) -> Conflict | None:
+    """Why a retry of the first task of `chain`, its relatives behind it, takes force; None if it takes none."""
     for task in chain:
         if task.status == TaskStatus.SUCCESS:
             return TaskSucceeded(task.task_id)

@@ -55,6 +55,13 @@ class Completion:
         _tell(records)
         if late:
             log.warning("task.completed_late", task_ids=late)
+            await self._warn_of_second_posts(late, records)
+
+    async def _warn_of_second_posts(self, late: Sequence[str], records: Sequence[TaskRecord]) -> None:
+        """Nobody may overlook that a post is out which a person had sent again; the task's own record says it too."""
+        succeeded = {record.task_id for record in records if record.status is TaskStatus.SUCCESS}
+        for task_id, new_task_id in (await self._ledger.find_sent_again(succeeded.intersection(late))).items():
+            log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
 
 
 def _tell(records: Sequence[TaskRecord]) -> None:

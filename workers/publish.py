@@ -112,7 +112,7 @@ class PublishRunner:
         if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
             return found.storable()
         if state.facts is not None and not publisher.publisher_class.may_rerun:
-            await self._intend_to_send(job, state, state.facts.sending)
+            await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
         state.sending = job.trace
         limit = self._limits.limit(self._settings.job_timeout)
         try:

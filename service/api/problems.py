@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from service.api.answers import JsonAnswer
+from service.decisions import Decided
 from service.errors import InvalidValue, ServiceError
 
 log = structlog.get_logger("everpost.api")
@@ -32,6 +33,8 @@ STATUS_OF_CODE = MappingProxyType(
         "task_succeeded": HTTPStatus.CONFLICT,
         "task_ended": HTTPStatus.CONFLICT,
         "outcome_unknown": HTTPStatus.CONFLICT,
+        "nothing_to_decide": HTTPStatus.CONFLICT,
+        "already_decided": HTTPStatus.CONFLICT,
         "tasks_pending": HTTPStatus.CONFLICT,
         "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -76,6 +79,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     path: str | None = None
     retry_after: int | None = None
     task_id: str | None = None
+    decision: Decided | None = None
 
 
 def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
@@ -92,6 +96,7 @@ def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
         path=getattr(error, "path", None),
         retry_after=getattr(error, "retry_after_s", None),
         task_id=getattr(error, "task_id", None),
+        decision=getattr(error, "decision", None),
     )
 
 

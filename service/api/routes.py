@@ -13,6 +13,7 @@ from service.api.lists import list_recent_ends, list_tasks
 from service.api.metrics import show_metrics
 from service.api.publish import publish_task
 from service.api.removal import archive_tasks, clear_tasks, delete_task
+from service.api.resolution import resolve_task
 from service.api.stats import list_platforms, show_queue_health, show_stats
 from service.api.tasks import cancel_task, retry_task, show_task
 
@@ -28,6 +29,7 @@ HANDLERS = (
     show_queue_health,
     show_task,
     retry_task,
+    resolve_task,
     cancel_task,
     delete_task,
     retry_tasks,

@@ -13,6 +13,7 @@ from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
 from service.recovery import Recovery
+from service.resolution import Resolution
 from service.resume import Resumption
 from service.settings import Settings
 from service.store.archive import Archive
@@ -38,6 +39,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reader: SubmissionReader
     intake: Intake
     recovery: Recovery
+    resolution: Resolution
     cancellation: Cancellation
     bulk: Bulk
     archive: Archive

@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 from service.api.answers import JsonAnswer
 from service.api.schema import WITH_ID, documented
 from service.api.services import ApiRequest, Services, services_of
+from service.decisions import Grounds
 from service.errors import QueueUnreachable, TaskNotFound
 from service.retry_rules import Place
 from service.store.history import TaskDetail
@@ -20,6 +21,10 @@ MAX_WAIT_S = 60
 TaskId = Annotated[str, PathParameter(description="The task's id, as POST /publish answered it.")]
 Force = Annotated[bool, QueryParameter(description="Do it although the task was, or may have been, published.")]
 ForceRunning = Annotated[bool, QueryParameter(description="Stop it although a worker is at it.")]
+
+
+By = Annotated[str | None, QueryParameter(description="Who forces it; kept for ever.", max_length=2_000)]
+Why = Annotated[str | None, QueryParameter(description="Why it is forced; kept for ever.", max_length=2_000)]
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +140,11 @@ async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
         ),
     ),
 )
-async def retry_task(request: ApiRequest, task_id: TaskId, force: Force = False) -> JsonAnswer:
+async def retry_task(
+    request: ApiRequest, task_id: TaskId, force: Force = False, by: By = None, why: Why = None
+) -> JsonAnswer:
     """Retry one task."""
-    retried = await services_of(request).recovery.retry_task(checked_id(task_id), force=force)
+    retried = await services_of(request).recovery.retry_task(checked_id(task_id), force=force, grounds=Grounds(by, why))
     return JsonAnswer(
         RetryAnswer(
             success=True,

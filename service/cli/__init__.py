@@ -32,6 +32,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "list": ("service.cli.tasks:list_tasks", "List tasks, newest first."),
             "show": ("service.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("service.cli.retry:retry", "Run tasks again, by id or by filter."),
+            "resolve": ("service.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),
             "cancel": ("service.cli.tasks:cancel", "Withdraw tasks that have not run."),
             "resume": ("service.cli.restore:resume", "Send tasks again after a backup was restored."),
         },

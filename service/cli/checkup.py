@@ -99,8 +99,11 @@ def _content_findings(contents: Contents, now_ms: int) -> Iterator[Finding]:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
     yield Finding("tasks", "by status", counts or "none")
     unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)
-    advice = "Look at the platform, then `everpost retry ID --force` what is not there." if unknown else ""
+    advice = "`everpost list --status unknown`; look at the platform, then `everpost resolve ID`." if unknown else ""
     yield Finding("tasks", "outcome unknown", str(unknown), None if unknown else True, advice)
+    twice = contents.published_twice
+    advice = "Their errors say so (`everpost list --q accepted`): look for second posts." if twice else ""
+    yield Finding("tasks", "sent again though accepted", str(twice), None if twice else True, advice)
     yield Finding("tasks", "oldest unfinished", _oldest_text(contents, now_ms))
 
 

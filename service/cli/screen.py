@@ -20,7 +20,7 @@ STYLES = {
 PIPED_COLUMNS = 200  # of output that goes to no terminal
 LONGEST = 60  # characters of a cell in a list
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
-LARGE = frozenset({"task_data", "attempts", "retries", "result"})  # shown below the other fields of a task
+LARGE = frozenset({"task_data", "attempts", "decisions", "retries", "result"})  # shown below the other fields of a task
 
 
 def console() -> Console:
@@ -61,6 +61,7 @@ def print_task(answer: Mapping[str, Any]) -> None:
             table.add_row(f"[bold]{name}[/bold]", _cell_whole(name, value))
     screen.print(table)
     _print_attempts(task.get("attempts") or [])
+    _print_decisions(task.get("decisions") or [])
     for name in ("retries", "result", "task_data"):
         if task.get(name):
             screen.print(f"\n[bold]{name}[/bold]")
@@ -81,6 +82,13 @@ def _print_attempts(attempts: object) -> None:
     told = [with_evidence(attempt) for attempt in attempts if isinstance(attempt, Mapping)]
     evidence = EVIDENCE if any("phase" in attempt for attempt in told) else {}
     print_rows(told, {**{name: name for name in names}, **evidence})
+
+
+def _print_decisions(decisions: Sequence[Mapping[str, Any]]) -> None:
+    if decisions:
+        console().print("\n[bold]decisions[/bold]")
+        names = ("task_id", "decision", "decided_at", "decided_by", "why", "new_task_id")
+        print_rows(decisions, {name: name for name in names})
 
 
 def with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:

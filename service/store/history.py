@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from service.clock import utc_text
+from service.decisions import Decided
 from service.retry_rules import Place
 from service.store.database import Database
+from service.store.decisions import find_decisions
 from service.store.queries import load
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
@@ -40,6 +42,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         attempts: As `service.task.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once it has ended.
         sending: The attempt that may be at the platform just now; 0 on a task that is held since a restore.
+        decisions: What people decided about it, and the decision that made it.
         retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
     """
 
@@ -71,6 +74,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     root_id: str | None = None
     generation: int = 0
     batch_id: str | None = None
+    decisions: Sequence[Decided] = ()
     retries: Sequence[Retry] = ()
     archived_at: str | None = None
     archive_reason: str | None = None
@@ -113,7 +117,8 @@ def _find(connection: sqlite3.Connection, task_id: str) -> tuple[dict[str, Any],
             if row is not None:
                 found = dict(zip((column[0] for column in cursor.description), row, strict=True))
                 retries = connection.execute(load("find_retries"), {"task_id": task_id, "limit": RETRIES}).fetchall()
-                return found | {"place": place, "status": found["status"] or ""}, retries
+                decisions = find_decisions(connection, task_id)
+                return found | {"place": place, "status": found["status"] or "", "decisions": decisions}, retries
     return None
 
 

@@ -45,6 +45,7 @@ class Contents(msgspec.Struct, frozen=True):
 
     Attributes:
         statuses: Tasks by status, the archive left out.
+        published_twice: How many tasks were sent again although, as came out later, the platform had accepted them.
         in_two_tables: A few of the ids that break I1; None if they were not looked for.
         damage: What quick_check found, nothing if all is well; None if it was not run.
         pragmas: Pragmas that read back other than they were set, with what they say.
@@ -52,6 +53,7 @@ class Contents(msgspec.Struct, frozen=True):
 
     statuses: dict[str, int]
     oldest_due: OldestDue | None
+    published_twice: int
     in_two_tables: list[str] | None
     damage: list[str] | None
     pragmas: dict[str, str]
@@ -122,6 +124,7 @@ def _contents(connection: sqlite3.Connection, now: str, *, thoroughly: bool) -> 
     return Contents(
         statuses=statuses,
         oldest_due=None if oldest is None else OldestDue(*oldest),
+        published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
         in_two_tables=_in_two_tables(connection) if thoroughly else None,
         damage=_damage(connection) if thoroughly else None,
         pragmas=_wrong_pragmas(connection),

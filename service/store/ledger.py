@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.clock import from_text, to_text
+from service.decisions import UNSAID, Grounds
 from service.errors import KeyReused
 from service.retry_rules import Decision, Position
 from service.store.acceptance import IdempotencyKey, accept_parameters, accept_row, accept_task
@@ -70,10 +71,13 @@ class Ledger:
         rows = [accept_parameters(task, now_ms) for task in tasks]
         return await self._database.write(lambda connection: _adopt(connection, rows))
 
-    async def resubmit_task(self, stand_in: Position, task: Task, now_ms: int, decide: Decide) -> tuple[Decision, Task]:
+    async def resubmit_task(
+        self, stand_in: Position, task: Task, now_ms: int, decide: Decide, grounds: Grounds = UNSAID
+    ) -> tuple[Decision, Task]:
         """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_task`."""
         return await self._database.write(
-            lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide), within_s=MOVED_WITHIN_S
+            lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide, grounds),
+            within_s=MOVED_WITHIN_S,
         )
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
@@ -121,6 +125,13 @@ class Ledger:
         """Take the intent back: the attempt ended before its first byte left."""
         parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
         await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
+
+    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
+        """Those of the tasks that a person had sent again because their outcome was unknown, and as which."""
+        parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode()}
+        return await self._database.read(
+            lambda connection: dict(connection.execute(load("find_sent_again"), parameters).fetchall())
+        )
 
     async def count_unfinished(self) -> int:
         """How many tasks that Everpost accepted have not ended; inherited rows are nobody's backlog."""

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from service.decisions import UNSAID, Grounds
 from service.retry_rules import Action, Decision, Place, Position
 from service.store.acceptance import accept_parameters
 from service.store.completion import complete_tasks
+from service.store.decisions import keep_send_again
 from service.store.queries import load
 from service.store.sqlite import sqlite3
 from service.task import HELD, Task, TaskRecord, TaskStatus
@@ -48,12 +50,18 @@ def find_relatives(connection: sqlite3.Connection, task: Position) -> list[Posit
 
 
 def resubmit_task(
-    connection: sqlite3.Connection, stand_in: Position, task: Task, now_ms: int, decide: Decide
+    connection: sqlite3.Connection,
+    stand_in: Position,
+    task: Task,
+    now_ms: int,
+    decide: Decide,
+    grounds: Grounds = UNSAID,
 ) -> tuple[Decision, Task]:
     """Decide, and on RESUBMIT write `task` into the ledger as the retry of `stand_in.task_id`.
 
     Args:
         stand_in: What is known of the task where no table has it, as for one that only Redis knows.
+        grounds: Who wants it and why, kept if it takes force.
 
     Returns:
         The decision, and the task as it was written: with its place in the retry chain.
@@ -71,6 +79,7 @@ def resubmit_task(
     )
     _make_way(connection, position, task)
     connection.execute(load("accept_task"), accept_parameters(task, now_ms))
+    keep_send_again(connection, [position, *relatives], task, grounds, now_ms)
     return decision, task
 
 

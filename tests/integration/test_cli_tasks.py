@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from cli_support import Up, environment, free_port, run, serving, until
+
+from service.store.sqlite import sqlite3
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
@@ -165,3 +168,27 @@ def test_doctor_finds_a_running_stack_well(up: Up) -> None:
     assert findings["quick_check"]["value"] == "ok"
     assert findings["in two tables"]["value"] == "none"
     assert up.url in findings["ready"]["value"]
+
+
+def test_an_unknown_task_is_listed_with_its_evidence_and_resolved(up: Up) -> None:
+    task_id = up.publish(account_id="whodunit")
+    up.wait_until_ended(task_id)
+    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
+        database.execute(
+            "UPDATE publish_tasks SET status = 'unknown', attempts = json_set(attempts, '$[0].evidence', "
+            """json('{"phase": "sending", "bytes_sent": "yes", "last_words": "part 3 of 4"}')) WHERE job_id = ?""",
+            (task_id,),
+        )
+    for shown in (up.everpost("list", "--status", "unknown", "--account-id", "whodunit"), up.everpost("show", task_id)):
+        assert all(words in shown.stdout for words in (task_id, "sending", "yes", "part 3 of 4")), shown
+    assert up.everpost("resolve", task_id, "--why", "why not").returncode == 2
+    assert up.everpost("resolve", task_id, "--send-again").returncode == 2
+    done = up.everpost("resolve", task_id, "--send-again", "--by", "mei", "--why", "it is not there")
+    message, _, new_id = done.stdout.strip().rpartition(": ")
+    assert message == "Task is sent again", done
+    assert up.wait_until_ended(new_id)["retry_of"] == task_id
+    shown = up.everpost("show", task_id)
+    assert all(words in shown.stdout for words in ("decisions", "mei", "it is not there", new_id))
+    refused = up.everpost("resolve", task_id, "--succeeded", "--why", "there it is")
+    assert refused.returncode == 1
+    assert "It was decided by mei" in refused.stderr

@@ -26,6 +26,7 @@ READ_WHOLE = {
     "find_sends": "a restore's look at the ledger",
     "hold_unfinished": "a restore's change of the ledger",
     "count_accepted": "counts the ledger by its index of accepted rows; asked before clear/all only",
+    "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",
     "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",
 }

@@ -1,4 +1,5 @@
--- A late result: its attempt is kept, once, and a success tells the truth about a task given up on.
+-- A late result: its attempt is kept, once, and a success tells the truth about a task given up on. Where that was sent
+-- again meanwhile, it says so for ever.
 UPDATE publish_tasks_archive SET
     attempts = iif(
         :attempt IS NULL OR EXISTS (
@@ -20,7 +21,12 @@ UPDATE publish_tasks_archive SET
     publish_url = ifnull(publish_url, :publish_url),
     result = ifnull(result, CAST(:result AS TEXT)),
     error_class = iif(:status = 'success', NULL, error_class),
-    error_message = iif(:status = 'success', NULL, error_message),
+    error_message = iif(:status = 'success', (
+        SELECT 'The platform had accepted it after all, and it was sent again as ' || new_task_id
+            || ': look for a second post'
+        FROM decisions
+        WHERE decisions.task_id = :task_id AND decision = 'send_again' AND status_before = 'unknown'
+    ), error_message),
     status = iif(:status = 'success', 'success', status),
     updated_at = :finished_at
 WHERE job_id = :task_id

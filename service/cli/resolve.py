@@ -1,0 +1,37 @@
+"""`everpost resolve`: deciding about a task whose outcome nobody knows, through the API."""
+
+import getpass
+
+import click
+
+from service.cli.client import Api
+from service.cli.options import api_options
+from service.cli.screen import as_json_text
+
+EXAMPLES = """\b
+Examples:
+  everpost list --status unknown
+  everpost resolve TASK_ID --succeeded --why "it is in the timeline" --publish-url https://example.org/17
+  everpost resolve TASK_ID --send-again --why "nothing in the timeline"
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("task_id")
+@click.option("--succeeded", "decision", flag_value="succeeded", required=True, help="The post is there.")
+@click.option("--send-again", "decision", flag_value="send_again", help="It is not: run the task again as a new one.")
+@click.option("--why", metavar="TEXT", required=True, help="What was found; kept for ever.")
+@click.option("--by", metavar="NAME", default=getpass.getuser, help="Who decides; default: your user name.")
+@click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post.")
+@click.option("--publish-url", metavar="URL", help="Where the post can be looked at.")
+@api_options
+def resolve(task_id: str, url: str | None, as_json: bool, **body: str | None) -> None:
+    """Decide about a task that is unknown, once you have looked at the platform; the first decision counts."""
+    given = {name: value for name, value in body.items() if value is not None}
+    with Api.open(url) as api:
+        answer = api.post(f"/tasks/{task_id}/resolve", given)
+    if as_json:
+        click.echo(as_json_text(answer))
+        return
+    new_task_id = answer["data"]["new_task_id"]
+    click.echo(f"{answer['message']}: {new_task_id}" if new_task_id else answer["message"])
