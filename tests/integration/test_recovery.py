@@ -167,7 +167,11 @@ async def test_a_task_and_its_failed_retry_never_run_at_once(everpost: Stack) ->
 async def test_without_results_in_redis_sqlite_is_the_only_source_of_truth() -> None:
     async with everpost_stack(result_ttl=0) as stack:
         task_id = await failed_task(stack, **TASK)
-        assert await stack.queue.redis.keys(f"arq:*{task_id}") == []
+
+        async def is_forgotten() -> bool:  # after it is recorded
+            return not await stack.queue.redis.keys(f"arq:*{task_id}")
+
+        await eventually(is_forgotten, what="the task's end in Redis")
         answer = (await stack.retry(task_id)).json()
         assert answer["source"] == "sqlite"
         assert (await stack.wait_until_ended(answer["new_task_id"]))["status"] == "success"
