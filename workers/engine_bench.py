@@ -78,7 +78,7 @@ async def measure_engine(spec: EngineSpec) -> EngineReport:
         max_jobs=SLOTS,
         poll_delay=POLL_S,
         burst=True,
-        max_burst_jobs=spec.jobs,
+        max_burst_jobs=spec.jobs if spec.waiting else -1,  # stock arq counts some jobs twice here, and stops too early
         handle_signals=False,
         log_results=False,
     )
