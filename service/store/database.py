@@ -54,8 +54,10 @@ PRAGMAS = {
     "temp_store": "MEMORY",
     "journal_size_limit": "67108864",
 }
-WRITER_CACHE = -16_384  # KiB of pages; what it does not hold, the operating system's cache does
-READER_CACHE = -4_096
+# KiB of pages. A large file fills every cache, in each process; what they do not hold, the operating system's does.
+# The writer's has room for what a commit changes, so that no page of it is written twice.
+WRITER_CACHE = -4_096
+READER_CACHE = -1_024
 
 
 class Database:

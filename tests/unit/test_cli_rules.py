@@ -98,6 +98,13 @@ def test_help_imports_nothing_large() -> None:
     assert not {"asyncio", "litestar", "aiosqlite", "rich", "httpx", "redis"} & set(done.stdout.splitlines())
 
 
+def test_a_worker_does_without_rich() -> None:
+    program = "import sys, structlog; assert 'rich' in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)  # or there is nothing to do without
+    program = "import sys, workers.__main__; assert 'rich' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
