@@ -45,6 +45,8 @@ CREATE TABLE publish_tasks (
 );
 -- A list's order is (created_at, id), which a task keeps when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
+-- Local times of original files are out of that order; where none are near, a list need not look for them.
+CREATE INDEX publish_tasks_local ON publish_tasks (created_at) WHERE substr(created_at, -1) <> 'Z';
 CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
 CREATE INDEX publish_tasks_platform ON publish_tasks (platform, created_at, job_id);
 CREATE INDEX publish_tasks_account ON publish_tasks (account_id, created_at, job_id);
@@ -89,6 +91,7 @@ CREATE TABLE task_queue (
 -- I5 is this index: one unfinished task a retry chain, whoever asks, however often, from however many processes.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
+CREATE INDEX task_queue_local ON task_queue (created_at) WHERE substr(created_at, -1) <> 'Z';
 -- Most rows are pending, and pay nothing for this one.
 CREATE INDEX task_queue_status ON task_queue (status, created_at, task_id) WHERE status <> 'pending';
 CREATE INDEX task_queue_scheduled ON task_queue (due_at) WHERE status = 'scheduled';

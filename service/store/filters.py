@@ -95,13 +95,14 @@ def column(place: Place, name: str) -> str:
 
 
 def compose(
-    wanted: TaskFilter, columns: Mapping[Place, str], after: Key, *, timezone: tzinfo, hits: Hits | None, rarer: str
+    wanted: TaskFilter, columns: Mapping[Place, str], after: Key, *, zone: tzinfo | None, hits: Hits | None, rarer: str
 ) -> Search:
     """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
 
     The statement wants the parameter `limit` too, and the functions `everpost_utc` and `everpost_matches`.
 
     Args:
+        zone: As `time_bounds` has it.
         hits: What the index says of `wanted.q`.
         rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
     """
@@ -112,7 +113,7 @@ def compose(
         for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer))
     ]
     sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n)\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit"
-    return Search(sql, _parameters(wanted, after, timezone, hits))
+    return Search(sql, _parameters(wanted, after, zone, hits))
 
 
 def _places(wanted: TaskFilter) -> tuple[Place, ...]:
@@ -199,19 +200,34 @@ def _matches(data: str) -> str:
     return f"everpost_matches(CAST(title AS BLOB), CAST(error_message AS BLOB), CAST({data} AS BLOB))"
 
 
-def _parameters(wanted: TaskFilter, after: Key, timezone: tzinfo, hits: Hits | None) -> dict[str, Any]:
+def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
+    """Between which texts of created_at everything lies that the filter's times let through.
+
+    Args:
+        zone: Of the local times that rows of an original file have; None where there are none of them in question,
+            and text order is the order of time.
+    """
+    low, high = "", LAST
+    if wanted.created_after_ms is not None:
+        after_ms = wanted.created_after_ms
+        low = _text(after_ms) if zone is None else min(_spellings(after_ms - HOUR_MS, zone))
+    if wanted.created_before_ms is not None:
+        before_ms = wanted.created_before_ms
+        high = _text(before_ms) if zone is None else max(_spellings(before_ms + HOUR_MS, zone)) + LAST
+    return low, high
+
+
+def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits | None) -> dict[str, Any]:
     parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
     parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
     parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()
     at = after.created_at
+    low, high = time_bounds(wanted, zone)
     if wanted.created_after_ms is not None:
-        parameters["created_after"] = _text(wanted.created_after_ms)
-        parameters["from"] = min(_spellings(wanted.created_after_ms - HOUR_MS, timezone))
+        parameters |= {"created_after": _text(wanted.created_after_ms), "from": low}
     if wanted.created_before_ms is not None:
         parameters["created_before"] = _text(wanted.created_before_ms)
-        at = (
-            min(at, max(_spellings(wanted.created_before_ms + HOUR_MS, timezone)) + LAST) if isinstance(at, str) else at
-        )
+        at = min(at, high) if isinstance(at, str) else at
     parameters |= {"at": at, "id": after.task_id}
     if hits is not None:
         parameters |= {"searched": hits.searched, "hits": msgspec.json.encode(hits.rows or ()).decode()}

@@ -12,7 +12,7 @@ from service.platforms import Catalogue
 from service.retry_rules import Place
 from service.store.cursor import BEGINNING, UNDATED, Key, read_cursor, write_cursor
 from service.store.database import Database
-from service.store.filters import Search, TaskFilter, column, compose
+from service.store.filters import Search, TaskFilter, column, compose, time_bounds
 from service.store.queries import load
 from service.store.search import FEW, find_hits, register_matcher
 from service.store.snapshot import snapshot
@@ -198,9 +198,9 @@ class Listing:
             with snapshot(connection):
                 hits = None if query is None else find_hits(connection, query)
                 rarer = _rarer(connection, wanted)
+                zone = zone_in_question(connection, wanted, self._timezone)
                 searches = [
-                    compose(wanted, columns or _NOTHING, start, timezone=self._timezone, hits=hits, rarer=rarer)
-                    for start in starts
+                    compose(wanted, columns or _NOTHING, start, zone=zone, hits=hits, rarer=rarer) for start in starts
                 ]
                 for search in searches:
                     search.parameters["query"] = query and query.expression
@@ -252,6 +252,16 @@ def _rarer(connection: sqlite3.Connection, wanted: TaskFilter) -> str:
         alone = TaskFilter(**{name: getattr(wanted, name)})
         sizes[name] = sum(tasks for _, status, platform, tasks in counts if alone.counts(status, platform))
     return min(sizes, key=lambda name: sizes[name])
+
+
+def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:
+    """`timezone`, if rows with local times lie where it matters; else the hours it may be off need no searching."""
+    if wanted.created_after_ms is None and wanted.created_before_ms is None:
+        return None
+    low, high = time_bounds(wanted, None)
+    low_or_before, high_or_behind = time_bounds(wanted, timezone)
+    bounds = {"low": low_or_before, "after": low, "before": high, "high": high_or_behind}
+    return timezone if connection.execute(load("has_local_times"), bounds).fetchone()[0] else None
 
 
 def _without_doubles(rows: list[Any]) -> list[Any]:

@@ -97,7 +97,7 @@ async def test_every_list_follows_an_index_wherever_it_begins(database: Database
         hits = None if wanted.q is None else Hits((1, 2) if few else None, 0)
         given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
         for rarer in given or [""]:
-            search = compose(wanted, COLUMNS, start, timezone=UTC, hits=hits, rarer=rarer)
+            search = compose(wanted, COLUMNS, start, zone=UTC, hits=hits, rarer=rarer)
             plan = await plan_of(database, search.sql, search.parameters | {"limit": 10, "query": "x"})
             assert not whole_reads(plan), (wanted, plan)
 
@@ -105,7 +105,14 @@ async def test_every_list_follows_an_index_wherever_it_begins(database: Database
 async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(database: Database) -> None:
     wanted = TaskFilter(status="failed", platform=("douyin", "3"))
     start = Key("2026-01-01T00:00:00.000Z", "x")
-    search = compose(wanted, COLUMNS, start, timezone=UTC, hits=None, rarer="platform")
+    search = compose(wanted, COLUMNS, start, zone=None, hits=None, rarer="platform")
     plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
     by_platform = "SEARCH publish_tasks USING INDEX publish_tasks_platform (platform=? AND (created_at,job_id)<(?,?))"
     assert plan.count(by_platform) == 2
+
+
+async def test_local_times_are_found_by_the_index_of_the_few_rows_that_have_them(database: Database) -> None:
+    plan = await plan_of(database, (FOLDER / "has_local_times.sql").read_text())
+    for table in ("publish_tasks", "task_queue"):
+        step = f"SEARCH {table} USING COVERING INDEX {table}_local (created_at>? AND created_at<?)"
+        assert plan.count(step) == 2, plan

@@ -19,9 +19,9 @@ from service.platforms import Catalogue
 from service.retry_rules import Place
 from service.store.cursor import Key, read_cursor, write_cursor
 from service.store.database import Database
-from service.store.filters import TaskFilter
+from service.store.filters import TaskFilter, time_bounds
 from service.store.history import DAMAGED, History
-from service.store.listing import MAX_LIMIT, Listing
+from service.store.listing import MAX_LIMIT, Listing, zone_in_question
 from service.task import ErrorClass, TaskStatus
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -135,6 +135,24 @@ async def test_created_after_and_before_read_inherited_times_in_the_zone(databas
             assert set(await all_ids(listing, wanted, 1_000)) == expected
     extremes = TaskFilter(created_after_ms=-(10**15), created_before_ms=10**15)
     assert len(await all_ids(listing, extremes, 1_000)) == len(texts)
+
+
+async def test_local_times_are_looked_for_only_where_a_row_has_one(database: Database) -> None:
+    """Else a list before a time would go through all tasks of the hours that local times may be off."""
+    noon_ms = round(datetime(2026, 3, 8, 12, tzinfo=UTC).timestamp() * 1000)
+    wanted = TaskFilter(created_before_ms=noon_ms)
+
+    async def zone() -> Any:
+        return await database.read(lambda connection: zone_in_question(connection, wanted, SHANGHAI))
+
+    ours = {"task_id": "ours", "task_type": "publish", "created_at": "2026-03-08T15:00:00.000Z"}
+    await insert(database, "task_queue", ours)
+    await insert(database, "publish_tasks", inherited("far", "2025-03-01 08:00:00"))
+    assert await zone() is None
+    assert time_bounds(wanted, None) == ("", "2026-03-08T12:00:00.000Z")
+    await insert(database, "publish_tasks", inherited("near", "2026-03-08T19:00:00"))
+    assert await zone() is SHANGHAI
+    assert time_bounds(wanted, SHANGHAI)[1] > "2026-03-08T19:00:00"
 
 
 async def test_inherited_rows_show_what_their_json_holds_in_utc(database: Database) -> None:
