@@ -43,7 +43,12 @@ class Admission:
         self._publishers = publishers
 
     async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
-        """The ids of the jobs that must not run; every other gets its `AttemptState`."""
+        """The ids of the jobs that must not run; every other gets its `AttemptState`.
+
+        Raises:
+            Unavailable: What they do could not be recorded now.
+        """
+        await self._ledger.check_trouble(self._clock())
         known, ended = await self._ledger.claim_facts([claim.job_id for claim in claims])
         adopted, refused = await self._adopt(
             [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]

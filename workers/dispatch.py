@@ -12,6 +12,7 @@ from arq.connections import ArqRedis
 from arq.constants import abort_job_max_age, abort_jobs_ss
 from arq.worker import Worker
 
+from service.errors import Unavailable
 from workers.backoff import Backoff
 from workers.claims import Claim, HeldJob
 from workers.finishing import Finisher, ResultRules
@@ -233,10 +234,12 @@ class Dispatcher:
             return ()
         try:
             refused = frozenset(await self._options.on_claim([job.as_claim() for job in jobs]))
-        except Exception:
+        except Exception as error:
             wait_s = self._hook_backoff.next_s()
             self._paused_until = self._worker.loop.time() + wait_s
-            logger.exception("on_claim failed, %d jobs handed back, next claim in %.1fs", len(jobs), wait_s)
+            is_defect = not isinstance(error, Unavailable)
+            told = "on_claim failed, %d jobs handed back, next claim in %.1fs: %s"
+            logger.error(told, len(jobs), wait_s, error, exc_info=is_defect)  # noqa: TRY400 - an outage has no traceback
             return None
         self._hook_backoff.reset()
         return refused

@@ -11,6 +11,7 @@ from arq.constants import abort_jobs_ss, keep_cronjob_progress
 from arq.cron import CronJob
 from arq.jobs import Serializer, serialize_result
 
+from service.errors import Unavailable
 from workers.backoff import Backoff
 from workers.claims import HeldJob
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper
@@ -157,10 +158,12 @@ class Finisher:
         while True:
             try:
                 await self._on_complete([job.as_outcome() for job in batch])
-            except Exception:
+            except Exception as error:
                 self._is_failing = True
                 wait_s = backoff.next_s()
-                logger.exception("on_complete failed for %d jobs, calling it again in %.1fs", len(batch), wait_s)
+                is_defect = not isinstance(error, Unavailable)
+                told = "on_complete failed for %d jobs, calling it again in %.1fs: %s"
+                logger.error(told, len(batch), wait_s, error, exc_info=is_defect)  # noqa: TRY400 - as in dispatch.py
                 await asyncio.sleep(wait_s)
             else:
                 self._is_failing = False

@@ -184,6 +184,11 @@ class Ledger:
         )
         return None if row is None else str(row[0])
 
+    async def check_trouble(self, now_ms: int) -> None:
+        """If the last write failed, see whether another one does, and raise what that raises."""
+        if self._database.trouble is not None:
+            await self.check_writable(now_ms)
+
     async def check_writable(self, now_ms: int) -> None:
         """Write something; raises what `Database.write` raises if that cannot be done."""
         await self.set_meta("checked_at", str(now_ms))

@@ -35,6 +35,7 @@ class Scene:
     Attributes:
         apis: All of them; those that serve are `addresses`.
         chance: Decides what is broken; made from the seed.
+        database: By default in `folder`.
         faults: How often each was done.
     """
 
@@ -49,13 +50,15 @@ class Scene:
         slots: int = 32,
         delay_ms: int = 100,
         most: int = 3_000,
+        database: Path | None = None,
+        min_free_disk: int = 0,
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.publisher_class = publisher_class
         self.chance = random.Random(seed)
         self.faults: Counter[str] = Counter()
-        self.database = folder / "everpost.db"
+        self.database = database or folder / "everpost.db"
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
         settings = {
@@ -66,6 +69,8 @@ class Scene:
             "EVERPOST_LEASE": str(LEASE_S),
             "EVERPOST_SHUTDOWN_WAIT": "1",
             "EVERPOST_MAX_JOBS": str(slots),
+            "EVERPOST_DATABASE": str(self.database),
+            "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
         }
         self.apis = [Api(f"api{number}", folder=folder, settings=settings) for number in range(apis)]
         self.workers = [
@@ -81,6 +86,11 @@ class Scene:
         ]
         self.load = Load(self.addresses, seed=seed, most=most)
         self.redis: Redis = Redis.from_url(self.valkey.address)
+
+    @property
+    def log_of_database(self) -> Path:
+        """The write-ahead log."""
+        return self.database.with_name(f"{self.database.name}-wal")
 
     def addresses(self) -> list[str]:
         """Where APIs serve at present."""
@@ -160,7 +170,7 @@ class Scene:
         began = time.monotonic()
         await self.load.stop()
         await self.start()
-        await self._drain()
+        await self.drained()
         facts = await self.facts()
         verdict = judge(facts, self.publisher_class)
         line = {
@@ -196,7 +206,7 @@ class Scene:
             answers=[*self.load.unexpected, *crashes],
         )
 
-    async def _drain(self) -> None:
+    async def drained(self) -> None:
         """Wait until the ledger and the queues are empty; what is still there after a minute, the checks will tell."""
 
         async def is_drained() -> bool:

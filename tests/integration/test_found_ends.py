@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.clock import system_clock
+from service.clock import system_clock, to_text
 from service.store.ledger import Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError, PublishJob, PublishResult, TransientError
+from workers.publishers.base import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
 
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
@@ -97,3 +97,26 @@ async def test_an_attempt_that_fails_while_the_file_is_away_is_tried_again_once_
         await eventually(waits)
     moved.rename(path)
     assert (await everpost.wait_until_ended(task_id))["status"] == "success"
+
+
+async def test_nothing_is_begun_while_outcomes_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    async with everpost_stack(publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
+        stack.publisher.hold()
+        first = await stack.publish()
+        later = await stack.publish(schedule_time=to_text(system_clock() + 1_000))
+
+        async def has_begun() -> bool:
+            return bool(stack.publisher.attempts)
+
+        async def is_refused() -> bool:
+            return any(line.startswith("on_claim failed") for line in caplog.messages)
+
+        await eventually(has_begun)
+        path = stack.settings.database_path
+        moved = path.rename(path.with_suffix(".moved"))
+        stack.publisher.release()
+        await eventually(is_refused)
+        assert len(stack.publisher.attempts) == 1
+        moved.rename(path)
+        for task_id in (first, later):
+            assert (await stack.wait_until_ended(task_id))["status"] == "success"

@@ -1,0 +1,93 @@
+"""What is done to the database file and to the disk below it, while real processes use them."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from chaos_kit.processes import PythonProcess
+from service.children import Child
+from service.testing import eventually
+
+REFUSED = ("Operation not permitted", "ptrace", "Permission denied")
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of that size at `folder`; skips the test where nobody lets us mount one."""
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder)]
+    done = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def moved_away(path: Path) -> Iterator[Path]:
+    """Let a file lie elsewhere for a while."""
+    elsewhere = path.rename(path.with_name(f"{path.name}.moved"))
+    try:
+        yield elsewhere
+    finally:
+        elsewhere.rename(path)
+
+
+def free_bytes(folder: Path) -> int:
+    """The room that is left."""
+    return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def filled(folder: Path, *, leave: int = 0) -> Iterator[None]:
+    """Let something else take the room on a disk, until but `leave` bytes are free, for a while."""
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free_bytes(folder) - leave)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@asynccontextmanager
+async def failing(process: PythonProcess, path: Path, call: str, error: str) -> AsyncIterator[None]:
+    """Let a system call on a file fail, for a while, in a process that runs; skips the test where strace cannot."""
+    program = shutil.which("strace")
+    if program is None:
+        pytest.skip("there is no strace, with which a system call is made to fail")
+    assert process.child is not None
+    log = path.parent / f"strace-{process.name}.log"
+    argv = [program, "-f", "-o", "/dev/null", "-P", str(path), "-e", f"trace={call}"]
+    argv += ["-e", f"inject={call}:error={error}", "-p", str(process.child.pid)]
+    with log.open("wb") as output:
+        tracer = Child(argv, output=output)
+
+    async def is_attached() -> bool:
+        said = log.read_text()
+        if tracer.exit_code is not None:
+            assert any(reason in said for reason in REFUSED), said
+            pytest.skip(f"strace may not attach here: {said.strip()}")
+        return "attached" in said
+
+    await eventually(is_attached, what="strace at work")
+    try:
+        yield
+    finally:
+        await tracer.stop()
+
+
+@asynccontextmanager
+async def all_failing(processes: list[PythonProcess], path: Path, call: str, error: str) -> AsyncIterator[None]:
+    """`failing` in several processes."""
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(failing(one, path, call, error)) for one in processes))
+        yield
