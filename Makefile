@@ -39,7 +39,7 @@ test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60)
 	$(BIN)/pytest tests/chaos -m chaos -s
 
-bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (half an hour)
+bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)
 	$(BIN)/python tests/bench/compare.py --readme
 
 arq-suite: $(STAMP)  ## Run arq's own tests with our engine in its worker's place

@@ -12,16 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from peers.measuring import measure_peer
+from peers.stacks import PEERS, make_environment
 
 from service.bench.machine import machine_line
 from service.bench.plan import FULL, QUICK, Plan
 from service.bench.report import Report, number
 from service.bench.run import run_bench
 from service.bench.samples import Results, Summary
-
-sys.path.insert(0, str(Path(__file__).parent))
-from peers.measuring import measure_peer
-from peers.stacks import PEERS, make_environment
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -54,14 +52,14 @@ def say(text: str) -> None:
 
 async def compare(plan: Plan, folder: Path, venvs: Path, *, only: Sequence[str] = ()) -> Comparison:
     """Measure everything, one stack at a time."""
+    say("environments of the peers ...")
     programs = {peer.folder: make_environment(peer, venvs) for peer in PEERS}
     ours = await run_bench(plan, folder, say, only=only)
     peers = {}
     for position, peer in enumerate(PEERS):
-        say(f"{peer.title} ...")
         own = folder / f"peer-{position}"
         own.mkdir()
-        peers[peer.title] = summaries(await measure_peer(peer, programs[peer.folder], own, plan))
+        peers[peer.title] = summaries(await measure_peer(peer, programs[peer.folder], own, plan, say))
     return Comparison(ours, peers)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,7 +23,7 @@ COMPLETE = "SELECT count(*), count(DISTINCT job_id), sum(status = 'success') FRO
 RECORDED = "SELECT 1 FROM history WHERE job_id = ?"
 
 
-async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan) -> Results:
+async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan, say: Callable[[str], None]) -> Results:
     """Everything the table of peers has of one of them.
 
     Raises:
@@ -31,15 +31,23 @@ async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan) -> 
     """
     results = Results()
     async with PeerStack(peer, programs, folder).running() as stack:
-        bench = _PeerBench(stack, resized(plan, tasks=max(plan.connections, round(plan.tasks * peer.share))))
+        bench = _PeerBench(stack, plan_for(peer, plan))
         for number in range(plan.runs + 1):
+            say(f"{peer.title}: end to end, {number} of {plan.runs} runs done ...")
             await bench.end_to_end(results if number else Results())
         api_mb, worker_mb = stack.most_resident_mb()
         results.add(rss_api=api_mb, rss_worker=worker_mb)
         for number in range(plan.runs + 1):
+            say(f"{peer.title}: one at a time, {number} of {plan.runs} runs done ...")
             await bench.one_by_one(results if number else Results())
             await bench.retry(results if number else Results())
     return results
+
+
+def plan_for(peer: Peer, plan: Plan) -> Plan:
+    """The plan with fewer tasks where the peer would take too long."""
+    tasks = max(plan.connections, round(plan.tasks * peer.share))
+    return resized(plan, tasks=tasks, one_by_one=min(plan.one_by_one, peer.one_by_one or plan.one_by_one))
 
 
 class _PeerBench:

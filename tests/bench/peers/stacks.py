@@ -38,6 +38,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
         id_digits: Of its task ids.
         scheme: What its Redis address begins with.
         share: Of the tasks others are sent, where it would take too long.
+        one_by_one: The most tasks a run that are sent one after the other; None sends it as many as others.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str = "unix://"
     settings: Mapping[str, str] = {}
     share: float = 1.0
+    one_by_one: int | None = None
 
 
 CELERY_WORKER = ("celery", "--app", "tasks", "worker", "--pool", "prefork", "--loglevel", "WARNING")
@@ -72,6 +74,7 @@ PEERS = (
         id_digits=32,
         settings={"PEER_SLOTS": "100"},
         share=0.25,
+        one_by_one=20,  # each takes half a second
     ),
 )
 
