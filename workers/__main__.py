@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import uvloop
 
 from service.errors import ServiceError, SettingsError
+from service.garbage import settle_garbage
 from service.logs import configure_logging
 from service.settings import read_settings
 from workers.main import create_worker
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings)
         if "--check" not in arguments:
+            settle_garbage()
             worker.run()
     except SettingsError as error:
         sys.stderr.write(f"everpost worker: {error.message}\n")
