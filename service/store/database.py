@@ -5,15 +5,16 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
-from urllib.parse import quote
+from typing import Any, Self, cast
 
 import msgspec
 
 from service.batcher import Batcher
-from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
+from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
+from service.store.checkpoint import keep_log_small
+from service.store.connection import Operation, Result, connect, run
 from service.store.faults import DatabaseFiles, code_of, meaning_of
 from service.store.migrate import MigrationReport, migrate
 from service.store.occupancy import occupy
@@ -21,11 +22,6 @@ from service.store.queries import load
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
 
 logger = logging.getLogger("everpost.store")
-
-Result = TypeVar("Result")
-Operation = Callable[[sqlite3.Connection], Result]
-"""A piece of work on the connection's own thread. It may run twice (alone, after the group it was in failed), so it
-changes nothing but the database."""
 
 
 class RowWrite(msgspec.Struct, frozen=True):
@@ -43,21 +39,6 @@ READERS = 2
 LOCK_WAIT_S = 1.0  # whoever waits for a write that waits for this one is answered within 2 s, too
 KNOWN_LOCK_WAIT_S = 0.1  # for a lock that the last write waited for in vain
 LOCK_PAUSES_S = (0.0001, 0.005)  # between two looks at a lock another process holds: the first, and the longest
-
-PRAGMAS = {
-    "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
-    "busy_timeout": "5000",
-    "foreign_keys": "ON",
-    "mmap_size": "0",  # an I/O error in a mapped page is a SIGBUS, not an error
-    "cell_size_check": "ON",
-    "trusted_schema": "OFF",
-    "temp_store": "MEMORY",
-    "journal_size_limit": "67108864",
-}
-# KiB of pages. A large file fills every cache, in each process; what they do not hold, the operating system's does.
-# The writer's has room for what a commit changes, so that no page of it is written twice.
-WRITER_CACHE = -4_096
-READER_CACHE = -1_024
 
 
 class Database:
@@ -77,6 +58,7 @@ class Database:
         self.trouble: ServiceError | None = None
         self._occupancy: int | None = occupancy
         self._files: DatabaseFiles
+        self._checkpoints: asyncio.Task[None] | None = None
         self._writer: aiosqlite.Connection | None = None
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
@@ -107,12 +89,14 @@ class Database:
         return database
 
     async def _connect(self, readers: int) -> None:
-        self._writer = await _connect(self.path, "rw")
+        self._writer = await connect(self.path, "rw")
         for _ in range(readers):
-            connection = await _connect(self.path, "ro")
+            connection = await connect(self.path, "ro")
             self._readers.append(connection)
             self._idle.put_nowait(connection)
         self._files = DatabaseFiles(self.path)
+        if not CORRUPTION_FIXED:
+            self._checkpoints = asyncio.create_task(keep_log_small(self.path, self.write))
 
     async def write(self, operation: Operation[Result], *, within_s: float | None = None) -> Result:
         """Run `operation` inside a transaction; return its result once it is on the disk.
@@ -136,7 +120,7 @@ class Database:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
         connection = await self._idle.get()
         try:
-            return await _run(connection, lambda raw: _read(raw, operation))
+            return await run(connection, lambda raw: _read(raw, operation))
         except sqlite3.Error as error:
             meaning = meaning_of(error)
             if isinstance(meaning, DatabaseDamaged):
@@ -147,6 +131,8 @@ class Database:
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""
+        if self._checkpoints is not None:
+            self._checkpoints.cancel()
         await self._commits.drain()
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
@@ -164,7 +150,7 @@ class Database:
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
         try:
             self._files.check()
-            answers, has_written = await _run(self._writer, lambda raw: _commit_all(raw, operations, lock_wait_s))
+            answers, has_written = await run(self._writer, lambda raw: _commit_all(raw, operations, lock_wait_s))
             self._files.check()  # what was committed to a file that has gone meanwhile is lost
         except ServiceError as error:
             self.trouble = error
@@ -182,36 +168,6 @@ def _migrate(path: Path) -> tuple[int, MigrationReport]:
     except BaseException:
         os.close(occupancy)
         raise
-
-
-async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
-    connection = aiosqlite.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
-    connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
-    await connection
-    try:
-        await _run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
-    except BaseException:
-        await asyncio.shield(connection.close())
-        raise
-    return connection
-
-
-def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
-    for name, value in PRAGMAS.items():
-        raw.execute(f"PRAGMA {name} = {value}")
-    raw.execute(f"PRAGMA cache_size = {READER_CACHE if read_only else WRITER_CACHE}")
-    if read_only:
-        raw.execute("PRAGMA query_only = ON")
-    journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
-    if journal != "wal":
-        raise DatabaseUnusable(f"The database is in journal mode {journal!r}, not WAL; is it on a network file system?")
-    if not read_only:
-        raw.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
-
-
-async def _run(connection: aiosqlite.Connection, function: Operation[Result]) -> Result:
-    # aiosqlite offers single statements only; one hop to its thread for a whole operation makes a batch one unit.
-    return cast("Result", await connection._execute(function, connection._conn))  # type: ignore[no-untyped-call]  # noqa: SLF001
 
 
 def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:

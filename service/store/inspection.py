@@ -7,7 +7,8 @@ from urllib.parse import quote
 import msgspec
 
 from service.store.adopt import Duplicates, find_duplicates, has_to_wait
-from service.store.database import PRAGMAS, Database
+from service.store.connection import PRAGMAS
+from service.store.database import Database
 from service.store.migrate import Kind, explained
 from service.store.queries import load
 from service.store.schema import (

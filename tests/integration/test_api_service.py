@@ -202,3 +202,23 @@ async def test_sigterm_ends_a_process_in_order(tmp_path: Path, valkey: EmbeddedV
     assert "api.stopped" in said
     assert "Traceback" not in said
     assert not (tmp_path / "everpost.db-wal").exists()  # the last connection closed in order
+
+
+async def test_no_route_fails_worse_than_with_503_while_the_file_is_away(everpost: Stack) -> None:
+    task_id = await everpost.publish()
+    await everpost.wait_until_ended(task_id)
+    path = everpost.settings.database_path
+    moved = path.rename(path.with_suffix(".moved"))
+    refused = set()
+    for template, methods in everpost.app.openapi_schema.to_schema()["paths"].items():
+        url = template.replace("{what}", "failed").replace("{task_id}", task_id).replace("{operation_id}", "none")
+        for method in methods:
+            body = {"task_ids": [task_id]} if "batch" in url and "publish" not in url else TASK
+            answer = await everpost.client.request(method.upper(), url, json=None if method == "get" else body)
+            assert answer.status_code < 500 or answer.status_code == 503, (method, url, answer.text)
+            if answer.status_code == 503 and url != "/health/ready":
+                assert answer.headers["retry-after"] == "60", (method, url)
+                refused.add(url)
+    moved.rename(path)
+    assert {"/api/v1/publish", "/api/v1/tasks/batch/delete", "/api/v1/tasks/clear/failed"} <= refused
+    assert await everpost.publish()

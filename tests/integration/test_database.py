@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from service.store import connection
 from service.store.database import LOCK_WAIT_S, Database
 from service.store.sqlite import sqlite3
 
@@ -183,3 +184,25 @@ async def test_the_pragmas_are_in_force(database: Database) -> None:
 async def test_a_reader_cannot_write(database: Database) -> None:
     with pytest.raises(DatabaseUnwritable, match="readonly"):
         await database.read(insert("never"))
+
+
+async def test_the_log_grows_while_somebody_reads_and_shrinks_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.PRAGMAS, "journal_size_limit", "1000000")
+    database = await Database.open(tmp_path / "everpost.db", readers=1)
+    log = tmp_path / "everpost.db-wal"
+    reader = sqlite3.connect(database.path, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM everpost_meta").fetchone()
+        for n in range(16):
+            await database.write(insert(f"{n}{'x' * 500_000}"))
+        assert log.stat().st_size > 8_000_000
+        reader.execute("COMMIT")
+        for n in range(3):  # the first copies what is in the log, the next begins it anew
+            await database.write(insert(str(n)))
+        assert log.stat().st_size <= 1_000_000
+    finally:
+        reader.close()
+        await database.close()

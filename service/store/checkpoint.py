@@ -1,0 +1,47 @@
+"""Checkpoints for a SQLite library in which one can race the commit of another connection, and corrupt the file.
+
+Until 3.51.3 a checkpoint that begins just when another connection's commit starts the log anew may note pages as copied
+that never were (https://sqlite.org/wal.html#walresetbug). With such a library no connection makes any by itself; they
+are made here, inside a write transaction, so that nobody can commit meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from service.errors import Unavailable
+from service.store.connection import Operation
+from service.store.sqlite import sqlite3
+
+logger = logging.getLogger("everpost.store")
+
+LARGE_LOG_BYTES = 4 << 20
+LOOK_S = 1.0
+
+
+async def keep_log_small(path: Path, write: Callable[[Operation[Any]], Awaitable[object]]) -> None:
+    """Have the log of the database at `path` copied into it whenever it is large; runs until it is cancelled.
+
+    Args:
+        write: Runs an operation inside a write transaction.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    while True:
+        await asyncio.sleep(LOOK_S)
+        try:
+            if log.stat().st_size >= LARGE_LOG_BYTES:
+                await write(lambda _: _checkpoint(path))
+        except (OSError, Unavailable) as error:
+            logger.warning("database.no_checkpoint error=%s", error)
+
+
+def _checkpoint(path: Path) -> None:
+    """Copy what no reader needs in the log; a writer's own connection could not while it holds the lock."""
+    try:
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error as error:  # the writes in the same transaction are none the worse for it
+        logger.warning("database.no_checkpoint error=%s", error)
