@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ from service.batcher import Batcher
 from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
 from service.queue.codec import QueuedJob, job_of, read_job
+from service.queue.script import ScriptConnection
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
 
 Answer = TypeVar("Answer")
@@ -64,10 +65,12 @@ class TaskQueue:
     def __init__(self, redis: Redis, clock: Clock = system_clock) -> None:
         self.redis = redis
         self._clock = clock
-        self._enqueue = redis.register_script((SCRIPTS / "enqueue.lua").read_text(encoding="utf-8"))
+        script = (SCRIPTS / "enqueue.lua").read_text(encoding="utf-8")
+        self._enqueue = redis.register_script(script)
+        self._enqueuer = ScriptConnection(redis.connection_pool, script)
         self._withdraw = redis.register_script((SCRIPTS / "withdraw.lua").read_text(encoding="utf-8"))
         self._missing = redis.register_script((SCRIPTS / "missing.lua").read_text(encoding="utf-8"))
-        self._enqueues: Batcher[Task, bool] = Batcher(self.enqueue_tasks, max_items=256)
+        self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
         self._down_until = 0.0
 
     @classmethod
@@ -78,6 +81,7 @@ class TaskQueue:
     async def close(self) -> None:
         """Send what was submitted, then close the connections."""
         await self._enqueues.drain()
+        await self._enqueuer.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -87,13 +91,26 @@ class TaskQueue:
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         """Put tasks into their queues, in one call; putting one there twice changes nothing."""
+        return await self._enqueue_or_not(tasks, self.restore_tasks)
+
+    async def _enqueue_batch(self, tasks: Sequence[Task]) -> list[bool]:
+        return await self._enqueue_or_not(tasks, self._enqueue_alone)
+
+    async def _enqueue_or_not(
+        self, tasks: Sequence[Task], enqueue: Callable[[Sequence[Task]], Awaitable[list[bool]]]
+    ) -> list[bool]:
         if time.monotonic() < self._down_until:
             return [False] * len(tasks)
         try:
-            return await self.restore_tasks(tasks)
+            return await enqueue(tasks)
         except QueueUnreachable:
             self._down_until = time.monotonic() + BREAKER_S
             return [False] * len(tasks)
+
+    async def _enqueue_alone(self, tasks: Sequence[Task]) -> list[bool]:
+        # As restore_tasks, for the batcher: it makes one call at a time, so this can have a connection of its own.
+        answers: list[int] = await self._ask(self._enqueuer.run([WAKE_CHANNEL], self._jobs(tasks)))
+        return [answer == 1 for answer in answers]
 
     async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         """As `enqueue_tasks`, for the relay: behind it stands nobody, so it has to know when Redis is away."""

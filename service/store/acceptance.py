@@ -19,12 +19,12 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
-    """The row of a task, for `accept_task.sql`."""
+    """The row of a task, for `accept_task.sql` and `accept_tasks.sql`."""
     return {
         "task_id": task.task_id,
         "priority": task.priority,
         "status": task.status_at(now_ms).value,
-        "task_data": task.task_data,
+        "task_data": task.task_data.decode(),
         "created_at": to_text(task.created_at_ms),
         "platform": task.platform,
         "account_id": task.account_id,
@@ -36,11 +36,6 @@ def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
         "batch_id": task.batch_id,
         "accepted_by": task.accepted_by,
     }
-
-
-def accept_row(task: Task, now_ms: int) -> dict[str, Any]:
-    """The row of a task, for `accept_tasks.sql`."""
-    return {**accept_parameters(task, now_ms), "task_data": task.task_data.decode()}
 
 
 def accept_task(connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey) -> str | None:

@@ -9,7 +9,7 @@ from service.clock import from_text, to_text
 from service.decisions import UNSAID, Grounds
 from service.errors import KeyReused
 from service.retry_rules import Decision, Position
-from service.store.acceptance import IdempotencyKey, accept_parameters, accept_row, accept_task
+from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task
 from service.store.completion import complete_tasks
 from service.store.database import Database
 from service.store.queries import load
@@ -50,7 +50,7 @@ class Ledger:
             KeyReused: `key` was used with another body.
         """
         if key is None:
-            await self._database.write_row("accept_tasks", accept_row(task, now_ms))
+            await self._database.write_row("accept_tasks", accept_parameters(task, now_ms))
             return task.task_id
         parameters = accept_parameters(task, now_ms)
         task_id = await self._database.write(lambda connection: accept_task(connection, parameters, key))
@@ -60,7 +60,7 @@ class Ledger:
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""
-        rows = msgspec.json.encode([accept_row(task, now_ms) for task in tasks]).decode()
+        rows = msgspec.json.encode([accept_parameters(task, now_ms) for task in tasks]).decode()
         await self._database.write(lambda connection: connection.execute(load("accept_tasks"), {"rows": rows}))
 
     async def adopt_tasks(self, tasks: Sequence[Task], now_ms: int) -> tuple[dict[str, ClaimFacts], set[str]]:

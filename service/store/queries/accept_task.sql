@@ -2,6 +2,6 @@ INSERT INTO task_queue (
     task_id, task_type, priority, status, data, created_at, updated_at,
     platform, account_id, title, due_at, retry_of, root_id, generation, batch_id, accepted_by
 ) VALUES (
-    :task_id, 'publish', :priority, :status, CAST(:task_data AS TEXT), :created_at, :created_at,
+    :task_id, 'publish', :priority, :status, :task_data, :created_at, :created_at,
     :platform, :account_id, :title, :due_at, :retry_of, :root_id, :generation, :batch_id, :accepted_by
 )
