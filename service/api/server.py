@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
+from service.api.transport import JoiningProtocol
 from service.errors import SettingsError
 
 log = structlog.get_logger("everpost.api")
@@ -108,7 +109,7 @@ def bind(host: str, port: int) -> socket.socket:
 def _config(app: Litestar) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=JoiningProtocol,
         ws="none",
         lifespan="off",  # ApiServer enters it itself, so that its errors reach whoever starts the server
         log_config=None,
