@@ -25,6 +25,7 @@ from service.api.waiting import EndWaiter
 from service.bulk import Bulk
 from service.cancel import Cancellation
 from service.clock import Clock, system_clock
+from service.failpoints import watch_failpoints
 from service.garbage import settle_garbage
 from service.intake import Intake
 from service.logs import configure_logging
@@ -52,6 +53,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
     Raises:
         SettingsError: The catalogue, the token or the address of Redis is wrong.
     """
+    watch_failpoints(settings.failpoints)
     catalogue = Catalogue.read(settings.platforms)
     _ = settings.redis_address
     tokens = TokenCheck(settings.token)

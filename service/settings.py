@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         idempotency_hours: How long an Idempotency-Key is remembered.
         log_level: debug, info, warning or error.
         log_format: `console` for people, `json` for machines.
+        failpoints: A folder of actions at named points, for tests; None has none.
     """
 
     data: Path = Path("everpost-data")
@@ -77,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str, Meta(pattern="^(console|json)$")] = "console"
+    failpoints: Path | None = None
 
     @property
     def database_path(self) -> Path:

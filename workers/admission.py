@@ -9,6 +9,7 @@ import structlog
 
 from service.clock import Clock
 from service.errors import InvalidValue, UnknownPlatform
+from service.failpoints import failpoint
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, encoded_data, priority_of, publish_arguments
 from service.store.ledger import ClaimFacts, Ledger
@@ -48,6 +49,7 @@ class Admission:
         Raises:
             Unavailable: What they do could not be recorded now.
         """
+        failpoint("claim.after")
         await self._ledger.check_trouble(self._clock())
         known, ended = await self._ledger.claim_facts([claim.job_id for claim in claims])
         adopted, refused = await self._adopt(

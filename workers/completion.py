@@ -9,6 +9,7 @@ import structlog
 
 from service.clock import to_text
 from service.errors import InvalidValue
+from service.failpoints import failpoint
 from service.queue.codec import encoded_data, priority_of, publish_arguments
 from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
@@ -49,7 +50,9 @@ class Completion:
         overtaken = [
             record_of(outcome, self._worker_id) for outcome in outcomes if outcome.fenced and not outcome.success
         ]
+        failpoint("record.before")
         late = await self._ledger.complete_tasks(records, overtaken)
+        failpoint("record.after")
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
         _tell(records)

@@ -12,6 +12,7 @@ from arq.cron import CronJob
 from arq.jobs import Serializer, serialize_result
 
 from service.errors import Unavailable
+from service.failpoints import failpoint
 from workers.backoff import Backoff
 from workers.claims import HeldJob
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper
@@ -188,6 +189,7 @@ class Finisher:
         jobs = msgspec.msgpack.encode([element for elements, _ in released for element in elements])
         arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(data for _, data in released)]
         backoff = Backoff(0.05, 1.0)
+        failpoint("release.before")
         while True:
             try:
                 positions = await self._scripts.call("release", self._keys, arguments)
@@ -197,6 +199,7 @@ class Finisher:
                 await asyncio.sleep(wait_s)
             else:
                 break
+        failpoint("release.after")
         self._report(batch, positions)
         for job in batch:
             self._leases.drop(job)

@@ -15,6 +15,7 @@ from arq.connections import ArqRedis
 from arq.worker import func
 
 from service.clock import Clock, system_clock, to_text
+from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
 from service.queue.client import QUEUE_NAMES, TaskQueue, connection_pool
 from service.queue.codec import FUNCTION, deserialize, serialize
@@ -147,6 +148,7 @@ def create_worker(
     Raises:
         SettingsError: A setting, the catalogue or a publisher's option is wrong.
     """
+    watch_failpoints(settings.failpoints)
     _expect_failures()
     parts = PublishWorker(settings, publishers=publishers, clock=clock)
     pool = connection_pool(settings.redis_address)

@@ -10,6 +10,7 @@ from arq.worker import Retry
 
 from service.clock import Clock, from_text, to_text
 from service.errors import InvalidValue, Unavailable
+from service.failpoints import failpoint
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
@@ -114,10 +115,12 @@ class PublishRunner:
         if state.facts is not None and not publisher.publisher_class.may_rerun:
             await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
         state.sending = job.trace
+        failpoint("send.before")
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
                 result = await publisher.publish(job)
+            failpoint("send.after")
         except Exception as error:  # noqa: BLE001 - raised again, unless it can be settled
             is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
             result = await settle_failed(

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from service.batcher import Batcher
 from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
+from service.failpoints import failpoint
 from service.queue.codec import QueuedJob, job_of, read_job
 from service.queue.script import ScriptConnection
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
@@ -101,11 +102,14 @@ class TaskQueue:
     ) -> list[bool]:
         if time.monotonic() < self._down_until:
             return [False] * len(tasks)
+        failpoint("enqueue.before")
         try:
-            return await enqueue(tasks)
+            queued = await enqueue(tasks)
         except QueueUnreachable:
             self._down_until = time.monotonic() + BREAKER_S
             return [False] * len(tasks)
+        failpoint("enqueue.after")
+        return queued
 
     async def _enqueue_alone(self, tasks: Sequence[Task]) -> list[bool]:
         # As restore_tasks, for the batcher: it makes one call at a time, so this can have a connection of its own.
@@ -128,7 +132,9 @@ class TaskQueue:
     async def withdraw_task(self, task_id: str) -> bool:
         """Take a waiting task out of its queue for good; False if a worker holds it."""
         arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), self._clock()]
-        return bool(await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments)))
+        withdrawn = await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments))
+        failpoint("withdraw.after")
+        return bool(withdrawn)
 
     async def old_withdrawals(self, limit: int) -> list[str]:
         """Tasks withdrawn so long ago that what they were withdrawn for has happened, or never will."""

@@ -13,6 +13,7 @@ import msgspec
 
 from service.batcher import Batcher
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
+from service.failpoints import failpoint
 from service.store.checkpoint import keep_log_small
 from service.store.connection import Operation, Result, connect, run
 from service.store.faults import DatabaseFiles, code_of, meaning_of
@@ -222,7 +223,9 @@ def _transact(
     try:
         answers = [None if isinstance(operation, RowWrite) else operation(raw) for operation in operations]
         _write_rows(raw, [operation for operation in operations if isinstance(operation, RowWrite)])
+        failpoint("commit.before")
         raw.execute("COMMIT")
+        failpoint("commit.after")
     except BaseException:
         if raw.in_transaction:
             raw.execute("ROLLBACK")

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from service.failpoints import failpoint
 from service.logs import configure_logging
 from service.settings import read_settings
 from workers.main import create_worker
@@ -54,8 +55,10 @@ class EffectsPublisher(Publisher):
         await asyncio.sleep(self._delay_s / 2)
         if self._gate.exists():
             raise PermanentError("The platform is closed.")
+        failpoint("send.amid")
         os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
         await asyncio.to_thread(os.fsync, self._file)
+        failpoint("send.accepted")
         await asyncio.sleep(self._delay_s / 2)
         os.write(self._answered, b".")
         return PublishResult(provider_post_id=job.task_id)

@@ -1,8 +1,31 @@
 """What is done to a scene under load. Each fault is over when it is healed and the load has gone on."""
 
+import contextlib
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import httpx
+
+from chaos_kit.load import HANG_S
+from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Fault, Scene
 
+API_POINTS = ("commit.before", "commit.after", "enqueue.before", "enqueue.after")
+WORKER_POINTS = (
+    "commit.before",
+    "commit.after",
+    "claim.after",
+    "send.before",
+    "send.amid",
+    "send.accepted",
+    "send.after",
+    "record.before",
+    "record.after",
+    "release.before",
+    "release.after",
+)
 WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
+FEW = 10  # answers after a crash at a named point
 UNANSWERED = 5  # posts, or answers of the platform, of which nobody was told yet when the process is killed
 
 
@@ -35,6 +58,40 @@ async def stop_api(scene: Scene) -> None:
         scene.load.unexpected.append(f"an API ended with {code} after SIGTERM")
     await api.start()
     await scene.load.more(WHILE)
+
+
+async def crash_api(scene: Scene, point: str) -> None:
+    """Kill -9 of an API at a named point."""
+    await _crash(scene, scene.chance.choice(scene.apis), point)
+
+
+async def crash_api_amid_cancel(scene: Scene) -> None:
+    """Kill -9 of an API that has taken a task out of its queue, and has not recorded why."""
+    api = scene.chance.choice(scene.apis)
+    soon = (datetime.now(UTC) + timedelta(seconds=HANG_S)).isoformat()
+    async with httpx.AsyncClient(timeout=HANG_S) as client:
+        task_id = await scene.load.post(client, scene.chance, is_keyed=True, schedule_time=soon)
+        api.arm("withdraw.after")
+        with contextlib.suppress(httpx.TransportError):
+            await client.post(f"{api.address}/api/v1/tasks/cancel/{task_id}")
+    await _restart_crashed(scene, api, "withdraw.after")
+
+
+async def crash_worker(scene: Scene, point: str) -> None:
+    """Kill -9 of a worker at a named point."""
+    await _crash(scene, scene.chance.choice(scene.workers), point)
+
+
+async def _crash(scene: Scene, process: PythonProcess, point: str) -> None:
+    process.arm(point)
+    await _restart_crashed(scene, process, point)
+
+
+async def _restart_crashed(scene: Scene, process: PythonProcess, point: str) -> None:
+    await process.reached(point)
+    process.kill()  # it has done so itself, or is about to
+    await process.start()
+    await scene.load.more(FEW)
 
 
 async def kill_worker(scene: Scene) -> None:
@@ -108,8 +165,11 @@ FAULTS: dict[str, Fault] = {
         kill_valkey,
         flush_valkey,
         replace_valkey,
+        crash_api_amid_cancel,
     )
 }
+FAULTS |= {f"crash_api at {point}": partial(crash_api, point=point) for point in API_POINTS}
+FAULTS |= {f"crash_worker at {point}": partial(crash_worker, point=point) for point in WORKER_POINTS}
 
 
 async def do(scene: Scene, name: str) -> None:

@@ -35,7 +35,7 @@ class Load:
         unexpected: Answers that no client should get.
     """
 
-    def __init__(self, addresses: Callable[[], Sequence[str]], *, seed: int, clients: int = 16, most: int) -> None:
+    def __init__(self, addresses: Callable[[], Sequence[str]], *, seed: int, clients: int, most: int) -> None:
         self._addresses = addresses
         self._seed = seed
         self._clients = clients
@@ -72,10 +72,12 @@ class Load:
             while not self._is_stopping and len(self.posted) < self._most:
                 await self.post(client, chance, is_keyed=number % 2 == 0)
 
-    async def post(self, client: httpx.AsyncClient, chance: random.Random, *, is_keyed: bool = False) -> str | None:
-        """Post one task; its id, or None if the request was given up."""
+    async def post(
+        self, client: httpx.AsyncClient, chance: random.Random, *, is_keyed: bool = False, **fields: Any
+    ) -> str | None:
+        """Post one task, with `fields` of its own; its id, or None if the request was given up."""
         marker = f"{self._seed}-{len(self.posted)}"
-        self.posted[marker] = body = body_of(marker, chance)
+        self.posted[marker] = body = {**body_of(marker, chance), **fields}
         headers = {"idempotency-key": marker} if is_keyed else {}
         while True:
             address = chance.choice(await eventually(self._some_address, what="a serving API"))

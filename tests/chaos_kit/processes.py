@@ -13,6 +13,8 @@ import msgspec
 
 from service.children import Child, wait_for_log
 from service.embedded import EmbeddedValkey
+from service.failpoints import Action, hit_of
+from service.testing import eventually
 from workers.publishers.base import PublisherClass
 
 START_TIMEOUT_S = 30
@@ -31,14 +33,19 @@ class PythonProcess:
         self, name: str, arguments: Sequence[str], *, folder: Path, settings: Mapping[str, str], ready: str
     ) -> None:
         self.name = name
+        self.points = folder / "points" / name
+        self.points.mkdir(parents=True)
         self._folder = folder
         self._ready = ready
         self._starts = 0
         # The tests' own EVERPOST_ variables are no settings of the programs.
         foreign = [part for key in os.environ if key.startswith("EVERPOST_") for part in ("-u", key)]
-        chosen = [f"{key}={value}" for key, value in {"PYTHONPATH": str(KIT), **settings}.items()]
+        chosen = [f"{key}={value}" for key, value in self._environment(settings).items()]
         self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *arguments]
         self.child: Child | None = None
+
+    def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(KIT), "EVERPOST_FAILPOINTS": str(self.points), **settings}
 
     @property
     def log(self) -> Path:
@@ -64,6 +71,21 @@ class PythonProcess:
     async def stop(self) -> int:
         """SIGTERM, and wait; its exit code."""
         return 0 if self.child is None else await self.child.stop()
+
+    def arm(self, point: str, action: Action = Action.KILL) -> None:
+        """Have it do something when it next comes to a point."""
+        hit_of(self.points / point).unlink(missing_ok=True)
+        made = self.points / "made"
+        made.write_text(action, encoding="ascii")
+        made.rename(self.points / point)
+
+    async def reached(self, point: str) -> None:
+        """Wait until it has come to the point."""
+
+        async def is_hit() -> bool:
+            return hit_of(self.points / point).exists()
+
+        await eventually(is_hit, what=f"{self.name} at {point}")
 
     def tracebacks(self) -> list[str]:
         """The log lines of all its starts that tell of a defect."""

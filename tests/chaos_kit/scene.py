@@ -49,6 +49,7 @@ class Scene:
         workers: int = 2,
         slots: int = 32,
         delay_ms: int = 100,
+        clients: int = 16,
         most: int = 3_000,
         database: Path | None = None,
         min_free_disk: int = 0,
@@ -84,7 +85,7 @@ class Scene:
             )
             for number in range(workers)
         ]
-        self.load = Load(self.addresses, seed=seed, most=most)
+        self.load = Load(self.addresses, seed=seed, clients=clients, most=most)
         self.redis: Redis = Redis.from_url(self.valkey.address)
 
     @property
