@@ -1,6 +1,6 @@
 """Retrying a task: its data from the first tier that still has it, the decision from SQLite, a new task the answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
-from service.queue.codec import decoded_data
+from service.queue.codec import QueuedJob, decoded_data
 from service.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
 from service.store.ledger import Ledger
 from service.store.payloads import Payloads, StoredPayload
@@ -69,21 +69,27 @@ class RedisTier:
 
     async def find(self, task_id: str) -> Recovered | None:
         """From the job's result, or the job itself."""
+        return (await self.find_all([task_id])).get(task_id)
+
+    async def find_all(self, task_ids: Sequence[str]) -> Mapping[str, Recovered]:
+        """Of many tasks those it has, asked for in one request."""
         try:
-            job = await self._queue.find_task(task_id)
+            jobs = await self._queue.find_tasks(task_ids)
         except QueueUnreachable:
-            log.warning("task.tier_unreachable", task_id=task_id, source="redis")
-            return None
-        if job is None:
-            return None
-        statuses = {None: TaskStatus.PENDING, True: TaskStatus.SUCCESS, False: TaskStatus.FAILED}
-        return Recovered(
-            source="redis",
-            message="Task resubmitted to arq from Redis",
-            task_data=job.task_data,
-            priority=job.priority,
-            status=statuses[job.success],
-        )
+            log.warning("task.tier_unreachable", task_id=task_ids[0], tasks=len(task_ids), source="redis")
+            return {}
+        return {task_id: _recovered_from_redis(job) for task_id, job in jobs.items()}
+
+
+def _recovered_from_redis(job: QueuedJob) -> Recovered:
+    statuses = {None: TaskStatus.PENDING, True: TaskStatus.SUCCESS, False: TaskStatus.FAILED}
+    return Recovered(
+        source="redis",
+        message="Task resubmitted to arq from Redis",
+        task_data=job.task_data,
+        priority=job.priority,
+        status=statuses[job.success],
+    )
 
 
 class StoredTier:
@@ -92,15 +98,12 @@ class StoredTier:
     def __init__(self, source: str, origin: str, payloads: Payloads, place: Place) -> None:
         self._source = source
         self._message = f"Task resubmitted to arq from {origin}"
-        self._finder = {
-            Place.HISTORY: payloads.find_in_history,
-            Place.LEDGER: payloads.find_in_ledger,
-            Place.ARCHIVE: payloads.find_in_archive,
-        }[place]
+        self._payloads = payloads
+        self._place = place
 
     async def find(self, task_id: str) -> Recovered | None:
         """From the table's row of that task."""
-        return self.recovered(await self._finder(task_id))
+        return self.recovered(await self._payloads.find(self._place, task_id))
 
     def recovered(self, payload: StoredPayload | None) -> Recovered | None:
         """The payload as this tier's answer."""

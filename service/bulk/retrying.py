@@ -13,8 +13,9 @@ from service.queue.client import TaskQueue
 from service.recovery import Recovered, Recovery, RedisTier, stand_in_for
 from service.retry_rules import Action, Decision, Place, Position, decide_retry
 from service.store.candidates import Candidate, Candidates
-from service.store.chunks import Outcome, Resubmission, outcome_of, retry_chunk
-from service.task import Task
+from service.store.chunks import Outcome, outcome_of, retry_chunk
+from service.store.payloads import StoredPayload
+from service.store.resubmission import Resubmission
 
 log = structlog.get_logger("everpost.bulk")
 
@@ -81,30 +82,22 @@ class RetryStep:
         """The tasks a new one can be made of, and what becomes of the others."""
         ready: list[tuple[Candidate, Resubmission]] = []
         refused: list[Outcome] = []
-        for candidate in await self._candidates.find(task_ids, whole=True):
+        candidates = await self._candidates.find(task_ids, whole=True)
+        in_redis = await self._redis.find_all([one.task_id for one in candidates if one.payload is None])
+        for candidate in candidates:
             try:
-                ready.append((candidate, await self._resubmission(candidate)))
+                ready.append((candidate, self._resubmission(candidate, in_redis.get(candidate.task_id))))
             except ServiceError as error:
                 refused.append(Outcome(task_id=candidate.task_id, reason=error.code))
         return ready, refused
 
-    async def _resubmission(self, candidate: Candidate) -> Resubmission:
+    def _resubmission(self, candidate: Candidate, in_redis: Recovered | None) -> Resubmission:
         """Raises TaskNotFound if no tier has its data, UnknownPlatform, or InvalidValue."""
-        found = await self._recover(candidate)
-        return Resubmission(candidate.position or stand_in_for(candidate.task_id, found), self._new_task(found))
-
-    async def _recover(self, candidate: Candidate) -> Recovered:
-        payload = candidate.payload
-        if payload is not None:
-            return Recovered(source="sqlite", message="", **msgspec.structs.asdict(payload))
-        found = await self._redis.find(candidate.task_id)
+        found = in_redis if candidate.payload is None else _recovered_from_sqlite(candidate.payload)
         if found is None:
             raise TaskNotFound(candidate.task_id)
-        return found
-
-    def _new_task(self, found: Recovered) -> Task:
         task, _ = self._recovery.new_task(found, self._batch_id)
-        return task
+        return Resubmission(candidate.position or stand_in_for(candidate.task_id, found), task)
 
     def _foreseen(self, candidate: Candidate, wanted: Resubmission) -> Outcome:
         decision = self._decide(wanted.stand_in, candidate.relatives, withdrawn=True)
@@ -118,6 +111,10 @@ class RetryStep:
         if self._newest_only and decision.action is not Action.REFUSE and _is_superseded(task, relatives):
             return Decision(Action.REFUSE)
         return decision
+
+
+def _recovered_from_sqlite(payload: StoredPayload) -> Recovered:
+    return Recovered(source="sqlite", message="", **msgspec.structs.asdict(payload))
 
 
 def _is_superseded(task: Position, relatives: Sequence[Position]) -> bool:

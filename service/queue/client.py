@@ -152,11 +152,14 @@ class TaskQueue:
         await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
         await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
-    async def find_task(self, task_id: str) -> QueuedJob | None:
-        """The task as Redis has it: its result if it ended, else its job; None if neither is there or readable."""
-        found = await self._ask(self.redis.mget(f"arq:result:{task_id}", f"arq:job:{task_id}"))
-        jobs = (read_job(payload) for payload in found if payload)
-        return next((job for job in jobs if job is not None), None)
+    async def find_tasks(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """The tasks as Redis has them: what ended by its result, the others by their jobs, if it can be read."""
+        if not task_ids:
+            return {}
+        keys = [f"arq:{kind}:{task_id}" for kind in ("job", "result") for task_id in task_ids]
+        found = zip([*task_ids, *task_ids], await self._ask(self.redis.mget(keys)), strict=True)
+        jobs = ((task_id, read_job(payload)) for task_id, payload in found if payload)
+        return {task_id: job for task_id, job in jobs if job is not None}
 
     async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
         """The results of those of the tasks that have one."""

@@ -1,6 +1,6 @@
 """A task's first row: into the ledger, once for each Idempotency-Key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -36,6 +36,13 @@ def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
         "batch_id": task.batch_id,
         "accepted_by": task.accepted_by,
     }
+
+
+def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int) -> None:
+    """Write the rows of tasks, all in one statement."""
+    if tasks:
+        rows = msgspec.json.encode([accept_parameters(task, now_ms) for task in tasks]).decode()
+        connection.execute(load("accept_tasks"), {"rows": rows})
 
 
 def accept_task(connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey) -> str | None:

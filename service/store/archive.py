@@ -9,8 +9,8 @@ import msgspec
 from service.clock import Clock, system_clock, to_text
 from service.retry_rules import Place, Position
 from service.store.database import Database
+from service.store.positions import find_positions
 from service.store.queries import load
-from service.store.resubmission import find_position
 from service.store.sqlite import sqlite3
 
 DAY_MS = 86_400_000
@@ -91,8 +91,9 @@ def archive_tasks(
     """Move ended tasks to the archive, inside the caller's transaction; what became of each."""
     removals: dict[str, Removal] = {}
     rows: list[int] = []
+    positions = find_positions(connection, task_ids)
     for task_id in dict.fromkeys(task_ids):
-        removals[task_id] = removal = judge_removal(find_position(connection, task_id))
+        removals[task_id] = removal = judge_removal(positions.get(task_id))
         if removal is Removal.ARCHIVED:
             for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
                 _archive_inherited(connection, row, task_id, reason, now_ms)

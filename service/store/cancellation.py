@@ -8,7 +8,7 @@ import msgspec
 from service.errors import ServiceError, TaskEnded, TaskHeld, TaskNotFound, TaskRunning
 from service.retry_rules import Place, Position
 from service.store.completion import complete_tasks
-from service.store.resubmission import find_position
+from service.store.positions import find_positions
 from service.store.sqlite import sqlite3
 from service.task import WAITING, ErrorClass, TaskRecord, TaskStatus
 
@@ -60,12 +60,15 @@ def cancel_tasks(
 ) -> dict[str, ServiceError]:
     """Cancel the tasks that may be, inside the caller's transaction; why each of the others may not."""
     refused: dict[str, ServiceError] = {}
+    cancelled: list[TaskRecord] = []
+    positions = find_positions(connection, task_ids)
     for task_id in dict.fromkeys(task_ids):
-        decision = decide_cancel(task_id, find_position(connection, task_id), withdrawn=task_id in withdrawn)
+        decision = decide_cancel(task_id, positions.get(task_id), withdrawn=task_id in withdrawn)
         if decision.action is CancelAction.CANCEL:
-            complete_tasks(connection, [_record(task_id, now_ms)])
+            cancelled.append(_record(task_id, now_ms))
         else:
             refused[task_id] = decision.refusal or TaskRunning(task_id)
+    complete_tasks(connection, cancelled)
     return refused
 
 

@@ -1,22 +1,15 @@
 """What bulk work needs to know of many tasks at once: where each lies, its retry chain, and its data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from service.retry_rules import Place, Position
 from service.store.database import Database
-from service.store.payloads import StoredPayload, payload_of_row
-from service.store.queries import load
-from service.store.resubmission import find_position, find_relatives
+from service.store.payloads import StoredPayload, find_payloads
+from service.store.positions import Chains, find_chains, find_positions, relatives_of
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
-
-_PAYLOADS = {
-    Place.LEDGER: "find_payload_ledger",
-    Place.HISTORY: "find_payload_history",
-    Place.ARCHIVE: "find_payload_archive",
-}
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,17 +40,28 @@ class Candidates:
 
 def _find_all(connection: sqlite3.Connection, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
     with snapshot(connection):
-        return [_find(connection, task_id, whole=whole) for task_id in task_ids]
+        positions = find_positions(connection, task_ids)
+        if not whole:
+            return [Candidate(task_id=task_id, position=positions.get(task_id)) for task_id in task_ids]
+        chains = find_chains(connection, positions.values())
+        payloads = _find_payloads(connection, positions.values())
+    return [_whole(task_id, positions.get(task_id), chains, payloads) for task_id in task_ids]
 
 
-def _find(connection: sqlite3.Connection, task_id: str, *, whole: bool) -> Candidate:
-    position = find_position(connection, task_id)
-    if position is None or not whole:
-        return Candidate(task_id=task_id, position=position)
-    row = connection.execute(load(_PAYLOADS[position.place]), {"task_id": task_id}).fetchone()
+def _find_payloads(connection: sqlite3.Connection, positions: Iterable[Position]) -> dict[str, StoredPayload]:
+    lying: dict[Place, list[str]] = {}
+    for position in positions:
+        lying.setdefault(position.place, []).append(position.task_id)
+    found: dict[str, StoredPayload] = {}
+    for place, task_ids in lying.items():
+        found |= find_payloads(connection, place, task_ids)
+    return found
+
+
+def _whole(task_id: str, position: Position | None, chains: Chains, payloads: Mapping[str, StoredPayload]) -> Candidate:
     return Candidate(
         task_id=task_id,
         position=position,
-        relatives=find_relatives(connection, position),
-        payload=None if row is None else payload_of_row(row),
+        relatives=() if position is None else relatives_of(position, chains),
+        payload=payloads.get(task_id),
     )

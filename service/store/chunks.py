@@ -8,7 +8,7 @@ import msgspec
 from service.retry_rules import Action, Decision, Position
 from service.store.archive import Reason, Removal, archive_tasks
 from service.store.cancellation import cancel_tasks
-from service.store.resubmission import resubmit_task
+from service.store.resubmission import Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
 from service.task import Task
 
@@ -38,30 +38,24 @@ Change = Callable[[sqlite3.Connection], list[Outcome]]
 """Done to a chunk, in a transaction of the caller's; it may run twice, of which one is rolled back."""
 
 
-class Resubmission(msgspec.Struct, frozen=True):
-    """A retry to write down: the task it retries, and the new one."""
-
-    stand_in: Position
-    task: Task
-
-
 def retry_chunk(
     resubmissions: Sequence[Resubmission], withdrawn: Collection[str], now_ms: int, decide: DecideRetry
 ) -> Change:
     """Retry tasks, each if the decision, taken inside the transaction, allows it."""
 
-    def retry(connection: sqlite3.Connection, wanted: Resubmission) -> Outcome:
-        task_id = wanted.stand_in.task_id
-        decision, task = resubmit_task(
+    def retry(connection: sqlite3.Connection) -> list[Outcome]:
+        answers = resubmit_tasks(
             connection,
-            wanted.stand_in,
-            wanted.task,
+            resubmissions,
             now_ms,
-            lambda position, relatives: decide(position, relatives, task_id in withdrawn),
+            lambda position, relatives: decide(position, relatives, position.task_id in withdrawn),
         )
-        return outcome_of(task_id, decision, task)
+        return [
+            outcome_of(wanted.stand_in.task_id, decision, task)
+            for wanted, (decision, task) in zip(resubmissions, answers, strict=True)
+        ]
 
-    return lambda connection: [retry(connection, wanted) for wanted in resubmissions]
+    return retry
 
 
 def outcome_of(task_id: str, decision: Decision, task: Task | None) -> Outcome:

@@ -9,11 +9,11 @@ from service.clock import from_text, to_text
 from service.decisions import UNSAID, Grounds
 from service.errors import KeyReused
 from service.retry_rules import Decision, Position
-from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task
+from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task, accept_tasks
 from service.store.completion import complete_tasks
 from service.store.database import Database
 from service.store.queries import load
-from service.store.resubmission import Decide, resubmit_task
+from service.store.resubmission import Decide, Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
 from service.task import MOVED_WITHIN_S, Attempt, Task, TaskRecord
 
@@ -60,8 +60,7 @@ class Ledger:
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""
-        rows = msgspec.json.encode([accept_parameters(task, now_ms) for task in tasks]).decode()
-        await self._database.write(lambda connection: connection.execute(load("accept_tasks"), {"rows": rows}))
+        await self._database.write(lambda connection: accept_tasks(connection, tasks, now_ms))
 
     async def adopt_tasks(self, tasks: Sequence[Task], now_ms: int) -> tuple[dict[str, ClaimFacts], set[str]]:
         """Write down tasks that only Redis knew; the facts of each, and which of them must not run.
@@ -74,11 +73,12 @@ class Ledger:
     async def resubmit_task(
         self, stand_in: Position, task: Task, now_ms: int, decide: Decide, grounds: Grounds = UNSAID
     ) -> tuple[Decision, Task]:
-        """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_task`."""
-        return await self._database.write(
-            lambda connection: resubmit_task(connection, stand_in, task, now_ms, decide, grounds),
-            within_s=MOVED_WITHIN_S,
+        """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_tasks`."""
+        wanted = [Resubmission(stand_in, task)]
+        answers = await self._database.write(
+            lambda connection: resubmit_tasks(connection, wanted, now_ms, decide, grounds), within_s=MOVED_WITHIN_S
         )
+        return answers[0]
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
         """Move ended tasks into the history; see `completion.complete_tasks`."""

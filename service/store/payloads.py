@@ -1,12 +1,15 @@
 """A task's data as each table still has it: whole, or rebuilt from the single columns."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
+from service.retry_rules import Place
 from service.store.database import Database
+from service.store.positions import json_list
 from service.store.queries import load
+from service.store.sqlite import sqlite3
 from service.task import DEFAULT_PRIORITY, PRIORITIES
 
 REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
@@ -14,6 +17,11 @@ NUMBER_DIGITS = 18  # what every JSON reader takes for an integer
 COLUMNS = (
     "platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time", "publish_mode",
 )  # fmt: skip
+_STATEMENTS = {
+    Place.LEDGER: "find_payloads_ledger",
+    Place.HISTORY: "find_payloads_history",
+    Place.ARCHIVE: "find_payloads_archive",
+}
 
 
 class StoredPayload(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,27 +43,20 @@ class Payloads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find_in_history(self, task_id: str) -> StoredPayload | None:
-        """From `publish_tasks`."""
-        return await self._find("find_payload_history", task_id)
-
-    async def find_in_ledger(self, task_id: str) -> StoredPayload | None:
-        """From `task_queue`."""
-        return await self._find("find_payload_ledger", task_id)
-
-    async def find_in_archive(self, task_id: str) -> StoredPayload | None:
-        """From `publish_tasks_archive`."""
-        return await self._find("find_payload_archive", task_id)
-
-    async def _find(self, statement: str, task_id: str) -> StoredPayload | None:
-        row = await self._database.read(
-            lambda connection: connection.execute(load(statement), {"task_id": task_id}).fetchone()
-        )
-        return None if row is None else payload_of_row(row)
+    async def find(self, place: Place, task_id: str) -> StoredPayload | None:
+        """What that table has of the task."""
+        found = await self._database.read(lambda connection: find_payloads(connection, place, [task_id]))
+        return found.get(task_id)
 
 
-def payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
-    """The payload in a row of `find_payload_*.sql`; None if neither the data nor the columns say where to publish."""
+def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredPayload]:
+    """What a table has of tasks; those are left out of which neither the data nor the columns say where to publish."""
+    rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
+    payloads = {task_id: _payload_of_row(row) for task_id, *row in rows}
+    return {task_id: payload for task_id, payload in payloads.items() if payload is not None}
+
+
+def _payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
     task_data, priority, *columns, status = row
     warning = None
     if not is_object(task_data):

@@ -1,100 +1,120 @@
-"""A retry in one transaction: where the task and its relatives lie, the decision, and the new ledger row (I5)."""
+"""Retries in one transaction: where the tasks and their relatives lie, the decisions, and the new ledger rows (I5)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from service.decisions import UNSAID, Grounds
 from service.retry_rules import Action, Decision, Place, Position
-from service.store.acceptance import accept_parameters
+from service.store.acceptance import accept_tasks
 from service.store.completion import complete_tasks
 from service.store.decisions import keep_send_again
+from service.store.positions import find_chains, find_positions, relatives_of
 from service.store.queries import load
 from service.store.sqlite import sqlite3
-from service.task import HELD, Task, TaskRecord, TaskStatus
+from service.task import Task, TaskRecord, TaskStatus
 
 Decide = Callable[[Position, Sequence[Position]], Decision]
 
 
-def find_position(connection: sqlite3.Connection, task_id: str) -> Position | None:
-    """Where a task lies; the ledger before the history before the archive."""
-    row = connection.execute(load("find_position"), {"task_id": task_id}).fetchone()
-    if row is None:
-        return None
-    place, status, chain_id, generation, accepted_by, sending = row
-    return Position(
-        task_id=task_id,
-        place=Place(place),
-        status=status or "",
-        chain_id=chain_id or task_id,
-        generation=generation or 0,
-        inherited=place == Place.LEDGER and accepted_by is None,
-        sending=sending is not None,
-        held=sending == HELD,
-    )
+class Resubmission(msgspec.Struct, frozen=True):
+    """A retry somebody wants.
+
+    Attributes:
+        stand_in: What is known of the task where no table has it, as for one that only Redis knows.
+        task: The new task, but for its place in the retry chain.
+    """
+
+    stand_in: Position
+    task: Task
 
 
-def find_relatives(connection: sqlite3.Connection, task: Position) -> list[Position]:
-    """The other tasks of its retry chain."""
-    rows = connection.execute(load("find_chain"), {"chain_id": task.chain_id, "task_id": task.task_id})
-    return [
-        Position(
-            task_id=task_id,
-            place=Place(place),
-            status=status or "",
-            chain_id=task.chain_id,
-            generation=generation or 0,
-        )
-        for task_id, status, generation, place in rows
-    ]
+Answer = tuple[Decision, Task]
+"""A decision, and the new task: on RESUBMIT as it was written, with its place in the retry chain."""
 
 
-def resubmit_task(
+class Succession(msgspec.Struct, frozen=True):
+    """A new task, and the chain it joins: the task it retries first, then that one's relatives."""
+
+    chain: Sequence[Position]
+    task: Task
+
+
+def resubmit_tasks(
     connection: sqlite3.Connection,
-    stand_in: Position,
-    task: Task,
+    wanted: Sequence[Resubmission],
     now_ms: int,
     decide: Decide,
     grounds: Grounds = UNSAID,
-) -> tuple[Decision, Task]:
-    """Decide, and on RESUBMIT write `task` into the ledger as the retry of `stand_in.task_id`.
+) -> list[Answer]:
+    """Decide on each retry in order, and write the new tasks of those to RESUBMIT into the ledger.
 
     Args:
-        stand_in: What is known of the task where no table has it, as for one that only Redis knows.
-        grounds: Who wants it and why, kept if it takes force.
-
-    Returns:
-        The decision, and the task as it was written: with its place in the retry chain.
+        grounds: Who wants them and why, kept if it takes force.
     """
-    position = find_position(connection, stand_in.task_id) or stand_in
-    relatives = find_relatives(connection, position)
-    decision = decide(position, relatives)
-    if decision.action is not Action.RESUBMIT:
-        return decision, task
-    task = msgspec.structs.replace(
+    answers: dict[int, Answer] = {}
+    while left := {number: retry for number, retry in enumerate(wanted) if number not in answers}:
+        decided, successions = _decide_some(connection, left, decide)
+        _make_way(connection, successions)
+        accept_tasks(connection, [succession.task for succession in successions], now_ms)
+        for succession in successions:
+            keep_send_again(connection, succession.chain, succession.task, grounds, now_ms)
+        answers |= decided
+    return [answers[number] for number in range(len(wanted))]
+
+
+def _decide_some(
+    connection: sqlite3.Connection, wanted: Mapping[int, Resubmission], decide: Decide
+) -> tuple[dict[int, Answer], Collection[Succession]]:
+    """Decide on all but the tasks of a chain that gets a new task: these are looked up again once it is written."""
+    found = find_positions(connection, {retry.stand_in.task_id for retry in wanted.values()})
+    positions = {number: found.get(retry.stand_in.task_id, retry.stand_in) for number, retry in wanted.items()}
+    chains = find_chains(connection, positions.values())
+    answers: dict[int, Answer] = {}
+    successions: dict[str, Succession] = {}
+    for number, position in positions.items():
+        if position.chain_id in successions:
+            continue
+        relatives = relatives_of(position, chains)
+        decision, task = decide(position, relatives), wanted[number].task
+        if decision.action is Action.RESUBMIT:
+            task = _joined(task, [position, *relatives])
+            successions[position.chain_id] = Succession([position, *relatives], task)
+        answers[number] = decision, task
+    return answers, successions.values()
+
+
+def _joined(task: Task, chain: Sequence[Position]) -> Task:
+    retried = chain[0]
+    return msgspec.structs.replace(
         task,
-        retry_of=position.task_id,
-        root_id=position.chain_id,
-        generation=1 + max(relative.generation for relative in [position, *relatives]),
+        retry_of=retried.task_id,
+        root_id=retried.chain_id,
+        generation=1 + max(other.generation for other in chain),
     )
-    _make_way(connection, position, task)
-    connection.execute(load("accept_task"), accept_parameters(task, now_ms))
-    keep_send_again(connection, [position, *relatives], task, grounds, now_ms)
-    return decision, task
 
 
-def _make_way(connection: sqlite3.Connection, position: Position, successor: Task) -> None:
+def _make_way(connection: sqlite3.Connection, successions: Collection[Succession]) -> None:
     """A task that waited is waited for no longer: its successor takes its place."""
-    message = f"Superseded by its retry {successor.task_id}"
-    if position.place is Place.LEDGER:
-        record = TaskRecord(
-            task_id=position.task_id,
-            status=TaskStatus.CANCELLED,
-            task_data=successor.task_data,
-            priority=successor.priority,
-            finished_at_ms=successor.created_at_ms,
-            error_message=message,
-        )
-        complete_tasks(connection, [record])
-    elif position.place is Place.HISTORY and position.status in {TaskStatus.PENDING, TaskStatus.RETRY}:
-        connection.execute(load("supersede_task"), {"task_id": position.task_id, "message": message})
+    waiting = [one for one in successions if one.chain[0].place is Place.LEDGER]
+    complete_tasks(connection, [_superseded(one.chain[0], one.task) for one in waiting])
+    for one in successions:
+        retried = one.chain[0]
+        if retried.place is Place.HISTORY and retried.status in {TaskStatus.PENDING, TaskStatus.RETRY}:
+            message = _message(one.task)
+            connection.execute(load("supersede_task"), {"task_id": retried.task_id, "message": message})
+
+
+def _superseded(retried: Position, successor: Task) -> TaskRecord:
+    return TaskRecord(
+        task_id=retried.task_id,
+        status=TaskStatus.CANCELLED,
+        task_data=successor.task_data,
+        priority=successor.priority,
+        finished_at_ms=successor.created_at_ms,
+        error_message=_message(successor),
+    )
+
+
+def _message(successor: Task) -> str:
+    return f"Superseded by its retry {successor.task_id}"

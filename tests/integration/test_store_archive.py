@@ -58,7 +58,7 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
     task = await History(database).find_task("old3")
     assert task is not None
     assert (task.place, task.archive_reason, task.archived_at) == (Place.ARCHIVE, "age", to_text(START_MS + DAY_MS))
-    assert await Payloads(database).find_in_archive("old3") is not None
+    assert await Payloads(database).find(Place.ARCHIVE, "old3") is not None
 
 
 async def test_the_age_of_an_inherited_success_is_known_without_completed_at(

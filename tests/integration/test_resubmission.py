@@ -1,0 +1,131 @@
+"""Retrying many tasks in one go does what retrying them one after the other would."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_rows import START_MS, make_task
+
+from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from service.store.migrate import migrate
+from service.store.resubmission import Resubmission, resubmit_tasks
+from service.store.sqlite import sqlite3
+from service.task import HELD
+
+CHAINS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "c": None}
+"""Tasks, and the first task of the retry chain each is in."""
+
+Row = tuple[Place, dict[str, Any]]
+CONTENTS = (
+    "SELECT task_id, status, retry_of, root_id, generation, batch_id, data, accepted_by FROM task_queue",
+    "SELECT job_id, status, root_id, generation, error_message, task_data FROM publish_tasks",
+    "SELECT job_id, status, root_id, generation FROM publish_tasks_archive",
+    "SELECT task_id, decision, status_before, new_task_id FROM decisions",
+    "SELECT * FROM task_counts WHERE tasks <> 0",
+)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    task_id = draw(st.sampled_from(sorted(CHAINS)))
+    place = draw(st.sampled_from(Place))
+    status = draw(st.sampled_from(["pending", "retry", "running", "success", "failed", "unknown", None]))
+    row = {"status": status, "root_id": CHAINS[task_id], "generation": draw(st.integers(0, 3))}
+    if place is not Place.LEDGER:
+        return place, row | {"job_id": task_id, "task_data": "{}"}
+    sending = draw(st.sampled_from([None, None, 1, HELD]))
+    accepted_by = draw(st.sampled_from(["us", "us", None]))
+    return place, row | {
+        "task_id": task_id, "task_type": "publish", "data": "{}", "sending": sending, "accepted_by": accepted_by
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """An empty database, to copy."""
+    path: Path = tmp_path_factory.mktemp("schema") / "everpost.db"
+    migrate(path)
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        yield connection
+
+
+def lawful(given_rows: Sequence[Row]) -> list[Row]:
+    """Without the rows that break I1: a task that was accepted and waits lies nowhere else."""
+    accepted = {row["task_id"] for place, row in given_rows if row.get("accepted_by")}
+    return [(place, row) for place, row in given_rows if row.get("accepted_by") or id_of(row) not in accepted]
+
+
+def id_of(row: dict[str, Any]) -> Any:
+    return row.get("task_id") or row["job_id"]
+
+
+def filled(schema: sqlite3.Connection, given_rows: Sequence[Row]) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.backup(connection)
+    for place, row in given_rows:
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"INSERT OR IGNORE INTO {place} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+    return connection
+
+
+def contents(connection: sqlite3.Connection) -> list[list[Any]]:
+    return [sorted(connection.execute(statement), key=repr) for statement in CONTENTS]
+
+
+def retries_of(task_ids: Sequence[str]) -> list[Resubmission]:
+    return [
+        Resubmission(
+            Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id),
+            make_task(f"new{number}", batch_id="batch"),
+        )
+        for number, task_id in enumerate(task_ids)
+    ]
+
+
+def comparable(answers: Sequence[tuple[Decision, Any]]) -> list[Any]:
+    return [
+        (
+            decision.action,
+            decision.task_id,
+            decision.refusal and (decision.refusal.code, decision.refusal.task_id),
+            task,
+        )
+        for decision, task in answers
+    ]
+
+
+@settings(deadline=None)
+@given(
+    given_rows=st.lists(rows(), max_size=8).map(lawful),
+    asked=st.lists(st.sampled_from([*CHAINS, "nobody"]), max_size=8),
+    withdrawn=st.sets(st.sampled_from(sorted(CHAINS))),
+    force=st.booleans(),
+)
+def test_a_chunk_of_retries_is_decided_and_written_as_one_after_the_other(
+    schema: sqlite3.Connection, given_rows: Sequence[Row], asked: Sequence[str], withdrawn: set[str], force: bool
+) -> None:
+    def decide(task: Position, relatives: Sequence[Position]) -> Decision:
+        return decide_retry(task, relatives, force=force, withdrawn=task.task_id in withdrawn)
+
+    wanted = retries_of(asked)
+    with closing(filled(schema, given_rows)) as together, closing(filled(schema, given_rows)) as singly:
+        answers = resubmit_tasks(together, wanted, START_MS, decide)
+        one_by_one = [answer for one in wanted for answer in resubmit_tasks(singly, [one], START_MS, decide)]
+        assert comparable(answers) == comparable(one_by_one)
+        assert contents(together) == contents(singly)
+
+
+def test_a_chunk_takes_the_same_few_statements_however_many_tasks_it_has(schema: sqlite3.Connection) -> None:
+    tasks = [f"t{number}" for number in range(100)]
+    failed: list[Row] = [(Place.HISTORY, {"job_id": task, "status": "failed", "task_data": "{}"}) for task in tasks]
+    with closing(filled(schema, failed)) as connection:
+        statements: list[str] = []
+        connection.set_trace_callback(statements.append)
+        answers = resubmit_tasks(connection, retries_of(tasks), START_MS, decide_retry)
+        connection.set_trace_callback(None)
+    assert {decision.action for decision, _ in answers} == {Action.RESUBMIT}
+    assert len(set(statements)) == 3  # it is told of one again for each trigger that fires
