@@ -149,6 +149,8 @@ def test_a_history_made_by_sql_is_one_that_everpost_takes_as_its_own(tmp_path: P
     with closing(sqlite3.connect(path)) as connection:
         counts = "SELECT status, tasks FROM task_counts ORDER BY tasks"
         assert connection.execute(counts).fetchall() == [("failed", 100), ("success", 900)]
+        accounts = "SELECT count(DISTINCT account_id), min(account_id), max(account_id) FROM publish_tasks"
+        assert connection.execute(accounts).fetchone() == (1_000, "account0", "account999")
         connection.execute("INSERT INTO publish_tasks (job_id, status, platform) VALUES ('x', 'failed', 'other')")
         assert connection.execute("SELECT sum(tasks) FROM task_counts").fetchone() == (1_001,)
 

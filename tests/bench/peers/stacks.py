@@ -59,6 +59,7 @@ PEERS = (
         worker=CELERY_WORKER,
         id_digits=36,
         scheme="redis+socket://",
+        share=0.5,
     ),
     Peer(
         title="Litestar + stock arq, poll 0.01 s, 100 slots",
