@@ -221,7 +221,7 @@ async def test_an_attempt_lost_before_its_intent_is_known_to_have_sent_nothing(e
     assert task["attempts"][0]["evidence"] == {"phase": "claimed", "bytes_sent": "no", "last_words": None}
 
 
-async def test_what_a_fenced_attempt_reports_late_settles_what_it_had_left_open() -> None:
+async def test_what_a_lost_attempt_reports_late_is_kept_beside_what_the_task_has() -> None:
     async with stack_of(PublisherClass.KEYED) as stack:
         task_id = await crash(stack, was_sent=False)
         task = await stack.wait_until_ended(task_id)
@@ -239,3 +239,25 @@ async def test_what_a_fenced_attempt_reports_late_settles_what_it_had_left_open(
     assert after["attempts"][:2] == task["attempts"]
     (reported,) = after["attempts"][2:]
     assert (reported["number"], reported["late"], reported["provider_post_id"]) == (1, True, "another")
+
+
+async def test_an_attempt_that_is_put_off_leaves_another_s_intent_alone(everpost: Stack) -> None:
+    await everpost.stop_workers()
+    task_id = await everpost.publish()
+    ledger = Ledger(everpost.database)
+    assert await ledger.begin_send(task_id, 2, 1)
+    overtaken = Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.RETRY)
+    await ledger.defer_task(task_id, overtaken, 1, spent=True)
+    await ledger.cancel_send(task_id, 1, 1)
+    assert await everpost.sql("SELECT sending FROM task_queue") == [(2,)]
+    await ledger.cancel_send(task_id, 2, 1)
+    assert await everpost.sql("SELECT sending FROM task_queue") == [(None,)]
+
+
+async def test_a_task_held_since_a_restore_is_not_sent_whoever_claims_it(everpost: Stack) -> None:
+    await everpost.stop_workers()
+    task_id = await everpost.publish()
+    await everpost.execute("UPDATE task_queue SET sending = 0")
+    await everpost.start_worker()
+    assert (await everpost.wait_until_ended(task_id))["status"] == "unknown"
+    assert everpost.publisher.attempts == []

@@ -1,0 +1,80 @@
+"""What the ledger's attempts, Redis's count of claims and an intent say of a task's past."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from service.store.ledger import ClaimFacts
+from workers.earlier import NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from workers.publishers.base import PublisherClass
+
+KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
+OPEN = {"phase": "sending", "bytes_sent": "not_known", "last_words": None}
+CLOSED = {"phase": "claimed", "bytes_sent": "no", "last_words": None}
+
+
+def facts(*attempts: dict[str, Any], sending: int | None = None) -> ClaimFacts:
+    return ClaimFacts(
+        task_id="t", status="pending", spent=0, sending=sending, chain_id="t", generation=0, platform="douyin",
+        attempts=msgspec.json.encode(attempts).decode() if attempts else None,
+    )  # fmt: skip
+
+
+def attempt(number: int, **fields: Any) -> dict[str, Any]:
+    return {"number": number, "started_at": f"s{number}", "outcome": "retry", **fields}
+
+
+@pytest.mark.parametrize(
+    ("known", "job_try", "lost"),
+    [
+        (facts(), 1, []),
+        (facts(), 3, [(1, "crashed"), (2, "crashed")]),
+        (facts(attempt(1)), 2, []),
+        (facts(attempt(1)), 3, [(2, "crashed")]),
+        (facts(attempt(7)), 1, []),  # Redis lost its count
+        (facts(sending=1), 1, [(1, "unknown")]),  # Redis lost its count, or the worker was stopped
+        (facts(sending=1), 2, [(1, "crashed")]),
+        (facts(attempt(1), sending=2), 3, [(2, "crashed")]),
+        (facts(attempt(5)), 6, []),  # a stock client's first try may be any
+        (facts(sending=0), 1, []),  # held since a restore
+    ],
+)
+def test_an_attempt_no_record_tells_of_is_found_by_redis_s_count_or_by_its_intent(
+    known: ClaimFacts, job_try: int, lost: list[tuple[int, str]]
+) -> None:
+    found = lost_attempts(known, job_try, NONE)
+    assert [(one.number, one.error_class) for one in found] == lost
+
+
+@pytest.mark.parametrize(
+    ("publisher_class", "phases"),
+    [
+        (LOCAL, ["claimed/not_known", "sending/not_known"]),
+        (KEYED, ["claimed/not_known", "sending/not_known"]),
+        (PublisherClass.CHECKABLE, ["claimed/no", "sending/not_known"]),
+        (NONE, ["claimed/no", "sending/not_known"]),
+    ],
+)
+def test_without_an_intent_nothing_was_sent_where_the_class_writes_one(
+    publisher_class: PublisherClass, phases: list[str]
+) -> None:
+    found = lost_attempts(facts(sending=2), 3, publisher_class)
+    assert [f"{one.evidence.phase}/{one.evidence.bytes_sent}" for one in found if one.evidence] == phases
+
+
+def test_what_may_have_been_sent_is_open_until_it_reports() -> None:
+    lost = attempt(1, evidence=OPEN, error_class="crashed")
+    earlier = read_earlier(facts(lost, attempt(2, evidence=CLOSED), attempt(3)), KEYED)
+    assert (earlier.last, earlier.crashed, earlier.open) == (3, 1, (OpenAttempt(1, "s1"),))
+    reported = read_earlier(facts(lost, attempt(2), attempt(1, late=True, error_class="invalid")), KEYED)
+    assert (reported.last, reported.crashed, reported.open) == (2, 0, ())
+
+
+def test_a_local_publisher_leaves_nothing_open() -> None:
+    assert read_earlier(facts(attempt(1, evidence=OPEN)), LOCAL).open == ()
+
+
+@pytest.mark.parametrize("text", [None, "[]", "{", '[{"number": "one"}]', "7"])
+def test_what_a_stranger_wrote_into_the_column_is_no_past(text: str | None) -> None:
+    assert read_earlier(msgspec.structs.replace(facts(), attempts=text), NONE) == NOTHING_EARLIER
