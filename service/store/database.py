@@ -150,7 +150,7 @@ class Database:
             raise self.trouble
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
         try:
-            self._files.check()
+            self._files.check(all_of_them=self.trouble is not None)
             answers, has_written = await run(self._writer, lambda raw: _commit_all(raw, operations, lock_wait_s))
             self._files.check()  # what was committed to a file that has gone meanwhile is lost
         except ServiceError as error:
