@@ -13,7 +13,7 @@ from service.failpoints import failpoint
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, encoded_data, priority_of, publish_arguments
 from service.store.ledger import ClaimFacts, Ledger
-from service.task import Task
+from service.task import Attempt, Task
 from workers.attempt import ATTEMPT, AttemptState
 from workers.claims import Claim
 from workers.earlier import lost_attempts, read_earlier
@@ -78,17 +78,20 @@ class Admission:
         self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
     ) -> dict[str, ClaimFacts]:
         """Have attempts that never reported stand in the history before anything else happens to their tasks."""
+        tries = {claim.job_id: claim.job_try for claim in claims}
+
+        def lost_attempts_of(facts: ClaimFacts) -> list[Attempt]:
+            return lost_attempts(facts, tries[facts.task_id], self._class_of(facts))
+
         lost = {
-            claim.job_id: attempts
-            for claim in claims
-            if (facts := known.get(claim.job_id)) is not None
-            and (claim.job_try > 1 or facts.sending is not None)
-            and (attempts := lost_attempts(facts, claim.job_try, self._class_of(facts)))
+            task_id: [attempt.number for attempt in attempts]
+            for task_id, facts in sorted(known.items())
+            if (tries[task_id] > 1 or facts.sending is not None) and (attempts := lost_attempts_of(facts))
         }
         if not lost:
             return {}
-        log.warning("attempts.lost", attempts={task_id: [a.number for a in lost[task_id]] for task_id in sorted(lost)})
-        return await self._ledger.note_lost_attempts(lost)
+        log.warning("attempts.lost", attempts=lost)
+        return await self._ledger.note_lost_attempts(lost, lost_attempts_of)
 
     def _class_of(self, facts: ClaimFacts) -> PublisherClass:
         """The class of the task's publisher; of a platform that is gone, one that lets nothing be taken for granted."""

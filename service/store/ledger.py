@@ -1,6 +1,6 @@
 """The ledger, table `task_queue`: accepting a task, and every move of one that has not ended."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -96,20 +96,28 @@ class Ledger:
         }
         await self._database.write(lambda connection: connection.execute(load("defer_task"), parameters).fetchall())
 
-    async def note_lost_attempts(self, lost: Mapping[str, Sequence[Attempt]]) -> dict[str, ClaimFacts]:
-        """Keep attempts that never reported, by task, each once; the facts of these tasks then.
+    async def note_lost_attempts(
+        self, task_ids: Collection[str], lost_attempts: Callable[[ClaimFacts], Sequence[Attempt]]
+    ) -> dict[str, ClaimFacts]:
+        """Keep attempts that never reported, each once; the facts of these tasks then.
 
-        Their `started_at` is set here, from what the ledger knows.
+        `lost_attempts` has to tell them inside the transaction: one that is not lost after all may write its intent
+        until then. Their `started_at` is set here, from what the ledger knows.
         """
-        rows = [
-            {"task_id": task_id, "number": attempt.number, "attempt": msgspec.json.encode(attempt).decode()}
-            for task_id, attempts in lost.items()
-            for attempt in attempts
-        ]
+        ids = sorted(task_ids)
 
         def note(connection: sqlite3.Connection) -> dict[str, ClaimFacts]:
-            connection.executemany(load("note_lost_attempt"), rows)
-            return _claim_facts(connection, sorted(lost))[0]
+            for facts in _claim_facts(connection, ids)[0].values():
+                rows = [
+                    {
+                        "task_id": facts.task_id,
+                        "number": attempt.number,
+                        "attempt": msgspec.json.encode(attempt).decode(),
+                    }
+                    for attempt in lost_attempts(facts)
+                ]
+                connection.executemany(load("note_lost_attempt"), rows)
+            return _claim_facts(connection, ids)[0]
 
         return await self._database.write(note)
 

@@ -1,6 +1,6 @@
 """The table of publisher classes, row by row: a crash, a time-out, a broken connection, a stop, once sending began."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from service.clock import system_clock
 from service.platforms import Catalogue
-from service.store.ledger import Ledger
+from service.store.ledger import ClaimFacts, Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import (
@@ -219,6 +219,32 @@ async def test_an_attempt_lost_before_its_intent_is_known_to_have_sent_nothing(e
     task = await everpost.wait_until_ended(task_id)
     assert task["status"] == "success"
     assert task["attempts"][0]["evidence"] == {"phase": "claimed", "bytes_sent": "no", "last_words": None}
+
+
+async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that stood still for longer than its lease goes on just as another one looks at its task."""
+    claim_facts = Ledger.claim_facts
+
+    async def claim_facts_a_moment_too_early(
+        ledger: Ledger, task_ids: Collection[str]
+    ) -> tuple[dict[str, ClaimFacts], set[str]]:
+        found = await claim_facts(ledger, task_ids)
+        for task_id in task_ids:
+            await ledger.begin_send(task_id, 1, system_clock())
+        return found
+
+    async with stack_of(PublisherClass.NONE) as stack:
+        await stack.stop_workers()
+        task_id = await stack.publish()
+        await stack.queue.redis.set(f"arq:retry:{task_id}", 1)
+        monkeypatch.setattr(Ledger, "claim_facts", claim_facts_a_moment_too_early)
+        await stack.start_worker()
+        task = await stack.wait_until_ended(task_id)
+    assert stack.publisher.attempts == []
+    assert task["status"] == "unknown"
+    assert task["attempts"][0]["evidence"]["bytes_sent"] == "not_known"
 
 
 async def test_what_a_lost_attempt_reports_late_is_kept_beside_what_the_task_has() -> None:
