@@ -69,7 +69,12 @@ class RedisTier:
 
     async def find(self, task_id: str) -> Recovered | None:
         """From the job's result, or the job itself."""
-        return (await self.find_all([task_id])).get(task_id)
+        try:
+            job = await self._queue.find_task(task_id)
+        except QueueUnreachable:
+            log.warning("task.tier_unreachable", task_id=task_id, source="redis")
+            return None
+        return None if job is None else _recovered_from_redis(job)
 
     async def find_all(self, task_ids: Sequence[str]) -> Mapping[str, Recovered]:
         """Of many tasks those it has, asked for in one request."""

@@ -15,7 +15,7 @@ from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
 from service.failpoints import failpoint
 from service.queue.codec import QueuedJob, job_of, read_job
-from service.queue.script import ScriptConnection
+from service.queue.connections import OwnConnection, ScriptConnection
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
 
 Answer = TypeVar("Answer")
@@ -72,6 +72,8 @@ class TaskQueue:
         self._withdraw = redis.register_script((SCRIPTS / "withdraw.lua").read_text(encoding="utf-8"))
         self._missing = redis.register_script((SCRIPTS / "missing.lua").read_text(encoding="utf-8"))
         self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
+        self._finder = OwnConnection(redis.connection_pool)
+        self._finds: Batcher[str, QueuedJob | None] = Batcher(self._find_batch, max_items=256)
         self._down_until = 0.0
 
     @classmethod
@@ -83,6 +85,8 @@ class TaskQueue:
         """Send what was submitted, then close the connections."""
         await self._enqueues.drain()
         await self._enqueuer.close()
+        await self._finds.drain()
+        await self._finder.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -100,13 +104,10 @@ class TaskQueue:
     async def _enqueue_or_not(
         self, tasks: Sequence[Task], enqueue: Callable[[Sequence[Task]], Awaitable[list[bool]]]
     ) -> list[bool]:
-        if time.monotonic() < self._down_until:
-            return [False] * len(tasks)
         failpoint("enqueue.before")
         try:
-            queued = await enqueue(tasks)
+            queued = await self._unless_down(lambda: enqueue(tasks))
         except QueueUnreachable:
-            self._down_until = time.monotonic() + BREAKER_S
             return [False] * len(tasks)
         failpoint("enqueue.after")
         return queued
@@ -152,14 +153,19 @@ class TaskQueue:
         await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
         await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
+    async def find_task(self, task_id: str) -> QueuedJob | None:
+        """The task as Redis has it; see `find_tasks`. Raises at once for `BREAKER_S` after a failure."""
+        return await self._finds.submit(task_id)
+
+    async def _find_batch(self, task_ids: Sequence[str]) -> list[QueuedJob | None]:
+        keys = [prefix + task_id for prefix in (JOB, RESULT) for task_id in task_ids]
+        found: list[bytes | None] = await self._unless_down(lambda: self._ask(self._finder.ask("MGET", *keys)))
+        jobs = _readable([*task_ids, *task_ids], found)
+        return [jobs.get(task_id) for task_id in task_ids]
+
     async def find_tasks(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
         """The tasks as Redis has them: what ended by its result, the others by their jobs, if it can be read."""
-        if not task_ids:
-            return {}
-        keys = [f"arq:{kind}:{task_id}" for kind in ("job", "result") for task_id in task_ids]
-        found = zip([*task_ids, *task_ids], await self._ask(self.redis.mget(keys)), strict=True)
-        jobs = ((task_id, read_job(payload)) for task_id, payload in found if payload)
-        return {task_id: job for task_id, job in jobs if job is not None}
+        return await self.find_jobs(task_ids) | await self.find_results(task_ids)
 
     async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
         """The results of those of the tasks that have one."""
@@ -171,8 +177,7 @@ class TaskQueue:
 
     async def _find_jobs(self, prefix: str, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
         found = await self._ask(self.redis.mget([prefix + task_id for task_id in task_ids])) if task_ids else []
-        jobs = ((task_id, read_job(value)) for task_id, value in zip(task_ids, found, strict=True) if value)
-        return {task_id: job for task_id, job in jobs if job is not None}
+        return _readable(task_ids, found)
 
     async def result_ids(self, cursor: int = 0) -> tuple[int, list[str]]:
         """Some of the tasks that have a result, and the cursor of the next ones; 0 behind the last. Some come twice."""
@@ -269,11 +274,26 @@ class TaskQueue:
             "append_only_file": bool(persistence.get("aof_enabled")),
         }
 
+    async def _unless_down(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
+        if time.monotonic() < self._down_until:
+            raise QueueUnreachable
+        try:
+            return await request()
+        except QueueUnreachable:
+            self._down_until = time.monotonic() + BREAKER_S
+            raise
+
     async def _ask(self, request: Awaitable[Answer] | Answer) -> Answer:
         try:
             return await cast("Awaitable[Answer]", request)  # redis-py types one method for its two clients
         except UNREACHABLE as error:
             raise QueueUnreachable from error
+
+
+def _readable(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:
+    """The jobs that can be read; of several of one task the last counts."""
+    jobs = ((task_id, read_job(payload)) for task_id, payload in zip(task_ids, payloads, strict=True) if payload)
+    return {task_id: job for task_id, job in jobs if job is not None}
 
 
 __all__ = ["QUEUE_NAMES", "QueueDepth", "TaskQueue", "connection_pool", "queue_name"]

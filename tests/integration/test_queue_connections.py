@@ -1,0 +1,101 @@
+"""Connections of their own to Redis: emptied, started anew or frozen, the next call gets the next call's answer."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import RedisError
+from store_rows import make_task
+
+from service.embedded import EmbeddedValkey
+from service.errors import QueueUnreachable
+from service.queue.client import TaskQueue, connection_pool
+from service.queue.codec import deserialize, job_of, serialize
+from service.queue.connections import ScriptConnection
+from service.testing import eventually
+
+ECHO = "return {KEYS[1], ARGV[1], ARGV[2]}"
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    server = await EmbeddedValkey(tmp_path).start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def echo(valkey: EmbeddedValkey) -> AsyncIterator[ScriptConnection]:
+    connection = ScriptConnection(connection_pool(valkey.address, socket_timeout=0.2), ECHO)
+    yield connection
+    await connection.close()
+
+
+async def test_a_script_the_server_does_not_know_is_sent_to_it(echo: ScriptConnection) -> None:
+    assert await echo.run(["key"], ["文", b"\x00\xff"]) == [b"key", "文".encode(), b"\x00\xff"]
+    assert await echo.run(["key"], [1, ""]) == [b"key", b"1", b""]
+
+
+async def test_a_server_that_started_anew_since_the_last_call_is_found(
+    echo: ScriptConnection, valkey: EmbeddedValkey
+) -> None:
+    await echo.run(["key"], [1, 1])
+    assert valkey.child is not None
+    await valkey.child.stop()
+    with pytest.raises(RedisError):
+        await echo.run(["key"], [2, 2])
+    await valkey.start()
+    assert await echo.run(["key"], [3, 3]) == [b"key", b"3", b"3"]
+    await valkey.child.stop()
+    await valkey.start()
+    assert await echo.run(["key"], [4, 4]) == [b"key", b"4", b"4"]
+
+
+async def test_a_late_answer_of_a_frozen_server_is_nobody_elses(echo: ScriptConnection, valkey: EmbeddedValkey) -> None:
+    await echo.run(["key"], [1, 1])
+    assert valkey.child is not None
+    os.kill(valkey.child.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RedisError):
+            await asyncio.wait_for(echo.run(["key"], ["late", "late"]), 1)
+    finally:
+        os.kill(valkey.child.pid, signal.SIGCONT)
+    assert await echo.run(["key"], [2, 2]) == [b"key", b"2", b"2"]
+
+
+async def test_tasks_looked_for_at_once_are_found_each_in_its_own_state(valkey: EmbeddedValkey) -> None:
+    queue = TaskQueue.connect(valkey.address)
+    waiting, ended, both, unreadable = (make_task(name) for name in ("waiting", "ended", "both", "unreadable"))
+    await queue.enqueue_tasks([waiting, both, unreadable])
+    for task, success in ((ended, False), (both, True)):
+        result = {**deserialize(job_of(task, 1)), "s": success, "r": None}
+        await queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
+    await queue.redis.set("arq:result:unreadable", b"\x80\x04 a pickle")
+    tasks = ("waiting", "ended", "both", "unreadable", "nobody")
+    found = await asyncio.gather(*(queue.find_task(task_id) for task_id in tasks))
+    assert [job and job.success for job in found] == [None, False, True, None, None]
+    assert [job and job.task_data for job in found] == [waiting.task_data] * 4 + [None]
+    assert await queue.find_tasks(tasks) == {name: job for name, job in zip(tasks, found, strict=True) if job}
+    await queue.close()
+
+
+async def test_a_redis_that_is_down_is_asked_once_for_all_who_look_for_tasks(valkey: EmbeddedValkey) -> None:
+    queue = TaskQueue.connect(valkey.address)
+    assert await queue.find_task("nobody") is None
+    assert valkey.child is not None
+    await valkey.child.stop()
+    answers = await asyncio.gather(*(queue.find_task("nobody") for _ in range(1_000)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {QueueUnreachable}
+    await valkey.start()
+
+    async def is_found_again() -> bool:
+        try:
+            return await queue.find_task("nobody") is None
+        except QueueUnreachable:
+            return False
+
+    assert await eventually(is_found_again, what="an answer from Redis")
+    await queue.close()
