@@ -36,7 +36,7 @@ format: $(STAMP)  ## Write the code as the checks want it
 test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60)
+chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60, EVERPOST_CHAOS_SEED=20260)
 	$(BIN)/pytest tests/chaos -m chaos -s
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)

@@ -1,10 +1,15 @@
 """Kill, stop and empty everything under load: what was acknowledged is recorded, and nothing is published twice."""
 
 import os
+import random
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from chaos_kit.duress import small_disk
 from chaos_kit.faults import FAULTS, do
 from chaos_kit.scene import Scene, playing
 
@@ -12,6 +17,8 @@ from workers.publishers.base import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 FEW = ["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"]
+MOST = 1_000_000
+DISK_BYTES = 1 << 30
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 
@@ -48,14 +55,40 @@ async def test_everything_is_sent_when_the_platform_takes_a_key_or_can_be_asked(
         assert verdict.unknown == 0
 
 
+async def test_a_short_run_of_faults_at_random(tmp_path: Path) -> None:
+    async with playing(Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, apis=2, workers=2)) as scene:
+        scene.load.start()
+        for name in ["freeze_worker", *scene.chance.sample(sorted(FAULTS), 2)]:
+            await do(scene, name)
+        verdict = await scene.finish()
+        assert verdict.is_good, verdict
+        assert verdict.recovered
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("publisher_class", PublisherClass)
 async def test_a_long_run_of_faults_at_random(tmp_path: Path, publisher_class: PublisherClass) -> None:
-    scene = Scene(tmp_path, seed=SEED, publisher_class=publisher_class, apis=2, workers=3, most=100_000)
-    async with playing(scene):
-        scene.load.start()
-        ends_at = time.monotonic() + SECONDS / len(PublisherClass)
-        while time.monotonic() < ends_at:
-            await do(scene, scene.chance.choice(sorted(FAULTS)))
-        verdict = await scene.finish()
-        assert verdict.is_good, verdict
+    sys.stdout.write(f"\n{publisher_class}: EVERPOST_CHAOS_SEED={SEED}\n")
+    with own_disk(tmp_path / "disk", DISK_BYTES) as disk:
+        scene = Scene(
+            tmp_path, seed=SEED, publisher_class=publisher_class, apis=2, workers=3, most=MOST, database=disk / "e.db"
+        )
+        async with playing(scene):
+            scene.load.start()
+            chance = random.Random(f"{SEED} {publisher_class}")  # other faults for each
+            ends_at = time.monotonic() + SECONDS / len(PublisherClass)
+            while time.monotonic() < ends_at:
+                await do(scene, chance.choice(sorted(FAULTS)))
+            verdict = await scene.finish()
+            assert verdict.is_good, verdict
+
+
+@contextmanager
+def own_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """`small_disk` where one can be mounted, and else an ordinary folder."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(folder, size_bytes))
+        except pytest.skip.Exception as reason:
+            sys.stdout.write(f"The disk will not be filled: {reason}\n")
+        yield folder

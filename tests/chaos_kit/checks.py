@@ -1,5 +1,6 @@
 """What is looked at after a fault, once everything is healed and drained: facts first, then a verdict on them."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ from workers.publishers.base import PublisherClass
 ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
 
 ROWS = """
-SELECT task_id, 'task_queue', status, data, NULL, retry_of FROM task_queue
-UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class, retry_of FROM publish_tasks
-UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class, retry_of FROM publish_tasks_archive
+SELECT task_id, 'task_queue', status, data, NULL, retry_of, created_at, NULL FROM task_queue
+UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class, retry_of, created_at, completed_at
+FROM publish_tasks
+UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class, retry_of, created_at, completed_at
+FROM publish_tasks_archive
 """
 COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
 
@@ -33,6 +36,8 @@ class Row(msgspec.Struct, frozen=True):
     data: Any
     error_class: str | None
     retry_of: str | None
+    created_at: str | None
+    completed_at: str | None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         counted: How many rows of each table `task_counts` tells of.
         integrity: What PRAGMA integrity_check says.
         left_over: What should be gone from Redis.
+        struck_at: When faults struck, in order.
         answers: Answers of the API that no client should get.
     """
 
@@ -56,6 +62,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     integrity: Sequence[str] = ("ok",)
     left_over: Sequence[str] = ()
     answers: Sequence[str] = ()
+    struck_at: Sequence[str] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +73,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         duplicated: Posts the platform accepted more than once without anybody's word, and requests that became two
             tasks.
         unknown: How many ended so: allowed where the publisher declares nothing.
-        recovered: How many are recorded although their client never got its answer.
+        recovered: How many were in flight when a fault struck, and were published.
+        unanswered: How many are recorded although their client never got its answer.
         unexpected: Everything else that must not be, in words.
     """
 
@@ -74,6 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     duplicated: list[str]
     unknown: int
     recovered: int
+    unanswered: int
     unexpected: list[str]
 
     @property
@@ -94,7 +103,8 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
         lost=sorted(set(facts.acked) - recorded),
         duplicated=duplicated,
         unknown=sum(row.status == TaskStatus.UNKNOWN for row in facts.rows),
-        recovered=sum(_is_recovered(row, facts) for row in facts.rows),
+        recovered=sum(_is_recovered(row, facts.struck_at) for row in facts.rows),
+        unanswered=sum(_is_unanswered(row, facts) for row in facts.rows),
         unexpected=[
             *facts.answers,
             *facts.left_over,
@@ -146,7 +156,13 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
     return found
 
 
-def _is_recovered(row: Row, facts: Facts) -> bool:
+def _is_recovered(row: Row, struck_at: Sequence[str]) -> bool:
+    if row.status != TaskStatus.SUCCESS or not row.created_at or not row.completed_at:
+        return False
+    return bisect_left(struck_at, row.created_at) < bisect_left(struck_at, row.completed_at)
+
+
+def _is_unanswered(row: Row, facts: Facts) -> bool:
     return row.retry_of is None and row.task_id not in facts.acked and _marker(row) in facts.posted
 
 
@@ -159,8 +175,8 @@ def read_rows(database: Path) -> tuple[list[Row], dict[str, int], list[str]]:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         rows = [
-            Row(task_id, table, status, msgspec.json.decode(data), error_class, retry_of)
-            for task_id, table, status, data, error_class, retry_of in connection.execute(ROWS)
+            Row(task_id, table, status, msgspec.json.decode(data), *rest)
+            for task_id, table, status, data, *rest in connection.execute(ROWS)
         ]
         counted = dict(connection.execute(COUNTED))
         integrity = [line for (line,) in connection.execute("PRAGMA integrity_check")]

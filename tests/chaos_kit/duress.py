@@ -1,6 +1,7 @@
 """What is done to the database file and to the disk below it, while real processes use them."""
 
 import asyncio
+import errno
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from chaos_kit.processes import PythonProcess
 from service.children import Child
 from service.testing import eventually
 
+PIECES_BYTES = (1 << 24, 1 << 12)
 REFUSED = ("Operation not permitted", "ptrace", "Permission denied")
 
 
@@ -51,7 +53,13 @@ def filled(folder: Path, *, leave: int = 0) -> Iterator[None]:
     """Let something else take the room on a disk, until but `leave` bytes are free, for a while."""
     filler = folder / "filler"
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free_bytes(folder) - leave)
+        for piece in PIECES_BYTES:
+            while free_bytes(folder) - leave >= piece:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
+                except OSError as error:  # what else is written there has taken the room
+                    if error.errno != errno.ENOSPC:
+                        raise
     try:
         yield
     finally:

@@ -1,11 +1,13 @@
 """What is done to a scene under load. Each fault is over when it is healed and the load has gone on."""
 
 import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import httpx
 
+from chaos_kit.duress import filled
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Fault, Scene
@@ -33,6 +35,7 @@ async def kill_api(scene: Scene) -> None:
     """Kill -9 of an API with requests in flight."""
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
+    scene.strike()
     api.kill()
     await api.start()
     await scene.load.more(WHILE)
@@ -45,6 +48,7 @@ async def kill_api_amid_accepts(scene: Scene) -> None:
     given_up = await scene.given_up()
     with scene.valkey.frozen():
         await scene.unanswered(given_up + UNANSWERED)
+        scene.strike()
         api.kill()
     await api.start()
     await scene.load.more(WHILE)
@@ -54,6 +58,7 @@ async def stop_api(scene: Scene) -> None:
     """SIGTERM of an API under load."""
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
+    scene.strike()
     if code := await api.stop():
         scene.load.unexpected.append(f"an API ended with {code} after SIGTERM")
     await api.start()
@@ -89,6 +94,7 @@ async def _crash(scene: Scene, process: PythonProcess, point: str) -> None:
 
 async def _restart_crashed(scene: Scene, process: PythonProcess, point: str) -> None:
     await process.reached(point)
+    scene.strike()
     process.kill()  # it has done so itself, or is about to
     await process.start()
     await scene.load.more(FEW)
@@ -98,6 +104,7 @@ async def kill_worker(scene: Scene) -> None:
     """Kill -9 of a worker amid its sends."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
+    scene.strike()
     worker.kill()
     await scene.load.more(WHILE)
     await worker.start()
@@ -110,6 +117,7 @@ async def kill_worker_amid_records(scene: Scene) -> None:
     await scene.sent(WHILE)
     with scene.locked_database():
         await scene.answered(UNANSWERED)
+        scene.strike()
         worker.kill()
     await worker.start()
     await scene.sent(WHILE)
@@ -119,6 +127,7 @@ async def stop_worker(scene: Scene) -> None:
     """SIGTERM of a worker amid its sends."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
+    scene.strike()
     if code := await worker.stop():
         scene.load.unexpected.append(f"a worker ended with {code} after SIGTERM")
     await worker.start()
@@ -130,6 +139,7 @@ async def kill_valkey(scene: Scene) -> None:
     await scene.sent(WHILE)
     size = scene.valkey.size()
     await scene.load.more(WHILE)
+    scene.strike()
     scene.valkey.kill()
     scene.valkey.lose_tail(size)
     await scene.load.more(WHILE)
@@ -140,6 +150,7 @@ async def kill_valkey(scene: Scene) -> None:
 async def flush_valkey(scene: Scene) -> None:
     """FLUSHALL."""
     await scene.sent(WHILE)
+    scene.strike()
     await scene.redis.flushall()
     await scene.load.more(WHILE)
 
@@ -147,10 +158,55 @@ async def flush_valkey(scene: Scene) -> None:
 async def replace_valkey(scene: Scene) -> None:
     """An empty Valkey in place of the old one."""
     await scene.sent(WHILE)
+    scene.strike()
     scene.valkey.kill()
     await scene.load.more(WHILE)
     await scene.valkey.restart_empty()
     await scene.load.more(WHILE)
+
+
+async def freeze_worker(scene: Scene) -> None:
+    """SIGSTOP of a worker amid its sends, until others have ended all that it held; then it goes on, too late."""
+    await scene.sent(WHILE)
+    with _frozen(scene, scene.chance.choice(scene.workers)):
+        await scene.ended()
+    await scene.sent(WHILE)
+
+
+async def freeze_api(scene: Scene) -> None:
+    """SIGSTOP of an API with requests in flight, while others answer."""
+    await scene.load.more(WHILE)
+    with _frozen(scene, scene.chance.choice(scene.apis)):
+        await scene.load.more(FEW if len(scene.apis) > 1 else 0)
+    await scene.load.more(WHILE)
+
+
+@contextlib.contextmanager
+def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        with scene.locked_database():  # a process stopped with the lock would stop everybody
+            stack.enter_context(process.frozen())
+        scene.strike()
+        yield
+
+
+async def lock_database(scene: Scene) -> None:
+    """Another process holds a write transaction open until requests are refused."""
+    await scene.sent(WHILE)
+    with scene.locked_database():
+        scene.strike()
+        await scene.load.refused(FEW)
+    await scene.sent(WHILE)
+
+
+async def fill_database_disk(scene: Scene) -> None:
+    """No room is left for the database; without a disk of its own, there is always some."""
+    await scene.sent(WHILE)
+    if scene.has_own_disk:
+        with filled(scene.database.parent):
+            scene.strike()
+            await scene.load.refused(FEW)
+    await scene.sent(WHILE)
 
 
 FAULTS: dict[str, Fault] = {
@@ -165,6 +221,10 @@ FAULTS: dict[str, Fault] = {
         kill_valkey,
         flush_valkey,
         replace_valkey,
+        freeze_worker,
+        freeze_api,
+        lock_database,
+        fill_database_disk,
         crash_api_amid_cancel,
     )
 }

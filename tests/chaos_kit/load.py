@@ -66,6 +66,15 @@ class Load:
 
         await eventually(is_answered, what=f"{count} more answers")
 
+    async def refused(self, count: int) -> None:
+        """Wait until so many more posts were answered with 503."""
+        wanted = self.answers["503"] + count
+
+        async def is_refused() -> bool:
+            return self.answers["503"] >= wanted
+
+        await eventually(is_refused, what=f"{count} more refusals")
+
     async def _client(self, number: int) -> None:
         chance = random.Random(f"{self._seed}-{number}")
         async with httpx.AsyncClient(timeout=HANG_S) as client:

@@ -21,6 +21,17 @@ START_TIMEOUT_S = 30
 KIT = Path(__file__).parent.parent  # what `python -m chaos_kit.…` is found in
 
 
+@contextmanager
+def frozen(child: Child | None) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT in the end."""
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+
+
 class PythonProcess:
     """A Python program that says in its JSON log when it is ready; one log file a start.
 
@@ -71,6 +82,12 @@ class PythonProcess:
     async def stop(self) -> int:
         """SIGTERM, and wait; its exit code."""
         return 0 if self.child is None else await self.child.stop()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it do nothing for a while."""
+        with frozen(self.child):
+            yield
 
     def arm(self, point: str, action: Action = Action.KILL) -> None:
         """Have it do something when it next comes to a point."""
@@ -144,12 +161,8 @@ class Valkey(EmbeddedValkey):
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it answer nobody for a while."""
-        assert self.child is not None
-        os.kill(self.child.pid, signal.SIGSTOP)
-        try:
+        with frozen(self.child):
             yield
-        finally:
-            os.kill(self.child.pid, signal.SIGCONT)
 
     def lose_tail(self, size: int) -> None:
         """Cut the file back to what it was; kill -9 alone loses nothing, the kernel has it all."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects
 from chaos_kit.effects_worker import answered_of, gate_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, Valkey, Worker
+from service.clock import system_clock, to_text
 from service.store.sqlite import sqlite3
 from service.testing import eventually
 from workers.publishers.base import PublisherClass
@@ -24,6 +26,7 @@ DRAIN_S = 60.0
 SHOWN = 10
 LEASE_S = 2
 OPEN = "SELECT count(*) FROM task_queue"
+OLDEST = "SELECT coalesce(min(created_at), '') FROM task_queue WHERE due_at IS NULL"
 RECORDED = "SELECT (SELECT count(*) FROM task_queue) + (SELECT count(*) FROM publish_tasks)"
 
 Fault = Callable[["Scene"], Awaitable[None]]
@@ -37,6 +40,7 @@ class Scene:
         chance: Decides what is broken; made from the seed.
         database: By default in `folder`.
         faults: How often each was done.
+        struck_at: When.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Scene:
         self.publisher_class = publisher_class
         self.chance = random.Random(seed)
         self.faults: Counter[str] = Counter()
+        self.struck_at: list[str] = []
         self.database = database or folder / "everpost.db"
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
@@ -92,6 +97,11 @@ class Scene:
     def log_of_database(self) -> Path:
         """The write-ahead log."""
         return self.database.with_name(f"{self.database.name}-wal")
+
+    @property
+    def has_own_disk(self) -> bool:
+        """Whether nothing else suffers when the database's disk is full."""
+        return self.database.parent.is_mount()
 
     def addresses(self) -> list[str]:
         """Where APIs serve at present."""
@@ -148,6 +158,20 @@ class Scene:
     def _count_unanswered(self) -> int:
         return self._count(RECORDED) - len(self.load.acked)
 
+    def strike(self) -> None:
+        """Note that what is in flight now is hit by a fault."""
+        self.struck_at.append(to_text(system_clock()))
+
+    async def ended(self) -> None:
+        """Wait until every task that was accepted before now has ended."""
+        now = to_text(system_clock())
+
+        async def is_ended() -> bool:
+            oldest = self._look(OLDEST)
+            return not oldest or oldest > now
+
+        await eventually(is_ended, what=f"the end of all that was accepted before {now}")
+
     @contextmanager
     def locked_database(self) -> Iterator[None]:
         """Let nobody else write for a while."""
@@ -184,6 +208,7 @@ class Scene:
             "duplicated": len(verdict.duplicated),
             "unknown": verdict.unknown,
             "recovered": verdict.recovered,
+            "unanswered": verdict.unanswered,
             "unexpected": verdict.unexpected[:SHOWN],
             "answers": dict(self.load.answers),
             "slowest_s": round(self.load.slowest_s, 3),
@@ -205,6 +230,7 @@ class Scene:
             integrity=integrity,
             left_over=await find_left_over(self.redis),
             answers=[*self.load.unexpected, *crashes],
+            struck_at=self.struck_at,
         )
 
     async def drained(self) -> None:
@@ -219,9 +245,12 @@ class Scene:
             return
 
     def _count(self, statement: str) -> int:
+        return int(self._look(statement))
+
+    def _look(self, statement: str) -> Any:
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
         try:
-            return int(connection.execute(statement).fetchone()[0])
+            return connection.execute(statement).fetchone()[0]
         finally:
             connection.close()
 
