@@ -51,6 +51,7 @@ class Dispatcher:
     Attributes:
         signal: Set when there is reason to look at `next_claim_at` again.
         next_claim_at: The loop's time at which a claim makes sense, provided that slots are free.
+        claimed_at: The loop's time of the last claim that found nothing, or whose jobs were let in.
         queued: How many entries the queues had at the last claim, held jobs included.
         failures: Jobs that ended without success, kept only once somebody has put a list here.
     """
@@ -75,6 +76,7 @@ class Dispatcher:
         self.scripts = Scripts(pool)
         self.signal = WakeSignal()
         self.next_claim_at = 0.0
+        self.claimed_at = 0.0
         self.queued = 0
         self.failures: list[HeldJob] | None = None
         client = blocking_client(pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
@@ -192,6 +194,8 @@ class Dispatcher:
             admitting = worker.loop.create_task(self._admit(jobs))
             self._admitting.add(admitting)
             admitting.add_done_callback(self._admitting.discard)
+        else:
+            self.claimed_at = worker.loop.time()
 
     def _learn(self, claimed: ClaimReply) -> None:
         self.queued = claimed.queued
@@ -222,6 +226,7 @@ class Dispatcher:
                 job.send_back(job.score, spends_try=False)
             self._release(jobs)
             return
+        self.claimed_at = self._worker.loop.time()
         dropped = [job for job in jobs if job.job_id in refused]
         for job in dropped:
             job.ends_as = None  # no result either, also of one that could not have run

@@ -36,6 +36,7 @@ __all__ = ["BatchWorker", "Claim", "JobOutcome", "OutcomeReason"]
 logger = logging.getLogger("arq.worker")
 
 DEFAULT_WAKE_CHANNEL = "everpost:wake"
+STALLED_S = 5.0  # without a claim, although there are free slots
 LEAST_GRACE_S = 5.0  # for the records and releases of ended jobs
 
 
@@ -77,6 +78,14 @@ class BatchWorker(Worker):
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
         self._failures: list[HeldJob] | None = None
         self._next_beat_at = 0.0
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether it takes what is due: it has just looked for jobs, or has its hands full."""
+        dispatcher = self._dispatcher
+        if dispatcher is None or not self.allow_pick_jobs:
+            return False
+        return dispatcher.free_slots <= 0 or self.loop.time() - dispatcher.claimed_at < STALLED_S
 
     async def main(self) -> None:
         """Run until cancelled, or in burst mode until the queues are empty."""

@@ -47,6 +47,7 @@ PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends
 class PublishWorker:
     """The parts of one worker: opened when its event loop runs, closed with it."""
 
+    database: Database
     runner: PublishRunner
     admission: Admission
     completion: Completion
@@ -66,7 +67,7 @@ class PublishWorker:
         """Arq's on_startup: open everything."""
         del ctx
         settings, stack, clock = self._settings, self._stack, self._clock
-        database = await Database.open(settings.database_path)
+        database = self.database = await Database.open(settings.database_path)
         stack.push_async_callback(database.close)
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
@@ -116,6 +117,8 @@ class PublishWorker:
         return {
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
+            "consuming": self.engine.is_consuming,
+            "trouble": None if self.database.trouble is None else self.database.trouble.message,
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
         }

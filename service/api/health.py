@@ -86,10 +86,12 @@ async def _redis(services: Services) -> Check:
 
 async def _worker(services: Services) -> Check:
     async def count() -> str:
-        workers = len(await services.queue.workers())
-        if not workers:
-            raise Unavailable("No worker has said that it is alive.")
-        return f"{workers} alive."
+        workers = await services.queue.workers()
+        consuming = sum(bool(worker.get("consuming")) for worker in workers)
+        told = f"{len(workers)} alive, {consuming} consuming."
+        if not consuming:
+            raise Unavailable(told if workers else "No worker has said that it is alive.")
+        return told
 
     return await _check("worker", count)
 

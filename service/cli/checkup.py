@@ -1,4 +1,4 @@
-"""The examinations of `everpost doctor`; each gives findings and raises nothing it can report instead."""
+"""What `everpost doctor` examines beside Redis; each gives findings and raises nothing it can report instead."""
 
 import asyncio
 import shutil
@@ -12,10 +12,10 @@ from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
 from service.errors import ServiceError, SettingsError
 from service.platforms import Catalogue
-from service.queue.client import TaskQueue
 from service.settings import Settings
 from service.store.database import Database
-from service.store.inspection import Contents, Upgrade, inspect_contents, inspect_upgrade
+from service.store.inspection import SAMPLE, Contents, IntegrityCheck, Upgrade, inspect_contents, inspect_upgrade
+from service.store.pause import Pause, Pauses
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY
 from service.task import TaskStatus
 
@@ -47,7 +47,7 @@ def check_sizes(settings: Settings) -> Iterator[Finding]:
     yield Finding("database", "disk free", size_text(free), not advice, advice)
 
 
-async def check_database(path: Path, clock: Clock, *, thoroughly: bool) -> Iterator[Finding]:
+async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:
     """What kind of file it is and, where it is up to date, what stands in it."""
     try:
         upgrade = await asyncio.to_thread(inspect_upgrade, path)
@@ -57,10 +57,12 @@ async def check_database(path: Path, clock: Clock, *, thoroughly: bool) -> Itera
         if upgrade.kind == "current":
             database = await Database.open(path, readers=1)
             try:
-                contents = await inspect_contents(database, to_text(clock()), thoroughly=thoroughly)
+                contents = await inspect_contents(database, to_text(clock()), check)
+                pause = await Pauses(database).find()
             finally:
                 await database.close()
-            found += _content_findings(contents, clock())
+            found += _content_findings(contents, clock(), check)
+            found.append(_pause_finding(pause))
     except ServiceError as error:
         return iter([Finding("database", "file", str(path), ok=False, advice=error.message)])
     return iter(found)
@@ -83,19 +85,18 @@ def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
         yield Finding("database", "ids more than once", str(upgrade.duplicates.count), ok=False, advice=advice)
 
 
-def _content_findings(contents: Contents, now_ms: int) -> Iterator[Finding]:
+def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | None) -> Iterator[Finding]:
     wrong = ", ".join(f"{name}={value}" for name, value in contents.pragmas.items())
     yield Finding(
         "database", "pragmas", wrong or "as set", not wrong, "They read back other than set." if wrong else ""
     )
-    if contents.damage is not None:
-        advice = "Stop every process and restore a backup." if contents.damage else ""
-        yield Finding("database", "quick_check", "; ".join(contents.damage) or "ok", not contents.damage, advice)
+    if check is not None and contents.damage is not None:
+        advice = "Stop every process, then `everpost restore` a backup." if contents.damage else ""
+        yield Finding("database", check, "; ".join(contents.damage) or "ok", not contents.damage, advice)
     if contents.in_two_tables is not None:
-        broken = ", ".join(contents.in_two_tables)
-        yield Finding(
-            "tasks", "in two tables", broken or "none", not broken, "This must not be (I1)." if broken else ""
-        )
+        broken = len(contents.in_two_tables)
+        advice = f"This must not be (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
+        yield Finding("tasks", "in two tables", str(broken or "none"), not broken, advice)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
     yield Finding("tasks", "by status", counts or "none")
     unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)
@@ -115,46 +116,12 @@ def _oldest_text(contents: Contents, now_ms: int) -> str:
     return f"{oldest.task_id}, {oldest.status}, accepted {age_s:,.0f} s ago"
 
 
-async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock) -> list[Finding]:
-    """Whether Redis answers, how it is set up, and who works."""
-    address = settings.redis or (running.redis if running else None)
-    if address is None:
-        told = "EVERPOST_REDIS is not set, and no `everpost up` runs on this folder, which would bring its own"
-        return [Finding("Redis", "server", told)]
-    queue = TaskQueue.connect(address, clock)
-    try:
-        return [*await _server_findings(queue), *await _queue_findings(queue)]
-    except ServiceError as error:
-        advice = f"{error.message} Tasks are accepted all the same, and run when it is back."
-        return [Finding("Redis", "server", "does not answer", ok=False, advice=advice)]
-    finally:
-        await queue.close()
-
-
-async def _server_findings(queue: TaskQueue) -> list[Finding]:
-    facts = await queue.facts()
-    policy, has_file = str(facts["maxmemory_policy"]), bool(facts["append_only_file"])
-    policy_advice = "" if policy == "noeviction" else "Set `maxmemory-policy noeviction`, or Redis drops waiting tasks."
-    file_advice = "" if has_file else "Set `appendonly yes`: without it a restart empties the queue for a while."
-    return [
-        Finding("Redis", "server", str(facts["server"]), ok=True),
-        Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
-        Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
-    ]
-
-
-async def _queue_findings(queue: TaskQueue) -> list[Finding]:
-    depths = (await queue.depths()).values()
-    workers = await queue.workers()
-    slots = sum(int(worker.get("slots", 0)) for worker in workers)
-    running = sum(int(worker.get("running", 0)) for worker in workers)
-    advice = "" if workers else "Nothing runs until one is started: `everpost worker`."
-    return [
-        Finding(
-            "Redis", "queue", f"{sum(d.ready for d in depths)} due or running, {sum(d.later for d in depths)} later"
-        ),
-        Finding("workers", "alive", f"{len(workers)}, running {running} of {slots} tasks", bool(workers), advice),
-    ]
+def _pause_finding(pause: Pause | None) -> Finding:
+    if pause is None:
+        return Finding("tasks", "dispatch", "goes on", ok=True)
+    told = f"paused since {pause.restored_at}, when {pause.backup} was restored; its newest row is of {pause.newest_at}"
+    advice = f"{pause.held} of its tasks may have been sent since: see `everpost resume --dry-run`."
+    return Finding("tasks", "dispatch", told, ok=False, advice=advice)
 
 
 def check_publishers(settings: Settings) -> Iterator[Finding]:

@@ -14,15 +14,16 @@ from service.cli.checkup import (
     check_database,
     check_library,
     check_publishers,
-    check_redis,
     check_sizes,
 )
 from service.cli.findings import Finding, settings_as_read
 from service.cli.options import database_options
+from service.cli.queue_checkup import check_redis
 from service.cli.screen import as_json_text, console
 from service.cli.uplock import find_up
 from service.clock import system_clock
 from service.settings import Settings, read_settings
+from service.store.inspection import IntegrityCheck
 
 MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
 
@@ -30,14 +31,16 @@ MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
 @click.command(epilog="\b\nExamples:\n  everpost doctor\n  everpost doctor --fast --json")
 @database_options
 @click.option("--fast", is_flag=True, help="Leave out what reads the whole database file.")
+@click.option("--integrity", is_flag=True, help="Also compare the indexes with their tables, which takes longer.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
-def doctor(data: str | None, database: str | None, fast: bool, as_json: bool) -> int:
+def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, as_json: bool) -> int:
     """Examine settings, database, Redis, workers and platforms. Exits with 1 when something is wrong.
 
     It changes nothing, and can be run while Everpost serves. Secrets are never shown.
     """
     settings = read_settings(os.environ, data=data, database=database)
-    findings = asyncio.run(examine(settings, thoroughly=not fast))
+    check: IntegrityCheck | None = None if fast else "quick_check"
+    findings = asyncio.run(examine(settings, "integrity_check" if integrity else check))
     is_well = all(finding.ok is not False for finding in findings)
     if as_json:
         click.echo(as_json_text({"ok": is_well, "findings": findings}))
@@ -46,7 +49,7 @@ def doctor(data: str | None, database: str | None, fast: bool, as_json: bool) ->
     return 0 if is_well else 1
 
 
-async def examine(settings: Settings, *, thoroughly: bool) -> list[Finding]:
+async def examine(settings: Settings, check: IntegrityCheck | None) -> list[Finding]:
     """Every finding, in the order people read them."""
     running = find_up(settings.data)
     path = settings.database_path
@@ -54,7 +57,7 @@ async def examine(settings: Settings, *, thoroughly: bool) -> list[Finding]:
         *settings_as_read(settings),
         *check_library(),
         *check_sizes(settings),
-        *await check_database(path, system_clock, thoroughly=thoroughly),
+        *await check_database(path, system_clock, check),
         *await check_redis(settings, running, system_clock),
         *check_publishers(settings),
         check_api(settings, running),

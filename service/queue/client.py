@@ -222,6 +222,18 @@ class TaskQueue:
             counts = await pipe.execute()
         return {priority: QueueDepth(counts[2 * n], counts[2 * n + 1]) for n, priority in enumerate(PRIORITIES)}
 
+    async def longest_wait_ms(self) -> int:
+        """For how long a job has been due that no worker has taken; 0 if there is none."""
+        due_ms: list[int] = await self._ask(self._earliest_scores())
+        return max(0, self._clock() - min(due_ms)) if due_ms else 0
+
+    async def _earliest_scores(self) -> list[int]:
+        """When the first job of each queue is due; one that a worker has taken, at the end of its lease."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in QUEUE_NAMES:
+                pipe.zrange(name, 0, 0, withscores=True)
+            return [int(score) for head in await pipe.execute() for _, score in head]
+
     async def workers(self) -> list[dict[str, Any]]:
         """What each living worker last said of itself; see `workers/upkeep.py`."""
         found = await self._ask(self.redis.hvals(WORKERS_KEY))
@@ -269,6 +281,7 @@ class TaskQueue:
         memory = await self._ask(self.redis.info("memory"))
         persistence = await self._ask(self.redis.info("persistence"))
         return {
+            "version": str(server["redis_version"]),
             "server": f"{server.get('server_name', 'redis')} {server.get('valkey_version', server['redis_version'])}",
             "maxmemory_policy": memory.get("maxmemory_policy"),
             "append_only_file": bool(persistence.get("aof_enabled")),

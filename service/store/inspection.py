@@ -1,7 +1,9 @@
 """What `everpost doctor` wants to know of a database file; it changes nothing, not even an original file."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +24,7 @@ from service.store.schema import (
 from service.store.sqlite import sqlite3
 
 SAMPLE = 5
+IntegrityCheck = Literal["quick_check", "integrity_check"]
 WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite reads back what it was told
 
 
@@ -47,9 +50,9 @@ class Contents(msgspec.Struct, frozen=True):
     Attributes:
         statuses: Tasks by status, the archive left out.
         published_twice: How many tasks were sent again although, as came out later, the platform had accepted them.
-        in_two_tables: A few of the ids that break I1; None if they were not looked for.
-        damage: What quick_check found, nothing if all is well; None if it was not run.
-        pragmas: Pragmas that read back other than they were set, with what they say.
+        in_two_tables: The ids that break I1; None if they were not looked for.
+        damage: What the check found, nothing if all is well; None if none was run.
+        pragmas: Pragmas of a reading or the writing connection that read back other than they were set.
     """
 
     statuses: dict[str, int]
@@ -79,12 +82,15 @@ def inspect_upgrade(path: Path) -> Upgrade | None:
         return Upgrade(kind, _named(missing), find_duplicates(connection))
 
 
-async def inspect_contents(database: Database, now: str, *, thoroughly: bool) -> Contents:
-    """Look into an open database; `thoroughly` also reads the whole file, which takes about a second a gigabyte.
+async def inspect_contents(database: Database, now: str, check: IntegrityCheck | None) -> Contents:
+    """Look into an open database; a `check` reads the whole file, which takes about a second a gigabyte or more.
 
     `now` is the present as the tables write times.
     """
-    return await database.read(lambda connection: _contents(connection, now, thoroughly=thoroughly))
+    contents = await database.read(lambda connection: _contents(connection, now, check))
+    of_writer = await database.write(lambda connection: _wrong_pragmas(connection, {"busy_timeout": "0"}))
+    pragmas = contents.pragmas | of_writer
+    return msgspec.structs.replace(contents, pragmas=pragmas)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
@@ -117,7 +123,7 @@ def _named(missing: Missing) -> tuple[str, ...]:
     )
 
 
-def _contents(connection: sqlite3.Connection, now: str, *, thoroughly: bool) -> Contents:
+def _contents(connection: sqlite3.Connection, now: str, check: IntegrityCheck | None) -> Contents:
     statuses: dict[str, int] = {}
     for _, status, _, tasks in connection.execute(load("count_tasks")):
         statuses[status] = statuses.get(status, 0) + tasks
@@ -126,22 +132,24 @@ def _contents(connection: sqlite3.Connection, now: str, *, thoroughly: bool) -> 
         statuses=statuses,
         oldest_due=None if oldest is None else OldestDue(*oldest),
         published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
-        in_two_tables=_in_two_tables(connection) if thoroughly else None,
-        damage=_damage(connection) if thoroughly else None,
-        pragmas=_wrong_pragmas(connection),
+        in_two_tables=_in_two_tables(connection) if check else None,
+        damage=_damage(connection, check) if check else None,
+        pragmas=_wrong_pragmas(connection, {}),
     )
 
 
 def _in_two_tables(connection: sqlite3.Connection) -> list[str]:
-    return [str(task_id) for (task_id,) in connection.execute(load("find_in_two_tables"), {"limit": SAMPLE})]
+    return [str(task_id) for (task_id,) in connection.execute(load("find_in_two_tables"))]
 
 
-def _damage(connection: sqlite3.Connection) -> list[str]:
-    found = [str(line) for (line,) in connection.execute(f"PRAGMA quick_check({SAMPLE})")]
+def _damage(connection: sqlite3.Connection, check: IntegrityCheck) -> list[str]:
+    found = [str(line) for (line,) in connection.execute(f"PRAGMA {check}({SAMPLE})")]
     return [] if found == ["ok"] else found
 
 
-def _wrong_pragmas(connection: sqlite3.Connection) -> dict[str, str]:
-    wanted = {**{name: WORDS.get(value, value) for name, value in PRAGMAS.items()}, "journal_mode": "wal"}
+def _wrong_pragmas(connection: sqlite3.Connection, own: Mapping[str, str]) -> dict[str, str]:
+    """Those that read back other than they were set; `own` are the ones this connection has other than the rest."""
+    common = {name: WORDS.get(value, value) for name, value in PRAGMAS.items()}
+    wanted = {**common, "journal_mode": "wal", **own}
     found = {name: str((connection.execute(f"PRAGMA {name}").fetchone() or ("",))[0]) for name in wanted}
     return {name: value for name, value in found.items() if value != wanted[name]}

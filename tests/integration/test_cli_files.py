@@ -1,15 +1,17 @@
 """`everpost import`, `archive`, `purge` and `doctor` on real files, without a server."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import environment, free_port, run
+from cli_support import DEADLINE_S, command, environment, free_port, run, until
 from original_database import insert, make_original, make_task_queue, queued_task
 from original_database import run as sql
 
+from service.store.backup import new_file
 from service.store.migrate import migrate
 
 OLD, NEW = "2020-01-01T00:00:00.000Z", "2099-01-01T00:00:00.000Z"
@@ -110,6 +112,68 @@ def test_a_backup_that_cannot_be_written_is_said_in_one_line(path: Path, env: di
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
+def grow(path: Path, megabytes: int) -> None:
+    """Give the database so much to copy."""
+    sql(
+        path,
+        HISTORY + ", ".join(f"('large-{n}', 'failed', '', '', '', hex(zeroblob(500000)))" for n in range(megabytes)),
+    )
+
+
+def test_a_backup_that_is_killed_leaves_nothing_by_its_name_and_the_next_one_succeeds(
+    path: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    grow(path, 40)
+    target, partial = tmp_path / "backup.db", tmp_path / "backup.db.part"
+    killed = subprocess.Popen(command("backup", str(target)), env=env)
+    until(lambda: partial.exists() and partial.stat().st_size, "the beginning of a copy")
+    killed.kill()
+    killed.wait()
+    assert (target.exists(), partial.exists()) == (False, True)
+    assert run("backup", str(target), env=env).returncode == 0
+    assert ids(target, "publish_tasks") == ids(path, "publish_tasks")
+    assert not partial.exists()
+
+
+def test_a_backup_that_finds_no_room_leaves_nothing(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    grow(path, 2)
+    small = ["prlimit", "--fsize=1000000", *command("backup", str(tmp_path / "backup.db"))]
+    done = subprocess.run(small, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written" in done.stderr
+    assert not list(tmp_path.glob("backup.db*"))
+
+
+def test_two_backups_at_once_do_not_write_into_one_file(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "backup.db"
+    with new_file(target, like=path):
+        refused = run("backup", str(target), env=env)
+    assert (refused.returncode, "Another process is making" in refused.stderr) == (1, True)
+    assert run("backup", str(target), env=env).returncode == 0
+
+
+def test_a_backup_can_be_read_by_those_who_can_read_the_database(
+    path: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    path.chmod(0o640)
+    run("backup", str(tmp_path / "backup.db"), env=env)
+    assert (tmp_path / "backup.db").stat().st_mode & 0o777 == 0o640
+
+
+def test_restore_says_what_it_did_and_what_comes_next(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    backup = tmp_path / "backup.db"
+    run("backup", str(backup), env=env)
+    sql(path, "DELETE FROM publish_tasks")
+    done = run("restore", str(backup), env=env)
+    assert done.returncode == 0
+    assert "everpost resume" in done.stdout
+    assert ids(path, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
+    told = json.loads(run("restore", str(backup), "--json", env=env).stdout)
+    assert (told["ended"], told["held"]) == (4, 0)
+    refused = run("restore", str(tmp_path / "nothing.db"), env=env)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+
+
 def test_doctor_finds_a_fresh_installation_well_and_makes_nothing(tmp_path: Path, env: dict[str, str]) -> None:
     code, found = findings({**env, "EVERPOST_PORT": str(free_port())})
     assert code == 0
@@ -134,7 +198,8 @@ def test_doctor_finds_a_task_in_two_tables(path: Path, env: dict[str, str]) -> N
     )
     sql(path, HISTORY + f"('inherited', 'success', '{NEW}', '{NEW}', '{NEW}', '{{}}')")
     code, found = findings(env)
-    assert (code, found["in two tables"]["value"]) == (1, "old-1")
+    assert (code, found["in two tables"]["value"]) == (1, "1")
+    assert "old-1" in found["in two tables"]["advice"]
     assert "in two tables" not in findings(env, "--fast")[1]
 
 

@@ -12,4 +12,3 @@ SELECT a.job_id
 FROM publish_tasks_archive AS a
 JOIN publish_tasks AS h ON h.job_id = a.job_id
 WHERE a.queued_at IS NOT NULL AND h.queued_at IS NOT NULL
-LIMIT :limit

@@ -1,0 +1,183 @@
+"""`everpost doctor` and /health/ready: each thing they call well is broken once, and they say so."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cli_support import serving, until
+
+from service.cli.checkup import check_database, check_sizes
+from service.cli.doctor import examine
+from service.cli.findings import Finding
+from service.cli.queue_checkup import check_redis
+from service.clock import system_clock, to_text
+from service.errors import DatabaseBusy
+from service.settings import temporary_settings
+from service.store.backup import back_up_database
+from service.store.database import Database
+from service.store.inspection import inspect_contents
+from service.store.restore import restore_database
+from service.testing import Stack, eventually, everpost_stack
+
+LATER_MS = 60_000
+
+
+def later_clock() -> int:
+    return system_clock() + LATER_MS
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+async def redis_findings(stack: Stack, clock: Callable[[], int] = system_clock) -> dict[str, Finding]:
+    return by_name(await check_redis(stack.settings, None, clock))
+
+
+async def checks(stack: Stack) -> dict[str, Any]:
+    answer = await stack.client.get("/health/ready")
+    return {check["name"]: check for check in answer.json()["checks"]}
+
+
+async def fail(*_: object) -> None:
+    raise DatabaseBusy
+
+
+def consuming(stack: Stack) -> Any:
+    async def is_consuming() -> bool:
+        return bool((await checks(stack))["worker"]["ok"])
+
+    return eventually(is_consuming, what="a consuming worker")
+
+
+async def test_a_stack_that_works_is_found_well(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, durable=True) as stack:
+        await consuming(stack)
+        await stack.wait_until_ended(await stack.publish())
+        found = by_name(await examine(stack.settings, "integrity_check"))
+        ill = {name for name, finding in found.items() if finding.ok is False}
+        assert ill <= {"disk free", "ready"}  # of the machine, and of a server the stack does not have
+        assert found["consuming"].value == "1"
+        assert (found["integrity_check"].value, found["in two tables"].value) == ("ok", "none")
+        assert (found["dispatch"].ok, found["relay lag"].ok) == (True, True)
+
+
+async def test_a_redis_that_may_drop_tasks_is_found(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0, durable=True) as stack:
+        found = await redis_findings(stack)
+        assert (found["maxmemory-policy"].ok, found["append-only file"].ok) == (True, True)
+        await stack.queue.redis.config_set("maxmemory-policy", "allkeys-lru")
+        await stack.queue.redis.config_set("appendonly", "no")
+        found = await redis_findings(stack)
+        assert (found["maxmemory-policy"].ok, found["append-only file"].ok) == (False, False)
+
+
+async def test_tasks_that_wait_are_told_with_their_time(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0) as stack:
+        assert (await redis_findings(stack, later_clock))["longest wait"].value == "none"
+        await stack.publish()
+        found = await redis_findings(stack, later_clock)
+        assert found["longest wait"].value.startswith(("60 s", "61 s"))
+        assert found["relay lag"].ok
+
+
+async def test_tasks_redis_lost_are_counted_until_a_worker_brings_them(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0) as stack:
+        await stack.publish()
+        await stack.flush_redis()
+        found = await redis_findings(stack, later_clock)
+        assert found["relay lag"].ok is False
+        assert found["relay lag"].value.startswith("1 of")
+        await stack.start_worker()
+        await stack.drain()
+        assert (await redis_findings(stack, later_clock))["relay lag"].ok
+
+
+async def test_a_worker_that_lost_its_file_says_so_and_the_api_is_not_ready(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path) as stack:
+        await consuming(stack)
+        stack.settings.database_path.rename(tmp_path / "moved.db")
+
+        async def is_told() -> bool:
+            found = await redis_findings(stack)
+            return "trouble" in found and "was moved" in found["trouble"].value
+
+        await eventually(is_told, what="the worker's trouble")
+        database = (await checks(stack))["database"]
+        assert (database["ok"], "was moved" in database["detail"]) == (False, True)
+        (tmp_path / "moved.db").rename(stack.settings.database_path)
+
+
+async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0) as stack:
+        monkeypatch.setattr("workers.engine.STALLED_S", 0.7)
+        await stack.start_worker()
+        await consuming(stack)
+        monkeypatch.setattr("workers.admission.Admission.admit", fail)
+        await stack.publish()
+
+        async def has_stopped() -> bool:
+            detail: str = (await checks(stack))["worker"]["detail"]
+            return detail == "1 alive, 0 consuming."
+
+        await eventually(has_stopped, what="a worker that does not consume")
+        assert (await redis_findings(stack))["consuming"].ok is False
+
+
+def test_a_worker_that_stands_still_is_not_alive(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+
+        def is_ready() -> bool:
+            return httpx.get(f"{up.url}/health/ready").status_code == httpx.codes.OK
+
+        until(is_ready, "readiness")
+        worker = up.children()["workers"]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            until(lambda: not is_ready(), "the end of readiness")
+            done = up.everpost("doctor")
+            assert done.returncode == 1
+            assert "Nothing runs until one is started" in done.stdout
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        until(is_ready, "readiness again")
+
+
+async def test_a_log_that_grew_is_found(tmp_path: Path) -> None:
+    settings = temporary_settings(tmp_path)
+    await (await Database.open(settings.database_path)).close()
+    assert by_name([*check_sizes(settings)])["write-ahead log"].ok
+    with (tmp_path / "everpost.db-wal").open("wb") as log:
+        log.truncate(300 << 20)
+    assert by_name([*check_sizes(settings)])["write-ahead log"].ok is False
+
+
+async def test_a_pragma_that_is_not_as_set_is_found(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "everpost.db", readers=1)
+    try:
+        now = to_text(system_clock())
+        assert (await inspect_contents(database, now, None)).pragmas == {}
+        await database.write(lambda connection: connection.execute("PRAGMA busy_timeout = 7").fetchall())
+        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7"}
+        await database.read(lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
+        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7", "synchronous": "1"}
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("check", [None, "quick_check"])
+async def test_a_pause_is_told(tmp_path: Path, check: Any) -> None:
+    path, backup = tmp_path / "everpost.db", tmp_path / "backup.db"
+    await (await Database.open(path)).close()
+    back_up_database(path, backup)
+    restore_database(backup, path, system_clock())
+    found = by_name([*await check_database(path, system_clock, check)])
+    assert found["dispatch"].ok is False
+    assert str(backup) in found["dispatch"].value
+    assert "everpost resume" in found["dispatch"].advice
