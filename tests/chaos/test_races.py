@@ -18,6 +18,7 @@ from workers.publishers.base import PublisherClass
 CLIENTS = 50
 TASKS = 150
 AT_ONCE = 25
+DELAY_MS = 25  # so that workers fall behind clients even on a busy machine, and both sides win now and then
 CASES = pytest.mark.parametrize(
     ("publisher_class", "is_flushed"),
     [(PublisherClass.NONE, False), (PublisherClass.NONE, True), (PublisherClass.KEYED, False)],
@@ -80,7 +81,7 @@ async def test_fifty_clients_that_retry_one_failed_task_make_one_task(tmp_path: 
 async def test_a_task_is_either_cancelled_or_sent(
     tmp_path: Path, publisher_class: PublisherClass, *, is_flushed: bool
 ) -> None:
-    scene = Scene(tmp_path, seed=2, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=4)
+    scene = Scene(tmp_path, seed=2, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=DELAY_MS)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "cancel", is_flushed=is_flushed)
         _, rows, effects = await settled(scene)
@@ -101,7 +102,7 @@ async def test_a_task_is_either_cancelled_or_sent(
 async def test_a_waiting_task_and_its_retry_are_sent_once_together(
     tmp_path: Path, publisher_class: PublisherClass, *, is_flushed: bool
 ) -> None:
-    scene = Scene(tmp_path, seed=3, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=4)
+    scene = Scene(tmp_path, seed=3, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=DELAY_MS)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "retry", is_flushed=is_flushed)
         facts, rows, effects = await settled(scene)
