@@ -77,8 +77,7 @@ class Resumption:
         resumed = Resumed(pause=pause, recovered=recovered, **counts)
         if not dry_run:
             await self._pauses.end()
-            fields = msgspec.structs.asdict(resumed) | {"pause": None}
-            log.warning("dispatch.resumed", unfinished=unfinished, backup=pause.backup, **fields)
+            log.warning("dispatch.resumed", unfinished=unfinished, backup=pause.backup, recovered=recovered, **counts)
         return resumed
 
     async def _let_go(self, unfinished: Unfinished, *, dry_run: bool) -> dict[str, int]:
