@@ -38,6 +38,11 @@ class Batcher(Generic[Item, Answer]):
             self._runner = asyncio.create_task(self._run())
         return await future
 
+    @property
+    def waiting(self) -> int:
+        """How many items no flush has begun with."""
+        return len(self._waiting)
+
     async def drain(self) -> None:
         """Wait until nothing submitted so far is left."""
         while self._runner is not None:

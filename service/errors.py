@@ -280,7 +280,7 @@ class QueueUnreachable(Unavailable):
 
 
 class BacklogFull(Unavailable):
-    """More tasks wait than `EVERPOST_MAX_BACKLOG` allows."""
+    """More tasks wait than `EVERPOST_MAX_BACKLOG` allows, or more to be written than memory should hold."""
 
     code = "backlog_full"
 

@@ -17,6 +17,7 @@ from service.task import Task, TaskStatus, time_of_id
 log = structlog.get_logger("everpost.intake")
 
 BACKLOG_REFRESH_S = 1.0
+MOST_UNWRITTEN = 4_096  # eight commits: were the file locked, the last of them would be told so within 2 s
 
 
 class Intake:
@@ -76,15 +77,17 @@ class Intake:
             log.warning("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
 
     async def check_room(self, more: int = 1) -> None:
-        """Refuse `more` tasks if too many are waiting or the disk is filling up.
+        """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.
 
         The tasks were counted `BACKLOG_REFRESH_S` ago at most.
 
         Raises:
-            BacklogFull: There would be more than `max_backlog`.
+            BacklogFull: There would be more than `max_backlog`, or `MOST_UNWRITTEN` writes wait in memory.
             DiskFull: The disk has too little room.
         """
         self.room.check()
+        if self._ledger.waiting >= MOST_UNWRITTEN:
+            raise BacklogFull(MOST_UNWRITTEN)
         if not self._max_backlog:
             return
         if time.monotonic() >= self._backlog_until:

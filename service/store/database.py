@@ -99,6 +99,11 @@ class Database:
         if not CORRUPTION_FIXED:
             self._checkpoints = asyncio.create_task(keep_log_small(self.path, self.write))
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the one under way."""
+        return self._commits.waiting
+
     async def write(self, operation: Operation[Result], *, within_s: float | None = None) -> Result:
         """Run `operation` inside a transaction; return its result once it is on the disk.
 

@@ -43,6 +43,11 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the one under way."""
+        return self._database.waiting
+
     async def accept_task(self, task: Task, now_ms: int, key: IdempotencyKey | None = None) -> str:
         """Write the task down; the id of the one accepted before if `key` was used for the same body already.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -66,6 +67,13 @@ class PythonProcess:
     @property
     def is_running(self) -> bool:
         return self.child is not None and self.child.exit_code is None
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory it takes."""
+        assert self.child is not None
+        pages = Path(f"/proc/{self.child.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize()
 
     async def start(self, *, ready: str | None = None) -> None:
         """Start it, and return when it is ready, or has said something else that is waited for."""

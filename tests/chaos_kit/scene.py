@@ -5,9 +5,10 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -57,6 +58,7 @@ class Scene:
         most: int = 3_000,
         database: Path | None = None,
         min_free_disk: int = 0,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.seed = seed
@@ -67,7 +69,8 @@ class Scene:
         self.database = database or folder / "everpost.db"
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
-        settings = {
+        chosen = {
+            **settings,
             "EVERPOST_DATA": str(folder),
             "EVERPOST_REDIS": self.valkey.address,
             "EVERPOST_PORT": "0",
@@ -78,12 +81,12 @@ class Scene:
             "EVERPOST_DATABASE": str(self.database),
             "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
         }
-        self.apis = [Api(f"api{number}", folder=folder, settings=settings) for number in range(apis)]
+        self.apis = [Api(f"api{number}", folder=folder, settings=chosen) for number in range(apis)]
         self.workers = [
             Worker(
                 f"worker{number}",
                 folder=folder,
-                settings=settings,
+                settings=chosen,
                 effects=self.effects,
                 publisher_class=publisher_class,
                 delay_ms=delay_ms,

@@ -1,0 +1,47 @@
+"""Writes that wait for a slow file are bounded: the next posts are refused at once, those that wait are accepted."""
+
+import asyncio
+from http import HTTPStatus
+
+import pytest
+
+from service import intake
+from service.store.sqlite import sqlite3
+from service.testing import Stack, eventually, everpost_stack
+
+WAITING = 3
+POSTS = 20
+
+
+async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST_UNWRITTEN", WAITING)
+    async with everpost_stack(workers=0) as stack:
+        locked = sqlite3.connect(stack.settings.database_path, isolation_level=None)
+        locked.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(post(stack))
+        await eventually(lambda: has_begun(stack), what="a commit that waits for the lock")
+        others = [asyncio.create_task(post(stack)) for _ in range(POSTS)]
+        await eventually(lambda: count_done(others, POSTS - WAITING), what="refusals")
+        locked.close()
+        answers = await asyncio.gather(first, *others)
+        assert answers.count(HTTPStatus.ACCEPTED) == 1 + WAITING
+        rows = await stack.sql("SELECT count(*) FROM task_queue")
+        assert rows[0][0] == 1 + WAITING
+
+
+async def post(stack: Stack) -> int:
+    answer = await stack.client.post("/api/v1/publish", json={"platform": 1, "account_id": "a"})
+    if answer.status_code != HTTPStatus.ACCEPTED:
+        assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert answer.json()["code"] == "backlog_full"
+        assert "retry-after" in answer.headers
+    return answer.status_code
+
+
+async def has_begun(stack: Stack) -> bool:
+    commits = stack.app.state.services.ledger._database._commits
+    return commits._runner is not None and commits.waiting == 0
+
+
+async def count_done(tasks: list[asyncio.Task[int]], wanted: int) -> bool:
+    return sum(task.done() for task in tasks) >= wanted
