@@ -26,16 +26,18 @@ class Batcher(Generic[Item, Answer]):
         self._max_items = max_items
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._runner: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     async def submit(self, item: Item) -> Answer:
         """Have `item` flushed and return its own answer, or raise its own error.
 
         Cancelling the caller does not take the item out of a flush that has begun.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._runner is None:  # asking for the loop each time is a system call each time, on Python 3.11
+            self._loop = asyncio.get_running_loop()
+            self._runner = self._loop.create_task(self._run())
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
         return await future
 
     @property

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from random import Random
 from types import MappingProxyType
 from typing import Any
 
@@ -219,10 +220,12 @@ def _text(value: Any) -> str | None:
 
 def new_task_id(now_ms: int) -> str:
     """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of one time lie together in every index."""
-    bits = now_ms << 80 | int.from_bytes(os.urandom(10))
+    bits = now_ms << 80 | _random.getrandbits(80)
     return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
 
 
+_random = Random()  # noqa: S311 - ids have to differ, not to be secret, and os.urandom is a system call each
+os.register_at_fork(after_in_child=_random.seed)
 _FIXED_BITS = 0xF << 76 | 0x3 << 62
 _VERSION_7 = 0x7 << 76 | 0x2 << 62  # with the variant of RFC 9562
 

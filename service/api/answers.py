@@ -51,5 +51,5 @@ class JsonAnswer(ASGIResponse):
 
 def count_answer(scope: Scope, status: int) -> None:
     """Count an answer for /metrics, by method, route and status."""
-    answered = scope["litestar_app"].state.answered
+    answered = scope["litestar_app"].state["answered"]
     answered[scope.get("method", ""), scope.get("path_template", ""), status] += 1

@@ -136,6 +136,12 @@ def answer_crash(request: Request[Any, Any, Any], error: Exception) -> "Problem"
     return answer_problem(request, ServiceError("The request could not be served; the log says why."))
 
 
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> JsonAnswer:
+    """The HTTP answer to whatever a handler raised."""
+    answer = answer_problem(request, error) if isinstance(error, ServiceError) else answer_crash(request, error)
+    return answer.to_asgi_response()
+
+
 def _invalid_parameter(error: ValidationException) -> InvalidValue:
     """Litestar's complaint as ours; `extra` is a list of {key, message, source}."""
     faults = error.extra if isinstance(error.extra, list) else []

@@ -9,7 +9,6 @@ from service.api.answers import JSON, JsonAnswer
 from service.api.bodies import headers_of, read_json_body
 from service.api.schema import Body, Header, documented
 from service.api.services import ApiRequest, services_of
-from service.api.shortway import ShortWay
 from service.errors import BadInput
 from service.store.acceptance import IdempotencyKey
 from service.submission import PublishRequest
@@ -51,7 +50,6 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Accepts one task. When this answers 202 the task is on the disk: it is never lost and never "
     "published twice silently. Fields the schema does not name are kept and handed to the publisher as they are.",
     tags=["Publishing"],
-    middleware=[ShortWay],
     **documented(
         PublishAnswer,
         status=202,

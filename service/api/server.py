@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack, contextmanager
 import structlog
 import uvicorn
 from litestar import Litestar
+from litestar.types import ASGIApp
 
+from service.api.direct import DirectRoute
+from service.api.routes import PREFIX
 from service.api.transport import JoiningProtocol
 from service.errors import SettingsError
 
@@ -65,7 +68,7 @@ class ApiServer:
         self._stack.callback(listener.close)
         try:
             await self._stack.enter_async_context(self.app.lifespan())
-            server = self._server = _Server(_config(self.app))
+            server = self._server = _Server(_config(DirectRoute(self.app, "POST", f"{PREFIX}/publish")))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:
@@ -106,7 +109,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: Litestar) -> uvicorn.Config:
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=JoiningProtocol,

@@ -50,4 +50,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 def services_of(request: ApiRequest) -> Services:
     """The services of the application that serves the request; a plain look-up, because it is on the hot path."""
-    return cast("Services", request.app.state.services)
+    return cast("Services", request.scope["litestar_app"].state["services"])

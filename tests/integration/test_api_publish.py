@@ -212,3 +212,20 @@ async def test_every_caller_of_a_hundred_retries_gets_the_same_task(everpost: St
     everpost.publisher.release()
     await everpost.drain()
     assert len(everpost.publisher.published) == 1
+
+
+async def test_a_request_litestar_would_refuse_is_refused_here_too(api: Api) -> None:
+    assert_problem(await api.client.post(PUBLISH, json=TASK, headers={"host": 'a"b'}), 400, "bad_input")
+    assert_problem(await api.client.post(f"{PUBLISH}?priority=1", json=TASK), 422, "invalid_value")
+    assert_problem(await api.client.put(PUBLISH, json=TASK), 405, "method_not_allowed")
+    await api.assert_nothing_left()
+
+
+async def test_a_crash_says_nothing_of_itself_to_the_client(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("service.submission.SubmissionReader.read", crash)
+    answer = await api.client.post(PUBLISH, json=TASK)
+    assert_problem(answer, 500, "internal_error")
+    assert "secret" not in answer.text
