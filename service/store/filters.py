@@ -6,7 +6,7 @@ place. Rows without created_at, as an original file may hold, come last; rows wi
 nobody could ask for one of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -69,12 +69,12 @@ class Lead(msgspec.Struct, frozen=True):
 
     Attributes:
         hint: What makes SQLite follow it, whatever it thinks of the alternatives.
-        field: The field of the filter that needs no check any more.
+        fields: The fields of the filter that need no check any more.
     """
 
     hint: str = ""
     terms: tuple[str, ...] = ()
-    field: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 BY_ROW = Lead("NOT INDEXED")  # by row number
@@ -95,7 +95,14 @@ def column(place: Place, name: str) -> str:
 
 
 def compose(
-    wanted: TaskFilter, columns: Mapping[Place, str], after: Key, *, zone: tzinfo | None, hits: Hits | None, rarer: str
+    wanted: TaskFilter,
+    columns: Mapping[Place, str],
+    after: Key,
+    *,
+    zone: tzinfo | None,
+    hits: Hits | None,
+    rarer: str,
+    statuses: Sequence[str | None],
 ) -> Search:
     """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
 
@@ -104,16 +111,19 @@ def compose(
     Args:
         zone: As `time_bounds` has it.
         hits: What the index says of `wanted.q`.
-        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
+        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share; the latter two
+            together with the status.
+        statuses: All that the history's rows have.
     """
     parts = [
         _select(place, columns[place], lead, (*search, *_checks(wanted, place, lead)), after)
         for place in _places(wanted)
         for search, by_row in _searches(place, hits)
-        for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer))
+        for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer, len(statuses)))
     ]
     sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n)\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit"
-    return Search(sql, _parameters(wanted, after, zone, hits))
+    named = {f"status{number}": status for number, status in enumerate(statuses)}
+    return Search(sql, _parameters(wanted, after, zone, hits) | named)
 
 
 def _places(wanted: TaskFilter) -> tuple[Place, ...]:
@@ -133,33 +143,43 @@ def _select(place: Place, columns: str, lead: Lead, checks: tuple[str, ...], aft
     )
 
 
-def _leads(wanted: TaskFilter, place: Place, rarer: str) -> list[Lead]:
-    """The narrowest index there is for the filter; one search for each spelling of a platform."""
+def _leads(wanted: TaskFilter, place: Place, rarer: str, statuses: int) -> list[Lead]:
+    """The narrowest index there is for the filter."""
     if wanted.task_ids is not None:
-        return [Lead("", (_among_ids(place),), "task_ids")]
+        return [Lead("", (_among_ids(place),), ("task_ids",))]
     for name, suffix in (("retry_of", "retry"), ("batch_id", "batch")):
         if getattr(wanted, name) is not None:
             return [_lead(place, suffix, name)]
     if place is Place.HISTORY:
-        return _history_leads(wanted, rarer)
+        return _history_leads(wanted, rarer, statuses)
     if wanted.status in {None, TaskStatus.PENDING}:
         return [_lead(place, "created")]
-    return [Lead("INDEXED BY task_queue_status", ("status = :status", "status <> 'pending'"), "status")]
+    return [Lead("INDEXED BY task_queue_status", ("status = :status", "status <> 'pending'"), ("status",))]
 
 
-def _history_leads(wanted: TaskFilter, rarer: str) -> list[Lead]:
+def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
     if wanted.error_class is not None:
         return [_lead(Place.HISTORY, "error", "error_class")]
     if rarer == "platform":
-        by_name = _lead(Place.HISTORY, "platform", "platform")
-        terms = (f"platform = :platform{number}" for number in range(len(wanted.platform or ())))
-        return [msgspec.structs.replace(by_name, terms=(term,)) for term in terms]
-    suffix = {"account_id": "account", "status": "status"}.get(rarer, "created")
-    return [_lead(Place.HISTORY, suffix, rarer or None)]
+        spellings = [f"platform = :platform{number}" for number in range(len(wanted.platform or ()))]
+        return _leads_by_status(wanted, "platform", spellings, statuses)
+    if rarer == "account_id":
+        return _leads_by_status(wanted, "account", ["account_id = :account_id"], statuses)
+    return [_lead(Place.HISTORY, rarer or "created", *([rarer] if rarer else []))]
 
 
-def _lead(place: Place, suffix: str, field: str | None = None) -> Lead:
-    return Lead(f"INDEXED BY {place.value}_{suffix}", (f"{field} = :{field}",) if field else (), field)
+def _leads_by_status(wanted: TaskFilter, suffix: str, terms: Sequence[str], statuses: int) -> list[Lead]:
+    """One search for each term and status: the index has the status in the middle, so that any two lead to rows."""
+    hint = f"INDEXED BY publish_tasks_{suffix}"
+    fields = ("status", "platform" if suffix == "platform" else "account_id")
+    named = (
+        [f"status IS :status{number}" for number in range(statuses)] if wanted.status is None else ["status = :status"]
+    )
+    return [Lead(hint, (term, status), fields) for term in terms for status in named]
+
+
+def _lead(place: Place, suffix: str, *fields: str) -> Lead:
+    return Lead(f"INDEXED BY {place.value}_{suffix}", tuple(f"{field} = :{field}" for field in fields), fields)
 
 
 def _among_ids(place: Place) -> str:
@@ -168,14 +188,14 @@ def _among_ids(place: Place) -> str:
 
 def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     """What is checked row by row."""
-    given = [name for name in COMPARED if getattr(wanted, name) is not None and name != lead.field]
+    given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
     if place is Place.LEDGER and wanted.error_class is not None:
         return ["FALSE"]  # an error class comes with the end, and nothing in the ledger has ended
     checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
-    if wanted.platform is not None and lead.field != "platform":
+    if wanted.platform is not None and "platform" not in lead.fields:
         spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
         checks.append(f"{column(place, 'platform')} IN ({spellings})")
-    if wanted.task_ids is not None and lead.field != "task_ids":
+    if wanted.task_ids is not None and "task_ids" not in lead.fields:
         checks.append(_among_ids(place))
     if wanted.created_after_ms is not None:
         checks.append(f"created_at >= :from AND {UTC_OF_ROW} >= :created_after")

@@ -197,10 +197,12 @@ class Listing:
                 register_matcher(connection, query)
             with snapshot(connection):
                 hits = None if query is None else find_hits(connection, query)
-                rarer = _rarer(connection, wanted)
+                counts = connection.execute(load("count_tasks")).fetchall()
+                rarer, statuses = _rarer(counts, wanted), _statuses(counts)
                 zone = zone_in_question(connection, wanted, self._timezone)
                 searches = [
-                    compose(wanted, columns or _NOTHING, start, zone=zone, hits=hits, rarer=rarer) for start in starts
+                    compose(wanted, columns or _NOTHING, start, zone=zone, hits=hits, rarer=rarer, statuses=statuses)
+                    for start in starts
                 ]
                 for search in searches:
                     search.parameters["query"] = query and query.expression
@@ -241,17 +243,25 @@ def _count(connection: sqlite3.Connection, searches: list[Search], limit: int | 
     return count
 
 
-def _rarer(connection: sqlite3.Connection, wanted: TaskFilter) -> str:
+def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
     """Which of status, platform and account_id the fewest tasks share; of accounts nobody keeps count."""
-    given = [name for name in ("status", "platform") if getattr(wanted, name) is not None]
-    if wanted.account_id is None and len(given) < 2:  # noqa: PLR2004 - nothing to choose from
-        return "".join(given)
-    counts = connection.execute(load("count_tasks")).fetchall()
-    sizes = {"account_id": FEW} if wanted.account_id is not None else {}
-    for name in given:
-        alone = TaskFilter(**{name: getattr(wanted, name)})
-        sizes[name] = sum(tasks for _, status, platform, tasks in counts if alone.counts(status, platform))
-    return min(sizes, key=lambda name: sizes[name])
+    sizes: dict[str, int] = {}
+    if wanted.platform is not None:
+        sizes["platform"] = _size(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
+    if wanted.status is not None:
+        sizes["status"] = _size(counts, TaskFilter(status=wanted.status))
+    if wanted.account_id is not None:
+        sizes["account_id"] = FEW
+    return min(sizes, key=lambda name: sizes[name]) if sizes else ""
+
+
+def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
+    return sum(tasks for _, status, platform, tasks in counts if wanted.counts(status, platform))
+
+
+def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
+    """All that the history's rows may have; one without any is counted as an empty text."""
+    return [*sorted({status for source, status, _, _ in counts if source == Place.HISTORY}), None]
 
 
 def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:

@@ -31,6 +31,7 @@ READ_WHOLE = {
     "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",
 }
 COLUMNS = {Place.LEDGER: "task_id, status", Place.HISTORY: "job_id, status"}
+STATUSES = ["failed", "success", None]
 GIVEN: dict[str, Any] = {
     "status": "failed",
     "platform": ("douyin", "3"),
@@ -97,18 +98,26 @@ async def test_every_list_follows_an_index_wherever_it_begins(database: Database
         hits = None if wanted.q is None else Hits((1, 2) if few else None, 0)
         given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
         for rarer in given or [""]:
-            search = compose(wanted, COLUMNS, start, zone=UTC, hits=hits, rarer=rarer)
+            search = compose(wanted, COLUMNS, start, zone=UTC, hits=hits, rarer=rarer, statuses=STATUSES)
             plan = await plan_of(database, search.sql, search.parameters | {"limit": 10, "query": "x"})
             assert not whole_reads(plan), (wanted, plan)
 
 
-async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(database: Database) -> None:
-    wanted = TaskFilter(status="failed", platform=("douyin", "3"))
+@pytest.mark.parametrize("status", ["failed", None])
+@pytest.mark.parametrize(("field", "index"), [("platform", "platform"), ("account_id", "account")])
+async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(
+    database: Database, status: str | None, field: str, index: str
+) -> None:
+    """And the few tasks of a status among all of a platform or account are not looked for among the others."""
+    wanted = TaskFilter(**{"status": status, field: GIVEN[field]})
     start = Key("2026-01-01T00:00:00.000Z", "x")
-    search = compose(wanted, COLUMNS, start, zone=None, hits=None, rarer="platform")
+    search = compose(wanted, COLUMNS, start, zone=None, hits=None, rarer=field, statuses=STATUSES)
     plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
-    by_platform = "SEARCH publish_tasks USING INDEX publish_tasks_platform (platform=? AND (created_at,job_id)<(?,?))"
-    assert plan.count(by_platform) == 2
+    keyed = f"({field}=? AND status=? AND (created_at,job_id)<(?,?))"
+    spellings = len(GIVEN[field]) if field == "platform" else 1
+    searches = spellings * (1 if status else len(STATUSES))
+    step = f"SEARCH publish_tasks USING COVERING INDEX publish_tasks_{index} {keyed}"
+    assert plan.count(step) == searches, plan
 
 
 async def test_local_times_are_found_by_the_index_of_the_few_rows_that_have_them(database: Database) -> None:
