@@ -36,18 +36,22 @@ class EmbeddedValkey:
     Args:
         folder: Where its append-only file and its log go.
         durable: Append every write to a file, fsynced each second.
+
+    Attributes:
+        socket: Where it listens.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder
         self._durable = durable
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="everpost-"))  # a socket's path has 107 bytes at most
+        # A socket's path has 107 bytes at most.
+        self.socket = Path(tempfile.mkdtemp(prefix="everpost-")) / "valkey.sock"
         self.child: Child | None = None
 
     @property
     def address(self) -> str:
         """What EVERPOST_REDIS would say."""
-        return f"unix://{self._socket_folder}/valkey.sock"
+        return f"unix://{self.socket}"
 
     async def start(self) -> Self:
         """Start it, or start it again after `kill`; returns when it answers.
@@ -67,7 +71,7 @@ class EmbeddedValkey:
     def _arguments(self) -> list[str]:
         options = {
             "port": "0",
-            "unixsocket": f"{self._socket_folder}/valkey.sock",
+            "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.folder.resolve()),
             "save": "",
@@ -83,4 +87,4 @@ class EmbeddedValkey:
         if self.child is not None:
             await self.child.stop()
             self.child = None
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
+        shutil.rmtree(self.socket.parent, ignore_errors=True)

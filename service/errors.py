@@ -271,12 +271,13 @@ class DatabaseDamaged(DatabaseUnusable):
 
 
 class QueueUnreachable(Unavailable):
-    """Redis does not answer, and without it nobody can say whether a worker holds the task."""
+    """Redis does not answer, or refuses, and without it nobody can say whether a worker holds the task."""
 
     code = "queue_unreachable"
 
-    def __init__(self) -> None:
-        super().__init__("Redis does not answer, so nobody can say whether a worker holds the task.")
+    def __init__(self, refusal: str | None = None) -> None:
+        trouble = "Redis does not answer" if refusal is None else f"Redis refuses ({refusal.rstrip('.')})"
+        super().__init__(f"{trouble}, so nobody can say whether a worker holds the task.")
 
 
 class BacklogFull(Unavailable):

@@ -74,7 +74,7 @@ class Intake:
         else:
             queued = await self._queue.enqueue_tasks(tasks)
         if not all(queued):
-            log.warning("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
+            log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
 
     async def check_room(self, more: int = 1) -> None:
         """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.

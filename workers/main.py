@@ -17,8 +17,9 @@ from arq.worker import func
 from service.clock import Clock, system_clock, to_text
 from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
-from service.queue.client import QUEUE_NAMES, TaskQueue, connection_pool
+from service.queue.client import QUEUE_NAMES, TaskQueue
 from service.queue.codec import FUNCTION, deserialize, serialize
+from service.queue.pool import connection_pool
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.database import Database

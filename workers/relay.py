@@ -17,13 +17,16 @@ EPOCH = "epoch"
 CHUNK = 500
 SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
 FULL_SWEEP_MS = 600_000
+LOST_SWEEP_MS = 1_000
+EVICTED_SWEEP_MS = 5_000
 
 
 class Relay:
     """Compares ledger and queue.
 
     Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
-    Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), and every ten minutes.
+    Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
+    for want of memory, and every ten minutes.
     Several relays at once do no harm: enqueuing twice changes nothing.
     """
 
@@ -35,10 +38,11 @@ class Relay:
         self._settle_s = settle_s
         self._position = 0
         self._next_full_ms = 0
+        self._evicted = 0
 
-    def look_again(self) -> None:
+    def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
         """Look for every task soon, not at once: jobs whose payload is lost are being dropped from Redis meanwhile."""
-        self._next_full_ms = min(self._next_full_ms, self._clock() + 1_000)
+        self._next_full_ms = min(self._next_full_ms, self._clock() + after_ms)
 
     async def tick(self) -> int:
         """One comparison; how many tasks went back into their queues.
@@ -53,12 +57,20 @@ class Relay:
             if known is not None:
                 log.warning("relay.redis_changed", epoch=epoch)
             await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
+        await self._note_evictions()
         if is_new or self._clock() >= self._next_full_ms:
             self._position = 0
         restored = await self._sweep(0 if is_new else SETTLED_MS)
         if is_new:
             await self._ledger.set_meta(EPOCH, epoch)
         return restored + await self._return_withdrawn()
+
+    async def _note_evictions(self) -> None:
+        evicted = await self._queue.evictions()
+        if evicted > self._evicted:
+            log.warning("relay.redis_evicts", keys=evicted - self._evicted)
+            self.look_again(EVICTED_SWEEP_MS)
+        self._evicted = evicted
 
     async def _sweep(self, settled_ms: int) -> int:
         if self._position == 0:

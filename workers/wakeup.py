@@ -63,6 +63,8 @@ class WakeListener:
                 await self._listen(pubsub)
             except REDIS_TROUBLE as error:
                 logger.debug("wake channel lost, subscribing again: %s: %s", type(error).__name__, error)
+            except Exception:
+                logger.exception("wake channel lost, subscribing again")
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
             await asyncio.sleep(self._backoff.next_s())

@@ -53,7 +53,7 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
 @get(
     "/health/ready",
     summary="Readiness",
-    description="Checks that the database can be written, that Redis answers, that a worker consumes, and that "
+    description="Checks that the database and Redis can be written, that a worker consumes, and that "
     "dispatch is not paused.",
     tags=["Health"],
     **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
@@ -78,8 +78,11 @@ async def _database(services: Services) -> Check:
 
 async def _redis(services: Services) -> Check:
     async def ask() -> str:
+        await services.queue.check_writable()
         facts = await services.queue.facts()
-        return f"{facts['server']} answers."
+        policy = facts["maxmemory_policy"]
+        warning = "" if policy == "noeviction" else f" Its maxmemory-policy {policy} drops waiting tasks."
+        return f"{facts['server']} answers.{warning}"
 
     return await _check("redis", ask)
 

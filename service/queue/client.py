@@ -1,21 +1,23 @@
 """Redis as the API and the relay see it: enqueue, withdraw, look up. The worker's side is `workers/engine.py`."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from service.batcher import Batcher
 from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
 from service.failpoints import failpoint
-from service.queue.codec import QueuedJob, job_of, read_job
+from service.queue.breaker import Breaker
+from service.queue.codec import QueuedJob, job_of, read_jobs
 from service.queue.connections import OwnConnection, ScriptConnection
+from service.queue.pool import connection_pool
+from service.queue.sender import ImpatientSender, Put, portions
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
 
 Answer = TypeVar("Answer")
@@ -26,7 +28,7 @@ WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
 JOB, RESULT = "arq:job:", "arq:result:"
 SCANNED = 1_000  # keys looked at in one call
-BREAKER_S = 0.5
+ANSWER_S = 1.0  # a Redis that is silent for longer is away
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -46,21 +48,11 @@ class QueueDepth(msgspec.Struct, frozen=True):
     later: int
 
 
-def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
-    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name."""
-    if address.startswith("rediss://"):
-        options.setdefault("ssl_check_hostname", True)
-    options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
-    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
-    return pool
-
-
 class TaskQueue:
     """arq's queues on one Redis.
 
-    `enqueue_*` never raise: the ledger has the task, and the relay brings it here when Redis is back. After a failure
-    Redis is left alone for `BREAKER_S`, so that intake stays fast while it is down. Everything else raises
-    `QueueUnreachable`.
+    `enqueue_*` never raise: the ledger has the task, and the relay brings it here when Redis is back. Everything else
+    raises `QueueUnreachable`. Once Redis has not answered, all of them do so at once, until it is found back.
     """
 
     def __init__(self, redis: Redis, clock: Clock = system_clock) -> None:
@@ -74,7 +66,8 @@ class TaskQueue:
         self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
         self._finder = OwnConnection(redis.connection_pool)
         self._finds: Batcher[str, QueuedJob | None] = Batcher(self._find_batch, max_items=256)
-        self._down_until = 0.0
+        self._breaker = Breaker(self.ping)
+        self._sender = ImpatientSender(self.restore_tasks)
 
     @classmethod
     def connect(cls, address: str, clock: Clock = system_clock) -> "TaskQueue":
@@ -84,6 +77,8 @@ class TaskQueue:
     async def close(self) -> None:
         """Send what was submitted, then close the connections."""
         await self._enqueues.drain()
+        await self._sender.drain()
+        await self._breaker.stop()
         await self._enqueuer.close()
         await self._finds.drain()
         await self._finder.close()
@@ -96,30 +91,31 @@ class TaskQueue:
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         """Put tasks into their queues, in one call; putting one there twice changes nothing."""
-        return await self._enqueue_or_not(tasks, self.restore_tasks)
+        return await self._send(tasks, self.restore_tasks)
 
     async def _enqueue_batch(self, tasks: Sequence[Task]) -> list[bool]:
-        return await self._enqueue_or_not(tasks, self._enqueue_alone)
+        return await self._send(tasks, self._put_alone)
 
-    async def _enqueue_or_not(
-        self, tasks: Sequence[Task], enqueue: Callable[[Sequence[Task]], Awaitable[list[bool]]]
-    ) -> list[bool]:
-        failpoint("enqueue.before")
-        try:
-            queued = await self._unless_down(lambda: enqueue(tasks))
-        except QueueUnreachable:
+    async def _send(self, tasks: Sequence[Task], put: Put) -> list[bool]:
+        if self._breaker.is_open:
             return [False] * len(tasks)
+        failpoint("enqueue.before")
+        queued = await self._sender.send(tasks, put)
         failpoint("enqueue.after")
         return queued
 
-    async def _enqueue_alone(self, tasks: Sequence[Task]) -> list[bool]:
-        # As restore_tasks, for the batcher: it makes one call at a time, so this can have a connection of its own.
-        answers: list[int] = await self._ask(self._enqueuer.run([WAKE_CHANNEL], self._jobs(tasks)))
-        return [answer == 1 for answer in answers]
-
     async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         """As `enqueue_tasks`, for the relay: behind it stands nobody, so it has to know when Redis is away."""
-        answers: list[int] = await self._ask(self._enqueue(keys=[WAKE_CHANNEL], args=self._jobs(tasks)))
+        return await self._put(tasks, self._enqueue)
+
+    async def _put_alone(self, tasks: Sequence[Task]) -> list[bool]:
+        # As restore_tasks, for the batcher: it makes one call at a time, so this can have a connection of its own.
+        return await self._put(tasks, self._enqueuer.run)
+
+    async def _put(self, tasks: Sequence[Task], enqueue: Callable[..., Awaitable[Any]]) -> list[bool]:
+        answers: list[int] = []
+        for some in portions(tasks):
+            answers += await self._ask(enqueue([WAKE_CHANNEL], self._jobs(some)))
         return [answer == 1 for answer in answers]
 
     def _jobs(self, tasks: Sequence[Task]) -> list[Any]:
@@ -154,13 +150,13 @@ class TaskQueue:
         await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
     async def find_task(self, task_id: str) -> QueuedJob | None:
-        """The task as Redis has it; see `find_tasks`. Raises at once for `BREAKER_S` after a failure."""
+        """The task as Redis has it; see `find_tasks`."""
         return await self._finds.submit(task_id)
 
     async def _find_batch(self, task_ids: Sequence[str]) -> list[QueuedJob | None]:
         keys = [prefix + task_id for prefix in (JOB, RESULT) for task_id in task_ids]
-        found: list[bytes | None] = await self._unless_down(lambda: self._ask(self._finder.ask("MGET", *keys)))
-        jobs = _readable([*task_ids, *task_ids], found)
+        found: list[bytes | None] = await self._ask(self._finder.ask("MGET", *keys))
+        jobs = read_jobs([*task_ids, *task_ids], found)
         return [jobs.get(task_id) for task_id in task_ids]
 
     async def find_tasks(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
@@ -177,7 +173,7 @@ class TaskQueue:
 
     async def _find_jobs(self, prefix: str, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
         found = await self._ask(self.redis.mget([prefix + task_id for task_id in task_ids])) if task_ids else []
-        return _readable(task_ids, found)
+        return read_jobs(task_ids, found)
 
     async def result_ids(self, cursor: int = 0) -> tuple[int, list[str]]:
         """Some of the tasks that have a result, and the cursor of the next ones; 0 behind the last. Some come twice."""
@@ -267,13 +263,25 @@ class TaskQueue:
         found = None if named else await self._ask(self.redis.get(EPOCH_KEY))
         return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
 
+    async def evictions(self) -> int:
+        """How many keys this server has dropped for want of memory, which one with the right policy never does."""
+        stats = await self._ask(self.redis.info("stats"))
+        return int(stats.get("evicted_keys", 0))
+
     async def ping(self) -> bool:
-        """Whether Redis answers."""
+        """Whether Redis answers; what it says does not matter, a PING too is refused while its disk is full."""
         try:
-            await self._ask(self.redis.ping())
-        except QueueUnreachable:
+            async with asyncio.timeout(ANSWER_S):
+                await self.redis.ping()
+        except ResponseError:
+            return True
+        except UNREACHABLE:
             return False
         return True
+
+    async def check_writable(self) -> None:
+        """Raise `QueueUnreachable` if Redis refuses writes, as with a full memory or disk; this changes nothing."""
+        await self._ask(self.redis.set(f"{EPOCH_KEY}:none", "", xx=True))
 
     async def facts(self) -> Mapping[str, Any]:
         """What `doctor` and the logs say of the server: version, eviction policy, persistence."""
@@ -287,26 +295,16 @@ class TaskQueue:
             "append_only_file": bool(persistence.get("aof_enabled")),
         }
 
-    async def _unless_down(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        if time.monotonic() < self._down_until:
+    async def _ask(self, request: Awaitable[Answer] | Answer) -> Answer:
+        request = cast("Coroutine[Any, Any, Answer]", request)  # redis-py types one method for its two clients
+        if self._breaker.is_open:
+            request.close()
             raise QueueUnreachable
         try:
-            return await request()
-        except QueueUnreachable:
-            self._down_until = time.monotonic() + BREAKER_S
-            raise
-
-    async def _ask(self, request: Awaitable[Answer] | Answer) -> Answer:
-        try:
-            return await cast("Awaitable[Answer]", request)  # redis-py types one method for its two clients
+            async with asyncio.timeout(ANSWER_S):
+                return await request
+        except ResponseError as error:
+            raise QueueUnreachable(str(error)) from error
         except UNREACHABLE as error:
+            self._breaker.trip()
             raise QueueUnreachable from error
-
-
-def _readable(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:
-    """The jobs that can be read; of several of one task the last counts."""
-    jobs = ((task_id, read_job(payload)) for task_id, payload in zip(task_ids, payloads, strict=True) if payload)
-    return {task_id: job for task_id, job in jobs if job is not None}
-
-
-__all__ = ["QUEUE_NAMES", "QueueDepth", "TaskQueue", "connection_pool", "queue_name"]

@@ -3,7 +3,7 @@
 Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter keys are theirs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,12 @@ def read_job(payload: bytes) -> QueuedJob | None:
         )
     except (ValueError, TypeError, KeyError, InvalidValue):
         return None
+
+
+def read_jobs(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:
+    """The jobs that can be read; of several of one task the last counts."""
+    jobs = ((task_id, read_job(payload)) for task_id, payload in zip(task_ids, payloads, strict=True) if payload)
+    return {task_id: job for task_id, job in jobs if job is not None}
 
 
 def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:

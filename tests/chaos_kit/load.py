@@ -5,7 +5,8 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -47,6 +48,7 @@ class Load:
         self.answers: Counter[str] = Counter()
         self.unexpected: list[str] = []
         self.slowest_s = 0.0
+        self._waits_s: list[float] | None = None
 
     def start(self) -> None:
         """Let the clients begin."""
@@ -56,6 +58,15 @@ class Load:
         """Let every client get its last answer."""
         self._is_stopping = True
         await asyncio.gather(*self._running)
+
+    @contextmanager
+    def timed(self) -> Iterator[list[float]]:
+        """Note for a while how long each post waited for its 202, in seconds."""
+        self._waits_s = []
+        try:
+            yield self._waits_s
+        finally:
+            self._waits_s = None
 
     async def more(self, count: int) -> None:
         """Wait until so many more posts were answered with 202."""
@@ -124,6 +135,8 @@ class Load:
         if took_s > SLOWEST_S:
             self.unexpected.append(f"{answer.status_code} after {took_s:.1f} s")
         if answer.status_code == HTTPStatus.ACCEPTED:
+            if self._waits_s is not None:
+                self._waits_s.append(took_s)
             task_id = answer.json()["task_id"]
             if self.acked.setdefault(task_id, marker) != marker:
                 self.unexpected.append(f"{task_id} was given to two requests")

@@ -6,11 +6,12 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
+from redis.asyncio import Redis
 
 from service.children import Child, wait_for_log
 from service.embedded import EmbeddedValkey
@@ -180,3 +181,31 @@ class Valkey(EmbeddedValkey):
         """Another server at the same address, which knows nothing."""
         await asyncio.to_thread(shutil.rmtree, self.folder / "appendonlydir")
         await self.start()
+
+    def keep_copy(self) -> None:
+        """Keep what it has written so far, for `put_back_copy`."""
+        shutil.copytree(self.folder / "appendonlydir", self.folder / "copy", dirs_exist_ok=True)
+
+    def put_back_copy(self) -> None:
+        """Have it know, after its next start, what it knew at `keep_copy`."""
+        shutil.rmtree(self.folder / "appendonlydir")
+        (self.folder / "copy").rename(self.folder / "appendonlydir")
+
+    @asynccontextmanager
+    async def unable_to_save(self, redis: "Redis") -> AsyncIterator[None]:
+        """Let every snapshot fail for a while, as with a full disk; it refuses all writes then."""
+        in_the_way = self.folder / "dump.rdb"
+        in_the_way.mkdir()
+        await redis.config_set("save", "3600 1")
+        await redis.bgsave()
+        await eventually(lambda: self._last_save(redis, "err"), what="a snapshot that fails")
+        try:
+            yield
+        finally:
+            in_the_way.rmdir()
+            await redis.bgsave()
+            await eventually(lambda: self._last_save(redis, "ok"), what="a snapshot")
+            await redis.config_set("save", "")
+
+    async def _last_save(self, redis: "Redis", status: str) -> bool:
+        return bool((await redis.info("persistence"))["rdb_last_bgsave_status"] == status)

@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
 from chaos_kit.effects_worker import answered_of, gate_of
 from chaos_kit.load import Load
-from chaos_kit.processes import Api, Valkey, Worker
+from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
+from chaos_kit.proxy import Proxy
 from service.clock import system_clock, to_text
 from service.store.sqlite import sqlite3
 from service.testing import eventually
@@ -38,10 +39,12 @@ class Scene:
 
     Attributes:
         apis: All of them; those that serve are `addresses`.
+        proxy: Before Valkey, if the processes reach it that way.
         chance: Decides what is broken; made from the seed.
         database: By default in `folder`.
         faults: How often each was done.
         struck_at: When.
+        waits_s: How long each 202 took that was given while Redis was in trouble.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Scene:
         delay_ms: int = 100,
         clients: int = 16,
         most: int = 3_000,
+        is_proxied: bool = False,
         database: Path | None = None,
         min_free_disk: int = 0,
         settings: Mapping[str, str] = MappingProxyType({}),
@@ -66,13 +70,15 @@ class Scene:
         self.chance = random.Random(seed)
         self.faults: Counter[str] = Counter()
         self.struck_at: list[str] = []
+        self.waits_s: list[float] = []
         self.database = database or folder / "everpost.db"
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
+        self.proxy = Proxy(self.valkey.socket)
         chosen = {
             **settings,
             "EVERPOST_DATA": str(folder),
-            "EVERPOST_REDIS": self.valkey.address,
+            "EVERPOST_REDIS": self.proxy.address if is_proxied else self.valkey.address,
             "EVERPOST_PORT": "0",
             "EVERPOST_LOG_FORMAT": "json",
             "EVERPOST_LEASE": str(LEASE_S),
@@ -141,6 +147,26 @@ class Scene:
             return answered_of(self.effects).stat().st_size >= wanted
 
         await eventually(is_answered, what=f"{count} more answers of the platform")
+
+    def logged(self) -> dict[str, int]:
+        """How much each process has logged, for `said`."""
+        return {process.name: process.log.stat().st_size for process in (*self.apis, *self.workers)}
+
+    async def said(self, words: str, processes: Sequence[PythonProcess], since: Mapping[str, int]) -> None:
+        """Wait until each of the processes has logged something since `logged` was asked."""
+
+        async def is_said() -> bool:
+            return all(words.encode() in process.log.read_bytes()[since[process.name] :] for process in processes)
+
+        await eventually(is_said, what=words)
+
+    async def evicted(self) -> None:
+        """Wait until Redis has dropped a key."""
+
+        async def has_evicted() -> bool:
+            return bool((await self.redis.info("stats"))["evicted_keys"])
+
+        await eventually(has_evicted, what="an eviction")
 
     async def given_up(self) -> int:
         """How many tasks are written down whose clients will never know: the fewest unanswered of several looks."""
@@ -259,9 +285,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def playing(scene: Scene) -> AsyncIterator[Scene]:
-    """The scene with everything running, and nothing left afterwards."""
+async def playing(scene: Scene, *, is_running: bool = True) -> AsyncIterator[Scene]:
+    """The scene with everything running, if it is to be, and nothing left afterwards."""
     async with AsyncExitStack() as cleanup:
+        await cleanup.enter_async_context(scene.proxy.serving())
         cleanup.push_async_callback(scene.close)
-        await scene.start()
+        if is_running:
+            await scene.start()
         yield scene

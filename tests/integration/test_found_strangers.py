@@ -9,8 +9,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from service.clock import system_clock, to_text
-from service.queue.client import connection_pool
 from service.queue.codec import deserialize, serialize
+from service.queue.pool import connection_pool
 from service.testing import Stack, eventually, everpost_stack
 
 TASK = {"platform": 3, "account_id": "stock", "title": "from arq"}

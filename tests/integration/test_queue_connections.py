@@ -12,9 +12,10 @@ from store_rows import make_task
 
 from service.embedded import EmbeddedValkey
 from service.errors import QueueUnreachable
-from service.queue.client import TaskQueue, connection_pool
+from service.queue.client import TaskQueue
 from service.queue.codec import deserialize, job_of, serialize
 from service.queue.connections import ScriptConnection
+from service.queue.pool import connection_pool
 from service.testing import eventually
 
 ECHO = "return {KEYS[1], ARGV[1], ARGV[2]}"

@@ -13,7 +13,7 @@ from service.queue.client import QUEUE_NAMES, TaskQueue
 from service.store.ledger import Ledger
 from service.task import WITHDRAWN_S, Task
 from service.testing import Stack, eventually, everpost_stack
-from workers.relay import SETTLED_MS, Relay
+from workers.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
 
 
 def later_clock() -> int:
@@ -149,3 +149,27 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
         await stack.queue.redis.zadd("arq:queue", {task_id: 2**42})
         assert await ticking == 0
         assert await stack.queue.redis.zscore("arq:queue", task_id) == 2**42
+
+
+async def test_what_redis_dropped_for_want_of_memory_is_put_back_soon() -> None:
+    times_ms = [system_clock() + 2 * SETTLED_MS]
+    async with everpost_stack(workers=0) as stack:
+        relay = Relay(Ledger(stack.database), stack.queue, lambda: times_ms[0])
+        ids = await asyncio.gather(*(stack.publish(description="x" * 1_000) for _ in range(300)))
+        assert await relay.tick() == 0  # they are there, and have been looked for
+        redis = stack.queue.redis
+        await redis.config_set("maxmemory-policy", "allkeys-random")
+        await redis.config_set("maxmemory", str((await redis.info("memory"))["used_memory"] - 100_000))
+
+        async def has_dropped_jobs() -> bool:
+            await redis.set("everpost:epoch", await redis.get("everpost:epoch") or "none")
+            return len(await redis.keys("arq:job:*")) < len(ids)
+
+        await eventually(has_dropped_jobs, what="an eviction")
+        await redis.config_set("maxmemory", "0")
+        missing = len(ids) - len(await redis.keys("arq:job:*"))
+        await relay.tick()
+        times_ms[0] += EVICTED_SWEEP_MS
+        assert await relay.tick() >= missing
+        assert await count_queued(stack) == len(ids)
+        assert len(await redis.keys("arq:job:*")) == len(ids)

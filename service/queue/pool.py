@@ -1,0 +1,28 @@
+"""Connections to Redis, made so that none of their failures is taken for something else."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+
+
+class ClosedConnectionTold(AbstractConnection):
+    """Says `ConnectionError` where uvloop says `RuntimeError`: on a write after the other side has closed."""
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        try:
+            await super()._send_packed_command(command)
+        except RuntimeError as error:
+            raise ConnectionResetError(str(error)) from error
+
+
+def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
+    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name."""
+    if address.startswith("rediss://"):
+        options.setdefault("ssl_check_hostname", True)
+    options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
+    kind = pool.connection_class
+    pool.connection_class = type(kind.__name__, (ClosedConnectionTold, kind), {})
+    return pool

@@ -1,0 +1,103 @@
+"""A TCP proxy before a server, to make its connections slow, cut them, or swallow what goes over them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+CHUNK = 65_536
+
+
+class Proxy:
+    """Passes bytes between clients and the server at a Unix socket.
+
+    Attributes:
+        latency_s: What each piece of data waits on its way, in both directions.
+    """
+
+    def __init__(self, server_path: Path) -> None:
+        self._server_path = server_path
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self._cut_replies_after: int | None = None
+        self.latency_s = 0.0
+
+    @property
+    def address(self) -> str:
+        """What EVERPOST_REDIS would say."""
+        return f"redis://127.0.0.1:{self._socket.getsockname()[1]}/0"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Proxy"]:
+        """Accept connections, whether or not there is a server behind."""
+        server = await asyncio.start_server(self._serve, sock=self._socket)
+        try:
+            yield self
+        finally:
+            server.close()
+            self._is_open.set()
+            self.cut()
+
+    def cut(self) -> None:
+        """Close every connection, whatever is on its way."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    @contextmanager
+    def slow(self, latency_s: float) -> Iterator[None]:
+        """Let everything take longer for a while."""
+        self.latency_s = latency_s
+        try:
+            yield
+        finally:
+            self.latency_s = 0.0
+
+    @contextmanager
+    def cutting_replies(self, after_bytes: int) -> Iterator[None]:
+        """Cut each connection amid the next of its replies: the server did what it was told, and nobody hears of it."""
+        self._cut_replies_after = after_bytes
+        try:
+            yield
+        finally:
+            self._cut_replies_after = None
+
+    @contextmanager
+    def black_hole(self) -> Iterator[None]:
+        """Take everything and pass nothing on for a while; it arrives afterwards, late."""
+        self._is_open.clear()
+        try:
+            yield
+        finally:
+            self._is_open.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server_writer = await asyncio.open_unix_connection(self._server_path)
+        except OSError:  # there is nobody behind the proxy
+            writer.transport.abort()
+            return
+        self._writers |= {writer, server_writer}
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass_on(reader, server_writer, is_reply=False))
+                both.create_task(self._pass_on(server_reader, writer, is_reply=True))
+        finally:
+            for end in (writer, server_writer):
+                end.transport.abort()
+                self._writers.discard(end)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._is_open.wait()
+                await asyncio.sleep(self.latency_s)
+                if is_reply and self._cut_replies_after is not None:
+                    writer.write(data[: self._cut_replies_after])
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()
