@@ -48,9 +48,10 @@ CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
 -- Local times of original files are out of that order; where none are near, a list need not look for them.
 CREATE INDEX publish_tasks_local ON publish_tasks (created_at) WHERE substr(created_at, -1) <> 'Z';
 CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
--- The status in the middle: else the few failures of a large platform would be looked for among all it has.
+-- The status in the middle: else the few failures of a large platform would be looked for among all it has. The platform
+-- at the end: it is counted by the index alone how many of an account's tasks are of one.
 CREATE INDEX publish_tasks_platform ON publish_tasks (platform, status, created_at, job_id);
-CREATE INDEX publish_tasks_account ON publish_tasks (account_id, status, created_at, job_id);
+CREATE INDEX publish_tasks_account ON publish_tasks (account_id, status, created_at, job_id, platform);
 CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
 CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;

@@ -23,7 +23,7 @@ from service.task import Evidence
 Result = TypeVar("Result")
 
 MAX_LIMIT = 1_000
-COUNTED = 10_000  # a filter's total is exact up to here
+COUNTED = 1_000  # a filter's total is exact up to here: a page should not wait for a count ten times its own cost
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
