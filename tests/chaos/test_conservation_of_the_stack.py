@@ -1,0 +1,196 @@
+"""I1, I4, I5 and I6 over random sequences of what clients do and what breaks, on a whole stack that runs."""
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from service.testing import PublisherDouble, Stack, everpost_stack
+from workers.publishers.base import PermanentError
+
+EXAMPLES = 4
+MORE_EXAMPLES = int(float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60))  # about a second each
+STEPS = 12
+TABLES = """
+SELECT task_id AS id, 'task_queue' AS place, data, retry_of FROM task_queue
+UNION ALL SELECT job_id, 'publish_tasks', task_data, retry_of FROM publish_tasks
+UNION ALL SELECT job_id, 'publish_tasks_archive', task_data, retry_of FROM publish_tasks_archive
+"""
+LIVE = "SELECT ifnull(root_id, task_id), count(*) FROM task_queue GROUP BY 1 HAVING count(*) > 1"
+STATUSES = "SELECT job_id, status, coalesce(error_class, '') FROM publish_tasks"
+pick = st.integers(0, 1_000)
+extras = st.dictionaries(st.text(max_size=4), st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=9))
+
+
+class Conservation(RuleBasedStateMachine):
+    """Clients submit, repeat, retry and cancel; workers are killed, Valkey is flushed and frozen; all is healed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.cleanup = AsyncExitStack()
+        self.is_frozen = False
+        self.bodies: dict[str, dict[str, Any]] = {}  # by task id, of everything acknowledged
+        self.keys: list[tuple[str, str]] = []  # an Idempotency-Key and the task it made
+        self.stack: Stack
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @initialize()
+    def open(self) -> None:
+        publisher = PublisherDouble()
+        publisher.fail_when(lambda job: PermanentError("no") if job.data.get("fails") else None)
+        stack = everpost_stack(workers=1, publisher=publisher, lease=1.0, shutdown_wait=0.1)
+        self.stack = self.run(self.cleanup.enter_async_context(stack))
+
+    def teardown(self) -> None:
+        try:
+            self.heal()
+            self.drain()
+            self.all_that_is_called_a_success_was_sent()
+        finally:
+            self.run(self.cleanup.aclose())
+            self.loop.close()
+
+    def some_id(self, number: int) -> str:
+        return list(self.bodies)[number % len(self.bodies)]
+
+    async def post(self, body: dict[str, Any], key: str) -> str:
+        answer = await self.stack.client.post("/api/v1/publish", json=body, headers={"idempotency-key": key})
+        assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+        return str(answer.json()["task_id"])
+
+    async def together(self, *work: Any) -> list[Any]:
+        return await asyncio.gather(*work)
+
+    @rule(extra=extras, fails=st.booleans())
+    def submit(self, extra: dict[str, Any], fails: bool) -> None:
+        key = f"key-{len(self.keys)}"
+        body = {"platform": 1, "account_id": "a", "extra": extra, "fails": fails}
+        task_id = self.run(self.post(body, key))
+        assert task_id not in self.bodies
+        self.bodies[task_id] = body
+        self.keys.append((key, task_id))
+
+    @precondition(lambda self: self.keys)
+    @rule(number=pick, callers=st.integers(1, 4))
+    def submit_again(self, number: int, callers: int) -> None:
+        key, task_id = self.keys[number % len(self.keys)]
+        body = self.bodies[task_id]
+        assert set(self.run(self.together(*(self.post(body, key) for _ in range(callers))))) == {task_id}
+
+    @precondition(lambda self: self.bodies)
+    @rule(number=pick, callers=st.integers(1, 4))
+    def retry(self, number: int, callers: int) -> None:
+        task_id = self.some_id(number)
+        answers = self.run(self.together(*(self.stack.retry(task_id) for _ in range(callers))))
+        made = {self.id_of(answer) for answer in answers if answer.status_code == HTTPStatus.ACCEPTED}
+        assert len(made) <= 1
+        for new_id in made:
+            self.bodies.setdefault(new_id, self.bodies[task_id])
+
+    def id_of(self, answer: httpx.Response) -> str:
+        return str(answer.json()["new_task_id"])
+
+    @precondition(lambda self: self.bodies)
+    @rule(number=pick)
+    def cancel(self, number: int) -> None:
+        answer = self.run(self.stack.client.post(f"/api/v1/tasks/cancel/{self.some_id(number)}"))
+        assert answer.status_code in {HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}, answer.text
+
+    @rule()
+    def hold_the_platform(self) -> None:
+        self.stack.publisher.hold()
+
+    @rule()
+    def release_the_platform(self) -> None:
+        self.stack.publisher.release()
+
+    @precondition(lambda self: not self.is_frozen and self.stack._workers)
+    @rule()
+    def kill_worker(self) -> None:
+        """What it was sending is cut off where it stands."""
+        self.run(self.stack.stop_workers())
+
+    @precondition(lambda self: not self.is_frozen)
+    @rule()
+    def flush(self) -> None:
+        self.run(self.stack.queue.redis.flushall())
+
+    @precondition(lambda self: not self.is_frozen)
+    @rule()
+    def freeze(self) -> None:
+        self.signal_valkey(signal.SIGSTOP)
+        self.is_frozen = True
+
+    @rule()
+    def heal(self) -> None:
+        if self.is_frozen:
+            self.signal_valkey(signal.SIGCONT)
+            self.is_frozen = False
+        self.stack.publisher.release()
+        if not self.stack._workers:
+            self.run(self.stack.start_worker())
+
+    @rule()
+    def drain(self) -> None:
+        self.heal()
+        self.run(self.stack.drain())
+        assert set(self.rows()) == set(self.bodies)
+
+    def signal_valkey(self, number: signal.Signals) -> None:
+        assert self.stack.valkey.child is not None
+        os.kill(self.stack.valkey.child.pid, number)
+
+    def rows(self) -> dict[str, Any]:
+        rows = self.run(self.stack.sql(TABLES))
+        found = {row[0]: json.loads(row[2]) for row in rows}
+        assert len(found) == len(rows), "a task stands in two places"
+        return found
+
+    @invariant()
+    def every_acknowledged_task_is_in_one_table_as_it_was_sent(self) -> None:
+        assert self.rows() == self.bodies
+
+    @invariant()
+    def no_retry_chain_has_two_unfinished_tasks(self) -> None:
+        assert self.run(self.stack.sql(LIVE)) == []
+
+    @invariant()
+    def nothing_is_sent_twice(self) -> None:
+        sent = [job.task_id for job in self.stack.publisher.published]
+        assert len(sent) == len(set(sent))
+
+    def all_that_is_called_a_success_was_sent(self) -> None:
+        sent = {job.task_id for job in self.stack.publisher.published}
+        for task_id, status, error_class in self.run(self.stack.sql(STATUSES)):
+            assert status != "success" or task_id in sent
+            assert status not in {"failed", "cancelled"} or task_id not in sent, (task_id, status, error_class)
+
+
+CHOSEN = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each example takes a second: none is made smaller
+    suppress_health_check=list(HealthCheck),
+)
+TestConservationOfTheStack = Conservation.TestCase
+TestConservationOfTheStack.settings = CHOSEN
+
+
+@pytest.mark.chaos
+class TestConservationOfTheStackForLong(Conservation.TestCase):  # type: ignore[valid-type,misc]  # made by hypothesis
+    """The same, as long as `make chaos` likes."""
+
+    settings = settings(CHOSEN, max_examples=MORE_EXAMPLES)
