@@ -28,7 +28,8 @@ UNION ALL SELECT job_id, 'publish_tasks_archive', task_data, retry_of FROM publi
 LIVE = "SELECT ifnull(root_id, task_id), count(*) FROM task_queue GROUP BY 1 HAVING count(*) > 1"
 STATUSES = "SELECT job_id, status, coalesce(error_class, '') FROM publish_tasks"
 pick = st.integers(0, 1_000)
-extras = st.dictionaries(st.text(max_size=4), st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=9))
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
+extras = st.dictionaries(text, st.none() | st.booleans() | st.integers(-9, 9) | text)
 
 
 class Conservation(RuleBasedStateMachine):
@@ -94,7 +95,7 @@ class Conservation(RuleBasedStateMachine):
     def retry(self, number: int, callers: int) -> None:
         task_id = self.some_id(number)
         answers = self.run(self.together(*(self.stack.retry(task_id) for _ in range(callers))))
-        made = {self.id_of(answer) for answer in answers if answer.status_code == HTTPStatus.ACCEPTED}
+        made = {self.id_of(answer) for answer in answers if answer.is_success}
         assert len(made) <= 1
         for new_id in made:
             self.bodies.setdefault(new_id, self.bodies[task_id])
@@ -182,6 +183,7 @@ CHOSEN = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     deadline=None,
+    derandomize=True,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each example takes a second: none is made smaller
     suppress_health_check=list(HealthCheck),
 )
@@ -193,4 +195,4 @@ TestConservationOfTheStack.settings = CHOSEN
 class TestConservationOfTheStackForLong(Conservation.TestCase):  # type: ignore[valid-type,misc]  # made by hypothesis
     """The same, as long as `make chaos` likes."""
 
-    settings = settings(CHOSEN, max_examples=MORE_EXAMPLES)
+    settings = settings(CHOSEN, derandomize=False, max_examples=MORE_EXAMPLES)
