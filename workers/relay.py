@@ -26,7 +26,7 @@ class Relay:
 
     Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
     Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
-    for want of memory, and every ten minutes.
+    for want of memory, when the clock was set back, and every ten minutes.
     Several relays at once do no harm: enqueuing twice changes nothing.
     """
 
@@ -58,7 +58,7 @@ class Relay:
                 log.warning("relay.redis_changed", epoch=epoch)
             await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
         await self._note_evictions()
-        if is_new or self._clock() >= self._next_full_ms:
+        if is_new or not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS:  # due, or the clock was set back
             self._position = 0
         restored = await self._sweep(0 if is_new else SETTLED_MS)
         if is_new:

@@ -123,7 +123,7 @@ class TaskQueue:
         return [
             part
             for task in tasks
-            for part in (task.task_id, queue_name(task.priority), task.due_at_ms or now_ms, job_of(task, now_ms))
+            for part in (task.task_id, queue_name(task.priority), task.due_at_ms or "", job_of(task, now_ms))
         ]
 
     async def withdraw_task(self, task_id: str) -> bool:
@@ -195,8 +195,8 @@ class TaskQueue:
         return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
 
     async def missing_among(self, tasks: Sequence[Task]) -> list[Task]:
-        """Which of the tasks Redis has lost: no result, and no job that stands in its queue."""
-        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority))]
+        """Which of the tasks Redis has lost: no result, and no job that stands in its queue for the right time."""
+        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or "")]
         answers: list[int] = await self._ask(self._missing(keys=[], args=parts))
         return [task for task, missing in zip(tasks, answers, strict=True) if missing]
 

@@ -17,6 +17,8 @@ from service.store.resubmission import Decide, Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
 from service.task import MOVED_WITHIN_S, Attempt, Task, TaskRecord
 
+DATED_AHEAD_MS = 60_000  # a row this much younger than now was written before the clock was set back
+
 
 class ClaimFacts(msgspec.Struct, frozen=True):
     """What the ledger says of a claimed job.
@@ -157,8 +159,12 @@ class Ledger:
         return await self._database.read(lambda connection: _claim_facts(connection, ids))
 
     async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, Task]]:
-        """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among."""
-        parameters = {"after": after, "before": to_text(before_ms), "limit": limit}
+        """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among.
+
+        Those dated more than `DATED_AHEAD_MS` later are, too: no clock shows that time now.
+        """
+        ahead = to_text(before_ms + DATED_AHEAD_MS)
+        parameters = {"after": after, "before": to_text(before_ms), "ahead": ahead, "limit": limit}
         return await self._database.read(lambda connection: _accepted_after(connection, parameters))
 
     async def accepted_among(self, task_ids: Collection[str]) -> list[Task]:
@@ -169,8 +175,11 @@ class Ledger:
         )
 
     async def first_accepted_since(self, since_ms: int) -> int | None:
-        """The lowest row number among the rows accepted after `since_ms`; row numbers do not follow times exactly."""
-        parameters = {"since": to_text(since_ms)}
+        """The lowest row number among the rows accepted after `since_ms`; row numbers do not follow times exactly.
+
+        Rows that `accepted_after` counts as dated ahead are not among them.
+        """
+        parameters = {"since": to_text(since_ms), "ahead": to_text(since_ms + DATED_AHEAD_MS)}
         row = await self._database.read(
             lambda connection: connection.execute(load("first_accepted_since"), parameters).fetchone()
         )
