@@ -1,4 +1,4 @@
-"""Callers and workers that want the same task at the same moment, through two API processes on one file."""
+"""Callers and workers that want the same task at the same moment, through several API processes on one file."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ from chaos_kit.scene import Scene, playing
 from service.task import TaskStatus
 from workers.publishers.base import PublisherClass
 
-CLIENTS = 50
+CLIENTS = 100
 TASKS = 150
 AT_ONCE = 25
 DELAY_MS = 25  # so that workers fall behind clients even on a busy machine, and both sides win now and then
@@ -56,8 +56,10 @@ async def settled(scene: Scene) -> tuple[Facts, Mapping[str, Row], Counter[str]]
 
 
 @pytest.mark.parametrize("is_worker_up", [False, True], ids=["nobody claims it", "a worker claims it"])
-async def test_fifty_clients_that_retry_one_failed_task_make_one_task(tmp_path: Path, *, is_worker_up: bool) -> None:
-    scene = Scene(tmp_path, seed=1, publisher_class=PublisherClass.NONE, apis=2, workers=1)
+async def test_a_hundred_clients_of_four_apis_that_retry_one_failed_task_make_one_task(
+    tmp_path: Path, *, is_worker_up: bool
+) -> None:
+    scene = Scene(tmp_path, seed=1, publisher_class=PublisherClass.NONE, apis=4, workers=1)
     async with playing(scene), httpx.AsyncClient(timeout=HANG_S) as client:
         scene.close_platform()
         task_id = await scene.load.post(client, scene.chance)
