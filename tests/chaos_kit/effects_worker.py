@@ -8,6 +8,7 @@ killed in between leaves an effect that nobody was told of. While there is a fil
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,24 @@ from service.logs import configure_logging
 from service.settings import read_settings
 from workers.main import create_worker
 from workers.publishers.base import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def allocate() -> None:
+    """Take memory until there is no more."""
+    taken = []
+    while True:
+        taken.append(bytearray(1 << 24))
+
+
+MISBEHAVIOUR = {"hangs": hang, "dies": die, "allocates": allocate}
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -51,7 +70,9 @@ class EffectsPublisher(Publisher):
         )
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Accept the post, or refuse it while the platform is closed."""
+        """Accept the post, or refuse it while the platform is closed; unless the post says what else to do."""
+        if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
+            await misbehave()
         await asyncio.sleep(self._delay_s / 2)
         if self._gate.exists():
             raise PermanentError("The platform is closed.")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from resource import prlimit
 
 import msgspec
 from redis.asyncio import Redis
@@ -87,6 +88,12 @@ class PythonProcess:
         """SIGKILL."""
         if self.child is not None:
             self.child.kill()
+
+    def limit(self, resource: int, value: int) -> None:
+        """Lower one of its limits, or raise it again; see `resource`."""
+        assert self.child is not None
+        hard = prlimit(self.child.pid, resource)[1]
+        prlimit(self.child.pid, resource, (value, hard))
 
     async def stop(self) -> int:
         """SIGTERM, and wait; its exit code."""

@@ -76,7 +76,6 @@ class Scene:
         self.valkey = Valkey(folder / "valkey", durable=True)
         self.proxy = Proxy(self.valkey.socket)
         chosen = {
-            **settings,
             "EVERPOST_DATA": str(folder),
             "EVERPOST_REDIS": self.proxy.address if is_proxied else self.valkey.address,
             "EVERPOST_PORT": "0",
@@ -86,6 +85,7 @@ class Scene:
             "EVERPOST_MAX_JOBS": str(slots),
             "EVERPOST_DATABASE": str(self.database),
             "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
+            **settings,
         }
         self.apis = [Api(f"api{number}", folder=folder, settings=chosen) for number in range(apis)]
         self.workers = [

@@ -1,0 +1,174 @@
+"""What happens to processes besides being killed: restarts, stops, clocks, limits, and publishers that misbehave."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from resource import RLIMIT_AS, RLIMIT_NOFILE
+from typing import Any
+
+import httpx
+import pytest
+from chaos_kit.checks import Row
+from chaos_kit.faults import WHILE
+from chaos_kit.load import HANG_S
+from chaos_kit.processes import PythonProcess
+from chaos_kit.scene import LEASE_S, Scene, playing
+
+from service.task import TaskStatus
+from service.testing import ENDED, eventually
+from workers.publishers.base import PublisherClass
+
+NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.KEYED
+BACK_WITHIN_S = 5  # after the end of a crashed worker's lease
+RESTARTS = 10
+ROOM_BYTES = 256 << 20
+
+
+async def good_end(scene: Scene) -> dict[str, Row]:
+    """Heal, drain, check; the rows by task id."""
+    verdict = await scene.finish()
+    assert verdict.is_good, verdict
+    return {row.task_id: row for row in (await scene.facts()).rows}
+
+
+async def test_a_killed_workers_tasks_are_run_by_another_within_its_lease_and_five_seconds(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, seed=22, publisher_class=LOCAL, delay_ms=1_000, most=64)
+    async with playing(scene):
+        killed, _ = scene.workers
+        scene.load.start()
+        await scene.load.more(64)
+        began = time.monotonic()
+        killed.kill()
+        await scene.drained()
+        took_s = time.monotonic() - began
+        assert took_s < LEASE_S + BACK_WITHIN_S, took_s
+        await good_end(scene)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("misbehaviour", "publisher_class", "status"),
+    [
+        ("hangs", NONE, TaskStatus.UNKNOWN),
+        ("dies", NONE, TaskStatus.UNKNOWN),
+        ("dies", LOCAL, TaskStatus.UNKNOWN),
+        ("allocates", LOCAL, TaskStatus.FAILED),
+    ],
+)
+async def test_a_post_that_breaks_its_publisher_ends_and_takes_no_other_with_it(
+    tmp_path: Path, misbehaviour: str, publisher_class: PublisherClass, status: TaskStatus
+) -> None:
+    settings = {"EVERPOST_JOB_TIMEOUT": "0.5", "EVERPOST_MAX_ATTEMPTS": "1"}
+    scene = Scene(tmp_path, seed=23, publisher_class=publisher_class, workers=1, slots=1, most=10, settings=settings)
+    (worker,) = scene.workers
+    async with playing(scene), httpx.AsyncClient(timeout=HANG_S) as client:
+        if misbehaviour == "allocates":
+            worker.limit(RLIMIT_AS, size_of(worker) + ROOM_BYTES)
+        task_id = await scene.load.post(client, scene.chance, priority=0, misbehaviour=misbehaviour)
+        scene.load.start()
+
+        async def is_over() -> bool:
+            if not worker.is_running:
+                await worker.start()
+            answer = await client.get(f"{scene.addresses()[0]}/api/v1/tasks/{task_id}")
+            return str(answer.json()["data"]["status"]) in ENDED
+
+        await eventually(is_over, what="the end of the post")
+        rows = await good_end(scene)
+    assert rows.pop(str(task_id)).status == status
+    assert {row.status for row in rows.values()} == {TaskStatus.SUCCESS}
+
+
+def size_of(process: PythonProcess) -> int:
+    """Its address space, in bytes."""
+    assert process.child is not None
+    pages = int(Path(f"/proc/{process.child.pid}/statm").read_text("ascii").split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.chaos
+async def test_processes_without_a_file_descriptor_left_recover_when_there_are_some_again(tmp_path: Path) -> None:
+    async with playing(Scene(tmp_path, seed=24, publisher_class=KEYED, workers=1)) as scene:
+        scene.load.start()
+        await scene.sent(WHILE)
+        processes: list[PythonProcess] = [*scene.apis, *scene.workers]
+        for process in processes:
+            process.limit(RLIMIT_NOFILE, 8)  # fewer than are open: every new one is refused
+        scene.valkey.kill()
+        await scene.load.more(WHILE)
+        await scene.valkey.start()
+        await refuse_connections(scene)
+        await scene.load.more(WHILE)
+        for process in processes:
+            process.limit(RLIMIT_NOFILE, 1024)
+        await scene.sent(WHILE)
+        await good_end(scene)
+
+
+async def refuse_connections(scene: Scene) -> None:
+    """Connect to an API that has no file descriptor for it."""
+    address = httpx.URL(scene.addresses()[0])
+    connections = await asyncio.gather(*(asyncio.open_connection(address.host, address.port) for _ in range(20)))
+    for _, writer in connections:
+        writer.close()
+
+
+@pytest.mark.chaos
+async def test_ten_rolling_restarts_of_everything_are_seen_by_no_client_but_as_broken_connections(
+    tmp_path: Path,
+) -> None:
+    async with playing(Scene(tmp_path, seed=25, publisher_class=NONE, apis=2, most=100_000)) as scene:
+        scene.load.start()
+        for _ in range(RESTARTS):
+            for process in (*scene.apis, *scene.workers):
+                assert await process.stop() == 0
+                await process.start()
+                await scene.load.more(WHILE)
+        rows = await good_end(scene)
+    assert {row.status for row in rows.values()} == {TaskStatus.SUCCESS}
+
+
+def faketime() -> str | None:
+    """The library that moves a process's clock."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return str(found[0]) if found else None
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(faketime() is None, reason="libfaketime is not installed")
+@pytest.mark.parametrize("moves", [["+3600s", "+0s"], ["-3600s", "+0s"]], ids=["forward and back", "back and forward"])
+async def test_a_clock_that_is_moved_by_an_hour_loses_delays_and_repeats_nothing(
+    tmp_path: Path, moves: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0s\n")
+    moved: dict[str, Any] = {
+        "LD_PRELOAD": faketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+    for name, value in moved.items():
+        monkeypatch.setenv(name, value)
+    async with playing(Scene(tmp_path, seed=26, publisher_class=NONE)) as scene:
+        for name in moved:
+            monkeypatch.delenv(name)
+        scene.load.start()
+        for offset in moves:
+            await scene.sent(WHILE)
+            clock.write_text(f"{offset}\n")
+            await moved_clock(scene, offset)
+            await scene.sent(WHILE)
+        await good_end(scene)
+
+
+async def moved_clock(scene: Scene, offset: str) -> None:
+    """Wait until Valkey's clock has been moved."""
+
+    async def is_moved() -> bool:
+        seconds, _ = await scene.redis.time()
+        return bool(abs(seconds - time.time() - float(offset.removesuffix("s"))) < 60)
+
+    await eventually(is_moved, what=f"a clock at {offset}")
