@@ -17,7 +17,6 @@ from service.store.filters import TaskFilter
 from service.store.listing import Summary
 
 MINUTE_MS = 60_000
-COUNTED = 10_000  # of the tasks of a minute
 
 
 class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
     queue, summary, accepted = await asyncio.gather(
-        queue_health(services), services.listing.summary(), services.listing.total(last_minute, COUNTED)
+        queue_health(services), services.listing.summary(), services.listing.total(last_minute)
     )
     healthy = queue is not None and queue.workers
     return JsonAnswer(

@@ -96,7 +96,7 @@ def column(place: Place, name: str) -> str:
 
 def compose(
     wanted: TaskFilter,
-    columns: Mapping[Place, str],
+    columns: Mapping[Place, str] | None,
     after: Key,
     *,
     zone: tzinfo | None,
@@ -109,6 +109,7 @@ def compose(
     The statement wants the parameter `limit` too, and the functions `everpost_utc` and `everpost_matches`.
 
     Args:
+        columns: None for rows that are to be counted, which have none and are in no order.
         zone: As `time_bounds` has it.
         hits: What the index says of `wanted.q`.
         rarer: Which of status, platform and account_id, where several are given, the fewest tasks share; the latter two
@@ -116,12 +117,15 @@ def compose(
         statuses: All that the history's rows have.
     """
     parts = [
-        _select(place, columns[place], lead, (*search, *_checks(wanted, place, lead)), after)
+        _select(
+            place, None if columns is None else columns[place], lead, (*search, *_checks(wanted, place, lead)), after
+        )
         for place in _places(wanted)
         for search, by_row in _searches(place, hits)
         for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer, len(statuses)))
     ]
-    sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + "\n)\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit"
+    order = "" if columns is None else "ORDER BY sort_at DESC, sort_id DESC"
+    sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + f"\n)\n{order} LIMIT :limit"
     named = {f"status{number}": status for number, status in enumerate(statuses)}
     return Search(sql, _parameters(wanted, after, zone, hits) | named)
 
@@ -132,11 +136,13 @@ def _places(wanted: TaskFilter) -> tuple[Place, ...]:
     return tuple(ID_COLUMN)
 
 
-def _select(place: Place, columns: str, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
+def _select(place: Place, columns: str | None, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
     task_id = ID_COLUMN[place]
     dated = f"(created_at, {task_id}) < (:at, :id)"
     order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
     where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
+    if columns is None:
+        return f"SELECT 1 FROM {place.value} {lead.hint}\n    WHERE {where}"
     return (
         f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id FROM {place.value} {lead.hint}\n"
         f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"

@@ -23,7 +23,7 @@ from service.task import Evidence
 Result = TypeVar("Result")
 
 MAX_LIMIT = 1_000
-COUNTED = 1_000  # a filter's total is exact up to here: a page should not wait for a count ten times its own cost
+COUNTED = 10_000  # a filter's total is exact up to here
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +187,10 @@ class Listing:
         columns: Mapping[Place, str] | None = None,
         after: Key = BEGINNING,
     ) -> Result:
-        """Run `operation` with the searches that give the tasks behind `after` one after the other."""
+        """Run `operation` with the searches that give the tasks behind `after` one after the other.
+
+        Without `columns` they are to be counted only.
+        """
         query = None if wanted.q is None else read_query(wanted.q)
         starts = (after,) if after.created_at is None else (after, UNDATED)
 
@@ -201,7 +204,7 @@ class Listing:
                 rarer, statuses = _rarer(counts, wanted), _statuses(counts)
                 zone = zone_in_question(connection, wanted, self._timezone)
                 searches = [
-                    compose(wanted, columns or _NOTHING, start, zone=zone, hits=hits, rarer=rarer, statuses=statuses)
+                    compose(wanted, columns, start, zone=zone, hits=hits, rarer=rarer, statuses=statuses)
                     for start in starts
                 ]
                 for search in searches:
