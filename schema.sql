@@ -163,9 +163,10 @@ CREATE INDEX decisions_new_task ON decisions (new_task_id) WHERE new_task_id IS 
 -- Answers to repeat when an Idempotency-Key comes again; kept EVERPOST_IDEMPOTENCY_HOURS.
 CREATE TABLE idempotency_keys (
     key         TEXT PRIMARY KEY,
-    fingerprint TEXT NOT NULL,                             -- of the request's body
-    task_id     TEXT NOT NULL,
-    created_at  TEXT NOT NULL
+    fingerprint TEXT NOT NULL,                             -- of the request's path and body
+    task_id     TEXT NOT NULL,                             -- or the batch's id
+    created_at  TEXT NOT NULL,
+    answer      TEXT NOT NULL DEFAULT '{}'                 -- JSON: the whole body of the first answer
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 

@@ -15,6 +15,7 @@ from litestar.datastructures import State
 
 from service.api.auth import TokenCheck
 from service.api.emitter import NoEvents
+from service.api.keys import KeysInUse
 from service.api.openapi import openapi_config
 from service.api.parameters import check_parameters
 from service.api.problems import EXCEPTION_HANDLERS
@@ -121,6 +122,7 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
         pauses=pauses,
         resumption=Resumption(pauses, queue, clock),
         waiter=EndWaiter(ledger),
+        keys_in_use=KeysInUse(),
     )
 
 

@@ -12,7 +12,8 @@ ServiceError
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── NothingToDecide, AlreadyDecided
-│   └── KeyReused           an Idempotency-Key came again with another body
+│   ├── KeyInUse            the first request with that Idempotency-Key is not answered yet
+│   └── KeyReused           an Idempotency-Key came again with another request
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
 │   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
@@ -200,13 +201,22 @@ class TasksPending(Conflict):
         super().__init__(f"{count} tasks are not finished; cancel them or wait, then clear.")
 
 
+class KeyInUse(Conflict):
+    """The first request with the Idempotency-Key is not answered yet; once it is, the same answer is given again."""
+
+    code = "idempotency_key_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being served; ask again in a moment.")
+
+
 class KeyReused(Conflict):
-    """The Idempotency-Key was used with another body."""
+    """The Idempotency-Key was used with another request."""
 
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used with another body.")
+        super().__init__("This Idempotency-Key was used with another body, or on another route.")
 
 
 class Unavailable(ServiceError):

@@ -1,18 +1,18 @@
 """Accepting a task: written down first, then queued; only then is the client answered (I2)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from service.clock import Clock
 from service.errors import BacklogFull
 from service.queue.client import TaskQueue
-from service.store.acceptance import IdempotencyKey
+from service.store.acceptance import FirstAnswer, IdempotencyKey
 from service.store.ledger import Ledger
 from service.store.room import DiskRoom
 from service.submission import Submission
-from service.task import Task, TaskStatus, time_of_id
+from service.task import Task
 
 log = structlog.get_logger("everpost.intake")
 
@@ -41,11 +41,10 @@ class Intake:
         self._backlog_until = 0.0
         self.accepted_by = accepted_by
 
-    async def publish_task(self, submission: Submission, key: IdempotencyKey | None = None) -> tuple[str, TaskStatus]:
-        """Accept one task; its id and status. With a `key` used before for the same body: that task's id.
+    async def publish_task(self, submission: Submission) -> Task:
+        """Accept one task.
 
         Raises:
-            KeyReused: `key` was used with another body.
             BacklogFull: Too many tasks are waiting.
             DiskFull: The disk has too little room.
             Unavailable: The database cannot be written; nothing was accepted.
@@ -53,10 +52,9 @@ class Intake:
         await self.check_room()
         now_ms = self._clock()
         task = submission.task(now_ms, self.accepted_by)
-        task_id = await self._ledger.accept_task(task, now_ms, key)
-        if task_id == task.task_id:
-            await self.enqueue_tasks([task])
-        return task_id, task.status_at(time_of_id(task_id))  # a repeated request gets the answer of the first
+        await self._ledger.accept_task(task, now_ms)
+        await self.enqueue_tasks([task])
+        return task
 
     async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
         """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""
@@ -66,6 +64,27 @@ class Intake:
         await self._ledger.accept_tasks(tasks, now_ms)
         await self.enqueue_tasks(tasks)
         return tasks
+
+    async def publish_once(
+        self,
+        submissions: Sequence[Submission],
+        key: IdempotencyKey,
+        answer_of: Callable[[list[Task]], FirstAnswer],
+        batch_id: str | None = None,
+    ) -> FirstAnswer:
+        """Accept tasks, and keep the answer; if the key was used for them already, the answer of then, and no task.
+
+        Raises:
+            KeyReused: The key was used for something else; further errors as in `publish_task`.
+        """
+        await self.check_room(len(submissions))
+        now_ms = self._clock()
+        tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
+        answer = answer_of(tasks)
+        first = await self._ledger.accept_once(tasks, now_ms, key, answer)
+        if first is answer:
+            await self.enqueue_tasks(tasks)
+        return first
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
         """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""

@@ -8,7 +8,7 @@ import msgspec
 from service.api.services import Services
 from service.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
 from service.submission import Submission
-from service.task import TaskStatus, new_task_id
+from service.task import Task, TaskStatus, new_task_id
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -21,6 +21,10 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str | None = None
     path: str | None = None
+
+
+Item = Submission | ServiceError
+"""What a client sent: good, or what is wrong with it."""
 
 
 class BatchIntake:
@@ -43,58 +47,57 @@ class BatchIntake:
         Raises:
             Unavailable: Nothing can be written now, and nothing was.
         """
-        return await self._accept([self._read_line(line) for line in lines])
+        read = [self._read_line(line) for line in lines]
+        submissions = submissions_of(read)
+        tasks = await self._services.intake.publish_tasks(submissions, self.batch_id) if submissions else []
+        return self.results_of(read, tasks)
 
-    async def accept_values(self, values: Sequence[Any], path: str) -> list[ItemResult]:
-        """Accept decoded JSON values; `path` is the JSON path of their list. Errors as in `accept_lines`."""
-        return await self._accept([self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)])
+    def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
+        """Check decoded JSON values; `path` is the JSON path of their list."""
+        return [self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
 
     def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
         """Answer `count` items with the error that kept all of them out."""
-        return self._results([error] * count, [])
+        return self.results_of([error] * count, [])
 
-    async def _accept(self, read: Sequence[Submission | ServiceError]) -> list[ItemResult]:
-        submissions = [item for item in read if isinstance(item, Submission)]
-        accepted: list[tuple[str, TaskStatus]] = []
-        if submissions:
-            tasks = await self._services.intake.publish_tasks(submissions, self.batch_id)
-            accepted = [(task.task_id, task.status_at(task.created_at_ms)) for task in tasks]
-        return self._results(read, accepted)
-
-    def _results(
-        self, read: Sequence[Submission | ServiceError], accepted: Sequence[tuple[str, TaskStatus]]
-    ) -> list[ItemResult]:
+    def results_of(self, read: Sequence[Item], tasks: Sequence[Task]) -> list[ItemResult]:
+        """The answer to the next items, once the good ones of them are `tasks`; it counts them."""
         first = self.accepted + self.rejected
-        tasks = iter(accepted)
+        accepted = iter(tasks)
         results = [
-            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, *next(tasks))
+            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted))
             for index, item in enumerate(read, first)
         ]
-        self.accepted += len(accepted)
-        self.rejected += len(read) - len(accepted)
+        self.accepted += len(tasks)
+        self.rejected += len(read) - len(tasks)
         return results
 
-    def _read_line(self, line: bytes | None) -> Submission | ServiceError:
+    def _read_line(self, line: bytes | None) -> Item:
         if line is None:
             return BodyTooLarge(self._services.settings.max_body)
         return _attempt(lambda: self._services.reader.read(line, self._services.clock()))
 
-    def _read_value(self, value: Any, path: str) -> Submission | ServiceError:
+    def _read_value(self, value: Any, path: str) -> Item:
         read = _attempt(lambda: self._services.reader.check(value, self._services.clock()))
         if isinstance(read, InvalidValue):
             read.path = path + read.path.removeprefix("$")
         return read
 
 
-def _attempt(read: Callable[[], Submission]) -> Submission | ServiceError:
+def submissions_of(items: Sequence[Item]) -> list[Submission]:
+    """The good ones."""
+    return [item for item in items if isinstance(item, Submission)]
+
+
+def _attempt(read: Callable[[], Submission]) -> Item:
     try:
         return read()
     except BadInput as error:
         return error
 
 
-def _acceptance(index: int, task_id: str, status: TaskStatus) -> ItemResult:
-    return ItemResult(index=index, success=True, task_id=task_id, status=status)
+def _acceptance(index: int, task: Task) -> ItemResult:
+    return ItemResult(index=index, success=True, task_id=task.task_id, status=task.status_at(task.created_at_ms))
 
 
 def _rejection(index: int, error: ServiceError) -> ItemResult:

@@ -7,14 +7,17 @@ from litestar import post
 from litestar.response.base import ASGIResponse
 
 from service.api.answers import JSON, JsonAnswer
-from service.api.batch_intake import BatchIntake, ItemResult
+from service.api.batch_intake import BatchIntake, ItemResult, submissions_of
 from service.api.batch_stream import BatchStream
-from service.api.bodies import NDJSON, Headers, headers_of, is_json, media_type_of, read_body
+from service.api.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
+from service.api.once import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from service.api.publish import SAMPLE
 from service.api.schema import Body, Header, documented
 from service.api.services import ApiRequest, Services, services_of
-from service.errors import InvalidValue, UnsupportedMedia
+from service.errors import BadInput, InvalidValue, UnsupportedMedia
+from service.store.acceptance import FirstAnswer, IdempotencyKey
 from service.submission import PublishRequest, decode_json
+from service.task import Task
 
 MAX_ITEMS = 1_000
 
@@ -47,18 +50,19 @@ LOCATION = Header(
     description=f"Accepts every valid item and says of every other one what is wrong with it. As JSON: a list, or an "
     f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction. As NDJSON: one task a line, any number of "
     "them; the answer is NDJSON too, a line for each item as soon as it is on the disk, and a last line with "
-    "`batch_id`, `accepted`, `rejected` and `done`.",
+    "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key.",
     tags=["Publishing"],
     **documented(
         BatchAnswer,
         status=202,
         description="At least one task was accepted. A stream is answered as application/x-ndjson.",
-        refusals=("unknown_platform", "backlog_full", "disk_full"),
+        refusals=("unknown_platform", *WITH_KEY, "backlog_full", "disk_full"),
         body=Body(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
             {"Two posts": [SAMPLE, {**SAMPLE, "priority": 0}]},
         ),
+        takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
         others={422: BatchAnswer},
     ),
@@ -69,17 +73,38 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
     headers = headers_of(request)
     media_type = media_type_of(headers)
     if media_type == NDJSON:
+        if b"idempotency-key" in headers:
+            raise BadInput(f"A stream takes no Idempotency-Key: send up to {MAX_ITEMS} tasks as {JSON}.")
         return BatchStream(BatchIntake(services), services.settings.max_body)
     if not is_json(media_type):
         raise UnsupportedMedia(f"{JSON} or {NDJSON}")
-    return await _publish_json(request, headers, services)
+    body = await read_body(request, headers, services.settings.max_body)
+    key = idempotency_key(request, headers, body)
+    if key is None:
+        return await _publish_json(services, body, None)
+    with services.keys_in_use.using(key):
+        first = await services.ledger.find_answer(key)
+        return await _publish_json(services, body, key) if first is None else _accepted(first)
 
 
-async def _publish_json(request: ApiRequest, headers: Headers, services: Services) -> JsonAnswer:
-    items, path = items_of(decode_json(await read_body(request, headers, services.settings.max_body)))
+async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
     batch = BatchIntake(services)
-    results = await batch.accept_values(items, path)
-    answer = BatchAnswer(
+    items = batch.read_values(*items_of(decode_json(body)))
+    submissions = submissions_of(items)
+    if not submissions:
+        return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)
+
+    def first_answer(tasks: list[Task]) -> FirstAnswer:
+        answer = _answer_to(batch, batch.results_of(items, tasks))
+        return FirstAnswer(batch.batch_id, msgspec.json.encode(answer).decode())
+
+    if key is None:
+        return _accepted(first_answer(await services.intake.publish_tasks(submissions, batch.batch_id)))
+    return _accepted(await services.intake.publish_once(submissions, key, first_answer, batch.batch_id))
+
+
+def _answer_to(batch: BatchIntake, results: list[ItemResult]) -> BatchAnswer:
+    return BatchAnswer(
         success=not batch.rejected,
         message=f"{batch.accepted} of {len(results)} tasks accepted",
         batch_id=batch.batch_id,
@@ -87,9 +112,11 @@ async def _publish_json(request: ApiRequest, headers: Headers, services: Service
         rejected=batch.rejected,
         results=results,
     )
-    if not batch.accepted:
-        return JsonAnswer(answer, 422)
-    return JsonAnswer(answer, 202, headers={"location": f"/api/v1/tasks?batch_id={batch.batch_id}"})
+
+
+def _accepted(answer: FirstAnswer) -> JsonAnswer:
+    location = f"/api/v1/tasks?batch_id={answer.accepted_id}"
+    return JsonAnswer(answer.body.encode(), 202, headers={"location": location})
 
 
 def items_of(body: Any) -> tuple[list[Any], str]:

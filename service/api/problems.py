@@ -36,6 +36,7 @@ STATUS_OF_CODE = MappingProxyType(
         "nothing_to_decide": HTTPStatus.CONFLICT,
         "already_decided": HTTPStatus.CONFLICT,
         "tasks_pending": HTTPStatus.CONFLICT,
+        "idempotency_key_in_use": HTTPStatus.CONFLICT,
         "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "invalid_value": HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -1,21 +1,16 @@
 """POST /publish: the hot path."""
 
-from hashlib import sha256
-
 import msgspec
 from litestar import post
 
 from service.api.answers import JSON, JsonAnswer
 from service.api.bodies import headers_of, read_json_body
+from service.api.once import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from service.api.schema import Body, Header, documented
-from service.api.services import ApiRequest, services_of
-from service.errors import BadInput
-from service.store.acceptance import IdempotencyKey
+from service.api.services import ApiRequest, Services, services_of
+from service.store.acceptance import FirstAnswer, IdempotencyKey
 from service.submission import PublishRequest
-from service.task import TaskStatus
-
-MAX_KEY = 255
-VISIBLE = range(0x21, 0x7F)
+from service.task import Task, TaskStatus
 
 SAMPLE = {
     "platform": 1,
@@ -27,12 +22,6 @@ SAMPLE = {
 }
 
 LOCATION = Header("Location", "Where the task can be looked at.", "/api/v1/tasks/019b76da3f007c8e9d2b4f6a8c0e1d3f")
-IDEMPOTENCY_KEY = Header(
-    "Idempotency-Key",
-    "1 to 255 visible ASCII characters. The same key with the same body gives the same answer and no second task; "
-    "with another body it is refused. Remembered for EVERPOST_IDEMPOTENCY_HOURS.",
-    "order-8271-video-1",
-)
 
 
 class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +43,7 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
         PublishAnswer,
         status=202,
         description="The task was accepted.",
-        refusals=("bad_input", "unknown_platform", "idempotency_key_reused", "backlog_full", "disk_full"),
+        refusals=("unknown_platform", *WITH_KEY, "backlog_full", "disk_full"),
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
@@ -65,20 +54,28 @@ async def publish_task(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     headers = headers_of(request)
     body = await read_json_body(request, headers, services.settings.max_body)
-    raw_key = headers.get(b"idempotency-key")
-    key = None if raw_key is None else idempotency_key(raw_key, body)
-    submission = services.reader.read(body, services.clock())
-    task_id, status = await services.intake.publish_task(submission, key)
-    answer = PublishAnswer(success=True, message="Task accepted", task_id=task_id, status=status)
+    if (key := idempotency_key(request, headers, body)) is not None:
+        return await _publish_once(services, body, key)
+    task = await services.intake.publish_task(services.reader.read(body, services.clock()))
+    return _accepted(task.task_id, _answer_to(task))
+
+
+async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) -> JsonAnswer:
+    def first_answer(tasks: list[Task]) -> FirstAnswer:
+        return FirstAnswer(tasks[0].task_id, msgspec.json.encode(_answer_to(tasks[0])).decode())
+
+    with services.keys_in_use.using(key):
+        first = await services.ledger.find_answer(key)
+        if first is None:
+            submission = services.reader.read(body, services.clock())
+            first = await services.intake.publish_once([submission], key, first_answer)
+    return _accepted(first.accepted_id, first.body.encode())
+
+
+def _answer_to(task: Task) -> PublishAnswer:
+    status = task.status_at(task.created_at_ms)
+    return PublishAnswer(success=True, message="Task accepted", task_id=task.task_id, status=status)
+
+
+def _accepted(task_id: str, answer: PublishAnswer | bytes) -> JsonAnswer:
     return JsonAnswer(answer, 202, headers={"location": f"/api/v1/tasks/{task_id}"})
-
-
-def idempotency_key(raw: bytes, body: bytes) -> IdempotencyKey:
-    """The key of a request, with the digest of its body.
-
-    Raises:
-        BadInput: The key is empty, longer than 255 characters, or not visible ASCII.
-    """
-    if not 0 < len(raw) <= MAX_KEY or any(character not in VISIBLE for character in raw):
-        raise BadInput("The Idempotency-Key must be 1 to 255 visible ASCII characters.")
-    return IdempotencyKey(raw.decode("ascii"), sha256(body).hexdigest())

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 from litestar import Request
 
+from service.api.keys import KeysInUse
 from service.api.waiting import EndWaiter
 from service.bulk import Bulk
 from service.cancel import Cancellation
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     pauses: Pauses
     resumption: Resumption
     waiter: EndWaiter
+    keys_in_use: KeysInUse
 
 
 def services_of(request: ApiRequest) -> Services:

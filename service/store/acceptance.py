@@ -1,21 +1,38 @@
-"""A task's first row: into the ledger, once for each Idempotency-Key."""
+"""A task's first row: into the ledger, once for each Idempotency-Key, with what its client is answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from service.clock import to_text, to_text_or_none
+from service.errors import KeyReused
 from service.store.queries import load
 from service.store.sqlite import sqlite3
 from service.task import Task
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A client's Idempotency-Key, and the digest of the body it came with."""
+    """A client's Idempotency-Key, and the digest of the request it came with.
+
+    Attributes:
+        since_ms: What the key was used for before has expired.
+    """
 
     key: str
     fingerprint: str
+    since_ms: int
+
+
+class FirstAnswer(msgspec.Struct, frozen=True):
+    """What the first request with a key was answered: the id of its task or batch, and the JSON body."""
+
+    accepted_id: str
+    body: str
+
+
+KeyFinding = FirstAnswer | KeyReused | None
+"""What a key was used for: this request, another one, nothing."""
 
 
 def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
@@ -45,16 +62,27 @@ def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: 
         connection.execute(load("accept_tasks"), {"rows": rows})
 
 
-def accept_task(connection: sqlite3.Connection, parameters: Mapping[str, Any], key: IdempotencyKey) -> str | None:
-    """Write the row and its key; the id of the task accepted before if the key was used for the same body already.
+def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
+    """What the key was used for."""
+    parameters = {"key": key.key, "since": to_text(key.since_ms)}
+    known = connection.execute(load("find_idempotency_key"), parameters).fetchone()
+    if known is None:
+        return None
+    fingerprint, accepted_id, body = known
+    return FirstAnswer(accepted_id, body) if fingerprint == key.fingerprint else KeyReused()
 
-    None, and no error, if it was used with another one: an error would have all that is committed together done again.
+
+def accept_once(
+    connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, key: IdempotencyKey, answer: FirstAnswer
+) -> FirstAnswer | KeyReused:
+    """Write the rows, the key and the answer, unless the key was used already; the answer that counts.
+
+    An error is returned, not raised: else all that is committed together would be done again.
     """
-    known = connection.execute(load("find_idempotency_key"), {"key": key.key}).fetchone()
+    known = find_answer(connection, key)
     if known is not None:
-        return str(known[1]) if known[0] == key.fingerprint else None
-    task_id: str = parameters["task_id"]
-    kept = {"key": key.key, "fingerprint": key.fingerprint, "task_id": task_id}
-    connection.execute(load("keep_idempotency_key"), {**kept, "created_at": parameters["created_at"]})
-    connection.execute(load("accept_task"), parameters)
-    return task_id
+        return known
+    kept = {"key": key.key, "fingerprint": key.fingerprint, "created_at": to_text(now_ms)}
+    connection.execute(load("keep_idempotency_key"), {**kept, "accepted_id": answer.accepted_id, "answer": answer.body})
+    accept_tasks(connection, tasks, now_ms)
+    return answer

@@ -1,7 +1,7 @@
 """The ledger, table `task_queue`: accepting a task, and every move of one that has not ended."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,13 +9,22 @@ from service.clock import from_text, to_text
 from service.decisions import UNSAID, Grounds
 from service.errors import KeyReused
 from service.retry_rules import Decision, Position
-from service.store.acceptance import IdempotencyKey, accept_parameters, accept_task, accept_tasks
+from service.store.acceptance import (
+    FirstAnswer,
+    IdempotencyKey,
+    accept_once,
+    accept_parameters,
+    accept_tasks,
+    find_answer,
+)
 from service.store.completion import complete_tasks
 from service.store.database import Database
 from service.store.queries import load
 from service.store.resubmission import Decide, Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
 from service.task import MOVED_WITHIN_S, Attempt, Task, TaskRecord
+
+Found = TypeVar("Found")
 
 DATED_AHEAD_MS = 60_000  # a row this much younger than now was written before the clock was set back
 
@@ -50,24 +59,33 @@ class Ledger:
         """How many writes wait for the one under way."""
         return self._database.waiting
 
-    async def accept_task(self, task: Task, now_ms: int, key: IdempotencyKey | None = None) -> str:
-        """Write the task down; the id of the one accepted before if `key` was used for the same body already.
-
-        Raises:
-            KeyReused: `key` was used with another body.
-        """
-        if key is None:
-            await self._database.write_row("accept_tasks", accept_parameters(task, now_ms))
-            return task.task_id
-        parameters = accept_parameters(task, now_ms)
-        task_id = await self._database.write(lambda connection: accept_task(connection, parameters, key))
-        if task_id is None:
-            raise KeyReused
-        return task_id
+    async def accept_task(self, task: Task, now_ms: int) -> None:
+        """Write the task down."""
+        await self._database.write_row("accept_tasks", accept_parameters(task, now_ms))
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""
         await self._database.write(lambda connection: accept_tasks(connection, tasks, now_ms))
+
+    async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
+        """What the request was answered when it came first; None if it has not come.
+
+        Raises:
+            KeyReused: The key came with another request.
+        """
+        return _unless_reused(await self._database.read(lambda connection: find_answer(connection, key)))
+
+    async def accept_once(
+        self, tasks: Sequence[Task], now_ms: int, key: IdempotencyKey, answer: FirstAnswer
+    ) -> FirstAnswer:
+        """Write the tasks and the answer down, unless the key was used already; the answer that counts.
+
+        Raises:
+            KeyReused: The key came with another request.
+        """
+        return _unless_reused(
+            await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, key, answer))
+        )
 
     async def adopt_tasks(self, tasks: Sequence[Task], now_ms: int) -> tuple[dict[str, ClaimFacts], set[str]]:
         """Write down tasks that only Redis knew; the facts of each, and which of them must not run.
@@ -220,6 +238,12 @@ class Ledger:
         await self._database.write(
             lambda connection: connection.execute(load("set_meta"), {"key": key, "value": value})
         )
+
+
+def _unless_reused(found: Found | KeyReused) -> Found:
+    if isinstance(found, KeyReused):
+        raise found
+    return found
 
 
 def _claim_facts(connection: sqlite3.Connection, task_ids: list[str]) -> tuple[dict[str, ClaimFacts], set[str]]:

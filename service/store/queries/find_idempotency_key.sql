@@ -1,1 +1,1 @@
-SELECT fingerprint, task_id FROM idempotency_keys WHERE key = :key
+SELECT fingerprint, task_id, answer FROM idempotency_keys WHERE key = :key AND created_at >= :since

@@ -1,0 +1,140 @@
+"""Idempotency-Key: what a request with one asks for is done once, and answered the same however often it comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
+
+from service.clock import system_clock, to_text
+from service.store.sqlite import sqlite3
+from service.testing import Stack, eventually, everpost_stack
+
+ITEMS: list[Any] = [TASK, {"platform": "nowhere"}, {**TASK, "schedule_time": "2031-01-01 08:00"}, 7]
+ROUTES = pytest.mark.parametrize(("route", "body", "tasks"), [(PUBLISH, TASK, 1), (BATCH, ITEMS, 2)])
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[Stack]:
+    async with everpost_stack(workers=0) as running:
+        yield running
+
+
+async def post(stack: Stack, route: str, body: Any, key: str | None = "k") -> httpx.Response:
+    return await stack.client.post(route, json=body, headers={} if key is None else {"idempotency-key": key})
+
+
+async def count_tasks(stack: Stack) -> int:
+    return int((await stack.sql("SELECT count(*) FROM task_queue"))[0][0])
+
+
+@ROUTES
+async def test_a_repeated_request_is_answered_like_the_first(stack: Stack, route: str, body: Any, tasks: int) -> None:
+    plain = await post(stack, route, body, key=None)
+    first, second, third = [await post(stack, route, body) for _ in range(3)]
+    assert first.status_code == second.status_code == plain.status_code == 202
+    assert first.text == second.text == third.text
+    assert first.headers["location"] == second.headers["location"]
+    assert first.json().keys() == plain.json().keys()
+    assert await count_tasks(stack) == 2 * tasks
+    listed = (await stack.client.get(first.headers["location"])).json()
+    assert listed.get("total", 1) == tasks
+
+
+@ROUTES
+async def test_a_key_is_refused_for_another_body_and_on_another_route(
+    stack: Stack, route: str, body: Any, tasks: int
+) -> None:
+    await post(stack, route, body)
+    other = [*body, TASK] if route == BATCH else {**body, "title": "other"}
+    assert_problem(await post(stack, route, other), 422, "idempotency_key_reused")
+    elsewhere = PUBLISH if route == BATCH else BATCH
+    assert_problem(await post(stack, elsewhere, body), 422, "idempotency_key_reused")
+    assert await count_tasks(stack) == tasks
+
+
+@ROUTES
+async def test_a_repeated_request_is_answered_also_when_nothing_more_is_accepted(
+    stack: Stack, route: str, body: Any, tasks: int
+) -> None:
+    first = await post(stack, route, body)
+    stack.app.state.services.intake.room._least_bytes = 1 << 62
+    assert_problem(await post(stack, route, body, "new"), 503, "disk_full")
+    assert (await post(stack, route, body)).text == first.text
+    assert await count_tasks(stack) == tasks
+
+
+@ROUTES
+async def test_a_key_that_has_expired_is_free_although_nobody_has_removed_it(
+    stack: Stack, route: str, body: Any, tasks: int
+) -> None:
+    first = await post(stack, route, body)
+    await stack.execute("UPDATE idempotency_keys SET created_at = ?", (to_text(system_clock() - DAY_MS - 1_000),))
+    other = [*body, TASK] if route == BATCH else {**body, "title": "other"}
+    second = await post(stack, route, other)
+    assert (second.status_code, second.text != first.text) == (202, True)
+    assert (await post(stack, route, other)).text == second.text
+    assert_problem(await post(stack, route, body), 422, "idempotency_key_reused")
+
+
+@ROUTES
+async def test_a_request_that_comes_while_the_first_is_served_is_told_to_wait(
+    stack: Stack, route: str, body: Any, tasks: int
+) -> None:
+    lock = sqlite3.connect(stack.settings.database_path, isolation_level=None)
+    in_use = stack.app.state.services.keys_in_use
+    try:
+        lock.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(post(stack, route, body))
+
+        async def is_served() -> bool:
+            return bool(in_use._fingerprints)
+
+        await eventually(is_served, what="the first request")
+        assert_problem(await post(stack, route, body), 409, "idempotency_key_in_use")
+        other = [TASK] if route == BATCH else {**body, "title": "other"}
+        assert_problem(await post(stack, route, other), 422, "idempotency_key_reused")
+    finally:
+        lock.close()
+    assert (await first).status_code == 202
+    assert (await post(stack, route, body)).text == (await first).text
+    assert await count_tasks(stack) == tasks
+    assert not in_use._fingerprints
+
+
+@pytest.mark.parametrize(("route", "body"), [(PUBLISH, {"platform": 1}), (BATCH, [7, {}])])
+async def test_the_key_of_a_request_of_which_nothing_was_accepted_is_free_again(
+    stack: Stack, route: str, body: Any
+) -> None:
+    answers = [await post(stack, route, body) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert (await post(stack, route, [TASK] if route == BATCH else TASK)).status_code == 202
+
+
+async def test_a_stream_with_a_key_is_refused_before_it_is_read(stack: Stack) -> None:
+    headers = {**NDJSON, "idempotency-key": "k"}
+    answer = await stack.client.post(BATCH, content=b'{"platform": 1, "account_id": "a"}\n', headers=headers)
+    assert_problem(answer, 400, "bad_input")
+    assert await count_tasks(stack) == 0
+
+
+@pytest.mark.parametrize("route", [PUBLISH, BATCH])
+@pytest.mark.parametrize("key", ['"', '""', '"a', 'a" b', '"a"b', '"a";b=1', r'"\a"', '"\t"', f'"{"k" * 256}"'])
+async def test_a_key_that_is_no_text_in_quotes_is_refused(stack: Stack, route: str, key: str) -> None:
+    assert_problem(await post(stack, route, [TASK] if route == BATCH else TASK, key), 400, "bad_input")
+
+
+async def test_two_keys_at_once_are_refused(stack: Stack) -> None:
+    headers = [("idempotency-key", "a"), ("idempotency-key", "b")]
+    assert_problem(await stack.client.post(PUBLISH, json=TASK, headers=headers), 400, "bad_input")
+
+
+async def test_a_key_means_the_same_with_and_without_quotes(stack: Stack) -> None:
+    answers = [await post(stack, PUBLISH, TASK, key) for key in ('a\\"b', r'"a\\\"b"')]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert len({answer.text for answer in answers}) == 1
+    assert (await post(stack, PUBLISH, TASK, '"two words"')).status_code == 202
+    assert await count_tasks(stack) == 2
