@@ -70,7 +70,17 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
         Finding("Redis", "server", str(facts["server"]), is_new, "" if is_new else "Redis 6.2 or newer is needed."),
         Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
         Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
+        await _write_finding(queue),
     ]
+
+
+async def _write_finding(queue: TaskQueue) -> Finding:
+    try:
+        await queue.check_writable()
+    except QueueUnreachable as error:
+        advice = f"{error.message} Tasks are accepted all the same; give it the memory or disk it lacks."
+        return Finding("Redis", "writes", "refused", ok=False, advice=advice)
+    return Finding("Redis", "writes", "taken", ok=True)
 
 
 async def _queue_findings(queue: TaskQueue) -> list[Finding]:

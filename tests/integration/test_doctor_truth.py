@@ -76,6 +76,20 @@ async def test_a_redis_that_may_drop_tasks_is_found(tmp_path: Path) -> None:
         assert (found["maxmemory-policy"].ok, found["append-only file"].ok) == (False, False)
 
 
+async def test_a_redis_that_refuses_writes_is_found_and_readiness_tells_of_a_wrong_policy(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0) as stack:
+        redis = stack.queue.redis
+        assert (await redis_findings(stack))["writes"].ok is True
+        await redis.config_set("maxmemory", "1")
+        assert (await redis_findings(stack))["writes"].ok is False
+        refused = (await checks(stack))["redis"]
+        assert (refused["ok"], "refuses" in refused["detail"]) == (False, True)
+        await redis.config_set("maxmemory", "0")
+        await redis.config_set("maxmemory-policy", "allkeys-lru")
+        wrong = (await checks(stack))["redis"]
+        assert (wrong["ok"], "allkeys-lru" in wrong["detail"]) == (True, True)
+
+
 async def test_tasks_that_wait_are_told_with_their_time(tmp_path: Path) -> None:
     async with everpost_stack(folder=tmp_path, workers=0) as stack:
         assert (await redis_findings(stack, later_clock))["longest wait"].value == "none"
