@@ -23,33 +23,34 @@ class Deadlines(Generic[Work]):
         self._cut_off = cut_off
         self._deadlines: dict[Work, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop  # of the timer; to ask for it each time is a system call each time
 
     def keep(self, work: Work, timeout_s: float) -> None:
         """Watch `work` from now on."""
-        loop = asyncio.get_running_loop()
-        deadline = self._deadlines[work] = loop.time() + timeout_s
+        if self._timer is None:
+            self._loop = asyncio.get_running_loop()
+        deadline = self._deadlines[work] = self._loop.time() + timeout_s
         if self._timer is None or deadline < self._timer.when():
-            self._set_timer(loop, deadline)
+            self._set_timer(deadline)
 
     def drop(self, work: Work) -> None:
         """Watch `work` no longer; no harm if it is not watched."""
         self._deadlines.pop(work, None)
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+    def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(deadline, self._look)
+        self._timer = self._loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
         """Cut off what is overdue; the timer was set for something that may be gone by now."""
         self._timer = None
-        loop = asyncio.get_running_loop()
-        overdue = [work for work, deadline in self._deadlines.items() if deadline <= loop.time()]
+        overdue = [work for work, deadline in self._deadlines.items() if deadline <= self._loop.time()]
         for work in overdue:
             self.drop(work)
             self._cut_off(work)
         if self._deadlines:
-            self._set_timer(loop, min(self._deadlines.values()))
+            self._set_timer(min(self._deadlines.values()))
 
 
 class TimeLimits:

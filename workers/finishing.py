@@ -22,36 +22,39 @@ from workers.outcomes import JobOutcome
 logger = logging.getLogger("arq.worker")
 
 RELEASE_BATCH = 500
+RECORDS_AT_ONCE = 4  # batches: the next is ready when the database has committed the last
 
 
 class Collector:
-    """Hands what came in while the last batch was worked on to `work`, as one batch; one batch at a time."""
+    """Hands what came in since it last did to `work`, as one batch.
 
-    def __init__(self, work: Callable[[list[HeldJob]], Awaitable[None]]) -> None:
+    Args:
+        most: How many batches are worked on at a time.
+    """
+
+    def __init__(self, work: Callable[[list[HeldJob]], Awaitable[None]], *, most: int = 1) -> None:
         self._work = work
+        self._most = most
+        self._is_starting = False
         self._waiting: list[HeldJob] = []
-        self._runner: asyncio.Task[None] | None = None
-
-    @property
-    def runner(self) -> asyncio.Task[None] | None:
-        """The task at work, None when everything is done."""
-        return self._runner
+        self.runners: set[asyncio.Task[None]] = set()  # at work; none when everything is done
 
     def add(self, jobs: Sequence[HeldJob]) -> None:
         """Have `jobs` worked on."""
         self._waiting.extend(jobs)
-        if self._runner is None and self._waiting:
-            self._runner = asyncio.get_running_loop().create_task(self._run())
+        self._start()
+
+    def _start(self) -> None:
+        if not self._waiting or len(self.runners) >= self._most or self._is_starting:
+            return
+        runner = asyncio.get_running_loop().create_task(self._run())
+        self._is_starting = True
+        self.runners.add(runner)
+        runner.add_done_callback(self._on_done)
 
     async def _run(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                await self._work_on(batch)
-        finally:
-            self._runner = None
-
-    async def _work_on(self, batch: list[HeldJob]) -> None:
+        self._is_starting = False
+        batch, self._waiting = self._waiting, []
         try:
             await self._work(batch)
         except Exception:
@@ -59,6 +62,10 @@ class Collector:
             logger.exception("%d ended jobs could not be handled, trying again", len(batch))
             await asyncio.sleep(1)
             self._waiting[:0] = batch
+
+    def _on_done(self, runner: asyncio.Task[None]) -> None:
+        self.runners.discard(runner)
+        self._start()
 
 
 class ResultRules:
@@ -132,7 +139,7 @@ class Finisher:
         self._keys = [abort_jobs_ss, *queue_names]
         self._wake_channel = wake_channel or ""
         self._is_failing = False
-        self._records = Collector(self._record)
+        self._records = Collector(self._record, most=RECORDS_AT_ONCE)
         self._releases = Collector(self._release)
 
     def finish(self, jobs: Sequence[HeldJob]) -> None:
@@ -151,7 +158,7 @@ class Finisher:
     @property
     def runners(self) -> list[asyncio.Task[None]]:
         """The tasks still at work."""
-        return [collector.runner for collector in (self._records, self._releases) if collector.runner is not None]
+        return [*self._records.runners, *self._releases.runners]
 
     async def _record(self, batch: list[HeldJob]) -> None:
         assert self._on_complete is not None, "only called with a hook"

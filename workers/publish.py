@@ -126,8 +126,7 @@ class PublishRunner:
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
             )
-        result.detail.setdefault("media", describe_media(job.data, job.media))
-        return result.storable()
+        return result.storable(media=describe_media(job.data, job.media))
 
     async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
         open_attempts = state.earlier.open

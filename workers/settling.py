@@ -90,6 +90,5 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
     except Exception as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
         return f"a look-up failed: {type(error).__name__}: {error}"
     if isinstance(found, PublishResult):
-        found.detail.setdefault("found_by", "a look-up, after an attempt whose outcome was not known")
-        return found
+        return found.storable(found_by="a look-up, after an attempt whose outcome was not known")
     return found if found is NotFound.NOT_FOUND else "a look-up gave no verdict"

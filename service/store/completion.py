@@ -1,6 +1,6 @@
 """The end of a task: in one transaction its row leaves the ledger and stands in the history (I1)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -25,27 +25,27 @@ def complete_tasks(
     for record in overtaken:
         _note(connection, record_parameters(record))
     records = [_with_columns(connection, record) for record in records]
-    if len(records) > 1 and _move_all(connection, records):
-        return []
+    if len(records) > 1:
+        moved = _move_all(connection, records)
+        records = [record for record in records if record.task_id not in moved]
     rows = [record_parameters(record) for record in records]
     return [row["task_id"] for row in rows if not _move(connection, row) and _record_stray(connection, row)]
 
 
-def _move_all(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
-    """Move all ledger rows with two statements; False, and nothing changed, unless each record has one.
+def _move_all(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> Collection[str]:
+    """Move the ledger rows of all records that have one, with two statements; the ids of these.
 
     A statement for each would have this thread wait for the interpreter's lock as often.
     """
     task_ids = {record.task_id for record in records}
+    if len(task_ids) < len(records):  # one by one, then: the second record of a task is a late result
+        return ()
+    given = {"task_ids": msgspec.json.encode(task_ids).decode()}
     ended = msgspec.json.encode([(record, *_times(record)) for record in records]).decode()
-    connection.execute("SAVEPOINT moving")
-    if connection.execute(load("complete_tasks"), {"ended": ended}).rowcount == len(records) == len(task_ids):
-        connection.execute(load("forget_tasks"), {"task_ids": msgspec.json.encode(task_ids).decode()})
-        connection.execute("RELEASE moving")
-        return True
-    connection.execute("ROLLBACK TO moving")
-    connection.execute("RELEASE moving")
-    return False
+    if connection.execute(load("complete_tasks"), {"ended": ended}).rowcount == len(records):
+        connection.execute(load("forget_tasks"), given)
+        return task_ids
+    return {task_id for (task_id,) in connection.execute(load("forget_tasks_told"), given)}
 
 
 def _move(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:

@@ -11,10 +11,10 @@ from typing import Any, Self, cast
 
 import msgspec
 
-from service.batcher import Batcher
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
 from service.failpoints import failpoint
 from service.store.checkpoint import keep_log_small
+from service.store.commits import GroupCommits
 from service.store.connection import Operation, Result, connect, run
 from service.store.faults import DatabaseFiles, code_of, meaning_of
 from service.store.migrate import MigrationReport, migrate
@@ -61,9 +61,9 @@ class Database:
         self._files: DatabaseFiles
         self._checkpoints: asyncio.Task[None] | None = None
         self._writer: aiosqlite.Connection | None = None
+        self._commits: GroupCommits[Operation[Any] | RowWrite]
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
-        self._commits: Batcher[Operation[Any] | RowWrite, Any] = Batcher(self._commit)
 
     @classmethod
     async def open(cls, path: Path, *, readers: int = READERS) -> Self:
@@ -91,6 +91,7 @@ class Database:
 
     async def _connect(self, readers: int) -> None:
         self._writer = await connect(self.path, "rw")
+        self._commits = GroupCommits(self._writer, self._commit)
         for _ in range(readers):
             connection = await connect(self.path, "ro")
             self._readers.append(connection)
@@ -116,11 +117,11 @@ class Database:
             DatabaseUnusable: The file is damaged, or no longer the one that was opened; nothing was written.
         """
         timely = operation if within_s is None else _until(time.monotonic() + within_s, operation)
-        return cast("Result", await self._commits.submit(timely))
+        return cast("Result", await self._submit(timely))
 
     async def write_row(self, statement: str, row: Mapping[str, Any]) -> None:
         """Have `statement` write a row; it is on the disk when this returns. Errors as in `write`."""
-        await self._commits.submit(RowWrite(statement, msgspec.json.encode(row)))
+        await self._submit(RowWrite(statement, msgspec.json.encode(row)))
 
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
@@ -148,22 +149,26 @@ class Database:
             os.close(self._occupancy)
             self._occupancy = None
 
-    async def _commit(self, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
+    async def _submit(self, write: Operation[Any] | RowWrite) -> Any:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
+        return await self._commits.submit(write)
+
+    def _commit(self, raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
+        """Commit them together; runs in the writer's thread."""
         if isinstance(self.trouble, DatabaseDamaged):
             raise self.trouble
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
         try:
             self._files.check(all_of_them=self.trouble is not None)
-            answers, has_written = await run(self._writer, lambda raw: _commit_all(raw, operations, lock_wait_s))
+            answers, has_written = _commit_all(raw, operations, lock_wait_s)
             self._files.check()  # what was committed to a file that has gone meanwhile is lost
         except ServiceError as error:
             self.trouble = error
             raise
         if has_written:
             self.trouble = None
-        return cast("Sequence[Any]", answers)
+        return answers
 
 
 def _migrate(path: Path) -> tuple[int, MigrationReport]:

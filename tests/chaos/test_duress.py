@@ -95,7 +95,7 @@ async def endure(scene: Scene, fault: Fault, reason: str) -> None:
     assert scene.load.slowest_s < ANSWER_S
     await scene.load.more(50)
     await scene.sent(50)
-    await eventually(lambda: is_well(scene), what="readiness")  # a worker tells that it consumes with its next heartbeat
+    await eventually(lambda: is_well(scene), what="readiness, which hears of a worker with its next heartbeat")
 
 
 async def is_well(scene: Scene) -> bool:

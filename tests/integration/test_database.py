@@ -190,6 +190,7 @@ async def test_the_log_grows_while_somebody_reads_and_shrinks_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.PRAGMAS, "journal_size_limit", "1000000")
+    monkeypatch.setitem(connection.PRAGMAS, "wal_autocheckpoint", "1000")
     database = await Database.open(tmp_path / "everpost.db", readers=1)
     log = tmp_path / "everpost.db-wal"
     reader = sqlite3.connect(database.path, isolation_level=None)

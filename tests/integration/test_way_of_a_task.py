@@ -15,6 +15,7 @@ from workers.publishers.base import (
     OutcomeUnknownError,
     PublisherClass,
     PublishJob,
+    PublishResult,
     RateLimitedError,
     TransientError,
 )
@@ -263,3 +264,17 @@ async def test_a_publisher_sees_what_the_client_sent(everpost: Stack) -> None:
     assert isinstance(job, PublishJob)
     assert job.data == sent
     assert job.platform.name == "douyin"
+
+
+async def test_a_publisher_may_return_the_same_result_for_every_task() -> None:
+    class Constant(PublisherDouble):
+        RESULT = PublishResult()
+
+        async def publish(self, job: PublishJob) -> PublishResult:
+            await super().publish(job)
+            return self.RESULT
+
+    async with everpost_stack(publisher=Constant()) as stack:
+        for file_id in (1, 2):
+            task = await stack.wait_until_ended(await stack.publish(file_id=file_id))
+            assert task["result"] == {"media": f"none: file_id {file_id} is unknown, published as metadata only"}

@@ -48,6 +48,8 @@ KEY_DIGITS = 32
 
 Options = TypeVar("Options", bound=msgspec.Struct)
 
+_detail_decoder = msgspec.json.Decoder(dict[str, Any])
+
 
 class PublisherClass(StrEnum):
     """What a publisher declares about itself, so that a lost answer never becomes a silent duplicate (I6).
@@ -114,12 +116,17 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     publish_url: str | None = None
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
-    def storable(self) -> "PublishResult":
-        """The result in a form that can be kept, whatever a publisher put into it: the post is out already."""
+    def storable(self, **more_detail: str) -> "PublishResult":
+        """A copy that can be kept, whatever a publisher put into it: the post is out already.
+
+        Args:
+            more_detail: Goes into its `detail`, where that has nothing of the name.
+        """
         try:
-            detail = msgspec.json.decode(msgspec.json.encode(self.detail), type=dict[str, Any])
+            detail = _detail_decoder.decode(msgspec.json.encode(self.detail)) if self.detail else {}
         except (TypeError, ValueError, OverflowError, RecursionError):
             detail = {"not_json": storable_text(repr(self.detail))}
+        detail = {**more_detail, **detail}
         return PublishResult(
             provider_post_id=None if self.provider_post_id is None else storable_text(str(self.provider_post_id)),
             publish_url=None if self.publish_url is None else storable_text(str(self.publish_url)),

@@ -1,7 +1,7 @@
 -- Takes due jobs for one worker: leases them, counts the try, and hands over their payloads, in one step.
 --
 -- KEYS  1 abort set, 2 health-check key, 3.. the queues
--- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 most payload bytes of one claim,
+-- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end the claim,
 --       5 "1" to look for abort requests, 6 passes as JSON [[limit, [queue number, ...]], ...], 7.. job ids (then only
 --       these are considered, all of them in the first queue)
 -- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists,
@@ -9,6 +9,7 @@
 --
 -- A claimed job's score moves to the end of its lease, so the head of a queue is always work nobody has.
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
+local GROUP = 25 -- jobs taken together; the payloads of one group may exceed the limit
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local bytes_left, watches_aborts = tonumber(ARGV[4]), ARGV[5] == '1'
 local clock = redis.call('TIME')
@@ -52,37 +53,51 @@ local function pass_over(queue, id)
   redis.call('ZADD', queue, 'XX', now + ttl + 1, id)
 end
 
-local function claim(queue_number, id, score)
+-- Of these entries (id, score, ...) of a queue, takes those that nobody holds; how many these are. Commands are called
+-- for all of them together where they can be: each call costs as much as what it does.
+local function claim(queue_number, entries)
   local queue = KEYS[2 + queue_number]
-  if not redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
-    pass_over(queue, id)
+  local taken, leases, keys = {}, {}, {}
+  for i = 1, #entries, 2 do
+    local id = entries[i]
+    if redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
+      local n = #taken
+      taken[n + 1], taken[n + 2] = id, entries[i + 1]
+      leases[n + 1], leases[n + 2] = lease_end, id
+      keys[#keys + 1] = JOB .. id
+    else
+      pass_over(queue, id)
+    end
+  end
+  if #keys == 0 then
     return 0
   end
-  redis.call('ZADD', queue, lease_end, id)
-  local payload = redis.call('GET', JOB .. id)
-  if payload then
-    bytes_left = bytes_left - #payload
+  redis.call('ZADD', queue, unpack(leases))
+  local payloads = redis.call('MGET', unpack(keys))
+  for i, payload in ipairs(payloads) do
+    local n, id = #reply, taken[2 * i - 1]
+    if payload then
+      bytes_left = bytes_left - #payload
+    end
+    reply[n + 1], reply[n + 2], reply[n + 3] = id, queue_number, taken[2 * i]
+    reply[n + 4], reply[n + 5], reply[n + 6] = count_try(id), payload, take_abort(id)
   end
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = id, queue_number, score
-  reply[n + 4], reply[n + 5], reply[n + 6] = count_try(id), payload, take_abort(id)
-  return 1
+  return #keys
 end
 
 local function claim_due(queue_number, limit)
-  local claimed = 0
+  local claimed, looks = 0, 3
   -- Jobs passed over leave the head, so a second look sees other ones; three bound the work of one call.
-  for _ = 1, 3 do
-    local due = redis.call('ZRANGE', KEYS[2 + queue_number], '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - claimed,
-      'WITHSCORES')
-    for i = 1, #due, 2 do
-      claimed = claimed + claim(queue_number, due[i], due[i + 1])
-      if bytes_left <= 0 then
-        return claimed
-      end
-    end
-    if #due == 0 or claimed == limit then
+  while looks > 0 and claimed < limit and bytes_left > 0 do
+    local some = math.min(GROUP, limit - claimed)
+    local due = redis.call('ZRANGE', KEYS[2 + queue_number], '-inf', now, 'BYSCORE', 'LIMIT', 0, some, 'WITHSCORES')
+    if #due == 0 then
       break
+    end
+    local taken = claim(queue_number, due)
+    claimed = claimed + taken
+    if 2 * taken < #due then
+      looks = looks - 1
     end
   end
   return claimed
@@ -92,7 +107,7 @@ if #ARGV > 6 then
   for i = 7, #ARGV do
     local score = redis.call('ZSCORE', KEYS[3], ARGV[i])
     if score and tonumber(score) <= now then
-      claim(1, ARGV[i], score)
+      claim(1, { ARGV[i], score })
     end
   end
 else

@@ -10,7 +10,8 @@
 --         return: payload or ""; new score, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
--- Doing it twice is harmless: the answer to the first call may have been lost with the connection.
+-- Doing it twice is harmless: the answer to the first call may have been lost with the connection. Commands are called
+-- for many jobs together where they can be, for each call costs as much as what it does.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
@@ -19,8 +20,7 @@ local reply = {}
 
 -- The fence. Nobody holding it means that the lease lapsed or that Redis lost its keys; then another worker's try, or
 -- another's result, tells that the job went on without us.
-local function is_ours(action, id, token, tries, data)
-  local holder = redis.call('GET', HELD .. id)
+local function is_ours(holder, action, id, token, tries, data)
   if holder then
     return holder == token
   end
@@ -46,14 +46,18 @@ local function keep_result(id, data, life)
   return not stored.err
 end
 
+local gone, left = {}, {} -- keys to delete, and ids to remove by queue
+
 local function finish(queue, id, occupied, marker)
+  local n = #gone
+  gone[n + 1], gone[n + 2] = RETRY .. id, JOB .. id
   if occupied == 0 then
-    redis.call('DEL', HELD .. id, RETRY .. id, JOB .. id)
+    gone[n + 3] = HELD .. id
   else
-    redis.call('DEL', RETRY .. id, JOB .. id)
     redis.call('SET', HELD .. id, marker, 'PX', occupied)
   end
-  redis.call('ZREM', queue, id)
+  left[queue] = left[queue] or {}
+  left[queue][#left[queue] + 1] = id
   if any_aborts then
     redis.call('ZREM', KEYS[1], id)
   end
@@ -74,10 +78,15 @@ local function give_back(queue, id, payload, score, tries)
   any_returned = true
 end
 
+local held = {}
+for position = 1, #ARGV - 3 do
+  held[position] = HELD .. jobs[7 * position - 5]
+end
+local holders = redis.call('MGET', unpack(held))
 for position = 1, #ARGV - 3 do
   local i, data = 7 * position - 6, ARGV[3 + position]
   local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
-  if not is_ours(action, id, jobs[i + 3], jobs[i + 4], data) then
+  if not is_ours(holders[position], action, id, jobs[i + 3], jobs[i + 4], data) then
     reply[#reply + 1] = position
   elseif action == 'return' then
     give_back(queue, id, data, jobs[i + 5], jobs[i + 6])
@@ -87,6 +96,12 @@ for position = 1, #ARGV - 3 do
     end
     finish(queue, id, jobs[i + 6], action == 'finish_for_good' and 'finished' or 'occupied')
   end
+end
+for queue, ids in pairs(left) do
+  redis.call('ZREM', queue, unpack(ids))
+end
+if #gone > 0 then
+  redis.call('DEL', unpack(gone))
 end
 if any_returned and channel ~= '' then
   redis.call('PUBLISH', channel, 'returned')

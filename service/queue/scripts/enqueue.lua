@@ -2,21 +2,41 @@
 -- KEYS: wake channel.  ARGV: for each job its id, queue, when it is due in ms ("" is at once), payload.
 -- Answers 1 for each job that is in a queue now, 0 for each that was withdrawn or has ended.
 -- At once is by this server's clock, as claims are: no host's clock, and none that was set back, holds a job up.
+-- Commands are called for many jobs together where they can be, for each call costs as much as what it does.
+local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local answers = {}
-for i = 1, #ARGV, 4 do
-  local id, queue, score, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]) or now, ARGV[i + 3]
-  if redis.call('EXISTS', 'arq:result:' .. id, 'everpost:withdrawn:' .. id) > 0 then
-    answers[#answers + 1] = 0
-  else
-    if redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
-      redis.call('ZADD', queue, score, id)
-    elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 then
-      redis.call('ZADD', queue, 'LT', score, id)
-    end
-    answers[#answers + 1] = 1
+
+local function put(first, last)
+  local tombs, new = {}, {}
+  for i = first, last, 4 do
+    local n = #tombs
+    tombs[n + 1], tombs[n + 2] = 'arq:result:' .. ARGV[i], 'everpost:withdrawn:' .. ARGV[i]
   end
+  local any_over = redis.call('EXISTS', unpack(tombs)) > 0
+  for i = first, last, 4 do
+    local id, queue, score, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]) or now, ARGV[i + 3]
+    if any_over and redis.call('EXISTS', 'arq:result:' .. id, 'everpost:withdrawn:' .. id) > 0 then
+      answers[#answers + 1] = 0
+    else
+      if redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
+        new[queue] = new[queue] or {}
+        local n = #new[queue]
+        new[queue][n + 1], new[queue][n + 2] = score, id
+      elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 then
+        redis.call('ZADD', queue, 'LT', score, id)
+      end
+      answers[#answers + 1] = 1
+    end
+  end
+  for queue, entries in pairs(new) do
+    redis.call('ZADD', queue, unpack(entries))
+  end
+end
+
+for first = 1, #ARGV, 4 * GROUP do
+  put(first, math.min(first + 4 * GROUP, #ARGV + 1) - 4)
 end
 redis.call('PUBLISH', KEYS[1], '')
 return answers

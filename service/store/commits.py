@@ -1,0 +1,93 @@
+"""Group commit: what concurrent callers write is committed together, by the thread that owns the connection."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from service.store.connection import run
+from service.store.sqlite import aiosqlite, sqlite3
+
+Write = TypeVar("Write")
+
+MOST_WRITES = 512  # of one commit
+PAUSE_S = 0.0002  # between two commits: another process's turn to take the lock
+
+
+class GroupCommits(Generic[Write]):
+    """Turns many concurrent `submit` calls into few transactions, one after the other, in order of submission.
+
+    An idle file is written to at once, so grouping adds no latency. A busy one's thread takes all that waits as soon as
+    it is free. It does not ask the event loop in between: the loop has other work, and the file would stand idle for a
+    third of the time.
+
+    Args:
+        commit: Called in the connection's thread; returns one answer or exception for each write, in order. What it
+            raises reaches every caller.
+    """
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        commit: Callable[[sqlite3.Connection, Sequence[Write]], Sequence[Any]],
+    ) -> None:
+        self._connection = connection
+        self._commit = commit
+        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()  # two threads use it, one end each
+        self._runner: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    async def submit(self, write: Write) -> Any:
+        """Have `write` committed and return its own answer, or raise its own error.
+
+        Cancelling the caller does not take the write out of a commit that has begun.
+        """
+        if self._runner is None:
+            self._loop = asyncio.get_running_loop()
+            self._runner = self._loop.create_task(self._run())
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append((write, future))
+        return await future
+
+    @property
+    def waiting(self) -> int:
+        """How many writes no commit has begun with."""
+        return len(self._waiting)
+
+    async def drain(self) -> None:
+        """Wait until nothing submitted so far is left."""
+        while self._runner is not None:
+            await asyncio.wait((self._runner,))
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await run(self._connection, self._commit_waiting)
+        finally:
+            self._runner = None
+
+    def _commit_waiting(self, raw: sqlite3.Connection) -> None:
+        while group := self._take():
+            try:
+                answers = self._commit(raw, [write for write, _ in group])
+            except BaseException as error:  # noqa: BLE001 - each caller raises it in its own place
+                answers = [error] * len(group)
+            self._loop.call_soon_threadsafe(_give, group, answers)
+            if self._waiting:
+                time.sleep(PAUSE_S)
+
+    def _take(self) -> list[tuple[Write, asyncio.Future[Any]]]:
+        """The next group; a caller that gave up before is not waited on: its write is left out."""
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_WRITES))]
+        return [(write, future) for write, future in taken if not future.done()]
+
+
+def _give(group: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
+    for (_, future), answer in zip(group, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
