@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import httpx
+import msgspec
 from litestar import Litestar
 
 from service.app import create_app
@@ -36,6 +37,7 @@ Found = TypeVar("Found")
 
 DEADLINE_S = 20.0
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
+UNFINISHED_AMONG = "SELECT 1 FROM task_queue WHERE task_id IN (SELECT value FROM json_each(?))"
 QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0, "log_level": "warning"})
 """Settings that let a test see in seconds what production sees in tens of them."""
 
@@ -210,7 +212,14 @@ class Stack:
         await self.database.write(lambda connection: connection.execute(statement, parameters).rowcount)
 
     async def flush_redis(self) -> None:
-        """Make Valkey forget everything."""
+        """Make Valkey forget everything, the results of all that has ended included."""
+
+        async def is_released() -> bool:
+            keys = await self.queue.redis.keys("arq:in-progress:*")
+            held = msgspec.json.encode([key.decode().rpartition(":")[2] for key in keys]).decode()
+            return len(await self.sql(UNFINISHED_AMONG, [held])) == len(keys)
+
+        await eventually(is_released, what="the release of what has ended")
         await self.queue.redis.flushall()
 
     async def start_worker(self) -> BatchWorker:

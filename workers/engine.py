@@ -135,6 +135,7 @@ class BatchWorker(Worker):
                 await self.on_shutdown(self.ctx)
             except Exception:
                 logger.exception("on_shutdown failed")
+        await dispatcher.scripts.close()
         await self._pool.aclose(close_connection_pool=True)
         self._pool = self._dispatcher = None
         dispatcher.signal.set()

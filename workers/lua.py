@@ -1,14 +1,16 @@
 """The engine's Lua scripts: each is one atomic step in Redis, described at the top of its file."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from arq.connections import ArqRedis
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
+
+from service.queue.connections import ScriptConnection
 
 _FOLDER = Path(__file__).with_name("scripts")
 
@@ -25,11 +27,11 @@ def script_source(name: str) -> str:
 
 
 class Scripts:
-    """The scripts as calls over one connection pool."""
+    """The scripts as calls, each over a connection of its own to the server of one pool."""
 
     def __init__(self, pool: ArqRedis) -> None:
-        self._pool = pool
-        self._scripts: dict[str, AsyncScript] = {}
+        self._pool = pool.connection_pool
+        self._idle: dict[str, list[ScriptConnection]] = {}
 
     async def call(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run `scripts/<name>.lua`.
@@ -37,8 +39,15 @@ class Scripts:
         Raises:
             RedisError, OSError, TimeoutError: See `REDIS_TROUBLE`; the script may have run all the same.
         """
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = self._pool.register_script(script_source(name))
-        async with asyncio.timeout(ANSWER_S):
-            return await script(keys=keys, args=arguments)
+        idle = self._idle.setdefault(name, [])
+        connection = idle.pop() if idle else ScriptConnection(self._pool, script_source(name), may_repeat=False)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await connection.run(keys, arguments)
+        finally:
+            idle.append(connection)  # closed, if the call failed; the next one opens it
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connection in itertools.chain(*self._idle.values()):
+            await connection.close()

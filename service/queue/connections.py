@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 
 class OwnConnection:
-    """Sends commands that may run twice; one call at a time.
+    """Sends commands, one call at a time.
 
     redis-py's client takes a connection out of its pool for each call and puts the arguments together in Python: 40 us
     more a call, and 0.6 us more an argument. A connection that failed or timed out is closed, and made anew by the next
@@ -19,10 +19,12 @@ class OwnConnection:
 
     Args:
         pool: Where the connection's address and options come from; it is none of the pool's own.
+        may_repeat: The commands may run twice: they are sent once more when the connection was lost.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, *, may_repeat: bool = True) -> None:
         self._connection = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._may_repeat = may_repeat
 
     async def ask(self, *command: str | bytes | int) -> Any:
         """The server's answer.
@@ -33,6 +35,8 @@ class OwnConnection:
         try:
             return await self._ask(command)
         except ConnectionLost:  # the server may only have started anew since the last call
+            if not self._may_repeat:
+                raise
             return await self._ask(command)
 
     async def close(self) -> None:
@@ -48,8 +52,8 @@ class OwnConnection:
 class ScriptConnection:
     """Runs one Lua script over a connection of its own; like `OwnConnection`, one call at a time."""
 
-    def __init__(self, pool: ConnectionPool, script: str) -> None:
-        self._connection = OwnConnection(pool)
+    def __init__(self, pool: ConnectionPool, script: str, *, may_repeat: bool = True) -> None:
+        self._connection = OwnConnection(pool, may_repeat=may_repeat)
         self._script = script
         self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
 

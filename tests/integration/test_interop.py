@@ -51,6 +51,7 @@ async def test_a_stock_client_s_job_is_recorded_with_its_whole_payload_and_can_b
     job = await job_of(stock, "publish", TASK, 2)
     task = await everpost.wait_until_ended(job.job_id)
     assert (task["status"], task["task_data"], task["priority"]) == ("success", TASK, 2)
+    await job.result(timeout=10, poll_delay=0.01)  # comes to Redis after the record
     await everpost.flush_redis()
     answer = (await everpost.retry(job.job_id, force=True)).json()
     assert answer["source"] == "sqlite"
