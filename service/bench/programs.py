@@ -47,4 +47,6 @@ def read_question(question: type[Answer]) -> Answer:
 
 def write_answer(answer: object) -> None:
     """Answer what it was asked."""
-    sys.stdout.buffer.write(msgspec.msgpack.encode(answer))
+    left = memoryview(msgspec.msgpack.encode(answer))
+    while left:  # with PYTHONUNBUFFERED, which images set, a write takes what the pipe does, and says how much
+        left = left[sys.stdout.buffer.write(left) :]
