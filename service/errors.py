@@ -295,8 +295,8 @@ class BacklogFull(Unavailable):
 
     code = "backlog_full"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} tasks are waiting, the most this service takes.", retry_after_s=5)
+    def __init__(self, waiting: str) -> None:
+        super().__init__(f"{waiting}, the most this service takes.", retry_after_s=5)
 
 
 class SettingsError(ServiceError):

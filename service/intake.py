@@ -1,7 +1,8 @@
 """Accepting a task: written down first, then queued; only then is the client answered (I2)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -16,8 +17,11 @@ from service.task import Task
 
 log = structlog.get_logger("everpost.intake")
 
+Written = TypeVar("Written")
+
 BACKLOG_REFRESH_S = 1.0
 MOST_UNWRITTEN = 4_096  # eight commits: were the file locked, the last of them would be told so within 2 s
+MOST_UNWRITTEN_BYTES = 64 << 20  # of payloads, several times over in memory on their way
 
 
 class Intake:
@@ -39,6 +43,7 @@ class Intake:
         self._max_backlog = max_backlog
         self._backlog = 0
         self._backlog_until = 0.0
+        self._unwritten_bytes = 0
         self.accepted_by = accepted_by
 
     async def publish_task(self, submission: Submission) -> Task:
@@ -52,7 +57,7 @@ class Intake:
         await self.check_room()
         now_ms = self._clock()
         task = submission.task(now_ms, self.accepted_by)
-        await self._ledger.accept_task(task, now_ms)
+        await self._write([task], self._ledger.accept_task(task, now_ms))
         await self.enqueue_tasks([task])
         return task
 
@@ -61,7 +66,7 @@ class Intake:
         await self.check_room(len(submissions))
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
-        await self._ledger.accept_tasks(tasks, now_ms)
+        await self._write(tasks, self._ledger.accept_tasks(tasks, now_ms))
         await self.enqueue_tasks(tasks)
         return tasks
 
@@ -81,10 +86,18 @@ class Intake:
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
         answer = answer_of(tasks)
-        first = await self._ledger.accept_once(tasks, now_ms, key, answer)
+        first = await self._write(tasks, self._ledger.accept_once(tasks, now_ms, key, answer))
         if first is answer:
             await self.enqueue_tasks(tasks)
         return first
+
+    async def _write(self, tasks: Sequence[Task], write: Awaitable[Written]) -> Written:
+        size_bytes = sum(len(task.task_data) for task in tasks)
+        self._unwritten_bytes += size_bytes
+        try:
+            return await write
+        finally:
+            self._unwritten_bytes -= size_bytes
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
         """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
@@ -101,12 +114,14 @@ class Intake:
         The tasks were counted `BACKLOG_REFRESH_S` ago at most.
 
         Raises:
-            BacklogFull: There would be more than `max_backlog`, or `MOST_UNWRITTEN` writes wait in memory.
+            BacklogFull: There would be more than `max_backlog`, or `MOST_UNWRITTEN` writes or their bytes wait in memory.
             DiskFull: The disk has too little room.
         """
         self.room.check()
         if self._ledger.waiting >= MOST_UNWRITTEN:
-            raise BacklogFull(MOST_UNWRITTEN)
+            raise BacklogFull(f"{MOST_UNWRITTEN} tasks wait to be written")
+        if self._unwritten_bytes >= MOST_UNWRITTEN_BYTES:
+            raise BacklogFull(f"{MOST_UNWRITTEN_BYTES >> 20} MB of tasks wait to be written")
         if not self._max_backlog:
             return
         if time.monotonic() >= self._backlog_until:
@@ -115,4 +130,4 @@ class Intake:
         self._backlog += more
         if self._backlog > self._max_backlog:
             self._backlog -= more
-            raise BacklogFull(self._max_backlog)
+            raise BacklogFull(f"{self._max_backlog} tasks are waiting")

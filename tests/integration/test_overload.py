@@ -29,8 +29,21 @@ async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: 
         assert rows[0][0] == 1 + WAITING
 
 
-async def post(stack: Stack) -> int:
-    answer = await stack.client.post("/api/v1/publish", json={"platform": 1, "account_id": "a"})
+async def test_posts_are_refused_while_too_much_waits_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST_UNWRITTEN_BYTES", WAITING * 1_000)
+    async with everpost_stack(workers=0) as stack:
+        locked = sqlite3.connect(stack.settings.database_path, isolation_level=None)
+        locked.execute("BEGIN IMMEDIATE")
+        posts = [asyncio.create_task(post(stack, title="x" * 1_000)) for _ in range(POSTS)]
+        await eventually(lambda: count_done(posts, POSTS - WAITING), what="refusals")
+        locked.close()
+        answers = await asyncio.gather(*posts)
+        assert answers.count(HTTPStatus.ACCEPTED) == WAITING
+        assert await post(stack) == HTTPStatus.ACCEPTED
+
+
+async def post(stack: Stack, **fields: str) -> int:
+    answer = await stack.client.post("/api/v1/publish", json={"platform": 1, "account_id": "a", **fields})
     if answer.status_code != HTTPStatus.ACCEPTED:
         assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         assert answer.json()["code"] == "backlog_full"
