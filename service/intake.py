@@ -114,7 +114,7 @@ class Intake:
         The tasks were counted `BACKLOG_REFRESH_S` ago at most.
 
         Raises:
-            BacklogFull: There would be more than `max_backlog`, or `MOST_UNWRITTEN` writes or their bytes wait in memory.
+            BacklogFull: There would be more than `max_backlog`, or as many writes, or bytes, wait in memory as may.
             DiskFull: The disk has too little room.
         """
         self.room.check()
