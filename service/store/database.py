@@ -39,7 +39,7 @@ class RowWrite(msgspec.Struct, frozen=True):
 READERS = 2
 LOCK_WAIT_S = 1.0  # whoever waits for a write that waits for this one is answered within 2 s, too
 KNOWN_LOCK_WAIT_S = 0.1  # for a lock that the last write waited for in vain
-LOCK_PAUSES_S = (0.00005, 0.005)  # between two looks at a lock another process holds: the first, and the longest
+LOCK_PAUSES_S = (0.00005, 0.001)  # between two looks at a lock another process holds: the first, and the longest
 
 
 class Database:
