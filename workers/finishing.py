@@ -65,7 +65,8 @@ class Collector:
 
     def _on_done(self, runner: asyncio.Task[None]) -> None:
         self.runners.discard(runner)
-        self._start()
+        if not runner.cancelled():  # else the worker gives up on what is left
+            self._start()
 
 
 class ResultRules:

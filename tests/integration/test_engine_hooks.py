@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from arq.jobs import Job, SerializationError
 from arq.worker import func
 from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
 
-from workers.engine import Claim, OutcomeReason
+from workers.engine import Claim, JobOutcome, OutcomeReason
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,24 @@ async def test_a_stop_during_the_claim_hook_hands_the_batch_back(stage: Stage) -
     assert worker.jobs_complete == 0
     assert await stage.redis.exists("arq:in-progress:x", "arq:retry:x") == 0
     assert await stage.redis.zscore("arq:queue", "x") <= score + 1
+
+
+async def test_the_next_outcomes_do_not_wait_for_a_slow_record(stage: Stage) -> None:
+    under_way: list[str] = []
+    recorded = asyncio.Event()
+
+    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+        under_way.extend(outcome.job_id for outcome in outcomes)
+        await recorded.wait()
+        await stage.on_complete(outcomes)
+
+    await stage.start([ANSWER], on_complete=on_complete)
+    for number in range(3):
+        await stage.enqueue("answer", _job_id=f"x{number}")
+        await until(partial(under_way.count, f"x{number}"), f"the outcome of x{number}")
+    recorded.set()
+    await until(lambda: len(stage.outcomes) == 3)
+    assert under_way == ["x0", "x1", "x2"]
 
 
 async def test_an_aborted_running_job_is_cancelled_and_recorded(stage: Stage) -> None:
