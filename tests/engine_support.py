@@ -89,6 +89,7 @@ class Stage:
     """An empty server, a client, and the workers a test starts; all of them are closed at the end."""
 
     def __init__(self, server: Server, redis: ArqRedis) -> None:
+        self.own_connections = False
         self.server = server
         self.redis = redis
         self.outcomes: list[JobOutcome] = []
@@ -117,6 +118,7 @@ class Stage:
             "job_serializer": serialize,
             "job_deserializer": deserialize,
             "poll_delay": 0.1,
+            "own_connections": self.own_connections,
         }
         worker = BatchWorker(functions, **{**settings, **options})
         self._workers.append(worker)

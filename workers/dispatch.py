@@ -43,6 +43,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_claim: OnClaim | None
     on_complete: OnComplete | None
     wake_channel: str | None
+    own_connections: bool
 
 
 class Dispatcher:
@@ -73,7 +74,7 @@ class Dispatcher:
         self._admitting: set[asyncio.Task[None]] = set()
         self._hook_backoff = Backoff(0.1, 5.0)
         self._paused_until = 0.0
-        self.scripts = Scripts(pool)
+        self.scripts = Scripts(pool, own_connections=options.own_connections)
         self.signal = WakeSignal()
         self.next_claim_at = 0.0
         self.claimed_at = 0.0

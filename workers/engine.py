@@ -53,6 +53,8 @@ class BatchWorker(Worker):
         on_complete: Called, in batches, with every job that has ended, before Redis forgets it. While it raises it is
             called again, with the same outcomes; delivery is at least once.
         wake_channel: A Redis channel; any message on it makes the worker look for due jobs at once. None only polls.
+        own_connections: Claim and release over connections of the engine's own, which costs less; the pool's settings
+            for retries do not hold for them. The engine goes on after an outage either way.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BatchWorker(Worker):
         on_claim: OnClaim | None = None,
         on_complete: OnComplete | None = None,
         wake_channel: str | None = DEFAULT_WAKE_CHANNEL,
+        own_connections: bool = False,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -73,6 +76,7 @@ class BatchWorker(Worker):
             on_claim=on_claim,
             on_complete=on_complete,
             wake_channel=wake_channel,
+            own_connections=own_connections,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`

@@ -7,7 +7,8 @@ runs it; it stands on this side because it imports the engine.
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -24,7 +25,10 @@ POLL_S = 0.01
 SLOTS = 100
 CHUNK = 1_000
 FUNCTION = "nothing"
-ENGINES: dict[str, type[Worker]] = {"batch": BatchWorker, "arq": Worker}
+ENGINES: dict[str, Callable[..., Worker]] = {
+    "batch": partial(BatchWorker, own_connections=True),  # as Everpost has it
+    "arq": Worker,
+}
 
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):

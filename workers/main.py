@@ -166,6 +166,7 @@ def create_worker(
         on_shutdown=parts.stop,
         on_claim=parts.on_claim,
         on_complete=parts.on_complete,
+        own_connections=True,
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

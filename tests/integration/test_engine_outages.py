@@ -21,9 +21,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
+@pytest.fixture(params=[False, True], ids=["pool", "own connections"])
+async def stage(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     async with empty_stage(server) as empty:
+        empty.own_connections = request.param
         yield empty
 
 
