@@ -14,7 +14,7 @@ import msgspec
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
 from service.failpoints import failpoint
 from service.store.checkpoint import keep_log_small
-from service.store.commits import GroupCommits
+from service.store.commits import STALLED_S, GroupCommits
 from service.store.connection import Operation, Result, connect, run
 from service.store.faults import DatabaseFiles, code_of, meaning_of
 from service.store.migrate import MigrationReport, migrate
@@ -91,7 +91,7 @@ class Database:
 
     async def _connect(self, readers: int) -> None:
         self._writer = await connect(self.path, "rw")
-        self._commits = GroupCommits(self._writer, self._commit)
+        self._commits = GroupCommits(self._writer, self._commit, self._on_stall)
         for _ in range(readers):
             connection = await connect(self.path, "ro")
             self._readers.append(connection)
@@ -153,6 +153,10 @@ class Database:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
         return await self._commits.submit(write)
+
+    def _on_stall(self) -> ServiceError:
+        self.trouble = DatabaseUnwritable(f"the disk has not answered for {STALLED_S:g} s")
+        return self.trouble
 
     def _commit(self, raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
         """Commit them together; runs in the writer's thread."""

@@ -50,7 +50,7 @@ def commit() -> Commits:
 
 @pytest.fixture
 def group_commits(connection: aiosqlite.Connection, commit: Commits) -> GroupCommits[int]:
-    return GroupCommits(connection, commit)
+    return GroupCommits(connection, commit, lambda: TimeoutError("stalled"))
 
 
 async def submitted(group_commits: GroupCommits[int], *writes: int) -> list[asyncio.Task[int]]:
@@ -140,3 +140,23 @@ async def test_between_two_groups_another_process_gets_its_turn(
     commit.let_pass(2)
     await asyncio.gather(*first, *rest)
     assert pauses == [commits.PAUSE_S]
+
+
+async def test_behind_a_commit_that_does_not_end_nobody_waits_and_nothing_is_written(
+    group_commits: GroupCommits[int], commit: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "STALLED_S", 0.05)
+    monkeypatch.setattr(commits, "LOOK_EVERY_S", 0.01)
+    (first,) = await submitted(group_commits, 1)
+    await commit.has_begun()
+    answers = await asyncio.gather(*await submitted(group_commits, 2, 3), return_exceptions=True)
+    assert [repr(answer) for answer in answers] == ["TimeoutError('stalled')"] * 2
+    with pytest.raises(TimeoutError, match="stalled"):
+        await group_commits.submit(4)
+    assert not first.done()
+    commit.let_pass(1)
+    assert await first == 2
+    await group_commits.drain()
+    commit.let_pass(1)
+    assert await group_commits.submit(5) == 10
+    assert commit.groups == [[1], [5]]
