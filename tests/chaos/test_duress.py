@@ -38,14 +38,14 @@ async def locked(scene: Scene) -> AsyncIterator[None]:
 @asynccontextmanager
 async def no_fsync(scene: Scene) -> AsyncIterator[None]:
     """The disk fails to flush the log."""
-    async with all_failing([*scene.apis, *scene.workers], scene.log_of_database, "fsync,fdatasync", "EIO"):
+    async with all_failing([*scene.apis, *scene.workers], scene.log_of_database, "fsync,fdatasync", "error=EIO"):
         yield
 
 
 @asynccontextmanager
 async def read_only(scene: Scene) -> AsyncIterator[None]:
     """The file system has become read-only, as the kernel makes it after an error of the disk."""
-    async with all_failing([*scene.apis, *scene.workers], scene.log_of_database, "pwrite64,write", "EROFS"):
+    async with all_failing([*scene.apis, *scene.workers], scene.log_of_database, "pwrite64,write", "error=EROFS"):
         yield
 
 

@@ -67,15 +67,19 @@ def filled(folder: Path, *, leave: int = 0) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def failing(process: PythonProcess, path: Path, call: str, error: str) -> AsyncIterator[None]:
-    """Let a system call on a file fail, for a while, in a process that runs; skips the test where strace cannot."""
+async def failing(process: PythonProcess, path: Path, call: str, how: str) -> AsyncIterator[None]:
+    """Let a system call on a file fail, for a while, in a process that runs; skips the test where strace cannot.
+
+    Args:
+        how: As strace's `inject` takes it: `error=EIO`, `delay_enter=5s`.
+    """
     program = shutil.which("strace")
     if program is None:
         pytest.skip("there is no strace, with which a system call is made to fail")
     assert process.child is not None
     log = path.parent / f"strace-{process.name}.log"
     argv = [program, "-f", "-o", "/dev/null", "-P", str(path), "-e", f"trace={call}"]
-    argv += ["-e", f"inject={call}:error={error}", "-p", str(process.child.pid)]
+    argv += ["-e", f"inject={call}:{how}", "-p", str(process.child.pid)]
     with log.open("wb") as output:
         tracer = Child(argv, output=output)
 
@@ -94,8 +98,8 @@ async def failing(process: PythonProcess, path: Path, call: str, error: str) -> 
 
 
 @asynccontextmanager
-async def all_failing(processes: list[PythonProcess], path: Path, call: str, error: str) -> AsyncIterator[None]:
+async def all_failing(processes: list[PythonProcess], path: Path, call: str, how: str) -> AsyncIterator[None]:
     """`failing` in several processes."""
     async with AsyncExitStack() as stack:
-        await asyncio.gather(*(stack.enter_async_context(failing(one, path, call, error)) for one in processes))
+        await asyncio.gather(*(stack.enter_async_context(failing(one, path, call, how)) for one in processes))
         yield
