@@ -30,6 +30,7 @@ async def test_behind_a_disk_that_does_not_answer_nobody_waits(tmp_path: Path) -
                 return answer if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE else None
 
             refusal = await eventually(is_refused, what="a refusal")
+            assert refusal is not None
             assert "has not answered for 2 s" in refusal.json()["detail"]
             assert "retry-after" in refusal.headers
             refusals = [await client.post("/api/v1/publish", json=BODY) for _ in range(5)]
