@@ -42,7 +42,7 @@ class EngineReport(msgspec.Struct, frozen=True):
 
 async def measure_engine(stack: BenchStack, plan: Plan, results: Results) -> None:
     """The engine, and stock arq's beside it."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         seen = await _rates(stack, "batch", plan.engine_jobs) | await _rates(stack, "arq", plan.arq_jobs)
         if number:
             results.add(**seen)
@@ -60,7 +60,7 @@ async def measure_claims(stack: BenchStack, plan: Plan, results: Results) -> Non
 
     Every run takes the jobs that have waited longest, and puts as many behind them.
     """
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         alone = await run_engine(stack, "batch", plan.claim_jobs)
         if number:
             results.add(claim=_claim_us(alone, plan))
@@ -68,7 +68,7 @@ async def measure_claims(stack: BenchStack, plan: Plan, results: Results) -> Non
     for jobs, due_in_ms in ((plan.due, 0), (plan.scheduled, DAY_MS)):
         await fill_queue(stack.redis, queue, [uuid4().hex for _ in range(jobs)], JOB, due_in_ms)
     await wait_for_rewrite(stack.redis)
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         among_many = await run_engine(stack, "batch", plan.claim_jobs, queue, waiting=plan.due + plan.scheduled)
         if number:
             results.add(claim_deep=_claim_us(among_many, plan))

@@ -21,7 +21,7 @@ Span = tuple[float, float]
 
 async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None:
     """As many tasks as the plan has, each of which takes its worker a while."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         with closing(RecordFile(stack.database)) as records:
             wanted = records.count(SLOW, "success") + plan.fleet_tasks
             report = await submit(stack, plan, plan.fleet_tasks, publish_request(SLOW))

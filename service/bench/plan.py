@@ -9,7 +9,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The size of each measurement.
 
     Attributes:
-        runs: How often each is made, after one that warms up and is thrown away.
+        runs: How often each is made, after those that warm up and are thrown away.
+        warm_ups: How many these are: one, or none.
         connections: Clients at a time.
         engine_jobs: Jobs of the batch engine a run.
         arq_jobs: Jobs of stock arq a run.
@@ -26,6 +27,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     runs: int = 5
+    warm_ups: int = 1
     connections: int = CONNECTIONS
     engine_jobs: int = 60_000
     arq_jobs: int = 10_000
@@ -40,6 +42,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 500
     backlog: int = 1_000_000
     idle_s: float = 5.0
+
+    @property
+    def rounds(self) -> range:
+        """The numbers of all runs; 0 is the one that warms up."""
+        return range(1 - self.warm_ups, self.runs + 1)
 
 
 FULL = Plan()

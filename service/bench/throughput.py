@@ -16,7 +16,7 @@ WARM_UP = 0.1  # of a run
 
 async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Accept without a worker; then a worker drains what was accepted."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
         check_queued(stack.database, report.ids)
@@ -32,7 +32,7 @@ async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> Non
 
 async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Accept with two processes on one file, without a worker."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
         check_queued(stack.database, report.ids)
@@ -42,7 +42,7 @@ async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> N
 
 async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Submit, run and record, all at the same time."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         with closing(RecordFile(stack.database)) as records:
             wanted = records.count(ACCEPTING, "success") + count

@@ -24,7 +24,7 @@ OPERATION = "SELECT status FROM operations WHERE operation_id = ?"
 
 async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
     """One task after the other on an idle stack; then what a worker costs that has nothing to do."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         count = plan.one_by_one
         spec = OneByOneSpec(
             address=stack.addresses[0], request=publish_request(), count=count, database=str(stack.database)
@@ -56,7 +56,7 @@ async def _idle_percent(stack: BenchStack, seconds: float) -> float | None:
 
 async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Retries of failed tasks: one at a time from either store, then many by one filter."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         for source in ("redis", "sqlite"):
             waits_s = await _retry_singly(stack, plan, source)
             if number:
@@ -148,7 +148,7 @@ async def measure_lists(stack: BenchStack, plan: Plan, results: Results) -> None
         "filter_p99": [get_request(filtered)],
         "find_p99": [get_request(f"/tasks/{task_id}") for task_id in ids],
     }
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         for name, requests in wanted.items():
             report = await ask(stack, requests, plan.requests, [OK])
             if number:
@@ -174,7 +174,7 @@ async def ask(
 
 async def measure_start(stack: BenchStack, plan: Plan, results: Results) -> None:
     """From the start of a process until it does its work, on a file that is there already."""
-    for number in range(plan.runs + 1):
+    for number in plan.rounds:
         api, worker = await stack.start_api(), await stack.start_worker()
         await stack.stop_apis()
         await stack.stop_workers()
