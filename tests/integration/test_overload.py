@@ -2,10 +2,12 @@
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 
 from service import intake
+from service.store.commits import GroupCommits
 from service.store.sqlite import sqlite3
 from service.testing import Stack, eventually, everpost_stack
 
@@ -16,6 +18,7 @@ POSTS = 20
 async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MOST_UNWRITTEN", WAITING)
     async with everpost_stack(workers=0) as stack:
+        await eventually(lambda: is_idle(stack), what="the end of what a start writes")
         locked = sqlite3.connect(stack.settings.database_path, isolation_level=None)
         locked.execute("BEGIN IMMEDIATE")
         first = asyncio.create_task(post(stack))
@@ -51,9 +54,17 @@ async def post(stack: Stack, **fields: str) -> int:
     return answer.status_code
 
 
+def commits_of(stack: Stack) -> GroupCommits[Any]:
+    commits: GroupCommits[Any] = stack.app.state.services.ledger._database._commits
+    return commits
+
+
+async def is_idle(stack: Stack) -> bool:
+    return commits_of(stack)._runner is None
+
+
 async def has_begun(stack: Stack) -> bool:
-    commits = stack.app.state.services.ledger._database._commits
-    return commits._runner is not None and commits.waiting == 0
+    return not await is_idle(stack) and commits_of(stack).waiting == 0
 
 
 async def count_done(tasks: list[asyncio.Task[int]], wanted: int) -> bool:
