@@ -202,6 +202,11 @@ def read_effects(path: Path) -> list[Effect]:
     return [msgspec.json.decode(line, type=Effect) for line in lines]
 
 
+def count_effects(path: Path) -> int:
+    """How many there are; far cheaper than to read them."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 async def find_left_over(redis: "Redis") -> list[str]:
     """What Redis still has of tasks that have ended, their results aside."""
     found = [f"{name} has {depth}" for name in QUEUE_NAMES if (depth := await redis.zcard(name))]

@@ -3,7 +3,8 @@
     python -m chaos_kit.effects_worker EFFECTS CLASS DELAY_MS
 
 The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half: a worker
-killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses.
+killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses,
+and while there is a file EFFECTS.held it accepts, and does not say so yet.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import uvloop
 from service.failpoints import failpoint
 from service.logs import configure_logging
 from service.settings import read_settings
+from service.testing import eventually
 from workers.main import create_worker
 from workers.publishers.base import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
 
@@ -52,6 +54,11 @@ def gate_of(effects: Path) -> Path:
     return effects.with_name(f"{effects.name}.closed")
 
 
+def hold_of(effects: Path) -> Path:
+    """The file that holds the platform's answers back."""
+    return effects.with_name(f"{effects.name}.held")
+
+
 def answered_of(effects: Path) -> Path:
     """The file that grows by a byte with each answer of the platform."""
     return effects.with_name(f"{effects.name}.answered")
@@ -63,7 +70,7 @@ class EffectsPublisher(Publisher):
     def __init__(self, effects: Path, publisher_class: PublisherClass, delay_s: float) -> None:
         self.publisher_class = publisher_class
         self._effects = effects
-        self._gate = gate_of(effects)
+        self._gate, self._hold = gate_of(effects), hold_of(effects)
         self._delay_s = delay_s
         self._file, self._answered = (
             os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for path in (effects, answered_of(effects))
@@ -81,8 +88,12 @@ class EffectsPublisher(Publisher):
         await asyncio.to_thread(os.fsync, self._file)
         failpoint("send.accepted")
         await asyncio.sleep(self._delay_s / 2)
+        await eventually(self._is_let_go, what="the end of the hold")
         os.write(self._answered, b".")
         return PublishResult(provider_post_id=job.task_id)
+
+    async def _is_let_go(self) -> bool:
+        return not self._hold.exists()
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
         """Find the post by its key, among those that were accepted."""

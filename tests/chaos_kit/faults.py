@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -10,6 +11,7 @@ import httpx
 from chaos_kit.duress import filled
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
+from chaos_kit.redis_faults import cut_connections
 from chaos_kit.scene import Fault, Scene
 
 API_POINTS = ("commit.before", "commit.after", "enqueue.before", "enqueue.after")
@@ -46,7 +48,7 @@ async def kill_api_amid_accepts(scene: Scene) -> None:
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
     given_up = await scene.given_up()
-    with scene.valkey.frozen():
+    with scene.valkey.frozen(), scene.load.rushing():
         await scene.unanswered(given_up + UNANSWERED)
         scene.strike()
         api.kill()
@@ -115,7 +117,10 @@ async def kill_worker_amid_records(scene: Scene) -> None:
     """Kill -9 of a worker that has sent, and could not record it: another process has locked the database."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
-    with scene.locked_database():
+    with ExitStack() as locked:
+        with scene.held_answers():
+            await scene.sent(UNANSWERED * len(scene.workers))
+            locked.enter_context(scene.locked_database())
         await scene.answered(UNANSWERED)
         scene.strike()
         worker.kill()
@@ -183,7 +188,7 @@ async def freeze_api(scene: Scene) -> None:
 
 @contextlib.contextmanager
 def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         with scene.locked_database():  # a process stopped with the lock would stop everybody
             stack.enter_context(process.frozen())
         scene.strike()
@@ -221,6 +226,7 @@ FAULTS: dict[str, Fault] = {
         kill_valkey,
         flush_valkey,
         replace_valkey,
+        cut_connections,
         freeze_worker,
         freeze_api,
         lock_database,

@@ -1,4 +1,4 @@
-"""Clients that post tasks as fast as they are answered, and remember every answer."""
+"""Clients that post tasks steadily, each when the one before is answered, and remember every answer."""
 
 import asyncio
 import contextlib
@@ -28,6 +28,7 @@ class Load:
     Args:
         addresses: The APIs that serve at present.
         most: Posts after which they stop by themselves.
+        rate: Posts a second of all together, at most; of more than workers can do the least urgent would wait for ever.
 
     Attributes:
         posted: The body of everything sent, by marker.
@@ -36,11 +37,15 @@ class Load:
         unexpected: Answers that no client should get.
     """
 
-    def __init__(self, addresses: Callable[[], Sequence[str]], *, seed: int, clients: int, most: int) -> None:
+    def __init__(
+        self, addresses: Callable[[], Sequence[str]], *, seed: int, clients: int, most: int, rate: float
+    ) -> None:
         self._addresses = addresses
         self._seed = seed
         self._clients = clients
         self._most = most
+        self._pause_s = clients / rate
+        self._rush = asyncio.Event()
         self._is_stopping = False
         self._running: list[asyncio.Task[None]] = []
         self.posted: dict[str, dict[str, Any]] = {}
@@ -68,6 +73,15 @@ class Load:
         finally:
             self._waits_s = None
 
+    @contextmanager
+    def rushing(self) -> Iterator[None]:
+        """Let every client post at once, and again as soon as it is answered, for a while."""
+        self._rush.set()
+        try:
+            yield
+        finally:
+            self._rush.clear()
+
     async def more(self, count: int) -> None:
         """Wait until so many more posts were answered with 202."""
         wanted = min(len(self.acked) + count, self._most)
@@ -90,7 +104,11 @@ class Load:
         chance = random.Random(f"{self._seed}-{number}")
         async with httpx.AsyncClient(timeout=HANG_S) as client:
             while not self._is_stopping and len(self.posted) < self._most:
+                next_at = time.monotonic() + self._pause_s
                 await self.post(client, chance, is_keyed=number % 2 == 0)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(asyncio.get_running_loop().time() + next_at - time.monotonic()):
+                        await self._rush.wait()
 
     async def post(
         self, client: httpx.AsyncClient, chance: random.Random, *, is_keyed: bool = False, **fields: Any

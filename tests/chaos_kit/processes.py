@@ -77,6 +77,12 @@ class PythonProcess:
         pages = Path(f"/proc/{self.child.pid}/statm").read_text(encoding="ascii").split()[1]
         return int(pages) * resource.getpagesize()
 
+    def said_since(self, size: int) -> bytes:
+        """What its log holds behind so many bytes."""
+        with self.log.open("rb") as log:
+            log.seek(size)
+            return log.read()
+
     async def start(self, *, ready: str | None = None) -> None:
         """Start it, and return when it is ready, or has said something else that is waited for."""
         self._starts += 1
@@ -112,6 +118,10 @@ class PythonProcess:
         made.write_text(action, encoding="ascii")
         made.rename(self.points / point)
 
+    def go_on(self, point: str) -> None:
+        """Let it go on from a point at which it pauses."""
+        hit_of(self.points / point).unlink()
+
     async def reached(self, point: str) -> None:
         """Wait until it has come to the point."""
 
@@ -133,11 +143,28 @@ class Api(PythonProcess):
     def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
         super().__init__(name, ["service.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
 
+        self._found: tuple[Path, str] | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has said where."""
+        return self._look_up_address() is not None
+
     @property
     def address(self) -> str:
-        """Where it serves; of its log."""
-        said = next(line for line in self.log.read_bytes().splitlines() if b'"api.serving"' in line)
-        return str(msgspec.json.decode(said)["address"])
+        """Where it serves."""
+        address = self._look_up_address()
+        assert address is not None
+        return address
+
+    def _look_up_address(self) -> str | None:
+        """Of its log, which is read until it has said so: each post of a load asks."""
+        if self._found is None or self._found[0] != self.log:
+            lines = [line for line in self.log.read_bytes().splitlines(keepends=True) if b'"api.serving"' in line]
+            if not lines or not lines[0].endswith(b"\n"):
+                return None
+            self._found = (self.log, str(msgspec.json.decode(lines[0])["address"]))
+        return self._found[1]
 
 
 class Worker(PythonProcess):

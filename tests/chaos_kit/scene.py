@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
-from chaos_kit.effects_worker import answered_of, gate_of
+from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects, read_rows
+from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
@@ -58,7 +58,8 @@ class Scene:
         slots: int = 32,
         delay_ms: int = 100,
         clients: int = 16,
-        most: int = 3_000,
+        most: int = 1_000_000,
+        rate: float = 300,
         is_proxied: bool = False,
         database: Path | None = None,
         min_free_disk: int = 0,
@@ -99,7 +100,7 @@ class Scene:
             )
             for number in range(workers)
         ]
-        self.load = Load(self.addresses, seed=seed, clients=clients, most=most)
+        self.load = Load(self.addresses, seed=seed, clients=clients, most=most, rate=rate)
         self.redis: Redis = Redis.from_url(self.valkey.address)
 
     @property
@@ -114,7 +115,7 @@ class Scene:
 
     def addresses(self) -> list[str]:
         """Where APIs serve at present."""
-        return [api.address for api in self.apis if api.is_running and b'"api.serving"' in api.log.read_bytes()]
+        return [api.address for api in self.apis if api.is_running and api.is_serving]
 
     async def start(self) -> None:
         """Start every process that does not run."""
@@ -132,10 +133,10 @@ class Scene:
 
     async def sent(self, count: int) -> None:
         """Wait until the platform accepted so many more posts."""
-        wanted = len(read_effects(self.effects)) + count
+        wanted = count_effects(self.effects) + count
 
         async def is_sent() -> bool:
-            return len(read_effects(self.effects)) >= wanted
+            return count_effects(self.effects) >= wanted
 
         await eventually(is_sent, what=f"{count} more effects")
 
@@ -156,7 +157,7 @@ class Scene:
         """Wait until each of the processes has logged something since `logged` was asked."""
 
         async def is_said() -> bool:
-            return all(words.encode() in process.log.read_bytes()[since[process.name] :] for process in processes)
+            return all(words.encode() in process.said_since(since[process.name]) for process in processes)
 
         await eventually(is_said, what=words)
 
@@ -210,6 +211,15 @@ class Scene:
             yield
         finally:
             connection.close()
+
+    @contextmanager
+    def held_answers(self) -> Iterator[None]:
+        """Let the platform accept posts without saying so, for a while."""
+        hold_of(self.effects).touch()
+        try:
+            yield
+        finally:
+            hold_of(self.effects).unlink()
 
     def close_platform(self) -> None:
         """Let every post be refused until `open_platform`."""
