@@ -41,7 +41,14 @@ async def test_crashes_of_workers_at_every_point_lose_and_repeat_nothing(tmp_pat
     await crash(tmp_path, PublisherClass.NONE, [f"crash_worker at {point}" for point in WORKER_POINTS])
 
 
-@pytest.mark.parametrize("publisher_class", [PublisherClass.LOCAL, PublisherClass.KEYED, PublisherClass.CHECKABLE])
+@pytest.mark.parametrize(
+    "publisher_class",
+    [
+        pytest.param(PublisherClass.LOCAL, marks=pytest.mark.chaos),
+        pytest.param(PublisherClass.KEYED, marks=pytest.mark.chaos),
+        PublisherClass.CHECKABLE,
+    ],
+)
 async def test_crashes_of_workers_mid_send_leave_nothing_to_decide_where_the_class_says_what_follows(
     tmp_path: Path, publisher_class: PublisherClass
 ) -> None:

@@ -15,7 +15,7 @@ from workers.publishers.base import PublisherClass
 
 CLIENTS = 50
 ITEMS = 5
-ROUTES = pytest.mark.parametrize("route", ["publish", "publish/batch"])
+ROUTES = pytest.mark.parametrize("route", [pytest.param("publish", marks=pytest.mark.chaos), "publish/batch"])
 
 
 def make_body(scene: Scene, route: str) -> Any:

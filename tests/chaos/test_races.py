@@ -21,8 +21,11 @@ AT_ONCE = 25
 DELAY_MS = 25  # so that workers fall behind clients even on a busy machine, and both sides win now and then
 CASES = pytest.mark.parametrize(
     ("publisher_class", "is_flushed"),
-    [(PublisherClass.NONE, False), (PublisherClass.NONE, True), (PublisherClass.KEYED, False)],
-    ids=["nothing declared", "nothing declared, redis loses all", "keyed"],
+    [
+        pytest.param(PublisherClass.NONE, False, id="nothing declared"),
+        pytest.param(PublisherClass.NONE, True, id="nothing declared, redis loses all", marks=pytest.mark.chaos),
+        pytest.param(PublisherClass.KEYED, False, id="keyed", marks=pytest.mark.chaos),
+    ],
 )
 
 
@@ -55,7 +58,13 @@ async def settled(scene: Scene) -> tuple[Facts, Mapping[str, Row], Counter[str]]
     return facts, {row.task_id: row for row in facts.rows}, Counter(effect.task_id for effect in facts.effects)
 
 
-@pytest.mark.parametrize("is_worker_up", [False, True], ids=["nobody claims it", "a worker claims it"])
+@pytest.mark.parametrize(
+    "is_worker_up",
+    [
+        pytest.param(False, id="nobody claims it"),
+        pytest.param(True, id="a worker claims it", marks=pytest.mark.chaos),
+    ],
+)
 async def test_a_hundred_clients_of_four_apis_that_retry_one_failed_task_make_one_task(
     tmp_path: Path, *, is_worker_up: bool
 ) -> None:

@@ -44,7 +44,13 @@ async def start_paused(scene: Scene) -> None:
     assert len(read_effects(scene.effects)) == sent
 
 
-@pytest.mark.parametrize("with_redis", [True, False], ids=["redis is lost too", "redis is newer than the backup"])
+@pytest.mark.parametrize(
+    "with_redis",
+    [
+        pytest.param(True, id="redis is lost too", marks=pytest.mark.chaos),
+        pytest.param(False, id="redis is newer than the backup"),
+    ],
+)
 async def test_a_restored_stack_sends_nothing_twice(tmp_path: Path, *, with_redis: bool) -> None:
     scene = Scene(tmp_path, seed=4, publisher_class=PublisherClass.NONE, delay_ms=60, slots=8)
     async with playing(scene):

@@ -1,4 +1,4 @@
-"""Every promise names a test, and every test that is named is there."""
+"""Every promise names a test, every test that is named is there, and where only `make chaos` runs one it is said."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,9 @@ TESTS = {
     for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", path.read_text("utf-8"), flags=re.MULTILINE)
 }
 
+LONG = re.compile(r"^@pytest\.mark\.chaos\n(?:@.*\n|[ )\]].*\n)*(?:async )?def (test_\w+)", flags=re.MULTILINE)
+LONG_FILE = re.compile(r"^pytestmark = [^]]*pytest\.mark\.chaos", flags=re.MULTILINE)
+
 
 @pytest.mark.parametrize("promise", PROMISES)
 def test_a_promise_is_shown_by_tests_that_exist(promise: str) -> None:
@@ -21,6 +24,18 @@ def test_a_promise_is_shown_by_tests_that_exist(promise: str) -> None:
     named = re.findall(r"`([^`]+)`", shown_by)
     assert named
     assert [name for name in named if not exists(name)] == []
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_what_only_make_chaos_runs_says_so(promise: str) -> None:
+    left_to_chaos = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text("utf-8")
+        left_to_chaos |= set(LONG.findall(text)) | ({str(path.relative_to(ROOT))} if LONG_FILE.search(text) else set())
+    assert "tests/chaos/test_syscall_crashes.py" in left_to_chaos
+    assert "test_a_long_run_of_faults_at_random" in left_to_chaos
+    for name in left_to_chaos:
+        assert f"`{name}`" not in promise or f"`{name}` (`make chaos`)" in promise
 
 
 def test_every_control_that_is_named_exists() -> None:
