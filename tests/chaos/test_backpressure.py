@@ -22,12 +22,12 @@ from service.bench.load import LoadReport, LoadSpec, run_load
 from service.store.sqlite import sqlite3
 from workers.publishers.base import PublisherClass
 
-CONNECTIONS = 100
+CONNECTIONS = 50
 POSTS = 2_000  # of one round
 SLOTS = 4
 DELAY_MS = 200  # one worker: 20 tasks a second at most
 TIMES = 10
-MAX_BACKLOG = 50
+MAX_BACKLOG = 20
 GROWTH_BYTES = 48 << 20
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
