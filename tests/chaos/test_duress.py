@@ -24,7 +24,7 @@ from workers.publishers.base import PublisherClass
 
 REFUSALS = 40
 ANSWER_S = 2.0
-DISK_BYTES = 12 << 20
+DISK_BYTES = 48 << 20  # the log alone grows to 16 MB before its pages go into the database
 
 Fault = Callable[[Scene], AbstractAsyncContextManager[None]]
 
