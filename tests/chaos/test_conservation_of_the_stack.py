@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.testing import PublisherDouble, Stack, everpost_stack
+from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import PermanentError
 
 EXAMPLES = 4
@@ -67,15 +67,18 @@ class Conservation(RuleBasedStateMachine):
         return list(self.bodies)[number % len(self.bodies)]
 
     async def post(self, body: dict[str, Any], key: str) -> str:
-        answer = await self.ask(body, key)
-        while answer.status_code == HTTPStatus.CONFLICT:  # another of those who ask together is being served
-            assert answer.json()["code"] == "idempotency_key_in_use"
-            answer = await self.ask(body, key)
+        answer = await eventually(lambda: self.ask(body, key), what="the answer to another of those who ask together")
+        assert answer is not None
         assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
         return str(answer.json()["task_id"])
 
-    async def ask(self, body: dict[str, Any], key: str) -> httpx.Response:
-        return await self.stack.client.post("/api/v1/publish", json=body, headers={"idempotency-key": key})
+    async def ask(self, body: dict[str, Any], key: str) -> httpx.Response | None:
+        """The answer, or None while another request with the key is being served."""
+        answer = await self.stack.client.post("/api/v1/publish", json=body, headers={"idempotency-key": key})
+        if answer.status_code != HTTPStatus.CONFLICT:
+            return answer
+        assert answer.json()["code"] == "idempotency_key_in_use"
+        return None
 
     async def together(self, *work: Any) -> list[Any]:
         return await asyncio.gather(*work)

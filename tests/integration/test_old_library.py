@@ -48,7 +48,7 @@ def test_without_the_newer_library_no_connection_makes_checkpoints_by_itself(tmp
     name, version, pages = done.stdout.split()
     assert name == "sqlite3"
     is_old = tuple(map(int, version.split("."))) < FIXED_IN
-    assert pages == ("0" if is_old else "1000")
+    assert pages == ("0" if is_old else "4000")
     assert ("WARNING" in done.stderr or "library=" in done.stderr) == is_old
 
 
