@@ -4,13 +4,17 @@
 
 The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half: a worker
 killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses,
-and while there is a file EFFECTS.held it accepts, and does not say so yet.
+and while there is a file EFFECTS.held it accepts, and does not say so yet. Once it was asked for a post and had none,
+it takes no more what a worker began to send before: docs/publishers.md lets a look-up say "not found" only then.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -71,6 +75,8 @@ class EffectsPublisher(Publisher):
         self.publisher_class = publisher_class
         self._effects = effects
         self._gate, self._hold = gate_of(effects), hold_of(effects)
+        self._turns, self._denied = (effects.with_name(f"{effects.name}.{name}") for name in ("turns", "denied"))
+        self._denied.touch()
         self._delay_s = delay_s
         self._file, self._answered = (
             os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for path in (effects, answered_of(effects))
@@ -80,11 +86,15 @@ class EffectsPublisher(Publisher):
         """Accept the post, or refuse it while the platform is closed; unless the post says what else to do."""
         if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
             await misbehave()
+        denials = self._count_denials(job)
         await asyncio.sleep(self._delay_s / 2)
         if self._gate.exists():
             raise PermanentError("The platform is closed.")
         failpoint("send.amid")
-        os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
+        with self._turn():
+            if self._count_denials(job) > denials:
+                raise PermanentError("Somebody was told since that there is no such post.")
+            os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
         await asyncio.to_thread(os.fsync, self._file)
         failpoint("send.accepted")
         await asyncio.sleep(self._delay_s / 2)
@@ -97,9 +107,24 @@ class EffectsPublisher(Publisher):
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
         """Find the post by its key, among those that were accepted."""
-        lines = (await asyncio.to_thread(self._effects.read_bytes)).splitlines()
-        keys = {msgspec.json.decode(line, type=Effect).key for line in lines}
-        return PublishResult(provider_post_id=job.task_id) if job.idempotency_key in keys else NotFound.NOT_FOUND
+        with self._turn():
+            lines = self._effects.read_bytes().splitlines()
+            if job.idempotency_key in {msgspec.json.decode(line, type=Effect).key for line in lines}:
+                return PublishResult(provider_post_id=job.task_id)
+            with self._denied.open("a") as denied:
+                denied.write(f"{job.idempotency_key}\n")
+        return NotFound.NOT_FOUND
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let no other worker post or ask meanwhile."""
+        with self._turns.open("a") as turns:
+            fcntl.flock(turns, fcntl.LOCK_EX)
+            yield
+
+    def _count_denials(self, job: PublishJob) -> int:
+        """How often somebody was told that there is no such post."""
+        return self._denied.read_text().split().count(job.idempotency_key)
 
 
 def main() -> None:
