@@ -2,7 +2,8 @@
 
 Until 3.51.3 a checkpoint that begins just when another connection's commit starts the log anew may note pages as copied
 that never were (https://sqlite.org/wal.html#walresetbug). With such a library no connection makes any by itself; they
-are made here, inside a write transaction, so that nobody can commit meanwhile.
+are made here, inside a write transaction, so that nobody can commit meanwhile. The log begins anew with the next commit
+only if all of it was copied: that transaction writes nothing itself.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from service.errors import Unavailable
 from service.store.connection import Operation
@@ -33,15 +36,20 @@ async def keep_log_small(path: Path, write: Callable[[Operation[Any]], Awaitable
         await asyncio.sleep(LOOK_S)
         try:
             if log.stat().st_size >= LARGE_LOG_BYTES:
-                await write(lambda _: _checkpoint(path))
+                await write(Checkpoint(path))
         except (OSError, Unavailable) as error:
             logger.warning("database.no_checkpoint error=%s", error)
 
 
-def _checkpoint(path: Path) -> None:
-    """Copy what no reader needs in the log; a writer's own connection could not while it holds the lock."""
-    try:
-        with closing(sqlite3.connect(path, timeout=0)) as other:
-            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    except sqlite3.Error as error:  # the writes in the same transaction are none the worse for it
-        logger.warning("database.no_checkpoint error=%s", error)
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Copies what no reader needs in the log; for a transaction of its own."""
+
+    path: Path
+
+    def __call__(self, _: sqlite3.Connection) -> None:
+        """Through another connection: the writer's could not while it holds the lock."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=0)) as other:
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            logger.warning("database.no_checkpoint error=%s", error)

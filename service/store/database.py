@@ -13,7 +13,7 @@ import msgspec
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
 from service.failpoints import failpoint
-from service.store.checkpoint import keep_log_small
+from service.store.checkpoint import Checkpoint, keep_log_small
 from service.store.commits import STALLED_S, GroupCommits
 from service.store.connection import Operation, Result, connect, run
 from service.store.faults import DatabaseFiles, code_of, meaning_of
@@ -218,7 +218,12 @@ def _commit_all(
 def _commit_group(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> list[Any]:
-    """All operations in one transaction; if one of them fails, each again in a transaction of its own."""
+    """All operations in one transaction, but for checkpoints; if one fails, each again in a transaction of its own."""
+    if not CORRUPTION_FIXED and len(operations) > 1:
+        for position, operation in enumerate(operations):
+            if isinstance(operation, Checkpoint):
+                parts = (operations[:position], [operation], operations[position + 1 :])
+                return [answer for part in parts if part for answer in _commit_group(raw, part, lock_wait_s)]
     try:
         return _transact(raw, operations, lock_wait_s)
     except Exception as error:
