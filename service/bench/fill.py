@@ -76,9 +76,10 @@ def fill_history(path: Path, rows: int, say: Say) -> None:
         connection.execute(SEARCHED)
 
 
-def pass_over_in_search(path: Path) -> None:
-    """Have the search index leave out what the last measurement added: no worker is to fill it during the next."""
+def leave_nothing_to_do(path: Path) -> None:
+    """Clear away what the last measurement left to workers: tasks that nobody ran, and texts to put into the index."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM task_queue")
         connection.execute(SEARCHED)
 
 

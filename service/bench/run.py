@@ -10,7 +10,7 @@ import msgspec
 
 from service.bench.backlog import measure_backlog
 from service.bench.engine import measure_claims, measure_engine
-from service.bench.fill import fill_history, pass_over_in_search
+from service.bench.fill import fill_history, leave_nothing_to_do
 from service.bench.fleet import WORKERS, measure_fleet
 from service.bench.machine import describe_machine, describe_versions
 from service.bench.metrics import GROUPS, GROWING
@@ -104,7 +104,7 @@ class _Bench:
             await asyncio.to_thread(fill_history, database, rows, self._say)
             for name in names:
                 self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
-                pass_over_in_search(database)
+                leave_nothing_to_do(database)
                 await self._measure(name, results, database)
 
     async def _measure(self, name: str, results: Results, database: Path | None) -> None:

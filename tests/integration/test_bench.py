@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 import service.bench.backlog as backlog_module
 import service.bench.throughput as throughput_module
-from service.bench.checks import WorkIncomplete, check_queued, check_recorded
+from service.bench.checks import RecordFile, WorkIncomplete, check_queued, check_recorded
 from service.bench.engine import JOB, run_engine
-from service.bench.fill import fill_history, fill_ledger, fill_queue
+from service.bench.fill import fill_history, fill_ledger, fill_queue, leave_nothing_to_do
 from service.bench.load import LoadReport
 from service.bench.metrics import METRICS
 from service.bench.plan import Plan, resized
@@ -154,6 +154,17 @@ def test_a_history_made_by_sql_is_one_that_everpost_takes_as_its_own(tmp_path: P
         assert connection.execute(accounts).fetchone() == (1_000, "account0", "account999")
         connection.execute("INSERT INTO publish_tasks (job_id, status, platform) VALUES ('x', 'failed', 'other')")
         assert connection.execute("SELECT sum(tasks) FROM task_counts").fetchone() == (1_001,)
+
+
+def test_what_one_measurement_leaves_to_workers_is_not_done_in_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "everpost.db"
+    fill_history(path, 10, lambda _: None)
+    fill_ledger(path, 5, b'{"platform":"bench"}', 5)
+    leave_nothing_to_do(path)
+    with closing(RecordFile(path)) as records:
+        assert records.select("SELECT count(*) FROM task_queue WHERE ? = 'any'", "any") == (0,)
+        assert records.select("SELECT sum(tasks) FROM task_counts WHERE source = ?", "task_queue") == (0,)
+        assert records.count("bench", "success") == 9
 
 
 async def test_the_publisher_null_counts_its_calls_and_refuses_on_request(tmp_path: Path) -> None:
