@@ -16,6 +16,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local lease_end = now + lease
 local any_aborts = watches_aborts and redis.call('ZCARD', KEYS[1]) > 0
+local entries_in = {} -- by queue number; most queues are empty most of the time
+for i = 3, #KEYS do
+  entries_in[i - 2] = redis.call('ZCARD', KEYS[i])
+end
 local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]) }
 
 local function count_try(id)
@@ -40,10 +44,11 @@ end
 
 -- Somebody else has it. The copy of a cron job that has already run is dropped; anything else is looked at again when
 -- the holder's lease ends, or after one of ours, because a stock worker's lasts for minutes.
-local function pass_over(queue, id)
+local function pass_over(queue_number, id)
+  local queue = KEYS[2 + queue_number]
   if redis.call('GET', HELD .. id) == 'finished' then
     redis.call('DEL', JOB .. id)
-    redis.call('ZREM', queue, id)
+    entries_in[queue_number] = entries_in[queue_number] - redis.call('ZREM', queue, id)
     return
   end
   local ttl = redis.call('PTTL', HELD .. id)
@@ -66,7 +71,7 @@ local function claim(queue_number, entries)
       leases[n + 1], leases[n + 2] = lease_end, id
       keys[#keys + 1] = JOB .. id
     else
-      pass_over(queue, id)
+      pass_over(queue_number, id)
     end
   end
   if #keys == 0 then
@@ -115,7 +120,7 @@ else
   for _, pass in ipairs(cjson.decode(ARGV[6])) do
     local limit = pass[1] + carried
     for _, queue_number in ipairs(pass[2]) do
-      if limit > 0 and bytes_left > 0 then
+      if limit > 0 and bytes_left > 0 and entries_in[queue_number] > 0 then
         limit = limit - claim_due(queue_number, limit)
       end
     end
@@ -123,11 +128,13 @@ else
   end
 end
 
-for i = 3, #KEYS do
-  local head = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
-  if head[2] and (not reply[2] or tonumber(head[2]) < tonumber(reply[2])) then
-    reply[2] = head[2]
+for queue_number, entries in ipairs(entries_in) do
+  if entries > 0 then
+    local head = redis.call('ZRANGE', KEYS[2 + queue_number], 0, 0, 'WITHSCORES')
+    if not reply[2] or tonumber(head[2]) < tonumber(reply[2]) then
+      reply[2] = head[2]
+    end
+    reply[3] = reply[3] + entries
   end
-  reply[3] = reply[3] + redis.call('ZCARD', KEYS[i])
 end
 return reply
