@@ -88,6 +88,7 @@ class PublishWorker:
             search=SearchIndex(database),
             settings=settings,
             clock=clock,
+            is_busy=lambda: self.engine.job_counter > 0,
         )
         self._run_beside(duties)
         log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))

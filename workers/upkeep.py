@@ -23,6 +23,7 @@ DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 CHUNK = 1_000
 REST = 4  # seconds of rest for a second of work
+LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
 
 Duty = Callable[[], Awaitable[object]]
@@ -75,9 +76,20 @@ def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Map
 
 
 def worker_duties(
-    *, relay: Relay, ledger: Ledger, archive: Archive, search: SearchIndex, settings: Settings, clock: Clock
+    *,
+    relay: Relay,
+    ledger: Ledger,
+    archive: Archive,
+    search: SearchIndex,
+    settings: Settings,
+    clock: Clock,
+    is_busy: Callable[[], bool],
 ) -> Duties:
-    """The duties of a worker that works."""
+    """The duties of a worker that works.
+
+    Args:
+        is_busy: Whether it is running tasks.
+    """
 
     async def expire_keys() -> None:
         await _until_none(lambda: ledger.expire_idempotency_keys(clock() - settings.idempotency_hours * HOUR_MS, CHUNK))
@@ -90,18 +102,18 @@ def worker_duties(
     return {
         "relay": (1.0, relay.tick),
         "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
-        "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK))),
+        "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
         "expire": (600.0, expire_keys),
         "archive": (3600.0, archive_old),
     }
 
 
-async def _until_none(step: Callable[[], Awaitable[int]]) -> None:
-    """Do step after step until one finds nothing to do, a fifth of the time: what clients wait for goes first."""
+async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int] = lambda: REST) -> None:
+    """Do step after step until one finds nothing to do, with rests between: what clients wait for goes first."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while await step():
-        await asyncio.sleep(max(0.01, REST * (loop.time() - began)))
+        await asyncio.sleep(max(0.01, rest() * (loop.time() - began)))
         began = loop.time()
 
 

@@ -1,0 +1,48 @@
+import itertools
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from service.clock import system_clock
+from service.settings import Settings
+from workers import upkeep
+from workers.upkeep import LONG_REST, REST, worker_duties
+
+
+class Index:
+    """Has rows to index twice."""
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    async def fill(self, limit: int) -> int:
+        del limit
+        self.left -= 1
+        return max(0, self.left)
+
+
+@pytest.mark.parametrize(("is_busy", "rest"), [(True, LONG_REST), (False, REST)])
+async def test_the_search_index_rests_longer_while_tasks_are_run(
+    is_busy: bool, rest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+
+    loop = SimpleNamespace(time=partial(next, itertools.count()))  # a step takes a second
+    monkeypatch.setattr(upkeep, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: loop))
+    nothing = cast("Any", None)
+    duties = worker_duties(
+        relay=SimpleNamespace(tick=None),  # type: ignore[arg-type]
+        ledger=nothing,
+        archive=nothing,
+        search=cast("Any", Index()),
+        settings=Settings(),
+        clock=system_clock,
+        is_busy=lambda: is_busy,
+    )
+    await duties["search"][1]()
+    assert rests == [rest, rest]
