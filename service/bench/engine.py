@@ -56,22 +56,21 @@ async def _rates(stack: BenchStack, engine: Engine, jobs: int) -> dict[str, floa
 
 
 async def measure_claims(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Claims out of a queue that has nothing else, then out of one where as many jobs are due and scheduled as planned.
+    """Claims where as many jobs are due and scheduled as planned, and on a server of their own that has nothing else.
 
-    Every run takes the jobs that have waited longest, and puts as many behind them.
+    One after the other, so that a machine that slows down does so for both. Every run takes the jobs that have waited
+    longest, and puts as many behind them.
     """
-    for number in plan.rounds:
-        alone = await run_engine(stack, "batch", plan.claim_jobs)
-        if number:
-            results.add(claim=_claim_us(alone, plan))
     queue = f"bench:{uuid4().hex}"
     for jobs, due_in_ms in ((plan.due, 0), (plan.scheduled, DAY_MS)):
         await fill_queue(stack.redis, queue, [uuid4().hex for _ in range(jobs)], JOB, due_in_ms)
     await wait_for_rewrite(stack.redis)
-    for number in plan.rounds:
-        among_many = await run_engine(stack, "batch", plan.claim_jobs, queue, waiting=plan.due + plan.scheduled)
-        if number:
-            results.add(claim_deep=_claim_us(among_many, plan))
+    async with BenchStack(stack.folder / "alone").running(apis=0, workers=0) as empty:
+        for number in plan.rounds:
+            alone = await run_engine(empty, "batch", plan.claim_jobs)
+            among_many = await run_engine(stack, "batch", plan.claim_jobs, queue, waiting=plan.due + plan.scheduled)
+            if number:
+                results.add(claim=_claim_us(alone, plan), claim_deep=_claim_us(among_many, plan))
 
 
 def _claim_us(report: EngineReport, plan: Plan) -> float | None:
