@@ -30,6 +30,7 @@ WORKER_POINTS = (
 )
 WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
 FEW = 10  # answers after a crash at a named point
+VERY_FEW = 3  # answers of one API while another is frozen: each client that asks that one waits, and soon all do
 UNANSWERED = 5  # posts, or answers of the platform, of which nobody was told yet when the process is killed
 
 
@@ -182,7 +183,7 @@ async def freeze_api(scene: Scene) -> None:
     """SIGSTOP of an API with requests in flight, while others answer."""
     await scene.load.more(WHILE)
     with _frozen(scene, scene.chance.choice(scene.apis)):
-        await scene.load.more(FEW if len(scene.apis) > 1 else 0)
+        await scene.load.more(VERY_FEW if len(scene.apis) > 1 else 0)
     await scene.load.more(WHILE)
 
 
