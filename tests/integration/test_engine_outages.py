@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
+from arq.cron import cron
 from arq.worker import func
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import RedisError
@@ -128,6 +129,20 @@ async def test_a_full_redis_still_releases_jobs_and_renews_leases(stage: Stage) 
     await until(lambda: worker.job_counter == 0)
     assert stage.ended("x")[0].success
     assert await stage.redis.exists("arq:in-progress:x", "arq:job:x", "arq:queue") == 0
+    await stage.redis.config_set("maxmemory", "0")
+
+
+async def test_a_cron_job_that_ends_in_a_full_redis_holds_up_no_other(stage: Stage) -> None:
+    gate = Gate()
+    daily = cron(gate.job, name="daily", hour=0, minute=0, second=0, run_at_startup=True)
+    worker = await stage.start([func(gate.job, name="gate")], cron_jobs=[daily])
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: len(gate.entered) == 2)
+    await stage.redis.config_set("maxmemory-policy", "noeviction")
+    await stage.redis.config_set("maxmemory", "1")
+    gate.open()
+    await until(lambda: worker.job_counter == 0)
+    assert await stage.redis.exists("arq:job:x", "arq:queue") == 0
     await stage.redis.config_set("maxmemory", "0")
 
 

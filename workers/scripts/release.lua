@@ -54,7 +54,7 @@ local function finish(queue, id, occupied, marker)
   if occupied == 0 then
     gone[n + 3] = HELD .. id
   else
-    redis.call('SET', HELD .. id, marker, 'PX', occupied)
+    redis.pcall('SET', HELD .. id, marker, 'PX', occupied) -- refused by a full Redis: occupied until our lease ends
   end
   left[queue] = left[queue] or {}
   left[queue][#left[queue] + 1] = id
