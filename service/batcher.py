@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -40,11 +40,6 @@ class Batcher(Generic[Item, Answer]):
         self._waiting.append((item, future))
         return await future
 
-    @property
-    def waiting(self) -> int:
-        """How many items no flush has begun with."""
-        return len(self._waiting)
-
     async def drain(self) -> None:
         """Wait until nothing submitted so far is left."""
         while self._runner is not None:
@@ -67,10 +62,15 @@ class Batcher(Generic[Item, Answer]):
             answers = await self._flush([item for item, _ in batch])
         except BaseException as error:  # noqa: BLE001 - each caller raises it in its own place
             answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        give_answers(batch, answers)
+
+
+def give_answers(batch: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
+    """Hand each caller that still waits its own answer, or its own error."""
+    for (_, future), answer in zip(batch, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

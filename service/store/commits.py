@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from service.batcher import give_answers
 from service.store.connection import run
 from service.store.sqlite import aiosqlite, sqlite3
 
@@ -89,7 +90,7 @@ class GroupCommits(Generic[Write]):
         if self._is_stalled():
             error = self._on_stall()
             while (write := self._pop()) is not None:
-                _give([write], [error])
+                give_answers([write], [error])
         self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _is_stalled(self) -> bool:
@@ -111,7 +112,7 @@ class GroupCommits(Generic[Write]):
             except BaseException as error:  # noqa: BLE001 - each caller raises it in its own place
                 answers = [error] * len(group)
             self._begun_s = None
-            self._loop.call_soon_threadsafe(_give, group, answers)
+            self._loop.call_soon_threadsafe(give_answers, group, answers)
             if self._waiting:
                 time.sleep(PAUSE_S)
 
@@ -122,13 +123,3 @@ class GroupCommits(Generic[Write]):
             while len(taken) < MOST_WRITES:
                 taken.append(self._waiting.popleft())
         return [(write, future) for write, future in taken if not future.done()]
-
-
-def _give(group: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
-    for (_, future), answer in zip(group, answers, strict=True):
-        if future.done():
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
