@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from service.recovery import UNSCHEDULED
+from service.store.ledger import Ledger
 from service.testing import Stack, everpost_stack
 
 DATA = '{"platform": 1, "account_id": "a"}'
@@ -105,3 +106,16 @@ async def test_a_schedule_beyond_all_years_runs_at_once_and_says_so(time: str) -
         await inherit_queued(stack, "old", data=f'{{"platform": 1, "schedule_time": "{time}"}}')
         answer = await stack.retry("old")
         assert (answer.status_code, answer.json()["warning"]) == (200, UNSCHEDULED)
+
+
+async def test_an_odd_row_keeps_no_other_of_its_claim_from_being_found(everpost: Stack) -> None:
+    insert = (
+        "INSERT INTO task_queue (task_id, task_type, status, retry_count, generation, root_id, platform, attempts) "
+    )
+    await everpost.execute(
+        insert + "VALUES ('odd', 'publish', x'ff', 'many', x'31', x'fe', CAST(x'61ff00' AS TEXT), x'5b5d')"
+    )
+    await everpost.execute(insert + "VALUES ('bare', 'publish', NULL, NULL, NULL, NULL, 'a' || char(0), NULL)")
+    known, ended = await Ledger(everpost.database).claim_facts(["odd", "bare", "unknown"])
+    assert (set(known), ended) == ({"odd", "bare"}, set())
+    assert (known["odd"].spent, known["odd"].generation, known["bare"].chain_id) == (0, 1, "bare")
