@@ -13,6 +13,7 @@ from arq.worker import Function
 from workers.outcomes import CancelCause, JobOutcome, OutcomeReason
 
 UNKNOWN_FUNCTION_NAME = "<unknown>"
+NO_TIME = ms_to_datetime(0)
 
 
 class Claim(msgspec.Struct, kw_only=True):
@@ -60,6 +61,7 @@ class HeldJob:
         "cancel_cause",
         "counted_tries",
         "ends_as",
+        "enqueue_time",
         "enqueue_time_ms",
         "extra",
         "finish_ms",
@@ -100,6 +102,7 @@ class HeldJob:
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self.enqueue_time_ms = 0
+        self.enqueue_time = NO_TIME
         self.extra: dict[str, Any] = {}
         self.phase = JobPhase.CLAIMED
         self.cancel_cause: CancelCause | None = None
@@ -179,7 +182,7 @@ class HeldJob:
             args=self.args,
             kwargs=self.kwargs,
             job_try=self.job_try,
-            enqueue_time=ms_to_datetime(self.enqueue_time_ms),
+            enqueue_time=self.enqueue_time,
             score=self.score,
             job_id=self.job_id,
             success=self.success,

@@ -23,13 +23,13 @@ class Deadlines(Generic[Work]):
         self._cut_off = cut_off
         self._deadlines: dict[Work, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop  # of the timer; to ask for it each time is a system call each time
+        self.loop: asyncio.AbstractEventLoop  # of the timer; to ask for it each time is a system call each time
 
     def keep(self, work: Work, timeout_s: float) -> None:
         """Watch `work` from now on."""
         if self._timer is None:
-            self._loop = asyncio.get_running_loop()
-        deadline = self._deadlines[work] = self._loop.time() + timeout_s
+            self.loop = asyncio.get_running_loop()
+        deadline = self._deadlines[work] = self.loop.time() + timeout_s
         if self._timer is None or deadline < self._timer.when():
             self._set_timer(deadline)
 
@@ -40,12 +40,12 @@ class Deadlines(Generic[Work]):
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._look)
+        self._timer = self.loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
         """Cut off what is overdue; the timer was set for something that may be gone by now."""
         self._timer = None
-        overdue = [work for work, deadline in self._deadlines.items() if deadline <= self._loop.time()]
+        overdue = [work for work, deadline in self._deadlines.items() if deadline <= self.loop.time()]
         for work in overdue:
             self.drop(work)
             self._cut_off(work)
@@ -79,11 +79,11 @@ class Limit:
         self.expired = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        self._deadlines.keep(self, self._timeout_s)
+        task = asyncio.current_task(self._deadlines.loop)
         assert task is not None, "a limit is for code that runs in a task"
         self._task = task
         self._cancelling = task.cancelling()
-        self._deadlines.keep(self, self._timeout_s)
         return self
 
     def cut_off(self) -> None:

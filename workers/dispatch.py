@@ -162,12 +162,12 @@ class Dispatcher:
     # claim
 
     async def claim_some(self, limit: int) -> None:
-        """Claim up to `limit` jobs, at most half of the slots at a time: while these run, the next are being claimed.
+        """Claim up to `limit` jobs, no more than there are free slots.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is away.
         """
-        limit = min(limit, self.free_slots, max(1, self._worker.max_jobs // 2))
+        limit = min(limit, self.free_slots)
         if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
             return
         # What was claimed must be started or handed back, also when the caller is cancelled in between.

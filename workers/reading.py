@@ -118,9 +118,10 @@ class JobReader:
             data = self._deserialize(payload)
             name, own_try = str(data["f"]), data["t"]
             args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
-            ms_to_datetime(enqueue_time_ms)  # a time no datetime holds
+            enqueue_time = ms_to_datetime(enqueue_time_ms)  # raises for a time no datetime holds
             held.job_try = max(own_try or 0, held.counted_tries)
         except Exception as error:
             # arq's words, which its clients may match; whatever a stranger's bytes raise is one thing here.
             raise DeserializationError("unable to deserialize job") from error
-        held.function_name, held.args, held.kwargs, held.enqueue_time_ms = name, args, kwargs, enqueue_time_ms
+        held.function_name, held.args, held.kwargs = name, args, kwargs
+        held.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time

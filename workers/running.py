@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from arq.utils import args_to_string, ms_to_datetime, timestamp_ms, truncate
+from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
 from workers.claims import HeldJob, JobPhase
@@ -47,7 +47,7 @@ class JobRunner:
             **worker.ctx,
             "job_id": job.job_id,
             "job_try": job.job_try,
-            "enqueue_time": ms_to_datetime(job.enqueue_time_ms),
+            "enqueue_time": job.enqueue_time,
             "score": job.score,
             **job.extra,
         }

@@ -1,6 +1,6 @@
 """The end of a task: in one transaction its row leaves the ledger and stands in the history (I1)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from service.store.sqlite import sqlite3
 from service.task import TaskColumns, TaskRecord, columns_of
 
 NO_COLUMNS = TaskColumns()
+NOT_IN_LEDGER = "not in the ledger"  # what the trigger of `ending.sql` raises
 
 
 def complete_tasks(
@@ -25,39 +26,40 @@ def complete_tasks(
     for record in overtaken:
         _note(connection, record_parameters(record))
     records = [_with_columns(connection, record) for record in records]
-    if len(records) > 1:
-        moved = _move_all(connection, records)
-        records = [record for record in records if record.task_id not in moved]
-    rows = [record_parameters(record) for record in records]
-    return [row["task_id"] for row in rows if not _move(connection, row) and _record_stray(connection, row)]
+    if not records or _move(connection, records):
+        return []
+    return [
+        record.task_id for record in records if not _move(connection, [record]) and _record_stray(connection, record)
+    ]
 
 
-def _move_all(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> Collection[str]:
-    """Move the ledger rows of all records that have one, with two statements; the ids of these.
-
-    A statement for each would have this thread wait for the interpreter's lock as often.
-    """
-    task_ids = {record.task_id for record in records}
-    if len(task_ids) < len(records):  # one by one, then: the second record of a task is a late result
-        return ()
-    given = {"task_ids": msgspec.json.encode(task_ids).decode()}
-    ended = msgspec.json.encode([(record, *_times(record)) for record in records]).decode()
-    if connection.execute(load("complete_tasks"), {"ended": ended}).rowcount == len(records):
-        connection.execute(load("forget_tasks"), given)
-        return task_ids
-    return {task_id for (task_id,) in connection.execute(load("forget_tasks_told"), given)}
+def prepare_moves(connection: sqlite3.Connection) -> None:
+    """Make what `complete_tasks` needs in a connection, outside of any transaction."""
+    connection.executescript(load("ending"))
 
 
-def _move(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
-    """Move the ledger row into the history; False if there is none."""
-    if connection.execute(load("complete_task"), row).rowcount == 0:
+def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None:
+    """The records as rows for `end_tasks.sql`; None if one lacks its columns."""
+    if any(record.columns is None for record in records):
+        return None
+    return [(record, *_times(record)) for record in records]
+
+
+def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
+    """Move the ledger rows into the history, all or none; False if there is none for one of the records."""
+    rows = msgspec.json.encode(rows_of_ended(records)).decode()
+    try:
+        connection.execute(load("end_tasks"), {"rows": rows})
+    except sqlite3.IntegrityError as error:
+        if str(error) != NOT_IN_LEDGER:
+            raise
         return False
-    connection.execute(load("forget_task"), row)
     return True
 
 
-def _record_stray(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
+def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
     """Keep a result no ledger row waits for; True if the task had ended already."""
+    row = record_parameters(record)
     if _record_late(connection, row):
         return True
     connection.execute(load("record_stray"), row)
@@ -95,7 +97,7 @@ def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
 
 
 def record_parameters(record: TaskRecord) -> dict[str, Any]:
-    """The record as the parameters of `complete_task.sql` and its fellows."""
+    """The record as the parameters of `record_stray.sql` and its fellows."""
     queued_at, started_at, finished_at = _times(record)
     return {
         **msgspec.structs.asdict(record.columns or NO_COLUMNS),

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from urllib.parse import quote
 
 from service.errors import DatabaseUnusable
+from service.store.completion import prepare_moves
 from service.store.sqlite import CORRUPTION_FIXED, aiosqlite, sqlite3
 
 Result = TypeVar("Result")
@@ -66,3 +67,4 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
         raise DatabaseUnusable(f"The database is in journal mode {journal!r}, not WAL; is it on a network file system?")
     if not read_only:
         raw.execute("PRAGMA busy_timeout = 0")
+        prepare_moves(raw)

@@ -5,7 +5,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -26,14 +27,17 @@ logger = logging.getLogger("everpost.store")
 
 
 class RowWrite(msgspec.Struct, frozen=True):
-    """A row for a statement of `queries/` that takes a JSON list of them as `:rows`.
+    """Rows for a statement of `queries/` that takes a JSON list of them as `:rows`: all are written, or none.
 
     The rows that one commit has for one statement are one execution of it: a statement a row would have the
     connection's thread wait for the interpreter's lock at every row.
+
+    Attributes:
+        rows: The list's elements, with commas between them.
     """
 
     statement: str
-    row: bytes
+    rows: bytes
 
 
 READERS = 2
@@ -119,9 +123,13 @@ class Database:
         timely = operation if within_s is None else _until(time.monotonic() + within_s, operation)
         return cast("Result", await self._submit(timely))
 
-    async def write_row(self, statement: str, row: Mapping[str, Any]) -> None:
-        """Have `statement` write a row; it is on the disk when this returns. Errors as in `write`."""
-        await self._submit(RowWrite(statement, msgspec.json.encode(row)))
+    async def write_rows(self, statement: str, rows: Sequence[Any]) -> None:
+        """Have `statement` write rows; all of them are on the disk when this returns, or none if it raises.
+
+        Errors are those of `write`, and what the statement itself raises.
+        """
+        if rows:
+            await self._submit(RowWrite(statement, msgspec.json.encode(rows)[1:-1]))
 
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
@@ -238,12 +246,10 @@ def _commit_group(
 def _transact(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> list[Any]:
-    _begin(raw, lock_wait_s)
     try:
-        answers = [None if isinstance(operation, RowWrite) else operation(raw) for operation in operations]
-        _write_rows(raw, [operation for operation in operations if isinstance(operation, RowWrite)])
+        answers, commit = _prepare(raw, operations, lock_wait_s)
         failpoint("commit.before")
-        raw.execute("COMMIT")
+        commit()
         failpoint("commit.after")
     except BaseException:
         if raw.in_transaction:
@@ -252,12 +258,33 @@ def _transact(
     return answers
 
 
-def _write_rows(raw: sqlite3.Connection, writes: Sequence[RowWrite]) -> None:
-    rows: dict[str, list[bytes]] = {}
-    for write in writes:
-        rows.setdefault(write.statement, []).append(write.row)
+def _prepare(
+    raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
+) -> tuple[list[Any], Callable[[], object]]:
+    """The operations' answers, and what commits them.
+
+    Rows for one statement need no BEGIN and no COMMIT: between these this thread would wait for the interpreter's lock
+    while it has the file's, and every other process with it.
+    """
+    rows = _rows_by_statement(operations)
+    if len(rows) == 1 and all(isinstance(operation, RowWrite) for operation in operations):
+        ((statement, some),) = rows.items()
+        insert = partial(raw.execute, load(statement), {"rows": some})
+        return [None] * len(operations), partial(_with_lock, insert, lock_wait_s)
+    _with_lock(partial(raw.execute, "BEGIN IMMEDIATE"), lock_wait_s)
+    answers = [None if isinstance(operation, RowWrite) else operation(raw) for operation in operations]
     for statement, some in rows.items():
-        raw.execute(load(statement), {"rows": (b"[" + b",".join(some) + b"]").decode()})
+        raw.execute(load(statement), {"rows": some})
+    return answers, partial(raw.execute, "COMMIT")
+
+
+def _rows_by_statement(operations: Sequence[Operation[Any] | RowWrite]) -> dict[str, str]:
+    """For each statement the JSON list of all its rows."""
+    rows: dict[str, list[bytes]] = {}
+    for operation in operations:
+        if isinstance(operation, RowWrite):
+            rows.setdefault(operation.statement, []).append(operation.rows)
+    return {statement: (b"[" + b",".join(some) + b"]").decode() for statement, some in rows.items()}
 
 
 def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
@@ -269,8 +296,8 @@ def _until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
     return timely
 
 
-def _begin(raw: sqlite3.Connection, lock_wait_s: float) -> None:
-    """Take the write lock, which another process's commit holds for a fraction of a millisecond.
+def _with_lock(begin: Callable[[], object], lock_wait_s: float) -> None:
+    """Do what takes the write lock, which another process's commit holds for a fraction of a millisecond.
 
     SQLite's own busy handler sleeps for up to 100 ms, longer than many writes of others take: with three processes that
     write without a pause one of them waited for 2 s, and with this for 0.2 s.
@@ -279,7 +306,7 @@ def _begin(raw: sqlite3.Connection, lock_wait_s: float) -> None:
     pause_s, longest_s = LOCK_PAUSES_S
     while True:
         try:
-            raw.execute("BEGIN IMMEDIATE")
+            begin()
         except sqlite3.OperationalError as error:
             if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise

@@ -14,10 +14,9 @@ from service.store.acceptance import (
     IdempotencyKey,
     accept_once,
     accept_parameters,
-    accept_tasks,
     find_answer,
 )
-from service.store.completion import complete_tasks
+from service.store.completion import complete_tasks, rows_of_ended
 from service.store.database import Database
 from service.store.queries import load
 from service.store.resubmission import Decide, Resubmission, resubmit_tasks
@@ -61,11 +60,11 @@ class Ledger:
 
     async def accept_task(self, task: Task, now_ms: int) -> None:
         """Write the task down."""
-        await self._database.write_row("accept_tasks", accept_parameters(task, now_ms))
+        await self.accept_tasks([task], now_ms)
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""
-        await self._database.write(lambda connection: accept_tasks(connection, tasks, now_ms))
+        await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms) for task in tasks])
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
         """What the request was answered when it came first; None if it has not come.
@@ -107,6 +106,13 @@ class Ledger:
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
         """Move ended tasks into the history; see `completion.complete_tasks`."""
+        if not overtaken and (rows := rows_of_ended(records)) is not None:
+            try:
+                await self._database.write_rows("end_tasks", rows)
+            except sqlite3.IntegrityError:  # one of them is not as usual, and it shows below how
+                pass
+            else:
+                return []
         return await self._database.write(lambda connection: complete_tasks(connection, records, overtaken))
 
     async def defer_task(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:

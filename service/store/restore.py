@@ -9,7 +9,7 @@ import msgspec
 from service.clock import to_text
 from service.errors import DatabaseUnusable
 from service.store.backup import SIDE_FILES, check_integrity, copy_database, flush, new_file, open_read_only
-from service.store.completion import complete_tasks
+from service.store.completion import complete_tasks, prepare_moves
 from service.store.migrate import explained, migrate
 from service.store.occupancy import alone_with
 from service.store.pause import KEY, Pause
@@ -64,6 +64,7 @@ def _check_backup(backup: Path, path: Path) -> None:
 def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) -> Pause:
     """Hold what may have been sent since, and pause dispatch: all of it before the file can be opened by anybody."""
     with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
+        prepare_moves(connection)
         connection.execute("BEGIN IMMEDIATE")
         pause = _pause(connection, backup, replaced, now_ms)
         connection.execute(load("set_meta"), {"key": KEY, "value": msgspec.json.encode(pause).decode()})

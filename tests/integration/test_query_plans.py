@@ -67,7 +67,7 @@ async def plan_of(database: Database, statement: str, parameters: dict[str, Any]
         rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters or AnyParameter())
         return [row[3] for row in rows]
 
-    return await database.read(explain)
+    return await database.write(explain)  # the connection that has the view `ending`
 
 
 def whole_reads(plan: list[str]) -> list[str]:
@@ -76,10 +76,19 @@ def whole_reads(plan: list[str]) -> list[str]:
     return [step[0] for step in found if step and not SMALL.match(step["what"]) and "VIRTUAL TABLE" not in step.string]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.sql")))
+@pytest.mark.parametrize("name", sorted({path.stem for path in FOLDER.glob("*.sql")} - {"ending"}))
 async def test_a_statement_reads_no_large_table_whole(database: Database, name: str) -> None:
     plan = await plan_of(database, (FOLDER / f"{name}.sql").read_text())
     assert bool(whole_reads(plan)) == (name in READ_WHOLE), plan
+
+
+async def test_the_move_of_an_ended_task_reads_no_large_table_whole(database: Database) -> None:
+    _, _, steps = (FOLDER / "ending.sql").read_text().partition("INSTEAD OF INSERT ON ending BEGIN")
+    insert, _, delete = steps.replace("NEW.", ":").split(";")[:3]
+    for step in (insert, delete):
+        plan = await plan_of(database, step)
+        assert plan
+        assert not whole_reads(plan), plan
 
 
 def filters() -> Iterator[TaskFilter]:

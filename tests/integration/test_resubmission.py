@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from store_rows import START_MS, make_task
 
 from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from service.store.completion import prepare_moves
 from service.store.migrate import migrate
 from service.store.resubmission import Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
@@ -66,6 +67,7 @@ def id_of(row: dict[str, Any]) -> Any:
 def filled(schema: sqlite3.Connection, given_rows: Sequence[Row]) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.backup(connection)
+    prepare_moves(connection)
     for place, row in given_rows:
         marks = ", ".join("?" * len(row))
         connection.execute(f"INSERT OR IGNORE INTO {place} ({', '.join(row)}) VALUES ({marks})", list(row.values()))

@@ -1,0 +1,33 @@
+-- How a task that has ended leaves the ledger for the history (I1): one insert into this view does both, so that it can
+-- be a whole transaction. An inherited ledger row whose id the history has already goes there without it. Temporary, in
+-- each connection that writes: always this version's own.
+CREATE TEMP VIEW ending (
+    task_id, status, finished_at, queued_at, started_at, attempt, error_class, error_message, result, provider_post_id,
+    publish_url, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode
+) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
+CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
+    INSERT INTO publish_tasks (
+        job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
+        status, error_message, created_at, updated_at, published_at, completed_at, task_data, priority,
+        retry_of, root_id, generation, batch_id, attempts, error_class, result,
+        provider_post_id, publish_url, queued_at, started_at
+    )
+    SELECT
+        iif(t.accepted_by IS NULL AND EXISTS (SELECT 1 FROM publish_tasks AS h WHERE h.job_id = t.task_id), NULL, t.task_id),
+        ifnull(t.platform, NEW.platform), ifnull(t.account_id, NEW.account_id), NEW.material_id,
+        ifnull(t.title, NEW.title), NEW.tags, NEW.cover, NEW.schedule_time, NEW.publish_mode,
+        NEW.status, NEW.error_message, t.created_at, NEW.finished_at,
+        iif(NEW.status = 'success', NEW.finished_at, NULL), NEW.finished_at, t.data, t.priority,
+        t.retry_of, t.root_id, t.generation, t.batch_id,
+        CASE
+            WHEN NEW.attempt IS NULL THEN t.attempts
+            WHEN t.attempts IS NULL THEN '[' || NEW.attempt || ']'
+            ELSE json_insert(t.attempts, '$[#]', json(NEW.attempt))
+        END,
+        NEW.error_class, NEW.result,
+        NEW.provider_post_id, NEW.publish_url, ifnull(NEW.queued_at, t.created_at), NEW.started_at
+    FROM task_queue AS t
+    WHERE t.task_id = NEW.task_id;
+    SELECT RAISE(ABORT, 'not in the ledger') WHERE changes() = 0;
+    DELETE FROM task_queue WHERE task_id = NEW.task_id;
+END;

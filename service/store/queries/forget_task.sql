@@ -1,1 +1,0 @@
-DELETE FROM task_queue WHERE task_id = :task_id

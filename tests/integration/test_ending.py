@@ -1,0 +1,64 @@
+"""Tasks that end together: one statement moves them all, and one that is odd holds up no other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from store_rows import START_MS, accept, make_task, select
+
+from service.store.database import Database
+from service.store.ledger import Ledger
+from service.task import TaskColumns, TaskRecord, TaskStatus
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await Database.open(tmp_path / "everpost.db")
+    yield opened
+    await opened.close()
+
+
+def record(task_id: str, status: TaskStatus = TaskStatus.SUCCESS) -> TaskRecord:
+    return TaskRecord(task_id=task_id, status=status, columns=TaskColumns(platform="x"), finished_at_ms=START_MS + 1)
+
+
+async def ended(database: Database) -> list[tuple[str, str]]:
+    return await select(database, "SELECT job_id, status FROM publish_tasks ORDER BY job_id")
+
+
+async def test_accepting_and_ending_are_a_statement_each_and_no_more(database: Database) -> None:
+    statements: list[str] = []
+    writer = database._writer
+    assert writer is not None
+    await writer.set_trace_callback(statements.append)
+    await accept(database, make_task("a"), make_task("b"))
+    assert await Ledger(database).complete_tasks([record("a"), record("b")]) == []
+    assert statements
+    assert {"BEGIN IMMEDIATE", "COMMIT"}.isdisjoint(statements)
+    assert await ended(database) == [("a", "success"), ("b", "success")]
+    assert await select(database, "SELECT task_id FROM task_queue") == []
+    assert await select(database, "SELECT sum(tasks) FROM task_counts WHERE source = 'task_queue'") == [(0,)]
+
+
+async def test_a_record_of_no_known_task_holds_up_none_that_end_with_it(database: Database) -> None:
+    await accept(database, *(make_task(task_id) for task_id in "abcd"))
+    ledger = Ledger(database)
+    first = ledger.complete_tasks([record("a"), record("b")])
+    second = ledger.complete_tasks([record("c"), record("stranger"), record("d")])
+    _, *late = await asyncio.gather(database.write(lambda _: None), first, second)
+    assert late == [[], []]
+    assert await ended(database) == [(task_id, "success") for task_id in ("a", "b", "c", "d", "stranger")]
+    assert await select(database, "SELECT task_id FROM task_queue") == []
+
+
+async def test_the_second_record_of_a_task_in_one_batch_is_a_late_one(database: Database) -> None:
+    await accept(database, make_task("a"), make_task("b"))
+    records = [record("a", TaskStatus.FAILED), record("b"), record("a")]
+    assert await Ledger(database).complete_tasks(records) == ["a"]
+    assert await ended(database) == [("a", "success"), ("b", "success")]
+
+
+async def test_records_of_no_task_are_nothing(database: Database) -> None:
+    assert await Ledger(database).complete_tasks([]) == []
+    assert await ended(database) == []
