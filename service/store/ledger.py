@@ -60,7 +60,7 @@ class Ledger:
 
     async def accept_task(self, task: Task, now_ms: int) -> None:
         """Write the task down."""
-        await self.accept_tasks([task], now_ms)
+        await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms)])
 
     async def accept_tasks(self, tasks: Sequence[Task], now_ms: int) -> None:
         """Write many tasks down, all or none."""
