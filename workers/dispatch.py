@@ -26,7 +26,8 @@ from workers.wakeup import WakeSignal
 
 logger = logging.getLogger("arq.worker")
 
-CLAIM_BYTES = 16 * 1024 * 1024  # the payloads of one claim
+CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from everybody else for a few milliseconds
+CLAIM_BYTES = 16 * 1024 * 1024  # their payloads
 SHORTEST_POLL_S = 0.01
 UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
 DUE_MARGIN_S = 0.001  # scores are whole milliseconds: a claim a moment too early finds nothing
@@ -162,12 +163,12 @@ class Dispatcher:
     # claim
 
     async def claim_some(self, limit: int) -> None:
-        """Claim up to `limit` jobs, no more than there are free slots.
+        """Claim up to `limit` jobs, no more than there are free slots, nor `CLAIM_BATCH`.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is away.
         """
-        limit = min(limit, self.free_slots)
+        limit = min(limit, self.free_slots, CLAIM_BATCH)
         if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
             return
         # What was claimed must be started or handed back, also when the caller is cancelled in between.
