@@ -36,6 +36,15 @@ def test_the_fixture_works_in_a_project_of_somebody_else(tmp_path: Path) -> None
     assert "1 passed" in done.stdout
 
 
+def test_a_project_without_pytest_asyncio_can_run_its_own_tests(tmp_path: Path) -> None:
+    (tmp_path / "pytest_asyncio.py").write_text("raise ImportError('not installed')\n")
+    (tmp_path / "test_theirs.py").write_text("def test_theirs() -> None:\n    pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 async def test_two_stacks_at_once_know_nothing_of_each_other() -> None:
     async with everpost_stack() as one, everpost_stack() as other:
         task_id = await one.publish()
