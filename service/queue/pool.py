@@ -6,6 +6,13 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
+from service.errors import SettingsError
+
+UNREADABLE = (
+    "EVERPOST_REDIS cannot be read. An address is like redis://127.0.0.1:6379/0, rediss://:PASSWORD@host:6379/0 or "
+    "unix:///run/redis.sock, with special characters of the password percent-encoded."
+)
+
 
 class ClosedConnectionTold(AbstractConnection):
     """Says `ConnectionError` where uvloop says `RuntimeError`: on a write after the other side has closed."""
@@ -18,11 +25,18 @@ class ClosedConnectionTold(AbstractConnection):
 
 
 def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
-    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name."""
+    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name.
+
+    Raises:
+        SettingsError: `address` is none of Redis.
+    """
     if address.startswith("rediss://"):
         options.setdefault("ssl_check_hostname", True)
     options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
-    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
+    try:
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
+    except ValueError:  # its words may hold a part of the password
+        raise SettingsError(UNREADABLE) from None
     kind = pool.connection_class
     pool.connection_class = type(kind.__name__, (ClosedConnectionTold, kind), {})
     return pool

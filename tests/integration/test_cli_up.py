@@ -167,6 +167,17 @@ def test_a_process_of_a_fleet_needs_redis(program: str, tmp_path: Path) -> None:
     assert (refused.returncode, "EVERPOST_REDIS is not set" in refused.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("address", ["localhost:6379", "http://localhost:6379", "redis://:se/cret@localhost:6379"])
+@pytest.mark.parametrize("program", ["api", "worker", "doctor"])
+def test_a_redis_address_that_cannot_be_read_is_said_in_one_line(program: str, address: str, tmp_path: Path) -> None:
+    refused = run(program, env=environment(DATA=str(tmp_path), REDIS=address, PORT="0"))
+    assert refused.returncode == 2
+    line = refused.stderr.splitlines()[-1]
+    assert "EVERPOST_REDIS cannot be read" in line
+    assert "Traceback" not in refused.stderr
+    assert "se/cret" not in refused.stderr + refused.stdout
+
+
 def test_up_gives_up_when_a_start_cannot_succeed(tmp_path: Path) -> None:
     (tmp_path / "platforms.toml").write_text('[platforms.xiaohongshu]\npublisher = "nobody"\n')
     with Up(tmp_path, PLATFORMS=str(tmp_path / "platforms.toml")) as up:
