@@ -18,16 +18,24 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("task_id")
-@click.option("--succeeded", "decision", flag_value="succeeded", required=True, help="The post is there.")
-@click.option("--send-again", "decision", flag_value="send_again", help="It is not: run the task again as a new one.")
+@click.option("--succeeded", is_flag=True, help="The post is there.")
+@click.option("--send-again", is_flag=True, help="It is not: run the task again as a new one.")
 @click.option("--why", metavar="TEXT", required=True, help="What was found; kept for ever.")
 @click.option("--by", metavar="NAME", default=getpass.getuser, help="Who decides; default: your user name.")
 @click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post.")
 @click.option("--publish-url", metavar="URL", help="Where the post can be looked at.")
 @api_options
-def resolve(task_id: str, url: str | None, as_json: bool, **body: str | None) -> None:
-    """Decide about a task that is unknown, once you have looked at the platform; the first decision counts."""
+def resolve(
+    task_id: str, succeeded: bool, send_again: bool, url: str | None, as_json: bool, **body: str | None
+) -> None:
+    """Decide about a task that is unknown, once you have looked at the platform; the first decision counts.
+
+    Say either --succeeded or --send-again.
+    """
+    if succeeded == send_again:
+        raise click.UsageError("Say either --succeeded or --send-again.", click.get_current_context())
     given = {name: value for name, value in body.items() if value is not None}
+    given["decision"] = "succeeded" if succeeded else "send_again"
     with Api.open(url) as api:
         answer = api.post(f"/tasks/{task_id}/resolve", given)
     if as_json:
