@@ -228,8 +228,3 @@ _random = Random()  # noqa: S311 - ids have to differ, not to be secret, and os.
 os.register_at_fork(after_in_child=_random.seed)
 _FIXED_BITS = 0xF << 76 | 0x3 << 62
 _VERSION_7 = 0x7 << 76 | 0x2 << 62  # with the variant of RFC 9562
-
-
-def time_of_id(task_id: str) -> int:
-    """The UTC milliseconds that `new_task_id` made an id at."""
-    return int(task_id[:12], 16)

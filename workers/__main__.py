@@ -1,9 +1,8 @@
-"""`python -m workers`: one worker, until SIGTERM. With `--check`, only whether one could be started."""
+"""`python -m workers`: one worker, until SIGTERM."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
 
 import uvloop
 
@@ -14,16 +13,15 @@ from service.settings import read_settings
 from workers.main import create_worker
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used."""
     try:
         settings = read_settings(os.environ)
         configure_logging(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings)
-        if "--check" not in arguments:
-            settle_garbage()
-            worker.run()
+        settle_garbage()
+        worker.run()
     except SettingsError as error:
         sys.stderr.write(f"everpost worker: {error.message}\n")
         return 2
@@ -34,4 +32,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
