@@ -230,7 +230,9 @@ hostile = st.sampled_from(["../../up", "/etc/x", "a/b", "\0", "..", "CON", "x" *
 
 
 @given(st.dictionaries(hostile, hostile | st.lists(hostile)))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 async def test_no_value_of_a_task_reaches_a_path(tmp_path: Path, data: dict[str, Any]) -> None:
     publisher = FolderPublisher({"root": str(tmp_path / "posts")}, Settings())
     await publisher.publish(make_job(data, attempt=2))
