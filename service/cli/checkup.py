@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from service.cli.findings import MIB, Finding, size_text
-from service.cli.probe import ask
+from service.cli.probe import ask, base_url
 from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
 from service.errors import ServiceError, SettingsError
@@ -141,10 +142,10 @@ def check_publishers(settings: Settings) -> Iterator[Finding]:
 
 def check_api(settings: Settings, running: UpFacts | None) -> Finding:
     """Whether an API answers where the settings, or a running `everpost up`, say; it may run elsewhere."""
-    place = running.url if running else f"{settings.host}:{settings.port}"
-    port = int(running.url.rpartition(":")[2]) if running else settings.port
+    place = running.url if running else base_url(settings)
+    url = urlsplit(place)
     try:
-        status, body = ask(settings.host, port, "/health/ready", token=settings.token)
+        status, body = ask(url.hostname or "", url.port or 0, "/health/ready", token=settings.token)
     except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
         return Finding("API", "ready", f"nobody answers at {place}")
     is_ready = status == 200  # noqa: PLR2004 - HTTP's OK

@@ -7,10 +7,11 @@ import os
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
-from service.cli.probe import ask, reachable_host
+from service.cli.probe import ask, base_url
 from service.cli.uplock import find_up
 from service.settings import Settings, read_settings
 
@@ -72,10 +73,12 @@ def health(ready: bool, of_worker: bool) -> int:
 
 
 def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
-    place = f"{reachable_host(settings.host)}:{settings.port}"
+    running = find_up(settings.data)
+    url = urlsplit(running.url if running else base_url(settings))
+    place = url.netloc
     try:
         path = "/health/ready" if ready else "/health/live"
-        status, body = ask(settings.host, settings.port, path, token=settings.token)
+        status, body = ask(url.hostname or "", url.port or 0, path, token=settings.token)
     except (OSError, http.client.HTTPException) as error:
         return False, f"{place} does not answer: {error}"
     return status == HTTP_OK, f"{place} answers {status}: {body}"

@@ -214,6 +214,7 @@ def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:
         env = {**up.env, "EVERPOST_PORT": port}
         until(lambda: run("health", "--ready", env=env).returncode == 0, "readiness")
         assert run("health", env=env).returncode == 0
+        assert up.everpost("health").returncode == 0  # like every other command, it finds the port that `up` took
         assert "1 workers" in up.everpost("health", "--worker").stdout
         os.kill(up.children()["api"], signal.SIGSTOP)
         hung = run("health", env=env)
