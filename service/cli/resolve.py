@@ -16,12 +16,24 @@ Examples:
 """
 
 
+def user_name() -> str:
+    """Of who runs the command.
+
+    Raises:
+        click.UsageError: The system has no name for them, as in a container that runs under any number.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise click.UsageError("You have no user name here: say who decides with --by NAME.") from error
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("task_id")
 @click.option("--succeeded", is_flag=True, help="The post is there.")
 @click.option("--send-again", is_flag=True, help="It is not: run the task again as a new one.")
 @click.option("--why", metavar="TEXT", required=True, help="What was found; kept for ever.")
-@click.option("--by", metavar="NAME", default=getpass.getuser, help="Who decides; default: your user name.")
+@click.option("--by", metavar="NAME", default=user_name, help="Who decides; default: your user name.")
 @click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post.")
 @click.option("--publish-url", metavar="URL", help="Where the post can be looked at.")
 @api_options

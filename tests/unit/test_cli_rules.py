@@ -92,6 +92,17 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == line
 
 
+def test_where_nobody_has_a_user_name_a_decision_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4242")  # OSError from Python 3.13 on
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert run(["resolve", "x", "--succeeded", "--why", "it is there"]) == 2
+    assert "say who decides with --by NAME" in capsys.readouterr().err
+
+
 def test_help_imports_nothing_large() -> None:
     program = "import sys; from service.cli import run; run(['--help']); print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
