@@ -1,6 +1,7 @@
 """What `everpost doctor` examines beside Redis; each gives findings and raises nothing it can report instead."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -32,7 +33,7 @@ def check_library() -> Iterator[Finding]:
 
 
 def check_sizes(settings: Settings) -> Iterator[Finding]:
-    """How large the file and its log are, and how much room is left."""
+    """How large the file and its log are, whether they may grow, and how much room is left."""
     path = settings.database_path
     if path.exists():
         wal = path.with_name(f"{path.name}-wal")
@@ -41,6 +42,10 @@ def check_sizes(settings: Settings) -> Iterator[Finding]:
         advice = "A reader that never ends keeps it from shrinking." if wal_bytes >= LARGE_WAL_BYTES else ""
         yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    locked = [place for place in (path, folder) if place.exists() and not os.access(place, os.W_OK)]
+    advice = "Whoever runs Everpost must be able to write the file, and into its folder." if locked else ""
+    told = f"not {' and '.join(map(str, locked))}, by this user" if locked else "yes"
+    yield Finding("database", "may be written", told, not locked, advice)
     free = shutil.disk_usage(folder).free
     least = size_text(settings.min_free_disk)
     is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)

@@ -163,6 +163,19 @@ def test_a_worker_that_stands_still_is_not_alive(tmp_path: Path) -> None:
         until(is_ready, "readiness again")
 
 
+def test_a_file_and_a_folder_that_cannot_be_written_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = temporary_settings(tmp_path)
+    settings.database_path.touch()
+    assert by_name([*check_sizes(settings)])["may be written"].ok
+    forbidden = {settings.database_path}
+    monkeypatch.setattr(os, "access", lambda place, _: place not in forbidden)  # root may write everywhere
+    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+    forbidden = {tmp_path}
+    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+    settings.database_path.unlink()
+    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+
+
 async def test_a_log_that_grew_is_found(tmp_path: Path) -> None:
     settings = temporary_settings(tmp_path)
     await (await Database.open(settings.database_path)).close()
