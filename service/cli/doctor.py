@@ -22,6 +22,7 @@ from service.cli.queue_checkup import check_redis
 from service.cli.screen import as_json_text, console
 from service.cli.uplock import find_up
 from service.clock import system_clock
+from service.logs import configure_logging
 from service.settings import Settings, read_settings
 from service.store.inspection import IntegrityCheck
 
@@ -39,6 +40,7 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
     It changes nothing, and can be run while Everpost serves. Secrets are never shown.
     """
     settings = read_settings(os.environ, data=data, database=database)
+    configure_logging(settings)
     check: IntegrityCheck | None = None if fast else "quick_check"
     findings = asyncio.run(examine(settings, "integrity_check" if integrity else check))
     is_well = all(finding.ok is not False for finding in findings)

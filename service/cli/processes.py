@@ -85,6 +85,7 @@ def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
 
 
 async def _worker_health(settings: Settings) -> tuple[bool, str]:
+    importlib.import_module("service.logs").configure_logging(settings)
     client = importlib.import_module("service.queue.client")
     running = find_up(settings.data)
     queue = client.TaskQueue.connect(running.redis if running else settings.redis_address)

@@ -244,6 +244,11 @@ def test_doctor_says_when_redis_is_away_and_shows_no_secret(tmp_path: Path, env:
     assert "secret" not in done.stdout.replace("secrets", "")
 
 
+def test_what_doctor_logs_stands_not_among_its_json(env: dict[str, str]) -> None:
+    code, found = findings({**env, "EVERPOST_REDIS": "redis://127.0.0.1:1/0"})
+    assert (code, found["server"]["value"]) == (1, "does not answer")
+
+
 def test_doctor_finds_a_platform_without_a_publisher(tmp_path: Path, env: dict[str, str]) -> None:
     file = tmp_path / "platforms.toml"
     file.write_text('[platforms.douyin]\npublisher = "nobody"\n')
