@@ -77,4 +77,5 @@ def _show(findings: Sequence[Finding], screen: Console) -> None:
             table.add_row("", "", "", f"[yellow]{escape(finding.advice)}[/yellow]")
     screen.print(table)
     wrong = sum(finding.ok is False for finding in findings)
-    screen.print(f"[red]{wrong} things are wrong.[/red]" if wrong else "[green]All is well.[/green]")
+    told = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
+    screen.print(f"[red]{told}.[/red]" if wrong else "[green]All is well.[/green]")
