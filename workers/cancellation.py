@@ -1,11 +1,14 @@
-"""Cancellations that redis-py loses.
+"""What of all that is raised must go on up, and cancellations that redis-py loses.
 
-It looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that is told
-of a timeout instead, and goes on; only its `cancelling()` count still tells.
+redis-py looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that is
+told of a timeout instead, and goes on; only its `cancelling()` count still tells.
 """
 
 import asyncio
 from typing import Any
+
+END_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Exceptions that are not about what was being done; what else is no Exception is (Rust's panics, for one)."""
 
 AGAIN_S = 0.5  # each cancellation cuts a clean-up short, so not too often
 

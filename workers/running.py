@@ -8,6 +8,7 @@ from typing import Any
 from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
+from workers.cancellation import END_OF_THE_PROCESS
 from workers.claims import HeldJob, JobPhase
 from workers.deadlines import Deadlines
 from workers.outcomes import CancelCause, NextStep, OutcomeReason, next_step
@@ -82,7 +83,9 @@ class JobRunner:
             self._begin(job)
             assert job.function is not None, "a job without a function is not run"
             result = await job.function.coroutine(ctx, *job.args, **job.kwargs)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a job raises is its outcome
+        except END_OF_THE_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             self._end_with_error(job, error)
         else:
             job.end(OutcomeReason.COMPLETE, result, timestamp_ms())

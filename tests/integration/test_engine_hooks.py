@@ -243,3 +243,19 @@ async def test_a_main_run_as_a_task_of_its_own_ends_when_the_worker_is_closed(st
     assert main_task is not None
     await worker.close()
     await asyncio.wait_for(main_task, DEADLINE_S)
+
+
+class PanicError(BaseException):
+    """No Exception, as what Rust libraries raise when they panic."""
+
+
+async def test_a_job_that_raises_what_is_no_exception_ends_as_failed(stage: Stage) -> None:
+    async def panic(ctx: dict[Any, Any]) -> None:
+        raise PanicError
+
+    worker = await stage.start([func(panic, name="panic")], max_jobs=1)
+    await stage.enqueue("panic", _job_id="x")
+    await stage.enqueue("panic", _job_id="y")
+    await until(lambda: stage.ended("x") and stage.ended("y"))
+    assert stage.outcomes[0].reason is OutcomeReason.FAILED
+    await until(lambda: worker.job_counter == 0)
