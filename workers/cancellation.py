@@ -24,6 +24,21 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
+def raise_unless_failure(error: BaseException) -> None:
+    """Raise `error` again if it is not a failure of the hook that raised it, so that all else is treated as one.
+
+    A hook may raise CancelledError because what it waited for was cancelled; a task that nobody cancelled goes on.
+
+    Raises:
+        BaseException: `error` itself.
+    """
+    if isinstance(error, END_OF_THE_PROCESS):
+        raise error
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+
+
 async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, again and again if need be, and wait until they have ended; how they ended is not told.
 

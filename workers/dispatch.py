@@ -14,6 +14,7 @@ from arq.worker import Worker
 
 from service.errors import Unavailable
 from workers.backoff import Backoff
+from workers.cancellation import raise_unless_failure
 from workers.claims import Claim, HeldJob
 from workers.finishing import Finisher, ResultRules
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
@@ -241,7 +242,8 @@ class Dispatcher:
             return ()
         try:
             refused = frozenset(await self._options.on_claim([job.as_claim() for job in jobs]))
-        except Exception as error:
+        except BaseException as error:
+            raise_unless_failure(error)
             wait_s = self._hook_backoff.next_s()
             self._paused_until = self._worker.loop.time() + wait_s
             is_defect = not isinstance(error, Unavailable)

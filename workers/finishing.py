@@ -14,6 +14,7 @@ from arq.jobs import Serializer, serialize_result
 from service.errors import Unavailable
 from service.failpoints import failpoint
 from workers.backoff import Backoff
+from workers.cancellation import raise_unless_failure
 from workers.claims import HeldJob
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper
 from workers.lua import REDIS_TROUBLE, Scripts
@@ -167,7 +168,8 @@ class Finisher:
         while True:
             try:
                 await self._on_complete([job.as_outcome() for job in batch])
-            except Exception as error:
+            except BaseException as error:
+                raise_unless_failure(error)
                 self._is_failing = True
                 wait_s = backoff.next_s()
                 is_defect = not isinstance(error, Unavailable)

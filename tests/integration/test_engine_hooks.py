@@ -259,3 +259,24 @@ async def test_a_job_that_raises_what_is_no_exception_ends_as_failed(stage: Stag
     await until(lambda: stage.ended("x") and stage.ended("y"))
     assert stage.outcomes[0].reason is OutcomeReason.FAILED
     await until(lambda: worker.job_counter == 0)
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, PanicError])
+@pytest.mark.parametrize("hook", ["on_claim", "on_complete"])
+async def test_a_hook_that_raises_what_is_no_exception_is_called_again(
+    stage: Stage, hook: str, raised: type[BaseException]
+) -> None:
+    calls: list[int] = []
+
+    async def fail_first(batch: Sequence[Any]) -> Collection[str]:
+        calls.append(len(batch))
+        if len(calls) == 1:
+            raise raised
+        return ()
+
+    worker = await stage.start([ANSWER], max_jobs=1, **{hook: fail_first})
+    job_id = await stage.enqueue("answer")
+    await until(lambda: len(calls) == 2 and worker.job_counter == 0)
+    result = await Job(job_id, stage.redis, _deserializer=deserialize).result_info()
+    assert result is not None
+    assert (result.success, result.job_try) == (True, 1)
