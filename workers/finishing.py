@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from arq.constants import abort_jobs_ss, keep_cronjob_progress
@@ -23,7 +23,16 @@ from workers.outcomes import JobOutcome
 logger = logging.getLogger("arq.worker")
 
 RELEASE_BATCH = 500
+RELEASE_BYTES = 16 * 1024 * 1024  # results and payloads of one call, or Redis does not answer in time
 RECORDS_AT_ONCE = 4  # batches: the next is ready when the database has committed the last
+
+
+class Release(NamedTuple):
+    """A job as `release.lua` takes it: its elements in the list, and its bytes."""
+
+    job: HeldJob
+    elements: tuple[Any, ...]
+    data: bytes
 
 
 class Collector:
@@ -183,8 +192,21 @@ class Finisher:
 
     async def _release(self, batch: list[HeldJob]) -> None:
         await self._settle(batch)
-        for start in range(0, len(batch), RELEASE_BATCH):
-            await self._release_some(batch[start : start + RELEASE_BATCH])
+        for portion in self._portions(batch):
+            await self._release_some(portion)
+
+    def _portions(self, batch: list[HeldJob]) -> Iterator[list[Release]]:
+        """What of `batch` is released in one call; a single job's bytes may exceed the limit."""
+        portion: list[Release] = []
+        size_bytes = 0
+        for job in batch:
+            release = self._release_of(job)
+            if len(portion) == RELEASE_BATCH or (portion and size_bytes + len(release.data) > RELEASE_BYTES):
+                yield portion
+                portion, size_bytes = [], 0
+            portion.append(release)
+            size_bytes += len(release.data)
+        yield portion
 
     async def _settle(self, batch: list[HeldJob]) -> None:
         """From here on the lease thread must not put these jobs back; see `LeaseKeeper.restoring`."""
@@ -194,10 +216,10 @@ class Finisher:
             job.is_settled = True
         self._leases.restoring.release()
 
-    async def _release_some(self, batch: list[HeldJob]) -> None:
-        released = [self._release_of(job) for job in batch]
-        jobs = msgspec.msgpack.encode([element for elements, _ in released for element in elements])
-        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(data for _, data in released)]
+    async def _release_some(self, portion: list[Release]) -> None:
+        batch = [release.job for release in portion]
+        jobs = msgspec.msgpack.encode([element for release in portion for element in release.elements])
+        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(release.data for release in portion)]
         backoff = Backoff(0.05, 1.0)
         failpoint("release.before")
         while True:
@@ -215,17 +237,16 @@ class Finisher:
             self._leases.drop(job)
         self._on_released(batch)
 
-    def _release_of(self, job: HeldJob) -> tuple[tuple[Any, ...], bytes]:
-        """One job's elements in the list that `release.lua` takes, and its bytes."""
+    def _release_of(self, job: HeldJob) -> Release:
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
         if job.return_score is not None:
-            return ("return", *whose, job.return_score, job.return_tries), job.payload or b""
+            return Release(job, ("return", *whose, job.return_score, job.return_tries), job.payload or b"")
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
-            return ("finish", *whose, life_ms, 0), data
+            return Release(job, ("finish", *whose, life_ms, 0), data)
         # A cron job's id names one run of it, unless it was given an id of its own, which all its runs share.
         action = "finish_for_good" if job.function.job_id is None else "finish"
-        return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
+        return Release(job, (action, *whose, life_ms, keep_cronjob_progress * 1000), data)
 
     def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
         for position in positions:

@@ -17,6 +17,9 @@ from arq.worker import Retry, func
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from workers.finishing import RELEASE_BYTES
+from workers.lua import Scripts
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -292,3 +295,30 @@ async def test_a_retry_goes_back_with_its_try_spent_and_its_own_time(stage: Stag
     await stage.redis.zadd("arq:queue", {"x": 1})
     await until(lambda: stage.ended("x"))
     assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("done", 2)
+
+
+async def test_large_results_are_released_in_calls_that_redis_answers_in_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    sizes_bytes: list[int] = []
+    call = Scripts.call
+
+    async def noting_call(self: Scripts, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        if name == "release":
+            sizes_bytes.append(sum(len(data) for data in arguments[3:]))
+        return await call(self, name, keys, arguments)
+
+    async def job(ctx: dict[Any, Any]) -> bytes:
+        await gate.job(ctx)
+        return bytes(1_000_000)
+
+    monkeypatch.setattr(Scripts, "call", noting_call)
+    worker = await stage.start([func(job, name="job")], max_jobs=40)
+    for number in range(40):
+        await stage.enqueue("job", _job_id=f"x{number}")
+    await until(lambda: len(gate.entered) == 40)
+    gate.open()
+    await until(lambda: worker.job_counter == 0, "the release of the jobs")
+    assert await stage.redis.exists(*(f"arq:result:x{number}" for number in range(40))) == 40
+    assert max(sizes_bytes) <= RELEASE_BYTES
