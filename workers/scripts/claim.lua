@@ -1,7 +1,7 @@
 -- Takes due jobs for one worker: leases them, counts the try, and hands over their payloads, in one step.
 --
 -- KEYS  1 abort set, 2 health-check key, 3.. the queues
--- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end the claim,
+-- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end a pass,
 --       5 "1" to look for abort requests, 6 passes as JSON [[limit, [queue number, ...]], ...], 7.. job ids (then only
 --       these are considered, all of them in the first queue)
 -- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists,
@@ -9,7 +9,7 @@
 --
 -- A claimed job's score moves to the end of its lease, so the head of a queue is always work nobody has.
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
-local GROUP = 25 -- jobs taken together; the payloads of one group may exceed the limit
+local GROUP = 25 -- jobs taken together; the payloads of one group in each pass may exceed the limit
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local bytes_left, watches_aborts = tonumber(ARGV[4]), ARGV[5] == '1'
 local clock = redis.call('TIME')
@@ -119,12 +119,15 @@ else
   local carried = 0
   for _, pass in ipairs(cjson.decode(ARGV[6])) do
     local limit = pass[1] + carried
+    if pass[1] > 0 then
+      bytes_left = math.max(bytes_left, 1) -- else large payloads of urgent jobs would take the others' share
+    end
     for _, queue_number in ipairs(pass[2]) do
       if limit > 0 and bytes_left > 0 and entries_in[queue_number] > 0 then
         limit = limit - claim_due(queue_number, limit)
       end
     end
-    carried = limit
+    carried = bytes_left > 0 and limit or 0
   end
 end
 
