@@ -315,3 +315,22 @@ async def test_defect_20_a_thousand_jobs_take_a_handful_of_round_trips(stage: St
     stats = await stage.redis.info("commandstats")
     assert len(stage.outcomes) == 1000
     assert stats["cmdstat_evalsha"]["calls"] < 40
+
+
+@pytest.mark.parametrize("key", ["arq:job:x", "arq:retry:x", "arq:in-progress:x", "arq:result:x"])
+async def test_a_key_of_another_type_under_a_jobs_id_holds_up_no_other(stage: Stage, key: str) -> None:
+    await stage.enqueue("answer", _job_id="x")
+    await stage.redis.delete(key)
+    await stage.redis.zadd(key, {"odd": 1})
+    await stage.enqueue("answer", _job_id="y")
+    worker = await stage.start(FUNCTIONS)
+    await until(lambda: stage.ended("y") and worker.job_counter == 0)
+    assert [outcome.job_try for outcome in stage.outcomes] == [1] * len(stage.outcomes)
+
+
+async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage) -> None:
+    await stage.redis.set("arq:retry:x", "odd")
+    await stage.enqueue("answer", _job_id="x")
+    await stage.start(FUNCTIONS)
+    await until(lambda: stage.ended("x"))
+    assert stage.outcomes[0].job_try == 1

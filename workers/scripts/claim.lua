@@ -26,7 +26,11 @@ local function count_try(id)
   if redis.call('SET', RETRY .. id, 1, 'NX', 'EX', retry_ttl) then
     return 1
   end
-  local try = redis.call('INCR', RETRY .. id)
+  local try = redis.pcall('INCR', RETRY .. id)
+  if type(try) == 'table' then -- no number: nothing counted it
+    redis.call('SET', RETRY .. id, 1, 'EX', retry_ttl)
+    return 1
+  end
   redis.call('EXPIRE', RETRY .. id, retry_ttl)
   return try
 end
@@ -46,7 +50,7 @@ end
 -- the holder's lease ends, or after one of ours, because a stock worker's lasts for minutes.
 local function pass_over(queue_number, id)
   local queue = KEYS[2 + queue_number]
-  if redis.call('GET', HELD .. id) == 'finished' then
+  if redis.pcall('GET', HELD .. id) == 'finished' then -- a key of another type holds the job, as in arq
     redis.call('DEL', JOB .. id)
     entries_in[queue_number] = entries_in[queue_number] - redis.call('ZREM', queue, id)
     return
