@@ -14,6 +14,12 @@ from workers.outcomes import CancelCause, JobOutcome, OutcomeReason
 
 UNKNOWN_FUNCTION_NAME = "<unknown>"
 NO_TIME = ms_to_datetime(0)
+LARGEST_SCORE = 2**53  # up to here Redis, whose scores are doubles, knows whole milliseconds
+
+
+def whole_score(score: float) -> int:
+    """A queue score as a whole number that Redis keeps as it is; infinite and absurd ones become the next best."""
+    return int(max(-LARGEST_SCORE, min(score, LARGEST_SCORE)))
 
 
 class Claim(msgspec.Struct, kw_only=True):
@@ -136,7 +142,7 @@ class HeldJob:
     def send_back(self, score: int, *, spends_try: bool) -> None:
         """Write down that the job goes back to its queue, due at `score` (Unix ms)."""
         self.phase = JobPhase.ENDED
-        self.return_score = score
+        self.return_score = whole_score(score)
         self.return_tries = self.job_try if spends_try else self.counted_tries - 1
 
     def as_claim(self) -> Claim:

@@ -12,7 +12,7 @@ from arq.jobs import DeserializationError, Deserializer
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
-from workers.claims import HeldJob
+from workers.claims import HeldJob, whole_score
 from workers.outcomes import OutcomeReason
 
 logger = logging.getLogger("arq.worker")
@@ -49,7 +49,7 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
             token=token,
             queue_name=queue_names[number - 1],
             queue_number=number,
-            score=int(float(score)),
+            score=whole_score(float(score)),
             tries=tries,
             start_ms=now_ms,
         )

@@ -322,3 +322,26 @@ async def test_large_results_are_released_in_calls_that_redis_answers_in_time(
     await until(lambda: worker.job_counter == 0, "the release of the jobs")
     assert await stage.redis.exists(*(f"arq:result:x{number}" for number in range(40))) == 40
     assert max(sizes_bytes) <= RELEASE_BYTES
+
+
+@pytest.mark.parametrize("defer_s", [10**12, 10**17, 10**30])
+async def test_a_retry_in_the_far_future_holds_up_no_other_job(stage: Stage, defer_s: int) -> None:
+    async def job(ctx: dict[Any, Any]) -> None:
+        raise Retry(defer=defer_s)
+
+    worker = await stage.start([func(job, name="job")])
+    await stage.enqueue("job", _job_id="x")
+    await until(lambda: worker.jobs_retried == 1 and worker.job_counter == 0)
+    assert await stage.redis.zscore("arq:queue", "x") > 10**14
+
+
+@pytest.mark.parametrize("score", ["-inf", "-1e300", "-1"])
+async def test_a_job_with_an_absurd_score_runs_and_goes_back(stage: Stage, score: str) -> None:
+    gate = Gate()
+    await stage.enqueue("gate", _job_id="x")
+    await stage.redis.zadd("arq:queue", {"x": score})
+    worker = await stage.start([func(gate.job, name="gate")])
+    await until(lambda: gate.entered)
+    await worker.close()
+    await stage.start([func(gate.job, name="gate")])
+    await until(lambda: gate.tries == [1, 1])
