@@ -120,6 +120,11 @@ class Dispatcher:
         return min(most - self._active, share * most - len(self._held))
 
     @property
+    def may_claim(self) -> bool:
+        """Whether Redis knows what has ended here; after an outage that goes first, or it would be claimed again."""
+        return not self._finisher.is_behind
+
+    @property
     def claim_at(self) -> float:
         """The loop's time of the next claim; later than `next_claim_at` while the claim hook is failing."""
         return max(self.next_claim_at, self._paused_until)
@@ -211,7 +216,10 @@ class Dispatcher:
     def _take(self, job: HeldJob, abort_requested_at_ms: float | None) -> bool:
         """Hold a claimed job; False where this very worker still has it, having lost its lease for a while."""
         mine = self._held.get(job.job_id)
-        if mine is not None and not mine.is_settled:
+        if mine is not None and mine.is_settled and mine.return_score is None:
+            if job.counted_tries > mine.counted_tries:  # it did not end and come anew meanwhile
+                return False  # the release under way holds for this claim too
+        elif mine is not None and not mine.is_settled:
             mine.token, mine.counted_tries, mine.is_fenced = job.token, job.counted_tries, False
             if abort_requested_at_ms is not None:
                 self._runner.cancel(mine, CancelCause.ABORT)

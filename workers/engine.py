@@ -273,8 +273,8 @@ class BatchWorker(Worker):
         await dispatcher.signal.wait(max(0.0, wake_at - self.loop.time()))
 
     def _claim_limit(self, dispatcher: Dispatcher) -> int:
-        """How many jobs may be claimed now; 0 while stopping."""
-        if not self.allow_pick_jobs:
+        """How many jobs may be claimed now; 0 while stopping, or while Redis has to hear of ended jobs first."""
+        if not self.allow_pick_jobs or not dispatcher.may_claim:
             return 0
         limit = min(self.queue_read_limit, dispatcher.free_slots)
         if self.burst and self.max_burst_jobs >= 0:

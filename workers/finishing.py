@@ -150,6 +150,7 @@ class Finisher:
         self._keys = [abort_jobs_ss, *queue_names]
         self._wake_channel = wake_channel or ""
         self._is_failing = False
+        self.is_behind = False  # Redis has not heard of what ended, and was asked already
         self._records = Collector(self._record, most=RECORDS_AT_ONCE)
         self._releases = Collector(self._release)
 
@@ -226,11 +227,13 @@ class Finisher:
             try:
                 positions = await self._scripts.call("release", self._keys, arguments)
             except REDIS_TROUBLE as error:
+                self.is_behind = True
                 wait_s = backoff.next_s()
                 logger.warning("%d ended jobs not released, again in %.2fs: %r", len(batch), wait_s, error)
                 await asyncio.sleep(wait_s)
             else:
                 break
+        self.is_behind = False
         failpoint("release.after")
         self._report(batch, positions)
         for job in batch:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -93,6 +94,30 @@ async def test_a_frozen_redis_is_given_up_on_and_found_again(stage: Stage, monke
         stage.server.process.send_signal(signal.SIGCONT)
     await stage.enqueue("answer", _job_id="x")
     await until(lambda: stage.ended("x"))
+
+
+async def test_what_ended_while_redis_was_frozen_for_longer_than_a_lease_does_not_run_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lua, "ANSWER_S", 0.3)
+    gate = Gate()
+    worker = await stage.start([func(gate.job, name="gate")], max_jobs=20, lease=0.5)
+    for number in range(10):
+        await stage.enqueue("gate", _job_id=f"x{number}")
+    await until(lambda: len(gate.entered) == 10)
+    assert stage.server.process is not None
+    stage.server.process.send_signal(signal.SIGSTOP)
+    frozen_at = time.monotonic()
+    gate.open()
+    await until(lambda: len(stage.outcomes) == 10 and time.monotonic() > frozen_at + 1.5)
+    stage.server.process.send_signal(signal.SIGCONT)
+    await until(lambda: worker.job_counter == 0)
+    await until(lambda: _holds_nothing(stage))
+    assert len(gate.entered) == len(stage.outcomes) == 10
+
+
+async def _holds_nothing(stage: Stage) -> bool:
+    return await stage.left_keys() == set()
 
 
 async def test_a_read_only_redis_is_waited_for(stage: Stage) -> None:

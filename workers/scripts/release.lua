@@ -18,13 +18,21 @@ local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
 local reply = {}
 
--- The fence. Nobody holding it means that the lease lapsed or that Redis lost its keys; then another worker's try, or
+local function worker_of(token)
+  return string.match(token, '^(.*):')
+end
+
+-- The fence. A claim of this very worker whose answer was lost may have taken what had ended here: then the try was
+-- counted again, which it would not be if the job had ended in Redis too, and come anew. Nobody holding it means that the lease lapsed or that Redis lost its keys; then another worker's try, or
 -- another's result, tells that the job went on without us.
 local function is_ours(holder, action, id, token, tries, data)
-  if holder then
-    return holder == token
+  if holder == token then
+    return true
   end
   local counted = redis.call('GET', RETRY .. id)
+  if holder then
+    return action ~= 'return' and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
+  end
   if counted then
     return tonumber(counted) == tries
   end

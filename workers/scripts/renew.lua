@@ -3,17 +3,21 @@
 -- KEYS  the queues
 -- ARGV  1 lease (ms), then three of each job: id, queue number, lease token
 -- Returns the positions (from 1) of the jobs that are not ours: positive where nobody holds the job, negative where
--- somebody else does.
+-- somebody else does. What another claim of this very worker holds is ours: its answer was lost, or is on its way.
 local HELD = 'arq:in-progress:'
 local lease = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local lease_end = clock[1] * 1000 + math.ceil(clock[2] / 1000) + lease
 local reply = {}
 
+local function worker_of(token)
+  return string.match(token, '^(.*):')
+end
+
 for i = 2, #ARGV, 3 do
   local id, position = ARGV[i], (i - 2) / 3 + 1
   local holder = redis.call('GET', HELD .. id)
-  if holder == ARGV[i + 2] then
+  if holder == ARGV[i + 2] or holder and worker_of(holder) == worker_of(ARGV[i + 2]) then
     redis.call('PEXPIRE', HELD .. id, lease)
     -- Refused while Redis is out of memory; the key above is what keeps others away.
     redis.pcall('ZADD', KEYS[tonumber(ARGV[i + 1])], 'XX', lease_end, id)
