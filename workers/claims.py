@@ -84,6 +84,7 @@ class HeldJob:
         "queue_number",
         "released",
         "result",
+        "return_in_ms",
         "return_score",
         "return_tries",
         "score",
@@ -118,6 +119,7 @@ class HeldJob:
         self.result: Any = None
         self.start_ms = self.finish_ms = start_ms
         self.return_score: int | None = None
+        self.return_in_ms = 0
         self.return_tries = 0
         self.released: asyncio.Future[None] | None = None
         self.is_fenced = False
@@ -139,10 +141,11 @@ class HeldJob:
         self.ends_as, self.result, self.finish_ms = reason, result, finish_ms
         self.success = reason is OutcomeReason.COMPLETE
 
-    def send_back(self, score: int, *, spends_try: bool) -> None:
-        """Write down that the job goes back to its queue, due at `score` (Unix ms)."""
+    def send_back(self, score: int, *, spends_try: bool, in_ms: int = 0) -> None:
+        """Write down that the job goes back to its queue, due at `score` (Unix ms), or `in_ms` by Redis's clock."""
         self.phase = JobPhase.ENDED
-        self.return_score = whole_score(score)
+        self.return_score = score
+        self.return_in_ms = whole_score(in_ms)
         self.return_tries = self.job_try if spends_try else self.counted_tries - 1
 
     def as_claim(self) -> Claim:

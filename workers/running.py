@@ -122,7 +122,7 @@ class JobRunner:
             assert isinstance(error, Retry), "next_step says so"
             defer_ms = error.defer_score or 0
             logger.info("%6.2fs ↻ %s retrying job in %0.2fs", took_s, job.reference, defer_ms / 1000)
-            job.send_back(finish_ms + defer_ms if defer_ms else job.score, spends_try=True)
+            job.send_back(job.score, spends_try=True, in_ms=defer_ms)
             worker.jobs_retried += 1
         elif step in {NextStep.RERUN, NextStep.HAND_BACK}:
             logger.info("%6.2fs ↻ %s cancelled, will be run again", took_s, job.reference)

@@ -297,6 +297,20 @@ async def test_a_retry_goes_back_with_its_try_spent_and_its_own_time(stage: Stag
     assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("done", 2)
 
 
+@pytest.mark.parametrize("ahead_ms", [3_600_000, -3_600_000])
+async def test_a_retry_is_due_by_the_clock_of_redis(
+    stage: Stage, ahead_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def later(ctx: dict[Any, Any]) -> None:
+        raise Retry(defer=1800)
+
+    monkeypatch.setattr("workers.running.timestamp_ms", lambda: int(time.time() * 1000) + ahead_ms)
+    worker = await stage.start([func(later, name="later")])
+    await stage.enqueue("later", _job_id="x")
+    await until(lambda: worker.jobs_retried == 1 and worker.job_counter == 0)
+    assert await stage.redis.zscore("arq:queue", "x") == pytest.approx(time.time() * 1000 + 1_800_000, abs=20_000)
+
+
 async def test_large_results_are_released_in_calls_that_redis_answers_in_time(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

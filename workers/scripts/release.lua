@@ -8,6 +8,7 @@
 --         finish: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
 --         finish_for_good: the same; a late copy of the job is dropped as long as the id is occupied
 --         return: payload or ""; new score, new try counter
+--         return_later: payload or ""; ms from now until it is due, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
 -- Doing it twice is harmless: the answer to the first call may have been lost with the connection. Commands are called
@@ -16,7 +17,13 @@ local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', '
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
+local clock = redis.call('TIME') -- claims go by it too, whatever the worker's own says
+local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local reply = {}
+
+local function goes_back(action)
+  return action == 'return' or action == 'return_later'
+end
 
 local function worker_of(token)
   return string.match(token, '^(.*):')
@@ -31,13 +38,13 @@ local function is_ours(holder, action, id, token, tries, data)
   end
   local counted = redis.call('GET', RETRY .. id)
   if holder then
-    return action ~= 'return' and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
+    return not goes_back(action) and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
   end
   if counted then
     return tonumber(counted) == tries
   end
   local result = redis.call('GET', RESULT .. id)
-  return not result or (action ~= 'return' and result == data)
+  return not result or (not goes_back(action) and result == data)
 end
 
 local function keep_result(id, data, life)
@@ -96,8 +103,8 @@ for position = 1, #ARGV - 3 do
   local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
   if not is_ours(holders[position], action, id, jobs[i + 3], jobs[i + 4], data) then
     reply[#reply + 1] = position
-  elseif action == 'return' then
-    give_back(queue, id, data, jobs[i + 5], jobs[i + 6])
+  elseif goes_back(action) then
+    give_back(queue, id, data, jobs[i + 5] + (action == 'return_later' and now or 0), jobs[i + 6])
   else
     if not keep_result(id, data, jobs[i + 5]) then
       reply[#reply + 1] = -position
