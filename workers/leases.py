@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
@@ -18,6 +18,7 @@ logger = logging.getLogger("arq.worker")
 
 RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
 ROUNDS_PER_LEASE = 3
+RESTORE_BYTES = 16 * 1024 * 1024  # payloads of one call, or Redis does not answer in time
 LONGEST_ROUND_S = 1.0  # after FLUSHALL, what runs looks abandoned until the next round
 _CONNECTION_SETTINGS = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
@@ -50,6 +51,21 @@ def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
     if connection_class is not redis.UnixDomainSocketConnection:
         settings["socket_connect_timeout"] = timeout_s
     return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=connection_class, **settings))
+
+
+def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
+    """What of `jobs` is put back in one call; a single payload may exceed the limit."""
+    portion: list[HeldJob] = []
+    size_bytes = 0
+    for job in jobs:
+        payload_bytes = len(job.payload or b"")
+        if portion and size_bytes + payload_bytes > RESTORE_BYTES:
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(job)
+        size_bytes += payload_bytes
+    if portion:
+        yield portion
 
 
 class LeaseKeeper:
@@ -118,8 +134,8 @@ class LeaseKeeper:
         """Renew everything; returns the seconds until the next round."""
         try:
             missing = self._renew(client, self._snapshot())
-            if missing:
-                self._restore(client, missing)
+            for portion in _portions(missing):
+                self._restore(client, portion)
         except REDIS_TROUBLE as error:
             logger.warning("leases could not be renewed, trying again: %s: %s", type(error).__name__, error)
             return min(0.5, self._round_s / 4)

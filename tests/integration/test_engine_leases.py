@@ -18,6 +18,7 @@ from engine_support import Gate, Server, Stage, empty_stage, running_server, unt
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.finishing import RELEASE_BYTES
+from workers.leases import RESTORE_BYTES, LeaseKeeper
 from workers.lua import Scripts
 
 TESTS = Path(__file__).parents[1]
@@ -158,6 +159,31 @@ async def test_running_jobs_return_to_a_flushed_redis_whole(stage: Stage) -> Non
 
 async def _nothing_left(stage: Stage) -> bool:
     return await stage.left_keys() == set()
+
+
+async def test_large_running_jobs_return_to_a_flushed_redis_in_several_calls(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    sizes_bytes: list[int] = []
+    evaluate = LeaseKeeper._evaluate
+
+    def noting_evaluate(self: LeaseKeeper, client: Any, script: str, arguments: list[Any]) -> list[int]:
+        if script == "restore":
+            sizes_bytes.append(sum(len(payload) for payload in arguments[6::5]))
+        return evaluate(self, client, script, arguments)
+
+    monkeypatch.setattr(LeaseKeeper, "_evaluate", noting_evaluate)
+    await stage.start([func(gate.job, name="gate")], max_jobs=20)
+    for number in range(20):
+        await stage.enqueue("gate", "x" * 1_000_000, _job_id=f"x{number}")
+    await until(lambda: len(gate.entered) == 20)
+    await stage.redis.flushall()
+    await until(lambda: len(sizes_bytes) >= 2, "the return of the jobs")
+    assert max(sizes_bytes) <= RESTORE_BYTES
+    gate.open()
+    await until(lambda: len(stage.outcomes) == 20)
+    assert len(gate.entered) == 20
 
 
 async def test_an_ended_job_is_never_put_back_into_a_flushed_redis(stage: Stage) -> None:
