@@ -43,6 +43,9 @@ LEAST_GRACE_S = 5.0  # for the records and releases of ended jobs
 class BatchWorker(Worker):
     """`arq.worker.Worker` with the same parameters, hooks, counters and wire format, and these of its own.
 
+    Other than in arq, a hook of a job ends no worker when it raises (`on_job_start`: its job fails), and a job that
+    returns although a shutdown cancelled it has ended. The `arq` command starts arq's own worker: call `run()`.
+
     Args:
         functions: As in arq, and so are all parameters not named here.
         queue_names: The queues, most urgent first; default `[queue_name]`. Cron jobs go to `queue_name`.
