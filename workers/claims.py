@@ -19,7 +19,9 @@ LARGEST_SCORE = 2**53  # up to here Redis, whose scores are doubles, knows whole
 
 def whole_score(score: float) -> int:
     """A queue score as a whole number that Redis keeps as it is; infinite and absurd ones become the next best."""
-    return int(max(-LARGEST_SCORE, min(score, LARGEST_SCORE)))
+    if -LARGEST_SCORE <= score <= LARGEST_SCORE:  # asked of every job: a third of what min and max cost
+        return int(score)
+    return LARGEST_SCORE if score > 0 else -LARGEST_SCORE
 
 
 class Claim(msgspec.Struct, kw_only=True):
