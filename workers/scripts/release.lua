@@ -29,9 +29,10 @@ local function worker_of(token)
   return string.match(token, '^(.*):')
 end
 
--- The fence. A claim of this very worker whose answer was lost may have taken what had ended here: then the try was
--- counted again, which it would not be if the job had ended in Redis too, and come anew. Nobody holding it means that the lease lapsed or that Redis lost its keys; then another worker's try, or
--- another's result, tells that the job went on without us.
+-- The fence. A later claim of this very worker, whose answer was lost, may have taken what had ended here: then the try
+-- was counted once more, which it would not be if the job had ended in Redis too and come anew. Nobody holding it means
+-- that the lease lapsed or that Redis lost its keys; then another worker's try, or another's result, tells that the job
+-- went on without us.
 local function is_ours(holder, action, id, token, tries, data)
   if holder == token then
     return true
