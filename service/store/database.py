@@ -5,7 +5,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
@@ -218,29 +218,43 @@ def _commit_all(
     Raises:
         Unavailable: The file or its disk is at fault, and nothing was written.
     """
-    before = raw.total_changes
-    answers = _commit_group(raw, operations, lock_wait_s)
-    return answers, raw.total_changes != before
+    answers: list[Any] = []
+    has_written = False
+    for some, wrote in _commit_group(raw, operations, lock_wait_s):
+        answers += some
+        has_written = has_written or wrote
+    return answers, has_written
 
 
 def _commit_group(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
-) -> list[Any]:
-    """All operations in one transaction, but for checkpoints; if one fails, each again in a transaction of its own."""
+) -> Iterator[tuple[list[Any], bool]]:
+    """All operations in one transaction, but for checkpoints; if one fails, each again in a transaction of its own.
+
+    Of each transaction the answers, and whether it wrote anything.
+    """
     if not CORRUPTION_FIXED and len(operations) > 1:
         for position, operation in enumerate(operations):
             if isinstance(operation, Checkpoint):
-                parts = (operations[:position], [operation], operations[position + 1 :])
-                return [answer for part in parts if part for answer in _commit_group(raw, part, lock_wait_s)]
+                for part in (operations[:position], [operation], operations[position + 1 :]):
+                    if part:
+                        yield from _commit_group(raw, part, lock_wait_s)
+                return
+    before = raw.total_changes  # which counts also what is undone
+    has_written = False
     try:
-        return _transact(raw, operations, lock_wait_s)
+        answers = _transact(raw, operations, lock_wait_s)
+        has_written = raw.total_changes != before
     except Exception as error:
         meaning = meaning_of(error)
         if meaning is not error:
             raise meaning from error  # whatever is tried next would fail like this
-        if len(operations) == 1:
-            return [error]
-    return [answer for operation in operations for answer in _commit_group(raw, [operation], lock_wait_s)]
+        answers = [error] if len(operations) == 1 else []
+    if answers:
+        yield answers, has_written
+        return
+    for operation in operations:
+        yield from _commit_group(raw, [operation], lock_wait_s)
 
 
 def _transact(

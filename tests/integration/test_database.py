@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_rows import START_MS, make_task
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
 from service.store import connection
+from service.store.acceptance import accept_parameters
 from service.store.database import LOCK_WAIT_S, Database
 from service.store.sqlite import sqlite3
 
@@ -143,6 +145,16 @@ async def test_a_full_file_is_in_trouble_until_something_has_been_written(databa
     await database.write(lambda raw: raw.execute("PRAGMA max_page_count = 1000000").fetchall())
     assert await database.write(insert(long)) == 1
     assert kind_of_trouble(database) is None
+
+
+async def test_what_was_undone_does_not_prove_that_a_full_file_can_be_written(database: Database) -> None:
+    await fill(database)
+    with pytest.raises(DatabaseUnwritable):
+        await database.write(insert("x" * 100_000))
+    twice = [accept_parameters(make_task("twice"), START_MS)] * 2
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.write_rows("accept_tasks", twice)
+    assert kind_of_trouble(database) is DatabaseUnwritable
 
 
 @pytest.mark.parametrize("is_read", [True, False])
