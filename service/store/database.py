@@ -173,13 +173,13 @@ class Database:
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
         try:
             self._files.check(all_of_them=self.trouble is not None)
-            answers, has_written = _commit_all(raw, operations, lock_wait_s)
+            answers, has_written, trouble = _commit_all(raw, operations, lock_wait_s)
             self._files.check()  # what was committed to a file that has gone meanwhile is lost
         except ServiceError as error:
             self.trouble = error
             raise
-        if has_written:
-            self.trouble = None
+        if has_written or trouble is not None:
+            self.trouble = trouble
         return answers
 
 
@@ -212,18 +212,26 @@ def _lenient_text(value: bytes) -> str:
 
 def _commit_all(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
-) -> tuple[list[Any], bool]:
-    """The operations' answers, and whether anything was written, which alone proves that it can be.
+) -> tuple[list[Any], bool, ServiceError | None]:
+    """The operations' answers, whether anything was written, which alone proves that it can be, and what ended that.
+
+    Where the file fails between two transactions, what the first has committed is answered all the same: whoever is
+    told that nothing was written sends it again.
 
     Raises:
         Unavailable: The file or its disk is at fault, and nothing was written.
     """
     answers: list[Any] = []
     has_written = False
-    for some, wrote in _commit_group(raw, operations, lock_wait_s):
-        answers += some
-        has_written = has_written or wrote
-    return answers, has_written
+    try:
+        for some, wrote in _commit_group(raw, operations, lock_wait_s):
+            answers += some
+            has_written = has_written or wrote
+    except ServiceError as error:
+        if not answers:
+            raise
+        return answers + [error] * (len(operations) - len(answers)), has_written, error
+    return answers, has_written, None
 
 
 def _commit_group(

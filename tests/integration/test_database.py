@@ -157,6 +157,21 @@ async def test_what_was_undone_does_not_prove_that_a_full_file_can_be_written(da
     assert kind_of_trouble(database) is DatabaseUnwritable
 
 
+async def test_what_was_written_before_the_file_was_full_is_answered_so(database: Database) -> None:
+    await fill(database)
+    writes = (
+        database.write(insert("short")),
+        database.write(insert("late"), within_s=-1),  # for which each is committed on its own
+        database.write(insert("x" * 100_000)),
+        database.write(insert("next")),
+    )
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert answers[0] == 1
+    assert [type(answer) for answer in answers[1:]] == [DatabaseBusy, DatabaseUnwritable, DatabaseUnwritable]
+    assert await keys(database) == ["short"]
+    assert kind_of_trouble(database) is DatabaseUnwritable
+
+
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_a_damaged_file_is_written_to_no_more(tmp_path: Path, *, is_read: bool) -> None:
     path = tmp_path / "everpost.db"
