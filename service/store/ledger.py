@@ -1,5 +1,6 @@
 """The ledger, table `task_queue`: accepting a task, and every move of one that has not ended."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -105,7 +106,21 @@ class Ledger:
         return answers[0]
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
-        """Move ended tasks into the history; see `completion.complete_tasks`."""
+        """Move ended tasks into the history; see `completion.complete_tasks`.
+
+        Raises:
+            sqlite3.Error: A record cannot be kept, as in a damaged table; all others are.
+        """
+        try:
+            return await self._complete_together(records, overtaken)
+        except sqlite3.Error:
+            if len(records) + len(overtaken) > 1:
+                each = [self._complete_together([record], ()) for record in records]
+                each += [self._complete_together((), [record]) for record in overtaken]
+                await asyncio.gather(*each, return_exceptions=True)
+            raise
+
+    async def _complete_together(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
         if not overtaken and (rows := rows_of_ended(records)) is not None:
             try:
                 await self._database.write_rows("end_tasks", rows)

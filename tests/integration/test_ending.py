@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_rows import START_MS, accept, make_task, select
+from store_rows import START_MS, accept, insert, make_task, select
 
 from service.store.database import Database
 from service.store.ledger import Ledger
+from service.store.sqlite import sqlite3
 from service.task import TaskColumns, TaskRecord, TaskStatus
 
 
@@ -57,6 +58,19 @@ async def test_the_second_record_of_a_task_in_one_batch_is_a_late_one(database: 
     records = [record("a", TaskStatus.FAILED), record("b"), record("a")]
     assert await Ledger(database).complete_tasks(records) == ["a"]
     assert await ended(database) == [("a", "success"), ("b", "success")]
+
+
+async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(database: Database) -> None:
+    await accept(database, *(make_task(task_id) for task_id in "abcd"))
+    await insert(database, "publish_tasks", {"job_id": "b", "status": "failed"})  # it is in two tables
+    ledger = Ledger(database)
+    records = [record("a"), record("b"), record("stranger"), record("c")]
+    overtaken = [record("d")]
+    for _ in range(2):  # the worker tries for ever
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+            await ledger.complete_tasks(records, overtaken)
+        assert await ended(database) == [("a", "success"), ("b", "failed"), ("c", "success"), ("stranger", "success")]
+        assert await select(database, "SELECT task_id FROM task_queue") == [("b",), ("d",)]
 
 
 async def test_records_of_no_task_are_nothing(database: Database) -> None:
