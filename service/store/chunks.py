@@ -35,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Change = Callable[[sqlite3.Connection], list[Outcome]]
-"""Done to a chunk, in a transaction of the caller's; it may run twice, of which one is rolled back."""
+"""Done to a chunk, in a transaction of the caller's; it may run several times, of which all but one are rolled back."""
 
 
 def retry_chunk(

@@ -12,8 +12,8 @@ from service.store.sqlite import CORRUPTION_FIXED, aiosqlite, sqlite3
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
-"""A piece of work on the connection's own thread. It may run twice (alone, after the group it was in failed), so it
-changes nothing but the database."""
+"""A piece of work on the connection's own thread. It may run several times (in a smaller group, after the one it was in
+failed), so it changes nothing but the database."""
 
 PRAGMAS = {
     "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut

@@ -237,8 +237,9 @@ def _commit_all(
 def _commit_group(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> Iterator[tuple[list[Any], bool]]:
-    """All operations in one transaction, but for checkpoints; if one fails, each again in a transaction of its own.
+    """All operations in one transaction, but for checkpoints; if one fails, each half again in one, and so on.
 
+    A transaction for each would be hundreds of flushes for one failure, which look like a disk that does not answer.
     Of each transaction the answers, and whether it wrote anything.
     """
     if not CORRUPTION_FIXED and len(operations) > 1:
@@ -261,8 +262,9 @@ def _commit_group(
     if answers:
         yield answers, has_written
         return
-    for operation in operations:
-        yield from _commit_group(raw, [operation], lock_wait_s)
+    middle = len(operations) // 2
+    yield from _commit_group(raw, operations[:middle], lock_wait_s)
+    yield from _commit_group(raw, operations[middle:], lock_wait_s)
 
 
 def _transact(

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,19 @@ async def keys(database: Database) -> list[str]:
     return [key for (key,) in rows]
 
 
-async def test_writes_at_once_are_one_transaction_and_each_gets_its_own_answer(database: Database) -> None:
-    commits = 0
-
-    def count(_: str) -> None:
-        nonlocal commits
-        commits += 1
-
+async def count_commits(database: Database, writes: Sequence[Coroutine[Any, Any, Any]]) -> tuple[int, list[Any]]:
+    """How many transactions the writes are when they come at once, and their answers."""
+    statements: list[str] = []
     writer = database._writer
     assert writer is not None
-    await writer.set_trace_callback(lambda statement: count(statement) if statement == "COMMIT" else None)
-    await asyncio.gather(*(database.write(insert(str(n))) for n in range(100)))
+    await writer.set_trace_callback(statements.append)
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    return statements.count("COMMIT"), answers
+
+
+async def test_writes_at_once_are_one_transaction_and_each_gets_its_own_answer(database: Database) -> None:
+    commits, answers = await count_commits(database, [database.write(insert(str(n))) for n in range(100)])
+    assert answers == [1] * 100
     assert len(await keys(database)) == 100
     assert commits <= 2  # the first alone, the others together
 
@@ -54,6 +56,14 @@ async def test_a_write_that_fails_fails_alone(database: Database) -> None:
     )
     assert [isinstance(answer, Exception) for answer in answers] == [False, False, True, False]
     assert sorted(await keys(database)) == ["a", "b", "c"]
+
+
+async def test_a_write_that_fails_costs_those_beside_it_a_few_commits(database: Database) -> None:
+    names = [str(n) for n in range(250)]
+    names[123] = "0"
+    commits, answers = await count_commits(database, [database.write(insert(name)) for name in names])
+    assert [number for number, answer in enumerate(answers) if answer != 1] == [123]
+    assert commits <= 10
 
 
 async def test_a_write_that_could_not_begin_in_time_is_not_made(database: Database, tmp_path: Path) -> None:
@@ -161,7 +171,7 @@ async def test_what_was_written_before_the_file_was_full_is_answered_so(database
     await fill(database)
     writes = (
         database.write(insert("short")),
-        database.write(insert("late"), within_s=-1),  # for which each is committed on its own
+        database.write(insert("late"), within_s=-1),  # for which they are committed in two halves
         database.write(insert("x" * 100_000)),
         database.write(insert("next")),
     )
