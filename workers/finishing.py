@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,6 +47,7 @@ class Collector:
         self._work = work
         self._most = most
         self._is_starting = False
+        self._apart = 0  # batches that are not counted
         self._waiting: list[HeldJob] = []
         self.runners: set[asyncio.Task[None]] = set()  # at work; none when everything is done
 
@@ -54,8 +56,18 @@ class Collector:
         self._waiting.extend(jobs)
         self._start()
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let the batch at work meanwhile not count among the `most`."""
+        self._apart += 1
+        self._start()
+        try:
+            yield
+        finally:
+            self._apart -= 1
+
     def _start(self) -> None:
-        if not self._waiting or len(self.runners) >= self._most or self._is_starting:
+        if not self._waiting or len(self.runners) - self._apart >= self._most or self._is_starting:
             return
         runner = asyncio.get_running_loop().create_task(self._run())
         self._is_starting = True
@@ -185,7 +197,8 @@ class Finisher:
                 is_defect = not isinstance(error, Unavailable)
                 told = "on_complete failed for %d jobs, calling it again in %.1fs: %s"
                 logger.error(told, len(batch), wait_s, error, exc_info=is_defect)  # noqa: TRY400 - as in dispatch.py
-                await asyncio.sleep(wait_s)
+                with self._records.apart() if is_defect else nullcontext():  # it may never be recorded; others can be
+                    await asyncio.sleep(wait_s)
             else:
                 self._is_failing = False
                 break

@@ -151,6 +151,26 @@ async def test_the_next_outcomes_do_not_wait_for_a_slow_record(stage: Stage) -> 
     assert under_way == ["x0", "x1", "x2"]
 
 
+async def test_outcomes_that_cannot_be_recorded_hold_up_none_that_come_later(stage: Stage) -> None:
+    tried: set[str] = set()
+
+    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+        tried.update(outcome.job_id for outcome in outcomes)
+        if any(outcome.job_id in odd for outcome in outcomes):
+            raise ValueError("it cannot be recorded")
+        await stage.on_complete(outcomes)
+
+    odd = [f"odd{number}" for number in range(6)]
+    await stage.start([ANSWER], on_complete=on_complete)
+    for job_id in odd:  # each a batch
+        await stage.enqueue("answer", _job_id=job_id)
+        await until(partial(tried.__contains__, job_id), f"the outcome of {job_id}")
+    await stage.enqueue("answer", _job_id="usual")
+    await until(lambda: [outcome.job_id for outcome in stage.outcomes] == ["usual"])
+    odd.clear()
+    await until(lambda: len(stage.outcomes) == 7)
+
+
 async def test_an_aborted_running_job_is_cancelled_and_recorded(stage: Stage) -> None:
     gate = Gate()
     await stage.start([func(gate.job, name="gate")], allow_abort_jobs=True)
