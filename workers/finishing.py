@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from arq.constants import abort_jobs_ss, keep_cronjob_progress
@@ -28,12 +28,8 @@ RELEASE_BYTES = 16 * 1024 * 1024  # results and payloads of one call, or Redis d
 RECORDS_AT_ONCE = 4  # batches: the next is ready when the database has committed the last
 
 
-class Release(NamedTuple):
-    """A job as `release.lua` takes it: its elements in the list, and its bytes."""
-
-    job: HeldJob
-    elements: tuple[Any, ...]
-    data: bytes
+Release = tuple[HeldJob, tuple[Any, ...], bytes]
+"""A job as `release.lua` takes it: its elements in the list, and its bytes."""
 
 
 class Collector:
@@ -214,12 +210,12 @@ class Finisher:
         portion: list[Release] = []
         size_bytes = 0
         for job in batch:
-            release = self._release_of(job)
-            if len(portion) == RELEASE_BATCH or (portion and size_bytes + len(release.data) > RELEASE_BYTES):
+            elements, data = self._release_of(job)
+            size_bytes += len(data)
+            if len(portion) == RELEASE_BATCH or (portion and size_bytes > RELEASE_BYTES):
                 yield portion
-                portion, size_bytes = [], 0
-            portion.append(release)
-            size_bytes += len(release.data)
+                portion, size_bytes = [], len(data)
+            portion.append((job, elements, data))
         yield portion
 
     async def _settle(self, batch: list[HeldJob]) -> None:
@@ -231,9 +227,9 @@ class Finisher:
         self._leases.restoring.release()
 
     async def _release_some(self, portion: list[Release]) -> None:
-        batch = [release.job for release in portion]
-        jobs = msgspec.msgpack.encode([element for release in portion for element in release.elements])
-        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(release.data for release in portion)]
+        batch = [job for job, _, _ in portion]
+        jobs = msgspec.msgpack.encode([element for _, elements, _ in portion for element in elements])
+        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(data for _, _, data in portion)]
         backoff = Backoff(0.05, 1.0)
         failpoint("release.before")
         while True:
@@ -253,17 +249,17 @@ class Finisher:
             self._leases.drop(job)
         self._on_released(batch)
 
-    def _release_of(self, job: HeldJob) -> Release:
+    def _release_of(self, job: HeldJob) -> tuple[tuple[Any, ...], bytes]:
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
         if job.return_score is not None:
             when = ("return_later", job.return_in_ms) if job.return_in_ms else ("return", job.return_score)
-            return Release(job, (when[0], *whose, when[1], job.return_tries), job.payload or b"")
+            return (when[0], *whose, when[1], job.return_tries), job.payload or b""
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
-            return Release(job, ("finish", *whose, life_ms, 0), data)
+            return ("finish", *whose, life_ms, 0), data
         # A cron job's id names one run of it, unless it was given an id of its own, which all its runs share.
         action = "finish_for_good" if job.function.job_id is None else "finish"
-        return Release(job, (action, *whose, life_ms, keep_cronjob_progress * 1000), data)
+        return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
 
     def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
         for position in positions:

@@ -21,9 +21,7 @@ local clock = redis.call('TIME') -- claims go by it too, whatever the worker's o
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local reply = {}
 
-local function goes_back(action)
-  return action == 'return' or action == 'return_later'
-end
+local GOES_BACK = { ['return'] = true, return_later = true }
 
 local function worker_of(token)
   return string.match(token, '^(.*):')
@@ -39,13 +37,13 @@ local function is_ours(holder, action, id, token, tries, data)
   end
   local counted = redis.call('GET', RETRY .. id)
   if holder then
-    return not goes_back(action) and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
+    return not GOES_BACK[action] and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
   end
   if counted then
     return tonumber(counted) == tries
   end
   local result = redis.call('GET', RESULT .. id)
-  return not result or (not goes_back(action) and result == data)
+  return not result or (not GOES_BACK[action] and result == data)
 end
 
 local function keep_result(id, data, life)
@@ -104,7 +102,7 @@ for position = 1, #ARGV - 3 do
   local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
   if not is_ours(holders[position], action, id, jobs[i + 3], jobs[i + 4], data) then
     reply[#reply + 1] = position
-  elseif goes_back(action) then
+  elseif GOES_BACK[action] then
     give_back(queue, id, data, jobs[i + 5] + (action == 'return_later' and now or 0), jobs[i + 6])
   else
     if not keep_result(id, data, jobs[i + 5]) then
