@@ -123,27 +123,35 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     publish_url: str | None = None
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a task tells where it has to stand in Redis.
+
+    Attributes:
+        due_at_ms: UTC milliseconds before which it must not run; None runs as soon as possible.
+    """
+
+    task_id: str
+    priority: int = DEFAULT_PRIORITY
+    created_at_ms: int
+    due_at_ms: int | None = None
+
+
+class Task(QueueEntry, frozen=True, kw_only=True):
     """An accepted task: a row of the ledger, and what travels to the worker.
 
     Attributes:
         task_data: The client's whole JSON object, encoded once; the same bytes go everywhere (I4).
         platform: The catalogue's name of the platform.
-        due_at_ms: UTC milliseconds before which it must not run; None runs as soon as possible.
         retry_of: The id of the task this one retries.
         root_id: The first task of the retry chain; None on a task that is no retry.
         generation: How many deliberate retries lie between the root and this task.
         accepted_by: Who wrote the ledger row; None only on rows inherited from an original file.
     """
 
-    task_id: str
     task_data: bytes
     platform: str
     account_id: str
     title: str = ""
-    priority: int = DEFAULT_PRIORITY
-    created_at_ms: int
-    due_at_ms: int | None = None
     retry_of: str | None = None
     root_id: str | None = None
     generation: int = 0

@@ -9,12 +9,13 @@ import structlog
 from service.clock import Clock
 from service.queue.client import TaskQueue
 from service.store.ledger import Ledger
-from service.task import Task
+from service.task import QueueEntry
 
 log = structlog.get_logger("everpost.relay")
 
 EPOCH = "epoch"
-CHUNK = 500
+CHUNK = 500  # tasks looked for in one call
+RESTORED = 100  # payloads in memory at a time
 SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
 FULL_SWEEP_MS = 600_000
 LOST_SWEEP_MS = 1_000
@@ -79,7 +80,7 @@ class Relay:
         while True:
             before_ms = self._clock() - settled_ms
             rows = await self._ledger.accepted_after(after, before_ms, CHUNK)
-            restored += await self._restore([task for _, task in rows])
+            restored += await self._restore([entry for _, entry in rows])
             after = rows[-1][0] if rows else after
             self._position = await self._settled_up_to(after, before_ms)
             if len(rows) < CHUNK:
@@ -93,14 +94,16 @@ class Relay:
             await self._queue.forget_withdrawals(task_ids)
         return restored
 
-    async def _restore(self, tasks: Sequence[Task]) -> int:
-        """Put back those of the tasks that Redis has lost; how many."""
-        missing = await self._queue.missing_among(tasks)
-        if not missing:
-            return 0
-        queued = await self._queue.restore_tasks(missing)
-        log.warning("relay.restored", tasks=sum(queued), task_id=missing[0].task_id)
-        return sum(queued)
+    async def _restore(self, entries: Sequence[QueueEntry]) -> int:
+        """Put back those of the tasks that Redis has lost and the ledger still has; how many."""
+        missing = await self._queue.missing_among(entries)
+        restored = 0
+        for start in range(0, len(missing), RESTORED):
+            task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
+            restored += sum(await self._queue.restore_tasks(await self._ledger.accepted_among(task_ids)))
+        if missing:
+            log.warning("relay.restored", tasks=restored, task_id=missing[0].task_id)
+        return restored
 
     async def _settled_up_to(self, row: int, before_ms: int) -> int:
         """`row`, or the last one before any that was too fresh to be looked for; asked after the rows were read."""

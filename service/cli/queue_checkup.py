@@ -15,7 +15,7 @@ from service.store.database import Database
 from service.store.inspection import inspect_upgrade
 from service.store.ledger import Ledger
 from service.store.pause import Pauses
-from service.task import Task
+from service.task import QueueEntry
 
 OLDEST_REDIS = (6, 2)  # its ZRANGE BYSCORE is what claims are made with
 LATE_MS = 10_000  # a task the relay has not seen to by then, it will not
@@ -42,7 +42,7 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
     return [*found, *worker_findings(workers), relay_finding(lost, workers, clock())]
 
 
-async def _settled_tasks(path: Path, now_ms: int) -> list[Task]:
+async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
     """The oldest tasks a worker should have found or brought to Redis by now; none where that cannot be told."""
     try:
         upgrade = await asyncio.to_thread(inspect_upgrade, path)
@@ -109,7 +109,7 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
     return found
 
 
-def relay_finding(lost: Sequence[Task], workers: Sequence[Mapping[str, Any]], now_ms: int) -> Finding:
+def relay_finding(lost: Sequence[QueueEntry], workers: Sequence[Mapping[str, Any]], now_ms: int) -> Finding:
     """How far the relay is behind: what the ledger has, and Redis lacks."""
     if not lost:
         return Finding("workers", "relay lag", "none", ok=True)

@@ -18,9 +18,10 @@ from service.queue.codec import QueuedJob, job_of, read_jobs
 from service.queue.connections import OwnConnection, ScriptConnection
 from service.queue.pool import connection_pool
 from service.queue.sender import ImpatientSender, Put, portions
-from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, Task
+from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, QueueEntry, Task
 
 Answer = TypeVar("Answer")
+Entry = TypeVar("Entry", bound=QueueEntry)
 
 WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
@@ -194,10 +195,10 @@ class TaskQueue:
         found = await self._ask(self.redis.mget([f"arq:in-progress:{task_id}" for task_id in task_ids]))
         return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
 
-    async def missing_among(self, tasks: Sequence[Task]) -> list[Task]:
+    async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
         """Which of the tasks Redis has lost: no result, and no job that stands in its queue for the right time."""
-        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or "")]
-        answers: list[int] = await self._ask(self._missing(keys=[], args=parts))
+        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
+        answers: list[int] = await self._ask(self._missing(keys=[], args=[msgspec.msgpack.encode(parts)]))
         return [task for task, missing in zip(tasks, answers, strict=True) if missing]
 
     async def queue_position(self, task_id: str, priority: int) -> int | None:

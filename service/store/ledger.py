@@ -22,7 +22,7 @@ from service.store.database import Database
 from service.store.queries import load
 from service.store.resubmission import Decide, Resubmission, resubmit_tasks
 from service.store.sqlite import sqlite3
-from service.task import MOVED_WITHIN_S, Attempt, Task, TaskRecord
+from service.task import MOVED_WITHIN_S, Attempt, QueueEntry, Task, TaskRecord
 
 Found = TypeVar("Found")
 
@@ -197,7 +197,7 @@ class Ledger:
         ids = sorted(task_ids)
         return await self._database.read(lambda connection: _claim_facts(connection, ids))
 
-    async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, Task]]:
+    async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, QueueEntry]]:
         """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among.
 
         Those dated more than `DATED_AHEAD_MS` later are, too: no clock shows that time now.
@@ -289,13 +289,24 @@ def _adopt(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) ->
     return _claim_facts(connection, task_ids)[0], ended
 
 
-def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any]) -> list[tuple[int, Task]]:
-    return [(row[0], task_of_row(row)) for row in connection.execute(load("accepted_after"), parameters)]
+def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any]) -> list[tuple[int, QueueEntry]]:
+    return [
+        (
+            row,
+            QueueEntry(
+                task_id=task_id,
+                priority=priority,
+                created_at_ms=from_text(created_at) or 0,
+                due_at_ms=from_text(due_at),
+            ),
+        )
+        for row, task_id, priority, created_at, due_at in connection.execute(load("accepted_after"), parameters)
+    ]
 
 
 def task_of_row(row: Sequence[Any]) -> Task:
-    """The task in a row of `accepted_after.sql`."""
-    _, task_id, data, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
+    """The task in a row of `accepted_among.sql`."""
+    task_id, data, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
     platform, account_id, title, created_at, accepted_by = rest
     return Task(
         task_id=task_id,

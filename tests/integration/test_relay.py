@@ -1,16 +1,17 @@
 """The relay: what Redis lost goes back into its queue at once, however it was lost, and only once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from store_rows import make_task
+from redis.asyncio import Redis
+from store_rows import end, make_task
 
 from service.clock import system_clock, to_text
 from service.errors import QueueUnreachable
-from service.queue.client import QUEUE_NAMES, TaskQueue
+from service.queue.client import QUEUE_NAMES, Entry, TaskQueue
 from service.store.ledger import Ledger
 from service.task import WITHDRAWN_S, Task
 from service.testing import Stack, eventually, everpost_stack
@@ -25,13 +26,25 @@ def later_clock() -> int:
 
 
 class LosingQueue(TaskQueue):
-    """A queue whose Redis goes away after it was asked what is missing."""
+    """A queue to which something happens after it was asked what is missing: its Redis goes away, or a task ends."""
 
     is_lost = False
+    before_restore: Callable[[], Awaitable[None]] | None = None
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.restored: list[int] = []
+
+    async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
+        missing = await super().missing_among(tasks)
+        if self.before_restore is not None:
+            await self.before_restore()
+        return missing
 
     async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         if self.is_lost:
             raise QueueUnreachable
+        self.restored.append(len(tasks))
         return await super().restore_tasks(tasks)
 
 
@@ -130,6 +143,25 @@ async def test_relays_at_once_queue_everything_once() -> None:
             await stack.start_worker()
         await stack.drain()
         assert sorted(job.task_id for job in stack.publisher.published) == sorted(ids)
+
+
+async def test_no_more_payloads_are_held_in_memory_than_go_back_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.relay.RESTORED", 2)
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
+        for _ in range(5):
+            await stack.publish()
+        await stack.flush_redis()
+        assert await relay.tick() == 5
+        assert queue.restored == [2, 2, 1]
+
+
+async def test_a_task_that_ends_while_it_is_looked_for_is_not_put_back() -> None:
+    async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
+        task_id, other_id = await stack.publish(), await stack.publish()
+        await stack.flush_redis()
+        queue.before_restore = lambda: end(stack.database, task_id)
+        assert await relay.tick() == 1
+        assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [other_id.encode()]
 
 
 async def test_a_withdrawn_task_does_not_come_back() -> None:
