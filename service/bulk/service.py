@@ -99,14 +99,14 @@ class Bulk:
         operation = self._operation(request, total, now_ms)
         if dry_run:
             return await self._foresee(operation, request)
-        await self._operations.begin(operation)
+        outcomes: list[Outcome] = []
         if total > AT_ONCE:
+            await self._operations.begin(operation)
+        else:  # what is refused leaves no operation behind, or it would be done later, too
+            operation, outcomes = await self._advance(operation, request, is_new=True)
+        if operation.status is OperationStatus.RUNNING:
             self._run_behind(operation)
             return answer_of(operation)
-        outcomes: list[Outcome] = []
-        while operation.status is OperationStatus.RUNNING:
-            operation, more = await self._advance(operation, request)
-            outcomes += more
         return answer_of(operation, outcomes)
 
     async def clear(self, what: str, *, dry_run: bool = False) -> BulkAnswer:
@@ -210,13 +210,15 @@ class Bulk:
             await asyncio.sleep(AGAIN_S)
             return operation
 
-    async def _advance(self, operation: Operation, request: BulkRequest) -> tuple[Operation, list[Outcome]]:
+    async def _advance(
+        self, operation: Operation, request: BulkRequest, *, is_new: bool = False
+    ) -> tuple[Operation, list[Outcome]]:
         """Do the next chunk; the same one again after a crash before its transaction, never after it."""
         task_ids, following = await self._next(request, operation.position)
         step = self._step(operation, request)
         chunk = await step.prepare(task_ids)
         operation, outcomes = await self._operations.commit_chunk(
-            operation, chunk.change, chunk.refused, following, self._clock()
+            operation, chunk.change, chunk.refused, following, self._clock(), is_new=is_new
         )
         await step.finish(outcomes)
         return operation, outcomes

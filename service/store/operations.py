@@ -67,17 +67,24 @@ class Operations:
 
     async def begin(self, operation: Operation) -> None:
         """Write a new operation down."""
-        row = msgspec.structs.asdict(operation)
-        await self._database.write(lambda connection: connection.execute(load("begin_operation"), row))
+        await self._database.write(lambda connection: _begin(connection, operation))
 
     async def commit_chunk(
-        self, operation: Operation, change: Change, refused: Sequence[Outcome], following: str | None, now_ms: int
+        self,
+        operation: Operation,
+        change: Change,
+        refused: Sequence[Outcome],
+        following: str | None,
+        now_ms: int,
+        *,
+        is_new: bool = False,
     ) -> tuple[Operation, list[Outcome]]:
         """Do a chunk and record the progress, in one transaction.
 
         Args:
             refused: What became of the chunk's tasks that `change` does not touch.
             following: Where the next chunk begins; None after the last.
+            is_new: The operation begins in this transaction, too: it is known only if its first chunk is done.
 
         Raises:
             ChunkLostError: The operation belongs to another process by now.
@@ -85,6 +92,8 @@ class Operations:
         """
 
         def commit(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
+            if is_new:
+                _begin(connection, operation)
             outcomes = [*refused, *change(connection)]
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
@@ -122,6 +131,10 @@ class Operations:
     async def release(self, owner: str) -> None:
         """Let go of all that `owner` was at work on, so that another process takes it over at once."""
         await self._database.write(lambda connection: connection.execute(load("release_operations"), {"owner": owner}))
+
+
+def _begin(connection: sqlite3.Connection, operation: Operation) -> None:
+    connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
 
 
 def _advance(

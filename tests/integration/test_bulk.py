@@ -13,6 +13,7 @@ from service.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
 from service.bulk import service as module
 from service.cancel import Cancellation
 from service.errors import (
+    DiskFull,
     InvalidValue,
     OperationNotFound,
     QueueUnreachable,
@@ -301,6 +302,35 @@ async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk
     assert [skip.task_id for skip in page] == nobody[3:5]
     kept = await select(stack.database, "SELECT count(*) FROM operation_skips")
     assert kept == [(KEPT_SKIPS,)]
+
+
+async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ABANDONED_MS", -60_000)
+    await stack.start_worker()
+    task_id = await stack.publish()
+    await stack.drain()
+    bulk, room = make_bulk(stack), stack.app.state.services.intake.room
+    monkeypatch.setattr(room, "_least_bytes", 1 << 60)
+    for _ in range(3):
+        with pytest.raises(DiskFull):
+            await bulk.run(ask(BulkKind.RETRY, task_id, force=True))
+    monkeypatch.setattr(room, "_least_bytes", 0)
+    await bulk._take_over()
+    await bulk.close()
+    await stack.drain()
+    assert len(stack.publisher.published) == 1
+    assert await select(stack.database, "SELECT count(*) FROM operations") == [(0,)]
+
+
+async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
+    stack: Stack, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    await add_ended(stack.database, *many(5))
+    answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
+    assert (answer.finished, answer.done, answer.new_task_ids) == (False, 2, {})
+    ended = await until_finished(bulk, answer.operation_id)
+    assert (ended.done, ended.succeeded) == (5, 5)
 
 
 async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
