@@ -101,7 +101,7 @@ class RetryStep:
 
     def _foreseen(self, candidate: Candidate, wanted: Resubmission) -> Outcome:
         decision = self._decide(wanted.stand_in, candidate.relatives, withdrawn=True)
-        return outcome_of(candidate.task_id, decision, wanted.task)
+        return outcome_of(candidate.task_id, decision, None)  # thousands of outcomes are kept, their data is not
 
     def _decide_any(self, task: Position, relatives: Sequence[Position], withdrawn: bool) -> Decision:
         return self._decide(task, relatives, withdrawn=withdrawn)

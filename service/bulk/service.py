@@ -27,8 +27,9 @@ from service.task import TaskStatus, new_task_id
 
 log = structlog.get_logger("everpost.bulk")
 
-AT_ONCE = 500  # a set no larger is done before the answer
+AT_ONCE = 500  # a set no larger is done before the answer, unless it has more data than a chunk
 CHUNK = 500
+CHUNK_BYTES = 16 << 20  # of data, several times over in memory on its way; nobody else writes while it is written
 FORESEEN = 10_000  # tasks a dry run looks at one by one
 ABANDONED_MS = 30_000  # an operation not advanced for so long has lost its process
 LOOK_S = 5.0
@@ -225,11 +226,16 @@ class Bulk:
 
     async def _next(self, request: BulkRequest, position: str | None) -> tuple[Sequence[str], str | None]:
         """The ids of the chunk at `position`, and the position of the next one."""
+        ids, following = await self._page(request, position, CHUNK)
+        fitting = await self._candidates.count_fitting(ids, CHUNK_BYTES)
+        return (ids, following) if fitting == len(ids) else await self._page(request, position, fitting)
+
+    async def _page(self, request: BulkRequest, position: str | None, limit: int) -> tuple[Sequence[str], str | None]:
         if request.filter is not None:
-            return await self._listing.page_ids(request.filter, position, CHUNK)
+            return await self._listing.page_ids(request.filter, position, limit)
         ids = request.task_ids or ()
         start = int(position or 0)
-        end = start + CHUNK
+        end = start + limit
         return ids[start:end], str(end) if end < len(ids) else None
 
     def _step(self, operation: Operation, request: BulkRequest) -> Step:

@@ -7,7 +7,8 @@ import msgspec
 from service.retry_rules import Place, Position
 from service.store.database import Database
 from service.store.payloads import StoredPayload, find_payloads
-from service.store.positions import Chains, find_chains, find_positions, relatives_of
+from service.store.positions import Chains, find_chains, find_positions, json_list, relatives_of
+from service.store.queries import load
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
 
@@ -37,6 +38,10 @@ class Candidates:
         """The tasks, in order, all as they stood at one moment; `whole` adds the chain and the data of each."""
         return await self._database.read(lambda connection: _find_all(connection, task_ids, whole=whole))
 
+    async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:
+        """How many of the tasks, from the first on, have no more than `most_bytes` of data together; at least one."""
+        return await self._database.read(lambda connection: _count_fitting(connection, task_ids, most_bytes))
+
 
 def _find_all(connection: sqlite3.Connection, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
     with snapshot(connection):
@@ -46,6 +51,19 @@ def _find_all(connection: sqlite3.Connection, task_ids: Sequence[str], *, whole:
         chains = find_chains(connection, positions.values())
         payloads = _find_payloads(connection, positions.values())
     return [_whole(task_id, positions.get(task_id), chains, payloads) for task_id in task_ids]
+
+
+def _count_fitting(connection: sqlite3.Connection, task_ids: Sequence[str], most_bytes: int) -> int:
+    sizes = connection.execute(load("payload_sizes"), {"task_ids": json_list(task_ids)})
+    total_bytes = 0
+    try:
+        for number, (size_bytes,) in enumerate(sizes):
+            total_bytes += size_bytes
+            if number and total_bytes > most_bytes:
+                return number
+    finally:
+        sizes.close()
+    return len(task_ids)
 
 
 def _find_payloads(connection: sqlite3.Connection, positions: Iterable[Position]) -> dict[str, StoredPayload]:

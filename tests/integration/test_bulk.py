@@ -333,6 +333,36 @@ async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
     assert (ended.done, ended.succeeded) == (5, 5)
 
 
+@pytest.mark.parametrize("by", ["filter", "ids"])
+async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
+    stack: Stack, bulk: Bulk, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", 25_000)
+    tasks = [*many(2, note="x" * 30_000), *many(7, note="x" * 10_000)[2:], *many(30)[7:]]
+    await add_ended(stack.database, *tasks)
+    sizes: list[int] = []
+    advance = bulk._advance
+
+    async def sized(operation: Operation, request: BulkRequest, **options: Any) -> Any:
+        advanced, outcomes = await advance(operation, request, **options)
+        sizes.append(len(outcomes))
+        return advanced, outcomes
+
+    monkeypatch.setattr(bulk, "_advance", sized)
+    chosen = ask(
+        BulkKind.RETRY,
+        *([task.task_id for task in tasks] if by == "ids" else ()),
+        wanted=None if by == "ids" else FAILED,
+    )
+    foreseen = await bulk.run(chosen, dry_run=True)
+    answer = await bulk.run(chosen)
+    ended = await until_finished(bulk, answer.operation_id)
+    await bulk.close()
+    assert (foreseen.succeeded, ended.total, ended.done, ended.succeeded) == (30, 30, 30, 30)
+    assert sizes == [1, 1, 2, 2, 24]
+    assert await select(stack.database, "SELECT count(DISTINCT retry_of) FROM task_queue") == [(30,)]
+
+
 async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
     with pytest.raises(InvalidValue):
         await bulk.run(BulkRequest(kind=BulkKind.DELETE))
