@@ -2,13 +2,17 @@
 
 import base64
 import binascii
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from service.errors import InvalidValue
 
 MAX_CURSOR_CHARACTERS = 2_000
 LAST = "~"  # sorts behind every time, and behind whatever may follow the same time
+
+StoredInteger = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -17,7 +21,7 @@ class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     An original file may hold a number for a time; SQLite sorts it before every text.
     """
 
-    created_at: str | int | float | None
+    created_at: str | StoredInteger | float | None
     task_id: str
 
 

@@ -221,6 +221,7 @@ QUERIES = {
     "cursor=%00": "?cursor",
     "cursor=" + "A" * 2_001: "?cursor",
     "cursor=WyJ-Il0": "?cursor",
+    "cursor=WzkyMjMzNzIwMzY4NTQ3NzU4MDgsIngiXQ": "?cursor",  # an integer that SQLite has no room for
     "status=done": "?status",
     "status=": "?status",
     "error_class=bad": "?error_class",
