@@ -121,8 +121,12 @@ class Operations:
         return [Skip(*row) for row in rows]
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
-        """Take over an operation that nobody has advanced since `before_ms`, or that its owner has let go."""
-        parameters = {"owner": owner, "before": to_text(before_ms), "now": to_text(now_ms)}
+        """Take over an operation that nobody has advanced since `before_ms`, or that its owner has let go.
+
+        One advanced as long from now, because the clock was set back, counts too: it would wait until then.
+        """
+        parameters = {"owner": owner, "now": to_text(now_ms)}
+        parameters |= {"before": to_text(before_ms), "after": to_text(2 * now_ms - before_ms)}
         row = await self._database.write(
             lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
         )

@@ -279,6 +279,15 @@ async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack
     assert (await bulk.progress(operation.operation_id)).succeeded == 3
 
 
+async def test_work_of_a_lost_process_is_taken_over_also_after_the_clock_was_set_back(stack: Stack, bulk: Bulk) -> None:
+    operation = bulk._operation(ask(BulkKind.RETRY, wanted=FAILED), 0, START_MS)
+    await bulk._operations.begin(operation)
+    another_hour, a_moment_before = START_MS - 3_600_000, START_MS - 1_000
+    for now_ms, is_taken in ((a_moment_before, False), (START_MS + 1_000, False), (another_hour, True)):
+        taken = await bulk._operations.claim_abandoned("other", now_ms - module.ABANDONED_MS, now_ms)
+        assert (taken is not None) == is_taken
+
+
 async def test_work_that_breaks_is_given_up_with_the_reason(stack: Stack, bulk: Bulk, monkeypatch: Any) -> None:
     await add_ended(stack.database, *many(501))
 
