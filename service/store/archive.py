@@ -14,6 +14,7 @@ from service.store.queries import load
 from service.store.sqlite import sqlite3
 
 DAY_MS = 86_400_000
+MOST_BYTES = 16 << 20  # of data, moved in one transaction: nobody else writes meanwhile
 
 
 class Reason(StrEnum):
@@ -40,7 +41,7 @@ class Archive:
         self._clock = clock
 
     async def archive_older(self, before_ms: int, limit: int = 1_000) -> int:
-        """Move the next `limit` successes that ended before `before_ms`; how many there were.
+        """Move the next successes that ended before `before_ms`, at most `limit`; how many, 0 only if none is left.
 
         A row of an original file has naive local times, and is moved up to a day later.
         """
@@ -48,7 +49,7 @@ class Archive:
         parameters = {**_age_bounds(before_ms), "limit": limit}
 
         def move(connection: sqlite3.Connection) -> int:
-            rows = [row for (row,) in connection.execute(load("find_old_tasks"), parameters)]
+            rows = _fitting(connection.execute(load("find_old_tasks"), parameters))
             archive_rows(connection, rows, Reason.AGE, now_ms)
             return len(rows)
 
@@ -137,6 +138,19 @@ def _archive_inherited(
     connection.execute(load("forget_inherited"), {"row": ledger_row})
     assert history_row is not None
     archive_rows(connection, [history_row], reason, now_ms, task_id=task_id)
+
+
+def _fitting(found: sqlite3.Cursor) -> list[int]:
+    """The rows up to the one with which they have `MOST_BYTES`; no further ones are read."""
+    rows: list[int] = []
+    left_bytes = MOST_BYTES
+    for row, size_bytes in found:
+        rows.append(row)
+        left_bytes -= size_bytes or 0
+        if left_bytes <= 0:
+            break
+    found.close()
+    return rows
 
 
 def _age_bounds(before_ms: int) -> dict[str, str]:

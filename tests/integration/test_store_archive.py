@@ -9,6 +9,7 @@ from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
 from service.clock import to_text
 from service.retry_rules import Place
+from service.store import archive as module
 from service.store.archive import DAY_MS, Archive, Removal
 from service.store.database import Database
 from service.store.history import History
@@ -59,6 +60,19 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
     assert task is not None
     assert (task.place, task.archive_reason, task.archived_at) == (Place.ARCHIVE, "age", to_text(START_MS + DAY_MS))
     assert await Payloads(database).find(Place.ARCHIVE, "old3") is not None
+
+
+async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
+    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 15_000)
+    tasks = [make_task(f"t{number}", note="x" * 10_000) for number in range(5)]
+    await add_ended(database, *tasks, status=TaskStatus.SUCCESS)
+    await database.write(
+        lambda connection: connection.execute("UPDATE publish_tasks SET task_data = NULL WHERE job_id = 't0'")
+    )
+    before_ms = START_MS + 30 * DAY_MS
+    assert [await archive.archive_older(before_ms) for _ in range(4)] == [3, 2, 0, 0]
 
 
 async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
