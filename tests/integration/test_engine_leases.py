@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 from arq.worker import Retry, func
-from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.finishing import RELEASE_BYTES
@@ -385,3 +386,44 @@ async def test_a_job_with_an_absurd_score_runs_and_goes_back(stage: Stage, score
     await worker.close()
     await stage.start([func(gate.job, name="gate")])
     await until(lambda: gate.tries == [1, 1])
+
+
+async def test_a_worker_that_claims_its_own_lapsed_job_just_before_it_puts_it_back_goes_on_with_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    is_missing, may_restore, is_restored = threading.Event(), threading.Event(), threading.Event()
+    evaluate = LeaseKeeper._evaluate
+
+    def slow_evaluate(self: LeaseKeeper, client: Any, script: str, arguments: list[Any]) -> list[int]:
+        if script != "restore":
+            return evaluate(self, client, script, arguments)
+        is_missing.set()
+        may_restore.wait(DEADLINE_S)
+        answer = evaluate(self, client, script, arguments)
+        is_restored.set()
+        return answer
+
+    monkeypatch.setattr(LeaseKeeper, "_evaluate", slow_evaluate)
+    worker = await stage.start([func(gate.job, name="gate")], lease=60)
+    await stage.enqueue("gate", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.delete("arq:in-progress:x")
+    await until(is_missing.is_set)
+    await stage.redis.zadd("arq:queue", {"x": 1})
+    await until(lambda: worker._dispatch()._held["x"].counted_tries == 2)
+    holder = await stage.redis.get("arq:in-progress:x")
+    may_restore.set()
+    await until(is_restored.is_set)
+    assert await stage.redis.get("arq:in-progress:x") == holder
+    first = await stage.redis.zscore("arq:queue", "x")
+
+    async def is_renewed() -> bool:
+        return bool(await stage.redis.zscore("arq:queue", "x") > first)
+
+    await until(is_renewed)
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    assert not stage.outcomes[0].fenced
+    await until(lambda: _nothing_left(stage))
+    assert gate.entered == ["x"]

@@ -4,16 +4,21 @@
 -- ARGV  1 lease (ms), 2 life of a try counter (s), then five of each job: id, queue number, lease token, try counter at
 --       claim, payload or ""
 -- Returns the positions (from 1) of the jobs that somebody else has taken, or ended, in the meantime.
+-- What another claim of this very worker has taken stays that claim's: its answer was lost, or is on its way.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local lease, retry_ttl = tonumber(ARGV[1]), ARGV[2]
 local clock = redis.call('TIME')
 local lease_end = clock[1] * 1000 + math.ceil(clock[2] / 1000) + lease
 local reply = {}
 
+local function worker_of(token)
+  return string.match(token, '^(.*):')
+end
+
 local function went_on_without_us(id, token, tries)
   local holder = redis.call('GET', HELD .. id)
   if holder then
-    return holder ~= token
+    return worker_of(holder) ~= worker_of(token)
   end
   local counted = redis.call('GET', RETRY .. id)
   if counted then
@@ -27,7 +32,7 @@ for i = 3, #ARGV, 5 do
   if went_on_without_us(id, token, tries) then
     reply[#reply + 1] = (i - 3) / 5 + 1
   else
-    redis.call('SET', HELD .. id, token, 'PX', lease)
+    redis.call('SET', HELD .. id, token, 'NX', 'PX', lease)
     redis.call('SET', RETRY .. id, tries, 'NX', 'EX', retry_ttl)
     if payload ~= '' then
       redis.call('SET', JOB .. id, payload, 'NX')
