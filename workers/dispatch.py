@@ -15,7 +15,7 @@ from arq.worker import Worker
 from service.errors import Unavailable
 from workers.backoff import Backoff
 from workers.cancellation import raise_unless_failure
-from workers.claims import Claim, HeldJob
+from workers.claims import Claim, HeldJob, JobPhase
 from workers.finishing import Finisher, ResultRules
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
 from workers.lua import Scripts
@@ -216,6 +216,8 @@ class Dispatcher:
     def _take(self, job: HeldJob, abort_requested_at_ms: float | None) -> bool:
         """Hold a claimed job; False where this very worker still has it, having lost its lease for a while."""
         mine = self._held.get(job.job_id)
+        if mine is not None and mine.is_fenced and mine.phase is JobPhase.ENDED:
+            mine = None  # its outcome is that of an attempt somebody took over from, who has given the job back
         if mine is not None and mine.is_settled and mine.return_score is None:
             if job.counted_tries > mine.counted_tries:  # it did not end and come anew meanwhile
                 return False  # the release under way holds for this claim too

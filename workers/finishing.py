@@ -202,7 +202,9 @@ class Finisher:
 
     async def _release(self, batch: list[HeldJob]) -> None:
         await self._settle(batch)
-        for portion in self._portions(batch):
+        if fenced := [job for job in batch if job.is_fenced]:
+            self._let_go(fenced)  # whoever took them over ends them, or has given them back
+        for portion in self._portions([job for job in batch if not job.is_fenced]):
             await self._release_some(portion)
 
     def _portions(self, batch: list[HeldJob]) -> Iterator[list[Release]]:
@@ -216,7 +218,8 @@ class Finisher:
                 yield portion
                 portion, size_bytes = [], len(data)
             portion.append((job, elements, data))
-        yield portion
+        if portion:
+            yield portion
 
     async def _settle(self, batch: list[HeldJob]) -> None:
         """From here on the lease thread must not put these jobs back; see `LeaseKeeper.restoring`."""
@@ -245,6 +248,9 @@ class Finisher:
         self.is_behind = False
         failpoint("release.after")
         self._report(batch, positions)
+        self._let_go(batch)
+
+    def _let_go(self, batch: list[HeldJob]) -> None:
         for job in batch:
             self._leases.drop(job)
         self._on_released(batch)
@@ -267,6 +273,5 @@ class Finisher:
             if position < 0:
                 logger.warning("the result of %s was not stored: redis has no room", job.reference)
                 continue
-            if not job.is_fenced:
-                logger.warning("job %s was taken over by another worker, its keys were left alone", job.job_id)
+            logger.warning("job %s was taken over by another worker, its keys were left alone", job.job_id)
             job.is_fenced = True

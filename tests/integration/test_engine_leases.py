@@ -18,6 +18,7 @@ from arq.worker import Retry, func
 from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from workers.engine import JobOutcome
 from workers.finishing import RELEASE_BYTES
 from workers.leases import RESTORE_BYTES, LeaseKeeper
 from workers.lua import Scripts
@@ -245,6 +246,55 @@ async def test_a_fenced_off_attempt_is_reported_but_touches_nothing(stage: Stage
     await until(lambda: stage.ended("x"))
     assert (stage.outcomes[0].fenced, stage.outcomes[0].success) == (True, True)
     assert await _state(stage) == before
+
+
+@pytest.mark.parametrize("is_claimed_before_the_release", [True, False])
+async def test_a_fenced_off_attempt_does_not_end_a_job_that_was_handed_back_meanwhile(
+    stage: Stage, *, is_claimed_before_the_release: bool
+) -> None:
+    gate = Gate()
+    reported, may_release = asyncio.Event(), asyncio.Event()
+
+    async def job(ctx: dict[Any, Any]) -> str:
+        await gate.job(ctx)
+        if len(gate.entered) == 1:
+            raise ValueError
+        return "done"
+
+    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+        await stage.on_complete(outcomes)
+        reported.set()
+        await may_release.wait()
+
+    worker = await stage.start([func(job, name="job")], lease=0.6, max_jobs=1, on_complete=on_complete)
+    await stage.enqueue("job", _job_id="x")
+    await until(lambda: gate.entered)
+    await stage.redis.set("arq:in-progress:x", b"another worker")
+    await until(lambda: worker._dispatch()._held["x"].is_fenced)
+    gate.open()
+    await reported.wait()
+    if is_claimed_before_the_release:
+        await _hand_back(stage)
+        await until(lambda: stage.redis.exists("arq:in-progress:x"))
+        may_release.set()
+    else:
+        worker.allow_pick_jobs = False
+        await _hand_back(stage)
+        may_release.set()
+        await until(lambda: worker.job_counter == 0)
+        worker.allow_pick_jobs = True
+    await until(lambda: len(stage.ended("x")) == 2)
+    assert [(outcome.fenced, outcome.success) for outcome in stage.outcomes] == [(True, False), (False, True)]
+    await until(lambda: _nothing_left(stage))
+
+
+async def _hand_back(stage: Stage) -> None:
+    """Do what a worker does that is stopped before it has begun with the job."""
+    async with stage.redis.pipeline() as pipeline:
+        pipeline.set("arq:retry:x", 1)
+        pipeline.zadd("arq:queue", {"x": 1})
+        pipeline.delete("arq:in-progress:x")
+        await pipeline.execute()
 
 
 async def _state(stage: Stage) -> tuple[Any, ...]:
