@@ -328,6 +328,26 @@ async def test_a_key_of_another_type_under_a_jobs_id_holds_up_no_other(stage: St
     assert [outcome.job_try for outcome in stage.outcomes] == [1] * len(stage.outcomes)
 
 
+@pytest.mark.parametrize("key", ["arq:in-progress:x", "arq:retry:x", "arq:result:x"])
+async def test_a_key_of_another_type_under_a_running_jobs_id_holds_up_no_other(stage: Stage, key: str) -> None:
+    gate = Gate()
+    worker = await stage.start([func(gate.job, name="gate")], lease=60)
+    for job_id in "xy":
+        await stage.enqueue("gate", _job_id=job_id)
+    await until(lambda: len(gate.entered) == 2)
+    await stage.redis.delete("arq:in-progress:x", "arq:retry:x")
+    await stage.redis.zadd(key, {"odd": 1})
+    first = await stage.redis.zscore("arq:queue", "y")
+
+    async def is_renewed() -> bool:
+        return bool(await stage.redis.zscore("arq:queue", "y") > first)
+
+    await until(is_renewed)
+    gate.open()
+    await until(lambda: stage.ended("y") and worker.job_counter == 0)
+    assert gate.entered.count("y") == 1
+
+
 async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage) -> None:
     await stage.redis.set("arq:retry:x", "odd")
     await stage.enqueue("answer", _job_id="x")

@@ -35,14 +35,14 @@ local function is_ours(holder, action, id, token, tries, data)
   if holder == token then
     return true
   end
-  local counted = redis.call('GET', RETRY .. id)
+  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- what is no number counted nothing
   if holder then
-    return not GOES_BACK[action] and worker_of(holder) == worker_of(token) and counted and tonumber(counted) > tries
+    return not GOES_BACK[action] and worker_of(holder) == worker_of(token) and counted and counted > tries
   end
   if counted then
-    return tonumber(counted) == tries
+    return counted == tries
   end
-  local result = redis.call('GET', RESULT .. id)
+  local result = redis.pcall('GET', RESULT .. id) -- a key of another type is another's result
   return not result or (not GOES_BACK[action] and result == data)
 end
 

@@ -16,8 +16,8 @@ end
 
 for i = 2, #ARGV, 3 do
   local id, position = ARGV[i], (i - 2) / 3 + 1
-  local holder = redis.call('GET', HELD .. id)
-  if holder == ARGV[i + 2] or holder and worker_of(holder) == worker_of(ARGV[i + 2]) then
+  local holder = redis.pcall('GET', HELD .. id) -- a key of another type holds the job, as in arq
+  if holder == ARGV[i + 2] or type(holder) == 'string' and worker_of(holder) == worker_of(ARGV[i + 2]) then
     redis.call('PEXPIRE', HELD .. id, lease)
     -- Refused while Redis is out of memory; the key above is what keeps others away.
     redis.pcall('ZADD', KEYS[tonumber(ARGV[i + 1])], 'XX', lease_end, id)

@@ -16,13 +16,13 @@ local function worker_of(token)
 end
 
 local function went_on_without_us(id, token, tries)
-  local holder = redis.call('GET', HELD .. id)
+  local holder = redis.pcall('GET', HELD .. id) -- a key of another type holds the job, as in arq
   if holder then
-    return worker_of(holder) ~= worker_of(token)
+    return type(holder) ~= 'string' or worker_of(holder) ~= worker_of(token)
   end
-  local counted = redis.call('GET', RETRY .. id)
+  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- what is no number counted nothing
   if counted then
-    return counted ~= tries
+    return counted ~= tonumber(tries)
   end
   return redis.call('EXISTS', RESULT .. id) == 1
 end
