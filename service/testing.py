@@ -73,13 +73,13 @@ class PublisherDouble(Publisher):
         self.attempts: list[PublishJob] = []
         self.looked_up: list[PublishJob] = []
         self._lost_answers = 0
-        self._look_up_error: Exception | None = None
-        self._errors: list[Exception] = []
+        self._look_up_error: BaseException | None = None
+        self._errors: list[BaseException] = []
         self._error_of: Callable[[PublishJob], Exception | None] = lambda _: None
         self._gate = asyncio.Event()
         self._gate.set()
 
-    def fail_next(self, *errors: Exception) -> None:
+    def fail_next(self, *errors: BaseException) -> None:
         """Raise these, one a call, instead of accepting."""
         self._errors.extend(errors)
 
@@ -91,7 +91,7 @@ class PublisherDouble(Publisher):
         """Accept the next jobs, and break the connection instead of saying so."""
         self._lost_answers += count
 
-    def fail_look_ups(self, error: Exception) -> None:
+    def fail_look_ups(self, error: BaseException) -> None:
         """Raise this instead of looking."""
         self._look_up_error = error
 

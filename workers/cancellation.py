@@ -10,6 +10,9 @@ from typing import Any
 END_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Exceptions that are not about what was being done; what else is no Exception is (Rust's panics, for one)."""
 
+NO_FAILURE = (asyncio.CancelledError, *END_OF_THE_PROCESS)
+"""Exceptions that do not say how a publisher's call failed; all others do."""
+
 AGAIN_S = 0.5  # each cancellation cuts a clean-up short, so not too often
 
 

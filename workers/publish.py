@@ -19,6 +19,7 @@ from service.task import Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import MAX_LOST_ATTEMPTS, Ended, NextAttempt, decide_attempt
 from workers.backoff import Backoff
+from workers.cancellation import END_OF_THE_PROCESS, NO_FAILURE
 from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
 from workers.media import describe_media, resolve_media
@@ -89,7 +90,9 @@ class PublishRunner:
             if publisher is not None and state.sending is not None:
                 await self._cut_off(ctx, state, publisher.publisher_class, cause_of(cut_off), started_ms)
             raise
-        except Exception as error:
+        except END_OF_THE_PROCESS:
+            raise
+        except BaseException as error:
             raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
 
@@ -121,7 +124,9 @@ class PublishRunner:
             with limit:
                 result = await publisher.publish(job)
             failpoint("send.after")
-        except Exception as error:  # noqa: BLE001 - raised again, unless it can be settled
+        except NO_FAILURE:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, unless it can be settled
             is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
@@ -158,7 +163,7 @@ class PublishRunner:
         ctx: Mapping[str, Any],
         state: AttemptState,
         publisher: Publisher | None,
-        error: Exception,
+        error: BaseException,
         started_ms: int,
     ) -> Exception:
         error_class = self._class_of(error, publisher)
@@ -223,7 +228,7 @@ class PublishRunner:
         )
 
     @staticmethod
-    def _class_of(error: Exception, publisher: Publisher | None) -> ErrorClass:
+    def _class_of(error: BaseException, publisher: Publisher | None) -> ErrorClass:
         if publisher is not None:
             return error_class_of(error, publisher.publisher_class)
         return error.error_class if isinstance(error, PublishError) else ErrorClass.PERMANENT

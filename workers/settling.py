@@ -3,6 +3,7 @@
 import asyncio
 
 from service.task import ErrorClass
+from workers.cancellation import NO_FAILURE
 from workers.earlier import OpenAttempt
 from workers.publishers.base import (
     NotFound,
@@ -58,12 +59,12 @@ async def settle_earlier(
     raise CannotRepeatError(f"{open_since}.")
 
 
-async def settle_failed(publisher: Publisher, job: PublishJob, error: Exception) -> PublishResult:
+async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseException) -> PublishResult:
     """The post an attempt made although it ended with `error`.
 
     Raises:
         TransientError: The platform does not have it.
-        Exception: `error` itself, where there is nothing to look for or nobody to ask.
+        BaseException: `error` itself, where there is nothing to look for or nobody to ask.
     """
     publisher_class = publisher.publisher_class
     if (
@@ -87,7 +88,9 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
             found = await publisher.look_up(job)
     except TimeoutError:
         return f"a look-up gave no answer within {LOOK_UP_S:g} s"
-    except Exception as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
+    except NO_FAILURE:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
         return f"a look-up failed: {type(error).__name__}: {error}"
     if isinstance(found, PublishResult):
         return found.storable(found_by="a look-up, after an attempt whose outcome was not known")

@@ -21,6 +21,10 @@ from workers.publishers.base import (
 )
 
 
+class Panic(BaseException):
+    """As pyo3 raises where Rust panics: no Exception."""
+
+
 async def until_attempted(stack: Stack, count: int = 1) -> None:
     """Wait until the publisher was called `count` times."""
 
@@ -89,15 +93,27 @@ async def test_attempts_are_limited() -> None:
         (AuthError("cookie expired"), "failed", "auth"),
         (OutcomeUnknownError("cut off"), "unknown", "unknown"),
         (RuntimeError("a defect in a publisher that declares nothing"), "unknown", "unknown"),
+        (Panic("a defect in a library written in Rust"), "unknown", "unknown"),
     ],
 )
 async def test_an_error_s_class_decides_how_the_task_ends(
-    everpost: Stack, error: Exception, status: str, error_class: str
+    everpost: Stack, error: BaseException, status: str, error_class: str
 ) -> None:
     everpost.publisher.fail_next(error)
     task = await everpost.wait_until_ended(await everpost.publish())
     assert (task["status"], task["error_class"]) == (status, error_class)
     assert str(error) in task["error_message"]
+
+
+async def test_a_post_is_looked_for_after_what_is_no_exception_and_a_look_up_may_raise_it_too() -> None:
+    async with everpost_stack(publisher=PublisherDouble(PublisherClass.CHECKABLE), max_attempts=1) as stack:
+        stack.publisher.fail_next(Panic("mid-send"), Panic("mid-send"))
+        task = await stack.wait_until_ended(await stack.publish())
+        assert (task["status"], task["error_class"]) == ("failed", "transient")  # it was not found
+        stack.publisher.fail_look_ups(Panic("the look-up's own"))
+        task = await stack.wait_until_ended(await stack.publish())
+        assert task["status"] == "unknown"
+        assert "mid-send (a look-up failed: Panic: the look-up's own)" in task["error_message"]
 
 
 async def test_a_publisher_that_hangs_is_cut_off_and_its_outcome_is_unknown() -> None:
