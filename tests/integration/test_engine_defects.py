@@ -348,8 +348,9 @@ async def test_a_key_of_another_type_under_a_running_jobs_id_holds_up_no_other(s
     assert gate.entered.count("y") == 1
 
 
-async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage) -> None:
-    await stage.redis.set("arq:retry:x", "odd")
+@pytest.mark.parametrize("counter", ["odd", str(2**63 - 2)])
+async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage, counter: str) -> None:
+    await stage.redis.set("arq:retry:x", counter)
     await stage.enqueue("answer", _job_id="x")
     await stage.start(FUNCTIONS)
     await until(lambda: stage.ended("x"))

@@ -27,7 +27,7 @@ local function count_try(id)
     return 1
   end
   local try = redis.pcall('INCR', RETRY .. id)
-  if type(try) == 'table' then -- no number: nothing counted it
+  if type(try) == 'table' or try > 2 ^ 53 then -- no number, or none that Lua knows exactly: nothing counted it
     redis.call('SET', RETRY .. id, 1, 'EX', retry_ttl)
     return 1
   end
