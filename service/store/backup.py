@@ -34,7 +34,7 @@ def back_up_database(path: Path, target: Path) -> Backup:
         raise DatabaseUnusable(f"There is no database {path}.")
     if target.exists():
         raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
-    with explained(target), new_file(target, like=path) as partial:
+    with explained(target), new_file(target, source=path, like=path) as partial:
         copy_database(path, partial)
         partial.rename(target)
         flush(target.absolute().parent)
@@ -42,15 +42,17 @@ def back_up_database(path: Path, target: Path) -> Backup:
 
 
 @contextmanager
-def new_file(target: Path, *, like: Path) -> Iterator[Path]:
-    """An empty file beside `target` to be filled and renamed to it; in the end it is gone.
+def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
+    """An empty file beside `target` to be filled from `source` and renamed to it; in the end it is gone.
 
     It belongs to the same people as `like`, and can be read by the same.
 
     Raises:
-        DatabaseUnusable: Another process is making the same file, or has just made it.
+        DatabaseUnusable: Another process is making the same file, or has just made it; or `source` has its name.
     """
     partial = target.with_name(f"{target.name}.part")
+    if partial.exists() and partial.samefile(source):
+        raise DatabaseUnusable(f"{partial} is what an unfinished {target} is called: give it another name first.")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _take(descriptor, partial, like)

@@ -36,7 +36,8 @@ def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:
     path = path.resolve()  # a link goes on leading there
     _check_backup(backup, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with explained(path), alone_with(path), new_file(path, like=path if path.exists() else backup) as partial:
+    like = path if path.exists() else backup
+    with explained(path), alone_with(path), new_file(path, source=backup, like=like) as partial:
         copy_database(backup, partial)
         migrate(partial)
         replaced = _free_name(path, now_ms) if path.exists() else None

@@ -146,10 +146,21 @@ def test_a_backup_that_finds_no_room_leaves_nothing(path: Path, env: dict[str, s
 
 def test_two_backups_at_once_do_not_write_into_one_file(path: Path, env: dict[str, str], tmp_path: Path) -> None:
     target = tmp_path / "backup.db"
-    with new_file(target, like=path):
+    with new_file(target, source=path, like=path):
         refused = run("backup", str(target), env=env)
     assert (refused.returncode, "Another process is making" in refused.stderr) == (1, True)
     assert run("backup", str(target), env=env).returncode == 0
+
+
+def test_what_has_the_name_of_an_unfinished_copy_is_not_emptied_by_it(
+    path: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    backup = tmp_path / "everpost.db.part"
+    path.rename(backup)
+    settings = {**env, "EVERPOST_DATABASE": str(backup)}
+    for done in (run("backup", str(path), env=settings), run("restore", str(backup), env=env)):
+        assert (done.returncode, "another name" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+        assert ids(backup, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
 
 
 def test_a_backup_can_be_read_by_those_who_can_read_the_database(
