@@ -404,6 +404,18 @@ def test_an_address_of_one_network_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
+@pytest.mark.parametrize(
+    "address", ["192.0.0.8", "::7f00:1", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1", "fec0::1", "3fff::1", "5f00::1"]
+)
+def test_an_address_that_python_takes_for_global_and_that_is_not_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "192.0.1.1", "2606:4700:4700::1111", "64:ff9b::101:101"])
+def test_an_address_of_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
 async def test_no_error_shows_a_secret_even_if_the_receiver_repeats_it(receiver: Receiver) -> None:
     body = f"{SECRET} {SECRET[6:]} t0ken-value qu3ry-token /p4th-token".encode()
     receiver.respond = respond_with(400, body)

@@ -12,6 +12,19 @@ from workers.publishers.errors import PermanentError, TransientError
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 IPV4_BITS = (1 << 32) - 1
+NOT_GLOBAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # RFC 6890
+        "::/96",  # RFC 4291: IPv4 addresses as they were once wrapped, loopback among them
+        "::ffff:0:0:0/96",  # RFC 2765: and translated
+        "64:ff9b:1::/48",  # RFC 8215: NAT64 of a network's own
+        "fec0::/10",  # RFC 3879: site-local, as fc00::/7 is today
+        "3fff::/20",  # RFC 9637
+        "5f00::/16",  # RFC 9602
+    )
+)
+"""What some Pythons take for global: 3.11.7 all of these, later ones fewer."""
 
 CONNECTIONS_PER_POOL = 8
 
@@ -69,7 +82,11 @@ class SpreadTransport(httpx.AsyncBaseTransport):
 
 def is_public(address: str) -> bool:
     """Whether an address is reachable from everywhere, and so is every IPv4 address wrapped in it."""
-    return all(part.is_global and not part.is_multicast for part in _unwrap(ipaddress.ip_address(address)))
+    return all(_is_global(part) for part in _unwrap(ipaddress.ip_address(address)))
+
+
+def _is_global(address: Address) -> bool:
+    return address.is_global and not address.is_multicast and not any(address in network for network in NOT_GLOBAL)
 
 
 def _unwrap(address: Address) -> Iterator[Address]:
