@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +53,15 @@ class Child:
         """Wait until it has ended; its exit code."""
         return await asyncio.to_thread(self.process.wait)
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Kill it if the block, which waits until it does its work, ends with an error."""
+        try:
+            yield
+        except BaseException:
+            self.kill()
+            raise
+
     async def stop(self, grace_s: float = 30) -> int:
         """SIGTERM, and SIGKILL after `grace_s` seconds; its exit code."""
         if self.process.poll() is None:
@@ -69,14 +79,28 @@ class Child:
         self.process.wait()
 
 
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP interrupt this process as Ctrl-C does, so that nothing it made or started is left behind."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 async def wait_for_log(path: Path, text: bytes, child: Child, timeout_s: float) -> None:
-    """Wait until `child` has written `text` into its log.
+    """Wait until `child` has written `text` into its log; one that nobody waits for any more is killed.
 
     Raises:
         TimeoutError: It has not, within `timeout_s` seconds, or it has ended before; the log's end is in the message.
     """
     deadline = time.monotonic() + timeout_s
-    while text not in (log := path.read_bytes()):  # noqa: ASYNC240 - a few lines of a file just written
-        if child.exit_code is not None or time.monotonic() > deadline:
-            raise TimeoutError(f"{path} never said {text.decode()!r}: {log[-2000:].decode(errors='replace')}")
-        await asyncio.sleep(0.005)
+    with child.starting():
+        while text not in (log := path.read_bytes()):  # noqa: ASYNC240 - a few lines of a file just written
+            if child.exit_code is not None or time.monotonic() > deadline:
+                raise TimeoutError(f"{path} never said {text.decode()!r}: {log[-2000:].decode(errors='replace')}")
+            await asyncio.sleep(0.005)

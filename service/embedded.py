@@ -54,19 +54,26 @@ class EmbeddedValkey:
         return f"unix://{self.socket}"
 
     async def start(self) -> Self:
-        """Start it, or start it again after `kill`; returns when it answers.
+        """Start it, or start it again after `kill`; returns when it answers. If it does not, nothing is left running.
 
         Raises:
             SettingsError: There is no server program.
             TimeoutError: It does not come up; its log's end is in the message.
         """
+        try:
+            await self._start()
+        except BaseException:
+            self._remove_socket()
+            raise
+        return self
+
+    async def _start(self) -> None:
         program = server_program()
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "valkey.log"
         with log.open("wb") as output:
             self.child = Child([program, *self._arguments()], output=output)
         await wait_for_log(log, b"eady to accept connections", self.child, START_TIMEOUT_S)
-        return self
 
     def _arguments(self) -> list[str]:
         options = {
@@ -87,4 +94,7 @@ class EmbeddedValkey:
         if self.child is not None:
             await self.child.stop()
             self.child = None
+        self._remove_socket()
+
+    def _remove_socket(self) -> None:
         shutil.rmtree(self.socket.parent, ignore_errors=True)

@@ -5,7 +5,7 @@ import http.client
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -84,24 +84,26 @@ class BenchStack:
         """Start so many processes, and stop all that run at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._catalogue.write_text(_catalogue(self._count_file), encoding="utf-8")
-        try:
+        async with AsyncExitStack() as cleanup:
             await self.valkey.start()
+            cleanup.push_async_callback(self.valkey.stop)
             self.redis = Redis.from_url(self.valkey.address)
+            cleanup.push_async_callback(self.redis.aclose)
+            cleanup.push_async_callback(self._stop)
             for _ in range(apis):
                 await self.start_api()
             for _ in range(workers):
                 await self.start_worker()
             yield self
-        finally:
-            await self._stop()
 
     async def start_api(self) -> Server:
         """One more API process, once it answers."""
         port = free_port(HOST, 0)
         started = time.monotonic()
         child = self._spawn("api", EVERPOST_PORT=str(port))
-        while not _answers(port):
-            await _wait_for_start(child, started, "API")
+        with child.starting():
+            while not _answers(port):
+                await _wait_for_start(child, started, "API")
         self.apis.append(Server(child, time.monotonic() - started, port))
         return self.apis[-1]
 
@@ -110,8 +112,9 @@ class BenchStack:
         started = time.monotonic()
         child = self._spawn("worker")
         mark = f":{child.pid}:".encode()
-        while not any(mark in worker for worker in await self.redis.hkeys(WORKERS_KEY)):
-            await _wait_for_start(child, started, "worker")
+        with child.starting():
+            while not any(mark in worker for worker in await self.redis.hkeys(WORKERS_KEY)):
+                await _wait_for_start(child, started, "worker")
         self.workers.append(Server(child, time.monotonic() - started))
         return self.workers[-1]
 
@@ -154,8 +157,6 @@ class BenchStack:
             await server.child.stop()
         self.apis.clear()
         self.workers.clear()
-        await self.redis.aclose()
-        await self.valkey.stop()
 
     def _spawn(self, command: str, **settings: str) -> Child:
         log = self.folder / f"{command}.log"

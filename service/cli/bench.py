@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from service.children import stopped_by_signals
 from service.cli.screen import as_json_text, console
 
 GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
@@ -53,7 +54,11 @@ def bench(
     plan = plans.resized(plans.QUICK if quick else plans.FULL, runs=runs, tasks=tasks)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="everpost-bench-", dir=folder) as made, _progress() as say:
+    with (
+        stopped_by_signals(),
+        tempfile.TemporaryDirectory(prefix="everpost-bench-", dir=folder) as made,
+        _progress() as say,
+    ):
         answer = asyncio.run(program.run_bench(plan, Path(made), say, only=only, growth=growth))
     if as_json:
         click.echo(as_json_text(answer))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from service.children import stopped_by_signals
 from service.cli.probe import base_url
 from service.cli.programs import Program
 from service.cli.supervisor import WORKER_GRACE_S, Supervisor
@@ -68,7 +69,8 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     settings = read_settings(os.environ, host=host, port=port, data=data)
     settings.check_exposure()
     port = free_port(settings.host, settings.port)
-    return asyncio.run(_serve(settings, port, workers, click.echo))
+    with stopped_by_signals():  # until the supervisor watches them
+        return asyncio.run(_serve(settings, port, workers, click.echo))
 
 
 def free_port(host: str, port: int) -> int:

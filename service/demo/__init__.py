@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from service.children import Child, wait_for_log
+from service.children import Child, stopped_by_signals, wait_for_log
 from service.demo.files import OLD_TASK, SEED_TASK, write_original_database, write_sound
 from service.embedded import EmbeddedValkey
 from service.settings import PREFIX, Settings
@@ -336,13 +336,21 @@ def main(folder: Path | None = None, *, keep: bool = False) -> int:
     folder = folder or Path(tempfile.mkdtemp(prefix="everpost-demo-"))
     demo = Demo(folder, console)
     try:
-        asyncio.run(demo.run())
+        with stopped_by_signals():
+            asyncio.run(demo.run())
+    except KeyboardInterrupt:
+        _clean_up(folder, keep=keep)
+        raise
     except (DemoFailedError, TimeoutError, httpx.HTTPError, LookupError) as error:
         console.print(f"\n[red]A step did not hold: {error!r}[/red]\nEverything is kept in {folder}; see its *.log.")
         return 1
     console.print("\n[bold green]Every step was seen to hold.[/bold green] Start your own with: everpost up")
     if keep:
         console.print(f"Everything is kept in {folder}.")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+    _clean_up(folder, keep=keep)
     return 0
+
+
+def _clean_up(folder: Path, *, keep: bool) -> None:
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,16 @@
 """`everpost bench` on a tiny plan: what it answers, and that it refuses to tell rates of work that was not done."""
 
 import json
+import signal
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import service.bench.backlog as backlog_module
+import service.bench.stack as stack_module
 import service.bench.throughput as throughput_module
 from service.bench.checks import RecordFile, WorkIncomplete, check_queued, check_recorded
 from service.bench.engine import JOB, run_engine
@@ -17,6 +20,7 @@ from service.bench.metrics import METRICS
 from service.bench.plan import Plan, resized
 from service.bench.run import MEASUREMENTS, run_bench
 from service.bench.stack import BenchStack
+from service.children import Child
 from service.cli.bench import bench
 from service.errors import SettingsError
 from service.platforms import Platform
@@ -119,6 +123,36 @@ async def test_jobs_that_were_to_be_left_and_are_not_are_told_instead_of_rates(t
         await run_engine(stack, "batch", 100, "few", waiting=2)
         with pytest.raises(WorkIncomplete, match="1 were not finished"):
             await run_engine(stack, "batch", 100, "few", waiting=3)
+
+
+@pytest.mark.parametrize("kind", ["apis", "workers"])
+async def test_a_process_that_does_not_start_is_not_left_running(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Child] = []
+
+    def spawn(*arguments: Any, **options: Any) -> Child:
+        started.append(Child(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(stack_module, "Child", spawn)
+    monkeypatch.setattr(stack_module, "START_TIMEOUT_S", 0.0)
+    with pytest.raises(TimeoutError, match="does not start"):
+        async with BenchStack(tmp_path).running(**{"apis": 0, "workers": 0, kind: 1}):
+            pass
+    assert [child.exit_code for child in started] == [-signal.SIGKILL]
+
+
+async def test_a_server_that_does_not_start_is_told_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_none() -> str:
+        raise SettingsError("There is no valkey-server.")
+
+    monkeypatch.setattr("service.embedded.server_program", find_none)
+    with pytest.raises(SettingsError, match="no valkey-server"):
+        async with BenchStack(tmp_path).running():
+            pass
 
 
 def recorded(path: Path, *attempts: str) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +11,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_support import Up, environment, free_port, is_alive, run, serving, until
+from cli_support import (
+    DEADLINE_S,
+    Up,
+    command,
+    command_line,
+    descendants,
+    environment,
+    free_port,
+    is_alive,
+    run,
+    serving,
+    until,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
@@ -206,6 +219,24 @@ def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path) -> Non
         assert up.process.returncode == 1
         assert up.said().startswith("everpost: Valkey does not start: ")
         assert up.said().count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["up", "bench", "demo"])
+def test_sigterm_while_valkey_starts_leaves_nothing_behind(program: str, tmp_path: Path) -> None:
+    server = tmp_path / "bin" / "valkey-server"
+    server.parent.mkdir()
+    server.write_text("#!/bin/sh\nexec sleep 60\n")
+    server.chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    path = f"{server.parent}:{os.environ['PATH']}"
+    env = {**environment(DATA=str(tmp_path / "data"), PORT="0"), "PATH": path, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command(program), env=env, stderr=subprocess.PIPE, text=True) as process:
+        (valkey,) = until(lambda: [pid for pid in descendants(process.pid) if "sleep" in command_line(pid)], "Valkey")
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, said.splitlines()[-1]) == (1, "everpost: stopped")
+    assert not is_alive(valkey)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.embedded import EmbeddedValkey
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, PublisherClass
 
@@ -62,6 +63,22 @@ async def test_nothing_is_left_behind() -> None:
     assert valkey.exit_code is not None
     assert not folder.exists()
     assert not Path(socket).exists()  # noqa: ASYNC240 - one look
+
+
+async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = tmp_path / "valkey-server"
+    server.write_text("#!/bin/sh\nexec sleep 60\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("service.embedded.START_TIMEOUT_S", 0.1)
+    valkey = EmbeddedValkey(tmp_path / "valkey")
+    with pytest.raises(TimeoutError):
+        await valkey.start()
+    assert valkey.child is not None
+    assert valkey.child.exit_code is not None
+    assert not valkey.socket.parent.exists()
 
 
 async def test_a_folder_of_one_s_own_is_kept(tmp_path: Path) -> None:
