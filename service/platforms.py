@@ -140,7 +140,7 @@ def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # of TOML or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
         raise SettingsError(f"{path}: is no TOML: {error}.") from error
     for key in document:
         if key != "platforms":

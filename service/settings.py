@@ -23,6 +23,8 @@ SECRET = frozenset({"token", "redis"})  # never shown in an error
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
+Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")]
+"""Printable ASCII, so that it can stand in a header; no white space about it, such as the end of a file's line."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
-    token: Annotated[str, Meta(min_length=8)] | None = None
+    token: Token | None = None
     insecure: bool = False
     platforms: Path | None = None
     media: Path | None = None
@@ -147,6 +149,10 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
         _ = settings.zone
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is no IANA time zone.") from error
+    try:
+        settings.host.encode("idna")
+    except UnicodeError as error:
+        raise SettingsError(f"EVERPOST_HOST={settings.host!r} is no name of a host.") from error
     return settings
 
 
@@ -158,11 +164,26 @@ def _convert(given: dict[str, Any]) -> Settings:
         name = path.rstrip("`")
         shown = "" if name in SECRET else f"={given.get(name)!r}"
         raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {message}.") from error
+    except UnicodeEncodeError as error:
+        names = [name for name, value in given.items() if value == error.object]
+        raise SettingsError(f"{PREFIX}{''.join(names).upper()}: is no UTF-8.") from error
+
+
+def expand_user(path: str) -> Path:
+    """The path, with the folder of a user for `~` and `~NAME`.
+
+    Raises:
+        ValueError: There is no such user, or nobody knows the folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no user {path.partition('/')[0]}, or no folder of that user") from error
 
 
 def _decode(wanted: type, value: object) -> object:
     if wanted is Path:
-        return Path(str(value)).expanduser()
+        return expand_user(str(value))
     raise TypeError(wanted)
 
 

@@ -35,7 +35,7 @@ def check_library() -> Iterator[Finding]:
 def check_sizes(settings: Settings) -> Iterator[Finding]:
     """How large the file and its log are, whether they may grow, and how much room is left."""
     path = settings.database_path
-    if path.exists():
+    if path.is_file():
         wal = path.with_name(f"{path.name}-wal")
         wal_bytes = wal.stat().st_size if wal.exists() else 0
         yield Finding("database", "size", size_text(path.stat().st_size))

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.cli.findings import size_text
 from service.cli.options import database_options
 from service.clock import read_time, system_clock, to_text
-from service.settings import Settings, read_settings
+from service.settings import MOST_DAYS, Settings, read_settings
 from service.store.archive import DAY_MS, Archive
 from service.store.backup import back_up_database
 from service.store.database import Database
@@ -30,7 +30,11 @@ Step = Callable[[], Awaitable[int]]
     epilog="\b\nExamples:\n  everpost archive --older-than-days 90 --dry-run\n  everpost archive --older-than-days 90"
 )
 @click.option(
-    "--older-than-days", type=click.IntRange(1), required=True, metavar="N", help="Ended at least so long ago."
+    "--older-than-days",
+    type=click.IntRange(1, MOST_DAYS),
+    required=True,
+    metavar="N",
+    help="Ended at least so long ago.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many tasks it would be.")
 @database_options

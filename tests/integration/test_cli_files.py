@@ -260,6 +260,16 @@ def test_what_doctor_logs_stands_not_among_its_json(env: dict[str, str]) -> None
     assert (code, found["server"]["value"]) == (1, "does not answer")
 
 
+def test_doctor_finds_that_the_database_is_a_folder(env: dict[str, str], tmp_path: Path) -> None:
+    code, found = findings({**env, "EVERPOST_DATABASE": "."})
+    assert (code, found["file"]["ok"]) == (1, False)
+
+
+def test_more_days_than_there_were_are_refused(env: dict[str, str], path: Path) -> None:
+    done = run("archive", "--older-than-days", "9" * 20, env=env)
+    assert (done.returncode, done.stderr.count("\n"), "defect" in done.stderr) == (2, 1, False)
+
+
 def test_doctor_finds_a_platform_without_a_publisher(tmp_path: Path, env: dict[str, str]) -> None:
     file = tmp_path / "platforms.toml"
     file.write_text('[platforms.douyin]\npublisher = "nobody"\n')

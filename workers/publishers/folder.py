@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from service.clock import Clock, system_clock, to_text
-from service.settings import Settings
+from service.errors import SettingsError
+from service.settings import Settings, expand_user
 from workers.media import Media, describe_media
 from workers.publishers.base import (
     InvalidError,
@@ -59,7 +60,10 @@ class FolderPublisher(Publisher):
 
     def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
         given = read_options(options, FolderOptions)
-        self.root = (Path(given.root).expanduser() if given.root else settings.published_root).absolute()
+        try:
+            self.root = (expand_user(given.root) if given.root else settings.published_root).absolute()
+        except ValueError as error:
+            raise SettingsError(f"options.root: {error}.") from error
         self._clock = clock
 
     async def publish(self, job: PublishJob) -> PublishResult:
