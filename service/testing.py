@@ -298,8 +298,8 @@ async def _alive(app: Litestar) -> AsyncIterator[None]:
 
     life = asyncio.create_task(live())
     start = asyncio.create_task(started.wait())
-    await asyncio.wait((life, start), return_when=asyncio.FIRST_COMPLETED)
     try:
+        await asyncio.wait((life, start), return_when=asyncio.FIRST_COMPLETED)
         if started.is_set():
             yield
     finally:

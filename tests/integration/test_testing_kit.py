@@ -1,5 +1,6 @@
 """What other teams get: the stack in-process, the fixture, the publisher double."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,20 @@ async def test_nothing_is_left_behind() -> None:
     assert valkey.exit_code is not None
     assert not folder.exists()
     assert not Path(socket).exists()  # noqa: ASYNC240 - one look
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_running() -> None:
+    before = asyncio.all_tasks()
+
+    async def starting_app() -> bool:
+        return any("_alive" in repr(task) for task in asyncio.all_tasks())
+
+    stack = asyncio.create_task(everpost_stack().__aenter__())
+    await eventually(starting_app, what="the app's start")
+    stack.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stack
+    assert asyncio.all_tasks() - {stack} == before
 
 
 async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
