@@ -19,6 +19,7 @@ from rich.table import Table
 from service.children import Child, stopped_by_signals, wait_for_log
 from service.demo.files import OLD_TASK, SEED_TASK, write_original_database, write_sound
 from service.embedded import EmbeddedValkey
+from service.errors import SettingsError
 from service.settings import PREFIX, Settings
 from service.store.sqlite import sqlite3
 
@@ -330,7 +331,12 @@ def main(folder: Path | None = None, *, keep: bool = False) -> int:
     Args:
         folder: Where everything goes; a temporary folder by default.
         keep: Leave the folder behind.
+
+    Raises:
+        SettingsError: There is something in the folder: it may be what somebody serves from.
     """
+    if folder is not None and folder.is_dir() and any(folder.iterdir()):
+        raise SettingsError(f"{folder} is not empty; the demonstration wants a folder of its own.")
     console = Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
     folder = folder or Path(tempfile.mkdtemp(prefix="everpost-demo-"))

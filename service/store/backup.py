@@ -32,7 +32,7 @@ def back_up_database(path: Path, target: Path) -> Backup:
     """
     if not path.exists():
         raise DatabaseUnusable(f"There is no database {path}.")
-    if target.exists():
+    if os.path.lexists(target):
         raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
     with explained(target), new_file(target, source=path, like=path) as partial:
         copy_database(path, partial)

@@ -103,6 +103,9 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(path: Path, env: di
     assert ids(target, "publish_tasks") == ids(path, "publish_tasks")
     assert migrate(target).kind == "current"
     again = run("backup", str(target), env=env)
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere" / "backup.db")
+    assert run("backup", str(tmp_path / "link.db"), env=env).returncode == 1
+    assert (tmp_path / "link.db").is_symlink()
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
     assert not list(tmp_path.glob("*.part"))
 

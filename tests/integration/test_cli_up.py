@@ -239,6 +239,13 @@ def test_sigterm_while_valkey_starts_leaves_nothing_behind(program: str, tmp_pat
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_the_demo_leaves_a_folder_alone_that_somebody_may_serve_from(tmp_path: Path) -> None:
+    (tmp_path / "up.lock").touch()
+    refused = run("demo", "--folder", str(tmp_path), env=environment())
+    assert (refused.returncode, "is not empty" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["up.lock"]
+
+
 def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:
     with serving(tmp_path) as up:
         port = up.url.rpartition(":")[2]
