@@ -258,8 +258,8 @@ class Finisher:
     def _release_of(self, job: HeldJob) -> tuple[tuple[Any, ...], bytes]:
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
         if job.return_score is not None:
-            when = ("return_later", job.return_in_ms) if job.return_in_ms else ("return", job.return_score)
-            return (when[0], *whose, when[1], job.return_tries), job.payload or b""
+            action, due = ("return_later", job.return_in_ms) if job.return_in_ms else ("return", job.return_score)
+            return (action, *whose, due, job.return_tries), job.payload or b""
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
             return ("finish", *whose, life_ms, 0), data
