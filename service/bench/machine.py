@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from service.embedded import ALLOCATOR, server_environment
 from service.store.sqlite import LIBRARY
 
 PACKAGES = ("everpost", "arq", "redis", "hiredis", "litestar", "uvicorn", "uvloop", "httptools", "msgspec", "aiosqlite")
@@ -26,11 +27,14 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 async def describe_versions(redis: Redis) -> dict[str, str]:
-    """The versions of the language, the stores and the packages."""
+    """The versions of the language, the stores (and what the server takes its memory from) and the packages."""
     server: Mapping[str, Any] = await redis.info("server")
     packages = {name: found for name in PACKAGES if (found := _version(name))}
     name, number = server.get("server_name", "redis"), server.get("valkey_version", server["redis_version"])
-    return {"python": platform.python_version(), "sqlite": LIBRARY, str(name): str(number), **packages}
+    memory: Mapping[str, Any] = await redis.info("memory")
+    allocator = f"mimalloc {_version(ALLOCATOR)}" if server_environment() else memory["mem_allocator"]
+    server_version = f"{number} with {allocator}"
+    return {"python": platform.python_version(), "sqlite": LIBRARY, str(name): server_version, **packages}
 
 
 def machine_line(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:

@@ -96,6 +96,10 @@ async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
     assert not valkey.socket.parent.exists()
 
 
+def memory_map(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text("ascii")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
 async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +109,7 @@ async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left
     valkey = await EmbeddedValkey(tmp_path / "valkey").start()
     assert valkey.child is not None
     try:
-        maps = Path(f"/proc/{valkey.child.pid}/maps").read_text("ascii")
+        maps = memory_map(valkey.child.pid)
     finally:
         await valkey.stop()
     assert "libmimalloc" in maps
