@@ -1,6 +1,7 @@
 """What can befall a database file: SQLite's errors by their meaning, and whether the file is still the one opened."""
 
 import os
+import time
 from pathlib import Path
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
@@ -17,6 +18,7 @@ UNWRITABLE = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
+SETTLED_NS = 1_000_000_000  # coarse clocks of file systems included
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -40,19 +42,28 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+FolderState = tuple[int, int, int]
+"""Device, inode, and when anything was last added, moved or deleted in it (ns)."""
+
+
 class DatabaseFiles:
     """The files of an open database: itself, its log and the log's index.
 
     SQLite goes on writing to a file that was deleted or replaced, and all of that is lost. While a connection is open
     the three stay what they are, unless a stranger touches them. They are never opened here: closing a file drops all
     locks that SQLite has on it.
+
+    Nor is the log looked at after every commit: Linux gives a file whose times were asked for a new time at the next
+    write, which makes the next flush of it a third slower. Nothing was moved in a folder that has not changed.
     """
 
     def __init__(self, path: Path) -> None:
         """Remember which they are; `path` has been opened, and its log exists."""
         beside = os.path.realpath(path)
         self._paths = (str(path), f"{beside}-wal", f"{beside}-shm")
+        self._folder = Path(beside).parent
         self._opened = self._look(len(self._paths))
+        self._complete: FolderState | None = None  # the folder when all of them were last seen in it
 
     def check(self, *, all_of_them: bool = True) -> None:
         """See whether they, or the database file at least, are still there: a microsecond or two for each.
@@ -60,15 +71,30 @@ class DatabaseFiles:
         Raises:
             DatabaseUnusable: One of them is not.
         """
+        folder = self._look_at_folder() if all_of_them else None
+        if folder is not None and folder == self._complete:
+            all_of_them = False
         count = len(self._paths) if all_of_them else 1
         if self._opened is None or self._look(count) != self._opened[:count]:
+            self._complete = None
             raise DatabaseUnusable(
                 f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or stop every "
                 "process, restore a backup and start again."
             )
+        if all_of_them:
+            self._complete = folder
 
     def _look(self, count: int) -> list[tuple[int, int]] | None:
         try:
             return [(found.st_dev, found.st_ino) for found in map(os.stat, self._paths[:count])]
         except OSError:
             return None
+
+    def _look_at_folder(self) -> FolderState | None:
+        """Which it is, and when it was changed; None if that was just now: another change may bear the same time."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return None
+        is_settled = found.st_mtime_ns < time.time_ns() - SETTLED_NS
+        return (found.st_dev, found.st_ino, found.st_mtime_ns) if is_settled else None

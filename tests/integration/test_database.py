@@ -1,4 +1,5 @@
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,38 @@ async def test_without_its_log_a_file_takes_no_more_writes(database: Database, t
     (tmp_path / f"everpost.db{suffix}").rename(tmp_path / "elsewhere")
     with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
         await database.write(insert("lost"))
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_log_moved_away_from_a_folder_long_unchanged_is_missed_for_good(
+    database: Database, tmp_path: Path, suffix: str
+) -> None:
+    let_time_pass(tmp_path)
+    for name in ("first", "second"):
+        await database.write(insert(name))
+    (tmp_path / f"everpost.db{suffix}").rename(tmp_path / "elsewhere")
+    let_time_pass(tmp_path, seconds=1_000)
+    for name in ("third", "fourth", "fifth"):
+        with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+            await database.write(insert(name))
+    (tmp_path / "elsewhere").rename(tmp_path / f"everpost.db{suffix}")
+    await database.write(insert("sixth"))
+
+
+async def test_of_two_changes_at_one_time_the_second_is_seen(database: Database, tmp_path: Path) -> None:
+    changed_ns = time.time_ns()
+    os.utime(tmp_path, ns=(changed_ns, changed_ns))
+    await database.write(insert("first"))
+    (tmp_path / "everpost.db-wal").rename(tmp_path / "elsewhere")
+    os.utime(tmp_path, ns=(changed_ns, changed_ns))  # as a file system with a coarse clock has it
+    with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+        await database.write(insert("lost"))
+
+
+def let_time_pass(folder: Path, seconds: float = 2_000) -> None:
+    """Have it that the folder was last changed so long ago."""
+    then = time.time() - seconds
+    os.utime(folder, (then, then))
 
 
 async def test_what_was_committed_to_a_file_deleted_meanwhile_is_not_acknowledged(
