@@ -1,10 +1,10 @@
 """Connections to Redis, made so that none of their failures is taken for something else."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from service.errors import SettingsError
 
@@ -17,11 +17,12 @@ UNREADABLE = (
 class ClosedConnectionTold(AbstractConnection):
     """Says `ConnectionError` where uvloop says `RuntimeError`: on a write after the other side has closed."""
 
-    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send a command, as redis-py."""
         try:
-            await super()._send_packed_command(command)
+            await super().send_packed_command(*args, **kwargs)
         except RuntimeError as error:
-            raise ConnectionResetError(str(error)) from error
+            raise ConnectionLost(str(error)) from error
 
 
 def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:

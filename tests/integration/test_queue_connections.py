@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
@@ -14,7 +15,7 @@ from service.embedded import EmbeddedValkey
 from service.errors import QueueUnreachable
 from service.queue.client import TaskQueue
 from service.queue.codec import deserialize, job_of, serialize
-from service.queue.connections import ScriptConnection
+from service.queue.connections import OwnConnection, ScriptConnection
 from service.queue.pool import connection_pool
 from service.testing import eventually
 
@@ -30,7 +31,7 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest.fixture
 async def echo(valkey: EmbeddedValkey) -> AsyncIterator[ScriptConnection]:
-    connection = ScriptConnection(connection_pool(valkey.address, socket_timeout=0.2), ECHO)
+    connection = ScriptConnection(connection_pool(valkey.address), ECHO)
     yield connection
     await connection.close()
 
@@ -74,11 +75,28 @@ async def test_a_late_answer_of_a_frozen_server_is_nobody_elses(echo: ScriptConn
     assert valkey.child is not None
     os.kill(valkey.child.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(RedisError):
-            await asyncio.wait_for(echo.run(["key"], ["late", "late"]), 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(echo.run(["key"], ["late", "late"]), 0.2)
     finally:
         os.kill(valkey.child.pid, signal.SIGCONT)
     assert await echo.run(["key"], [2, 2]) == [b"key", b"2", b"2"]
+
+
+async def test_a_write_that_uvloop_refuses_is_a_lost_connection(
+    valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = OwnConnection(connection_pool(valkey.address))
+    assert await connection.ask("ECHO", "1") == b"1"
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("unable to perform operation on <UnixTransport closed=True>; the handler is closed")
+
+    with monkeypatch.context() as once:
+        once.setattr("asyncio.StreamWriter.writelines", refuse)
+        with pytest.raises(RedisError):
+            await connection.ask("ECHO", "2")
+    assert await connection.ask("ECHO", "3") == b"3"
+    await connection.close()
 
 
 async def test_tasks_looked_for_at_once_are_found_each_in_its_own_state(valkey: EmbeddedValkey) -> None:
