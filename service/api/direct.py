@@ -1,54 +1,76 @@
-"""One route served past Litestar, which costs as much on its way to a handler as accepting a task does."""
+"""Routes served past Litestar, which costs as much on its way to a handler as accepting a task does."""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from litestar import Litestar, Request
+from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from litestar.types import Method, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from service.api.problems import answer_error
 
 PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]_-]+")
+PLAIN_VALUE = re.compile(r"[0-9A-Za-z_-]+")
 
 
-class DirectRoute:
-    """The application, with the requests to one route handed to its handler straight away.
+class DirectRoutes:
+    """The application, with the requests to some POST routes handed to their handlers straight away.
 
-    The handler takes the request and nothing else, and returns an ASGI answer. The checks before each request and the
-    answers to errors are those of every route; a request with a query or an odd Host is Litestar's to judge.
+    Such a handler takes the request, and what follows the last slash if that is its path's one parameter; it returns an
+    ASGI answer. The checks before each request and the answers to errors are those of every route; a request with a
+    query, an odd Host or an odd parameter is Litestar's to judge.
 
     Args:
-        app: Its handler of `method` at `path` is the one.
+        app: Its handlers at `paths`, which are templates as Litestar shows them.
     """
 
-    def __init__(self, app: Litestar, method: Method, path: str) -> None:
+    def __init__(self, app: Litestar, paths: Iterable[str]) -> None:
         self._app = app
-        self._method = method
-        self._path = path
-        route = next(route for route in app.routes if isinstance(route, HTTPRoute) and route.path == path)
-        self._handler, _ = route.route_handler_map[method]
+        self._routes = {_key_of(path): (path, _handler_of(app, path)) for path in paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if not self._is_plain(scope):
+        path = scope["path"]
+        values: Sequence[str] = ()
+        found = self._routes.get((path, False))
+        if found is None:
+            start, _, value = path.rpartition("/")
+            found, values = self._routes.get((start, True)), (value,)
+        if found is None or not _is_plain(scope, values):
             await self._app(scope, receive, send)
             return
         scope["litestar_app"] = self._app
-        scope["route_handler"] = self._handler
-        scope["path_template"] = self._path
-        answer = await self._answer(Request(scope, receive, send))
+        scope["path_template"], scope["route_handler"] = found
+        answer = await _answer(found[1], Request(scope, receive, send), values)
         await answer(scope, receive, send)
 
-    def _is_plain(self, scope: Scope) -> bool:
-        if scope["path"] != self._path or scope.get("method") != self._method or scope["query_string"]:
-            return False
-        return all(PLAIN_HOST.fullmatch(value) for name, value in scope["headers"] if name == b"host")
 
-    async def _answer(self, request: Request[Any, Any, Any]) -> Any:
-        try:
-            if (check := self._handler.resolve_before_request()) is not None:
-                await check(request)
-            return await self._handler.fn(request)
-        except Exception as error:  # noqa: BLE001 - it becomes the answer, as everywhere
-            return answer_error(request, error)
+def _key_of(template: str) -> tuple[str, bool]:
+    """What comes before the parameter, if there is one, and whether there is."""
+    start, brace, _ = template.partition("/{")
+    return start, bool(brace)
+
+
+def _handler_of(app: Litestar, template: str) -> HTTPRouteHandler:
+    routes = {route.path_format: route for route in app.routes if isinstance(route, HTTPRoute)}
+    handler, _ = routes[template].route_handler_map["POST"]
+    return handler
+
+
+def _is_plain(scope: Scope, values: Sequence[str]) -> bool:
+    if scope.get("method") != "POST" or scope["query_string"]:
+        return False
+    if not all(PLAIN_VALUE.fullmatch(value) for value in values):
+        return False
+    return all(PLAIN_HOST.fullmatch(value) for name, value in scope["headers"] if name == b"host")
+
+
+async def _answer(handler: HTTPRouteHandler, request: Request[Any, Any, Any], values: Sequence[str]) -> Any:
+    try:
+        if (check := handler.resolve_before_request()) is not None:
+            await check(request)
+        return await handler.fn(request, *values)
+    except Exception as error:  # noqa: BLE001 - it becomes the answer, as everywhere
+        return answer_error(request, error)

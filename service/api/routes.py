@@ -18,6 +18,8 @@ from service.api.stats import list_platforms, show_queue_health, show_stats
 from service.api.tasks import cancel_task, retry_task, show_task
 
 PREFIX = "/api/v1"
+DIRECT = (f"{PREFIX}/publish", f"{PREFIX}/tasks/retry/{{task_id}}")
+"""Those that `service/api/direct.py` serves."""
 
 HANDLERS = (
     publish_task,

@@ -10,8 +10,8 @@ import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from service.api.direct import DirectRoute
-from service.api.routes import PREFIX
+from service.api.direct import DirectRoutes
+from service.api.routes import DIRECT
 from service.api.transport import JoiningProtocol
 from service.errors import SettingsError
 
@@ -68,7 +68,7 @@ class ApiServer:
         self._stack.callback(listener.close)
         try:
             await self._stack.enter_async_context(self.app.lifespan())
-            server = self._server = _Server(_config(DirectRoute(self.app, "POST", f"{PREFIX}/publish")))
+            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT)))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:
