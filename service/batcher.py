@@ -33,12 +33,16 @@ class Batcher(Generic[Item, Answer]):
 
         Cancelling the caller does not take the item out of a flush that has begun.
         """
+        return await self.put(item)
+
+    def put(self, item: Item) -> "asyncio.Future[Answer]":
+        """Have `item` flushed; nobody needs to wait for its answer."""
         if self._runner is None:  # asking for the loop each time is a system call each time, on Python 3.11
             self._loop = asyncio.get_running_loop()
             self._runner = self._loop.create_task(self._run())
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, future))
-        return await future
+        return future
 
     async def drain(self) -> None:
         """Wait until nothing submitted so far is left."""

@@ -195,7 +195,7 @@ class Recovery:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT
         if created:
-            await self._intake.enqueue_tasks([task])
+            self._queue.enqueue_soon(task)
         new_task_id = task.task_id if created else str(decision.task_id)
         log.info("task.recovered", task_id=task_id, source=found.source, new_task_id=new_task_id, created=created)
         return Retried(

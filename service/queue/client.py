@@ -90,6 +90,10 @@ class TaskQueue:
         """Put a task into its queue; False if Redis did not take it, and the relay will have to."""
         return await self._enqueues.submit(task)
 
+    def enqueue_soon(self, task: Task) -> None:
+        """As `enqueue_task`, without waiting for it."""
+        self._enqueues.put(task)
+
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         """Put tasks into their queues, in one call; putting one there twice changes nothing."""
         return await self._send(tasks, self.restore_tasks)

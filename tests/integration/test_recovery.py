@@ -1,14 +1,18 @@
 """The tiers of a retry, in their order, with the seed's answers."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from store_rows import make_task
 
+from service.queue.client import TaskQueue
 from service.recovery import Recovered
 from service.store.payloads import REBUILT
+from service.task import Task
 from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, OutcomeUnknownError
 
@@ -42,6 +46,55 @@ async def test_a_failed_task_in_redis_is_retried_from_redis(everpost: Stack) -> 
         "original_task_id": task_id,
         "source": "redis",
     }
+
+
+@pytest.fixture
+def may_queue(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Until it is set, no task alone comes into its queue."""
+    event, put = asyncio.Event(), TaskQueue._put_alone
+
+    async def held(queue: TaskQueue, tasks: Sequence[Task]) -> list[bool]:
+        await event.wait()
+        return await put(queue, tasks)
+
+    monkeypatch.setattr(TaskQueue, "_put_alone", held)
+    return event
+
+
+async def test_a_retry_is_answered_before_it_is_queued(everpost: Stack, may_queue: asyncio.Event) -> None:
+    may_queue.set()
+    task_id = await failed_task(everpost)
+    may_queue.clear()
+    new_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    assert await everpost.queue.find_task(new_id) is None
+    assert (await everpost.task(new_id))["status"] == "pending"
+    may_queue.set()
+    assert (await everpost.wait_until_ended(new_id))["status"] == "success"
+
+
+async def test_a_retry_that_is_retried_before_it_is_queued_never_runs(
+    everpost: Stack, may_queue: asyncio.Event
+) -> None:
+    may_queue.set()
+    task_id = await failed_task(everpost)
+    may_queue.clear()
+    first = (await everpost.retry(task_id)).json()["new_task_id"]
+    second = (await everpost.retry(first)).json()["new_task_id"]
+    may_queue.set()
+    assert (await everpost.wait_until_ended(second))["status"] == "success"
+    assert (await everpost.task(first))["status"] == "cancelled"
+    assert [everpost.publisher.times_published(one) for one in (first, second)] == [0, 1]
+
+
+async def test_what_was_answered_is_queued_before_a_queue_closes(everpost: Stack, may_queue: asyncio.Event) -> None:
+    await everpost.stop_workers()
+    queue = TaskQueue.connect(everpost.valkey.address)
+    queue.enqueue_soon(make_task("retried"))
+    closing = asyncio.create_task(queue.close())
+    await asyncio.sleep(0)
+    may_queue.set()
+    await closing
+    assert await everpost.queue.find_task("retried") is not None
 
 
 async def test_a_failed_task_gone_from_redis_is_retried_from_history(everpost: Stack) -> None:
