@@ -1,4 +1,4 @@
-"""Tasks sent one after the other to an idle stack: how long until the answer, and until the record is on the disk.
+"""Tasks made one after the other on an idle stack: how long until the answer, and until the record is on the disk.
 
 `python -m service.bench.one_by_one` reads one `OneByOneSpec` and writes one `OneByOneReport`, both in msgpack.
 """
@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import cycle, islice
 
 import msgspec
 
@@ -25,14 +26,17 @@ class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, and where its record appears.
 
     Attributes:
+        requests: Sent each in its turn, from the beginning again behind the last one.
+        expect: What is in every answer.
         id_after: Where in the answer the id of `id_digits` digits begins.
         recorded: A statement that gives a row once the task of that id is recorded.
     """
 
     address: tuple[str, int]
-    request: bytes
+    requests: Sequence[bytes]
     count: int
     database: str
+    expect: Sequence[bytes] = (b"HTTP/1.1 202",)
     recorded: str = RECORDED
     id_after: bytes = b'"task_id":"'
     id_digits: int = ID_DIGITS
@@ -50,7 +54,7 @@ async def run_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
     """Send them, from a process of its own.
 
     Raises:
-        ProgramFailed: That process failed, or a task was not recorded in time.
+        ProgramFailed: That process failed, an answer was not as expected, or a task was not recorded in time.
     """
     return await run_program("service.bench.one_by_one", spec, OneByOneReport)
 
@@ -65,11 +69,13 @@ def send_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
         socket.create_connection(spec.address) as connection,
     ):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(spec.count):
+        for request in islice(cycle(spec.requests), spec.count):
             sent_s = time.monotonic()
-            connection.sendall(spec.request)
+            connection.sendall(request)
             answer = _receive(connection)
             got_s = time.monotonic()
+            if not all(part in answer for part in spec.expect):
+                raise ValueError(f"an answer was {answer[:300]!r}")
             start = answer.find(spec.id_after) + len(spec.id_after)
             task_id = answer[start : start + spec.id_digits].decode()
             _wait_for_record(database, spec.recorded, task_id)

@@ -72,7 +72,7 @@ class _PeerBench:
         count = self._plan.one_by_one
         spec = OneByOneSpec(
             address=(HOST, self._stack.port),
-            request=publish_request(),
+            requests=[publish_request()],
             count=count,
             database=str(self._stack.database),
             recorded=RECORDED,
