@@ -31,7 +31,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "answers/s": ("end_to_end_submit",),
     "end to end tasks/s": ("end_to_end",),
     "answer → recorded p50 / p99 ms, idle": ("recorded_p50", "recorded_p99"),
-    "retry p50 ms": ("retry_redis_p50",),
+    "retry p50 ms, idle": ("retry_redis_p50",),
     "CPU ms a task: API + worker + Valkey": ("cpu_api", "cpu_worker", "cpu_valkey"),
     "memory MB: API + worker": ("rss_api", "rss_worker"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from peers.stacks import Peer, PeerStack
 from service.bench.checks import PATIENCE_S, WorkIncomplete, check_answers
 from service.bench.load import LoadReport, LoadSpec, run_load
-from service.bench.one_by_one import OneByOneSpec, run_one_by_one
+from service.bench.one_by_one import OneByOneReport, OneByOneSpec, run_one_by_one
 from service.bench.plan import Plan, resized
 from service.bench.samples import Results, percentile
 from service.bench.stack import HOST
@@ -69,17 +69,7 @@ class _PeerBench:
         results.add(**cpu_ms(before, after, count))
 
     async def one_by_one(self, results: Results) -> None:
-        count = self._plan.one_by_one
-        spec = OneByOneSpec(
-            address=(HOST, self._stack.port),
-            requests=[publish_request()],
-            count=count,
-            database=str(self._stack.database),
-            recorded=RECORDED,
-            id_digits=self._stack.peer.id_digits,
-        )
-        report = await run_one_by_one(spec)
-        await self._wait_for(count)
+        report = await self._send_one_by_one([publish_request()], self._plan.one_by_one)
         whole_s = [sum(both) for both in zip(report.answered_s, report.recorded_s, strict=True)]
         results.add(
             recorded_p50=1_000 * percentile(report.recorded_s, 50),
@@ -89,32 +79,42 @@ class _PeerBench:
         )
 
     async def retry(self, results: Results) -> None:
-        count = self._plan.retries
+        count = min(self._plan.retries, self._plan.one_by_one)
         ids = (await self._submit(count)).ids
         await self._wait_for(count)
-        report = await self._load(retry_requests(ids), count, 1, expect=b"HTTP/1.1 200", id_after=b'"new_task_id":"')
-        await self._wait_for(count)
-        results.add(retry_redis_p50=1_000 * percentile(report.waits_s, 50))
+        report = await self._send_one_by_one(
+            retry_requests(ids), count, expect=b"HTTP/1.1 200", id_after=b'"new_task_id":"'
+        )
+        results.add(retry_redis_p50=1_000 * percentile(report.answered_s, 50))
 
-    async def _submit(self, count: int) -> LoadReport:
-        return await self._load([publish_request()], count, min(count, self._plan.connections))
-
-    async def _load(
+    async def _send_one_by_one(
         self,
         requests: Sequence[bytes],
         count: int,
-        connections: int,
         *,
         expect: bytes = b"HTTP/1.1 202",
         id_after: bytes = b'"task_id":"',
-    ) -> LoadReport:
-        spec = LoadSpec(
-            addresses=[(HOST, self._stack.port)],
+    ) -> OneByOneReport:
+        spec = OneByOneSpec(
+            address=(HOST, self._stack.port),
             requests=requests,
             count=count,
-            connections=connections,
+            database=str(self._stack.database),
             expect=[expect],
+            recorded=RECORDED,
             id_after=id_after,
+            id_digits=self._stack.peer.id_digits,
+        )
+        report = await run_one_by_one(spec)
+        await self._wait_for(count)
+        return report
+
+    async def _submit(self, count: int) -> LoadReport:
+        spec = LoadSpec(
+            addresses=[(HOST, self._stack.port)],
+            requests=[publish_request()],
+            count=count,
+            connections=min(count, self._plan.connections),
             id_digits=self._stack.peer.id_digits,
         )
         report = await run_load(spec)
