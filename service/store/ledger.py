@@ -296,12 +296,20 @@ def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any
             QueueEntry(
                 task_id=task_id,
                 priority=priority,
-                created_at_ms=from_text(created_at) or 0,
-                due_at_ms=from_text(due_at),
+                created_at_ms=_time_of(created_at) or 0,
+                due_at_ms=_time_of(due_at),
             ),
         )
         for row, task_id, priority, created_at, due_at in connection.execute(load("accepted_after"), parameters)
     ]
+
+
+def _time_of(value: Any) -> int | None:
+    """A row's time; None for what is none, which only somebody else can have written: the row is due at once."""
+    try:
+        return from_text(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def task_of_row(row: Sequence[Any]) -> Task:
@@ -315,8 +323,8 @@ def task_of_row(row: Sequence[Any]) -> Task:
         account_id=account_id or "",
         title=title or "",
         priority=priority,
-        created_at_ms=from_text(created_at) or 0,
-        due_at_ms=from_text(due_at),
+        created_at_ms=_time_of(created_at) or 0,
+        due_at_ms=_time_of(due_at),
         retry_of=retry_of,
         root_id=root_id,
         generation=generation,

@@ -155,6 +155,19 @@ async def test_no_more_payloads_are_held_in_memory_than_go_back_at_a_time(monkey
         assert queue.restored == [2, 2, 1]
 
 
+@pytest.mark.parametrize("odd", ["'tomorrow'", "12", "x'00ff'", "'999999-01-01'"])
+async def test_a_row_whose_times_are_none_holds_up_no_other_and_runs_at_once(odd: str) -> None:
+    async with everpost_stack(workers=0) as stack:
+        task_ids = [await stack.publish() for _ in range(3)]
+        await stack.execute(f"UPDATE task_queue SET due_at = {odd}, created_at = {odd} WHERE task_id = ?", task_ids[:1])
+        await stack.flush_redis()
+        async with relays(stack) as [(relay, _)]:
+            assert await relay.tick() == 3
+        await stack.start_worker()
+        for task_id in task_ids:
+            assert (await stack.wait_until_ended(task_id))["status"] == "success"
+
+
 async def test_a_task_that_ends_while_it_is_looked_for_is_not_put_back() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         task_id, other_id = await stack.publish(), await stack.publish()
