@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
@@ -30,7 +31,7 @@ def server_environment() -> Mapping[str, str]:
     The extra's is built without an allocator of its own, and is given one: docs/decisions/0013.
     """
     allocator = None if _program_on_path() else _find_allocator()
-    if allocator is None:
+    if allocator is None or not _can_load(allocator):
         return {}
     others = os.environ.get("LD_PRELOAD")
     return {"LD_PRELOAD": f"{allocator}:{others}" if others else allocator}
@@ -58,6 +59,17 @@ def _find_allocator() -> str | None:
     except PackageNotFoundError:
         return None
     return next((str(file.locate()) for file in found if file.name == "libmimalloc.so"), None)
+
+
+def _can_load(allocator: str) -> bool:
+    """Whether the server starts with it, and without a complaint.
+
+    The loader stops where a library lacks one that it needs itself. It complains and goes on without what it does not
+    find, and it finds nothing whose path has a space or a colon, at which it splits its list.
+    """
+    environment = {**os.environ, "LD_PRELOAD": allocator}
+    trial = subprocess.run([_program_of_extra(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
+    return trial.returncode == 0 and not trial.stderr
 
 
 class EmbeddedValkey:

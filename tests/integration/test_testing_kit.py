@@ -1,12 +1,16 @@
 """What other teams get: the stack in-process, the fixture, the publisher double."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
 
+from service import embedded
 from service.embedded import EmbeddedValkey, server_environment
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, PublisherClass
@@ -101,6 +105,7 @@ def memory_map(pid: int) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
+@pytest.mark.skipif(find_library("atomic") is None, reason="libatomic, which the allocator needs, is not installed")
 async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +121,50 @@ async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left
     server = tmp_path / "valkey-server"
     server.touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    assert server_environment() == {}
+
+
+def gone(library: Path, folder: Path) -> Path:
+    return folder / library.name
+
+
+def below_a_folder_with_a_space(library: Path, folder: Path) -> Path:
+    (folder / "a folder").mkdir()
+    return Path(shutil.copy(library, folder / "a folder"))
+
+
+def below_a_folder_with_a_colon(library: Path, folder: Path) -> Path:
+    (folder / "a:folder").mkdir()
+    return Path(shutil.copy(library, folder / "a:folder"))
+
+
+def in_need_of_what_is_not_there(library: Path, folder: Path) -> Path:
+    lame = folder / library.name
+    lame.write_bytes(library.read_bytes().replace(b"libpthread.so.0", b"libmissing.so.0"))
+    return lame
+
+
+def no_library(library: Path, folder: Path) -> Path:
+    (folder / library.name).write_bytes(b"no library")
+    return folder / library.name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
+@pytest.mark.parametrize(
+    "spoil",
+    [gone, below_a_folder_with_a_space, below_a_folder_with_a_colon, in_need_of_what_is_not_there, no_library],
+)
+async def test_an_allocator_that_cannot_be_loaded_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path, Path], Path]
+) -> None:
+    found = embedded._find_allocator()
+    assert found is not None
+    allocator = str(spoil(Path(found), tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("service.embedded._find_allocator", lambda: allocator)
+    valkey = await EmbeddedValkey(tmp_path / "valkey").start()
+    await valkey.stop()
+    assert "ld.so" not in (tmp_path / "valkey" / "valkey.log").read_text()
     assert server_environment() == {}
 
 
