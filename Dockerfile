@@ -17,6 +17,10 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Everpost" \
     org.opencontainers.image.description="A durable publish-task service on Litestar, arq, Redis and SQLite" \
     org.opencontainers.image.licenses="MIT"
+# The embedded Valkey's memory allocator needs libatomic, which slim images have not (docs/decisions/0013).
+RUN apt-get update -qq \
+    && apt-get install -qq --yes --no-install-recommends libatomic1 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 everpost \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin everpost \
     && install --directory --owner=10001 --group=10001 --mode=0750 /data
