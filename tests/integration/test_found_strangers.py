@@ -55,9 +55,14 @@ async def test_a_stock_job_that_waits_is_withdrawn_when_it_is_retried() -> None:
         await client.enqueue_job("publish", TASK, _job_id="stock")
         answer = await stack.retry("stock")
         assert (answer.status_code, answer.json()["source"]) == (200, "redis")
+        new_id = answer.json()["new_task_id"]
+
+        async def is_queued() -> bool:  # behind the answer
+            return await stack.queue.redis.zscore("arq:queue", new_id) is not None
+
+        await eventually(is_queued)
         assert await stack.queue.redis.zcard("arq:queue") == 1
         await stack.start_worker()
-        new_id = answer.json()["new_task_id"]
         assert (await stack.wait_until_ended(new_id))["status"] == "success"
         assert [job.task_id for job in stack.publisher.published] == [new_id]
         old = await stack.task("stock")
