@@ -43,7 +43,7 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 FolderState = tuple[int, int, int]
-"""Device, inode, and when anything was last added, moved or deleted in it (ns)."""
+"""Device, inode, and when anything was last added, moved or deleted in it (ns); no program can set that time back."""
 
 
 class DatabaseFiles:
@@ -96,5 +96,5 @@ class DatabaseFiles:
             found = self._folder.stat()
         except OSError:
             return None
-        is_settled = found.st_mtime_ns < time.time_ns() - SETTLED_NS
-        return (found.st_dev, found.st_ino, found.st_mtime_ns) if is_settled else None
+        is_settled = found.st_ctime_ns < time.time_ns() - SETTLED_NS
+        return (found.st_dev, found.st_ino, found.st_ctime_ns) if is_settled else None

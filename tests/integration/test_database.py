@@ -4,13 +4,14 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from store_rows import START_MS, make_task
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
-from service.store import connection
+from service.store import connection, faults
 from service.store.acceptance import accept_parameters
 from service.store.database import LOCK_WAIT_S, Database
 from service.store.sqlite import sqlite3
@@ -89,15 +90,20 @@ async def test_without_its_log_a_file_takes_no_more_writes(database: Database, t
         await database.write(insert("lost"))
 
 
+@pytest.fixture
+def long_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it that folders were last changed long ago."""
+    monkeypatch.setattr(faults, "SETTLED_NS", -2_000_000_000)
+
+
+@pytest.mark.usefixtures("long_unchanged")
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 async def test_a_log_moved_away_from_a_folder_long_unchanged_is_missed_for_good(
     database: Database, tmp_path: Path, suffix: str
 ) -> None:
-    let_time_pass(tmp_path)
     for name in ("first", "second"):
         await database.write(insert(name))
     (tmp_path / f"everpost.db{suffix}").rename(tmp_path / "elsewhere")
-    let_time_pass(tmp_path, seconds=1_000)
     for name in ("third", "fourth", "fifth"):
         with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
             await database.write(insert(name))
@@ -105,20 +111,30 @@ async def test_a_log_moved_away_from_a_folder_long_unchanged_is_missed_for_good(
     await database.write(insert("sixth"))
 
 
-async def test_of_two_changes_at_one_time_the_second_is_seen(database: Database, tmp_path: Path) -> None:
-    changed_ns = time.time_ns()
-    os.utime(tmp_path, ns=(changed_ns, changed_ns))
-    await database.write(insert("first"))
-    (tmp_path / "everpost.db-wal").rename(tmp_path / "elsewhere")
-    os.utime(tmp_path, ns=(changed_ns, changed_ns))  # as a file system with a coarse clock has it
+@pytest.mark.usefixtures("long_unchanged")
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_log_is_missed_also_where_its_folder_was_given_back_its_time(
+    database: Database, tmp_path: Path, suffix: str
+) -> None:
+    os.utime(tmp_path, (2_000, 1_000))
+    for name in ("first", "second"):
+        await database.write(insert(name))
+    (tmp_path / f"everpost.db{suffix}").unlink()
+    os.utime(tmp_path, (2_000, 1_000))  # as `rsync --archive --delete` does, from a copy of the folder
     with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
         await database.write(insert("lost"))
 
 
-def let_time_pass(folder: Path, seconds: float = 2_000) -> None:
-    """Have it that the folder was last changed so long ago."""
-    then = time.time() - seconds
-    os.utime(folder, (then, then))
+async def test_of_two_changes_at_one_time_the_second_is_seen(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(st_dev=1, st_ino=2, st_ctime_ns=time.time_ns())
+    with monkeypatch.context() as coarse_clock:
+        coarse_clock.setattr(Path, "stat", lambda _: now)
+        await database.write(insert("first"))
+        (tmp_path / "everpost.db-wal").rename(tmp_path / "elsewhere")
+        with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+            await database.write(insert("lost"))
 
 
 async def test_what_was_committed_to_a_file_deleted_meanwhile_is_not_acknowledged(
