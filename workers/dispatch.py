@@ -190,7 +190,9 @@ class Dispatcher:
         # A message that comes in from here on brings the next claim forward again.
         self.next_claim_at = worker.loop.time() + max(worker.poll_delay_s, SHORTEST_POLL_S)
         try:
-            reply = await self.scripts.call("claim", keys, [*settings, self._turns.passes(limit), *job_ids])
+            # Leases begin in Redis, and are renewed from the answer on: in a later one others may have the jobs by now.
+            async with asyncio.timeout(options.lease_s / 2):
+                reply = await self.scripts.call("claim", keys, [*settings, self._turns.passes(limit), *job_ids])
         except BaseException:
             self.next_claim_at = 0.0
             raise

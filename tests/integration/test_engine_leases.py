@@ -234,6 +234,33 @@ async def test_a_recorded_job_waiting_for_its_release_is_not_put_back_either(
     assert len(stage.outcomes) == 1
 
 
+async def test_jobs_of_a_claim_answered_after_their_leases_are_left_to_whoever_has_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed, may_arrive, run = asyncio.Event(), asyncio.Event(), Scripts._run
+
+    async def run_and_answer_late(scripts: Scripts, name: str, *rest: Any) -> Any:
+        answer = await run(scripts, name, *rest)
+        if name == "claim" and not claimed.is_set() and await stage.redis.exists("arq:in-progress:x"):
+            claimed.set()
+            await may_arrive.wait()
+        return answer
+
+    monkeypatch.setattr(Scripts, "_run", run_and_answer_late)
+    gate = Gate()
+    first = await stage.start([func(gate.job, name="gate")], lease=0.5)
+    await stage.enqueue("gate", _job_id="x")
+    await claimed.wait()
+    await stage.start([func(gate.job, name="gate")])
+    await until(lambda: len(gate.entered) == 1, "the job on the second worker")
+    may_arrive.set()
+    arrived_at = asyncio.get_running_loop().time()
+    await until(lambda: first._dispatch().claimed_at > arrived_at, "another claim of the first worker")
+    gate.open()
+    await until(lambda: stage.ended("x"))
+    assert len(gate.entered) == 1
+
+
 async def test_a_fenced_off_attempt_is_reported_but_touches_nothing(stage: Stage) -> None:
     gate = Gate()
     await stage.start([func(gate.job, name="gate")], lease=0.6)
