@@ -15,7 +15,7 @@ from service.queue.connections import ScriptConnection
 
 _FOLDER = Path(__file__).with_name("scripts")
 
-ANSWER_S = 5.0  # a Redis that is silent for longer is away
+ANSWER_S = 2.0  # a Redis that is silent for longer is away, as for the pool's connections
 
 REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
 """What a Redis that is away, starting, read-only or full raises; asyncio's TimeoutError is the built-in one."""

@@ -96,6 +96,19 @@ async def test_a_frozen_redis_is_given_up_on_and_found_again(stage: Stage, monke
     await until(lambda: stage.ended("x"))
 
 
+async def test_a_frozen_redis_is_noticed_within_3_s(stage: Stage) -> None:
+    worker = await stage.start([func(answer, name="answer")])
+    assert stage.server.process is not None
+    stage.server.process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with pytest.raises((TimeoutError, RedisError)):
+            await worker._dispatch().scripts.call("aborts", ["arq:abort"], [1])
+    finally:
+        stage.server.process.send_signal(signal.SIGCONT)
+    assert time.monotonic() - began < 3
+
+
 async def test_what_ended_while_redis_was_frozen_for_longer_than_a_lease_does_not_run_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
