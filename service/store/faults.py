@@ -18,7 +18,7 @@ UNWRITABLE = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-SETTLED_NS = 1_000_000_000  # coarse clocks of file systems included
+SETTLED_NS = 3_000_000_000  # longer than any file system's clock stands still
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
