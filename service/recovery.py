@@ -1,5 +1,6 @@
 """Retrying a task: its data from the first tier that still has it, the decision from SQLite, a new task the answer."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
@@ -18,7 +19,7 @@ from service.queue.codec import QueuedJob, decoded_data
 from service.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
 from service.store.ledger import Ledger
 from service.store.payloads import Payloads, StoredPayload
-from service.task import Task, TaskStatus, new_task_id
+from service.task import Task, TaskStatus, made_at_ms, new_task_id
 
 log = structlog.get_logger("everpost.recovery")
 
@@ -140,6 +141,14 @@ def recovery_tiers(queue: TaskQueue, payloads: Payloads) -> tuple[Tier, ...]:
     )
 
 
+async def _find_in(tiers: Sequence[Tier], task_id: str) -> Recovered | None:
+    """The task's data from the first of the tiers that has it, all of them asked at the same time."""
+    if len(tiers) == 1:
+        return await tiers[0].find(task_id)
+    founds = await asyncio.gather(*(tier.find(task_id) for tier in tiers))
+    return next((found for found in founds if found is not None), None)
+
+
 class Recovery:
     """Retries tasks, for ever: as long as any tier knows a task, it can be run again."""
 
@@ -152,8 +161,12 @@ class Recovery:
         catalogue: Catalogue,
         clock: Clock,
         timezone: tzinfo,
+        result_ttl_s: int,
     ) -> None:
-        self._tiers = tiers
+        """`result_ttl_s` is for how long the first tier has a task."""
+        self._one_by_one = [(tier,) for tier in tiers]
+        self._two_at_once = [tuple(tiers[:2]), *((tier,) for tier in tiers[2:])]
+        self._result_ttl_ms = 1_000 * result_ttl_s
         self._ledger = ledger
         self._queue = queue
         self._intake = intake
@@ -213,12 +226,18 @@ class Recovery:
         Raises:
             TaskNotFound: None has.
         """
+        groups = self._two_at_once if self._is_gone_from_redis(task_id) else self._one_by_one
         # Twice, because a task that ends moves from the ledger, looked at late, into the history, looked at early.
-        for tier in (*self._tiers, *self._tiers):
-            found = await tier.find(task_id)
+        for tiers in (*groups, *groups):
+            found = await _find_in(tiers, task_id)
             if found is not None:
                 return found
         raise TaskNotFound(task_id)
+
+    def _is_gone_from_redis(self, task_id: str) -> bool:
+        """Whether Redis is most likely asked in vain; not if the task was scheduled, or has waited, for long."""
+        accepted_at_ms = made_at_ms(task_id)
+        return accepted_at_ms is not None and accepted_at_ms < self._clock() - self._result_ttl_ms
 
     def new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
         """The task a retry of `found` would be, and the warning its answer carries.

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 from redis.asyncio import Redis
 
+from service.clock import to_text
 from service.store.migrate import migrate
 from service.store.sqlite import sqlite3
+from service.task import new_task_id
 
 CHUNK = 250_000
 EVERY_MS = 2_000  # between the rows' times
@@ -56,6 +59,16 @@ SELECT
     :data ->> 'platform', :data ->> 'account_id', :data ->> 'title', 'bench'
 FROM row
 """
+FAILED = """
+INSERT INTO publish_tasks (
+    job_id, platform, account_id, title, status, error_message, error_class, created_at, updated_at, completed_at,
+    priority, task_data, attempts
+)
+SELECT value, :data ->> 'platform', :data ->> 'account_id', :data ->> 'title', 'failed', 'refused', 'invalid', :at, :at,
+    :at, 5, :data, json_array(json_object('number', 1, 'started_at', :at, 'finished_at', :at, 'outcome', 'failed',
+        'error_class', 'invalid', 'worker', 'w'))
+FROM json_each(:ids)
+"""
 COUNT = "INSERT INTO task_counts SELECT ?, status, platform, count(*) FROM {table} GROUP BY status, platform"
 SEARCHED = "INSERT OR REPLACE INTO everpost_meta SELECT 'searched', max(task_id) FROM publish_tasks"
 IDS = "SELECT task_id FROM task_queue ORDER BY id"
@@ -89,6 +102,15 @@ def fill_ledger(path: Path, rows: int, data: bytes, priority: int) -> list[str]:
         numbers = {"first": 1, "last": rows, "start": FIRST_MS, "every": EVERY_MS}
         connection.execute(LEDGER, {**numbers, "data": data.decode(), "priority": priority})
         return [task_id for (task_id,) in connection.execute(IDS)]
+
+
+def add_failed(path: Path, count: int, data: bytes, ended_ms: int) -> list[str]:
+    """Add so many failed tasks to the history of a file in use; their ids. Blocks: call it from a thread."""
+    ids = [new_task_id(ended_ms) for _ in range(count)]
+    values = {"ids": msgspec.json.encode(ids).decode(), "data": data.decode(), "at": to_text(ended_ms)}
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(FAILED, values)
+    return ids
 
 
 @contextmanager

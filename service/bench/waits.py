@@ -5,15 +5,20 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
+import msgspec
+
 from service.bench.checks import RecordFile, WorkIncomplete, check_answers, check_recorded
 from service.bench.cost import cpu_s
+from service.bench.fill import add_failed
 from service.bench.load import LoadReport, LoadSpec, run_load
 from service.bench.one_by_one import OneByOneSpec, run_one_by_one
 from service.bench.plan import Plan
 from service.bench.samples import Results, percentile
 from service.bench.stack import REFUSING, BenchStack
 from service.bench.throughput import submit
-from service.bench.traffic import batch_retry_request, get_request, publish_request, retry_requests
+from service.bench.traffic import TASK, batch_retry_request, get_request, publish_request, retry_requests
+from service.clock import system_clock
+from service.settings import Settings
 
 OK = b"HTTP/1.1 200"
 NEW_ID = b'"new_task_id":"'
@@ -102,25 +107,16 @@ async def _retry_in_a_row(stack: BenchStack, plan: Plan, source: str) -> Sequenc
 
 
 async def _fail_for_retries(stack: BenchStack, plan: Plan, source: str) -> Sequence[str]:
-    failed = await _fail(stack, plan, plan.retries, publish_request(REFUSING))
-    if source == "sqlite":
-        await _forget_results(stack, failed)
-    return failed
+    """Tasks that have just failed, or such as failed so long ago that only SQLite still has them."""
+    if source == "redis":
+        return await _fail(stack, plan, plan.retries, publish_request(REFUSING))
+    data = msgspec.json.encode({"platform": REFUSING, **TASK})
+    ended_ms = system_clock() - 2_000 * Settings().result_ttl
+    return await asyncio.to_thread(add_failed, stack.database, plan.retries, data, ended_ms)
 
 
 def _retried_from(source: str) -> Sequence[bytes]:
     return [OK, f'"source":"{source}"'.encode()]
-
-
-async def _forget_results(stack: BenchStack, task_ids: Sequence[str]) -> None:
-    """Let Redis know nothing more of these tasks; what they ended as comes to Redis after it has come to SQLite."""
-    keys = [f"arq:result:{task_id}" for task_id in task_ids]
-    deadline = time.monotonic() + PATIENCE_S
-    while await stack.redis.exists(*keys) < len(keys):
-        if time.monotonic() > deadline:
-            raise WorkIncomplete("Redis lacks results of tasks that ended")
-        await asyncio.sleep(LOOK_EVERY_S)
-    await stack.redis.delete(*keys)
 
 
 async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:

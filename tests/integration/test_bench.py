@@ -60,7 +60,7 @@ async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -
     )
     ran = 2 * TINY.tasks + TINY.one_by_one + TINY.requests
     ran += TINY.fleet_tasks + TINY.tasks + TINY.backlog
-    retried = 2 * (4 * TINY.retries + TINY.batch_retries)
+    retried = 6 * TINY.retries + 2 * TINY.batch_retries
     assert report.tasks_checked == ran + retried
     assert report.metrics["fleet"].summary.max == TINY.fleet_tasks
     assert len(said) == len(MEASUREMENTS)

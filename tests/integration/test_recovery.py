@@ -9,10 +9,14 @@ import msgspec
 import pytest
 from store_rows import make_task
 
+from service.api.services import Services
+from service.clock import system_clock
+from service.errors import TaskNotFound
 from service.queue.client import TaskQueue
-from service.recovery import Recovered
+from service.queue.codec import deserialize, job_of, serialize
+from service.recovery import Recovered, Recovery, Tier
 from service.store.payloads import REBUILT
-from service.task import Task
+from service.task import Task, new_task_id
 from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, OutcomeUnknownError
 
@@ -259,9 +263,57 @@ class Moving:
         return self.answers.pop(0)
 
 
+def recovery_of(stack: Stack, *tiers: Tier) -> Recovery:
+    """The API's, with other tiers."""
+    parts: Services = stack.app.state.services
+    settings, clock = parts.settings, parts.clock
+    return Recovery(
+        tiers, parts.ledger, parts.queue, parts.intake, parts.catalogue, clock, settings.zone, settings.result_ttl
+    )
+
+
 async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:
     found = Recovered(source="sqlite", message="", task_data=b"{}", priority=5, status="failed")
     history, ledger = Moving(None, found), Moving(None)
-    recovery = everpost.app.state.services.recovery
-    recovery._tiers = (history, ledger)
-    assert await recovery.find("moved") is found
+    assert await recovery_of(everpost, history, ledger).find("moved") is found
+
+
+def old_id(stack: Stack) -> str:
+    """The id of a task accepted twice as long ago as Redis keeps results."""
+    return new_task_id(system_clock() - 2_000 * stack.settings.result_ttl)
+
+
+async def keep_failed(stack: Stack, task_id: str) -> None:
+    """A row of the history."""
+    values = {"task_id": task_id, "data": '{"platform": 1, "account_id": "a"}'}
+    await stack.execute(
+        "INSERT INTO publish_tasks (job_id, status, task_data) VALUES (:task_id, 'failed', :data)", values
+    )
+
+
+async def test_of_an_old_task_redis_and_the_history_are_asked_at_the_same_time(everpost: Stack) -> None:
+    both_asked = asyncio.Barrier(2)
+
+    class Waiting:
+        async def find(self, task_id: str) -> Recovered | None:
+            await asyncio.wait_for(both_asked.wait(), 5)
+            return None
+
+    with pytest.raises(TaskNotFound):
+        await recovery_of(everpost, Waiting(), Waiting()).find(old_id(everpost))
+
+
+async def test_of_an_old_task_that_redis_still_has_redis_comes_first(everpost: Stack) -> None:
+    task = make_task(old_id(everpost))
+    result = {**deserialize(job_of(task, 1)), "s": False, "r": None}
+    await everpost.queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
+    await keep_failed(everpost, task.task_id)
+    assert (await everpost.retry(task.task_id)).json()["source"] == "redis"
+
+
+async def test_an_old_task_that_only_the_history_has_is_retried_from_there(everpost: Stack) -> None:
+    task_id = old_id(everpost)
+    await keep_failed(everpost, task_id)
+    answer = (await everpost.retry(task_id)).json()
+    assert answer["source"] == "sqlite"
+    assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
