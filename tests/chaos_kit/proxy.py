@@ -1,8 +1,9 @@
-"""A TCP proxy before a server, to make its connections slow, cut them, or swallow what goes over them."""
+"""A TCP proxy before a server, to make its connections slow, cut them, encrypt them, or swallow what goes over them."""
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,12 +14,16 @@ CHUNK = 65_536
 class Proxy:
     """Passes bytes between clients and the server at a Unix socket.
 
+    Args:
+        tls: Have clients talk TLS.
+
     Attributes:
         latency_s: What each piece of data waits on its way, in both directions.
     """
 
-    def __init__(self, server_path: Path) -> None:
+    def __init__(self, server_path: Path, *, tls: ssl.SSLContext | None = None) -> None:
         self._server_path = server_path
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_open = asyncio.Event()
@@ -29,12 +34,13 @@ class Proxy:
     @property
     def address(self) -> str:
         """What EVERPOST_REDIS would say."""
-        return f"redis://127.0.0.1:{self._socket.getsockname()[1]}/0"
+        port = self._socket.getsockname()[1]
+        return f"redis://127.0.0.1:{port}/0" if self._tls is None else f"rediss://localhost:{port}/0"
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
         """Accept connections, whether or not there is a server behind."""
-        server = await asyncio.start_server(self._serve, sock=self._socket)
+        server = await asyncio.start_server(self._serve, sock=self._socket, ssl=self._tls)
         try:
             yield self
         finally:

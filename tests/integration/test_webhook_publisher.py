@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -452,22 +450,6 @@ def test_a_wrong_option_is_refused_at_start_and_not_shown(options: dict[str, Any
         WebhookPublisher(options, Settings())
     assert named in caught.value.message
     assert "s3cret" not in caught.value.message
-
-
-@pytest.fixture
-def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A certificate for the name localhost alone, which this test trusts."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    pem, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(pem)]
-    subprocess.run([*command, *names], check=True, capture_output=True)
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem, key)
-    return context
 
 
 async def test_tls_checks_the_name_of_the_url_and_not_the_address(certificate: ssl.SSLContext) -> None:
