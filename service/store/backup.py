@@ -14,6 +14,7 @@ from service.store.migrate import explained
 from service.store.sqlite import sqlite3
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
+PARTIAL = ".everpost-part"  # no other program calls a file so, and among ours its lock decides
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
     Raises:
         DatabaseUnusable: Another process is making the same file, or has just made it; or `source` has its name.
     """
-    partial = target.with_name(f"{target.name}.part")
+    partial = target.with_name(f"{target.name}{PARTIAL}")
     if partial.exists() and partial.samefile(source):
         raise DatabaseUnusable(f"{partial} is what an unfinished {target} is called: give it another name first.")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)

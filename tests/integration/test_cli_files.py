@@ -107,7 +107,7 @@ def test_a_backup_is_a_whole_database_and_overwrites_nothing(path: Path, env: di
     assert run("backup", str(tmp_path / "link.db"), env=env).returncode == 1
     assert (tmp_path / "link.db").is_symlink()
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*part"))
 
 
 def test_a_backup_that_cannot_be_written_is_said_in_one_line(path: Path, env: dict[str, str], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_backup_that_is_killed_leaves_nothing_by_its_name_and_the_next_one_suc
     path: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
     grow(path, 40)
-    target, partial = tmp_path / "backup.db", tmp_path / "backup.db.part"
+    target, partial = tmp_path / "backup.db", tmp_path / "backup.db.everpost-part"
     killed = subprocess.Popen(command("backup", str(target)), env=env)
     until(lambda: partial.exists() and partial.stat().st_size, "the beginning of a copy")
     killed.kill()
@@ -155,10 +155,20 @@ def test_two_backups_at_once_do_not_write_into_one_file(path: Path, env: dict[st
     assert run("backup", str(target), env=env).returncode == 0
 
 
+def test_a_part_file_of_another_program_is_left_alone(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+    others = {tmp_path / f"{name}.part": f"a download of {name}" for name in ("backup.db", "everpost.db")}
+    for other, text in others.items():
+        other.write_text(text)
+    for arguments in (["backup", str(tmp_path / "backup.db")], ["restore", str(tmp_path / "backup.db")]):
+        assert run(*arguments, env=env).returncode == 0
+    assert {other: other.read_text() for other in others if other.exists()} == others
+    assert ids(path, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
+
+
 def test_what_has_the_name_of_an_unfinished_copy_is_not_emptied_by_it(
     path: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
-    backup = tmp_path / "everpost.db.part"
+    backup = tmp_path / "everpost.db.everpost-part"
     path.rename(backup)
     settings = {**env, "EVERPOST_DATABASE": str(backup)}
     for done in (run("backup", str(path), env=settings), run("restore", str(backup), env=env)):

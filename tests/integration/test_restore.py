@@ -217,7 +217,7 @@ async def test_nothing_is_restored_while_a_process_has_the_database_open(tmp_pat
 
 def left_over(folder: Path, *marks: str) -> list[str]:
     """What a restore that failed should not have left, or files of these marks."""
-    marks = marks or (".part", ".replaced")
+    marks = marks or ("part", ".replaced")
     return [file.name for file in folder.iterdir() if any(mark in file.name for mark in marks)]
 
 
