@@ -33,13 +33,18 @@ def back_up_database(path: Path, target: Path) -> Backup:
     """
     if not path.exists():
         raise DatabaseUnusable(f"There is no database {path}.")
-    if os.path.lexists(target):
-        raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
+    _check_is_new(target)
     with explained(target), new_file(target, source=path, like=path) as partial:
         copy_database(path, partial)
+        _check_is_new(target)  # it took a while
         partial.rename(target)
         flush(target.absolute().parent)
         return Backup(target, target.stat().st_size)
+
+
+def _check_is_new(target: Path) -> None:
+    if os.path.lexists(target):
+        raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
 
 
 @contextmanager

@@ -165,6 +165,19 @@ def test_a_part_file_of_another_program_is_left_alone(path: Path, env: dict[str,
     assert ids(path, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
 
 
+def test_a_backup_does_not_replace_a_file_that_came_while_it_was_made(
+    path: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    grow(path, 40)
+    target, partial = tmp_path / "backup.db", tmp_path / "backup.db.everpost-part"
+    begun = subprocess.Popen(command("backup", str(target)), env=env, stderr=subprocess.PIPE, text=True)
+    until(lambda: partial.exists() and partial.stat().st_size, "the beginning of a copy")
+    target.write_text("of another program")
+    _, told = begun.communicate(timeout=DEADLINE_S)
+    assert (begun.returncode, target.read_bytes()) == (1, b"of another program")
+    assert ("exists already" in told, partial.exists()) == (True, False)
+
+
 def test_what_has_the_name_of_an_unfinished_copy_is_not_emptied_by_it(
     path: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
