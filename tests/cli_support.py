@@ -125,10 +125,10 @@ class Up:
         assert task["status"] in {"success", "failed", "cancelled", "unknown"}, task
         return task
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, within_s: float = DEADLINE_S) -> int:
         """Send the signal and wait for its end; the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(DEADLINE_S)
+        return self.process.wait(within_s)
 
     def __enter__(self) -> Self:
         return self

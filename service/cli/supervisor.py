@@ -80,6 +80,8 @@ class Supervisor:
         else:
             for program in self._programs:
                 program.kill()
+            if self._valkey is not None and self._valkey.child is not None:
+                self._valkey.child.kill()
 
     async def _announce(self, host: str, port: int, on_ready: Callable[[], None]) -> None:
         while True:

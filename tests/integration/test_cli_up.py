@@ -124,6 +124,17 @@ def test_what_was_cut_off_runs_at_the_next_start(tmp_path: Path) -> None:
         assert up.wait_until_ended(task_id)["status"] == "success"
 
 
+@pytest.mark.parametrize("last_word", ["Stopping", "worker.stopped"])
+def test_a_second_signal_does_not_wait_for_a_valkey_that_is_frozen(tmp_path: Path, last_word: str) -> None:
+    with serving(tmp_path) as up:
+        children = up.children()
+        os.kill(children["valkey"], signal.SIGSTOP)
+        up.process.send_signal(signal.SIGINT)
+        up.wait_for(last_word)
+        assert up.stop(signal.SIGINT, within_s=5) == 0, up.said()
+        assert not any(is_alive(pid) for pid in children.values())
+
+
 def test_two_workers_run_and_stop(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "2") as up:
         up.wait_for("worker.started", times=2)
