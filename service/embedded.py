@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
@@ -30,11 +31,32 @@ def server_environment() -> Mapping[str, str]:
 
     The extra's is built without an allocator of its own, and is given one: docs/decisions/0013.
     """
-    allocator = None if _program_on_path() else _find_allocator()
-    if allocator is None or not _can_load(allocator):
+    allocator, _ = _choose_allocator()
+    if allocator is None:
         return {}
     others = os.environ.get("LD_PRELOAD")
     return {"LD_PRELOAD": f"{allocator}:{others}" if others else allocator}
+
+
+def allocator_trouble() -> str:
+    """Why that server goes without the allocator it should have; empty where it has it, or should have none.
+
+    Raises:
+        SettingsError: There is no server.
+    """
+    return _choose_allocator()[1]
+
+
+def _choose_allocator() -> tuple[str | None, str]:
+    """The library to load, or None and, where there should be one, why not."""
+    if _program_on_path() or sys.platform != "linux":
+        return None, ""
+    _ = _program_of_extra()
+    allocator = _find_allocator()
+    if allocator is None:
+        return None, f"the package {ALLOCATOR} is not installed"
+    complaint = _complaint_about(allocator)
+    return (None, complaint) if complaint else (allocator, "")
 
 
 def _program_on_path() -> str | None:
@@ -61,15 +83,18 @@ def _find_allocator() -> str | None:
     return next((str(file.locate()) for file in found if file.name == "libmimalloc.so"), None)
 
 
-def _can_load(allocator: str) -> bool:
-    """Whether the server starts with it, and without a complaint.
+def _complaint_about(allocator: str) -> str:
+    """Why the server does not start with it; empty where it does, and nobody complains.
 
     The loader stops where a library lacks one that it needs itself. It complains and goes on without what it does not
     find, and it finds nothing whose path has a space or a colon, at which it splits its list.
     """
     environment = {**os.environ, "LD_PRELOAD": allocator}
     trial = subprocess.run([_program_of_extra(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
-    return trial.returncode == 0 and not trial.stderr
+    if trial.returncode == 0 and not trial.stderr:
+        return ""
+    lines = trial.stderr.decode(errors="replace").strip().splitlines()
+    return lines[0] if lines else f"with it the server ends with exit code {trial.returncode}"
 
 
 class EmbeddedValkey:

@@ -12,6 +12,7 @@ from service.cli.findings import MIB, Finding, size_text
 from service.cli.probe import ask, base_url
 from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
+from service.embedded import allocator_trouble, server_program
 from service.errors import ServiceError, SettingsError
 from service.platforms import Catalogue
 from service.settings import Settings
@@ -128,6 +129,19 @@ def _pause_finding(pause: Pause | None) -> Finding:
     told = f"paused since {pause.restored_at}, when {pause.backup} was restored; its newest row is of {pause.newest_at}"
     advice = f"{pause.held} of its tasks may have been sent since: see `everpost resume --dry-run`."
     return Finding("tasks", "dispatch", told, ok=False, advice=advice)
+
+
+def check_embedded_server(settings: Settings) -> Iterator[Finding]:
+    """Which server `everpost up` brings where EVERPOST_REDIS names none, and whether that has its allocator."""
+    if settings.redis:
+        return
+    try:
+        program, trouble = server_program(), allocator_trouble()
+    except SettingsError as error:
+        yield Finding("Redis", "embedded server", "none", advice=error.message)
+        return
+    advice = f"It has the C library's memory allocator, and is slower for it: {trouble}" if trouble else ""
+    yield Finding("Redis", "embedded server", program, None if trouble else True, advice)
 
 
 def check_publishers(settings: Settings) -> Iterator[Finding]:

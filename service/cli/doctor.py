@@ -12,6 +12,7 @@ from rich.table import Table
 from service.cli.checkup import (
     check_api,
     check_database,
+    check_embedded_server,
     check_library,
     check_publishers,
     check_sizes,
@@ -61,6 +62,7 @@ async def examine(settings: Settings, check: IntegrityCheck | None) -> list[Find
         *check_sizes(settings),
         *await check_database(path, system_clock, check),
         *await check_redis(settings, running, system_clock),
+        *check_embedded_server(settings),
         *check_publishers(settings),
         check_api(settings, running),
     ]

@@ -16,7 +16,7 @@ from service.cli.probe import base_url
 from service.cli.programs import Program
 from service.cli.supervisor import WORKER_GRACE_S, Supervisor
 from service.cli.uplock import UpFacts, UpLock
-from service.embedded import EmbeddedValkey
+from service.embedded import EmbeddedValkey, allocator_trouble
 from service.errors import ServiceError, SettingsError
 from service.settings import PREFIX, Settings, read_settings
 
@@ -96,7 +96,7 @@ async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str
     url = base_url(settings, port)
     is_embedded = not settings.redis
     with UpLock(settings.data) if is_embedded else nullcontext() as lock:
-        valkey = await _start_valkey(settings.data / "valkey") if is_embedded else None
+        valkey = await _start_valkey(settings.data / "valkey", say) if is_embedded else None
         redis = valkey.address if valkey else settings.redis_address
         if lock is not None:
             lock.tell(UpFacts(os.getpid(), url, redis))
@@ -113,11 +113,14 @@ async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str
     return code
 
 
-async def _start_valkey(folder: Path) -> EmbeddedValkey:
+async def _start_valkey(folder: Path, say: Callable[[str], None]) -> EmbeddedValkey:
     try:
-        return await EmbeddedValkey(folder).start()
+        valkey = await EmbeddedValkey(folder).start()
     except TimeoutError as error:
         raise ValkeyFailed(folder, str(error)) from error
+    if trouble := allocator_trouble():
+        say(f"Valkey has the C library's memory allocator, and is slower for it: {trouble}")
+    return valkey
 
 
 def _command(name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """`everpost up`, `api` and `worker` as processes: they serve, stop in order, and come back when they die."""
 
+import json
 import os
 import signal
 import socket
@@ -230,6 +231,19 @@ def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path) -> Non
         assert up.process.returncode == 1
         assert up.said().startswith("everpost: Valkey does not start: ")
         assert up.said().count("\n") == 1
+
+
+def test_a_valkey_without_its_allocator_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libatomic.so.1").write_text("what the allocator needs, spoiled")
+    monkeypatch.setenv("PATH", "/nowhere")  # the server of the extra
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    with serving(tmp_path) as up:
+        told = [line for line in up.said().splitlines() if "memory allocator" in line]
+        assert len(told) == 1
+        assert "libatomic.so.1" in told[0]
+        found = json.loads(up.everpost("doctor", "--fast", "--json").stdout)["findings"]
+        (server,) = [finding for finding in found if finding["name"] == "embedded server"]
+        assert ("ok" in server, "libatomic.so.1" in server["advice"]) == (False, True)
 
 
 @pytest.mark.parametrize("program", ["up", "bench", "demo"])
