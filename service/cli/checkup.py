@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,12 +12,13 @@ from urllib.parse import urlsplit
 
 from service.cli.findings import MIB, Finding, size_text
 from service.cli.probe import ask, base_url
+from service.cli.programs import MISUSED, described
 from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
 from service.embedded import allocator_trouble, server_program
 from service.errors import ServiceError, SettingsError
 from service.platforms import Catalogue
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from service.store.database import Database
 from service.store.inspection import SAMPLE, Contents, IntegrityCheck, Upgrade, inspect_contents, inspect_upgrade
 from service.store.pause import Pause, Pauses
@@ -23,6 +26,7 @@ from service.store.sqlite import CORRUPTION_FIXED, LIBRARY
 from service.task import TaskStatus
 
 PUBLISHERS = "everpost.publishers"
+TRIAL_S = 30
 LOW_DISK_BYTES = 256 * MIB
 LARGE_WAL_BYTES = 256 * MIB
 
@@ -145,7 +149,7 @@ def check_embedded_server(settings: Settings) -> Iterator[Finding]:
 
 
 def check_publishers(settings: Settings) -> Iterator[Finding]:
-    """Whether every platform of the catalogue names a publisher that is installed. None is loaded."""
+    """Whether every platform of the catalogue names a publisher that is installed, and that takes its options."""
     try:
         catalogue = Catalogue.read(settings.platforms)
     except SettingsError as error:
@@ -157,6 +161,26 @@ def check_publishers(settings: Settings) -> Iterator[Finding]:
     advice = f"Installed are {', '.join(sorted(installed))}." if lacking else ""
     told = f"no publisher for {names}" if lacking else f"{len(catalogue)} platforms, each with its publisher"
     yield Finding("platforms", "catalogue", told, not lacking, advice)
+    if not lacking:
+        refusal = _refusal_of_options(settings)
+        yield Finding(
+            "platforms", "options", "refused, in this environment" if refusal else "taken", not refusal, refusal
+        )
+
+
+def _refusal_of_options(settings: Settings) -> str:
+    """Why a worker of this environment would not start with them; empty if it would. No publisher is opened."""
+    told = {"DATA": settings.data, "PLATFORMS": settings.platforms}
+    environment = {**os.environ, **{PREFIX + name: str(path) for name, path in told.items() if path is not None}}
+    program = [sys.executable, "-P", "-m", "workers.publishers"]  # -P: as the worker, it imports nothing of this folder
+    try:
+        tried = subprocess.run(program, env=environment, capture_output=True, timeout=TRIAL_S, check=False)  # noqa: S603 - our own program, no shell
+    except subprocess.TimeoutExpired:
+        return f"A publisher's constructor or module takes longer than {TRIAL_S} s."
+    if tried.returncode == 0:
+        return ""
+    lines = tried.stderr.decode(errors="replace").splitlines()
+    return lines[-1] if tried.returncode == MISUSED and lines else f"Loading them {described(tried.returncode)}."
 
 
 def check_api(settings: Settings, running: UpFacts | None) -> Finding:

@@ -301,3 +301,28 @@ def test_doctor_finds_a_platform_without_a_publisher(tmp_path: Path, env: dict[s
     file.write_text('[platforms.douyin]\npublisher = "nobody"\n')
     code, found = findings({**env, "EVERPOST_PLATFORMS": str(file)})
     assert (code, found["catalogue"]["value"]) == (1, "no publisher for douyin (nobody)")
+
+
+def test_doctor_finds_an_option_that_its_publisher_refuses(tmp_path: Path, env: dict[str, str]) -> None:
+    file = tmp_path / "platforms.toml"
+    options = 'options = { url = "http://platform.example/secret-path", secret = "secret-word" }'
+    file.write_text(f'[platforms.douyin]\npublisher = "webhook"\n{options}\n')
+    code, found = findings({**env, "EVERPOST_PLATFORMS": str(file)})
+    assert (code, found["catalogue"]["ok"], found["options"]["ok"]) == (1, True, False)
+    assert found["options"]["advice"] == "platforms.douyin.options.url: must be https://, unless allow_http is true."
+    file.write_text("")
+    assert findings({**env, "EVERPOST_PLATFORMS": str(file)})[1]["options"]["ok"] is True
+
+
+@pytest.mark.parametrize("error", ["ValueError", "SystemExit"])
+def test_doctor_finds_a_publisher_that_fails_at_its_start(tmp_path: Path, env: dict[str, str], error: str) -> None:
+    (tmp_path / "theirs.py").write_text(f"print('some words')\nraise {error}('secret-word')\n")
+    metadata = tmp_path / "theirs-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[everpost.publishers]\ntheirs = theirs:Publisher\n")
+    file = tmp_path / "platforms.toml"
+    file.write_text('[platforms.douyin]\npublisher = "theirs"\n')
+    code, found = findings({**env, "EVERPOST_PLATFORMS": str(file), "PYTHONPATH": str(tmp_path)})
+    assert (code, found["options"]["ok"], error in found["options"]["advice"]) == (1, False, True)
+    assert "secret-word" not in found["options"]["advice"]

@@ -1,0 +1,27 @@
+"""`python -m workers.publishers`: would every platform's publisher start? For `everpost doctor`; none is opened."""
+
+import os
+import sys
+
+from service.errors import SettingsError
+from service.platforms import Catalogue
+from service.settings import read_settings
+from workers.publishers.registry import load_publishers
+
+
+def main() -> int:
+    """2, and why as the last line on standard error, if one of them would not."""
+    try:
+        settings = read_settings(os.environ)
+        load_publishers(Catalogue.read(settings.platforms), settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code; its words may hold secrets
+        sys.stderr.write(f"A publisher's constructor or module ends with {type(error).__name__}.\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
