@@ -1,5 +1,6 @@
 """What a publisher's exceptions mean, its key, its options, and how it is found."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,6 +126,19 @@ def test_an_unknown_option_is_named_with_its_platform(name: str) -> None:
 def test_an_unknown_publisher_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"platforms\.p1\.publisher: .*'nobody'.*folder, mine, null, webhook"):
         load_publishers(catalogue_of("nobody"), Settings(), {"mine": RecordingPublisher})
+
+
+def test_a_publisher_that_cannot_be_made_is_named_with_the_place_and_not_with_its_words() -> None:
+    class Broken(RecordingPublisher):
+        def __init__(self, *_: object) -> None:
+            raise RuntimeError("s3cret")
+
+    with pytest.raises(SettingsError) as caught:
+        load_publishers(catalogue_of("mine"), Settings(), {"mine": Broken})
+    assert re.search(
+        r"platforms\.p1\.publisher: 'mine' .*RuntimeError at .*test_publisher_errors", caught.value.message
+    )
+    assert "s3cret" not in caught.value.message
 
 
 def test_each_platform_has_a_publisher_of_its_own() -> None:

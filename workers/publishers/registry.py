@@ -1,5 +1,6 @@
 """Finds the publisher of every platform: entry points in the group `everpost.publishers`, ours and anybody's."""
 
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import EntryPoint, entry_points
@@ -24,7 +25,8 @@ def load_publishers(
     Only what the catalogue names is imported.
 
     Raises:
-        SettingsError: A publisher is unknown, cannot be imported, is none, or refuses its options; names the platform.
+        SettingsError: A publisher is unknown, cannot be imported or made, is none, or refuses its options; names the
+            platform.
     """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     publishers: dict[str, Publisher] = {}
@@ -33,6 +35,10 @@ def load_publishers(
             publishers[platform.name] = _publisher(platform, settings, overrides, found)
         except SettingsError as error:
             raise SettingsError(f"platforms.{platform.name}.{error.message}") from error
+        except Exception as error:  # anybody's code, whose words may hold secrets
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{platform.publisher!r} cannot be made: {type(error).__name__} at {place.filename}:{place.lineno}."
+            raise SettingsError(f"platforms.{platform.name}.publisher: {told}") from error
     return MappingProxyType(publishers)
 
 
