@@ -10,6 +10,7 @@ PATIENCE_S = 0.04
 MOST_AT_ONCE = 1_000
 PORTION_BYTES = 16 * 1024 * 1024  # payloads of one call
 MOST_HELD = 10_000  # tasks kept for a slow Redis; the relay brings the others
+MOST_HELD_BYTES = 64 * 1024 * 1024  # and their payloads
 
 Put = Callable[[Sequence[Task]], Awaitable[list[bool]]]
 
@@ -26,12 +27,13 @@ class ImpatientSender:
         self._put = put
         self._late: set[asyncio.Task[None]] = set()
         self._held: list[Task] = []
+        self._held_bytes = 0
 
     async def send(self, tasks: Sequence[Task], put: Put) -> list[bool]:
         """Have `put` send them, which must end as the other one does; which of them are known to be in their queues."""
         not_known = [False] * len(tasks)
         if self._late:
-            self._held += tasks[: MOST_HELD - len(self._held)]
+            self._hold(tasks)
             return not_known
         sending = asyncio.create_task(_try(put, tasks))
         await asyncio.wait((sending,), timeout=PATIENCE_S)
@@ -47,12 +49,21 @@ class ImpatientSender:
         if self._late:
             await asyncio.wait(self._late)
 
+    def _hold(self, tasks: Sequence[Task]) -> None:
+        for task in tasks[: MOST_HELD - len(self._held)]:
+            if self._held_bytes + len(task.task_data) > MOST_HELD_BYTES:
+                return
+            self._held.append(task)
+            self._held_bytes += len(task.task_data)
+
     async def _finish(self, sending: "asyncio.Task[list[bool] | None]") -> None:
         answers = await sending
         while self._held and answers is not None:
             some, self._held = self._held[:MOST_AT_ONCE], self._held[MOST_AT_ONCE:]
+            self._held_bytes -= sum(len(task.task_data) for task in some)
             answers = await _try(self._put, some)
         self._held.clear()
+        self._held_bytes = 0
 
 
 async def _try(put: Put, tasks: Sequence[Task]) -> list[bool] | None:
