@@ -9,6 +9,7 @@ A job's way through this package:
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import signal
@@ -85,6 +86,9 @@ class BatchWorker(Worker):
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
         self._failures: list[HeldJob] | None = None
         self._next_beat_at = 0.0
+        self._runs_in: asyncio.Task[Any] | None = None  # of `main`
+        self._has_left = asyncio.Event()
+        self._has_left.set()
 
     @property
     def is_consuming(self) -> bool:
@@ -96,16 +100,18 @@ class BatchWorker(Worker):
 
     async def main(self) -> None:
         """Run until cancelled, or in burst mode until the queues are empty."""
-        dispatcher = await self._open()
+        self._runs_in, self._has_left = asyncio.current_task(), asyncio.Event()
         listener = None
-        if self.options.wake_channel is not None and not self.burst:
-            listening = WakeListener(self.pool, self.options.wake_channel, dispatcher.wake).run()
-            listener = self.loop.create_task(listening)
         try:
+            dispatcher = await self._open()
+            if self.options.wake_channel is not None and not self.burst:
+                listening = WakeListener(self.pool, self.options.wake_channel, dispatcher.wake).run()
+                listener = self.loop.create_task(listening)
             await self._serve(dispatcher)
         finally:
             if listener is not None:
                 await cancel_until_done(listener)
+            self._has_left.set()
 
     async def run_check(self, retry_jobs: bool | None = None, max_burst_jobs: int | None = None) -> int:
         """Run, and raise `FailedJobs` if any job failed; unlike arq's it never searches the results in Redis."""
@@ -142,10 +148,14 @@ class BatchWorker(Worker):
                 await self.on_shutdown(self.ctx)
             except Exception:
                 logger.exception("on_shutdown failed")
+        self._dispatcher = None
+        dispatcher.signal.set()
+        if self._runs_in is not asyncio.current_task():
+            with contextlib.suppress(TimeoutError):  # in somebody's own task, which is not ours to cancel
+                await asyncio.wait_for(self._has_left.wait(), LEAST_GRACE_S)
         await dispatcher.scripts.close()
         await self._pool.aclose(close_connection_pool=True)
-        self._pool = self._dispatcher = None
-        dispatcher.signal.set()
+        self._pool = None
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop at once: no more claims, running jobs are cancelled and go back without a try spent."""

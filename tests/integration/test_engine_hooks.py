@@ -265,6 +265,34 @@ async def test_a_main_run_as_a_task_of_its_own_ends_when_the_worker_is_closed(st
     await asyncio.wait_for(main_task, DEADLINE_S)
 
 
+async def test_a_main_run_as_a_task_of_its_own_keeps_its_connections_until_it_has_left(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await stage.start([ANSWER], poll_delay=3600)
+    main_task, worker.main_task = worker.main_task, None
+    assert main_task is not None
+    beats, is_shut, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def record_late() -> None:
+        beats.set()
+        await gate.wait()
+        await worker.pool.ping()
+
+    async def on_shutdown(ctx: dict[Any, Any]) -> None:
+        is_shut.set()
+
+    worker.record_health, worker.on_shutdown = record_late, on_shutdown  # type: ignore[method-assign]
+    worker._next_beat_at = 0.0
+    await stage.enqueue("answer")
+    await asyncio.wait_for(beats.wait(), DEADLINE_S)
+    closing = asyncio.create_task(worker.close())
+    await asyncio.wait_for(is_shut.wait(), DEADLINE_S)
+    await asyncio.wait((closing,), timeout=0.2)  # all it would take to disconnect
+    gate.set()
+    await asyncio.wait_for(asyncio.gather(closing, main_task), DEADLINE_S)
+    assert "the worker's loop failed" not in caplog.text
+
+
 class PanicError(BaseException):
     """No Exception, as what Rust libraries raise when they panic."""
 
