@@ -1,5 +1,6 @@
 """Rates: accepting, draining, end to end."""
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -20,7 +21,7 @@ async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> Non
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
         check_queued(stack.database, report.ids)
-        drained = await _drain(stack, report.ids)
+        drained = await drain(stack, report.ids)
         if number:
             results.add(
                 accept=count / report.took_s,
@@ -72,23 +73,24 @@ async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | Non
     return report
 
 
-async def _drain(stack: BenchStack, ids: Sequence[str]) -> float:
+async def drain(stack: BenchStack, ids: Sequence[str]) -> float:
     """Let a worker start and run what is queued; tasks a second, once it had got going."""
     with closing(RecordFile(stack.database)) as records:
         had = records.count(ACCEPTING, "success")
+        looks = [(time.monotonic(), had)]  # a worker may be done with a few before the next one
         await stack.start_worker()
-        seen = await records.wait_for(ACCEPTING, "success", had + len(ids))
+        looks += await records.wait_for(ACCEPTING, "success", had + len(ids))
     check_run(stack, ids)
     await stack.stop_workers()
     stack.check_calls()
-    return drain_rate([(at_s, found - had) for at_s, found in seen])
+    return drain_rate([(at_s, found - had) for at_s, found in looks])
 
 
 def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
     """Tasks a second between the first look that found a tenth of them and the last look, which found all.
 
     Args:
-        seen: When (seconds) how many were recorded, the last pair being the end.
+        seen: When (seconds) how many were recorded: none in the first pair, all in the last.
     """
     end_s, total = seen[-1]
     start_s, first = next(look for look in seen if look[1] >= SETTLED * total)

@@ -1,8 +1,11 @@
 """The bench's own arithmetic, and that its tables agree with each other."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from rich.console import Console
+from store_rows import accept, end, make_task
 
 from service.bench.answers import http_request, is_whole
 from service.bench.checks import WorkIncomplete, check_answers
@@ -13,9 +16,11 @@ from service.bench.plan import FULL, QUICK, resized
 from service.bench.report import Report, grown, measured, number, print_report
 from service.bench.run import MEASUREMENTS
 from service.bench.samples import Results, growth_ratios, percentile, ratio, summarize
-from service.bench.stack import Cost
-from service.bench.throughput import cpu_ms, drain_rate
+from service.bench.stack import ACCEPTING, BenchStack, Cost
+from service.bench.throughput import cpu_ms, drain, drain_rate
 from service.cli.bench import GROUPS as OFFERED
+from service.store.database import Database
+from service.task import Attempt, TaskStatus
 
 
 def results(**values: list[float]) -> Results:
@@ -85,6 +90,21 @@ def test_a_worst_wait_is_judged_by_the_worst_run_and_others_by_their_median() ->
 def test_a_drain_is_timed_from_its_first_tenth_to_its_end() -> None:
     assert drain_rate([(0.0, 0), (5.0, 100), (5.5, 600), (5.9, 1_000)]) == pytest.approx(1_000)
     assert drain_rate([(0.0, 0), (0.5, 100)]) == 200
+
+
+async def test_a_worker_that_is_done_before_the_first_look_is_timed_from_its_start(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "everpost.db")
+    await accept(database, make_task("t", platform=ACCEPTING))
+    stack = BenchStack(tmp_path, tmp_path / "everpost.db")
+
+    async def start_worker() -> None:
+        attempt = Attempt(number=1, started_at="", finished_at="", outcome=TaskStatus.SUCCESS, worker="w")
+        await end(database, "t", status=TaskStatus.SUCCESS, attempt=attempt)
+
+    stack.start_worker, stack.check_calls = start_worker, lambda: None  # type: ignore[assignment,method-assign]
+    assert await drain(stack, ["t"]) > 0
+    await stack.valkey.stop()
+    await database.close()
 
 
 def test_attempts_are_counted_that_are_under_way_at_the_same_time() -> None:
