@@ -11,7 +11,7 @@ from arq.worker import Retry, Worker
 from workers.cancellation import END_OF_THE_PROCESS
 from workers.claims import HeldJob, JobPhase
 from workers.deadlines import Deadlines
-from workers.outcomes import CancelCause, NextStep, OutcomeReason, next_step
+from workers.outcomes import CancelCause, NextStep, OutcomeReason, cause_of, next_step
 
 logger = logging.getLogger("arq.worker")
 
@@ -138,7 +138,7 @@ class JobRunner:
         if step is NextStep.ABORT:
             worker.aborting_tasks.discard(job.job_id)
             logger.info("%6.2fs ⊘ %s aborted", took_s, job.reference)
-            job.end(OutcomeReason.ABORTED, error, finish_ms)
+            job.end(OutcomeReason.ABORTED, _as_result(error), finish_ms)
             return
         is_timeout = step is NextStep.TIME_OUT
         if is_timeout and isinstance(error, asyncio.CancelledError):
@@ -152,7 +152,7 @@ class JobRunner:
             exc_info=error,
             extra={"extra": _own_extra(error)},
         )
-        job.end(OutcomeReason.TIMEOUT if is_timeout else OutcomeReason.FAILED, error, finish_ms)
+        job.end(OutcomeReason.TIMEOUT if is_timeout else OutcomeReason.FAILED, _as_result(error), finish_ms)
 
     async def _call_hook(self, name: str, hook: Callable[[dict[Any, Any]], Any], ctx: dict[Any, Any]) -> None:
         try:
@@ -177,6 +177,12 @@ class JobRunner:
             except Exception as problem:  # noqa: BLE001 - a stranger's repr must not undo the outcome
                 shown = f"repr() failed: {type(problem).__name__}"
         logger.info("%6.2fs ← %s ● %s", took_s, job.reference, shown)
+
+
+def _as_result(error: BaseException) -> BaseException:
+    """The exception without our cause in it: a client that has arq, and not this package, could not unpickle that."""
+    is_ours = isinstance(error, asyncio.CancelledError) and cause_of(error) is not None
+    return asyncio.CancelledError() if is_ours else error
 
 
 def _own_extra(error: BaseException) -> Any:

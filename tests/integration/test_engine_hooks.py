@@ -1,12 +1,13 @@
 """The claim hook, the shapes both hooks see, cancellation, and what is counted as started."""
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
-from arq.jobs import Job, SerializationError
+from arq.jobs import Job, SerializationError, serialize_job
 from arq.worker import func
 from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
 
@@ -182,6 +183,24 @@ async def test_an_aborted_running_job_is_cancelled_and_recorded(stage: Stage) ->
     assert isinstance(stage.outcomes[0].result, asyncio.CancelledError)
     assert gate.cancelled == [job_id]
     await until(lambda: nothing_left(stage))
+
+
+@pytest.mark.parametrize("is_aborted", [True, False], ids=["aborted", "not run again after a shutdown"])
+async def test_the_pickled_result_of_a_cancelled_job_needs_nothing_but_arq(stage: Stage, is_aborted: bool) -> None:
+    gate = Gate()
+    pickled: dict[str, Any] = {"job_serializer": None, "job_deserializer": None, "on_complete": None}
+    functions = [func(gate.job, name="gate")]
+    worker = await stage.start(functions, allow_abort_jobs=True, retry_jobs=False, **pickled)
+    await stage.redis.set("arq:job:x", serialize_job("gate", (), {}, None, 0))
+    await stage.redis.zadd("arq:queue", {"x": 0})
+    await until(lambda: gate.entered)
+    if is_aborted:
+        assert await Job("x", stage.redis).abort(timeout=DEADLINE_S, poll_delay=0.02)
+    else:
+        await worker.close()
+    result = await stage.redis.get("arq:result:x")
+    assert b"workers" not in result
+    assert repr(pickle.loads(result)["r"]) == "CancelledError()"
 
 
 async def test_a_job_that_swallows_its_timeout_ends_as_it_says(stage: Stage) -> None:
