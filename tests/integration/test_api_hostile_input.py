@@ -334,6 +334,40 @@ async def test_a_length_that_is_none_is_refused(api: Api, length: bytes) -> None
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")), answer
 
 
+POST_HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % PUBLISH.encode()
+ENDLESS = {
+    "a path": (b"POST /", b"a"),
+    "a header's name": (POST_HEAD, b"a"),
+    "a header": (POST_HEAD + b"x: ", b"a"),
+    "headers": (POST_HEAD, b"a: b\r\n"),
+    "headers behind the body": (POST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n", b"a: b\r\n"),
+    "a word about a chunk": (POST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
+    "what follows an upgrade": (b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b"a"),
+}
+
+
+async def send_much(writer: asyncio.StreamWriter, more: bytes) -> None:
+    for _ in range(32):
+        writer.write(more * (MEGABYTE // len(more)))
+        await asyncio.wait_for(writer.drain(), 10)
+
+
+@pytest.mark.parametrize(("start", "more"), ENDLESS.values(), ids=ENDLESS)
+async def test_who_sends_no_end_of_a_head_is_hung_up_on(api: Api, start: bytes, more: bytes) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(start)
+    with pytest.raises(ConnectionError):
+        await send_much(writer, more)
+    writer.close()
+
+
+async def test_a_long_head_and_a_large_body_in_one_piece_are_served(api: Api) -> None:
+    lines = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1_000) for number in range(60))
+    body = b"[" + b" " * (MEGABYTE // 2) + b"]"
+    answer = await send_raw(api, POST_HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 422"), answer
+
+
 async def test_the_api_still_serves_after_all_that(served: Api) -> None:
     answer: httpx.Response = await served.client.get("/health/live")
     assert answer.json() == {"status": "live"}
