@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, cast
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HELD_BYTES = 65_536
@@ -46,8 +47,28 @@ class JoinedWrites:
         return getattr(self._transport, name)
 
 
+class _Parser(HttpRequestParser):
+    """httptools' parser, which reads the body of a request that offers an upgrade, too."""
+
+    def __init__(self, protocol: "JoiningProtocol") -> None:
+        super().__init__(protocol)
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._protocol = protocol
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn feeds it nothing else
+        """Read on."""
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if self._protocol.is_unserved():
+                self._protocol.serve_without_upgrade(data[upgrade.args[0] :])
+
+
 class JoiningProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol on such a transport, and with a limit to what comes in that is no body.
+
+    An upgrade is for the client to offer and for the server to pass over (RFC 9110, 7.8). Java's HttpClient offers
+    HTTP/2 with every request over plain HTTP; httptools takes what follows the head for the other protocol then.
 
     uvicorn keeps a request's head, and what follows its body, however long: 200 MB of header lines took 4 GB, before
     anybody had asked for a token.
@@ -58,6 +79,7 @@ class JoiningProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin."""
         super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
+        self.parser = _Parser(self)
 
     def data_received(self, data: bytes) -> None:
         """Serve it, and hang up where too much of it is neither a whole head nor a body."""
@@ -66,10 +88,27 @@ class JoiningProtocol(HttpToolsProtocol):
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
+    def is_unserved(self) -> bool:
+        """Whether the request at hand waits for `serve_without_upgrade`."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def serve_without_upgrade(self, rest: bytes) -> None:
+        """Read the head at hand again, without its offer, and `rest` behind it."""
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = _Parser(self)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
+
     def on_headers_complete(self) -> None:
         """Begin with the request."""
         self._head_bytes = 0
-        super().on_headers_complete()
+        if not self.is_unserved():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Tell the handler that the body is whole."""
+        if not self.is_unserved():
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of its body."""

@@ -368,6 +368,33 @@ async def test_a_long_head_and_a_large_body_in_one_piece_are_served(api: Api) ->
     assert answer.startswith(b"HTTP/1.1 422"), answer
 
 
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+OFFERED_BODIES = {
+    "a body": b"Content-Length: 2\r\n\r\n[]",
+    "a chunked body": b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n1\r\n]\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", OFFERED_BODIES.values(), ids=OFFERED_BODIES)
+@pytest.mark.parametrize("is_in_pieces", [False, True])
+async def test_an_offer_of_another_protocol_is_passed_over(api: Api, body: bytes, is_in_pieces: bool) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n"
+    whole = get + POST_HEAD + OFFER + body + b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for piece in (bytes([byte]) for byte in whole) if is_in_pieces else [whole]:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+    writer.close()
+    assert [answer[:3] for answer in answers] == [b"200", b"422", b"200"]
+
+
+async def test_a_request_for_a_tunnel_is_refused(api: Api) -> None:
+    assert (await send_raw(api, b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n")).startswith(b"HTTP/1.1 400")
+
+
 async def test_the_api_still_serves_after_all_that(served: Api) -> None:
     answer: httpx.Response = await served.client.get("/health/live")
     assert answer.json() == {"status": "live"}
