@@ -1,6 +1,7 @@
 """Redis away, frozen, read-only or full, and hooks that fail for a while: nothing is lost and nobody dies."""
 
 import asyncio
+import dataclasses
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from arq.cron import cron
-from arq.worker import func
+from arq.worker import Retry, func
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import RedisError
 
@@ -243,3 +244,20 @@ async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch
     await asyncio.wait_for(worker.close(), 10)
     assert gate.cancelled == ["x"]
     stage.server.start()
+
+
+async def test_a_worker_that_may_not_wake_others_runs_its_jobs_all_the_same(stage: Stage) -> None:
+    async def again(ctx: dict[Any, Any]) -> int:
+        if ctx["job_try"] == 1:
+            raise Retry(defer=0)
+        return 42
+
+    # In Redis 7 and later channels are given apart from keys and commands.
+    await stage.redis.acl_setuser("arq", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
+    settings = dataclasses.replace(stage.server.settings, username="arq", password="secret")
+    await stage.start([func(again, name="again"), func(answer, name="answer")], redis_settings=settings)
+    await stage.enqueue("again", _job_id="x")
+    await until(lambda: len(stage.ended("x")) == 1)
+    await stage.enqueue("answer", _job_id="y")
+    await until(lambda: len(stage.ended("y")) == 1)
+    assert stage.ended("x")[0].result == 42

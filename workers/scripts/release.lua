@@ -118,6 +118,6 @@ if #gone > 0 then
   redis.call('DEL', unpack(gone))
 end
 if any_returned and channel ~= '' then
-  redis.call('PUBLISH', channel, 'returned')
+  redis.pcall('PUBLISH', channel, 'returned') -- a user may be given no channels: then they poll
 end
 return reply

@@ -38,5 +38,5 @@ end
 for first = 1, #ARGV, 4 * GROUP do
   put(first, math.min(first + 4 * GROUP, #ARGV + 1) - 4)
 end
-redis.call('PUBLISH', KEYS[1], '')
+redis.pcall('PUBLISH', KEYS[1], '') -- a user may be given no channels: then workers poll
 return answers
