@@ -65,21 +65,43 @@ class _Parser(HttpRequestParser):
 
 
 class JoiningProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol on such a transport, and with a limit to what comes in that is no body.
+    """uvicorn's HTTP protocol on such a transport, and with limits to what comes in that is no request.
 
     An upgrade is for the client to offer and for the server to pass over (RFC 9110, 7.8). Java's HttpClient offers
     HTTP/2 with every request over plain HTTP; httptools takes what follows the head for the other protocol then.
 
     uvicorn keeps a request's head, and what follows its body, however long: 200 MB of header lines took 4 GB, before
-    anybody had asked for a token.
+    anybody had asked for a token. It also waits for ever for who sends nothing, half a head, or something else than a
+    request behind an answer; with as many connections as a process may have open, nobody else was served.
     """
 
     _head_bytes = 0  # since a head was complete, or a part of a body came
+    _next_look: asyncio.TimerHandle | None = None
+    _last_idle: object = None  # the request that had been served last, at a look that found none being served
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin."""
         super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
         self.parser = _Parser(self)
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        super().connection_lost(exc)
+
+    def _look_later(self) -> None:
+        self._next_look = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """Hang up where no request has come since the last look, and none is being served."""
+        is_idle = getattr(self.cycle, "response_complete", True)  # None before the first
+        if is_idle and self.cycle is self._last_idle:
+            self.transport.close()
+            return
+        self._last_idle = self.cycle if is_idle else False
+        self._look_later()
 
     def data_received(self, data: bytes) -> None:
         """Serve it, and hang up where too much of it is neither a whole head nor a body."""

@@ -222,3 +222,42 @@ async def test_no_route_fails_worse_than_with_503_while_the_file_is_away(everpos
     moved.rename(path)
     assert {"/api/v1/publish", "/api/v1/tasks/batch/delete", "/api/v1/tasks/clear/failed"} <= refused
     assert await everpost.publish()
+
+
+SILENT = {
+    "nothing": b"",
+    "half a head": b"POST /api/v1/publish HTTP/1.1\r\nHost: x\r\n",
+    "half a body behind its refusal": b"POST /api/v1/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("sent", SILENT.values(), ids=SILENT)
+async def test_who_sends_no_request_is_hung_up_on(
+    tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("service.api.server.KEEP_ALIVE_S", 0.2)
+    async with serving(tmp_path, valkey, token=TOKEN) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(sent)
+        if sent.endswith(b"{"):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+            writer.write(b" ")  # ends uvicorn's own wait for the next request
+        async with asyncio.timeout(5):
+            await reader.read()
+        writer.close()
+
+
+async def test_a_connection_in_use_is_kept(
+    tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.server.KEEP_ALIVE_S", 0.4)
+    async with serving(tmp_path, valkey) as api:
+        task_id = await api.publish()
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        for wait_s in (1.2, 0, 0):
+            await asyncio.sleep(0.2)
+            writer.write(b"GET /api/v1/tasks/%s?wait=%g HTTP/1.1\r\nHost: x\r\n\r\n" % (task_id.encode(), wait_s))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
+            assert task_id.encode() in await reader.readexactly(int(length[16:]))
+        writer.close()
