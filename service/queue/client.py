@@ -1,6 +1,7 @@
 """Redis as the API and the relay see it: enqueue, withdraw, look up. The worker's side is `workers/engine.py`."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -152,7 +153,10 @@ class TaskQueue:
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
         await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
-        await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
+        with contextlib.suppress(
+            QueueUnreachable
+        ):  # the request stands; workers look for it now and then by themselves
+            await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
     async def find_task(self, task_id: str) -> QueuedJob | None:
         """The task as Redis has it; see `find_tasks`."""

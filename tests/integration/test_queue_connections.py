@@ -134,12 +134,14 @@ async def test_a_redis_that_is_down_is_asked_once_for_all_who_look_for_tasks(val
     await queue.close()
 
 
-async def test_what_was_queued_by_one_who_may_not_wake_workers_is_known_to_be_queued(valkey: EmbeddedValkey) -> None:
+async def test_what_one_does_who_may_not_wake_workers_counts_all_the_same(valkey: EmbeddedValkey) -> None:
     admin = TaskQueue.connect(valkey.address)
     await admin.redis.acl_setuser("api", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
     queue = TaskQueue.connect(f"{valkey.address}?username=api&password=secret")
     try:
         assert await queue.enqueue_tasks([make_task("a" * 32)]) == [True]
+        await queue.abort_task("a" * 32)
+        assert await admin.redis.zcard("arq:abort") == 1
     finally:
         await queue.close()
         await admin.close()
