@@ -60,8 +60,8 @@ class _Parser(HttpRequestParser):
         try:
             super().feed_data(data)
         except HttpParserUpgrade as upgrade:
-            if self._protocol.is_unserved():
-                self._protocol.serve_without_upgrade(data[upgrade.args[0] :])
+            if self._protocol.is_offered:
+                self._protocol.take_back(data[upgrade.args[0] :])
 
 
 class JoiningProtocol(HttpToolsProtocol):
@@ -73,9 +73,14 @@ class JoiningProtocol(HttpToolsProtocol):
     uvicorn keeps a request's head, and what follows its body, however long: 200 MB of header lines took 4 GB, before
     anybody had asked for a token. It also waits for ever for who sends nothing, half a head, or something else than a
     request behind an answer; with as many connections as a process may have open, nobody else was served.
+
+    Attributes:
+        is_offered: The head at hand offers an upgrade, and is to be read again without.
     """
 
+    is_offered = False
     _head_bytes = 0  # since a head was complete, or a part of a body came
+    _taken_back = b""
     _next_look: asyncio.TimerHandle | None = None
     _last_idle: object = None  # the request that had been served last, at a look that found none being served
 
@@ -107,29 +112,29 @@ class JoiningProtocol(HttpToolsProtocol):
         """Serve it, and hang up where too much of it is neither a whole head nor a body."""
         self._head_bytes += len(data)
         super().data_received(data)
+        while self._taken_back:
+            data, self._taken_back = self._taken_back, b""
+            super().data_received(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
-    def is_unserved(self) -> bool:
-        """Whether the request at hand waits for `serve_without_upgrade`."""
-        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-
-    def serve_without_upgrade(self, rest: bytes) -> None:
-        """Read the head at hand again, without its offer, and `rest` behind it."""
+    def take_back(self, rest: bytes) -> None:
+        """Have the head at hand read again, without its offer, and `rest` behind it."""
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._taken_back = b"\r\n".join([*lines, b"", rest])
         self.parser = _Parser(self)
-        self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
 
     def on_headers_complete(self) -> None:
         """Begin with the request."""
         self._head_bytes = 0
-        if not self.is_unserved():
+        self.is_offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self.is_offered:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Tell the handler that the body is whole."""
-        if not self.is_unserved():
+        if not self.is_offered:
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -391,6 +391,16 @@ async def test_an_offer_of_another_protocol_is_passed_over(api: Api, body: bytes
     assert [answer[:3] for answer in answers] == [b"200", b"422", b"200"]
 
 
+async def test_any_number_of_offers_in_one_piece_is_passed_over(api: Api) -> None:
+    number = 2_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(b"GET /health/live HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" * number)
+    async with asyncio.timeout(10):
+        for _ in range(number):
+            assert (await reader.readuntil(b'{"status":"live"}')).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
 async def test_a_request_for_a_tunnel_is_refused(api: Api) -> None:
     assert (await send_raw(api, b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n")).startswith(b"HTTP/1.1 400")
 
