@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
@@ -79,12 +80,23 @@ class Child:
         self.process.wait()
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does at this moment: while asyncio runs, it cancels the main task.
+
+    An exception would be raised wherever the process is, and be lost where that is a function called after a fork.
+    """
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):  # ignored, as in the background of a script
+        raise KeyboardInterrupt
+    on_ctrl_c(number, frame)
+
+
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP interrupt this process as Ctrl-C does, so that nothing it made or started is left behind."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:

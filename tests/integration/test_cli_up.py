@@ -264,6 +264,29 @@ def test_sigterm_while_valkey_starts_leaves_nothing_behind(program: str, tmp_pat
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+STOPPED_WHILE_IT_FORKS = """
+import asyncio, os, signal
+from service.children import Child, stopped_by_signals
+
+async def main():
+    os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    Child(["true"])
+    await asyncio.sleep(60)
+
+with stopped_by_signals():
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_sigterm_is_not_lost_while_a_process_is_started() -> None:
+    program = [sys.executable, "-c", STOPPED_WHILE_IT_FORKS]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (ended.stdout, ended.stderr) == ("stopped\n", "")
+
+
 def test_the_demo_leaves_a_folder_alone_that_somebody_may_serve_from(tmp_path: Path) -> None:
     (tmp_path / "up.lock").touch()
     refused = run("demo", "--folder", str(tmp_path), env=environment())
