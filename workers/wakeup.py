@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
+from redis.exceptions import NoPermissionError
 
 from workers.backoff import Backoff
 from workers.lua import REDIS_TROUBLE
@@ -54,6 +55,7 @@ class WakeListener:
         self._channel = channel
         self._on_wake = on_wake
         self._backoff = Backoff(0.05, 1.0)
+        self._has_told = False
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -61,6 +63,8 @@ class WakeListener:
             pubsub = self._pool.pubsub()
             try:
                 await self._listen(pubsub)
+            except NoPermissionError as error:
+                self._tell_once(error)
             except REDIS_TROUBLE as error:
                 logger.debug("wake channel lost, subscribing again: %s: %s", type(error).__name__, error)
             except Exception:
@@ -68,6 +72,12 @@ class WakeListener:
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
             await asyncio.sleep(self._backoff.next_s())
+
+    def _tell_once(self, error: NoPermissionError) -> None:
+        """Everything works, but later: whoever runs this should know, and need not be told each second."""
+        if not self._has_told:
+            logger.warning("may not listen on %s, so jobs are only looked for every so often: %s", self._channel, error)
+        self._has_told = True
 
     async def _listen(self, pubsub: PubSub) -> None:
         await pubsub.subscribe(self._channel)

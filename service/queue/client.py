@@ -153,9 +153,7 @@ class TaskQueue:
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
         await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
-        with contextlib.suppress(
-            QueueUnreachable
-        ):  # the request stands; workers look for it now and then by themselves
+        with contextlib.suppress(QueueUnreachable):  # the request stands, and workers look now and then by themselves
             await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
     async def find_task(self, task_id: str) -> QueuedJob | None:

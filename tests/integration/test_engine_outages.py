@@ -246,7 +246,9 @@ async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch
     stage.server.start()
 
 
-async def test_a_worker_that_may_not_wake_others_runs_its_jobs_all_the_same(stage: Stage) -> None:
+async def test_a_worker_that_may_not_wake_others_runs_its_jobs_all_the_same(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     async def again(ctx: dict[Any, Any]) -> int:
         if ctx["job_try"] == 1:
             raise Retry(defer=0)
@@ -261,3 +263,4 @@ async def test_a_worker_that_may_not_wake_others_runs_its_jobs_all_the_same(stag
     await stage.enqueue("answer", _job_id="y")
     await until(lambda: len(stage.ended("y")) == 1)
     assert stage.ended("x")[0].result == 42
+    assert caplog.text.count("may not listen on everpost:wake") == 1
