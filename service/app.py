@@ -102,7 +102,7 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
     listing = Listing(database, settings.zone, catalogue)
     tiers = recovery_tiers(queue, Payloads(database))
     pauses = Pauses(database)
-    recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone, settings.result_ttl)
+    recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
     history = History(database, settings.zone)
     return Services(
         settings=settings,

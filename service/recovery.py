@@ -1,6 +1,5 @@
 """Retrying a task: its data from the first tier that still has it, the decision from SQLite, a new task the answer."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
@@ -11,7 +10,7 @@ import structlog
 
 from service.clock import Clock, read_time
 from service.decisions import UNSAID, Grounds
-from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
+from service.errors import QueueUnreachable, ServiceError, TaskNotFound, TaskRunning
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
@@ -19,7 +18,8 @@ from service.queue.codec import QueuedJob, decoded_data
 from service.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
 from service.store.ledger import Ledger
 from service.store.payloads import Payloads, StoredPayload
-from service.task import Task, TaskStatus, made_at_ms, new_task_id
+from service.store.resubmission import Decide, Resubmission
+from service.task import Task, TaskStatus, new_task_id
 
 log = structlog.get_logger("everpost.recovery")
 
@@ -101,28 +101,34 @@ def _recovered_from_redis(job: QueuedJob) -> Recovered:
 class StoredTier:
     """A SQLite table: permanent, and rebuilt from its single columns where a row has no readable data."""
 
-    def __init__(self, source: str, origin: str, payloads: Payloads, place: Place) -> None:
-        self._source = source
-        self._message = f"Task resubmitted to arq from {origin}"
-        self._payloads = payloads
+    def __init__(self, place: Place, payloads: Payloads) -> None:
         self._place = place
+        self._payloads = payloads
 
     async def find(self, task_id: str) -> Recovered | None:
         """From the table's row of that task."""
-        return self.recovered(await self._payloads.find(self._place, task_id))
+        payload = await self._payloads.find(self._place, task_id)
+        return None if payload is None else _recovered_from_table(self._place, payload)
 
-    def recovered(self, payload: StoredPayload | None) -> Recovered | None:
-        """The payload as this tier's answer."""
-        if payload is None:
-            return None
-        return Recovered(
-            source=self._source,
-            message=self._message,
-            task_data=payload.task_data,
-            priority=payload.priority,
-            status=payload.status,
-            warning=payload.warning,
-        )
+
+_TABLES = {
+    Place.HISTORY: ("sqlite", "SQLite history"),
+    Place.LEDGER: ("task_queue", "task_queue"),
+    Place.ARCHIVE: ("archive", "the archive"),
+}
+"""The tables in their order: what an answer calls them."""
+
+
+def _recovered_from_table(place: Place, payload: StoredPayload) -> Recovered:
+    source, origin = _TABLES[place]
+    return Recovered(
+        source=source,
+        message=f"Task resubmitted to arq from {origin}",
+        task_data=payload.task_data,
+        priority=payload.priority,
+        status=payload.status,
+        warning=payload.warning,
+    )
 
 
 def stand_in_for(task_id: str, found: Recovered) -> Position:
@@ -133,20 +139,22 @@ def stand_in_for(task_id: str, found: Recovered) -> Position:
 
 def recovery_tiers(queue: TaskQueue, payloads: Payloads) -> tuple[Tier, ...]:
     """The seed's three tiers in their order, and the archive behind them."""
-    return (
-        RedisTier(queue),
-        StoredTier("sqlite", "SQLite history", payloads, Place.HISTORY),
-        StoredTier("task_queue", "task_queue", payloads, Place.LEDGER),
-        StoredTier("archive", "the archive", payloads, Place.ARCHIVE),
-    )
+    return (RedisTier(queue), *(StoredTier(place, payloads) for place in _TABLES))
 
 
-async def _find_in(tiers: Sequence[Tier], task_id: str) -> Recovered | None:
-    """The task's data from the first of the tiers that has it, all of them asked at the same time."""
-    if len(tiers) == 1:
-        return await tiers[0].find(task_id)
-    founds = await asyncio.gather(*(tier.find(task_id) for tier in tiers))
-    return next((found for found in founds if found is not None), None)
+class _Resubmitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a retry in one transaction.
+
+    Attributes:
+        task: The new one, or what it would have been.
+        warning: What the answer to the client carries.
+    """
+
+    found: Recovered
+    stand_in: Position
+    decision: Decision
+    task: Task
+    warning: str | None
 
 
 class Recovery:
@@ -161,12 +169,8 @@ class Recovery:
         catalogue: Catalogue,
         clock: Clock,
         timezone: tzinfo,
-        result_ttl_s: int,
     ) -> None:
-        """`result_ttl_s` is for how long the first tier has a task."""
-        self._one_by_one = [(tier,) for tier in tiers]
-        self._two_at_once = [tuple(tiers[:2]), *((tier,) for tier in tiers[2:])]
-        self._result_ttl_ms = 1_000 * result_ttl_s
+        self._tiers = tiers
         self._ledger = ledger
         self._queue = queue
         self._intake = intake
@@ -201,24 +205,67 @@ class Recovery:
 
     async def _run_again(self, task_id: str, rule: RetryRule, grounds: Grounds) -> Retried:
         self._intake.room.check()
-        found = await self.find(task_id)
-        task, warning = self.new_task(found, None)
-        decision, task = await self._decide(stand_in_for(task_id, found), task, rule, grounds)
+        done = await self._resubmit(task_id, partial(rule, withdrawn=False), grounds)
+        decision, task = done.decision, done.task
+        if decision.action is Action.WITHDRAW:
+            decision, task = await self._withdraw_and_resubmit(done, rule, grounds)
         if decision.refusal is not None:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT
         if created:
             self._queue.enqueue_soon(task)
+        source = done.found.source
         new_task_id = task.task_id if created else str(decision.task_id)
-        log.info("task.recovered", task_id=task_id, source=found.source, new_task_id=new_task_id, created=created)
+        log.info("task.recovered", task_id=task_id, source=source, new_task_id=new_task_id, created=created)
         return Retried(
             new_task_id=new_task_id,
             original_task_id=task_id,
-            source=found.source,
-            message=found.message,
+            source=source,
+            message=done.found.message,
             created=created,
-            warning=warning,
+            warning=done.warning,
         )
+
+    async def _resubmit(self, task_id: str, decide: Decide, grounds: Grounds) -> _Resubmitted:
+        """Find the task's data, decide, and write the new task.
+
+        What Redis no longer has, the history most likely has: there it is read in the transaction that decides, which
+        saves a trip to another thread and reads the same pages.
+        """
+        found = await self._tiers[0].find(task_id)
+        if found is None:
+            prepare = partial(self._prepare_from_history, task_id)
+            done = await self._ledger.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
+            if isinstance(done, ServiceError):
+                raise done
+            if done is not None:
+                (decision, task), (found, stand_in, warning) = done
+                return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
+            found = await self.find(task_id)
+        task, warning = self.new_task(found, None)
+        stand_in = stand_in_for(task_id, found)
+        decision, task = await self._ledger.resubmit_task(stand_in, task, self._clock(), decide, grounds)
+        return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
+
+    def _prepare_from_history(
+        self, task_id: str, payload: StoredPayload
+    ) -> tuple[Resubmission, tuple[Recovered, Position, str | None]]:
+        found = _recovered_from_table(Place.HISTORY, payload)
+        task, warning = self.new_task(found, None)
+        stand_in = stand_in_for(task_id, found)
+        return Resubmission(stand_in, task), (found, stand_in, warning)
+
+    async def _withdraw_and_resubmit(
+        self, done: _Resubmitted, rule: RetryRule, grounds: Grounds
+    ) -> tuple[Decision, Task]:
+        """A task that waits in Redis is taken out of there, and then decided about once more."""
+        withdrawn = await self._queue.withdraw_task(done.stand_in.task_id)
+        decision, task = await self._ledger.resubmit_task(
+            done.stand_in, done.task, self._clock(), partial(rule, withdrawn=withdrawn), grounds
+        )
+        if decision.action is Action.WITHDRAW:
+            decision = Decision(Action.REFUSE, refusal=TaskRunning(done.stand_in.task_id))
+        return decision, task
 
     async def find(self, task_id: str) -> Recovered:
         """The task's data from the first tier that has it.
@@ -226,18 +273,12 @@ class Recovery:
         Raises:
             TaskNotFound: None has.
         """
-        groups = self._two_at_once if self._is_gone_from_redis(task_id) else self._one_by_one
         # Twice, because a task that ends moves from the ledger, looked at late, into the history, looked at early.
-        for tiers in (*groups, *groups):
-            found = await _find_in(tiers, task_id)
+        for tier in (*self._tiers, *self._tiers):
+            found = await tier.find(task_id)
             if found is not None:
                 return found
         raise TaskNotFound(task_id)
-
-    def _is_gone_from_redis(self, task_id: str) -> bool:
-        """Whether Redis is most likely asked in vain; not if the task was scheduled, or has waited, for long."""
-        accepted_at_ms = made_at_ms(task_id)
-        return accepted_at_ms is not None and accepted_at_ms < self._clock() - self._result_ttl_ms
 
     def new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
         """The task a retry of `found` would be, and the warning its answer carries.
@@ -261,17 +302,6 @@ class Recovery:
             accepted_by=self._intake.accepted_by,
         )
         return task, "; ".join(filter(None, (found.warning, unreadable))) or None
-
-    async def _decide(self, stand_in: Position, task: Task, rule: RetryRule, grounds: Grounds) -> tuple[Decision, Task]:
-        """Decide and write in one transaction; a task that waits in Redis is taken out of there first."""
-        resubmit = partial(self._ledger.resubmit_task, stand_in, now_ms=self._clock(), grounds=grounds)
-        decision, task = await resubmit(task, decide=partial(rule, withdrawn=False))
-        if decision.action is Action.WITHDRAW:
-            withdrawn = await self._queue.withdraw_task(stand_in.task_id)
-            decision, task = await resubmit(task, decide=partial(rule, withdrawn=withdrawn))
-        if decision.action is Action.WITHDRAW:
-            decision = Decision(Action.REFUSE, refusal=TaskRunning(stand_in.task_id))
-        return decision, task
 
     def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

@@ -226,23 +226,10 @@ def _text(value: Any) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
-ID_DIGITS = 32
-
-
 def new_task_id(now_ms: int) -> str:
     """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of one time lie together in every index."""
     bits = now_ms << 80 | _random.getrandbits(80)
     return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
-
-
-def made_at_ms(task_id: str) -> int | None:
-    """When an id of `new_task_id` was made; None for ids that come from elsewhere."""
-    if len(task_id) != ID_DIGITS or task_id[12] != "7":
-        return None
-    try:
-        return int(task_id[:12], 16)
-    except ValueError:
-        return None
 
 
 _random = Random()  # noqa: S311 - ids have to differ, not to be secret, and os.urandom is a system call each

@@ -17,7 +17,7 @@ from service.failpoints import failpoint
 from service.store.checkpoint import Checkpoint, keep_log_small
 from service.store.commits import STALLED_S, GroupCommits
 from service.store.connection import Operation, Result, connect, run
-from service.store.faults import DatabaseFiles, code_of, meaning_of
+from service.store.faults import DatabaseFiles, code_of, is_undecodable, meaning_of
 from service.store.migrate import MigrationReport, migrate
 from service.store.occupancy import occupy
 from service.store.queries import load
@@ -197,7 +197,7 @@ def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
     try:
         return operation(raw)
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error):
+        if not is_undecodable(error):
             raise
     raw.text_factory = _lenient_text  # an inherited row holds text that is not UTF-8
     try:

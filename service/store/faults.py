@@ -42,6 +42,11 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def is_undecodable(error: sqlite3.OperationalError) -> bool:
+    """Whether a text is not UTF-8, as an inherited row's may be."""
+    return "decode" in str(error)
+
+
 FolderState = tuple[int, int, int]
 """Device, inode, and when anything was last added, moved or deleted in it (ns); no program can set that time back."""
 

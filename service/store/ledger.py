@@ -8,7 +8,7 @@ import msgspec
 
 from service.clock import from_text, to_text
 from service.decisions import UNSAID, Grounds
-from service.errors import KeyReused
+from service.errors import KeyReused, ServiceError
 from service.retry_rules import Decision, Position
 from service.store.acceptance import (
     FirstAnswer,
@@ -20,7 +20,15 @@ from service.store.acceptance import (
 from service.store.completion import complete_tasks, rows_of_ended
 from service.store.database import Database
 from service.store.queries import load
-from service.store.resubmission import Decide, Resubmission, resubmit_tasks
+from service.store.resubmission import (
+    Answer,
+    Decide,
+    Note,
+    Prepare,
+    Resubmission,
+    resubmit_from_history,
+    resubmit_tasks,
+)
 from service.store.sqlite import sqlite3
 from service.task import MOVED_WITHIN_S, Attempt, QueueEntry, Task, TaskRecord
 
@@ -104,6 +112,15 @@ class Ledger:
             lambda connection: resubmit_tasks(connection, wanted, now_ms, decide, grounds), within_s=MOVED_WITHIN_S
         )
         return answers[0]
+
+    async def resubmit_from_history(
+        self, task_id: str, prepare: Prepare[Note], now_ms: int, decide: Decide, grounds: Grounds = UNSAID
+    ) -> tuple[Answer, Note] | ServiceError | None:
+        """As `resubmit_task`, of a task the history has; see `resubmission.resubmit_from_history`."""
+        return await self._database.write(
+            lambda connection: resubmit_from_history(connection, task_id, prepare, now_ms, decide, grounds),
+            within_s=MOVED_WITHIN_S,
+        )
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
         """Move ended tasks into the history; see `completion.complete_tasks`.

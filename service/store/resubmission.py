@@ -1,14 +1,18 @@
 """Retries in one transaction: where the tasks and their relatives lie, the decisions, and the new ledger rows (I5)."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from service.decisions import UNSAID, Grounds
+from service.errors import ServiceError
 from service.retry_rules import Action, Decision, Place, Position
 from service.store.acceptance import accept_tasks
 from service.store.completion import complete_tasks
 from service.store.decisions import keep_send_again
+from service.store.faults import is_undecodable
+from service.store.payloads import StoredPayload, find_payloads
 from service.store.positions import find_chains, find_positions, relatives_of
 from service.store.queries import load
 from service.store.sqlite import sqlite3
@@ -31,6 +35,11 @@ class Resubmission(msgspec.Struct, frozen=True):
 
 Answer = tuple[Decision, Task]
 """A decision, and the new task: on RESUBMIT as it was written, with its place in the retry chain."""
+
+
+Note = TypeVar("Note")
+Prepare = Callable[[StoredPayload], tuple[Resubmission, Note]]
+"""Makes a retry of a task's data, and whatever else its caller wants to know of it."""
 
 
 class Succession(msgspec.Struct, frozen=True):
@@ -61,6 +70,34 @@ def resubmit_tasks(
             keep_send_again(connection, succession.chain, succession.task, grounds, now_ms)
         answers |= decided
     return [answers[number] for number in range(len(wanted))]
+
+
+def resubmit_from_history(
+    connection: sqlite3.Connection,
+    task_id: str,
+    prepare: Prepare[Note],
+    now_ms: int,
+    decide: Decide,
+    grounds: Grounds = UNSAID,
+) -> tuple[Answer, Note] | ServiceError | None:
+    """Make a retry of what the history has of a task, and decide on it as `resubmit_tasks` does.
+
+    None if the history has nothing of it that can be read here. An error of `prepare` is returned, not raised: else all
+    that is committed together would be done again.
+    """
+    try:
+        payload = find_payloads(connection, Place.HISTORY, [task_id]).get(task_id)
+    except sqlite3.OperationalError as error:
+        if not is_undecodable(error):
+            raise
+        return None
+    if payload is None:
+        return None
+    try:
+        retry, note = prepare(payload)
+    except ServiceError as error:
+        return error
+    return resubmit_tasks(connection, [retry], now_ms, decide, grounds)[0], note
 
 
 def _decide_some(

@@ -7,15 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from store_rows import make_task
+from store_rows import insert, make_task
 
 from service.api.services import Services
 from service.clock import system_clock
-from service.errors import TaskNotFound
 from service.queue.client import TaskQueue
 from service.queue.codec import deserialize, job_of, serialize
 from service.recovery import Recovered, Recovery, Tier
-from service.store.payloads import REBUILT
+from service.store.payloads import REBUILT, Payloads
 from service.task import Task, new_task_id
 from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, OutcomeUnknownError
@@ -267,9 +266,7 @@ def recovery_of(stack: Stack, *tiers: Tier) -> Recovery:
     """The API's, with other tiers."""
     parts: Services = stack.app.state.services
     settings, clock = parts.settings, parts.clock
-    return Recovery(
-        tiers, parts.ledger, parts.queue, parts.intake, parts.catalogue, clock, settings.zone, settings.result_ttl
-    )
+    return Recovery(tiers, parts.ledger, parts.queue, parts.intake, parts.catalogue, clock, settings.zone)
 
 
 async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:
@@ -278,42 +275,39 @@ async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> N
     assert await recovery_of(everpost, history, ledger).find("moved") is found
 
 
-def old_id(stack: Stack) -> str:
-    """The id of a task accepted twice as long ago as Redis keeps results."""
-    return new_task_id(system_clock() - 2_000 * stack.settings.result_ttl)
-
-
-async def keep_failed(stack: Stack, task_id: str) -> None:
+async def keep_failed(stack: Stack, task_id: str, **columns: Any) -> None:
     """A row of the history."""
-    values = {"task_id": task_id, "data": '{"platform": 1, "account_id": "a"}'}
-    await stack.execute(
-        "INSERT INTO publish_tasks (job_id, status, task_data) VALUES (:task_id, 'failed', :data)", values
-    )
+    row = {"job_id": task_id, "status": "failed", "task_data": '{"platform": 1, "account_id": "a"}', **columns}
+    await insert(stack.database, "publish_tasks", row)
 
 
-async def test_of_an_old_task_redis_and_the_history_are_asked_at_the_same_time(everpost: Stack) -> None:
-    both_asked = asyncio.Barrier(2)
-
-    class Waiting:
-        async def find(self, task_id: str) -> Recovered | None:
-            await asyncio.wait_for(both_asked.wait(), 5)
-            return None
-
-    with pytest.raises(TaskNotFound):
-        await recovery_of(everpost, Waiting(), Waiting()).find(old_id(everpost))
-
-
-async def test_of_an_old_task_that_redis_still_has_redis_comes_first(everpost: Stack) -> None:
-    task = make_task(old_id(everpost))
+async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpost: Stack) -> None:
+    task = make_task(new_task_id(system_clock()))
     result = {**deserialize(job_of(task, 1)), "s": False, "r": None}
     await everpost.queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
     await keep_failed(everpost, task.task_id)
     assert (await everpost.retry(task.task_id)).json()["source"] == "redis"
 
 
-async def test_an_old_task_that_only_the_history_has_is_retried_from_there(everpost: Stack) -> None:
-    task_id = old_id(everpost)
-    await keep_failed(everpost, task_id)
-    answer = (await everpost.retry(task_id)).json()
-    assert answer["source"] == "sqlite"
+async def test_what_only_the_history_has_is_decided_about_in_the_transaction_that_reads_it(
+    everpost: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Payloads, "find", None)  # no other look at a table
+    await keep_failed(everpost, "t")
+    answer = (await everpost.retry("t")).json()
+    assert (answer["source"], answer["message"]) == ("sqlite", "Task resubmitted to arq from SQLite history")
+    assert (await everpost.retry("t")).json()["new_task_id"] == answer["new_task_id"]
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
+
+
+async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everpost: Stack) -> None:
+    await keep_failed(everpost, "gone", task_data='{"platform": "nowhere"}')
+    await keep_failed(everpost, "here")
+    gone, here = await asyncio.gather(everpost.retry("gone"), everpost.retry("here"))
+    assert (gone.status_code, here.status_code) == (422, 200)
+
+
+async def test_a_row_whose_text_is_not_utf_8_is_retried(everpost: Stack) -> None:
+    await keep_failed(everpost, "t")
+    await everpost.execute("UPDATE publish_tasks SET title = CAST(x'ff' AS TEXT) WHERE job_id = 't'")
+    assert (await everpost.retry("t")).json()["source"] == "sqlite"

@@ -1,10 +1,9 @@
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.task import ENDED, MOVES, UNFINISHED, TaskStatus, columns_of, made_at_ms, new_task_id
+from service.task import ENDED, MOVES, UNFINISHED, TaskStatus, columns_of, new_task_id
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -25,18 +24,6 @@ def test_ids_of_one_millisecond_differ() -> None:
 @given(st.integers(0, 2**48 - 2))
 def test_a_later_id_sorts_after_an_earlier_one(now_ms: int) -> None:
     assert new_task_id(now_ms) < new_task_id(now_ms + 1)
-
-
-@given(st.integers(0, 2**48 - 1))
-def test_an_id_tells_when_it_was_made(now_ms: int) -> None:
-    assert made_at_ms(new_task_id(now_ms)) == now_ms
-
-
-@pytest.mark.parametrize(
-    "task_id", ["", "7" * 31, "7" * 33, "x" * 12 + "7" * 20, "0123456789ab4" + "0" * 19, "文" * 32]
-)
-def test_an_id_from_elsewhere_tells_nothing(task_id: str) -> None:
-    assert made_at_ms(task_id) is None
 
 
 def test_every_status_has_its_moves_and_is_either_ended_or_not() -> None:
