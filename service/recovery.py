@@ -10,7 +10,7 @@ import structlog
 
 from service.clock import Clock, read_time
 from service.decisions import UNSAID, Grounds
-from service.errors import QueueUnreachable, ServiceError, TaskNotFound, TaskRunning
+from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
@@ -170,6 +170,7 @@ class Recovery:
         clock: Clock,
         timezone: tzinfo,
     ) -> None:
+        """`tiers` are those of `recovery_tiers`: Redis, the history, and what is behind them."""
         self._tiers = tiers
         self._ledger = ledger
         self._queue = queue
@@ -236,12 +237,10 @@ class Recovery:
         if found is None:
             prepare = partial(self._prepare_from_history, task_id)
             done = await self._ledger.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
-            if isinstance(done, ServiceError):
-                raise done
             if done is not None:
                 (decision, task), (found, stand_in, warning) = done
                 return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
-            found = await self.find(task_id)
+            found = await self.find_behind_redis(task_id)
         task, warning = self.new_task(found, None)
         stand_in = stand_in_for(task_id, found)
         decision, task = await self._ledger.resubmit_task(stand_in, task, self._clock(), decide, grounds)
@@ -267,14 +266,14 @@ class Recovery:
             decision = Decision(Action.REFUSE, refusal=TaskRunning(done.stand_in.task_id))
         return decision, task
 
-    async def find(self, task_id: str) -> Recovered:
-        """The task's data from the first tier that has it.
+    async def find_behind_redis(self, task_id: str) -> Recovered:
+        """The data of a task that Redis does not have, from the first tier that has it.
 
         Raises:
             TaskNotFound: None has.
         """
         # Twice, because a task that ends moves from the ledger, looked at late, into the history, looked at early.
-        for tier in (*self._tiers, *self._tiers):
+        for tier in (*self._tiers[1:], *self._tiers):
             found = await tier.find(task_id)
             if found is not None:
                 return found

@@ -115,12 +115,18 @@ class Ledger:
 
     async def resubmit_from_history(
         self, task_id: str, prepare: Prepare[Note], now_ms: int, decide: Decide, grounds: Grounds = UNSAID
-    ) -> tuple[Answer, Note] | ServiceError | None:
-        """As `resubmit_task`, of a task the history has; see `resubmission.resubmit_from_history`."""
-        return await self._database.write(
+    ) -> tuple[Answer, Note] | None:
+        """As `resubmit_task`, of a task the history has; see `resubmission.resubmit_from_history`.
+
+        Raises:
+            ServiceError: `prepare` did.
+        """
+        answer = await self._database.write(
             lambda connection: resubmit_from_history(connection, task_id, prepare, now_ms, decide, grounds),
             within_s=MOVED_WITHIN_S,
         )
+        assert not isinstance(answer, ServiceError), "an error among the answers of a commit is raised"
+        return answer
 
     async def complete_tasks(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
         """Move ended tasks into the history; see `completion.complete_tasks`.

@@ -13,10 +13,12 @@ from service.store.completion import complete_tasks
 from service.store.decisions import keep_send_again
 from service.store.faults import is_undecodable
 from service.store.payloads import StoredPayload, find_payloads
-from service.store.positions import find_chains, find_positions, relatives_of
+from service.store.positions import find_chains, find_positions, json_list, relatives_of
 from service.store.queries import load
 from service.store.sqlite import sqlite3
 from service.task import Task, TaskRecord, TaskStatus
+
+LARGEST_BYTES = 65_536  # of a task that is read and decoded inside a transaction
 
 Decide = Callable[[Position, Sequence[Position]], Decision]
 
@@ -39,7 +41,8 @@ Answer = tuple[Decision, Task]
 
 Note = TypeVar("Note")
 Prepare = Callable[[StoredPayload], tuple[Resubmission, Note]]
-"""Makes a retry of a task's data, and whatever else its caller wants to know of it."""
+"""Makes a retry of a task's data, and whatever else its caller wants to know of it; called in the writer's thread, and
+possibly several times."""
 
 
 class Succession(msgspec.Struct, frozen=True):
@@ -82,9 +85,12 @@ def resubmit_from_history(
 ) -> tuple[Answer, Note] | ServiceError | None:
     """Make a retry of what the history has of a task, and decide on it as `resubmit_tasks` does.
 
-    None if the history has nothing of it that can be read here. An error of `prepare` is returned, not raised: else all
-    that is committed together would be done again.
+    None if the history has nothing of it, or nothing to be read here, where others wait for the file's lock. An error
+    of `prepare` is returned, not raised: else all that is committed together would be done again.
     """
+    (size_bytes,) = connection.execute(load("payload_sizes"), {"task_ids": json_list([task_id])}).fetchone()
+    if size_bytes > LARGEST_BYTES:
+        return None
     try:
         payload = find_payloads(connection, Place.HISTORY, [task_id]).get(task_id)
     except sqlite3.OperationalError as error:

@@ -14,7 +14,8 @@ from service.clock import system_clock
 from service.queue.client import TaskQueue
 from service.queue.codec import deserialize, job_of, serialize
 from service.recovery import Recovered, Recovery, Tier
-from service.store.payloads import REBUILT, Payloads
+from service.retry_rules import Place
+from service.store.payloads import REBUILT, Payloads, StoredPayload
 from service.task import Task, new_task_id
 from service.testing import Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, OutcomeUnknownError
@@ -271,8 +272,8 @@ def recovery_of(stack: Stack, *tiers: Tier) -> Recovery:
 
 async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:
     found = Recovered(source="sqlite", message="", task_data=b"{}", priority=5, status="failed")
-    history, ledger = Moving(None, found), Moving(None)
-    assert await recovery_of(everpost, history, ledger).find("moved") is found
+    redis, history, ledger = Moving(None), Moving(None, found), Moving(None)
+    assert await recovery_of(everpost, redis, history, ledger).find_behind_redis("moved") is found
 
 
 async def keep_failed(stack: Stack, task_id: str, **columns: Any) -> None:
@@ -298,6 +299,22 @@ async def test_what_only_the_history_has_is_decided_about_in_the_transaction_tha
     assert (answer["source"], answer["message"]) == ("sqlite", "Task resubmitted to arq from SQLite history")
     assert (await everpost.retry("t")).json()["new_task_id"] == answer["new_task_id"]
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
+
+
+async def test_a_large_task_is_not_read_where_others_wait_for_the_lock(
+    everpost: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_apart, find = [], Payloads.find
+
+    async def watched(payloads: Payloads, place: Place, task_id: str) -> StoredPayload | None:
+        read_apart.append(task_id)
+        return await find(payloads, place, task_id)
+
+    monkeypatch.setattr(Payloads, "find", watched)
+    for task_id, title in (("small", "x" * 60_000), ("large", "x" * 70_000)):
+        await keep_failed(everpost, task_id, task_data=f'{{"platform": 1, "title": "{title}"}}')
+        assert (await everpost.retry(task_id)).json()["source"] == "sqlite"
+    assert read_apart == ["large"]
 
 
 async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everpost: Stack) -> None:
