@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -13,6 +12,7 @@ import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
+from service.api.answers import AnsweredRequests
 from service.api.auth import TokenCheck
 from service.api.emitter import NoEvents
 from service.api.keys import KeysInUse
@@ -32,6 +32,7 @@ from service.intake import Intake
 from service.logs import configure_logging
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
+from service.queue.metrics import SharedMetrics
 from service.recovery import Recovery, recovery_tiers
 from service.resolution import Resolution
 from service.resume import Resumption
@@ -71,7 +72,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(with_token=bool(settings.token)),
         request_max_body_size=settings.max_body,
-        state=State({"answered": Counter()}),
+        state=State({"answered": AnsweredRequests()}),
         logging_config=None,  # service/logs.py has done it
         debug=False,
         pdb_on_exception=False,
@@ -85,7 +86,10 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         stack.push_async_callback(database.close)
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
-        app.state.services = services = assemble(settings, catalogue, clock, database, queue)
+        metrics = SharedMetrics(queue)
+        metrics.start()
+        stack.push_async_callback(metrics.close)
+        app.state.services = services = assemble(settings, catalogue, clock, database, queue, metrics)
         await warn_of_pause(services.pauses)
         stack.push_async_callback(services.waiter.close)
         services.bulk.start()
@@ -93,12 +97,27 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         yield
 
 
-def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: Database, queue: TaskQueue) -> Services:
+def assemble(
+    settings: Settings,
+    catalogue: Catalogue,
+    clock: Clock,
+    database: Database,
+    queue: TaskQueue,
+    metrics: SharedMetrics,
+) -> Services:
     """The services on an open database and a connected queue."""
     ledger = Ledger(database)
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
     room = DiskRoom(settings.database_path.absolute().parent, settings.min_free_disk)
-    intake = Intake(ledger, queue, clock, accepted_by=accepted_by, room=room, max_backlog=settings.max_backlog)
+    intake = Intake(
+        ledger,
+        queue,
+        clock,
+        accepted_by=accepted_by,
+        tally=metrics.tally,
+        room=room,
+        max_backlog=settings.max_backlog,
+    )
     listing = Listing(database, settings.zone, catalogue)
     tiers = recovery_tiers(queue, Payloads(database))
     pauses = Pauses(database)
@@ -123,6 +142,7 @@ def assemble(settings: Settings, catalogue: Catalogue, clock: Clock, database: D
         resumption=Resumption(pauses, queue, clock),
         waiter=EndWaiter(ledger),
         keys_in_use=KeysInUse(),
+        metrics=metrics,
     )
 
 

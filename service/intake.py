@@ -8,6 +8,7 @@ import structlog
 
 from service.clock import Clock
 from service.errors import BacklogFull
+from service.metrics import ACCEPTED, Tally
 from service.queue.client import TaskQueue
 from service.store.acceptance import FirstAnswer, IdempotencyKey
 from service.store.ledger import Ledger
@@ -29,16 +30,26 @@ class Intake:
 
     Args:
         accepted_by: The name this process writes into the ledger.
+        tally: Where accepted tasks are counted.
         room: Of the disk that the ledger is on.
         max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
     """
 
     def __init__(
-        self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, accepted_by: str, room: DiskRoom, max_backlog: int = 0
+        self,
+        ledger: Ledger,
+        queue: TaskQueue,
+        clock: Clock,
+        *,
+        accepted_by: str,
+        tally: Tally,
+        room: DiskRoom,
+        max_backlog: int = 0,
     ) -> None:
         self._ledger = ledger
         self._queue = queue
         self._clock = clock
+        self._tally = tally
         self.room = room
         self._max_backlog = max_backlog
         self._backlog = 0
@@ -101,12 +112,18 @@ class Intake:
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
         """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
+        self.count_accepted(tasks)
         if len(tasks) == 1:
             queued = [await self._queue.enqueue_task(tasks[0])]
         else:
             queued = await self._queue.enqueue_tasks(tasks)
         if not all(queued):
             log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
+
+    def count_accepted(self, tasks: Sequence[Task]) -> None:
+        """Count tasks that have just come into the ledger."""
+        for task in tasks:
+            self._tally.count(ACCEPTED, task.platform)
 
     async def check_room(self, more: int = 1) -> None:
         """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.

@@ -214,6 +214,7 @@ class Recovery:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT
         if created:
+            self._intake.count_accepted([task])
             self._queue.enqueue_soon(task)
         source = done.found.source
         new_task_id = task.task_id if created else str(decision.task_id)

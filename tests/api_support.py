@@ -18,7 +18,7 @@ BATCH = "/api/v1/publish/batch"
 JSON = {"content-type": "application/json"}
 NDJSON = {"content-type": "application/x-ndjson"}
 TASK: dict[str, Any] = {"platform": 1, "account_id": "test_account", "title": "测试视频"}
-OWN_KEYS = {b"everpost:epoch", b"everpost:workers"}
+OWN_KEYS = {b"everpost:epoch", b"everpost:metrics", b"everpost:workers"}
 
 
 class Api:

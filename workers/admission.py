@@ -17,6 +17,7 @@ from service.task import Attempt, Task
 from workers.attempt import ATTEMPT, AttemptState
 from workers.claims import Claim
 from workers.earlier import lost_attempts, read_earlier
+from workers.metrics import WorkerMetrics
 from workers.outcomes import OutcomeReason
 from workers.publishers.base import Publisher, PublisherClass
 from workers.relay import Relay
@@ -35,13 +36,20 @@ class Admission:
     """
 
     def __init__(
-        self, ledger: Ledger, relay: Relay, clock: Clock, catalogue: Catalogue, publishers: Mapping[str, Publisher]
+        self,
+        ledger: Ledger,
+        relay: Relay,
+        clock: Clock,
+        catalogue: Catalogue,
+        publishers: Mapping[str, Publisher],
+        metrics: WorkerMetrics,
     ) -> None:
         self._ledger = ledger
         self._relay = relay
         self._clock = clock
         self._catalogue = catalogue
         self._publishers = publishers
+        self._metrics = metrics
 
     async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
         """The ids of the jobs that must not run; every other gets its `AttemptState`.
@@ -72,7 +80,9 @@ class Admission:
                 earlier = read_earlier(facts, self._class_of(facts))
                 state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
             claim.extra[ATTEMPT] = state
-        return ended | lost
+        dropped = ended | lost
+        self._metrics.count_claims(claims, dropped, self._clock())
+        return dropped
 
     async def _note_lost_attempts(
         self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
@@ -105,7 +115,12 @@ class Admission:
         """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them."""
         now_ms = self._clock()
         tasks = [task for claim in claims if (task := self._task_of(claim, now_ms)) is not None]
-        return await self._ledger.adopt_tasks(tasks, now_ms) if tasks else ({}, set())
+        if not tasks:
+            return {}, set()
+        adopted, refused = await self._ledger.adopt_tasks(tasks, now_ms)
+        for facts in adopted.values():
+            self._metrics.count_adopted(facts.platform)
+        return adopted, refused
 
     @staticmethod
     def _task_of(claim: Claim, now_ms: int) -> Task | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -14,6 +14,7 @@ from service.queue.codec import encoded_data, priority_of, publish_arguments
 from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
+from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome, OutcomeReason
 from workers.publishers.base import storable_text
 
@@ -39,8 +40,9 @@ _CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
 class Completion:
     """Records how jobs ended."""
 
-    def __init__(self, ledger: Ledger, *, worker_id: str) -> None:
+    def __init__(self, ledger: Ledger, metrics: WorkerMetrics, *, worker_id: str) -> None:
         self._ledger = ledger
+        self._metrics = metrics
         self._worker_id = worker_id
 
     async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
@@ -56,9 +58,22 @@ class Completion:
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
         _tell(records)
+        self._count(outcomes, [*records, *overtaken], ended_before={*late, *(record.task_id for record in overtaken)})
         if late:
             log.warning("task.completed_late", task_ids=late)
             await self._warn_of_second_posts(late, records)
+
+    def _count(
+        self, outcomes: Sequence[JobOutcome], records: Sequence[TaskRecord], *, ended_before: Collection[str]
+    ) -> None:
+        platforms = {outcome.job_id: _platform_of(outcome) for outcome in outcomes}
+        for record in records:
+            platform = platforms[record.task_id]
+            if record.attempt is not None:
+                took_ms = record.finished_at_ms - (record.started_at_ms or record.finished_at_ms)
+                self._metrics.count_attempt(platform, record.attempt, took_ms)
+            if record.task_id not in ended_before:
+                self._metrics.count_end(platform, record)
 
     async def _warn_of_second_posts(self, late: Sequence[str], records: Sequence[TaskRecord]) -> None:
         """Nobody may overlook that a post is out which a person had sent again; the task's own record says it too."""
@@ -74,6 +89,11 @@ def _tell(records: Sequence[TaskRecord]) -> None:
         if tells_all or record.status is not TaskStatus.SUCCESS:
             say = log.debug if record.status is TaskStatus.SUCCESS else log.info
             say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
+
+
+def _platform_of(outcome: JobOutcome) -> str | None:
+    state: AttemptState | None = outcome.extra.get(ATTEMPT)
+    return state.facts.platform if state and state.facts else None
 
 
 def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from importlib.metadata import version
+from platform import python_version
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
 from service.queue.client import QUEUE_NAMES, TaskQueue
 from service.queue.codec import FUNCTION, deserialize, serialize
+from service.queue.metrics import SharedMetrics
 from service.queue.pool import connection_pool
 from service.settings import Settings
 from service.store.archive import Archive
@@ -32,6 +35,7 @@ from workers.claims import Claim
 from workers.completion import Completion
 from workers.engine import BatchWorker
 from workers.leases import LONGEST_ROUND_S
+from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome
 from workers.publish import PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
@@ -73,11 +77,17 @@ class PublishWorker:
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
+        shared = SharedMetrics(queue)
+        shared.start()
+        stack.push_async_callback(shared.close)
+        metrics = WorkerMetrics(shared.tally, self._catalogue)
         ledger = Ledger(database)
         relay = Relay(ledger, queue, clock, settle_s=1.5 * LONGEST_ROUND_S)
-        self.runner = PublishRunner(publishers, self._catalogue, ledger, settings, clock, worker_id=self.worker_id)
-        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers)
-        self.completion = Completion(ledger, worker_id=self.worker_id)
+        self.runner = PublishRunner(
+            publishers, self._catalogue, ledger, settings, clock, metrics, worker_id=self.worker_id
+        )
+        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics)
+        self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused(Pauses(database))
@@ -117,6 +127,8 @@ class PublishWorker:
     def describe(self) -> dict[str, Any]:
         """What the worker tells of itself."""
         return {
+            "version": version("everpost"),
+            "python": python_version(),
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,

@@ -23,6 +23,7 @@ from workers.cancellation import END_OF_THE_PROCESS, NO_FAILURE
 from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
 from workers.media import describe_media, resolve_media
+from workers.metrics import WorkerMetrics
 from workers.outcomes import CancelCause, cause_of
 from workers.publishers.base import (
     InvalidError,
@@ -59,9 +60,11 @@ class PublishRunner:
         ledger: Ledger,
         settings: Settings,
         clock: Clock,
+        metrics: WorkerMetrics,
         *,
         worker_id: str,
     ) -> None:
+        self._metrics = metrics
         self._publishers = publishers
         self._catalogue = catalogue
         self._ledger = ledger
@@ -180,7 +183,8 @@ class PublishRunner:
             return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
         if isinstance(decision, Ended):
             return PublishFailedError(decision.status, error_class, message, said=said)
-        await self._defer(ctx["job_id"], self._attempt_of(state, started_ms, error_class, message, said), decision)
+        attempt = self._attempt_of(state, started_ms, error_class, message, said)
+        await self._defer(ctx["job_id"], state, attempt, decision, started_ms)
         return Retry(defer=decision.delay_s)
 
     async def _cut_off(
@@ -198,7 +202,7 @@ class PublishRunner:
             raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, STOPPED) from None
         if cause is CancelCause.SHUTDOWN:
             attempt = self._attempt_of(state, started_ms, ErrorClass.UNKNOWN, STOPPED, None)
-            await self._defer(ctx["job_id"], attempt, NextAttempt(0.0, spends=False))
+            await self._defer(ctx["job_id"], state, attempt, NextAttempt(0.0, spends=False), started_ms)
             raise Retry from None
 
     def _attempt_of(
@@ -216,9 +220,13 @@ class PublishRunner:
             evidence=evidence_of(state, said) if error_class is ErrorClass.UNKNOWN else None,
         )
 
-    async def _defer(self, task_id: str, attempt: Attempt, decision: NextAttempt) -> None:
-        due_at_ms = self._clock() + round(decision.delay_s * 1000)
+    async def _defer(
+        self, task_id: str, state: AttemptState, attempt: Attempt, decision: NextAttempt, started_ms: int
+    ) -> None:
+        now_ms = self._clock()
+        due_at_ms = now_ms + round(decision.delay_s * 1000)
         await _persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
+        self._metrics.count_attempt(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)
         log.info(
             "task.deferred",
             task_id=task_id,

@@ -1,6 +1,9 @@
 """JSON answers, encoded once and sent without further layers."""
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -8,6 +11,8 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 JSON = "application/json"
+BEGAN = "began_s"  # in the state of a request's scope: when its head was read, by `perf_counter`
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -49,7 +54,44 @@ class JsonAnswer(ASGIResponse):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
+class RouteTimes:
+    """How long the requests of one method to one route took.
+
+    Attributes:
+        buckets: How many took so long: a number for each of `BOUNDS_S`, and one for what took longer.
+        seconds: All together.
+    """
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS_S) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.buckets[bisect_left(BOUNDS_S, seconds)] += 1
+        self.seconds += seconds
+
+
+class AnsweredRequests:
+    """The requests this process has answered, for /metrics.
+
+    Attributes:
+        counts: By method, route and status.
+        times: By method and route.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, int]] = Counter()
+        self.times: defaultdict[tuple[str, str], RouteTimes] = defaultdict(RouteTimes)
+
+
 def count_answer(scope: Scope, status: int) -> None:
-    """Count an answer for /metrics, by method, route and status."""
-    answered = scope["litestar_app"].state["answered"]
-    answered[scope.get("method", ""), scope.get("path_template", ""), status] += 1
+    """Count an answer whose head is about to be sent."""
+    answered: AnsweredRequests = scope["litestar_app"].state["answered"]
+    method, route = str(scope.get("method", "")), scope.get("path_template", "")
+    answered.counts[method, route, status] += 1
+    began_s = scope.get("state", {}).get(BEGAN)
+    if began_s is not None:  # it came past DirectRoutes, as all do that are served over HTTP
+        answered.times[method, route].add(perf_counter() - began_s)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 from litestar import Litestar, Request
@@ -9,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import Receive, Scope, Send
 
+from service.api.answers import BEGAN
 from service.api.problems import answer_error
 
 PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\[\]_-]+")
@@ -32,6 +34,7 @@ class DirectRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
+        scope["state"][BEGAN] = perf_counter()
         path = scope["path"]
         values: Sequence[str] = ()
         found = self._routes.get((path, False))

@@ -1,20 +1,31 @@
 """GET /metrics: Prometheus text. Requests are counted as they are answered; everything else is looked up when asked."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import accumulate
+from platform import python_version
 
 from litestar import get
 from litestar.response.base import ASGIResponse
-from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CollectorRegistry,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from service.api.answers import JsonAnswer
+from service.api.answers import BOUNDS_S, AnsweredRequests, JsonAnswer
 from service.api.schema import documented
 from service.api.services import ApiRequest, services_of
 from service.api.stats import QueueHealth, queue_health
+from service.errors import QueueUnreachable
+from service.metrics import COUNTERS, HISTOGRAMS, SUM, Counter, Field, Histogram
+from service.queue.metrics import SharedMetrics
 from service.store.listing import Summary
 
-Answered = Counter[tuple[str, str, int]]
+HTTP_BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 
 class Snapshot:
@@ -31,7 +42,8 @@ class Snapshot:
 @get(
     "/metrics",
     summary="Metrics",
-    description="Tasks by status and platform, queue depth by priority, workers, slots, and answered requests.",
+    description="Tasks by status and platform; tasks accepted and ended, and attempts, as counters that never shrink; "
+    "queue waits, publish times and the times of requests as histograms; queue depth by priority, workers and slots.",
     tags=["Health"],
     **documented(str, description="Prometheus text.", media_type="text/plain"),
 )
@@ -47,8 +59,10 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
             [
                 *task_metrics(summary),
                 *queue_metrics(queue),
+                *worked_metrics(await _numbers(services.metrics)),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
-                request_metric(request.app.state.answered),
+                *request_metrics(request.app.state.answered),
+                build_metric(queue),
             ]
         )
     )
@@ -80,11 +94,69 @@ def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"everpost_worker_{name}", f"{field.title()} of all workers.", value=total)
 
 
-def request_metric(answered: Answered) -> Metric:
+async def _numbers(metrics: SharedMetrics) -> Mapping[Field, int]:
+    try:
+        return await metrics.read()
+    except QueueUnreachable:
+        return {}
+
+
+def worked_metrics(numbers: Mapping[Field, int]) -> Iterator[Metric]:
+    """What all processes have counted; see `service/metrics.py`."""
+    by_name: dict[str, dict[Field, int]] = {}
+    for (name, *rest), number in numbers.items():
+        by_name.setdefault(name, {})[tuple(rest)] = number
+    for counter in COUNTERS:
+        yield _counter_family(counter, by_name.get(counter.name, {}))
+    for histogram in HISTOGRAMS:
+        yield _histogram_family(histogram, by_name.get(histogram.name, {}))
+
+
+def _counter_family(counter: Counter, numbers: Mapping[Field, int]) -> Metric:
+    family = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
+    for values, number in sorted(numbers.items()):
+        family.add_metric(values, number)
+    return family
+
+
+def _histogram_family(histogram: Histogram, numbers: Mapping[Field, int]) -> Metric:
+    family = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
+    for values in sorted({field[:-1] for field in numbers}):
+        counts = [numbers.get((*values, bucket), 0) for bucket in histogram.buckets]
+        family.add_metric(values, _cumulative(histogram.buckets, counts), numbers.get((*values, SUM), 0) / 1e6)
+    return family
+
+
+def _cumulative(buckets: Sequence[str], counts: Iterable[int]) -> list[tuple[str, float]]:
+    """Each bucket with how many are in it and in those below, as Prometheus has them."""
+    return list(zip(buckets, accumulate(counts), strict=True))
+
+
+def request_metrics(answered: AnsweredRequests) -> Iterator[Metric]:
     """Answered requests of this process."""
     requests = CounterMetricFamily(
         "everpost_http_requests", "Requests answered by this process.", labels=["method", "route", "status"]
     )
-    for (method, route, status), count in answered.items():
+    for (method, route, status), count in answered.counts.items():
         requests.add_metric([method, route, str(status)], count)
-    return requests
+    yield requests
+    durations = HistogramMetricFamily(
+        "everpost_http_request_duration_seconds",
+        "From a request's head to its answer's; ?wait= waits in between.",
+        labels=["method", "route"],
+    )
+    for route_key, times in answered.times.items():
+        durations.add_metric(route_key, _cumulative(HTTP_BUCKETS, times.buckets), times.seconds)
+    yield durations
+
+
+def build_metric(queue: QueueHealth | None) -> Metric:
+    """What runs: this API, and each version of the living workers."""
+    builds = GaugeMetricFamily(
+        "everpost_build_info", "1 for each version that runs.", labels=["process", "version", "python"]
+    )
+    builds.add_metric(["api", version("everpost"), python_version()], 1)
+    workers = queue.workers if queue is not None else ()
+    for build in sorted({(str(facts.get("version", "")), str(facts.get("python", ""))) for facts in workers}):
+        builds.add_metric(["worker", *build], 1)
+    return builds

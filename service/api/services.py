@@ -13,6 +13,7 @@ from service.clock import Clock
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
+from service.queue.metrics import SharedMetrics
 from service.recovery import Recovery
 from service.resolution import Resolution
 from service.resume import Resumption
@@ -48,6 +49,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     resumption: Resumption
     waiter: EndWaiter
     keys_in_use: KeysInUse
+    metrics: SharedMetrics
 
 
 def services_of(request: ApiRequest) -> Services:

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -14,12 +15,15 @@ from service.batcher import Batcher
 from service.clock import Clock, system_clock
 from service.errors import QueueUnreachable
 from service.failpoints import failpoint
+from service.metrics import Field, written_field
 from service.queue.breaker import Breaker
 from service.queue.codec import QueuedJob, job_of, read_jobs
 from service.queue.connections import OwnConnection, ScriptConnection
 from service.queue.pool import connection_pool
 from service.queue.sender import ImpatientSender, Put, portions
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, QueueEntry, Task
+
+log = structlog.get_logger("everpost.queue")
 
 Answer = TypeVar("Answer")
 Entry = TypeVar("Entry", bound=QueueEntry)
@@ -28,8 +32,11 @@ WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
 WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
+METRICS_KEY = "everpost:metrics"
 JOB, RESULT = "arq:job:", "arq:result:"
 SCANNED = 1_000  # keys looked at in one call
+NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # what Redis says of what cannot be added to
+MOST_NUMBERS = 10_000  # more fields than any catalogue makes: somebody else wrote them
 ANSWER_S = 1.0  # a Redis that is silent for longer is away
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -274,6 +281,42 @@ class TaskQueue:
         """How many keys this server has dropped for want of memory, which one with the right policy never does."""
         stats = await self._ask(self.redis.info("stats"))
         return int(stats.get("evicted_keys", 0))
+
+    async def add_numbers(self, numbers: Mapping[Field, int]) -> None:
+        """Add to the numbers that all processes share. What others wrote in their place is overwritten."""
+        spoilt: dict[Field, int] = await self._ask(self._add_numbers(numbers))
+        if spoilt:
+            written: int = await self._ask(self._put_numbers(spoilt))
+            log.warning("metrics.overwritten", fields=len(spoilt), new=written)
+
+    async def _add_numbers(self, numbers: Mapping[Field, int]) -> dict[Field, int]:
+        """Add to the numbers; returns those that could not be added to, because something else stands there."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for field, amount in numbers.items():
+                pipe.execute_command("HINCRBY", METRICS_KEY, written_field(field), amount)
+            answers = await pipe.execute(raise_on_error=False)
+        refused = {
+            field: answer for field, answer in zip(numbers, answers, strict=True) if isinstance(answer, Exception)
+        }
+        for answer in refused.values():
+            if not any(reason in str(answer) for reason in NO_NUMBER):
+                raise answer
+        return {field: numbers[field] for field in refused}
+
+    async def _put_numbers(self, numbers: Mapping[Field, int]) -> int:
+        """Write the numbers over what stands there; how many stood nowhere before."""
+        if await self.redis.type(METRICS_KEY) != b"hash":
+            await self.redis.delete(METRICS_KEY)
+        written = {written_field(field): amount for field, amount in numbers.items()}
+        return int(await self.redis.hset(METRICS_KEY, mapping=written))  # type: ignore[misc]  # redis-py types one method for its two clients
+
+    async def numbers(self) -> Iterable[tuple[bytes, bytes]]:
+        """The numbers that all processes share, as Redis has them; none if there are absurdly many."""
+        if await self._ask(self.redis.type(METRICS_KEY)) != b"hash":
+            return ()
+        count: int = await self._ask(self.redis.hlen(METRICS_KEY))
+        written: dict[bytes, bytes] = await self._ask(self.redis.hgetall(METRICS_KEY)) if count <= MOST_NUMBERS else {}
+        return written.items()
 
     async def ping(self) -> bool:
         """Whether Redis answers; what it says does not matter, a PING too is refused while its disk is full."""

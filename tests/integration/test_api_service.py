@@ -88,6 +88,9 @@ async def test_metrics_are_what_prometheus_reads(api: Api) -> None:
     assert samples["everpost_workers",] == 0
     assert samples["everpost_http_requests_total", "POST", PUBLISH, "202"] == 2
     assert samples["everpost_http_requests_total", "POST", PUBLISH, "422"] == 1
+    assert samples["everpost_http_request_duration_seconds_count", "POST", PUBLISH] == 3
+    assert samples["everpost_http_request_duration_seconds_bucket", "+Inf", "POST", PUBLISH] == 3
+    assert 0 < samples["everpost_http_request_duration_seconds_sum", "POST", PUBLISH] < 60
 
 
 async def test_the_catalogue_is_shown_without_its_options(api: Api) -> None:

@@ -9,10 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.clock import system_clock, to_text
+from service.metrics import Tally
+from service.platforms import Catalogue
 from service.store.ledger import Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
 from service.testing import Stack
 from workers.completion import Completion
+from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome, OutcomeReason
 from workers.publishers.base import InvalidError, OutcomeUnknownError
 
@@ -208,7 +211,9 @@ async def test_a_late_success_after_it_was_sent_again_is_an_error_in_the_log(eve
         start_ms=1, finish_ms=2, queue_name="arq:queue", reason=OutcomeReason.COMPLETE, payload=None, extra={},
     )  # fmt: skip
     with capture_logs() as lines:
-        await Completion(Ledger(everpost.database), worker_id="frozen").on_complete([outcome])
+        await Completion(
+            Ledger(everpost.database), WorkerMetrics(Tally(), Catalogue([])), worker_id="frozen"
+        ).on_complete([outcome])
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert line["event"] == "task.accepted_and_sent_again"
     assert (line["task_id"], line["new_task_id"]) == (task_id, new_task_id)

@@ -13,6 +13,7 @@ from service.api.problems import STATUS_OF_CODE
 from service.app import create_app
 from service.cli import COMMANDS, everpost
 from service.errors import ServiceError
+from service.metrics import COUNTERS, HISTOGRAMS
 from service.settings import PREFIX, Settings, temporary_settings
 from service.task import MOVES, ErrorClass, TaskStatus
 
@@ -137,6 +138,16 @@ def test_a_command_says_what_it_does_and_what_each_option_means(name: str) -> No
     assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
 
 
+def test_every_metric_is_documented_and_the_reverse() -> None:
+    document = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    metrics = [
+        *({"name": counter.name + "_total", "labels": counter.labels} for counter in COUNTERS),
+        *({"name": histogram.name, "labels": histogram.labels} for histogram in HISTOGRAMS),
+    ]
+    documented = {cells[0].strip("`"): cells[1] for cells in rows(section(document, "Counted by every process"))}
+    assert documented == {metric["name"]: ", ".join(f"`{label}`" for label in metric["labels"]) for metric in metrics}
+
+
 def test_every_promise_is_in_the_readme() -> None:
     assert re.findall(r"^\| (I\d) \|", README, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
 
@@ -148,7 +159,7 @@ def test_every_link_leads_somewhere(file: Path) -> None:
 
 
 def test_decisions_are_numbered_and_short() -> None:
-    assert [int(file.name[:4]) for file in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    assert len({file.name[:4] for file in DECISIONS}) == len(DECISIONS)
     for file in DECISIONS:
         lines = file.read_text("utf-8").splitlines()
         assert len(lines) <= 40, file
