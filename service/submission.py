@@ -1,7 +1,9 @@
 """Reading what a client sends: JSON bytes in, a checked task out, with everything the client wrote kept whole (I4)."""
 
+import gc
 from collections.abc import Mapping
 from datetime import tzinfo
+from itertools import accumulate
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +15,9 @@ from service.platforms import Catalogue, Platform
 from service.task import DEFAULT_PRIORITY, Task, new_task_id
 
 MAX_DEPTH = 64
+LARGE_BYTES = 65_536
+STEP_OF_BRACKET = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or one up: -1 as a signed byte
+OTHER_BYTES = bytes(set(range(256)) - set(b"[{]}"))
 EARLIEST_MS = 946_684_800_000  # 2000-01-01; what lies before is a mistake, not a schedule
 MAX_AHEAD_MS = 10 * 366 * 86_400_000
 
@@ -107,7 +112,7 @@ def decode_json(body: bytes) -> Any:
         MalformedJson: It is no JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
     """
     try:
-        value = msgspec.json.decode(body)
+        value = msgspec.json.decode(body) if len(body) < LARGE_BYTES else _decode_undisturbed(body)
     except msgspec.ValidationError as error:  # a number no float can hold
         raise InvalidValue(f"{error}.") from error
     except msgspec.DecodeError as error:
@@ -116,7 +121,7 @@ def decode_json(body: bytes) -> Any:
         raise MalformedJson(f"The body is not UTF-8 (byte {error.start}).") from error
     except RecursionError as error:
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} deep.") from error
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth_of(body) > MAX_DEPTH:
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} deep.")
     return value
 
@@ -139,19 +144,24 @@ def invalid_value(error: msgspec.ValidationError) -> InvalidValue:
     return InvalidValue(f"{message}.", path.rstrip("`") or "$")
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return any(isinstance(inner, dict | list) for inner in level)
+def _decode_undisturbed(body: bytes) -> Any:
+    """The value of a large body. Its arrays would have the garbage collector run again and again, for 0.1 s a MB."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return msgspec.json.decode(body)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [inner for inner in value.values() if isinstance(inner, dict | list)]
-    return [inner for inner in value if isinstance(inner, dict | list)] if isinstance(value, list) else []
+def _depth_of(body: bytes) -> int:
+    """How deep valid JSON is nested, from its brackets alone: a walk over a million small arrays takes 0.3 s."""
+    if b"\\" in body:
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")  # no quote is left inside a text
+    outside_texts = b"".join(body.split(b'"')[::2])
+    steps = memoryview(outside_texts.translate(STEP_OF_BRACKET, OTHER_BYTES)).cast("b")
+    return max(accumulate(steps), default=0)
 
 
 def _path_of_nul(value: Any, path: str) -> str | None:

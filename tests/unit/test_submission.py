@@ -1,4 +1,5 @@
 import contextlib
+import gc
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import BadInput, InvalidValue, MalformedJson, UnknownPlatform
 from service.platforms import Catalogue
-from service.submission import MAX_DEPTH, SubmissionReader
+from service.submission import MAX_DEPTH, SubmissionReader, _depth_of, decode_json
 
 NOW_MS = 1_790_000_000_000
 READER = SubmissionReader(Catalogue.read(), ZoneInfo("Asia/Shanghai"))
@@ -116,3 +117,47 @@ def test_a_platform_is_found_by_id_name_and_alias() -> None:
     } == {"douyin"}
     with pytest.raises(UnknownPlatform):
         READER.read(body(platform=99), NOW_MS)
+
+
+def depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+BRACKETS = st.recursive(
+    st.text('[]{}",\\\\/ a', max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[]{}"\\\\'), inner, max_size=3),
+    max_leaves=30,
+)
+
+
+@given(BRACKETS)
+def test_the_depth_is_told_from_the_brackets_outside_texts(value: object) -> None:
+    assert _depth_of(msgspec.json.encode(value)) == depth(value)
+    assert _depth_of(msgspec.json.format(msgspec.json.encode(value))) == depth(value)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize(("count", "is_refused"), [(MAX_DEPTH, False), (MAX_DEPTH + 1, True)])
+def test_as_deep_as_allowed_is_read_however_much_there_is_of_it(opening: bytes, count: int, is_refused: bool) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    deep = opening * count + b"1" + closing * count
+    many = b"[" + b",".join([opening * (count - 1) + b"1" + closing * (count - 1)] * 1_000) + b"]"
+    for payload in (deep, many):
+        with pytest.raises(MalformedJson, match="64 deep") if is_refused else contextlib.nullcontext():
+            decode_json(payload)
+
+
+def test_a_large_body_leaves_the_garbage_collector_as_it_was() -> None:
+    payload = b"[" + b"[]," * 30_000 + b"[]]"
+    assert len(decode_json(payload)) == 30_001
+    assert gc.isenabled()
+    with pytest.raises(MalformedJson):
+        decode_json(payload + b"]")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        decode_json(payload)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
