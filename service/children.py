@@ -27,7 +27,12 @@ class Child:
     """A child process in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
 
     def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: IO[bytes] | int | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        output: IO[bytes] | int | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """`output` takes what it prints, standard error included; None lets it through."""
         self.process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
@@ -37,6 +42,7 @@ class Child:
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
+            pass_fds=pass_fds,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls one function of libc, looked up before the fork
         )
 

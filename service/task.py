@@ -107,6 +107,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         finished_at: None if it never reported.
         evidence: Only where the outcome is not known.
         late: It reported after the task had ended, or had been taken over.
+        alone: Its process died, and ran nothing else.
         provider_post_id, publish_url: Of a late success; the task may have those of another attempt.
     """
 
@@ -119,6 +120,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     worker: str | None = None
     evidence: Evidence | None = None
     late: bool = False
+    alone: bool = False
     provider_post_id: str | None = None
     publish_url: str | None = None
 

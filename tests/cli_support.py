@@ -109,6 +109,10 @@ class Up:
                     break
         return found
 
+    def kill_worker(self) -> None:
+        """SIGKILL to its worker."""
+        os.kill(self.children()["workers"], signal.SIGKILL)
+
     def everpost(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with its settings."""
         return run(*arguments, env=self.env)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from enum import Enum
 
 import msgspec
 
@@ -11,7 +12,16 @@ BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 600.0
 RATE_LIMIT_WAIT_S = 60.0
 LONGEST_WAIT_S = 86_400.0  # whatever a platform asks for
-MAX_LOST_ATTEMPTS = 3  # workers that may die on a task before it is taken for their killer
+MAX_LOST_ATTEMPTS = 3  # processes that may die on a task before it is taken for their killer
+MOST_LOST_ATTEMPTS = 10  # the same for one that never ran alone to the end: its killing reaches the worker itself
+
+
+class Place(Enum):
+    """Where an attempt runs, so that a task that kills its process kills as few others with it as can be."""
+
+    WORKER = "worker"
+    AMONG_SUSPECTS = "among suspects"  # in a process that runs only tasks whose last process died
+    ALONE = "alone"  # in a process that runs nothing else meanwhile
 
 
 class NextAttempt(msgspec.Struct, frozen=True):
@@ -58,3 +68,27 @@ def decide_attempt(
         backoff_s = jitter(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**spent))
         return NextAttempt(max(backoff_s, asked_s), spends=True)
     return Ended(TaskStatus.UNKNOWN if error_class is ErrorClass.UNKNOWN else TaskStatus.FAILED)
+
+
+def place_of(deaths: int) -> Place:
+    """Where a task runs after so many deaths of processes that may have been inside its publisher.
+
+    One death proves little: dozens of tasks are under way when a machine kills a worker, and all of them can go on side
+    by side. Of those that are there when a second one dies, each runs alone, and the killer is the one that dies then.
+    """
+    if deaths == 0:
+        return Place.WORKER
+    return Place.AMONG_SUSPECTS if deaths == 1 else Place.ALONE
+
+
+def kills_its_workers(deaths: int, *, died_alone: bool, can_run_alone: bool) -> bool:
+    """Whether a task is taken for the killer of the processes that died while they had it, and given up on.
+
+    Args:
+        deaths: How many processes died.
+        died_alone: One of them ran nothing else.
+        can_run_alone: This worker can find out: else the number is all there is to go by.
+    """
+    if deaths >= MOST_LOST_ATTEMPTS:
+        return True
+    return deaths >= MAX_LOST_ATTEMPTS and (died_alone or not can_run_alone)

@@ -23,11 +23,15 @@ class Earlier(msgspec.Struct, frozen=True):
     Attributes:
         last: The highest number an attempt has; 0 if there was none.
         crashed: How many attempts ended with the death of their worker.
+        suspected: How many of them may have been inside the publisher.
+        died_alone: One of them was all its process ran.
         open: Those whose outcome is not known, where that matters to the publisher's class.
     """
 
     last: int = 0
     crashed: int = 0
+    suspected: int = 0
+    died_alone: bool = False
     open: tuple[OpenAttempt, ...] = ()
 
 
@@ -41,6 +45,12 @@ class _Recorded(msgspec.Struct):
     started_at: str = ""
     error_class: str | None = None
     evidence: Evidence | None = None
+    alone: bool = False
+
+    @property
+    def may_have_sent(self) -> bool:
+        """Whether its publisher may have begun."""
+        return self.evidence is not None and self.evidence.bytes_sent is not BytesSent.NO
 
 
 def lost_attempts(facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> list[Attempt]:
@@ -71,14 +81,15 @@ def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
     recorded = {attempt.number: attempt for attempt in _read(facts.attempts)}.values()  # what was reported late counts
     if not recorded:
         return NOTHING_EARLIER
+    crashed = [attempt for attempt in recorded if attempt.error_class == ErrorClass.CRASHED]
     matters = publisher_class is not PublisherClass.LOCAL  # whose effect is the same, once or twice
     return Earlier(
         last=max(attempt.number for attempt in recorded),
-        crashed=sum(attempt.error_class == ErrorClass.CRASHED for attempt in recorded),
+        crashed=len(crashed),
+        suspected=sum(attempt.may_have_sent for attempt in crashed),
+        died_alone=any(attempt.alone for attempt in crashed),
         open=tuple(
-            OpenAttempt(attempt.number, attempt.started_at)
-            for attempt in recorded
-            if matters and attempt.evidence is not None and attempt.evidence.bytes_sent is not BytesSent.NO
+            OpenAttempt(attempt.number, attempt.started_at) for attempt in recorded if matters and attempt.may_have_sent
         ),
     )
 

@@ -31,9 +31,11 @@ from service.store.pause import Pauses, warn_of_pause
 from service.store.search import SearchIndex
 from workers.admission import Admission
 from workers.attempt import PublishFailedError
+from workers.cell_process import serve_calls, take_socket
 from workers.claims import Claim
 from workers.completion import Completion
 from workers.engine import BatchWorker
+from workers.isolation import Isolation
 from workers.leases import LONGEST_ROUND_S
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome
@@ -58,11 +60,14 @@ class PublishWorker:
     completion: Completion
     engine: BatchWorker
 
-    def __init__(self, settings: Settings, *, publishers: Overrides, clock: Clock) -> None:
+    def __init__(self, settings: Settings, *, publishers: Overrides, clock: Clock, owns_process: bool) -> None:
         self._settings = settings
         self._clock = clock
         self._catalogue = Catalogue.read(settings.platforms)
         self._publishers = load_publishers(self._catalogue, settings, publishers)
+        if owns_process and (end := take_socket()) is not None:
+            serve_calls(end, self._publishers, self._catalogue, settings.media_root)
+        self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._started_ms = clock()
@@ -83,8 +88,16 @@ class PublishWorker:
         metrics = WorkerMetrics(shared.tally, self._catalogue)
         ledger = Ledger(database)
         relay = Relay(ledger, queue, clock, settle_s=1.5 * LONGEST_ROUND_S)
+        stack.push_async_callback(self._isolation.close)
         self.runner = PublishRunner(
-            publishers, self._catalogue, ledger, settings, clock, metrics, worker_id=self.worker_id
+            publishers,
+            self._catalogue,
+            ledger,
+            settings,
+            clock,
+            metrics,
+            worker_id=self.worker_id,
+            isolation=self._isolation,
         )
         self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics)
         self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
@@ -159,15 +172,19 @@ def create_worker(
 ) -> BatchWorker:
     """A worker, ready for `run()`.
 
+    In a cell, which is this process's program started once more, it does not return but serves the worker it belongs to
+    (see `isolation.py`).
+
     Args:
         publishers: Publishers by name, instead of the installed ones; for tests.
+        handle_signals: The process is the worker's own: signals stop it, and suspects run in cells.
 
     Raises:
         SettingsError: A setting, the catalogue or a publisher's option is wrong.
     """
     watch_failpoints(settings.failpoints)
     _expect_failures()
-    parts = PublishWorker(settings, publishers=publishers, clock=clock)
+    parts = PublishWorker(settings, publishers=publishers, clock=clock, owns_process=handle_signals)
     pool = connection_pool(settings.redis_address)
     parts.engine = BatchWorker(
         [func(parts.publish, name=FUNCTION)],

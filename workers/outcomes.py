@@ -50,6 +50,14 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     fenced: bool = False
 
 
+class HandBackError(Exception):
+    """A job raises it to go back to its queue, no try spent, due in `in_s` seconds: it has not begun."""
+
+    def __init__(self, in_s: float) -> None:
+        super().__init__(f"not begun, again in {in_s:g} s")
+        self.in_s = in_s
+
+
 class CancelCause(Enum):
     """Why the engine cancelled an attempt."""
 
@@ -69,7 +77,7 @@ class NextStep(Enum):
 
     RETRY = "retry"  # Retry: again, maybe later; spends a try
     RERUN = "rerun"  # RetryJob or a cancellation of the job's own making: again; spends a try
-    HAND_BACK = "hand back"  # cut off by a shutdown: again; spends none
+    HAND_BACK = "hand back"  # cut off by a shutdown, or HandBackError: again; spends none
     ABORT = "abort"
     TIME_OUT = "time out"
     FAIL = "fail"
@@ -87,7 +95,7 @@ def next_step(error: BaseException, cause: CancelCause | None, *, may_retry: boo
         return NextStep.ABORT
     if cause is CancelCause.TIMEOUT:
         return NextStep.TIME_OUT
-    if may_retry and is_cancelled and cause is CancelCause.SHUTDOWN:
+    if may_retry and (isinstance(error, HandBackError) or (is_cancelled and cause is CancelCause.SHUTDOWN)):
         return NextStep.HAND_BACK
     if may_retry and isinstance(error, (asyncio.CancelledError, RetryJob)):
         return NextStep.RERUN

@@ -17,14 +17,15 @@ from service.settings import Settings
 from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
-from workers.attempt_rules import MAX_LOST_ATTEMPTS, Ended, NextAttempt, decide_attempt
+from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
 from workers.backoff import Backoff
 from workers.cancellation import END_OF_THE_PROCESS, NO_FAILURE
 from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
+from workers.isolation import Isolation, SuspectDiedError
 from workers.media import describe_media, resolve_media
 from workers.metrics import WorkerMetrics
-from workers.outcomes import CancelCause, cause_of
+from workers.outcomes import CancelCause, HandBackError, cause_of
 from workers.publishers.base import (
     InvalidError,
     OutcomeUnknownError,
@@ -51,6 +52,7 @@ class PublishRunner:
 
     Args:
         worker_id: Who this is, for the attempt history.
+        isolation: Where suspects run; None runs them here.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class PublishRunner:
         metrics: WorkerMetrics,
         *,
         worker_id: str,
+        isolation: Isolation | None = None,
     ) -> None:
         self._metrics = metrics
         self._publishers = publishers
@@ -71,6 +74,7 @@ class PublishRunner:
         self._settings = settings
         self._clock = clock
         self._worker_id = worker_id
+        self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
 
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -79,16 +83,25 @@ class PublishRunner:
         Raises:
             Retry: It will be tried again; the attempt is in the ledger.
             PublishFailedError: It has ended.
+            HandBackError: It has not begun: a suspect, and its turn has not come.
             CancelledError: The worker is going down and nothing was sent, or sending it again does no harm.
         """
         state: AttemptState = ctx[ATTEMPT]
         started_ms = self._clock()
         publisher: Publisher | None = None
-        _check_lost_attempts(state)
+        self._check_lost_attempts(state)
         try:
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
             publisher = self._publishers[job.platform.name]
-            state.result = await self._attempt(publisher, job, state)
+            if state.earlier.suspected:
+                async with self._isolation.enter(publisher, place_of(state.earlier.suspected)) as stand_in:
+                    state.result = await self._attempt(stand_in, job, state)
+            else:
+                state.result = await self._attempt(publisher, job, state)
+        except HandBackError:
+            raise
+        except SuspectDiedError as death:
+            raise await self._outlive(ctx, state, death, started_ms) from death
         except asyncio.CancelledError as cut_off:
             if publisher is not None and state.sending is not None:
                 await self._cut_off(ctx, state, publisher.publisher_class, cause_of(cut_off), started_ms)
@@ -127,7 +140,7 @@ class PublishRunner:
             with limit:
                 result = await publisher.publish(job)
             failpoint("send.after")
-        except NO_FAILURE:
+        except (*NO_FAILURE, SuspectDiedError):
             raise
         except BaseException as error:  # noqa: BLE001 - raised again, unless it can be settled
             is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
@@ -187,6 +200,28 @@ class PublishRunner:
         await self._defer(ctx["job_id"], state, attempt, decision, started_ms)
         return Retry(defer=decision.delay_s)
 
+    async def _outlive(
+        self, ctx: Mapping[str, Any], state: AttemptState, death: SuspectDiedError, started_ms: int
+    ) -> Exception:
+        """What follows when the process died that ran the attempt, and the worker did not."""
+        message = f"The process that ran it died: {death}."
+        attempt = msgspec.structs.replace(
+            self._attempt_of(state, started_ms, ErrorClass.CRASHED, message, None),
+            outcome=TaskStatus.UNKNOWN,
+            alone=death.was_alone,
+        )
+        log.warning("attempt.process_died", task_id=ctx["job_id"], alone=death.was_alone, how=str(death))
+        await self._defer(ctx["job_id"], state, attempt, NextAttempt(0.0, spends=False), started_ms)
+        return Retry()
+
+    def _check_lost_attempts(self, state: AttemptState) -> None:
+        """Give up on a task that kills its workers; nobody knows how far they came (I6)."""
+        earlier, can_run_alone = state.earlier, self._isolation.is_possible
+        if kills_its_workers(earlier.crashed, died_alone=earlier.died_alone, can_run_alone=can_run_alone):
+            message = f"{earlier.crashed} workers died while they ran this task"
+            message += ", the last one while it ran nothing else." if earlier.died_alone else "."
+            raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message, attempted=False)
+
     async def _cut_off(
         self,
         ctx: Mapping[str, Any],
@@ -217,7 +252,7 @@ class PublishRunner:
             error_class=error_class,
             error=message,
             worker=self._worker_id,
-            evidence=evidence_of(state, said) if error_class is ErrorClass.UNKNOWN else None,
+            evidence=evidence_of(state, said) if error_class in {ErrorClass.UNKNOWN, ErrorClass.CRASHED} else None,
         )
 
     async def _defer(
@@ -247,14 +282,6 @@ class PublishRunner:
         except InvalidValue:
             return 1
         return platform.max_attempts or self._settings.max_attempts
-
-
-def _check_lost_attempts(state: AttemptState) -> None:
-    """Give up on a task that kills its workers; nobody knows how far they came (I6)."""
-    crashed = state.earlier.crashed
-    if crashed >= MAX_LOST_ATTEMPTS:
-        message = f"{crashed} workers died while they ran this task."
-        raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message, attempted=False)
 
 
 async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:

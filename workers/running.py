@@ -11,7 +11,7 @@ from arq.worker import Retry, Worker
 from workers.cancellation import END_OF_THE_PROCESS
 from workers.claims import HeldJob, JobPhase
 from workers.deadlines import Deadlines
-from workers.outcomes import CancelCause, NextStep, OutcomeReason, cause_of, next_step
+from workers.outcomes import CancelCause, HandBackError, NextStep, OutcomeReason, cause_of, next_step
 
 logger = logging.getLogger("arq.worker")
 
@@ -125,8 +125,10 @@ class JobRunner:
             job.send_back(job.score, spends_try=True, in_ms=defer_ms)
             worker.jobs_retried += 1
         elif step in {NextStep.RERUN, NextStep.HAND_BACK}:
-            logger.info("%6.2fs ↻ %s cancelled, will be run again", took_s, job.reference)
-            job.send_back(job.score, spends_try=step is NextStep.RERUN)
+            in_s = error.in_s if isinstance(error, HandBackError) else 0.0
+            said = "cancelled, will be run again" if in_s == 0 else f"not begun, again in {in_s:.2f}s"
+            logger.info("%6.2fs ↻ %s %s", took_s, job.reference, said)
+            job.send_back(job.score, spends_try=step is NextStep.RERUN, in_ms=round(in_s * 1000))
             worker.jobs_retried += 1
         else:
             self._fail(job, step, error, finish_ms)

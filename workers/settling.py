@@ -5,6 +5,7 @@ import asyncio
 from service.task import ErrorClass
 from workers.cancellation import NO_FAILURE
 from workers.earlier import OpenAttempt
+from workers.isolation import SuspectDiedError
 from workers.publishers.base import (
     NotFound,
     OutcomeUnknownError,
@@ -88,7 +89,7 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
             found = await publisher.look_up(job)
     except TimeoutError:
         return f"a look-up gave no answer within {LOOK_UP_S:g} s"
-    except NO_FAILURE:
+    except (*NO_FAILURE, SuspectDiedError):  # the look-up of a suspect is made again
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
         return f"a look-up failed: {type(error).__name__}: {error}"

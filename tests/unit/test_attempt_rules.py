@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.task import ErrorClass, TaskStatus
-from workers.attempt_rules import BACKOFF_CAP_S, Ended, NextAttempt, decide_attempt
+from workers.attempt_rules import (
+    BACKOFF_CAP_S,
+    MOST_LOST_ATTEMPTS,
+    Ended,
+    NextAttempt,
+    Place,
+    decide_attempt,
+    kills_its_workers,
+    place_of,
+)
 
 
 def longest(_: float, most: float) -> float:
@@ -66,3 +75,25 @@ def test_an_unknown_outcome_never_reads_as_failed(error_class: ErrorClass, may_r
 def test_a_platform_s_wait_is_heeded_within_reason(asked_s: float | None, delay_s: float) -> None:
     assert decide(ErrorClass.RATE_LIMITED, retry_after_s=asked_s) == NextAttempt(delay_s, spends=False)
     assert isinstance(decide(ErrorClass.TRANSIENT, retry_after_s=asked_s), NextAttempt)
+
+
+def test_each_death_of_a_process_lets_a_task_run_beside_fewer_others() -> None:
+    assert [place_of(deaths) for deaths in range(4)] == [Place.WORKER, Place.AMONG_SUSPECTS, Place.ALONE, Place.ALONE]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "died_alone", "can_run_alone", "is_killer"),
+    [
+        (2, True, True, False),
+        (3, True, True, True),
+        (3, False, True, False),
+        (MOST_LOST_ATTEMPTS - 1, False, True, False),
+        (MOST_LOST_ATTEMPTS, False, True, True),
+        (2, False, False, False),
+        (3, False, False, True),
+    ],
+)
+def test_a_task_is_given_up_on_once_it_died_alone_or_where_that_cannot_be_found_out(
+    deaths: int, *, died_alone: bool, can_run_alone: bool, is_killer: bool
+) -> None:
+    assert kills_its_workers(deaths, died_alone=died_alone, can_run_alone=can_run_alone) is is_killer

@@ -78,3 +78,16 @@ def test_a_local_publisher_leaves_nothing_open() -> None:
 @pytest.mark.parametrize("text", [None, "[]", "{", '[{"number": "one"}]', "7"])
 def test_what_a_stranger_wrote_into_the_column_is_no_past(text: str | None) -> None:
     assert read_earlier(msgspec.structs.replace(facts(), attempts=text), NONE) == NOTHING_EARLIER
+
+
+def test_who_had_not_begun_to_send_is_no_suspect() -> None:
+    earlier = read_earlier(
+        facts(
+            attempt(1, error_class="crashed", evidence=CLOSED),
+            attempt(2, error_class="crashed", evidence=OPEN),
+            attempt(3, error_class="crashed", evidence=OPEN, alone=True),
+            attempt(4, error_class="transient"),
+        ),
+        LOCAL,
+    )
+    assert (earlier.crashed, earlier.suspected, earlier.died_alone) == (3, 2, True)

@@ -1,0 +1,46 @@
+"""What crosses the line between a worker and its cell: errors and results keep their meaning."""
+
+import asyncio
+
+import pytest
+
+from workers.cell import error_of, meaning_of
+from workers.cell_frames import Missing, Returned
+from workers.cell_process import raised
+from workers.publishers.base import NotFound, PublishError, PublishResult, RateLimitedError
+
+
+class OwnError(RateLimitedError):
+    """A publisher's own kind of a known error."""
+
+
+class UnspeakableError(Exception):
+    """One that cannot even be told."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_an_error_of_a_publisher_keeps_its_class_and_its_time() -> None:
+    error = error_of(raised(1, OwnError("slow down", retry_after_s=7)))
+    assert type(error) is RateLimitedError
+    assert (str(error), error.retry_after_s) == ("slow down", 7)
+
+
+@pytest.mark.parametrize("error", [KeyError("title"), asyncio.CancelledError("x"), SystemExit(3), GeneratorExit()])
+def test_any_other_error_keeps_its_name_and_words(error: BaseException) -> None:
+    told = error_of(raised(1, error))
+    assert (type(told).__name__, str(told)) == (type(error).__name__, str(error))
+    assert not isinstance(told, PublishError)
+    assert type(error).__name__ in told.__notes__[0]
+
+
+def test_an_error_that_cannot_be_told_is_told_as_that() -> None:
+    told = error_of(raised(1, UnspeakableError()))
+    assert (type(told).__name__, str(told)) == ("UnspeakableError", "str() failed: ValueError")
+
+
+def test_results_and_verdicts_come_back_whole() -> None:
+    result = PublishResult(provider_post_id="1", publish_url="u", detail={"a": [1.5, "x"]})
+    assert meaning_of(Returned(1, "1", "u", b'{"a": [1.5, "x"]}')) == result
+    assert meaning_of(Missing(1, NotFound.NO_VERDICT)) is NotFound.NO_VERDICT
