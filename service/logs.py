@@ -3,9 +3,12 @@
 import importlib
 import logging
 import sys
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from service.printable import printable
 from service.settings import Settings
 
 
@@ -44,14 +47,48 @@ def configure_logging(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    is_json = settings.log_format == "json"
-    renderer = (
-        structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(is_json=settings.log_format == "json"),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("everpost", "uvicorn.error"):
         logging.getLogger(name).setLevel(settings.log_level.upper())
+
+
+def _renderers(*, is_json: bool) -> "list[structlog.typing.Processor]":
+    if is_json:
+        return [structlog.processors.JSONRenderer()]  # JSON in ASCII: whatever a field holds is escaped, and exact
+    return [make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def make_printable(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":
+    """Escape what others wrote in any field; the lines of a traceback are indented, so that none looks like a log's."""
+    told = {name: _printable_value(value) for name, value in event.items() if name not in TRACES}
+    traces = {name: _indented(str(event[name])) for name in TRACES if event.get(name)}
+    return told | traces
+
+
+TRACES = ("exception", "stack")
+
+
+def _printable_value(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable_value(name): _printable_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | AbstractSet):
+        return [_printable_value(inner) for inner in value]
+    return value if value is None or isinstance(value, int | float) else printable(str(value))
+
+
+def _indented(trace: str) -> str:
+    return "\n".join(f"  {printable(line)}" for line in trace.split("\n"))

@@ -27,6 +27,7 @@ from workers.media import describe_media, resolve_media
 from workers.metrics import WorkerMetrics
 from workers.outcomes import CancelCause, HandBackError, cause_of
 from workers.publishers.base import (
+    UNPRINTABLE,
     InvalidError,
     OutcomeUnknownError,
     Publisher,
@@ -130,7 +131,7 @@ class PublishRunner:
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
-            return found.storable()
+            return _kept_result(job.task_id, found)
         if state.facts is not None and not publisher.publisher_class.may_rerun:
             await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
         state.sending = job.trace
@@ -147,7 +148,7 @@ class PublishRunner:
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
             )
-        return result.storable(media=describe_media(job.data, job.media))
+        return _kept_result(job.task_id, result, media=describe_media(job.data, job.media))
 
     async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
         open_attempts = state.earlier.open
@@ -282,6 +283,15 @@ class PublishRunner:
         except InvalidValue:
             return 1
         return platform.max_attempts or self._settings.max_attempts
+
+
+def _kept_result(task_id: str, result: PublishResult, **more_detail: str) -> PublishResult:
+    """What is kept of a publisher's result. The post is out, so an id or address that is refused fails nothing."""
+    kept = result.storable(**more_detail)
+    refused = [name for name in ("provider_post_id", "publish_url") if getattr(kept, name) != getattr(result, name)]
+    if refused and UNPRINTABLE in kept.detail:
+        log.warning("publish.result_refused", task_id=task_id, fields=refused, **kept.detail[UNPRINTABLE])
+    return kept
 
 
 async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:

@@ -13,6 +13,7 @@ from service.api.services import ApiRequest, services_of
 from service.api.tasks import TaskId, checked_id
 from service.decisions import Decided, DecisionKind, Grounds
 from service.errors import InvalidValue
+from service.printable import is_printable
 
 NO_NUL = r"^[^\x00]*$"
 
@@ -67,6 +68,9 @@ async def resolve_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, ResolveBody, services.settings.max_body)
     grounds = Grounds(body.by, body.why)
+    for name in ("provider_post_id", "publish_url"):
+        if not is_printable(getattr(body, name) or ""):
+            raise InvalidValue("It holds characters that act on a terminal or hide.", f"$.{name}")
     if body.decision is DecisionKind.SUCCEEDED:
         decided = await services.resolution.mark_succeeded(
             checked_id(task_id), grounds, provider_post_id=body.provider_post_id, publish_url=body.publish_url

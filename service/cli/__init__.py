@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from service.errors import ServiceError, SettingsError
+from service.printable import printable
 
 FAILED = 1
 MISUSED = 2  # of the command line or the settings, as a shell's own commands have it
@@ -113,7 +114,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def complain(message: str, code: int) -> int:
     """Say what went wrong; `code` again, to exit with."""
-    click.echo(f"everpost: {message}", err=True)
+    click.echo(printable(f"everpost: {message}"), err=True)
     return code
 
 

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 
 from service.children import stopped_by_signals
-from service.cli.screen import as_json_text, console
+from service.cli.output import say, say_json
+from service.cli.screen import console
 
 GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
 
@@ -61,7 +62,7 @@ def bench(
     ):
         answer = asyncio.run(program.run_bench(plan, Path(made), say, only=only, growth=growth))
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
     else:
         report.print_report(answer, console())
 
@@ -71,7 +72,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
     """Says what is being done, beside the output: one changing line on a terminal, a line each elsewhere."""
     screen = Console(stderr=True, highlight=False)
     if not screen.is_terminal:
-        yield lambda text: click.echo(text, err=True)
+        yield lambda text: say(text, err=True)
         return
     with screen.status("starting ...") as status:
         yield status.update

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.cli.client import Api
-from service.cli.screen import as_json_text
+from service.cli.output import say, say_json
 
 POLL_S = 0.2
 REASONS_SHOWN = 20
@@ -35,7 +35,7 @@ def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) 
     if answer["status"] == RUNNING:
         answer = follow_operation(api, str(answer["operation_id"]))
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
     else:
         _print_outcome(answer)
     return 0 if answer["dry_run"] or not answer["failed_count"] else 1
@@ -54,13 +54,13 @@ def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
 
 
 def _print_outcome(answer: Mapping[str, Any]) -> None:
-    click.echo(f"{answer['message']}.")
+    say(f"{answer['message']}.")
     for task_id, new_task_id in answer["retries"].items():
-        click.echo(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")
+        say(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")
     if answer["kind"] == "retry" and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
-        click.echo(f"The new ones: everpost list --batch-id {answer['operation_id']}")
+        say(f"The new ones: everpost list --batch-id {answer['operation_id']}")
     for passed_over in answer["errors"][:REASONS_SHOWN]:
-        click.echo(f"  {passed_over['task_id']}: {passed_over['detail']} ({passed_over['code']})", err=True)
+        say(f"  {passed_over['task_id']}: {passed_over['detail']} ({passed_over['code']})", err=True)
     more = answer["failed_count"] - REASONS_SHOWN
     if more > 0:
-        click.echo(f"  and {more} more; --json has up to 1,000 of them", err=True)
+        say(f"  and {more} more; --json has up to 1,000 of them", err=True)

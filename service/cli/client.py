@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 import httpx
 
 from service.cli.probe import base_url
 from service.cli.uplock import find_up
 from service.errors import ServiceError
+from service.printable import printable
 from service.settings import Settings, read_settings
 
 PREFIX = "/api/v1"
@@ -21,7 +23,10 @@ class ApiUnreachable(ServiceError):
     code = "api_unreachable"
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"No API answers at {url} ({reason}). Start one with `everpost up`, or name one with --url.")
+        super().__init__(
+            f"No API answers at {printable(url)} ({printable(reason)}). "
+            "Start one with `everpost up`, or name one with --url."
+        )
 
 
 class ApiRefused(ServiceError):
@@ -82,11 +87,19 @@ class Api:
         self._client.close()
 
 
+def task_path(task_id: str) -> str:
+    """An id as one segment of a path, whatever it holds: `../cancel/x` and `.` name no other route.
+
+    An HTTP client takes `.` and `..` out of a path, and no client takes `%2E%2E`.
+    """
+    return quote(task_id, safe="").replace(".", "%2E")
+
+
 def _refusal(content: Any, status: int) -> str:
     if not isinstance(content, dict):
         return f"The API answered {status}."
     place = f" at {content['path']}" if content.get("path", "$") != "$" else ""
-    return f"{content.get('detail', status)} ({content.get('code', status)}{place})"
+    return printable(f"{content.get('detail', status)} ({content.get('code', status)}{place})")
 
 
 def _found_url(settings: Settings) -> str:

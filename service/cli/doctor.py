@@ -19,11 +19,13 @@ from service.cli.checkup import (
 )
 from service.cli.findings import Finding, settings_as_read
 from service.cli.options import database_options
+from service.cli.output import say_json
 from service.cli.queue_checkup import check_redis
-from service.cli.screen import as_json_text, console
+from service.cli.screen import console
 from service.cli.uplock import find_up
 from service.clock import system_clock
 from service.logs import configure_logging
+from service.printable import printable
 from service.settings import Settings, read_settings
 from service.store.inspection import IntegrityCheck
 
@@ -46,7 +48,7 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
     findings = asyncio.run(examine(settings, "integrity_check" if integrity else check))
     is_well = all(finding.ok is not False for finding in findings)
     if as_json:
-        click.echo(as_json_text({"ok": is_well, "findings": findings}))
+        say_json({"ok": is_well, "findings": findings})
     else:
         _show(findings, console())
     return 0 if is_well else 1
@@ -74,9 +76,9 @@ def _show(findings: Sequence[Finding], screen: Console) -> None:
     for finding in findings:
         shown = "" if finding.about == about else f"[bold]{finding.about}[/bold]"
         about = finding.about
-        table.add_row(shown, MARKS[finding.ok], finding.name, escape(finding.value))
+        table.add_row(shown, MARKS[finding.ok], finding.name, escape(printable(finding.value)))
         if finding.advice:
-            table.add_row("", "", "", f"[yellow]{escape(finding.advice)}[/yellow]")
+            table.add_row("", "", "", f"[yellow]{escape(printable(finding.advice))}[/yellow]")
     screen.print(table)
     wrong = sum(finding.ok is False for finding in findings)
     told = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.cli.findings import size_text
 from service.cli.options import database_options
+from service.cli.output import say
 from service.clock import read_time, system_clock, to_text
 from service.settings import MOST_DAYS, Settings, read_settings
 from service.store.archive import DAY_MS, Archive
@@ -49,10 +50,10 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     async def work(archive: Archive) -> None:
         total = await archive.count_older(before_ms)
         if dry_run:
-            click.echo(f"{total} tasks would be archived.")
+            say(f"{total} tasks would be archived.")
             return
         done = await _in_chunks("archiving", total, lambda: archive.archive_older(before_ms, CHUNK))
-        click.echo(f"{done} tasks archived.")
+        say(f"{done} tasks archived.")
 
     asyncio.run(_with_archive(settings, work))
 
@@ -79,7 +80,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
         done = await _in_chunks("destroying", total, lambda: archive.purge_archived(before_ms, CHUNK))
-        click.echo(f"{done} tasks destroyed.")
+        say(f"{done} tasks destroyed.")
 
     asyncio.run(_with_archive(settings, work))
 
@@ -100,7 +101,7 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
             settings.database_path, source, lambda done, total: progress.update(bar, completed=done, total=total)
         )
     unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
-    click.echo(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
+    say(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
 
 
 @click.command(epilog="\b\nExample:\n  everpost backup /srv/backup/everpost-$(date +%F).db")
@@ -113,7 +114,7 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     """
     settings = read_settings(os.environ, data=data, database=database)
     made = back_up_database(settings.database_path, target)
-    click.echo(f"{made.path}: {size_text(made.size_bytes)}, checked.")
+    say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
 async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from service.cli.output import say
 from service.cli.probe import ask, base_url
 from service.cli.uplock import find_up
 from service.settings import Settings, read_settings
@@ -68,7 +69,7 @@ def health(ready: bool, of_worker: bool) -> int:
     """
     settings = read_settings(os.environ)
     is_well, text = asyncio.run(_worker_health(settings)) if of_worker else _api_health(settings, ready=ready)
-    click.echo(text)
+    say(text)
     return 0 if is_well else 1
 
 

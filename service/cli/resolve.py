@@ -4,9 +4,9 @@ import getpass
 
 import click
 
-from service.cli.client import Api
+from service.cli.client import Api, task_path
 from service.cli.options import api_options
-from service.cli.screen import as_json_text
+from service.cli.output import say, say_json
 
 EXAMPLES = """\b
 Examples:
@@ -49,9 +49,9 @@ def resolve(
     given = {name: value for name, value in body.items() if value is not None}
     given["decision"] = "succeeded" if succeeded else "send_again"
     with Api.open(url) as api:
-        answer = api.post(f"/tasks/{task_id}/resolve", given)
+        answer = api.post(f"/tasks/{task_path(task_id)}/resolve", given)
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
         return
     new_task_id = answer["data"]["new_task_id"]
-    click.echo(f"{answer['message']}: {new_task_id}" if new_task_id else answer["message"])
+    say(f"{answer['message']}: {new_task_id}" if new_task_id else answer["message"])

@@ -7,7 +7,7 @@ import click
 
 from service.cli.client import Api
 from service.cli.options import api_options, database_options
-from service.cli.screen import as_json_text
+from service.cli.output import say, say_json
 from service.clock import system_clock
 from service.resume import Unfinished
 from service.settings import read_settings
@@ -29,12 +29,12 @@ def restore(backup: Path, as_json: bool, data: str | None, database: str | None)
     settings = read_settings(os.environ, data=data, database=database)
     pause = restore_database(backup, settings.database_path, system_clock())
     if as_json:
-        click.echo(as_json_text(pause))
+        say_json(pause)
         return
-    click.echo(f"{settings.database_path}: restored from {backup}, checked.")
+    say(f"{settings.database_path}: restored from {backup}, checked.")
     for line in _lines_of(pause):
-        click.echo(f"  {line}")
-    click.echo("Start Everpost; it accepts tasks and sends none until `everpost resume`.")
+        say(f"  {line}")
+    say("Start Everpost; it accepts tasks and sends none until `everpost resume`.")
 
 
 def _lines_of(pause: Pause) -> list[str]:
@@ -73,14 +73,15 @@ def resume(unfinished: str, dry_run: bool, url: str | None, as_json: bool) -> No
     with Api.open(url) as api:
         answer = api.post("/dispatch/resume", parameters={"unfinished": unfinished, "dry_run": str(dry_run).lower()})
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
         return
-    click.echo(f"{answer['message']}.")
+    say(f"{answer['message']}.")
     resumed = answer["resumed"]
     if resumed["pause"] is not None:
-        click.echo(
+        say(
             f"  held: {resumed['succeeded']} published, as Redis knows; {resumed['unknown']} unknown; "
-            f"{resumed['released']} to run\n  in Redis alone: {resumed['recovered']} written down"
+            f"{resumed['released']} to run",
+            f"  in Redis alone: {resumed['recovered']} written down",
         )
     if resumed["unknown"] or resumed["recovered"]:
-        click.echo("To look at: everpost list --status unknown --error-class restored")
+        say("To look at: everpost list --status unknown --error-class restored")

@@ -3,9 +3,9 @@
 import click
 
 from service.cli.bulk import ask_bulk, chosen_tasks
-from service.cli.client import Api
+from service.cli.client import Api, task_path
 from service.cli.options import FILTERS, api_options, filter_options
-from service.cli.screen import as_json_text
+from service.cli.output import say, say_json
 
 EXAMPLES = """\b
 Examples:
@@ -37,11 +37,11 @@ def retry(
 
 
 def _retry_one(api: Api, task_id: str, *, force: bool, as_json: bool) -> int:
-    answer = api.post(f"/tasks/retry/{task_id}", parameters={"force": str(force).lower()})
+    answer = api.post(f"/tasks/retry/{task_path(task_id)}", parameters={"force": str(force).lower()})
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
         return 0
-    click.echo(f"{answer['message']}: {answer['new_task_id']}")
+    say(f"{answer['message']}: {answer['new_task_id']}")
     if answer.get("warning"):
-        click.echo(f"Warning: {answer['warning']}", err=True)
+        say(f"Warning: {answer['warning']}", err=True)
     return 0

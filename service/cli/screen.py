@@ -4,10 +4,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from service.cli.output import as_json_text
+from service.printable import printable
 
 STYLES = {
     "success": "green",
@@ -28,11 +30,6 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 
 
-def as_json_text(answer: object) -> str:
-    """An answer as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(answer)).decode()
-
-
 def print_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
     """A table of some members of the rows, each under its title; ids are never cut."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
@@ -44,7 +41,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) ->
 
 
 def _cell(name: str, value: object) -> str:
-    text = "" if value is None else " ".join(str(value).split())
+    text = "" if value is None else printable(" ".join(str(value).split()))
     if name != "task_id" and len(text) > LONGEST:
         text = f"{text[: LONGEST - 1]}…"
     style = STYLES.get(text) if name == "status" else None
@@ -69,7 +66,7 @@ def print_task(answer: Mapping[str, Any]) -> None:
 
 
 def _cell_whole(name: str, value: object) -> str:
-    text = value if isinstance(value, str) else as_json_text(value)
+    text = printable(value) if isinstance(value, str) else as_json_text(value)
     style = STYLES.get(text) if name == "status" else None
     return f"[{style}]{text}[/{style}]" if style else escape(text)
 

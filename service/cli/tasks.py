@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from service.cli.bulk import ask_bulk, chosen_tasks
-from service.cli.client import Api
+from service.cli.client import Api, task_path
 from service.cli.options import FILTERS, api_options, filter_options
-from service.cli.screen import EVIDENCE, as_json_text, console, print_rows, print_task, with_evidence
+from service.cli.output import say, say_json
+from service.cli.screen import EVIDENCE, console, print_rows, print_task, with_evidence
 
 LISTED = {
     "task_id": "task",
@@ -34,7 +35,7 @@ def list_tasks(url: str | None, as_json: bool, limit: int, cursor: str | None, *
     with Api.open(url) as api:
         answer = api.get("/tasks", {**filters, "limit": limit, "cursor": cursor})
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
         return
     rows = [with_evidence(row) for row in answer["data"]]
     print_rows(rows, {**LISTED, **(EVIDENCE if any("phase" in row for row in rows) else {})})
@@ -55,9 +56,9 @@ def _count_line(answer: Mapping[str, Any]) -> str:
 def show(task_id: str, wait: float | None, url: str | None, as_json: bool) -> None:
     """Show one task: what was sent, what was tried, what became of it, and its retries."""
     with Api.open(url) as api:
-        answer = api.get(f"/tasks/{task_id}", {"wait": wait})
+        answer = api.get(f"/tasks/{task_path(task_id)}", {"wait": wait})
     if as_json:
-        click.echo(as_json_text(answer))
+        say_json(answer)
     else:
         print_task(answer)
 
@@ -77,7 +78,7 @@ def cancel(
     chosen = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
     with Api.open(url) as api:
         if len(task_ids) == 1 and "filter" not in chosen and not dry_run:
-            answer = api.post(f"/tasks/cancel/{task_ids[0]}", parameters={"force": str(force).lower()})
-            click.echo(as_json_text(answer) if as_json else answer["message"])
+            answer = api.post(f"/tasks/cancel/{task_path(task_ids[0])}", parameters={"force": str(force).lower()})
+            say_json(answer) if as_json else say(answer["message"])
             return 0
         return ask_bulk(api, "/tasks/batch/cancel", {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)

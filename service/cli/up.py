@@ -12,12 +12,14 @@ from pathlib import Path
 import click
 
 from service.children import stopped_by_signals
+from service.cli.output import say_lines
 from service.cli.probe import base_url
 from service.cli.programs import Program
 from service.cli.supervisor import WORKER_GRACE_S, Supervisor
 from service.cli.uplock import UpFacts, UpLock
 from service.embedded import EmbeddedValkey, allocator_trouble
 from service.errors import ServiceError, SettingsError
+from service.redaction import shown_address
 from service.settings import PREFIX, Settings, read_settings
 
 EXAMPLES = """\b
@@ -70,7 +72,7 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     settings.check_exposure()
     port = free_port(settings.host, settings.port)
     with stopped_by_signals():  # until the supervisor watches them
-        return asyncio.run(_serve(settings, port, workers, click.echo))
+        return asyncio.run(_serve(settings, port, workers, say_lines))
 
 
 def free_port(host: str, port: int) -> int:
@@ -139,18 +141,10 @@ def _numbered(name: str, number: int, count: int) -> str:
 
 
 def _greeting(settings: Settings, url: str, redis: str) -> str:
-    shown = redis if redis.startswith("unix:") else masked_address(redis)
     return (
         f"Everpost serves {url}\n"
         f"  database  {settings.database_path}\n"
-        f"  Redis     {shown}{'' if settings.redis else ' (embedded Valkey)'}\n"
+        f"  Redis     {shown_address(redis)}{'' if settings.redis else ' (embedded Valkey)'}\n"
         f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
         "Ctrl-C stops it."
     )
-
-
-def masked_address(address: str) -> str:
-    """A Redis address without its password."""
-    scheme, separator, rest = address.partition("://")
-    _, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if at else ''}{place}"

@@ -123,6 +123,15 @@ def test_a_scheduled_task_is_cancelled(up: Up) -> None:
     assert (again.returncode, "task_ended" in again.stderr) == (1, True)
 
 
+def test_an_id_that_looks_like_a_path_reaches_no_other_route(up: Up) -> None:
+    task_id = up.publish(schedule_time="2035-01-01T00:00:00Z")
+    odd_ids = (("retry", f"../cancel/{task_id}"), ("cancel", ".."), ("show", f"../tasks/{task_id}"), ("show", "."))
+    for name, odd in odd_ids:
+        done = up.everpost(name, odd)
+        assert (done.returncode, done.stdout) == (1, ""), done
+    assert asked(up, "show", task_id)["data"]["status"] == "scheduled"
+
+
 def test_many_are_cancelled_by_filter(up: Up) -> None:
     for _ in range(3):
         up.publish(account_id="later", schedule_time="2035-01-01T00:00:00Z")

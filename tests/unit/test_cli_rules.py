@@ -14,7 +14,6 @@ from service.cli.client import ApiRefused
 from service.cli.findings import settings_as_read, size_text
 from service.cli.probe import base_url, reachable_host
 from service.cli.programs import LONGEST_DELAY_S, described, restart_delay_s
-from service.cli.up import masked_address
 from service.cli.uplock import UpFacts, UpLock, find_up
 from service.errors import SettingsError, TaskNotFound
 from service.settings import Settings
@@ -30,18 +29,6 @@ def test_a_program_that_keeps_dying_is_started_later_each_time() -> None:
 def test_how_a_program_ended_is_told_in_words() -> None:
     assert described(-9) == "was killed by signal 9"
     assert described(3) == "ended with exit code 3"
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("redis://:p@ss@host:6379/0", "redis://***@host:6379/0"),
-        ("rediss://user:pass@host/1", "rediss://***@host/1"),
-        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-    ],
-)
-def test_a_redis_address_is_shown_without_its_password(address: str, shown: str) -> None:
-    assert masked_address(address) == shown
 
 
 def test_secrets_are_never_among_the_findings() -> None:

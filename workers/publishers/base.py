@@ -10,6 +10,7 @@ import msgspec
 
 from service.errors import SettingsError
 from service.platforms import Platform
+from service.printable import is_printable, printable
 from service.settings import Settings
 from service.task import ErrorClass
 from workers.media import Media
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 KEY_DIGITS = 32
+UNPRINTABLE = "unprintable"
+LONGEST_REFUSED = 2_000  # characters kept of an id or address that is refused
 
 Options = TypeVar("Options", bound=msgspec.Struct)
 
@@ -119,6 +122,9 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     def storable(self, **more_detail: str) -> "PublishResult":
         """A copy that can be kept, whatever a publisher put into it: the post is out already.
 
+        An id or address with characters that act on a terminal or hide is not kept as such, because people copy and
+        click these. It is None then, and stands escaped in `detail` under `UNPRINTABLE`.
+
         Args:
             more_detail: Goes into its `detail`, where that has nothing of the name.
         """
@@ -126,11 +132,13 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
             detail = _detail_decoder.decode(msgspec.json.encode(self.detail)) if self.detail else {}
         except (TypeError, ValueError, OverflowError, RecursionError):
             detail = {"not_json": storable_text(repr(self.detail))}
-        detail = {**more_detail, **detail}
+        given = {"provider_post_id": self.provider_post_id, "publish_url": self.publish_url}
+        texts = {name: str(value).strip() for name, value in given.items() if value is not None}
+        refused = {name: printable(text)[:LONGEST_REFUSED] for name, text in texts.items() if not is_printable(text)}
         return PublishResult(
-            provider_post_id=None if self.provider_post_id is None else storable_text(str(self.provider_post_id)),
-            publish_url=None if self.publish_url is None else storable_text(str(self.publish_url)),
-            detail=detail,
+            provider_post_id=None if "provider_post_id" in refused else texts.get("provider_post_id"),
+            publish_url=None if "publish_url" in refused else texts.get("publish_url"),
+            detail={**more_detail, **detail, **({UNPRINTABLE: refused} if refused else {})},
         )
 
 

@@ -1,0 +1,224 @@
+"""What strangers put into a task, a publisher's answer or a job id acts on no terminal, whichever command shows it."""
+
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cli_support import DEADLINE_S, Up, command, serving
+
+from service.cli import COMMANDS, run
+from service.logs import structlog
+from service.printable import is_printable
+from service.store.sqlite import sqlite3
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
+
+EVIL = "\x1b]52;c;cHduZWQ=\x07\x1b[2J\x1b[38;5;213mred\x9b31m\u202egnp.exe\u2066\u2028x\u200by\r\nFORGED success"
+EVIL_ID = "job\x1b]0;owned\x07\u202e\n1"
+STYLE = re.compile(r"\x1b\[(\?25[lh]|[0-9;]*[mK])")  # what rich writes to a terminal
+
+SHOW_NO_TASKS = {
+    "api": "its log is part of that of `up`",
+    "worker": "its log is part of that of `up`",
+    "demo": "runs tasks of its own only",
+    "bench": "runs tasks of its own only",
+}
+
+
+class HostilePlatform(BaseHTTPRequestHandler):
+    """Accepts every post, and answers with an id and an address that nobody should print."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = json.dumps({"id": EVIL, "url": f"https://example.test/{EVIL}"}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def hostile_platform() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), HostilePlatform)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("hostile")
+    with hostile_platform() as url:
+        options = f'options = {{ url = "{url}", allow_http = true, allow_private = true }}'
+        (folder / "platforms.toml").write_text(f'[platforms.evil]\nid = 66\npublisher = "webhook"\n{options}\n')
+        with serving(folder, PLATFORMS=str(folder / "platforms.toml")) as up:
+            yield up
+
+
+@pytest.fixture(scope="module")
+def task_ids(up: Up) -> dict[str, str]:
+    """A task of each status that can be had, each hostile in every field, and one whose id is."""
+    fields = {"account_id": EVIL[:250], "title": EVIL, EVIL: [EVIL, {EVIL: EVIL}]}
+    ids = {
+        "failed": up.publish(**fields, file_path=f"{EVIL}.mp4"),
+        "success": up.publish(**{**fields, "platform": "evil"}),
+        "unknown": up.publish(**fields),
+        "scheduled": up.publish(**fields, schedule_time="2035-01-01T00:00:00Z"),
+    }
+    for name in ("failed", "success", "unknown"):
+        up.wait_until_ended(ids[name])
+    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
+        evidence = {"phase": "sending", "bytes_sent": "yes", "last_words": EVIL}
+        attempt = {
+            "number": 1,
+            "outcome": EVIL,
+            "started_at": EVIL,
+            "error": EVIL,
+            "worker": EVIL,
+            "evidence": evidence,
+        }
+        database.execute(
+            "UPDATE publish_tasks SET status = 'unknown', error_message = ?, attempts = ? WHERE job_id = ?",
+            (EVIL, json.dumps([attempt]), ids["unknown"]),
+        )
+        names = "job_id, status, platform, account_id, title, error_message, provider_post_id, publish_url, batch_id"
+        database.execute(
+            f"INSERT INTO publish_tasks ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (EVIL_ID, "failed", *[EVIL] * 7)
+        )
+        database.execute(
+            "INSERT INTO publish_tasks (job_id, status, created_at, updated_at, task_data) VALUES (?, ?, ?, ?, ?)",
+            (f"{EVIL_ID}2", EVIL, EVIL, EVIL, f"{{ no json {EVIL}"),
+        )
+    return {**ids, "evil id": EVIL_ID}
+
+
+def test_a_hostile_id_and_address_of_a_published_post_are_refused_and_the_post_stays_published(
+    up: Up, task_ids: dict[str, str]
+) -> None:
+    task = up.wait_until_ended(task_ids["success"])
+    assert task["status"] == "success"
+    assert (task["provider_post_id"], task["publish_url"], len(task["attempts"])) == (None, None, 1)
+    assert task["result"]["unprintable"]["provider_post_id"].startswith(r"\x1b]52;c;cHduZWQ=\x07")
+    assert "publish.result_refused" in up.said()
+
+
+def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str, ...]]]:
+    """What is run of every command, in an order that leaves each something to show."""
+    ids = task_ids.values()
+    backup = str(folder / f"backup-{os.urandom(4).hex()}.db")
+    return {
+        "list": [
+            ("list",),
+            ("list", "--limit", "1"),
+            ("list", "--q", EVIL[-7:]),
+            ("list", "--cursor", EVIL),
+            ("list", "--account-id", EVIL[:250]),
+            ("list", "--status", "unknown"),
+            ("list", "--platform", EVIL),
+        ],
+        "show": [("show", task_id) for task_id in (*ids, EVIL)],
+        "resolve": [
+            ("resolve", task_ids["failed"], "--succeeded", "--why", EVIL, "--by", EVIL),
+            ("resolve", task_ids["unknown"], "--succeeded", "--why", EVIL, "--publish-url", EVIL),
+            ("resolve", task_ids["unknown"], "--succeeded", "--why", EVIL, "--by", EVIL),
+            ("resolve", task_ids["unknown"], "--send-again", "--why", EVIL, "--by", EVIL),
+            ("show", task_ids["unknown"]),
+        ],
+        "retry": [("retry", task_id) for task_id in (*ids, EVIL)] + [("retry", *ids, EVIL), ("retry", "--q", "FORGED")],
+        "cancel": [("cancel", task_id) for task_id in (*ids, EVIL)] + [("cancel", *ids, EVIL, "--dry-run")],
+        "resume": [("resume", "--dry-run"), ("resume",)],
+        "health": [("health",), ("health", "--ready"), ("health", "--worker")],
+        "doctor": [("doctor",), ("doctor", "--url", EVIL)],
+        "archive": [("archive", "--older-than-days", "1"), ("archive", "--older-than-days", EVIL)],
+        "purge": [("purge", "--archived-before", EVIL), ("purge", "--archived-before", "2020-01-01", "--yes")],
+        "import": [("import", str(folder / EVIL.replace("/", "")))],
+        "backup": [("backup", backup), ("backup", str(folder / "none" / EVIL))],
+        "restore": [("restore", str(folder / EVIL))],
+        "up": [("up",), ("up", "--host", EVIL)],
+    }
+
+
+def acting(text: str) -> list[str]:
+    """The lines with something in them that acts, reorders or hides."""
+    return [line for line in text.split("\n") if not is_printable(line)]
+
+
+@pytest.fixture
+def as_command(up: Up, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The settings of `up` in this process, where a command is quicker than in one of its own."""
+    for name, value in up.env.items():
+        monkeypatch.setenv(name, value)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before[0], before[1]
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("as_command")
+def test_no_command_writes_a_character_that_acts_reorders_or_hides(
+    up: Up, task_ids: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = runs_of(task_ids, up.folder)
+    assert set(COMMANDS) == set(runs) | set(SHOW_NO_TASKS)
+    for arguments in (arguments for of_command in runs.values() for arguments in of_command):
+        for form in ((), ("--json",)):
+            run([*arguments, *form])
+            shown = "".join(capfd.readouterr())
+            assert not acting(shown), (arguments, shown)
+            assert "Traceback" not in shown, (arguments, shown)
+            assert not re.search("^FORGED", shown, flags=re.MULTILINE), (arguments, shown)
+
+
+def test_json_answers_have_what_strangers_sent_exactly(up: Up, task_ids: dict[str, str]) -> None:
+    shown = json.loads(up.everpost("show", task_ids["failed"], "--json").stdout)
+    assert shown["data"]["title"] == EVIL
+    assert shown["data"]["task_data"][EVIL] == [EVIL, {EVIL: EVIL}]
+
+
+def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[str, str]) -> None:
+    for arguments in (("list",), ("show", task_ids["failed"]), ("show", task_ids["unknown"]), ("show", EVIL_ID)):
+        shown = on_terminal(up, *arguments)
+        assert not acting(STYLE.sub("", shown).replace("\r\n", "\n")), shown
+        assert "38;5;213" not in "".join(match[0] for match in STYLE.finditer(shown))
+
+
+def test_the_logs_of_api_and_worker_have_no_character_that_acts(up: Up, task_ids: dict[str, str]) -> None:
+    up.everpost("retry", task_ids["failed"])
+    assert task_ids["failed"] in up.said()
+    assert not acting(up.said())
+
+
+def on_terminal(up: Up, *arguments: str) -> str:
+    """What a command writes to a terminal of 80 columns."""
+    terminal, side = pty.openpty()
+    env = {**up.env, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(command(*arguments), env=env, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65_536):
+            shown += chunk
+    except OSError:  # Linux says so when the other side is closed
+        pass
+    os.close(terminal)
+    assert process.wait(DEADLINE_S) in {0, 1}, shown
+    return shown.decode()
