@@ -288,9 +288,8 @@ class PublishRunner:
 def _kept_result(task_id: str, result: PublishResult, **more_detail: str) -> PublishResult:
     """What is kept of a publisher's result. The post is out, so an id or address that is refused fails nothing."""
     kept = result.storable(**more_detail)
-    refused = [name for name in ("provider_post_id", "publish_url") if getattr(kept, name) != getattr(result, name)]
-    if refused and UNPRINTABLE in kept.detail:
-        log.warning("publish.result_refused", task_id=task_id, fields=refused, **kept.detail[UNPRINTABLE])
+    if UNPRINTABLE in kept.detail:
+        log.warning("publish.result_refused", task_id=task_id, refused=kept.detail[UNPRINTABLE])
     return kept
 
 

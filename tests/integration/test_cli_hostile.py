@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import structlog
 from cli_support import DEADLINE_S, Up, command, serving
 
 from service.cli import COMMANDS, run
-from service.logs import structlog
 from service.printable import is_printable
 from service.store.sqlite import sqlite3
 

@@ -6,11 +6,12 @@ import unicodedata
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cli.output import as_json_text
-from service.logs import configure_logging, structlog
+from service.logs import configure_logging
 from service.printable import is_printable, printable, printable_json, printable_lines
 from service.redaction import shown_address
 from service.settings import Settings

@@ -217,3 +217,11 @@ def test_an_answer_names_the_post_only_with_an_id_and_an_http_address(
     body: bytes, post: tuple[str | None, str | None]
 ) -> None:
     assert read_post(Answer(status=200, body=body)) == post
+
+
+def test_a_post_s_id_and_address_are_kept_only_if_they_can_be_shown() -> None:
+    kept = PublishResult(provider_post_id=" 17\n", publish_url="https://x.test/1\x1b[2J", detail={"a": 1}).storable()
+    assert (kept.provider_post_id, kept.publish_url) == ("17", None)
+    assert kept.detail == {"a": 1, "unprintable": {"publish_url": r"https://x.test/1\x1b[2J"}}
+    assert kept.storable() == kept
+    assert PublishResult(provider_post_id="测试-1").storable().provider_post_id == "测试-1"
