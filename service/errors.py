@@ -19,6 +19,7 @@ ServiceError
 │   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
 │   │   └── DatabaseDamaged
 │   ├── QueueUnreachable
+│   ├── SearchTimeout
 │   └── BacklogFull
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
@@ -288,6 +289,19 @@ class QueueUnreachable(Unavailable):
     def __init__(self, refusal: str | None = None) -> None:
         trouble = "Redis does not answer" if refusal is None else f"Redis refuses ({refusal.rstrip('.')})"
         super().__init__(f"{trouble}, so nobody can say whether a worker holds the task.")
+
+
+class SearchTimeout(Unavailable):
+    """A list or search took too long and was stopped, so that it does not slow down everything else."""
+
+    code = "search_timeout"
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(
+            f"The search was stopped after {within_s:g} s; ask for less: for fewer days, or one status, account or "
+            "platform.",
+            retry_after_s=5,
+        )
 
 
 class BacklogFull(Unavailable):

@@ -12,6 +12,7 @@ from msgspec import Meta
 from service.api.answers import JSON, JsonAnswer
 from service.api.bodies import read_object
 from service.api.filters import FilterRequest, task_filter
+from service.api.hanging_up import while_client_waits
 from service.api.schema import Body, Header, documented, meaning_of_codes
 from service.api.services import ApiRequest, services_of
 from service.bulk import BulkAnswer, BulkKind, BulkRequest
@@ -156,13 +157,15 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
         filter=None if body.filter is None else task_filter(services, body.filter, "$.filter."),
         force=body.force,
     )
-    return answer_bulk(await services.bulk.run(wanted, dry_run=body.dry_run))
+    if body.dry_run:
+        return answer_bulk(await while_client_waits(request, services.bulk.run(wanted, dry_run=True)))
+    return answer_bulk(await services.bulk.run(wanted))
 
 
 DOCUMENTED = documented(
     BulkReply,
     description="It is done, or with `dry_run` would be.",
-    refusals=("unknown_platform", "disk_full"),
+    refusals=("unknown_platform", "disk_full", "search_timeout"),
     body=Body("Which tasks.", {JSON: BulkBody}, EXAMPLES),
     also={202: "There are many; it goes on in the background."},
     gives=(LOCATION,),

@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 
 from service.api.answers import JsonAnswer
 from service.api.filters import FilterRequest, task_filter
+from service.api.hanging_up import while_client_waits
 from service.api.schema import documented
 from service.api.services import ApiRequest, Services, services_of
 from service.errors import QueueUnreachable
@@ -72,7 +73,7 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
     "tasks are not among them.",
     tags=["Tasks"],
-    **documented(ListAnswer, description="The tasks.", refusals=("unknown_platform",)),
+    **documented(ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout")),
 )
 async def list_tasks(
     request: ApiRequest,
@@ -102,8 +103,8 @@ async def list_tasks(
         retry_of=retry_of,
     )
     wanted = task_filter(services, filters)
-    page, total, summary = await asyncio.gather(
-        services.listing.page(wanted, cursor, limit), services.listing.total(wanted), services.listing.summary()
+    (page, total), summary = await asyncio.gather(
+        while_client_waits(request, services.listing.page_and_total(wanted, cursor, limit)), services.listing.summary()
     )
     return JsonAnswer(
         ListAnswer(

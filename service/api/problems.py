@@ -50,6 +50,7 @@ STATUS_OF_CODE = MappingProxyType(
         "database_unusable": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_damaged": HTTPStatus.SERVICE_UNAVAILABLE,
         "queue_unreachable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "search_timeout": HTTPStatus.SERVICE_UNAVAILABLE,
         "backlog_full": HTTPStatus.SERVICE_UNAVAILABLE,
         "disk_full": HTTPStatus.SERVICE_UNAVAILABLE,
     }

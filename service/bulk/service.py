@@ -23,6 +23,7 @@ from service.store.database import Database
 from service.store.filters import TaskFilter
 from service.store.listing import Listing
 from service.store.operations import ChunkLostError, Operation, Operations, OperationStatus, Skip
+from service.store.searches import SEARCH_S
 from service.task import TaskStatus, new_task_id
 
 log = structlog.get_logger("everpost.bulk")
@@ -32,6 +33,7 @@ CHUNK = 500
 CHUNK_BYTES = 16 << 20  # of data, several times over in memory on its way; nobody else writes while it is written
 FORESEEN = 10_000  # tasks a dry run looks at one by one
 ABANDONED_MS = 30_000  # an operation not advanced for so long has lost its process
+SEARCH_BEHIND_S = 60.0  # for finding a chunk's tasks while no client waits
 LOOK_S = 5.0
 AGAIN_S = 1.0
 LAST_CHUNK_S = 5.0  # what closing leaves the chunk under way
@@ -67,6 +69,7 @@ class Bulk:
         self._clock = clock
         self._owner = f"{intake.accepted_by} {new_task_id(clock())}"
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._search_behind = asyncio.Lock()  # the other connection for searches is left to clients that wait
         self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -173,12 +176,9 @@ class Bulk:
     async def _foresee(self, operation: Operation, request: BulkRequest) -> BulkAnswer:
         step = self._step(operation, request)
         outcomes: list[Outcome] = []
-        position: str | None = None
-        while len(outcomes) < FORESEEN:
-            task_ids, position = await self._next(request, position)
-            outcomes += await step.foresee(task_ids)
-            if position is None:
-                break
+        task_ids, _ = await self._page(request, None, FORESEEN)  # all at once: each page of a search is a search
+        while left := task_ids[len(outcomes) :]:
+            outcomes += await step.foresee(await self._fitting(left[:CHUNK]))
         succeeded = sum(outcome.reason is None for outcome in outcomes)
         seen = msgspec.structs.replace(operation, done=len(outcomes), succeeded=succeeded, status=OperationStatus.DONE)
         return answer_of(seen, outcomes, dry_run=True)
@@ -215,7 +215,11 @@ class Bulk:
         self, operation: Operation, request: BulkRequest, *, is_new: bool = False
     ) -> tuple[Operation, list[Outcome]]:
         """Do the next chunk; the same one again after a crash before its transaction, never after it."""
-        task_ids, following = await self._next(request, operation.position)
+        if is_new:
+            task_ids, following = await self._next(request, operation.position, SEARCH_S)
+        else:
+            async with self._search_behind:
+                task_ids, following = await self._next(request, operation.position, SEARCH_BEHIND_S)
         step = self._step(operation, request)
         chunk = await step.prepare(task_ids)
         operation, outcomes = await self._operations.commit_chunk(
@@ -224,15 +228,23 @@ class Bulk:
         await step.finish(outcomes)
         return operation, outcomes
 
-    async def _next(self, request: BulkRequest, position: str | None) -> tuple[Sequence[str], str | None]:
+    async def _next(
+        self, request: BulkRequest, position: str | None, within_s: float
+    ) -> tuple[Sequence[str], str | None]:
         """The ids of the chunk at `position`, and the position of the next one."""
-        ids, following = await self._page(request, position, CHUNK)
-        fitting = await self._candidates.count_fitting(ids, CHUNK_BYTES)
-        return (ids, following) if fitting == len(ids) else await self._page(request, position, fitting)
+        ids, following = await self._page(request, position, CHUNK, within_s)
+        fitting = await self._fitting(ids)
+        return (ids, following) if fitting == ids else await self._page(request, position, len(fitting), within_s)
 
-    async def _page(self, request: BulkRequest, position: str | None, limit: int) -> tuple[Sequence[str], str | None]:
+    async def _fitting(self, task_ids: Sequence[str]) -> Sequence[str]:
+        """The first of the tasks, as many as have data for one chunk."""
+        return task_ids[: await self._candidates.count_fitting(task_ids, CHUNK_BYTES)]
+
+    async def _page(
+        self, request: BulkRequest, position: str | None, limit: int, within_s: float = SEARCH_S
+    ) -> tuple[Sequence[str], str | None]:
         if request.filter is not None:
-            return await self._listing.page_ids(request.filter, position, limit)
+            return await self._listing.page_ids(request.filter, position, limit, within_s=within_s)
         ids = request.task_ids or ()
         start = int(position or 0)
         end = start + limit

@@ -21,6 +21,7 @@ from service.store.faults import DatabaseFiles, code_of, is_undecodable, meaning
 from service.store.migrate import MigrationReport, migrate
 from service.store.occupancy import occupy
 from service.store.queries import load
+from service.store.searches import SEARCH_S, Searches
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
 
 logger = logging.getLogger("everpost.store")
@@ -68,6 +69,7 @@ class Database:
         self._commits: GroupCommits[Operation[Any] | RowWrite]
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._searches = Searches(path)
 
     @classmethod
     async def open(cls, path: Path, *, readers: int = READERS) -> Self:
@@ -137,18 +139,33 @@ class Database:
         try:
             return await run(connection, lambda raw: _read(raw, operation))
         except sqlite3.Error as error:
-            meaning = meaning_of(error)
-            if isinstance(meaning, DatabaseDamaged):
-                self.trouble = meaning
-            raise meaning from error
+            raise self._meaning_of(error) from error
         finally:
             self._idle.put_nowait(connection)
+
+    async def search(self, operation: Operation[Result], *, within_s: float = SEARCH_S) -> Result:
+        """Read what may take long, on a connection that no other read waits for; stopped when the caller is cancelled.
+
+        Raises:
+            SearchTimeout: It was not done after `within_s` seconds.
+        """
+        try:
+            return await self._searches.run(lambda raw: _read(raw, operation), within_s)
+        except sqlite3.Error as error:
+            raise self._meaning_of(error) from error
+
+    def _meaning_of(self, error: sqlite3.Error) -> Exception:
+        meaning = meaning_of(error)
+        if isinstance(meaning, DatabaseDamaged):
+            self.trouble = meaning
+        return meaning
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""
         if self._checkpoints is not None:
             self._checkpoints.cancel()
         await self._commits.drain()
+        await self._searches.close()
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
         for connection in connections:

@@ -15,7 +15,7 @@ import msgspec
 from service.clock import FIRST_MS, LAST_MS, to_text
 from service.retry_rules import Place
 from service.store.cursor import LAST, Key
-from service.store.search import SCANNED, Hits
+from service.store.search import Hits
 from service.task import TaskStatus
 
 HOUR_MS = 3_600_000
@@ -23,8 +23,8 @@ HOUR_MS = 3_600_000
 ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
 UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
-NEWEST_WAITING = f"id > ifnull((SELECT max(id) FROM task_queue), 0) - {SCANNED}"
-NEWEST_UNINDEXED = f"task_id > max(:searched, ifnull((SELECT max(task_id) FROM publish_tasks), 0) - {SCANNED})"
+AMONG_WAITING = "id IN (SELECT value FROM json_each(:waiting))"
+AMONG_UNINDEXED = "task_id IN (SELECT value FROM json_each(:unindexed))"
 AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
 MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_tasks_search MATCH :query)"
 
@@ -58,6 +58,13 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
         """Whether `task_counts` knows how many match: no field but status and platform is given."""
         others = (name for name in self.__struct_fields__ if name not in {"status", "platform"})
         return all(getattr(self, name) is None for name in others)
+
+    @property
+    def may_look_far(self) -> bool:
+        """Whether it may have to look at many tasks to find few: there is no index for all that is asked for."""
+        narrowing = (self.status, self.error_class, self.batch_id, self.retry_of)
+        searching = (self.q, self.platform, self.account_id, self.error_class)
+        return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
 
     def counts(self, status: str, platform: str) -> bool:
         """Whether tasks of this status and platform match, as far as these go."""
@@ -106,7 +113,7 @@ def compose(
 ) -> Search:
     """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
 
-    The statement wants the parameter `limit` too, and the functions `everpost_utc` and `everpost_matches`.
+    The statement wants the parameter `limit` too, and the function `everpost_utc`.
 
     Args:
         columns: None for rows that are to be counted, which have none and are in no order.
@@ -215,15 +222,8 @@ def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bo
     if hits is None:
         return [((), False)]
     if place is Place.LEDGER:
-        return [((NEWEST_WAITING, _matches("data")), True)]
-    tail = ((NEWEST_UNINDEXED, _matches("task_data")), True)
-    if hits.rows is None:
-        return [((MATCHED,), False), tail]
-    return [((AMONG_HITS,), True), tail]
-
-
-def _matches(data: str) -> str:
-    return f"everpost_matches(CAST(title AS BLOB), CAST(error_message AS BLOB), CAST({data} AS BLOB))"
+        return [((AMONG_WAITING,), True)]
+    return [((MATCHED,), False) if hits.rows is None else ((AMONG_HITS,), True), ((AMONG_UNINDEXED,), True)]
 
 
 def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
@@ -256,7 +256,8 @@ def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits 
         at = min(at, high) if isinstance(at, str) else at
     parameters |= {"at": at, "id": after.task_id}
     if hits is not None:
-        parameters |= {"searched": hits.searched, "hits": msgspec.json.encode(hits.rows or ()).decode()}
+        found = {"hits": hits.rows or (), "unindexed": hits.unindexed, "waiting": hits.waiting}
+        parameters |= {name: msgspec.json.encode(rows).decode() for name, rows in found.items()}
     return parameters
 
 

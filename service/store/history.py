@@ -11,6 +11,7 @@ from service.decisions import Decided
 from service.retry_rules import Place
 from service.store.database import Database
 from service.store.decisions import find_decisions
+from service.store.payloads import read_members
 from service.store.queries import load
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
@@ -37,7 +38,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: As stored: whether a worker holds a task that waits here, only Redis knows.
         inherited: A row of an original file's queue, which nobody runs unless it is retried.
-        task_data: The client's object; None if it is absent or damaged.
+        task_data: The client's object, its members as JSON (`msgspec.Raw`); None if it is absent or damaged.
         task_data_text: The stored text where it is no JSON object, with `note` saying so.
         attempts: As `service.task.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once it has ended.
@@ -125,12 +126,9 @@ def _find(connection: sqlite3.Connection, task_id: str) -> tuple[dict[str, Any],
 def _read_data(data: bytes | None) -> dict[str, Any]:
     if not data:
         return {}
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return {"task_data": value}
+    members = read_members(data)
+    if members is not None:
+        return {"task_data": members}
     return {"task_data_text": data.decode(errors="replace"), "note": DAMAGED}
 
 

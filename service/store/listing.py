@@ -1,6 +1,6 @@
 """Lists of tasks over ledger and history together, and how many there are. A page costs the same wherever it lies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, TypeVar
 
@@ -10,11 +10,12 @@ from service.clock import read_time, to_text, utc_text
 from service.errors import InvalidValue, UnknownPlatform
 from service.platforms import Catalogue
 from service.retry_rules import Place
-from service.store.cursor import BEGINNING, UNDATED, Key, read_cursor, write_cursor
+from service.store.cursor import BEGINNING, Key, read_cursor, write_cursor
 from service.store.database import Database
-from service.store.filters import Search, TaskFilter, column, compose, time_bounds
+from service.store.filters import TaskFilter, column
+from service.store.finder import Finder
 from service.store.queries import load
-from service.store.search import FEW, find_hits, register_matcher
+from service.store.searches import SEARCH_S
 from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
 from service.store.words import read_query
@@ -23,6 +24,7 @@ from service.task import Evidence
 Result = TypeVar("Result")
 
 MAX_LIMIT = 1_000
+MAX_IDS = 10_000  # of one call for ids only
 COUNTED = 10_000  # a filter's total is exact up to here
 
 
@@ -122,24 +124,38 @@ class Listing:
 
         Raises:
             InvalidValue: `cursor` is none, `limit` is out of range, or `q` is too long.
+            SearchTimeout: It took longer than `SEARCH_S`.
         """
-        rows, following = await self._rows(wanted, _ROW, cursor, limit)
-        return Page([self._task_row(row) for row in rows], following)
+        after = _beginning(cursor, limit)
+        return self._page(await self._searching(wanted, lambda search: search.rows(_ROW, after, limit + 1)), limit)
+
+    async def page_and_total(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
+    ) -> tuple[Page, Total]:
+        """What `page` and `total` answer, as it stood at one moment; of a search with `q`, for half of the work."""
+        if wanted.is_counted:
+            return await self.page(wanted, cursor, limit), await self.total(wanted)
+        after = _beginning(cursor, limit)
+        rows, count = await self._searching(
+            wanted, lambda search: (search.rows(_ROW, after, limit + 1), search.count(COUNTED))
+        )
+        return self._page(rows, limit), Total(count, total_is_exact=count < COUNTED)
 
     async def page_ids(
-        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
     ) -> tuple[list[str], str | None]:
-        """The ids of the tasks `page` answers, and the next cursor."""
-        rows, following = await self._rows(wanted, _NOTHING, cursor, limit)
-        return [row[-1] for row in rows], following
+        """The ids of the tasks `page` answers, and the next cursor; `limit` may be up to `MAX_IDS`."""
+        after = _beginning(cursor, limit, MAX_IDS)
+        rows = await self._searching(wanted, lambda search: search.rows(_NOTHING, after, limit + 1), within_s=within_s)
+        return [row[-1] for row in _without_doubles(rows[:limit])], _following(rows, limit)
 
-    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED) -> Total:
+    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """How many tasks match: exact if only status and platform are asked for, else counted up to `limit`."""
         if wanted.is_counted:
             rows = await self._counts()
             count = sum(tasks for _, status, platform, tasks in rows if wanted.counts(status, platform))
             return Total(count, total_is_exact=True)
-        count = await self._searching(wanted, lambda connection, searches: _count(connection, searches, limit))
+        count = await self._searching(wanted, lambda search: search.count(limit), within_s=within_s)
         return Total(count, total_is_exact=limit is None or count < limit)
 
     async def count_accepted(self) -> int:
@@ -168,50 +184,23 @@ class Listing:
         except UnknownPlatform:
             return spelling
 
-    async def _rows(
-        self, wanted: TaskFilter, columns: Mapping[Place, str], cursor: str | None, limit: int
-    ) -> tuple[list[Any], str | None]:
-        if not 1 <= limit <= MAX_LIMIT:
-            raise InvalidValue(f"limit is 1 to {MAX_LIMIT}.", "$.limit")
-        after = BEGINNING if cursor is None else read_cursor(cursor)
-        found = await self._searching(
-            wanted, lambda connection, searches: _fetch(connection, searches, limit + 1), columns, after
-        )
-        following = write_cursor(Key(*found[limit - 1][-2:])) if len(found) > limit else None
-        return _without_doubles(found[:limit]), following
-
     async def _searching(
-        self,
-        wanted: TaskFilter,
-        operation: Callable[[sqlite3.Connection, list[Search]], Result],
-        columns: Mapping[Place, str] | None = None,
-        after: Key = BEGINNING,
+        self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
     ) -> Result:
-        """Run `operation` with the searches that give the tasks behind `after` one after the other.
-
-        Without `columns` they are to be counted only.
-        """
+        """Run `operation` with what finds and counts the tasks, all as they stood at one moment."""
         query = None if wanted.q is None else read_query(wanted.q)
-        starts = (after,) if after.created_at is None else (after, UNDATED)
 
         def run(connection: sqlite3.Connection) -> Result:
             connection.create_function("everpost_utc", 1, self._utc_of)
-            if query is not None:
-                register_matcher(connection, query)
             with snapshot(connection):
-                hits = None if query is None else find_hits(connection, query)
-                counts = connection.execute(load("count_tasks")).fetchall()
-                rarer, statuses = _rarer(counts, wanted), _statuses(counts)
-                zone = zone_in_question(connection, wanted, self._timezone)
-                searches = [
-                    compose(wanted, columns, start, zone=zone, hits=hits, rarer=rarer, statuses=statuses)
-                    for start in starts
-                ]
-                for search in searches:
-                    search.parameters["query"] = query and query.expression
-                return operation(connection, searches)
+                return operation(Finder(connection, wanted, query, self._timezone))
 
+        if wanted.may_look_far:
+            return await self._database.search(run, within_s=within_s)
         return await self._database.read(run)
+
+    def _page(self, rows: list[Any], limit: int) -> Page:
+        return Page([self._task_row(row) for row in _without_doubles(rows[:limit])], _following(rows, limit))
 
     def _utc_of(self, stored: object) -> str | None:
         try:
@@ -229,52 +218,14 @@ class Listing:
         return TaskRow(**fields)
 
 
-def _fetch(connection: sqlite3.Connection, searches: list[Search], limit: int) -> list[Any]:
-    rows: list[Any] = []
-    for search in searches:
-        if len(rows) < limit:
-            rows += connection.execute(search.sql, search.parameters | {"limit": limit - len(rows)})
-    return rows
+def _beginning(cursor: str | None, limit: int, most: int = MAX_LIMIT) -> Key:
+    if not 1 <= limit <= most:
+        raise InvalidValue(f"limit is 1 to {most}.", "$.limit")
+    return BEGINNING if cursor is None else read_cursor(cursor)
 
 
-def _count(connection: sqlite3.Connection, searches: list[Search], limit: int | None) -> int:
-    count = 0
-    for search in searches:
-        counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
-        left = -1 if limit is None else limit - count
-        count += connection.execute(counting, search.parameters | {"limit": left}).fetchone()[0]
-    return count
-
-
-def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
-    """Which of status, platform and account_id the fewest tasks share; of accounts nobody keeps count."""
-    sizes: dict[str, int] = {}
-    if wanted.platform is not None:
-        sizes["platform"] = _size(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
-    if wanted.status is not None:
-        sizes["status"] = _size(counts, TaskFilter(status=wanted.status))
-    if wanted.account_id is not None:
-        sizes["account_id"] = FEW
-    return min(sizes, key=lambda name: sizes[name]) if sizes else ""
-
-
-def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
-    return sum(tasks for _, status, platform, tasks in counts if wanted.counts(status, platform))
-
-
-def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
-    """All that the history's rows may have; one without any is counted as an empty text."""
-    return [*sorted({status for source, status, _, _ in counts if source == Place.HISTORY}), None]
-
-
-def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:
-    """`timezone`, if rows with local times lie where it matters; else the hours it may be off need no searching."""
-    if wanted.created_after_ms is None and wanted.created_before_ms is None:
-        return None
-    low, high = time_bounds(wanted, None)
-    low_or_before, high_or_behind = time_bounds(wanted, timezone)
-    bounds = {"low": low_or_before, "after": low, "before": high, "high": high_or_behind}
-    return timezone if connection.execute(load("has_local_times"), bounds).fetchone()[0] else None
+def _following(rows: Sequence[Any], limit: int) -> str | None:
+    return write_cursor(Key(*rows[limit - 1][-2:])) if len(rows) > limit else None
 
 
 def _without_doubles(rows: list[Any]) -> list[Any]:

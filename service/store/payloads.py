@@ -74,12 +74,21 @@ def _payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
 
 def is_object(task_data: bytes | None) -> bool:
     """Whether the bytes are a JSON object."""
+    return read_members(task_data) is not None
+
+
+def read_members(task_data: bytes | None) -> dict[str, msgspec.Raw] | None:
+    """The members of a JSON object, their values as JSON; None if it is none.
+
+    To build the values of a megabyte of `[[],[],...]` takes 200 ms, in which the process does nothing else.
+    """
     if not task_data:
-        return False
+        return None
     try:
-        return isinstance(msgspec.json.decode(task_data), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        task_data.decode()  # a value that is not built is not checked to be UTF-8 either
+        return msgspec.json.decode(task_data, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:

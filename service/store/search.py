@@ -1,10 +1,10 @@
 """Full-text search of the history: the index is filled behind the hot path, and asked through `words.Query`.
 
 Not indexed yet are the newest rows of the history and all of the ledger; of each, the newest `SCANNED` rows are read
-and compared one by one.
+and compared one by one. Of a task's data no more is read than is compared: a post may be a megabyte of nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from service.store.database import Database
 from service.store.queries import load
 from service.store.sqlite import sqlite3
-from service.store.words import Query, cut, texts_in
+from service.store.words import MAX_DATA_BYTES, Query, cut, texts_in
 
 SEARCHED = "searched"  # in everpost_meta: the last row number of the history that the index has
 SCANNED = 5_000
@@ -21,15 +21,17 @@ CHUNK = 250  # rows indexed in one transaction, so that no completion waits long
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """What the index says of a query.
+    """What was found for a query.
 
     Attributes:
-        rows: The matching row numbers of the history; None if there are more than `FEW`.
-        searched: How far the index has come.
+        rows: The matching row numbers of the history that the index has; None if there are more than `FEW`.
+        unindexed: The matching row numbers of the history's newest rows, which the index does not have yet.
+        waiting: The matching row numbers of the ledger's newest rows.
     """
 
     rows: tuple[int, ...] | None
-    searched: int
+    unindexed: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
 
 
 class SearchIndex:
@@ -59,27 +61,38 @@ class SearchIndex:
 
 
 def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
-    """The rows of the history that the index finds; see `Hits`."""
-    searched = _searched(connection)
+    """What matches, in the index and in the newest rows of ledger and history; see `Hits`."""
     if not query.phrases:
-        return Hits((), searched)
+        return Hits(())
     parameters = {"query": query.expression, "limit": FEW + 1}
     rows = tuple(row for (row,) in connection.execute(load("find_hits"), parameters))
-    return Hits(rows if len(rows) <= FEW else None, searched)
+    newest = {"searched": _searched(connection), "scanned": SCANNED}
+    return Hits(
+        rows=rows if len(rows) <= FEW else None,
+        unindexed=tuple(_scan(connection, "scan_unindexed", newest, query)),
+        waiting=tuple(_scan(connection, "scan_waiting", newest, query)),
+    )
 
 
-def register_matcher(connection: sqlite3.Connection, query: Query) -> None:
-    """Let statements on this connection say `everpost_matches(title, error_message, data)` of rows not indexed yet."""
+def _scan(connection: sqlite3.Connection, statement: str, parameters: dict[str, int], query: Query) -> Iterator[int]:
+    """The row numbers of a statement's rows that match."""
+    for row, *texts in _texts_of_rows(connection, statement, parameters):
+        if query.may_match(b"\n".join(texts)) and query.matches(_document(*texts)):
+            yield row
 
-    def matches(title: bytes | None, error: bytes | None, data: bytes | None) -> bool:
-        return query.matches(_document(title, error, data))
 
-    connection.create_function("everpost_matches", 3, matches)
+def _texts_of_rows(
+    connection: sqlite3.Connection, statement: str, parameters: dict[str, int]
+) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """The number of each of a statement's rows, its title, its error, and as much of its data as is compared."""
+    for row, *texts in connection.execute(load(statement), parameters | {"most": MAX_DATA_BYTES}):
+        title, error, data = (text or b"" for text in texts)
+        yield row, title, error, data
 
 
 def _next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tuple[int, str]]]:
     after = _searched(connection)
-    rows = connection.execute(load("rows_to_search"), {"after": after, "limit": limit})
+    rows = _texts_of_rows(connection, "rows_to_search", {"after": after, "limit": limit})
     return after, [(row, _document(*texts)) for row, *texts in rows]
 
 
@@ -96,9 +109,5 @@ def _searched(connection: sqlite3.Connection) -> int:
     return 0 if found is None else int(found[0])
 
 
-def _document(title: bytes | None, error: bytes | None, data: bytes | None) -> str:
-    return cut(_decoded(title), _decoded(error), texts_in(data))
-
-
-def _decoded(text: bytes | None) -> str:
-    return (text or b"").decode(errors="replace")
+def _document(title: bytes, error: bytes, data: bytes) -> str:
+    return cut(title.decode(errors="replace"), error.decode(errors="replace"), texts_in(data))

@@ -12,6 +12,7 @@ from service.errors import InvalidValue
 MAX_QUERY_CHARACTERS = 200
 LEAST_BEGINNING = 3  # letters of a word that find longer ones; the beginnings of all words with one letter are too many
 MAX_TEXT_CHARACTERS = 20_000  # of one task; what lies behind is not searched
+MAX_DATA_BYTES = 65_536  # of one task's data that are read for these characters
 
 _IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _ODD = "\u2190-\u2bff\U0001f000-\U0001faff\U00020000-\U0003ffff"
@@ -20,6 +21,10 @@ _ODD = "\u2190-\u2bff\U0001f000-\U0001faff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_IDEOGRAPHS}{_ODD}]|[^\\W_{_IDEOGRAPHS}{_ODD}]+")
 _IS_ODD = re.compile(f"[{_ODD}]")
 _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
+"""A text or number in JSON. A text that a colon follows is a member's name; the last one may have been cut off."""
+
+_HAS_DIGIT = re.compile(r"\d")
 _ENDS_IN_LETTERS = re.compile(f"[^\\W_{_IDEOGRAPHS}{_ODD}]\\Z")
 
 
@@ -41,14 +46,32 @@ def cut(*texts: str | None) -> str:
 
 
 def texts_in(task_data: str | bytes | None) -> str:
-    """Every text and number in a task's JSON, at any depth; of what is no JSON, all of it."""
+    """The texts and numbers in a task's JSON, at any depth, as many as are searched; of what is no JSON, all of it.
+
+    Of data that may be cut off at `MAX_DATA_BYTES`, the texts are taken without checking that it is JSON.
+    """
     if not task_data:
         return ""
+    data = task_data.encode() if isinstance(task_data, str) else task_data
+    if len(data) >= MAX_DATA_BYTES and data.lstrip()[:1] in {b"{", b"["}:
+        return _joined(_texts_of_head(data[:MAX_DATA_BYTES]))
     try:
-        value = msgspec.json.decode(task_data)
+        value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return task_data.decode(errors="replace") if isinstance(task_data, bytes) else task_data
-    return "\n".join(_texts(value))
+        return data.decode(errors="replace")
+    return _joined(_texts(value))
+
+
+def _joined(texts: Iterator[str]) -> str:
+    """The first texts, until there are as many characters as are searched."""
+    taken: list[str] = []
+    left = MAX_TEXT_CHARACTERS
+    for text in texts:
+        taken.append(text)
+        left -= len(text) + 1
+        if left <= 0:
+            break
+    return "\n".join(taken)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -65,6 +88,24 @@ def _texts(value: Any) -> Iterator[str]:
             yield str(value)
 
 
+def _texts_of_head(head: bytes) -> Iterator[str]:
+    for token in _TOKEN.finditer(head):
+        text, is_name = token.groups()
+        if text is None:
+            yield token[0].decode()
+        elif not is_name:
+            yield _unescaped(text)
+
+
+def _unescaped(text: bytes) -> str:
+    if b"\\" in text:
+        try:
+            return msgspec.json.decode(b'"%s"' % text, type=str)
+        except (msgspec.DecodeError, UnicodeError):
+            pass  # cut off in the middle of an escape or a character
+    return text.decode(errors="replace")
+
+
 class Query(msgspec.Struct, frozen=True):
     """What a person looks for: every phrase must occur; the last word is the beginning of one if `open_ended`.
 
@@ -79,6 +120,16 @@ class Query(msgspec.Struct, frozen=True):
         """The FTS5 expression (https://sqlite.org/fts5.html#full_text_query_syntax); it needs a phrase."""
         quoted = [f'"{" ".join(phrase)}"' for phrase in self.phrases]
         return " AND ".join(quoted) + ("*" if self.open_ended else "")
+
+    def may_match(self, raw: bytes) -> bool:
+        """False only if no text in the bytes, JSON or not, can match: a quick look that spares cutting most of them.
+
+        In ASCII a word stands as it is, but for case and for numbers, which JSON may write in several ways.
+        """
+        if not raw.isascii() or b"\\u" in raw:
+            return True
+        text = raw.lower().decode()
+        return all(word in text or _HAS_DIGIT.search(word) for phrase in self.phrases for word in phrase)
 
     def matches(self, words: str) -> bool:
         """Whether a text, cut into words, is found."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,9 @@ from service.retry_rules import Place
 from service.store.cursor import Key, read_cursor, write_cursor
 from service.store.database import Database
 from service.store.filters import TaskFilter, time_bounds
+from service.store.finder import zone_in_question
 from service.store.history import DAMAGED, History
-from service.store.listing import MAX_LIMIT, Listing, zone_in_question
+from service.store.listing import MAX_LIMIT, Listing
 from service.task import ErrorClass, TaskStatus
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -225,7 +227,7 @@ async def test_a_task_is_found_whole_wherever_it_lies(database: Database) -> Non
     assert root is not None
     assert again is not None
     assert root.task_data is not None
-    assert root.task_data["extra"] == {"deep": [1, None]}
+    assert msgspec.json.decode(root.task_data["extra"]) == {"deep": [1, None]}
     assert (root.error_class, root.error_message) == (ErrorClass.AUTH, "Sign in again")
     assert [(retry.task_id, retry.status) for retry in root.retries] == [("again", "pending")]
     assert (again.retry_of, again.root_id, again.generation) == ("root", "root", 1)

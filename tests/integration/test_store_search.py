@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator
 from datetime import UTC
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from store_rows import START_MS, accept, add_ended, ids, insert, make_task, select
 
 from service.errors import InvalidValue
-from service.store import search
+from service.store import search, words
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.filters import TaskFilter
 from service.store.listing import Listing
 from service.store.search import SearchIndex
-from service.store.words import MAX_QUERY_CHARACTERS, cut, read_query, words_of
+from service.store.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
 from service.task import TaskStatus
 
 TEXTS = {
@@ -179,3 +180,22 @@ def test_a_text_is_found_by_each_of_its_words_and_any_query_can_be_read(text: st
 def test_cutting_words_again_changes_nothing(text: str) -> None:
     once = cut(text)
     assert cut(once) == once
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_the_texts_of_data_that_is_cut_off_are_those_of_whole_data(value: object) -> None:
+    data = msgspec.json.encode([value])
+    head = "\n".join(words._texts_of_head(data))
+    assert head == texts_in(data)
+
+
+@given(st.text(), st.text(max_size=MAX_QUERY_CHARACTERS))
+def test_no_task_is_ruled_out_at_a_glance_that_would_be_found(text: str, typed: str) -> None:
+    for data in (msgspec.json.encode({"a": text}), json.dumps({"a": text}).encode(), text.encode()):
+        for query in (read_query(typed), *map(read_query, words_of(text)[:5])):
+            assert query.may_match(data) or not query.matches(cut(texts_in(data)))

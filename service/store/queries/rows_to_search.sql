@@ -1,3 +1,3 @@
--- As bytes: an inherited row may hold text that is no UTF-8.
-SELECT task_id, CAST(title AS BLOB), CAST(error_message AS BLOB), CAST(task_data AS BLOB)
+-- The columns are those of scan_waiting.sql.
+SELECT task_id, CAST(title AS BLOB), CAST(error_message AS BLOB), substr(CAST(task_data AS BLOB), 1, :most)
 FROM publish_tasks WHERE task_id > :after ORDER BY task_id LIMIT :limit

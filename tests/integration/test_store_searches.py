@@ -1,0 +1,151 @@
+"""A search may take as long as it is allowed to, and no other read waits for it, whatever lies in the database."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_rows import accept, add_ended, make_task
+
+from service.errors import SearchTimeout
+from service.store import words
+from service.store.database import Database
+from service.store.filters import TaskFilter
+from service.store.listing import Listing
+from service.store.search import SearchIndex
+from service.store.searches import SEARCHERS
+from service.store.sqlite import sqlite3
+from service.testing import eventually
+
+FOREVER = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) SELECT sum(value) FROM n"
+MEGABYTE = 1 << 20
+JUNK: list[Any] = [[] for _ in range(MEGABYTE // 3)]
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "everpost.db")
+    yield database
+    await database.close()
+
+
+def search_for_ever(connection: sqlite3.Connection) -> Any:
+    return connection.execute(FOREVER).fetchone()
+
+
+async def can_search(database: Database) -> bool:
+    """Whether a connection for searches is free."""
+    try:
+        await database.search(lambda connection: connection.execute("SELECT 1").fetchone(), within_s=1)
+    except SearchTimeout:
+        return False
+    return True
+
+
+async def test_a_search_is_stopped_when_its_time_is_over(database: Database) -> None:
+    for _ in range(SEARCHERS + 1):
+        with pytest.raises(SearchTimeout, match=r"after 0\.05 s"):
+            await database.search(search_for_ever, within_s=0.05)
+    await eventually(lambda: can_search(database), what="a connection that is free again")
+
+
+async def test_a_stopped_search_leaves_no_transaction_open(database: Database) -> None:
+    def search(connection: sqlite3.Connection) -> Any:
+        connection.execute("BEGIN")
+        return search_for_ever(connection)
+
+    for _ in range(SEARCHERS):
+        with pytest.raises(SearchTimeout):
+            await database.search(search, within_s=0.05)
+    assert not await database.search(lambda connection: connection.in_transaction)
+
+
+async def test_a_search_nobody_waits_for_any_more_is_stopped(database: Database) -> None:
+    searches = [asyncio.create_task(database.search(search_for_ever, within_s=600)) for _ in range(SEARCHERS)]
+    await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
+    for search in searches:
+        search.cancel()
+    await asyncio.wait(searches)
+    assert all(search.cancelled() for search in searches)
+    await eventually(lambda: can_search(database), what="a connection that is free again")
+
+
+async def test_other_reads_do_not_wait_for_searches_but_searches_wait_for_their_turn(database: Database) -> None:
+    searches = [asyncio.create_task(database.search(search_for_ever, within_s=600)) for _ in range(SEARCHERS + 3)]
+    await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
+    assert await database.read(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
+    with pytest.raises(SearchTimeout):
+        await database.search(search_for_ever, within_s=0.05)
+    for search in searches:
+        search.cancel()
+    await asyncio.wait(searches)
+
+
+async def test_a_database_closes_although_a_search_is_under_way(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "everpost.db")
+    search = asyncio.create_task(database.search(search_for_ever, within_s=600))
+    await eventually(lambda: has_begun(database, 1), what="a search under way")
+    await database.close()
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        await search
+
+
+async def test_of_a_large_task_no_more_is_read_than_is_compared(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks of a megabyte of small arrays: each took 170 ms to search, 60 of them 10 s."""
+    sizes: list[int] = []
+    decode = words.texts_in
+
+    def note(data: bytes) -> str:
+        sizes.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr("service.store.search.texts_in", note)
+    waiting = [make_task(f"waiting{n}", description="Stollen é", junk=JUNK) for n in range(3)]
+    ended = [make_task(f"ended{n}", description="Stollen é", junk=JUNK) for n in range(3)]
+    assert all(len(task.task_data) > MEGABYTE for task in waiting)
+    await accept(database, *waiting)
+    await add_ended(database, *ended)
+    listing = Listing(database)
+    for _ in range(2):
+        page, total = await listing.page_and_total(TaskFilter(q="stollen"))
+        assert {item.task_id for item in page.items} == {task.task_id for task in (*waiting, *ended)}
+        assert (total.total, total.total_is_exact) == (6, True)
+        await SearchIndex(database).fill()
+    assert max(sizes) == words.MAX_DATA_BYTES
+
+
+async def test_a_list_that_may_look_far_is_a_search_and_others_are_not(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[TaskFilter] = []
+    wanted = TaskFilter()
+
+    async def note(operation: Any, **_: Any) -> Any:
+        searched.append(wanted)
+        return await database.read(operation)
+
+    monkeypatch.setattr(database, "search", note)
+    listing = Listing(database)
+    far = [TaskFilter(q="x"), TaskFilter(account_id="a"), TaskFilter(platform=("x",)), TaskFilter(error_class="auth")]
+    far += [TaskFilter(status="failed", batch_id="b"), TaskFilter(retry_of="r", batch_id="b")]
+    near = [TaskFilter(), TaskFilter(status="failed"), TaskFilter(batch_id="b"), TaskFilter(created_after_ms=1)]
+    for wanted in far + near:
+        await listing.page(wanted)
+    assert searched == far
+
+
+async def test_the_time_limit_covers_the_wait_for_a_turn(database: Database) -> None:
+    searches = [asyncio.create_task(database.search(search_for_ever, within_s=0.3)) for _ in range(3 * SEARCHERS)]
+    began = time.monotonic()
+    for search in searches:
+        with pytest.raises(SearchTimeout):
+            await search
+    assert time.monotonic() - began < 3  # one after the other they would take far longer under load, too
+
+
+async def has_begun(database: Database, searches: int) -> bool:
+    return len(database._searches._running) == searches
