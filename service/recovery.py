@@ -26,11 +26,18 @@ log = structlog.get_logger("everpost.recovery")
 RetryRule = Callable[..., Decision]
 """`decide_retry` and its like: (task, relatives, withdrawn=...)."""
 
+DIFFERS = "Redis had other data of this task; what SQLite has was resubmitted"
 UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's data, and the tier it came from."""
+    """A task's data, and the tier it was found in.
+
+    Attributes:
+        task_data: Empty where only the task's end is known, as of a result in Redis without its arguments.
+        rebuilt: The data was put together from single columns.
+        differs: Redis had other data than SQLite, whose is taken.
+    """
 
     source: str
     message: str
@@ -38,6 +45,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     status: str
     warning: str | None = None
+    rebuilt: bool = False
+    differs: bool = False
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +101,7 @@ def _recovered_from_redis(job: QueuedJob) -> Recovered:
     return Recovered(
         source="redis",
         message="Task resubmitted to arq from Redis",
-        task_data=job.task_data,
+        task_data=job.task_data or b"",
         priority=job.priority,
         status=statuses[job.success],
     )
@@ -128,6 +137,27 @@ def _recovered_from_table(place: Place, payload: StoredPayload) -> Recovered:
         priority=payload.priority,
         status=payload.status,
         warning=payload.warning,
+        rebuilt=payload.warning is not None,
+    )
+
+
+def settle_tiers(in_redis: Recovered | None, stored: Recovered | None) -> Recovered | None:
+    """What a retry resends: SQLite's data wins, although the answer names Redis where Redis has the task.
+
+    Others can write to Redis. What SQLite had to put together from single columns stands behind whole data of Redis.
+    """
+    if in_redis is None or stored is None:
+        found = stored if in_redis is None else in_redis
+        return found if found is not None and found.task_data else None
+    if stored.rebuilt and in_redis.task_data:
+        return in_redis
+    differs = in_redis.task_data not in {b"", stored.task_data}
+    return msgspec.structs.replace(
+        in_redis,
+        task_data=stored.task_data,
+        priority=stored.priority,
+        warning=DIFFERS if differs else stored.warning,
+        differs=differs,
     )
 
 
@@ -210,6 +240,8 @@ class Recovery:
         decision, task = done.decision, done.task
         if decision.action is Action.WITHDRAW:
             decision, task = await self._withdraw_and_resubmit(done, rule, grounds)
+        if done.found.differs:
+            log.error("task.data_differs", task_id=task_id, used="sqlite")
         if decision.refusal is not None:
             raise decision.refusal
         created = decision.action is Action.RESUBMIT
@@ -231,26 +263,26 @@ class Recovery:
     async def _resubmit(self, task_id: str, decide: Decide, grounds: Grounds) -> _Resubmitted:
         """Find the task's data, decide, and write the new task.
 
-        What Redis no longer has, the history most likely has: there it is read in the transaction that decides, which
-        saves a trip to another thread and reads the same pages.
+        The history most likely has it: there it is read in the transaction that decides, which saves a trip to another
+        thread and reads the same pages.
         """
-        found = await self._tiers[0].find(task_id)
-        if found is None:
-            prepare = partial(self._prepare_from_history, task_id)
-            done = await self._ledger.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
-            if done is not None:
-                (decision, task), (found, stand_in, warning) = done
-                return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
-            found = await self.find_behind_redis(task_id)
+        in_redis = await self._tiers[0].find(task_id)
+        prepare = partial(self._prepare_from_history, task_id, in_redis)
+        done = await self._ledger.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
+        if done is not None:
+            (decision, task), (found, stand_in, warning) = done
+            return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
+        found = settle_tiers(in_redis, await self._find_stored(task_id)) or await self.find_behind_redis(task_id)
         task, warning = self.new_task(found, None)
         stand_in = stand_in_for(task_id, found)
         decision, task = await self._ledger.resubmit_task(stand_in, task, self._clock(), decide, grounds)
         return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
 
     def _prepare_from_history(
-        self, task_id: str, payload: StoredPayload
+        self, task_id: str, in_redis: Recovered | None, payload: StoredPayload
     ) -> tuple[Resubmission, tuple[Recovered, Position, str | None]]:
-        found = _recovered_from_table(Place.HISTORY, payload)
+        stored = _recovered_from_table(Place.HISTORY, payload)
+        found = settle_tiers(in_redis, stored) or stored
         task, warning = self.new_task(found, None)
         stand_in = stand_in_for(task_id, found)
         return Resubmission(stand_in, task), (found, stand_in, warning)
@@ -274,11 +306,21 @@ class Recovery:
             TaskNotFound: None has.
         """
         # Twice, because a task that ends moves from the ledger, looked at late, into the history, looked at early.
-        for tier in (*self._tiers[1:], *self._tiers):
+        found = await self._find_stored(task_id)
+        if found is None:
+            in_redis = await self._tiers[0].find(task_id)
+            found = settle_tiers(in_redis, await self._find_stored(task_id))
+        if found is None:
+            raise TaskNotFound(task_id)
+        return found
+
+    async def _find_stored(self, task_id: str) -> Recovered | None:
+        """The data of a task from the first table that has it."""
+        for tier in self._tiers[1:]:
             found = await tier.find(task_id)
             if found is not None:
                 return found
-        raise TaskNotFound(task_id)
+        return None
 
     def new_task(self, found: Recovered, batch_id: str | None) -> tuple[Task, str | None]:
         """The task a retry of `found` would be, and the warning its answer carries.

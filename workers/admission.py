@@ -1,6 +1,7 @@
 """The claim hook: before a claimed job starts, the ledger says whether it may run (I1, I6).
 
-Redis may have been restored from an old dump, or have lost its last second; the ledger and the history have not.
+Redis may have been restored from an old dump, have lost its last second, or have been written to by others; the ledger
+and the history have not.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +25,15 @@ from workers.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 
-LOST_PAYLOAD = frozenset({OutcomeReason.EXPIRED, OutcomeReason.UNDECODABLE})
+NOT_OURS = frozenset(
+    {
+        OutcomeReason.EXPIRED,
+        OutcomeReason.UNDECODABLE,
+        OutcomeReason.UNKNOWN_FUNCTION,  # accepted tasks are all enqueued for `publish`
+        OutcomeReason.TRIES_EXHAUSTED,  # no count of claims reaches `UNLIMITED_TRIES`
+    }
+)
+"""Ends of a claimed job of an accepted task that tell that its keys in Redis were lost or overwritten."""
 FOREIGN = "arq"  # what `accepted_by` says of a job that a stock arq client enqueued
 
 
@@ -59,16 +68,18 @@ class Admission:
         """
         failpoint("claim.after")
         await self._ledger.check_trouble(self._clock())
-        known, ended = await self._ledger.claim_facts([claim.job_id for claim in claims])
+        claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
+        known, ended = claimed.known, claimed.ended
         adopted, refused = await self._adopt(
             [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
         )
         ended |= refused
-        lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in LOST_PAYLOAD}
+        lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in NOT_OURS}
         if ended or lost:
             log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
         if lost:
             self._relay.look_again()  # the ledger has their payloads
+        ledger_data = await self._data_of([task_id for task_id in claimed.differing if task_id not in lost], known)
         known |= await self._note_lost_attempts(known, claims)
         for claim in claims:
             facts = known.get(claim.job_id)
@@ -79,24 +90,37 @@ class Admission:
             else:
                 earlier = read_earlier(facts, self._class_of(facts))
                 state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
+            state.task_data = ledger_data.get(claim.job_id)
             claim.extra[ATTEMPT] = state
         dropped = ended | lost
         self._metrics.count_claims(claims, dropped, self._clock())
         return dropped
 
+    async def _data_of(self, differing: Sequence[str], known: Mapping[str, ClaimFacts]) -> dict[str, bytes]:
+        """The ledger's data of tasks of which Redis has other data: it is what is published."""
+        found: dict[str, bytes] = {}
+        for task_id in differing:
+            data = await self._ledger.find_data(task_id)
+            if data is not None:
+                found[task_id] = data
+            used = "redis" if data is None else "ledger"
+            log.error("task.data_differs", task_id=task_id, platform=known[task_id].platform, used=used)
+        return found
+
     async def _note_lost_attempts(
         self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
     ) -> dict[str, ClaimFacts]:
         """Have attempts that never reported stand in the history before anything else happens to their tasks."""
-        tries = {claim.job_id: claim.job_try for claim in claims}
+        counted = [claim for claim in claims if claim.ends_as is not OutcomeReason.TRIES_EXHAUSTED]
+        tries = {claim.job_id: claim.job_try for claim in counted if claim.job_id in known}
 
         def lost_attempts_of(facts: ClaimFacts) -> list[Attempt]:
             return lost_attempts(facts, tries[facts.task_id], self._class_of(facts))
 
         lost = {
             task_id: [attempt.number for attempt in attempts]
-            for task_id, facts in sorted(known.items())
-            if (tries[task_id] > 1 or facts.sending is not None) and (attempts := lost_attempts_of(facts))
+            for task_id, job_try in sorted(tries.items())
+            if (job_try > 1 or known[task_id].sending is not None) and (attempts := lost_attempts_of(known[task_id]))
         }
         if not lost:
             return {}
@@ -140,3 +164,14 @@ class Admission:
             created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over what is dated ahead
             accepted_by=FOREIGN,
         )
+
+
+def _offered_data(claim: Claim) -> bytes | None:
+    """The data Redis has of the task, as the ledger would hold it; None if there is none."""
+    offered = publish_arguments(claim.args, claim.kwargs).get("task_data")
+    if isinstance(offered, bytes):
+        return offered
+    try:
+        return encoded_data(offered)
+    except InvalidValue:
+        return None

@@ -23,6 +23,7 @@ class AttemptState(msgspec.Struct):
         number: 1 for the task's first attempt.
         earlier: What is known of the attempts before.
         sending: Set once the publisher is called, from when on the platform may have the post; tells how far it came.
+        task_data: The ledger's, where Redis has other data of the task: it is what counts.
         data: The task's data, once decoded.
     """
 
@@ -30,6 +31,7 @@ class AttemptState(msgspec.Struct):
     number: int
     earlier: Earlier = NOTHING_EARLIER
     sending: SendTrace | None = None
+    task_data: bytes | None = None
     data: Mapping[str, Any] | None = None
     result: PublishResult | None = None
 

@@ -6,6 +6,7 @@ from service.store.ledger import ClaimFacts
 from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from workers.publishers.base import PublisherClass
 
+MOST_LOST = 100  # attempts noted at once: whoever can write to Redis can set the count of claims
 NEVER_REPORTED = "It began to send and never reported how it ended."
 WORKER_DIED = "The worker that had taken it died."
 
@@ -56,7 +57,7 @@ class _Recorded(msgspec.Struct):
 def lost_attempts(facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> list[Attempt]:
     """The attempts that are not on record although `job_try`, Redis's count of claims, or an intent tells of them."""
     last = max((attempt.number for attempt in _read(facts.attempts)), default=0)
-    until = max(job_try - 1, facts.sending or 0)
+    until = max(min(job_try - 1, last + MOST_LOST), facts.sending or 0)
     return [_lost_attempt(number, facts, job_try, publisher_class) for number in range(last + 1, until + 1)]
 
 

@@ -115,7 +115,8 @@ class PublishRunner:
 
     async def _prepare(self, ctx: Mapping[str, Any], state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
         try:
-            data = state.data = decoded_data(arguments.get("task_data"))
+            offered = arguments.get("task_data") if state.task_data is None else state.task_data
+            data = state.data = decoded_data(offered)
             platform = self._catalogue.find(data.get("platform", ""))
         except InvalidValue as error:
             raise InvalidError(error.message) from error

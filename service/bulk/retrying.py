@@ -94,7 +94,7 @@ class RetryStep:
     def _resubmission(self, candidate: Candidate, in_redis: Recovered | None) -> Resubmission:
         """Raises TaskNotFound if no tier has its data, UnknownPlatform, or InvalidValue."""
         found = in_redis if candidate.payload is None else _recovered_from_sqlite(candidate.payload)
-        if found is None:
+        if found is None or not found.task_data:
             raise TaskNotFound(candidate.task_id)
         task, _ = self._recovery.new_task(found, self._batch_id)
         return Resubmission(candidate.position or stand_in_for(candidate.task_id, found), task)

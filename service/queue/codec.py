@@ -19,13 +19,14 @@ class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
     """What Redis knows of a task.
 
     Attributes:
+        task_data: None in a result that has left out its arguments, as successes do.
         enqueued_at_ms: When it came into the queue.
         success: How it ended; None while it has not.
         finished_at_ms: When it ended.
         outcome: What the publisher returned, or the text of the error.
     """
 
-    task_data: bytes
+    task_data: bytes | None
     priority: int = DEFAULT_PRIORITY
     retry_of: str | None = None
     batch_id: str | None = None
@@ -84,7 +85,7 @@ def read_job(payload: bytes) -> QueuedJob | None:
             return None
         arguments = publish_arguments(message["a"], message["k"])
         return QueuedJob(
-            task_data=encoded_data(arguments.get("task_data")),
+            task_data=None if "s" in message and not arguments else encoded_data(arguments.get("task_data")),
             priority=priority_of(arguments),
             retry_of=_text_or_none(arguments.get("retry_of")),
             batch_id=_text_or_none(arguments.get("batch_id")),

@@ -19,6 +19,7 @@ from service.store.acceptance import (
 )
 from service.store.completion import complete_tasks, rows_of_ended
 from service.store.database import Database
+from service.store.payloads import is_object
 from service.store.queries import load
 from service.store.resubmission import (
     Answer,
@@ -44,6 +45,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
         spent: How many attempts counted against the platform's `max_attempts`.
         sending: The attempt whose first byte may have left; None if none did.
         attempts: Those on record, as a JSON list; None if there are none.
+        has_size: Whether its data has the size that was expected of it.
     """
 
     task_id: str
@@ -54,6 +56,21 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
     generation: int
     platform: str | None
     attempts: str | None
+    has_size: bool = False
+
+
+class ClaimedTasks(msgspec.Struct, frozen=True):
+    """What SQLite says of claimed jobs.
+
+    Attributes:
+        known: The facts of those the ledger has.
+        ended: Those of the others that have ended already.
+        differing: Those whose data in the ledger is not what was offered.
+    """
+
+    known: dict[str, ClaimFacts]
+    ended: set[str]
+    differing: list[str]
 
 
 class Ledger:
@@ -220,6 +237,17 @@ class Ledger:
         ids = sorted(task_ids)
         return await self._database.read(lambda connection: _claim_facts(connection, ids))
 
+    async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+        """As `claim_facts`; `offered` is the data Redis has of each job, compared with the ledger's."""
+        return await self._database.read(lambda connection: _check_claims(connection, offered))
+
+    async def find_data(self, task_id: str) -> bytes | None:
+        """The data of a task in the ledger; None if there is no row, or none that is a JSON object."""
+        row = await self._database.read(
+            lambda connection: connection.execute(load("ledger_data"), {"task_id": task_id}).fetchone()
+        )
+        return row[0] if row is not None and is_object(row[0]) else None
+
     async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, QueueEntry]]:
         """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among.
 
@@ -291,13 +319,39 @@ def _unless_reused(found: Found | KeyReused) -> Found:
 
 
 def _claim_facts(connection: sqlite3.Connection, task_ids: list[str]) -> tuple[dict[str, ClaimFacts], set[str]]:
-    found = connection.execute(load("claim_facts"), {"task_ids": msgspec.json.encode(task_ids).decode()}).fetchone()
-    known = {facts.task_id: facts for facts in msgspec.json.decode(found[0], type=list[ClaimFacts])}
-    missing = [task_id for task_id in task_ids if task_id not in known]
-    if not missing:
-        return known, set()
-    ended = connection.execute(load("ended_among"), {"task_ids": msgspec.json.encode(missing).decode()})
-    return known, {row[0] for row in ended}
+    claimed = _check_claims(connection, dict.fromkeys(task_ids))
+    return claimed.known, claimed.ended
+
+
+def _check_claims(connection: sqlite3.Connection, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+    sizes = {task_id: -1 if data is None else len(data) for task_id, data in offered.items()}
+    rows, data = connection.execute(load("claim_facts"), {"sizes": msgspec.json.encode(sizes).decode()}).fetchone()
+    found = msgspec.json.decode(rows, type=list[ClaimFacts])
+    known = {facts.task_id: facts for facts in found}
+    missing = [task_id for task_id in offered if task_id not in known]
+    ended: set[str] = set()
+    if missing:
+        task_ids = msgspec.json.encode(missing).decode()
+        ended = {row[0] for row in connection.execute(load("ended_among"), {"task_ids": task_ids})}
+    return ClaimedTasks(known, ended, _differing(found, data or b"", offered))
+
+
+def _differing(found: Sequence[ClaimFacts], data: bytes, offered: Mapping[str, bytes | None]) -> list[str]:
+    """The tasks whose data is not what was offered; `data` has that of those which have its size, in their order."""
+    expected = [offered[facts.task_id] or b"" for facts in found if facts.has_size]
+    if len(expected) == len(found) and b"".join(expected) == data:  # nearly always
+        return []
+    differing, start = [], 0
+    for facts in found:
+        one = offered[facts.task_id]
+        if not facts.has_size:
+            differing.append(facts.task_id)
+            continue
+        assert one is not None, "only what was offered has a size"
+        if data[start : start + len(one)] != one:
+            differing.append(facts.task_id)
+        start += len(one)
+    return differing
 
 
 def _adopt(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, ClaimFacts], set[str]]:

@@ -1,6 +1,6 @@
 """The table of publisher classes, row by row: a crash, a time-out, a broken connection, a stop, once sending began."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from service.clock import system_clock
 from service.platforms import Catalogue
-from service.store.ledger import ClaimFacts, Ledger
+from service.store.ledger import ClaimedTasks, Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import (
@@ -225,13 +225,11 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker that stood still for longer than its lease goes on just as another one looks at its task."""
-    claim_facts = Ledger.claim_facts
+    check_claims = Ledger.check_claims
 
-    async def claim_facts_a_moment_too_early(
-        ledger: Ledger, task_ids: Collection[str]
-    ) -> tuple[dict[str, ClaimFacts], set[str]]:
-        found = await claim_facts(ledger, task_ids)
-        for task_id in task_ids:
+    async def check_claims_a_moment_too_early(ledger: Ledger, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+        found = await check_claims(ledger, offered)
+        for task_id in offered:
             await ledger.begin_send(task_id, 1, system_clock())
         return found
 
@@ -239,7 +237,7 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
         await stack.stop_workers()
         task_id = await stack.publish()
         await stack.queue.redis.set(f"arq:retry:{task_id}", 1)
-        monkeypatch.setattr(Ledger, "claim_facts", claim_facts_a_moment_too_early)
+        monkeypatch.setattr(Ledger, "check_claims", check_claims_a_moment_too_early)
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)
     assert stack.publisher.attempts == []
