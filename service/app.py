@@ -14,6 +14,7 @@ from litestar.datastructures import State
 
 from service.api.answers import AnsweredRequests
 from service.api.auth import TokenCheck
+from service.api.descriptors import raise_descriptor_limit
 from service.api.emitter import NoEvents
 from service.api.keys import KeysInUse
 from service.api.openapi import openapi_config
@@ -187,4 +188,5 @@ async def serve_until_signal(
 def serve(settings: Settings) -> None:
     """What `everpost api` runs: `serve_until_signal` on uvloop, with logging set up."""
     configure_logging(settings)
+    raise_descriptor_limit()
     uvloop.run(serve_until_signal(settings))

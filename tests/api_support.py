@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
+from service.api.protocol import HttpProtocol
+from service.api.server import ApiServer
 from service.app import create_server
 from service.embedded import EmbeddedValkey
 from service.settings import Settings, temporary_settings
@@ -18,6 +20,7 @@ BATCH = "/api/v1/publish/batch"
 JSON = {"content-type": "application/json"}
 NDJSON = {"content-type": "application/x-ndjson"}
 TASK: dict[str, Any] = {"platform": 1, "account_id": "test_account", "title": "测试视频"}
+NO_REDIS = "redis://127.0.0.1:1"
 OWN_KEYS = {b"everpost:epoch", b"everpost:metrics", b"everpost:workers"}
 
 
@@ -29,15 +32,24 @@ class Api:
         address: Where it listens.
     """
 
-    def __init__(self, settings: Settings, address: str, client: httpx.AsyncClient, database: Database) -> None:
+    def __init__(self, server: ApiServer, settings: Settings, client: httpx.AsyncClient, database: Database) -> None:
+        self._server = server
         self.settings = settings
-        self.address = address
+        self.address = server.address
         self.client = client
         self._database = database
 
     @property
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
+
+    @property
+    def connections(self) -> list[HttpProtocol]:
+        assert self._server._server is not None
+        return list(self._server._server.server_state.connections)  # type: ignore[arg-type]  # all are of ours
+
+    async def stop(self) -> None:
+        await self._server.stop()
 
     async def sql(self, statement: str) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(statement).fetchall())
@@ -68,16 +80,17 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(folder: Path, valkey: EmbeddedValkey, **settings: Any) -> AsyncIterator[Api]:
-    """Serve an API on a free port of 127.0.0.1."""
-    chosen = temporary_settings(folder, **{"redis": valkey.address, "lease": 2.0, **settings})
+async def serving(folder: Path, valkey: EmbeddedValkey | None, **settings: Any) -> AsyncIterator[Api]:
+    """Serve an API on a free port of 127.0.0.1; without a Valkey, Redis is away."""
+    redis = valkey.address if valkey else NO_REDIS
+    chosen = temporary_settings(folder, **{"redis": redis, "lease": 2.0, **settings})
     server = create_server(chosen)
     address = await server.start()
     database = await Database.open(chosen.database_path)
     headers = {"authorization": f"Bearer {chosen.token}"} if chosen.token else {}
     try:
         async with httpx.AsyncClient(base_url=address, timeout=30, headers=headers) as client:
-            yield Api(chosen, address, client, database)
+            yield Api(server, chosen, client, database)
     finally:
         await database.close()
         await server.stop()

@@ -2,24 +2,31 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
 
+from service.api.connections import Connections, Standing
+from service.api.descriptors import room_for_connections
 from service.api.direct import DirectRoutes
+from service.api.protocol import HttpProtocol
 from service.api.routes import DIRECT
-from service.api.transport import JoiningProtocol
 from service.errors import SettingsError
 
 log = structlog.get_logger("everpost.api")
 
 BACKLOG = 2048  # connections the kernel keeps until they are accepted
-KEEP_ALIVE_S = 75
+KEEP_ALIVE_S = 75  # without a request, or until its head is whole
+STALL_S = 60  # without a byte of a body that was begun, or taken of an answer; as nginx has it
+LEAVE_S = 30  # until the client hangs up after a last answer
 FINISH_S = 25  # what requests in flight get after SIGTERM
+STALL_AT_STOP_S = 3  # as STALL_S, once the server stops
 
 
 class _Server(uvicorn.Server):
@@ -53,6 +60,7 @@ class ApiServer:
         self._port = port
         self._release = release
         self._stack = AsyncExitStack()
+        self._connections: Connections | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.address = ""
@@ -68,21 +76,23 @@ class ApiServer:
         self._stack.callback(listener.close)
         try:
             await self._stack.enter_async_context(self.app.lifespan())
-            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT)))
+            connections = self._connections = Connections(room_for_connections(), _limits_s())
+            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT), connections))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:
             await self._stack.aclose()
             raise
         self.address = _address(listener)
-        log.info("api.serving", address=self.address)
+        log.info("api.serving", address=self.address, most_connections=connections.most)
         return self.address
 
     async def stop(self) -> None:
         """Accept nothing more, answer what is in flight, then close what the application opened."""
         try:
-            if self._server is not None and self._serving is not None:
+            if self._server is not None and self._serving is not None and self._connections is not None:
                 self._release()
+                self._connections.hurry(STALL_AT_STOP_S)
                 self._server.should_exit = True
                 await self._serving
         finally:
@@ -109,10 +119,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
+    protocol = partial(HttpProtocol, connections=connections)
     return uvicorn.Config(
         app,
-        http=JoiningProtocol,
+        http=cast("type[HttpProtocol]", protocol),  # uvicorn only calls it
         ws="none",
         lifespan="off",  # ApiServer enters it itself, so that its errors reach whoever starts the server
         log_config=None,
@@ -120,9 +131,19 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        headers=[("X-Content-Type-Options", "nosniff")],
         timeout_graceful_shutdown=FINISH_S,
     )
+
+
+def _limits_s() -> Mapping[Standing, float]:
+    return {
+        Standing.IDLE: KEEP_ALIVE_S,
+        Standing.HEAD: KEEP_ALIVE_S,
+        Standing.BODY: STALL_S,
+        Standing.ANSWER: STALL_S,
+        Standing.LEAVING: LEAVE_S,
+    }
 
 
 def _address(listener: socket.socket) -> str:

@@ -16,7 +16,8 @@ class Recorder:
         self.is_closed = False
 
     def write(self, data: bytes) -> None:
-        assert not self.is_closed
+        if self.is_closed:
+            raise RuntimeError("the handler is closed")  # as uvloop says it
         self.sent.append(data)
 
     def close(self) -> None:
@@ -33,7 +34,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 async def transport(recorder: Recorder) -> JoinedWrites:
-    return JoinedWrites(cast("asyncio.Transport", recorder), asyncio.get_running_loop())
+    return JoinedWrites(cast("asyncio.Transport", recorder), asyncio.get_running_loop(), recorder.close)
 
 
 async def test_what_is_written_in_one_turn_is_sent_at_once(recorder: Recorder, transport: JoinedWrites) -> None:
@@ -64,3 +65,12 @@ async def test_what_is_held_is_sent_before_the_connection_is_closed(
     assert recorder.is_closed
     await asyncio.sleep(0)
     assert recorder.sent == [b"head body"]
+
+
+async def test_what_is_written_after_the_client_hung_up_is_dropped(recorder: Recorder, transport: JoinedWrites) -> None:
+    transport.write(b"an answer")
+    recorder.close()
+    await asyncio.sleep(0)
+    transport.write(b"x" * (MOST_HELD_BYTES + 1))
+    transport.close()
+    assert recorder.sent == []

@@ -1,0 +1,32 @@
+"""File descriptors: how many connections there is room for."""
+
+import resource
+from pathlib import Path
+
+MOST_CONNECTIONS = 10_000  # each takes some 10 KB
+WANTED = 16_384
+KEPT_SHARE = 8
+MOST_KEPT = 512
+LEAST_KEPT = 16
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many as it is likely to need, if the system lets it: the usual 1,024 is for `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def room_for_connections() -> int:
+    """How many connections this process may have open, so that it still opens its files and reaches Redis."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return most_connections(limit, used=sum(1 for _ in Path("/dev/fd").iterdir()))
+
+
+def most_connections(limit: int, used: int) -> int:
+    """How many of `limit` descriptors are left for connections, `used` being open and some being kept for files."""
+    kept = min(max(limit // KEPT_SHARE, LEAST_KEPT), MOST_KEPT)
+    return min(max(limit - used - kept, 1), MOST_CONNECTIONS)
