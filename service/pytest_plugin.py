@@ -1,4 +1,4 @@
-"""The pytest fixtures that come with Everpost; they need pytest-asyncio, or the plugin of anyio.
+"""The pytest fixtures that come with Everpost; they need pytest-asyncio, or the plugin of anyio on asyncio.
 
 @pytest.mark.asyncio  # not needed with `asyncio_mode = "auto"`
 async def test_a_post_reaches_the_platform(everpost):
@@ -38,7 +38,10 @@ def everpost_publisher() -> "PublisherDouble":
 @async_fixture
 async def everpost(everpost_settings: dict[str, Any], everpost_publisher: "PublisherDouble") -> "AsyncIterator[Stack]":
     """A running stack of the test's own: `service.testing.Stack`."""
-    from service.testing import everpost_stack  # noqa: PLC0415 - a run that uses no fixture imports no stack
+    from service.testing import NoAsyncioError, everpost_stack  # noqa: PLC0415 - as above
 
-    async with everpost_stack(publisher=everpost_publisher, **everpost_settings) as stack:
-        yield stack
+    try:
+        async with everpost_stack(publisher=everpost_publisher, **everpost_settings) as stack:
+            yield stack
+    except NoAsyncioError as error:
+        pytest.fail(str(error), pytrace=False)

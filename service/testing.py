@@ -33,6 +33,15 @@ from workers.engine import BatchWorker
 from workers.main import create_worker
 from workers.publishers.base import NotFound, Publisher, PublisherClass, PublishJob, PublishResult
 
+__all__ = [
+    "ApiRefusal",
+    "NoAsyncioError",
+    "PublisherDouble",
+    "Stack",
+    "eventually",
+    "everpost_stack",
+]
+
 Found = TypeVar("Found")
 
 DEADLINE_S = 20.0
@@ -40,6 +49,50 @@ ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
 UNFINISHED_AMONG = "SELECT 1 FROM task_queue WHERE task_id IN (SELECT value FROM json_each(?))"
 QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0, "log_level": "warning"})
 """Settings that let a test see in seconds what production sees in tens of them."""
+
+
+class NoAsyncioError(RuntimeError):
+    """The stack was started where asyncio does not run, such as in a test that anyio runs on trio."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Everpost runs on asyncio only, and this test runs on another event loop, such as trio. With the pytest "
+            'plugin of anyio, give such tests a fixture `anyio_backend` that returns "asyncio".'
+        )
+
+
+class ApiRefusal(httpx.HTTPStatusError):
+    """The API refused what the test asked for; the message has its detail.
+
+    Attributes:
+        code: The problem's stable code, such as `invalid_value`; None if the answer is no problem.
+        problem: The whole answer's JSON, or an empty dict.
+    """
+
+    def __init__(self, answer: httpx.Response) -> None:
+        try:
+            problem = answer.json()
+        except ValueError:
+            problem = {}
+        self.problem: dict[str, Any] = problem if isinstance(problem, dict) else {}
+        self.code: str | None = self.problem.get("code")
+        place = f" at {self.problem['path']}" if self.problem.get("path") else ""
+        told = (
+            f"{self.problem.get('detail', answer.text[:1_000])} ({self.code}{place})" if self.problem else answer.text
+        )
+        asked = f"{answer.request.method} {answer.request.url.path}"
+        super().__init__(f"{asked} answered {answer.status_code}: {told}", request=answer.request, response=answer)
+
+
+def accepted(answer: httpx.Response) -> httpx.Response:
+    """The answer, if the API did what was asked.
+
+    Raises:
+        ApiRefusal: It did not.
+    """
+    if answer.is_error:
+        raise ApiRefusal(answer)
+    return answer
 
 
 async def eventually(
@@ -160,13 +213,21 @@ class Stack:
         """Post a task made of `fields`; its id.
 
         Raises:
-            httpx.HTTPStatusError: The API did not take it.
+            ApiRefusal: The API did not take it.
         """
         answer = await self.client.post("/api/v1/publish", json={"platform": 1, "account_id": "account", **fields})
-        answer.raise_for_status()
-        return str(answer.json()["task_id"])
+        return str(accepted(answer).json()["task_id"])
 
-    async def retry(self, task_id: str, *, force: bool = False) -> httpx.Response:
+    async def retry(self, task_id: str, *, force: bool = False) -> str:
+        """Retry a task; the id of the new one.
+
+        Raises:
+            ApiRefusal: It may not be retried.
+        """
+        answer = await self.post_retry(task_id, force=force)
+        return str(accepted(answer).json()["new_task_id"])
+
+    async def post_retry(self, task_id: str, *, force: bool = False) -> httpx.Response:
         """Ask for a retry; the API's answer, whatever it is."""
         return await self.client.post(f"/api/v1/tasks/retry/{task_id}", params={"force": str(force).lower()})
 
@@ -174,11 +235,10 @@ class Stack:
         """A task as the API shows it.
 
         Raises:
-            httpx.HTTPStatusError: There is no such task.
+            ApiRefusal: There is no such task.
         """
         answer = await self.client.get(f"/api/v1/tasks/{task_id}")
-        answer.raise_for_status()
-        return cast("dict[str, Any]", answer.json()["data"])
+        return cast("dict[str, Any]", accepted(answer).json()["data"])
 
     async def wait_until_ended(self, task_id: str, *, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
         """Wait until a task has ended, and return it; a stock arq client's is known only once it is claimed."""
@@ -256,7 +316,11 @@ async def everpost_stack(
         folder: Where files go; a temporary folder by default.
         durable: Let Valkey write its append-only file.
         settings: Fields of `Settings` other than their defaults and `QUICK`.
+
+    Raises:
+        NoAsyncioError: It is not called on asyncio.
     """
+    _check_asyncio()
     async with AsyncExitStack() as cleanup:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="everpost-test-"))
@@ -270,6 +334,13 @@ async def everpost_stack(
         for _ in range(workers):
             await stack.start_worker()
         yield stack
+
+
+def _check_asyncio() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise NoAsyncioError from None
 
 
 async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:

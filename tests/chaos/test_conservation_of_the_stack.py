@@ -103,7 +103,7 @@ class Conservation(RuleBasedStateMachine):
     @rule(number=pick, callers=st.integers(1, 4))
     def retry(self, number: int, callers: int) -> None:
         task_id = self.some_id(number)
-        answers = self.run(self.together(*(self.stack.retry(task_id) for _ in range(callers))))
+        answers = self.run(self.together(*(self.stack.post_retry(task_id) for _ in range(callers))))
         made = {self.id_of(answer) for answer in answers if answer.is_success}
         assert len(made) <= 1
         for new_id in made:

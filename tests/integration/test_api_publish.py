@@ -191,7 +191,7 @@ async def test_numbers_keep_their_value_through_history_and_retry(everpost: Stac
     everpost.publisher.fail_next(InvalidError("no"))
     first = await everpost.publish(**BIG)
     ended = await everpost.wait_until_ended(first)
-    again = (await everpost.retry(first)).json()["new_task_id"]
+    again = (await everpost.post_retry(first)).json()["new_task_id"]
     retried = await everpost.wait_until_ended(again)
     for task in (ended, retried):
         assert {name: task["task_data"][name] for name in BIG} == BIG
@@ -207,7 +207,7 @@ async def test_every_caller_of_a_hundred_retries_gets_the_same_task(everpost: St
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)
     everpost.publisher.hold()
-    answers = await asyncio.gather(*(everpost.retry(task_id) for _ in range(100)))
+    answers = await asyncio.gather(*(everpost.post_retry(task_id) for _ in range(100)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["new_task_id"] for answer in answers}) == 1
 

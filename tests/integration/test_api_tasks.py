@@ -28,7 +28,7 @@ async def failed_task(stack: Stack, **fields: Any) -> str:
 
 async def test_a_task_is_shown_with_its_attempts_and_retries(everpost: Stack) -> None:
     task_id = await failed_task(everpost, title="one")
-    new_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    new_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
     await everpost.wait_until_ended(new_id)
     task = await everpost.task(task_id)
     assert (task["status"], task["error_class"], task["error_message"]) == ("failed", "invalid", "the platform says no")
@@ -42,7 +42,7 @@ async def test_a_task_is_shown_with_its_attempts_and_retries(everpost: Stack) ->
 
 async def test_a_retry_answers_as_the_seed_says(everpost: Stack) -> None:
     task_id = await failed_task(everpost)
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     await everpost.wait_until_ended(answer["new_task_id"])
     assert answer == {
         "success": True,
@@ -51,10 +51,10 @@ async def test_a_retry_answers_as_the_seed_says(everpost: Stack) -> None:
         "original_task_id": task_id,
         "source": "redis",
     }
-    refused = assert_problem(await everpost.retry(task_id), 409, "task_succeeded")
+    refused = assert_problem(await everpost.post_retry(task_id), 409, "task_succeeded")
     assert refused["task_id"] == answer["new_task_id"]
     await everpost.flush_redis()
-    forced = (await everpost.retry(task_id, force=True)).json()
+    forced = (await everpost.post_retry(task_id, force=True)).json()
     assert (forced["message"], forced["source"]) == ("Task resubmitted to arq from SQLite history", "sqlite")
 
 
@@ -141,7 +141,7 @@ async def test_a_running_task_is_stopped_only_by_force(everpost: Stack) -> None:
     task_id = await everpost.publish()
     await wait_for_attempt(everpost)
     assert_problem(await everpost.client.post(f"{API}/cancel/{task_id}"), 409, "task_running")
-    assert_problem(await everpost.retry(task_id), 409, "task_running")
+    assert_problem(await everpost.post_retry(task_id), 409, "task_running")
     answer = await everpost.client.post(f"{API}/cancel/{task_id}?force=true")
     assert answer.status_code == 202
     assert (await everpost.wait_until_ended(task_id))["status"] in {"cancelled", "unknown"}
@@ -155,7 +155,7 @@ async def test_a_deleted_task_is_not_listed_and_can_be_retried(everpost: Stack) 
     assert (await everpost.client.get(API)).json()["data"] == []
     assert (await everpost.task(task_id))["archive_reason"] == "deleted"
     await everpost.flush_redis()
-    assert (await everpost.retry(task_id)).json()["source"] == "archive"
+    assert (await everpost.post_retry(task_id)).json()["source"] == "archive"
 
 
 async def test_an_unfinished_task_is_not_deleted(everpost: Stack) -> None:

@@ -175,7 +175,7 @@ async def test_a_refusal_after_a_lost_answer_does_not_make_a_keyed_post_a_failur
         stack.publisher.fail_next(OutcomeUnknownError("no answer"), InvalidError("409 in flight"))
         task_id = await stack.publish()
         task = await stack.wait_until_ended(task_id)
-        assert (await stack.retry(task_id)).json()["code"] == "outcome_unknown"
+        assert (await stack.post_retry(task_id)).json()["code"] == "outcome_unknown"
     assert task["status"] == "unknown"
     assert task["error_message"] == "Attempt 1 may have been accepted; then: 409 in flight"
     assert [attempt["outcome"] for attempt in task["attempts"]] == ["retry", "failed"]
@@ -206,7 +206,7 @@ async def test_the_key_repeats_for_an_automatic_attempt_and_changes_for_a_retry(
         stack.publisher.fail_next(TransientError("503"), InvalidError("no"))
         task_id = await stack.publish()
         await stack.wait_until_ended(task_id)
-        await stack.wait_until_ended((await stack.retry(task_id)).json()["new_task_id"])
+        await stack.wait_until_ended((await stack.post_retry(task_id)).json()["new_task_id"])
     keys = [job.idempotency_key for job in stack.publisher.attempts]
     assert keys == [idempotency_key(task_id, 0), idempotency_key(task_id, 0), idempotency_key(task_id, 1)]
 

@@ -91,7 +91,7 @@ async def test_once_it_was_sent_again_by_a_person_a_failure_is_retried_like_any_
     everpost.publisher.fail_next(InvalidError("no"))
     new_task_id = (await resolve(everpost, task_id, "send_again")).json()["data"]["new_task_id"]
     assert (await everpost.wait_until_ended(new_task_id))["status"] == "failed"
-    assert (await everpost.retry(task_id)).status_code == 200
+    assert (await everpost.post_retry(task_id)).status_code == 200
 
 
 async def test_a_retry_by_force_is_the_same_decision_and_is_kept_as_well(everpost: Stack) -> None:
@@ -118,7 +118,7 @@ async def test_a_bulk_retry_by_force_keeps_a_decision_for_each_task(everpost: St
 async def test_publishing_a_success_a_second_time_is_kept_and_leaves_it_a_success(everpost: Stack) -> None:
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)
-    await everpost.retry(task_id, force=True)
+    await everpost.post_retry(task_id, force=True)
     task = await everpost.task(task_id)
     assert task["status"] == "success"
     assert [one["status_before"] for one in task["decisions"]] == ["success"]
@@ -128,7 +128,7 @@ async def test_an_ordinary_retry_is_no_decision(everpost: Stack) -> None:
     everpost.publisher.fail_next(InvalidError("no"))
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)
-    await everpost.retry(task_id, force=True)  # it took no force
+    await everpost.post_retry(task_id, force=True)  # it took no force
     assert (await everpost.task(task_id))["decisions"] == []
 
 

@@ -21,7 +21,7 @@ async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown()
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)
         assert (task["status"], task["error_class"]) == ("unknown", "unknown")
-        assert (await stack.retry(task_id)).json()["code"] == "outcome_unknown"
+        assert (await stack.post_retry(task_id)).json()["code"] == "outcome_unknown"
         assert not stack.publisher.published
 
 

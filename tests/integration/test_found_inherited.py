@@ -31,7 +31,7 @@ async def test_an_id_in_the_queue_and_the_history_is_retried_as_both_allow(of_hi
     async with everpost_stack(workers=0) as stack:
         await inherit_queued(stack, "twice")
         await inherit_ended(stack, "twice", status=of_history, task_data=DATA)
-        assert (await stack.retry("twice")).status_code == status
+        assert (await stack.post_retry("twice")).status_code == status
         assert len(await stack.sql("SELECT 1 FROM publish_tasks")) == (2 if status == 200 else 1)
 
 
@@ -51,7 +51,7 @@ def requests(stack: Stack, task_id: str) -> Iterator[Any]:
     yield stack.client.get("/api/v1/tasks", params={"created_after": "2020-01-01", "created_before": "2090-01-01"})
     yield stack.client.get("/api/v1/tasks/logs/recent")
     yield stack.client.get("/metrics")
-    yield stack.retry(task_id)
+    yield stack.post_retry(task_id)
 
 
 async def test_no_time_makes_a_request_fail() -> None:
@@ -95,7 +95,7 @@ async def test_no_column_makes_a_retry_crash(column: str, value: Any) -> None:
 async def test_a_rebuilt_file_id_is_a_number_only_if_no_digit_is_lost(material_id: str, file_id: Any) -> None:
     async with everpost_stack(workers=0) as stack:
         await inherit_ended(stack, "old", account_id="a", material_id=material_id)
-        await stack.retry("old")
+        await stack.post_retry("old")
         [(data,)] = await stack.sql("SELECT data FROM task_queue")
         assert msgspec.json.decode(data)["file_id"] == file_id
 
@@ -104,7 +104,7 @@ async def test_a_rebuilt_file_id_is_a_number_only_if_no_digit_is_lost(material_i
 async def test_a_schedule_beyond_all_years_runs_at_once_and_says_so(time: str) -> None:
     async with everpost_stack(workers=0) as stack:
         await inherit_queued(stack, "old", data=f'{{"platform": 1, "schedule_time": "{time}"}}')
-        answer = await stack.retry("old")
+        answer = await stack.post_retry("old")
         assert (answer.status_code, answer.json()["warning"]) == (200, UNSCHEDULED)
 
 

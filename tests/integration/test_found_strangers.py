@@ -53,7 +53,7 @@ async def test_the_first_attempt_of_a_stock_job_has_its_intent_on_record_before_
 async def test_a_stock_job_that_waits_is_withdrawn_when_it_is_retried() -> None:
     async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
         await client.enqueue_job("publish", TASK, _job_id="stock")
-        answer = await stack.retry("stock")
+        answer = await stack.post_retry("stock")
         assert (answer.status_code, answer.json()["source"]) == (200, "redis")
         new_id = answer.json()["new_task_id"]
 
@@ -83,7 +83,7 @@ async def test_many_stock_jobs_that_wait_are_withdrawn_when_they_are_retried() -
 async def test_a_job_whose_retry_lives_does_not_run_and_keeps_no_other_from_running() -> None:
     async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
         await client.enqueue_job("publish", TASK, _job_id="stock")
-        retry_id = (await stack.retry("stock")).json()["new_task_id"]
+        retry_id = (await stack.post_retry("stock")).json()["new_task_id"]
         await stack.execute("DELETE FROM publish_tasks WHERE job_id = 'stock'")  # as `everpost purge` does in the end
         await stack.flush_redis()
         await queue_by_hand(stack, "stock", system_clock())
@@ -119,7 +119,7 @@ async def test_a_result_with_an_odd_outcome_is_retried(success: Any) -> None:
     async with everpost_stack(workers=0) as stack:
         result = {"t": 1, "f": "publish", "a": (TASK,), "k": {}, "et": 1, "s": success}
         await stack.queue.redis.set("arq:result:odd", serialize(result))
-        assert (await stack.retry("odd")).status_code in {200, 409}
+        assert (await stack.post_retry("odd")).status_code in {200, 409}
 
 
 async def test_a_job_dated_ahead_is_one_the_relay_looks_for() -> None:

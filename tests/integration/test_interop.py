@@ -53,7 +53,7 @@ async def test_a_stock_client_s_job_is_recorded_with_its_whole_payload_and_can_b
     assert (task["status"], task["task_data"], task["priority"]) == ("success", TASK, 2)
     await job.result(timeout=10, poll_delay=0.01)  # comes to Redis after the record
     await everpost.flush_redis()
-    answer = (await everpost.retry(job.job_id, force=True)).json()
+    answer = (await everpost.post_retry(job.job_id, force=True)).json()
     assert answer["source"] == "sqlite"
 
 
@@ -100,7 +100,7 @@ async def test_a_stock_worker_s_result_is_understood_by_our_retry(everpost: Stac
     await worker.async_run()
     await worker.close()
     assert await everpost.sql("SELECT 1 FROM publish_tasks") == []
-    answer = (await everpost.retry(job.job_id)).json()
+    answer = (await everpost.post_retry(job.job_id)).json()
     assert (answer["source"], answer["message"]) == ("redis", "Task resubmitted to arq from Redis")
     await everpost.start_worker()
     task = await everpost.wait_until_ended(answer["new_task_id"])
@@ -126,7 +126,7 @@ async def test_a_pickle_planted_in_redis_is_recorded_as_unreadable_and_never_loa
     await everpost.queue.redis.zadd("arq:queue", {"planted": 1})
     task = await everpost.wait_until_ended("planted")
     assert (task["status"], task["error_class"]) == ("failed", "unreadable")
-    assert (await everpost.retry("planted")).status_code == 404
+    assert (await everpost.post_retry("planted")).status_code == 404
     assert not trap.exists()
 
 

@@ -36,7 +36,7 @@ async def insert_history(stack: Stack, **columns: Any) -> None:
 async def test_defect_1_the_real_priority_is_recorded_and_a_retry_keeps_it(everpost: Stack) -> None:
     task_id = await failed_task(everpost, priority=2)
     await everpost.flush_redis()
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     task = await everpost.wait_until_ended(answer["new_task_id"])
     rows = await everpost.sql("SELECT DISTINCT priority FROM publish_tasks")
     assert rows == [(2,)]
@@ -47,7 +47,7 @@ async def test_defect_2_a_successful_task_is_not_published_again(everpost: Stack
     task_id = await everpost.publish(title="once")
     await everpost.wait_until_ended(task_id)
     await everpost.flush_redis()
-    answer = await everpost.retry(task_id)
+    answer = await everpost.post_retry(task_id)
     assert answer.status_code == 409
     assert answer.json()["code"] == "task_succeeded"
     assert everpost.publisher.times_published(task_id) == 1
@@ -58,7 +58,7 @@ async def test_defect_3_corrupt_task_data_is_rebuilt_with_the_warning(everpost: 
         everpost, job_id="corrupt", platform="1", account_id="a", title="t", status="failed",
         task_data='{"platform": 1,',
     )  # fmt: skip
-    answer = (await everpost.retry("corrupt")).json()
+    answer = (await everpost.post_retry("corrupt")).json()
     assert answer["source"] == "sqlite"
     assert answer["warning"] == REBUILT
 
@@ -68,7 +68,7 @@ async def test_defect_4_a_rebuilt_task_keeps_schedule_time_and_publish_mode(ever
         everpost, job_id="old", platform="3", account_id="a", material_id="77", title="旧", tags='["x"]',
         status="failed", schedule_time="2020-01-01 08:00", publish_mode="manual",
     )  # fmt: skip
-    answer = (await everpost.retry("old")).json()
+    answer = (await everpost.post_retry("old")).json()
     task = await everpost.wait_until_ended(answer["new_task_id"])
     assert task["task_data"] == {
         "platform": 3, "account_id": "a", "file_id": 77, "title": "旧", "description": "", "tags": ["x"],
@@ -90,7 +90,7 @@ async def test_defect_5_batch_retry_finds_tasks_in_publish_tasks_and_takes_a_fil
 
 async def test_defect_6_simultaneous_retries_make_one_task(everpost: Stack) -> None:
     task_id = await failed_task(everpost)
-    answers = await asyncio.gather(*(everpost.retry(task_id) for _ in range(100)))
+    answers = await asyncio.gather(*(everpost.post_retry(task_id) for _ in range(100)))
     new_ids = {answer.json()["new_task_id"] for answer in answers if answer.status_code == 200}
     assert len(new_ids) == 1
     assert {answer.status_code for answer in answers} <= {200, 409}  # 409: the retry had succeeded already
@@ -126,7 +126,7 @@ async def test_defect_8_completed_at_is_set_and_every_row_has_its_own_priority(e
 async def test_defect_9_the_retry_of_a_pending_task_withdraws_the_queued_job(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish(title="moved")
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     await everpost.start_worker()
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
     await everpost.drain()
@@ -155,7 +155,7 @@ async def test_defect_10_clearing_reads_in_chunks_and_has_no_limit(everpost: Sta
 
 async def test_defect_11_a_task_and_its_retry_are_linked_both_ways(everpost: Stack) -> None:
     task_id = await failed_task(everpost, **SEED_TASK)
-    new_task_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    new_task_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
     retried = await everpost.wait_until_ended(new_task_id)
     assert retried["retry_of"] == task_id
     assert [retry["task_id"] for retry in (await everpost.task(task_id))["retries"]] == [new_task_id]

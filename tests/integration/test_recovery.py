@@ -41,7 +41,7 @@ async def inherit(
 
 async def test_a_failed_task_in_redis_is_retried_from_redis(everpost: Stack) -> None:
     task_id = await failed_task(everpost, **TASK)
-    answer = await everpost.retry(task_id)
+    answer = await everpost.post_retry(task_id)
     assert answer.status_code == 200
     assert answer.json() == {
         "success": True,
@@ -69,7 +69,7 @@ async def test_a_retry_is_answered_before_it_is_queued(everpost: Stack, may_queu
     may_queue.set()
     task_id = await failed_task(everpost)
     may_queue.clear()
-    new_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    new_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
     assert await everpost.queue.find_task(new_id) is None
     assert (await everpost.task(new_id))["status"] == "pending"
     may_queue.set()
@@ -82,8 +82,8 @@ async def test_a_retry_that_is_retried_before_it_is_queued_never_runs(
     may_queue.set()
     task_id = await failed_task(everpost)
     may_queue.clear()
-    first = (await everpost.retry(task_id)).json()["new_task_id"]
-    second = (await everpost.retry(first)).json()["new_task_id"]
+    first = (await everpost.post_retry(task_id)).json()["new_task_id"]
+    second = (await everpost.post_retry(first)).json()["new_task_id"]
     may_queue.set()
     assert (await everpost.wait_until_ended(second))["status"] == "success"
     assert (await everpost.task(first))["status"] == "cancelled"
@@ -104,7 +104,7 @@ async def test_what_was_answered_is_queued_before_a_queue_closes(everpost: Stack
 async def test_a_failed_task_gone_from_redis_is_retried_from_history(everpost: Stack) -> None:
     task_id = await failed_task(everpost, **TASK)
     await everpost.flush_redis()
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     assert answer == {
         "success": True,
         "message": "Task resubmitted to arq from SQLite history",
@@ -121,7 +121,7 @@ async def test_an_inherited_task_is_retried_from_task_queue_and_only_then_runs(e
     other = await everpost.publish()
     await everpost.wait_until_ended(other)
     assert [job.task_id for job in everpost.publisher.published] == [other]
-    answer = (await everpost.retry("old")).json()
+    answer = (await everpost.post_retry("old")).json()
     assert answer["source"] == "task_queue"
     assert "warning" not in answer
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == TASK
@@ -132,7 +132,7 @@ async def test_an_archived_task_is_retried_from_the_archive(everpost: Stack) -> 
     task_id = await failed_task(everpost, **TASK)
     assert (await everpost.client.delete(f"/api/v1/tasks/{task_id}")).status_code == 200
     await everpost.flush_redis()
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     assert answer["source"] == "archive"
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == TASK
 
@@ -142,7 +142,7 @@ async def test_a_row_from_before_the_upgrade_is_rebuilt_with_the_warning(everpos
         "INSERT INTO publish_tasks (job_id, platform, account_id, material_id, title, tags, status)"
         " VALUES ('old', '1', 'a', '77', '旧', '[\"x\"]', 'failed')"
     )
-    answer = (await everpost.retry("old")).json()
+    answer = (await everpost.post_retry("old")).json()
     assert (answer["source"], answer["warning"]) == ("sqlite", REBUILT)
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == {
         "platform": 1, "account_id": "a", "file_id": 77, "title": "旧", "description": "", "tags": ["x"],
@@ -152,11 +152,11 @@ async def test_a_row_from_before_the_upgrade_is_rebuilt_with_the_warning(everpos
 
 async def test_another_kind_of_task_of_the_original_is_nothing_to_publish(everpost: Stack) -> None:
     await inherit(everpost, "check", "{}", task_type="account_check")
-    assert (await everpost.retry("check")).status_code == 404
+    assert (await everpost.post_retry("check")).status_code == 404
 
 
 async def test_a_task_nobody_knows_is_not_found(everpost: Stack) -> None:
-    answer = await everpost.retry("nowhere")
+    answer = await everpost.post_retry("nowhere")
     assert answer.status_code == 404
     assert answer.json()["code"] == "task_not_found"
 
@@ -165,9 +165,9 @@ async def test_an_unknown_outcome_is_sent_again_only_by_force(everpost: Stack) -
     everpost.publisher.fail_next(OutcomeUnknownError("the line was cut"))
     task_id = await everpost.publish()
     assert (await everpost.wait_until_ended(task_id))["status"] == "unknown"
-    answer = await everpost.retry(task_id)
+    answer = await everpost.post_retry(task_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "outcome_unknown")
-    assert (await everpost.retry(task_id, force=True)).status_code == 200
+    assert (await everpost.post_retry(task_id, force=True)).status_code == 200
 
 
 async def test_a_running_task_is_not_retried(everpost: Stack) -> None:
@@ -178,7 +178,7 @@ async def test_a_running_task_is_not_retried(everpost: Stack) -> None:
         return bool(everpost.publisher.attempts)
 
     await eventually(is_running, what="an attempt")
-    answer = await everpost.retry(task_id)
+    answer = await everpost.post_retry(task_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "task_running")
     everpost.publisher.release()
     assert (await everpost.wait_until_ended(task_id))["status"] == "success"
@@ -189,7 +189,7 @@ async def test_a_running_task_is_not_retried(everpost: Stack) -> None:
 async def test_a_scheduled_task_keeps_its_time_through_a_retry(everpost: Stack) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     task_id = await everpost.publish(schedule_time=tomorrow)
-    new_task_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    new_task_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
     before, after = await everpost.task(task_id), await everpost.task(new_task_id)
     assert (before["status"], after["status"]) == ("cancelled", "scheduled")
     assert after["task_data"]["schedule_time"] == tomorrow
@@ -201,7 +201,7 @@ async def test_everything_survives_any_number_of_retries(everpost: Stack) -> Non
     for _ in range(4):
         everpost.publisher.fail_next(InvalidError("still no"))
         await everpost.flush_redis()
-        chain.append((await everpost.retry(chain[-1])).json()["new_task_id"])
+        chain.append((await everpost.post_retry(chain[-1])).json()["new_task_id"])
         await everpost.wait_until_ended(chain[-1])
     tasks = [await everpost.task(task_id) for task_id in chain]
     assert {msgspec.json.encode(task["task_data"]) for task in tasks} == {msgspec.json.encode(TASK)}
@@ -214,10 +214,10 @@ async def test_everything_survives_any_number_of_retries(everpost: Stack) -> Non
 async def test_a_task_and_its_failed_retry_never_run_at_once(everpost: Stack) -> None:
     first = await failed_task(everpost)
     everpost.publisher.fail_next(InvalidError("still no"))
-    second = (await everpost.retry(first)).json()["new_task_id"]
+    second = (await everpost.post_retry(first)).json()["new_task_id"]
     await everpost.wait_until_ended(second)
     await everpost.stop_workers()
-    answers = await asyncio.gather(*(everpost.retry(task_id) for task_id in (first, second) * 10))
+    answers = await asyncio.gather(*(everpost.post_retry(task_id) for task_id in (first, second) * 10))
     assert len({answer.json()["new_task_id"] for answer in answers}) == 1
 
 
@@ -229,7 +229,7 @@ async def test_without_results_in_redis_sqlite_is_the_only_source_of_truth() -> 
             return not await stack.queue.redis.keys(f"arq:*{task_id}")
 
         await eventually(is_forgotten, what="the task's end in Redis")
-        answer = (await stack.retry(task_id)).json()
+        answer = (await stack.post_retry(task_id)).json()
         assert answer["source"] == "sqlite"
         assert (await stack.wait_until_ended(answer["new_task_id"]))["status"] == "success"
 
@@ -242,7 +242,7 @@ async def test_while_redis_is_down_only_what_cannot_be_running_is_retried(status
         task_id = task_id or await stack.publish()
         assert stack.valkey.child is not None
         stack.valkey.child.kill()
-        answer = await stack.retry(task_id)
+        answer = await stack.post_retry(task_id)
         if status == "failed":
             assert answer.json()["source"] == "sqlite"
         else:
@@ -287,7 +287,7 @@ async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpo
     result = {**deserialize(job_of(task, 1)), "s": False, "r": None}
     await everpost.queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
     await keep_failed(everpost, task.task_id)
-    assert (await everpost.retry(task.task_id)).json()["source"] == "redis"
+    assert (await everpost.post_retry(task.task_id)).json()["source"] == "redis"
 
 
 async def test_what_only_the_history_has_is_decided_about_in_the_transaction_that_reads_it(
@@ -295,9 +295,9 @@ async def test_what_only_the_history_has_is_decided_about_in_the_transaction_tha
 ) -> None:
     monkeypatch.setattr(Payloads, "find", None)  # no other look at a table
     await keep_failed(everpost, "t")
-    answer = (await everpost.retry("t")).json()
+    answer = (await everpost.post_retry("t")).json()
     assert (answer["source"], answer["message"]) == ("sqlite", "Task resubmitted to arq from SQLite history")
-    assert (await everpost.retry("t")).json()["new_task_id"] == answer["new_task_id"]
+    assert (await everpost.post_retry("t")).json()["new_task_id"] == answer["new_task_id"]
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
 
 
@@ -313,18 +313,18 @@ async def test_a_large_task_is_not_read_where_others_wait_for_the_lock(
     monkeypatch.setattr(Payloads, "find", watched)
     for task_id, title in (("small", "x" * 60_000), ("large", "x" * 70_000)):
         await keep_failed(everpost, task_id, task_data=f'{{"platform": 1, "title": "{title}"}}')
-        assert (await everpost.retry(task_id)).json()["source"] == "sqlite"
+        assert (await everpost.post_retry(task_id)).json()["source"] == "sqlite"
     assert read_apart == ["large"]
 
 
 async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everpost: Stack) -> None:
     await keep_failed(everpost, "gone", task_data='{"platform": "nowhere"}')
     await keep_failed(everpost, "here")
-    gone, here = await asyncio.gather(everpost.retry("gone"), everpost.retry("here"))
+    gone, here = await asyncio.gather(everpost.post_retry("gone"), everpost.post_retry("here"))
     assert (gone.status_code, here.status_code) == (422, 200)
 
 
 async def test_a_row_whose_text_is_not_utf_8_is_retried(everpost: Stack) -> None:
     await keep_failed(everpost, "t")
     await everpost.execute("UPDATE publish_tasks SET title = CAST(x'ff' AS TEXT) WHERE job_id = 't'")
-    assert (await everpost.retry("t")).json()["source"] == "sqlite"
+    assert (await everpost.post_retry("t")).json()["source"] == "sqlite"

@@ -25,7 +25,7 @@ async def test_a_task_goes_all_its_way_and_back_over_tls(proxy: Proxy) -> None:
         stack.publisher.fail_next(PermanentError("no"))
         task_id = await stack.publish(title="t")
         assert (await stack.wait_until_ended(task_id))["status"] == "failed"
-        answer = (await stack.retry(task_id)).json()
+        answer = (await stack.post_retry(task_id)).json()
         assert answer["source"] == "redis"
         assert (await stack.wait_until_ended(answer["new_task_id"]))["status"] == "success"
         assert stack.publisher.times_published(answer["new_task_id"]) == 1

@@ -24,7 +24,7 @@ async def failed_task(stack: Stack) -> str:
 
 async def retry_at_once(stack: Stack, task_id: str) -> set[str]:
     """The ids that so many callers were given for its retry."""
-    answers = await asyncio.gather(*(stack.retry(task_id) for _ in range(CALLERS)))
+    answers = await asyncio.gather(*(stack.post_retry(task_id) for _ in range(CALLERS)))
     return {answer.json()["new_task_id"] for answer in answers if answer.status_code == HTTPStatus.OK}
 
 

@@ -1,6 +1,7 @@
 """What other teams get: the stack in-process, the fixture, the publisher double."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from service import embedded
 from service.embedded import EmbeddedValkey, server_environment
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from service.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, PublisherClass
 
 THEIR_TEST = """
@@ -28,10 +29,19 @@ async def test_our_app_retries_what_failed(everpost):
     everpost.publisher.fail_next(InvalidError("no"))
     task_id = await everpost.publish(platform="douyin", title="t")
     assert (await everpost.wait_until_ended(task_id))["status"] == "failed"
-    new_task_id = (await everpost.retry(task_id)).json()["new_task_id"]
+    new_task_id = await everpost.retry(task_id)
     await everpost.drain()
     assert everpost.publisher.times_published(new_task_id) == 1
 """
+
+
+def test_the_document_s_examples_work_in_a_project_of_somebody_else(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "test_theirs.py").write_text("\n".join(examples))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_fixture_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
@@ -49,6 +59,48 @@ def test_a_project_without_pytest_asyncio_can_run_its_own_tests(tmp_path: Path) 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+THEIR_ANYIO_TEST = """
+import pytest
+
+@pytest.mark.anyio
+async def test_theirs(everpost):
+    task_id = await everpost.publish(platform="douyin", title="t")
+    assert (await everpost.wait_until_ended(task_id))["status"] == "success"
+"""
+
+
+@pytest.mark.parametrize("has_pytest_asyncio", [True, False])
+def test_a_test_that_anyio_runs_on_trio_is_told_to_run_on_asyncio(tmp_path: Path, has_pytest_asyncio: bool) -> None:
+    pytest.importorskip("trio")
+    if not has_pytest_asyncio:
+        (tmp_path / "pytest_asyncio.py").write_text("raise ImportError('not installed')\n")
+    (tmp_path / "test_theirs.py").write_text(THEIR_ANYIO_TEST)
+    options = [] if has_pytest_asyncio else ["-p", "no:asyncio"]
+    command = [sys.executable, "-m", "pytest", "-q", *options, "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed, 1 error" in done.stdout, done.stdout + done.stderr  # on asyncio, and on trio
+    assert 'give such tests a fixture `anyio_backend` that returns "asyncio"' in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "no running event loop" not in done.stdout
+
+
+async def test_a_refusal_says_what_is_wrong(everpost: Stack) -> None:
+    with pytest.raises(
+        ApiRefusal, match=r"answered 422: .*catalogue has.* \(unknown_platform at \$\.platform\)"
+    ) as refused:
+        await everpost.publish(platform="nowhere")
+    assert (refused.value.code, refused.value.response.status_code) == ("unknown_platform", 422)
+    with pytest.raises(ApiRefusal, match="task_not_found"):
+        await everpost.task("nobody")
+    task_id = await everpost.publish()
+    await everpost.wait_until_ended(task_id)
+    with pytest.raises(ApiRefusal) as refused:
+        await everpost.retry(task_id)
+    assert refused.value.problem["code"] == refused.value.code == "task_succeeded"
+    again = await everpost.retry(task_id, force=True)
+    assert (await everpost.wait_until_ended(again))["retry_of"] == task_id
 
 
 async def test_two_stacks_at_once_know_nothing_of_each_other() -> None:

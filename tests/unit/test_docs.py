@@ -1,5 +1,6 @@
 """What the documentation says is so: settings, routes, codes, statuses, commands, moves."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from service.errors import ServiceError
 from service.metrics import COUNTERS, HISTOGRAMS
 from service.settings import PREFIX, Settings, temporary_settings
 from service.task import MOVES, ErrorClass, TaskStatus
+from service.testing import PublisherDouble, Stack
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,6 +40,29 @@ def rows(text: str) -> Iterator[list[str]]:
 
 def first_words(text: str) -> list[str]:
     return [cells[0].strip("|` ") for cells in rows(text)]
+
+
+TESTING = (ROOT / "docs" / "testing.md").read_text("utf-8")
+
+
+def documented_names(title: str) -> set[str]:
+    """The names in the first column of a section's table, without their arguments."""
+    cells = [cells[0] for cells in rows(section(TESTING, title))]
+    return {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
+
+
+def public_names(of: type) -> set[str]:
+    found = {name for name in vars(of) if not name.startswith("_")} | set(of.__annotations__)
+    constructor = inspect.getsource(of.__init__)  # type: ignore[misc]  # its source, whatever it is called on
+    return found | set(re.findall(r"self\.([a-z]\w*)\b.* = ", constructor))
+
+
+@pytest.mark.parametrize(
+    ("title", "of", "others"),
+    [("The stack", Stack, set()), ("The double", PublisherDouble, {"look_up", "publish", "publisher_class"})],
+)
+def test_the_testing_kit_is_documented_whole(title: str, of: type, others: set[str]) -> None:
+    assert documented_names(title) == public_names(of) - others
 
 
 def shown_default(value: object) -> str:
