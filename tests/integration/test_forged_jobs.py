@@ -112,7 +112,7 @@ async def test_a_result_forged_in_redis_is_not_what_a_retry_sends(everpost: Stac
     await insert(everpost.database, table, {"job_id": task_id, "status": "failed", "task_data": data, "priority": 4})
     await forged_result(everpost, task_id)
     with capture_logs() as lines:
-        answer = (await everpost.retry(task_id)).json()
+        answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer["message"]) == ("redis", "Task resubmitted to arq from Redis")
     assert answer["warning"] == DIFFERS
     assert differences(lines) == [task_id]
@@ -125,7 +125,7 @@ async def test_a_waiting_job_forged_in_redis_is_not_what_its_retry_sends(everpos
     await everpost.stop_workers()
     task_id = await everpost.publish(**HONEST)
     await forge_job(everpost, task_id)
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer["warning"]) == ("redis", DIFFERS)
     await everpost.start_worker()
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == HONEST
@@ -137,7 +137,7 @@ async def test_a_large_task_forged_in_redis_is_not_what_a_retry_sends(everpost: 
     data = msgspec.json.encode(large).decode()
     await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "task_data": data})
     await forged_result(everpost, task_id)
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer["warning"]) == ("redis", DIFFERS)
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == large
 
@@ -147,13 +147,13 @@ async def test_a_result_of_a_platform_that_is_none_does_not_hold_up_a_retry(ever
     data = msgspec.json.encode(HONEST).decode()
     await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "task_data": data})
     await forged_result(everpost, task_id, {"platform": "nowhere"})
-    assert (await everpost.retry(task_id)).json()["source"] == "redis"
+    assert (await everpost.post_retry(task_id)).json()["source"] == "redis"
 
 
 async def test_a_row_without_data_is_retried_with_what_redis_has_of_it(everpost: Stack) -> None:
     task_id = new_task_id(system_clock())
     await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "platform": "1"})
     await forged_result(everpost, task_id, HONEST)
-    answer = (await everpost.retry(task_id)).json()
+    answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer.get("warning")) == ("redis", None)
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == HONEST
