@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo run check format test chaos bench arq-suite clean
+.PHONY: help install demo run check format test chaos bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -46,6 +46,9 @@ bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the REA
 
 arq-suite: $(STAMP)  ## Run arq's own tests with our engine in its worker's place
 	$(BIN)/python tests/arq_suite/run.py
+
+api-suite: $(STAMP)  ## Have other people's tools read and try the HTTP interface (needs npm)
+	$(BIN)/python tests/api_suite/api_suite.py
 
 clean:  ## Remove the environment and everything made
 	find service workers tests -name __pycache__ -prune -exec rm -rf {} +

@@ -61,6 +61,7 @@ LOCATION = Header(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
             {"Two posts": [SAMPLE, {**SAMPLE, "priority": 0}]},
+            {"A line": SAMPLE},
         ),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),

@@ -17,6 +17,7 @@ MAX_KEY = 255
 HOUR_MS = 3_600_000
 PLAIN = re.compile(rb"[!#-~][!-~]*")
 QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a String of RFC 8941, as the draft has it
+PATTERN = r'^([!#-~][!-~]{0,254}|"([ !#-\[\]-~]|\\["\\]){1,255}")$'  # both, for clients
 ESCAPE = re.compile(rb"\\(.)")
 
 IDEMPOTENCY_KEY = Header(
@@ -25,6 +26,7 @@ IDEMPOTENCY_KEY = Header(
     "nothing is done twice; while the first such request is being served, 409; with another body, 422. Remembered for "
     "EVERPOST_IDEMPOTENCY_HOURS.",
     "order-8271-video-1",
+    PATTERN,
 )
 
 WITH_KEY = ("bad_input", "idempotency_key_in_use", "idempotency_key_reused")

@@ -14,6 +14,7 @@ from service.api.bulk import LOCATION, BulkReply, answer_bulk
 from service.api.schema import WITH_ID, Body, documented
 from service.api.services import ApiRequest, services_of
 from service.api.tasks import TaskId, checked_id
+from service.bulk import CLEARED
 from service.errors import Conflict, TaskNotFound
 from service.store.archive import DAY_MS, Removal
 
@@ -83,7 +84,7 @@ async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
 )
 async def clear_tasks(
     request: ApiRequest,
-    what: Annotated[str, PathParameter(description="pending, failed, success or all.")],
+    what: Annotated[str, PathParameter(description="What to clear.", schema_extra={"enum": list(CLEARED)})],
     dry_run: DryRun = False,
 ) -> JsonAnswer:
     """Clear tasks of one kind."""

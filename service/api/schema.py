@@ -1,7 +1,7 @@
 """What OpenAPI says of every route: its bodies, answers, headers and every way it can refuse."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,7 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     Operation,
     Parameter,
+    Reference,
     RequestBody,
 )
 
@@ -50,16 +51,22 @@ class Header:
     name: str
     description: str
     example: str
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)
 class Body:
-    """A request body: by media type its type, what it is for, and examples by name."""
+    """A request body: by media type its type, what it is for, and examples by name: as JSON, and in the other type."""
 
     description: str
     media: Mapping[str, Any]
     examples: Mapping[str, Any]
+    other_examples: Mapping[str, Any] = field(default_factory=dict)
 
+
+REFERENCE = "#/components/schemas/{name}"
+BODY_TYPES: list[Any] = []
+"""The types of all request bodies."""
 
 RETRY_AFTER = Header("Retry-After", "Seconds after which the same request may succeed.", "5")
 
@@ -165,8 +172,13 @@ def _operation_class(
 
 
 def _request_header(header: Header) -> Parameter:
+    schema: Any = _TEXT if header.pattern is None else {**_TEXT, "pattern": header.pattern}
     return Parameter(
-        name=header.name, param_in="header", schema=_TEXT, description=header.description, example=header.example
+        name=header.name,
+        param_in="header",
+        schema=schema,
+        description=header.description,
+        example=header.example,
     )
 
 
@@ -178,23 +190,21 @@ _TEXT: Any = {"type": "string"}
 
 
 def _request_body(body: Body) -> RequestBody:
-    examples = {name: Example(summary=name, value=value) for name, value in body.examples.items()}
     content = {
-        media_type: OpenAPIMediaType(schema=inline_schema(wanted), examples=dict(examples))
+        media_type: OpenAPIMediaType(schema=body_schema(wanted), examples=_examples(body, media_type))
         for media_type, wanted in body.media.items()
     }
     return RequestBody(content=content, required=True, description=body.description)
 
 
-def inline_schema(wanted: Any) -> Any:
-    """The JSON Schema of a type, without references, as the schemas of bodies have no place among the components."""
-    (schema,), components = msgspec.json.schema_components([wanted], ref_template="{name}")
-    return _resolve(schema, components)
+def _examples(body: Body, media_type: str) -> dict[str, Example | Reference]:
+    examples = body.examples if media_type == JSON else body.other_examples
+    return {name: Example(summary=name, value=value) for name, value in examples.items()}
 
 
-def _resolve(value: Any, components: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        if "$ref" in value:
-            return _resolve(components[value["$ref"]], components)
-        return {key: _resolve(inner, components) for key, inner in value.items()}
-    return [_resolve(inner, components) for inner in value] if isinstance(value, list) else value
+def body_schema(wanted: Any) -> Any:
+    """The JSON Schema of a body's type; what it refers to, `service/api/refine.py` puts among the components."""
+    if wanted not in BODY_TYPES:
+        BODY_TYPES.append(wanted)
+    (schema,), _ = msgspec.json.schema_components([wanted], ref_template=REFERENCE)
+    return schema

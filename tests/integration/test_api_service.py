@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from service.testing import Stack, eventually
 TOKEN = "correct horse battery staple"
 SERVE = """
 import os
+import re
 from service.app import serve
 from service.settings import read_settings
 serve(read_settings(os.environ))
@@ -108,7 +110,8 @@ async def test_the_document_is_served_for_machines_and_for_people(api: Api) -> N
     assert "测试视频" in page.text
     assert "http://" not in page.text.replace(api.address, "")
     assert "https://" not in page.text
-    assert "<script" not in page.text
+    assert re.findall("<script[^>]*>", page.text) == ["<script type='module' src='/schema/document.js'>"]
+    assert (await api.client.get("/schema/document.js")).headers["content-type"].startswith("text/javascript")
 
 
 @pytest_asyncio.fixture
@@ -130,13 +133,14 @@ async def guarded(tmp_path: Path, valkey: EmbeddedValkey) -> AsyncIterator[Api]:
         f"Bearer {TOKEN[:-1]}",
     ],
 )
-async def test_every_route_but_liveness_wants_the_token(guarded: Api, header: str | None) -> None:
+async def test_every_route_but_liveness_and_the_document_wants_the_token(guarded: Api, header: str | None) -> None:
     document = (await guarded.client.get("/schema/openapi.json")).json()
     headers = {} if header is None else {"authorization": header}
     async with httpx.AsyncClient(base_url=guarded.address, headers=headers) as stranger:
-        assert (await stranger.get("/health/live")).status_code == 200
+        for path in ("/health/live", "/schema", "/schema/openapi.json", "/schema/document.js"):
+            assert (await stranger.get(path)).status_code == 200
         routes = [(method, path) for path, methods in document["paths"].items() for method in methods]
-        for method, path in [*routes, ("get", "/schema/openapi.json"), ("get", "/schema")]:
+        for method, path in routes:
             if path != "/health/live":
                 answer = await stranger.request(method, path)
                 assert_problem(answer, 401, "unauthorized")

@@ -1,14 +1,22 @@
 """The OpenAPI document says everything of every route."""
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar import Litestar
 
+from service.api.filters import FilterRequest
+from service.api.once import PATTERN, read_key
+from service.api.openapi import document_of
 from service.api.problems import STATUS_OF_CODE
 from service.api.publish import SAMPLE
+from service.api.refine import STATUS, STATUS_FIELDS
 from service.api.schema import meaning_of_codes
 from service.app import create_app
+from service.errors import BadInput
 from service.settings import temporary_settings
 
 ROUTES = {
@@ -53,7 +61,7 @@ def make_app(token: str | None = None) -> Litestar:
     return create_app(temporary_settings(redis="redis://127.0.0.1:1/0", token=token))
 
 
-SCHEMA: dict[str, Any] = make_app().openapi_schema.to_schema()
+SCHEMA: dict[str, Any] = document_of(make_app())
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, methods in sorted(SCHEMA["paths"].items())
@@ -72,7 +80,8 @@ def test_every_operation_says_what_it_does(name: str) -> None:
     assert operation["summary"]
     assert len(operation["description"]) > 20
     assert operation["tags"]
-    assert operation["operationId"]
+    assert operation["operationId"].removesuffix("_alias").isidentifier()
+    assert operation["operationId"].islower()
 
 
 @every_operation
@@ -109,7 +118,6 @@ def test_every_body_has_a_schema_and_an_example(name: str) -> None:
     assert ("requestBody" in operation) == (name.partition(" ")[2] in WITH_BODY)
     for media in operation.get("requestBody", {}).get("content", {}).values():
         assert media["schema"]
-        assert "$ref" not in str(media["schema"])
         assert media["examples"]
         assert {"400", "413", "415"} <= set(operation["responses"])
 
@@ -117,12 +125,68 @@ def test_every_body_has_a_schema_and_an_example(name: str) -> None:
 def test_the_sample_of_the_seed_is_the_example() -> None:
     body = OPERATIONS["POST /api/v1/publish"]["requestBody"]["content"]["application/json"]
     assert SAMPLE in [example["value"] for example in body["examples"].values()]
-    assert {"platform", "account_id", "schedule_time", "priority"} <= set(body["schema"]["properties"])
+    assert body["schema"] == {"$ref": "#/components/schemas/PublishRequest"}
+    fields = SCHEMA["components"]["schemas"]["PublishRequest"]["properties"]
+    assert {"platform", "account_id", "schedule_time", "priority"} <= set(fields)
 
 
 def test_the_stream_is_described_beside_the_list() -> None:
     content = OPERATIONS["POST /api/v1/publish/batch"]["requestBody"]["content"]
     assert set(content) == {"application/json", "application/x-ndjson"}
+
+
+def references(value: Any) -> set[str]:
+    """Every reference in a part of the document."""
+    if isinstance(value, dict):
+        return {value["$ref"]} if "$ref" in value else set().union(*map(references, value.values()))
+    return set().union(*map(references, value)) if isinstance(value, list) else set()
+
+
+def test_every_reference_leads_to_a_type_and_every_type_is_used() -> None:
+    assert references(SCHEMA) == {f"#/components/schemas/{name}" for name in SCHEMA["components"]["schemas"]}
+
+
+def test_each_type_is_written_down_once() -> None:
+    written = [str(sorted(schema.get("properties", {}))) for schema in SCHEMA["components"]["schemas"].values()]
+    assert str(sorted(FilterRequest.__struct_fields__)) in written
+    for operation in OPERATIONS.values():
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            assert "properties" not in str(media["schema"])
+
+
+def test_times_are_times() -> None:
+    for name, schema in SCHEMA["components"]["schemas"].items():
+        for field, kind in schema.get("properties", {}).items():
+            assert not field.endswith("_at") or "'format': 'date-time'" in str(kind), (name, field)
+
+
+def test_values_of_which_there_are_few_are_listed() -> None:
+    parameters = {
+        (name, parameter["name"]): parameter["schema"]
+        for name, operation in OPERATIONS.items()
+        for parameter in operation.get("parameters", ())
+    }
+    assert parameters["POST /api/v1/tasks/clear/{what}", "what"]["enum"] == ["pending", "failed", "success", "all"]
+    assert parameters["GET /api/v1/tasks", "status"]["$ref"].endswith("/TaskStatus")
+    assert not any({"type": "null"} in schema.get("oneOf", ()) for schema in parameters.values())
+    for type_name, field in STATUS_FIELDS:
+        assert STATUS in SCHEMA["components"]["schemas"][type_name]["properties"][field]["anyOf"]
+
+
+def test_a_batch_that_is_refused_says_so_of_each_item() -> None:
+    content = OPERATIONS["POST /api/v1/publish/batch"]["responses"]["422"]["content"]
+    assert content["application/json"]["schema"]["$ref"].endswith("/BatchAnswer")
+    assert content["application/problem+json"]["schema"]["$ref"].endswith("/ProblemDetails")
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=300))
+def test_the_pattern_of_keys_fits_what_is_taken(key: str) -> None:
+    try:
+        read_key([key.encode()])
+    except BadInput:
+        assert not re.fullmatch(PATTERN, key)
+    else:
+        assert re.fullmatch(PATTERN, key)
 
 
 def test_accepted_tasks_say_where_they_are() -> None:
@@ -144,7 +208,7 @@ def test_every_error_code_a_client_can_meet_is_in_the_document() -> None:
 
 
 def test_a_token_is_documented_where_one_is_asked_for() -> None:
-    schema = make_app("a long secret").openapi_schema.to_schema()
+    schema = document_of(make_app("a long secret"))
     assert schema["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert schema["security"] == [{"bearer": []}]
     assert "security" not in SCHEMA
