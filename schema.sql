@@ -88,6 +88,7 @@ CREATE TABLE task_queue (
     batch_id      TEXT,
     attempts      TEXT,                                    -- JSON list of the attempts made so far
     sending       INTEGER,                                 -- the attempt whose first byte may have left (I6); 0: held since a restore
+    sending_since TEXT,                                    -- JSON: the host's time since its boot then, where a key can expire
     accepted_by   TEXT
 );
 -- I5 is this index: one unfinished task a retry chain, whoever asks, however often, from however many processes.
@@ -160,15 +161,16 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_task ON decisions (task_id);
 CREATE INDEX decisions_new_task ON decisions (new_task_id) WHERE new_task_id IS NOT NULL;
 
--- Answers to repeat when an Idempotency-Key comes again; kept EVERPOST_IDEMPOTENCY_HOURS.
+-- Answers to repeat when an Idempotency-Key comes again; kept for EVERPOST_IDEMPOTENCY_HOURS of running time.
 CREATE TABLE idempotency_keys (
     key         TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,                             -- of the request's path and body
     task_id     TEXT NOT NULL,                             -- or the batch's id
     created_at  TEXT NOT NULL,
-    answer      TEXT NOT NULL DEFAULT '{}'                 -- JSON: the whole body of the first answer
+    answer      TEXT NOT NULL DEFAULT '{}',                -- JSON: the whole body of the first answer
+    counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time then (service/running_time.py)
 ) WITHOUT ROWID;
-CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_counted ON idempotency_keys (counted_ms);
 
 -- Bulk work on more tasks than one answer waits for: its progress, and where it goes on after a crash.
 CREATE TABLE operations (
@@ -232,7 +234,7 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
 END;
 
 -- What the processes remember together: `epoch` (which Redis it was), `searched` (how far the search index has come),
--- `paused` (dispatch is, since a backup was restored).
+-- `paused` (dispatch is, since a backup was restored), `clock` (the time Everpost has run).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

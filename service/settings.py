@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
         min_free_disk: Bytes that must be free on the database's disk for a task to be accepted; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 leaves them.
-        idempotency_hours: How long an Idempotency-Key is remembered.
+        idempotency_hours: For how much running time an Idempotency-Key is remembered.
         log_level: debug, info, warning or error.
         log_format: `console` for people, `json` for machines.
         failpoints: A folder of actions at named points, for tests; None has none.

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from service.clock import SinceBoot
+
 DEFAULT_PRIORITY = 5
 PRIORITIES = range(10)  # a lower number is more urgent
 
@@ -106,6 +108,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         started_at: Of one that never reported, its intent's time, else the earliest it can have been.
         finished_at: None if it never reported.
         evidence: Only where the outcome is not known.
+        since_boot: When it started by a clock that nobody sets, where the age of its key may be asked for.
         late: It reported after the task had ended, or had been taken over.
         alone: Its process died, and ran nothing else.
         provider_post_id, publish_url: Of a late success; the task may have those of another attempt.
@@ -119,6 +122,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: str | None = None
     worker: str | None = None
     evidence: Evidence | None = None
+    since_boot: SinceBoot | None = None
     late: bool = False
     alone: bool = False
     provider_post_id: str | None = None

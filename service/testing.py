@@ -282,11 +282,11 @@ class Stack:
         await eventually(is_released, what="the release of what has ended")
         await self.queue.redis.flushall()
 
-    async def start_worker(self) -> BatchWorker:
-        """Start one more worker; the stack stops it if nobody else does."""
+    async def start_worker(self, **options: Any) -> BatchWorker:
+        """Start one more worker, with these options of `create_worker`; the stack stops it if nobody else does."""
         platforms = Catalogue.read(self.settings.platforms)
         doubles = {platform.publisher: self.publisher for platform in platforms}
-        worker = create_worker(self.settings, publishers=doubles, handle_signals=False)
+        worker = create_worker(self.settings, publishers=doubles, handle_signals=False, **options)
         self._workers.append((worker, asyncio.create_task(worker.async_run())))
         await asyncio.sleep(0)  # it has begun: stopping it now stops what it opens
         return worker

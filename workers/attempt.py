@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from service.clock import SinceBoot
 from service.store.ledger import ClaimFacts
 from service.task import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from workers.earlier import NOTHING_EARLIER, Earlier
@@ -25,6 +26,7 @@ class AttemptState(msgspec.Struct):
         sending: Set once the publisher is called, from when on the platform may have the post; tells how far it came.
         task_data: The ledger's, where Redis has other data of the task: it is what counts.
         data: The task's data, once decoded.
+        since_boot: When it began by the host's time since its boot, where its key can expire.
     """
 
     facts: ClaimFacts | None
@@ -34,6 +36,7 @@ class AttemptState(msgspec.Struct):
     task_data: bytes | None = None
     data: Mapping[str, Any] | None = None
     result: PublishResult | None = None
+    since_boot: SinceBoot | None = None
 
 
 class PublishFailedError(Exception):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from service.clock import SinceBoot
 from service.store.ledger import ClaimFacts
 from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from workers.publishers.base import PublisherClass
@@ -16,6 +17,7 @@ class OpenAttempt(msgspec.Struct, frozen=True):
 
     number: int
     started_at: str
+    since_boot: SinceBoot | None = None
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class _Recorded(msgspec.Struct):
     started_at: str = ""
     error_class: str | None = None
     evidence: Evidence | None = None
+    since_boot: SinceBoot | None = None
     alone: bool = False
 
     @property
@@ -90,7 +93,9 @@ def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
         suspected=sum(attempt.may_have_sent for attempt in crashed),
         died_alone=any(attempt.alone for attempt in crashed),
         open=tuple(
-            OpenAttempt(attempt.number, attempt.started_at) for attempt in recorded if matters and attempt.may_have_sent
+            OpenAttempt(attempt.number, attempt.started_at, attempt.since_boot)
+            for attempt in recorded
+            if matters and attempt.may_have_sent
         ),
     )
 

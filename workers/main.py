@@ -16,7 +16,7 @@ import structlog
 from arq.connections import ArqRedis
 from arq.worker import func
 
-from service.clock import Clock, system_clock, to_text
+from service.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
 from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
 from service.queue.client import QUEUE_NAMES, TaskQueue
@@ -60,9 +60,12 @@ class PublishWorker:
     completion: Completion
     engine: BatchWorker
 
-    def __init__(self, settings: Settings, *, publishers: Overrides, clock: Clock, owns_process: bool) -> None:
+    def __init__(
+        self, settings: Settings, *, publishers: Overrides, clock: Clock, boot_clock: BootClock, owns_process: bool
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._boot_clock = boot_clock
         self._catalogue = Catalogue.read(settings.platforms)
         self._publishers = load_publishers(self._catalogue, settings, publishers)
         if owns_process and (end := take_socket()) is not None:
@@ -96,6 +99,7 @@ class PublishWorker:
             settings,
             clock,
             metrics,
+            boot_clock=self._boot_clock,
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
@@ -111,6 +115,7 @@ class PublishWorker:
             search=SearchIndex(database),
             settings=settings,
             clock=clock,
+            boot_clock=self._boot_clock,
             is_busy=lambda: self.engine.job_counter > 0,
         )
         self._run_beside(duties)
@@ -168,6 +173,7 @@ def create_worker(
     *,
     publishers: Overrides = MappingProxyType({}),
     clock: Clock = system_clock,
+    boot_clock: BootClock = system_boot_clock,
     handle_signals: bool = True,
 ) -> BatchWorker:
     """A worker, ready for `run()`.
@@ -184,7 +190,9 @@ def create_worker(
     """
     watch_failpoints(settings.failpoints)
     _expect_failures()
-    parts = PublishWorker(settings, publishers=publishers, clock=clock, owns_process=handle_signals)
+    parts = PublishWorker(
+        settings, publishers=publishers, clock=clock, boot_clock=boot_clock, owns_process=handle_signals
+    )
     pool = connection_pool(settings.redis_address)
     parts.engine = BatchWorker(
         [func(parts.publish, name=FUNCTION)],

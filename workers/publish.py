@@ -8,14 +8,14 @@ import msgspec
 import structlog
 from arq.worker import Retry
 
-from service.clock import Clock, from_text, to_text
+from service.clock import BootClock, Clock, to_text
 from service.errors import InvalidValue, Unavailable
 from service.failpoints import failpoint
 from service.platforms import Catalogue
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
 from service.store.ledger import Ledger
-from service.task import Attempt, ErrorClass, TaskStatus
+from service.task import HELD, Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
 from workers.backoff import Backoff
@@ -23,6 +23,7 @@ from workers.cancellation import END_OF_THE_PROCESS, NO_FAILURE
 from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
 from workers.isolation import Isolation, SuspectDiedError
+from workers.key_age import Present, age_of_oldest
 from workers.media import describe_media, resolve_media
 from workers.metrics import WorkerMetrics
 from workers.outcomes import CancelCause, HandBackError, cause_of
@@ -39,7 +40,14 @@ from workers.publishers.base import (
     idempotency_key,
     storable_text,
 )
-from workers.settling import CannotRepeatError, NoAnswerError, settle_earlier, settle_failed
+from workers.settling import (
+    CannotRepeatError,
+    NoAnswerError,
+    has_mortal_key,
+    keeps_intents,
+    settle_earlier,
+    settle_failed,
+)
 
 log = structlog.get_logger("everpost.worker")
 
@@ -65,6 +73,7 @@ class PublishRunner:
         clock: Clock,
         metrics: WorkerMetrics,
         *,
+        boot_clock: BootClock,
         worker_id: str,
         isolation: Isolation | None = None,
     ) -> None:
@@ -74,6 +83,7 @@ class PublishRunner:
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
+        self._boot_clock = boot_clock
         self._worker_id = worker_id
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
@@ -133,7 +143,9 @@ class PublishRunner:
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
             return _kept_result(job.task_id, found)
-        if state.facts is not None and not publisher.publisher_class.may_rerun:
+        if state.facts is not None and keeps_intents(publisher):
+            if has_mortal_key(publisher):
+                state.since_boot = self._boot_clock()
             await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
         state.sending = job.trace
         failpoint("send.before")
@@ -152,20 +164,29 @@ class PublishRunner:
         return _kept_result(job.task_id, result, media=describe_media(job.data, job.media))
 
     async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
-        open_attempts = state.earlier.open
-        oldest_ms = min((from_text(attempt.started_at) or 0) for attempt in open_attempts)
-        found = await settle_earlier(publisher, job, open_attempts, oldest_s=(self._clock() - oldest_ms) / 1000)
+        oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
+        found = await settle_earlier(publisher, job, state.earlier.open, oldest_s)
         if publisher.publisher_class is PublisherClass.CHECKABLE:
             state.earlier = NOTHING_EARLIER
         return found
 
+    async def _age_of_key(self, state: AttemptState) -> float | None:
+        mark = await self._ledger.find_clock_mark()
+        seen_ms = None if mark is None else mark.highest_ms
+        present = Present(wall_ms=self._clock(), since_boot=self._boot_clock(), seen_ms=seen_ms)
+        return age_of_oldest(state.earlier.open, present)
+
     async def _intend_to_send(self, job: PublishJob, state: AttemptState, earlier: int | None) -> None:
-        """Write the intent down before the first byte leaves; for publishers that cannot be run twice (I6).
+        """Write the intent down before the first byte leaves; see `keeps_intents` (I6).
 
         The one that stands there, if it is `earlier`'s, has been settled.
         """
         intent = asyncio.ensure_future(
-            _persist(lambda: self._ledger.begin_send(job.task_id, state.number, self._clock(), earlier))
+            _persist(
+                lambda: self._ledger.begin_send(
+                    job.task_id, state.number, self._clock(), earlier, since_boot=state.since_boot
+                )
+            )
         )
         try:
             begun = await asyncio.shield(intent)
@@ -173,6 +194,8 @@ class PublishRunner:
             if await intent:  # it was written, and nothing will be sent: whoever runs next may send
                 await self._ledger.cancel_send(job.task_id, state.number, self._clock())
             raise
+        if not begun and state.facts is not None and state.facts.sending == HELD:
+            raise CannotRepeatError("It was unfinished in a backup that was restored, and may have been sent since.")
         if not begun:
             raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
 
@@ -246,6 +269,7 @@ class PublishRunner:
         self, state: AttemptState, started_ms: int, error_class: ErrorClass, message: str, said: str | None
     ) -> Attempt:
         """The attempt, for the ledger: the task is tried again."""
+        is_open = error_class in {ErrorClass.UNKNOWN, ErrorClass.CRASHED}
         return Attempt(
             number=state.number,
             started_at=to_text(started_ms),
@@ -254,7 +278,8 @@ class PublishRunner:
             error_class=error_class,
             error=message,
             worker=self._worker_id,
-            evidence=evidence_of(state, said) if error_class in {ErrorClass.UNKNOWN, ErrorClass.CRASHED} else None,
+            evidence=evidence_of(state, said) if is_open else None,
+            since_boot=state.since_boot if is_open else None,
         )
 
     async def _defer(

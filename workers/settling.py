@@ -32,13 +32,27 @@ class NoAnswerError(OutcomeUnknownError):
         super().__init__(f"The publisher did not answer within {timeout_s:g} s.")
 
 
+def keeps_intents(publisher: Publisher) -> bool:
+    """Whether an attempt is written down before its first byte leaves.
+
+    That is so where it must not run twice, or only while the platform knows its key: then the ledger alone can say when
+    the key was first used, whatever becomes of Redis.
+    """
+    return not publisher.publisher_class.may_rerun or has_mortal_key(publisher)
+
+
+def has_mortal_key(publisher: Publisher) -> bool:
+    """Whether the platform takes a key and forgets it some day."""
+    return publisher.publisher_class is PublisherClass.KEYED and publisher.key_lifetime_s is not None
+
+
 async def settle_earlier(
-    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float
+    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float | None
 ) -> PublishResult | None:
     """What became of earlier attempts nobody knows the outcome of: the post, or None if it may be sent (again).
 
     Args:
-        oldest_s: How long ago the oldest of them began.
+        oldest_s: How many seconds ago the oldest of them began; None if no clock tells, and the key may be forgotten.
 
     Raises:
         CannotRepeatError: It may not.
@@ -46,7 +60,7 @@ async def settle_earlier(
     numbers = ", ".join(str(attempt.number) for attempt in attempts)
     open_since = f"Attempt {numbers} began to send and never reported how it ended"
     match publisher.publisher_class:
-        case PublisherClass.KEYED if publisher.key_lifetime_s is None or oldest_s < publisher.key_lifetime_s:
+        case PublisherClass.KEYED if _is_remembered(publisher.key_lifetime_s, oldest_s):
             return None
         case PublisherClass.KEYED:
             raise CannotRepeatError(f"{open_since}, and the platform may have forgotten its key.")
@@ -58,6 +72,10 @@ async def settle_earlier(
                 return None
             raise CannotRepeatError(f"{open_since}, and {found}.")
     raise CannotRepeatError(f"{open_since}.")
+
+
+def _is_remembered(lifetime_s: float | None, oldest_s: float | None) -> bool:
+    return lifetime_s is None or (oldest_s is not None and oldest_s < lifetime_s)
 
 
 async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseException) -> PublishResult:

@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 
-from service.clock import Clock
+from service.clock import BootClock, Clock
 from service.errors import ServiceError
 from service.queue.client import TaskQueue
+from service.running_time import STEP_S, ClockMark
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.ledger import Ledger
@@ -21,6 +22,7 @@ log = structlog.get_logger("everpost.upkeep")
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
+ARCHIVE_S = 1800.0
 CHUNK = 1_000
 REST = 4  # seconds of rest for a second of work
 LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
@@ -83,6 +85,7 @@ def worker_duties(
     search: SearchIndex,
     settings: Settings,
     clock: Clock,
+    boot_clock: BootClock,
     is_busy: Callable[[], bool],
 ) -> Duties:
     """The duties of a worker that works.
@@ -91,11 +94,15 @@ def worker_duties(
         is_busy: Whether it is running tasks.
     """
 
+    async def count_time() -> ClockMark:
+        return await ledger.count_time(clock(), boot_clock())
+
     async def expire_keys() -> None:
-        await _until_none(lambda: ledger.expire_idempotency_keys(clock() - settings.idempotency_hours * HOUR_MS, CHUNK))
+        kept_ms = settings.idempotency_hours * HOUR_MS
+        await _until_none(lambda: ledger.expire_idempotency_keys(kept_ms, CHUNK))
 
     async def archive_old() -> None:
-        if settings.archive_after_days:
+        if settings.archive_after_days and (await count_time()).is_settled:
             before_ms = clock() - settings.archive_after_days * DAY_MS
             await _until_none(lambda: archive.archive_older(before_ms, CHUNK))
 
@@ -103,8 +110,9 @@ def worker_duties(
         "relay": (1.0, relay.tick),
         "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
         "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
+        "clock": (STEP_S, count_time),
         "expire": (600.0, expire_keys),
-        "archive": (3600.0, archive_old),
+        "archive": (ARCHIVE_S, archive_old),
     }
 
 

@@ -43,9 +43,9 @@ def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> Idemp
         return None
     values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
     services = services_of(request)
-    since_ms = services.clock() - services.settings.idempotency_hours * HOUR_MS
+    kept_ms = services.settings.idempotency_hours * HOUR_MS
     fingerprint = sha256(request.scope["path"].encode() + b"\n" + body).hexdigest()
-    return IdempotencyKey(read_key(values), fingerprint, since_ms)
+    return IdempotencyKey(read_key(values), fingerprint, kept_ms)
 
 
 def read_key(values: list[bytes]) -> str:

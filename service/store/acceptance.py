@@ -16,12 +16,12 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     """A client's Idempotency-Key, and the digest of the request it came with.
 
     Attributes:
-        since_ms: What the key was used for before has expired.
+        kept_ms: For how much running time a key is remembered.
     """
 
     key: str
     fingerprint: str
-    since_ms: int
+    kept_ms: int
 
 
 class FirstAnswer(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: 
 
 def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
     """What the key was used for."""
-    parameters = {"key": key.key, "since": to_text(key.since_ms)}
+    parameters = {"key": key.key, "kept_ms": key.kept_ms}
     known = connection.execute(load("find_idempotency_key"), parameters).fetchone()
     if known is None:
         return None

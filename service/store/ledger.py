@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from service.clock import from_text, to_text
+from service.clock import SinceBoot, from_text, to_text
 from service.decisions import UNSAID, Grounds
 from service.errors import KeyReused, ServiceError
 from service.retry_rules import Decision, Position
+from service.running_time import ClockMark, count_step, read_mark
 from service.store.acceptance import (
     FirstAnswer,
     IdempotencyKey,
@@ -35,6 +36,7 @@ from service.task import MOVED_WITHIN_S, Attempt, QueueEntry, Task, TaskRecord
 
 Found = TypeVar("Found")
 
+CLOCK = "clock"  # in everpost_meta: the running time, as the worker that counted last left it
 DATED_AHEAD_MS = 60_000  # a row this much younger than now was written before the clock was set back
 
 
@@ -207,9 +209,21 @@ class Ledger:
 
         return await self._database.write(note)
 
-    async def begin_send(self, task_id: str, attempt: int, now_ms: int, earlier: int | None = None) -> bool:
-        """Record the intent to send; False if an attempt other than `earlier` may have sent already (I6)."""
+    async def begin_send(
+        self,
+        task_id: str,
+        attempt: int,
+        now_ms: int,
+        earlier: int | None = None,
+        *,
+        since_boot: SinceBoot | None = None,
+    ) -> bool:
+        """Record the intent to send; False if an attempt other than `earlier` may have sent already (I6).
+
+        `since_boot` is `now_ms` by a clock that nobody sets, where the age of the attempt's key may be asked for.
+        """
         parameters = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
+        parameters["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
         rows = await self._database.write(
             lambda connection: connection.execute(load("begin_send"), parameters).fetchall()
         )
@@ -282,9 +296,9 @@ class Ledger:
             lambda connection: connection.execute(load("promote_due"), parameters).rowcount
         )
 
-    async def expire_idempotency_keys(self, before_ms: int, limit: int = 1_000) -> int:
-        """Forget old keys; how many there were."""
-        parameters = {"before": to_text(before_ms), "limit": limit}
+    async def expire_idempotency_keys(self, kept_ms: int, limit: int = 1_000) -> int:
+        """Forget keys that were kept for so much running time; how many there were."""
+        parameters = {"kept_ms": kept_ms, "limit": limit}
         return await self._database.write(
             lambda connection: connection.execute(load("expire_idempotency_keys"), parameters).rowcount
         )
@@ -304,6 +318,21 @@ class Ledger:
     async def check_writable(self, now_ms: int) -> None:
         """Write something; raises what `Database.write` raises if that cannot be done."""
         await self.set_meta("checked_at", str(now_ms))
+
+    async def find_clock_mark(self) -> ClockMark | None:
+        """What the last worker to count the running time saw; None if none has, or if what is there is no mark."""
+        return read_mark(await self.get_meta(CLOCK))
+
+    async def count_time(self, wall_ms: int, since_boot: SinceBoot) -> ClockMark:
+        """Count a step of the running time; see `service/running_time.py`."""
+
+        def count(connection: sqlite3.Connection) -> ClockMark:
+            row = connection.execute(load("get_meta"), {"key": CLOCK}).fetchone()
+            mark = count_step(read_mark(row and row[0]), wall_ms, since_boot)
+            connection.execute(load("set_meta"), {"key": CLOCK, "value": msgspec.json.encode(mark).decode()})
+            return mark
+
+        return await self._database.write(count)
 
     async def set_meta(self, key: str, value: str) -> None:
         """Remember `value` under `key`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.clock import system_clock
+from service.clock import SinceBoot, system_boot_clock, system_clock
 from service.platforms import Catalogue
 from service.store.ledger import ClaimedTasks, Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
@@ -22,14 +22,17 @@ from workers.publishers.base import (
 )
 
 DAY_S = 86_400
+HOUR_MS = 3_600_000
 NEVER = "2020-01-01T00:00:00.000Z"
 every_class = pytest.mark.parametrize("publisher_class", PublisherClass)
 
 
 @asynccontextmanager
-async def stack_of(publisher: PublisherDouble | PublisherClass, **settings: Any) -> AsyncIterator[Stack]:
+async def stack_of(
+    publisher: PublisherDouble | PublisherClass, *, workers: int = 1, **settings: Any
+) -> AsyncIterator[Stack]:
     double = publisher if isinstance(publisher, PublisherDouble) else PublisherDouble(publisher)
-    async with everpost_stack(publisher=double, **settings) as stack:
+    async with everpost_stack(publisher=double, workers=workers, **settings) as stack:
         yield stack
 
 
@@ -191,6 +194,105 @@ async def test_a_key_is_used_again_only_while_the_platform_remembers_it(lifetime
     assert len(publisher.attempts) == (status == "success")
     if status == "unknown":
         assert "may have forgotten its key" in task["error_message"]
+
+
+class Witness(PublisherDouble):
+    """Looks into the ledger when it is called."""
+
+    stack: Stack
+    seen: Any = None
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        self.seen = await self.stack.sql("SELECT sending, sending_since FROM task_queue")
+        return await super().publish(job)
+
+
+@pytest.mark.parametrize(
+    ("publisher_class", "lifetime_s", "sending"),
+    [
+        (PublisherClass.LOCAL, None, None),
+        (PublisherClass.KEYED, None, None),
+        (PublisherClass.KEYED, DAY_S, 1),
+        (PublisherClass.NONE, None, 1),
+    ],
+)
+async def test_an_attempt_is_on_the_disk_before_it_sends_where_it_must_not_run_again_for_ever(
+    publisher_class: PublisherClass, lifetime_s: float | None, sending: int | None
+) -> None:
+    witness = Witness(publisher_class)
+    witness.key_lifetime_s = lifetime_s
+    async with stack_of(witness) as stack:
+        witness.stack = stack
+        await stack.wait_until_ended(await stack.publish())
+    ((seen, since_boot),) = witness.seen
+    assert seen == sending
+    assert (since_boot is not None) == (lifetime_s is not None)
+
+
+async def ends_after_a_crash(
+    *, lifetime_s: float, began_ms: int, since_boot: SinceBoot | None = None, **clocks: Any
+) -> dict[str, Any]:
+    """A keyed task whose worker died mid-send and whose Redis was emptied then, once a worker is there again."""
+    publisher = PublisherDouble(PublisherClass.KEYED)
+    publisher.key_lifetime_s = lifetime_s
+    async with stack_of(publisher, workers=0) as stack:
+        task_id = await stack.publish()
+        assert await Ledger(stack.database).begin_send(task_id, 1, began_ms, since_boot=since_boot)
+        await stack.queue.redis.flushall()
+        await stack.start_worker(**clocks)
+        task = await stack.wait_until_ended(task_id)
+    assert len(publisher.attempts) == (task["status"] == "success")
+    return task
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(7_000, "success"), (7_300, "unknown")])
+async def test_the_age_of_a_key_outlasts_an_emptied_redis(age_s: float, status: str) -> None:
+    now_ms, now = system_clock(), system_boot_clock()
+    began = SinceBoot(now.boot, now.ms - round(age_s * 1000))
+    task = await ends_after_a_crash(lifetime_s=7_200, began_ms=now_ms - round(age_s * 1000), since_boot=began)
+    assert task["status"] == status
+    assert task["attempts"][0]["number"] == 1
+    assert task["attempts"][0]["since_boot"]["ms"] == began.ms
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(7_000, "success"), (7_300, "unknown")])
+async def test_a_clock_that_was_set_back_by_an_hour_makes_no_key_younger(age_s: float, status: str) -> None:
+    now_ms, now = system_clock(), system_boot_clock()
+    task = await ends_after_a_crash(
+        lifetime_s=7_200,
+        began_ms=now_ms - round(age_s * 1000),
+        since_boot=SinceBoot(now.boot, now.ms - round(age_s * 1000)),
+        clock=lambda: system_clock() - HOUR_MS,
+    )
+    assert task["status"] == status
+
+
+@pytest.mark.parametrize("ahead_ms", [0, HOUR_MS])
+async def test_after_a_boot_with_a_clock_that_was_set_back_no_key_is_used_again(ahead_ms: int) -> None:
+    """It says less than the attempt's own time, or less than what a worker saw before."""
+    now_ms = system_clock()
+    other = SinceBoot("another boot", 1)
+
+    async with stack_of(PublisherClass.KEYED, workers=0) as stack:
+        stack.publisher.key_lifetime_s = DAY_S
+        task_id = await stack.publish()
+        ledger = Ledger(stack.database)
+        assert await ledger.begin_send(task_id, 1, now_ms - HOUR_MS + ahead_ms, since_boot=other)
+        await ledger.count_time(now_ms, other)
+        await stack.start_worker(clock=lambda: system_clock() - HOUR_MS // 2)
+        assert (await stack.wait_until_ended(task_id))["status"] == "unknown"
+    assert stack.publisher.attempts == []
+
+
+async def test_a_keyed_task_held_since_a_restore_is_not_sent_where_its_key_can_expire() -> None:
+    publisher = PublisherDouble(PublisherClass.KEYED)
+    publisher.key_lifetime_s = DAY_S
+    async with stack_of(publisher, workers=0) as stack:
+        task_id = await stack.publish()
+        await stack.execute("UPDATE task_queue SET sending = 0")
+        await stack.start_worker()
+        task = await stack.wait_until_ended(task_id)
+    assert (task["status"], task["attempts"], publisher.attempts) == ("unknown", [], [])
 
 
 async def test_a_platform_that_said_no_needs_no_key_to_be_remembered() -> None:

@@ -80,7 +80,7 @@ async def test_a_reused_key_has_nothing_done_again_of_what_is_committed_with_it(
     now_ms = system_clock()  # an older key the worker's upkeep may remove meanwhile, as one that has expired
 
     async def accept_once(task_id: str, body: str) -> FirstAnswer:
-        key = IdempotencyKey("k", body, since_ms=0)
+        key = IdempotencyKey("k", body, kept_ms=0)
         return await ledger.accept_once([make_task(task_id)], now_ms, key, FirstAnswer(task_id, "{}"))
 
     await accept_once("first", "a body")

@@ -8,13 +8,18 @@ import httpx
 import pytest
 from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
 
-from service.clock import system_clock, to_text
+from service.app import create_app
+from service.clock import SinceBoot, system_boot_clock, system_clock
+from service.running_time import LONGEST_STEP_MS
+from service.store.ledger import Ledger
 from service.store.sqlite import sqlite3
 from service.testing import Stack, eventually, everpost_stack
 
 ITEMS: list[Any] = [TASK, {"platform": "nowhere"}, {**TASK, "schedule_time": "2031-01-01 08:00"}, 7]
 ROUTES = pytest.mark.parametrize(("route", "body", "tasks"), [(PUBLISH, TASK, 1), (BATCH, ITEMS, 2)])
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+STEP_MS = LONGEST_STEP_MS
 
 
 @pytest.fixture
@@ -25,6 +30,13 @@ async def stack() -> AsyncIterator[Stack]:
 
 async def post(stack: Stack, route: str, body: Any, key: str | None = "k") -> httpx.Response:
     return await stack.client.post(route, json=body, headers={} if key is None else {"idempotency-key": key})
+
+
+async def run_for(stack: Stack, duration_ms: int) -> None:
+    """Have Everpost run for so long; a step of it is a minute or two."""
+    ledger, now_ms = Ledger(stack.database), system_clock()
+    for since_ms in range(0, duration_ms + STEP_MS, STEP_MS):
+        await ledger.count_time(now_ms + since_ms, SinceBoot("boot", since_ms))
 
 
 async def count_tasks(stack: Stack) -> int:
@@ -72,12 +84,46 @@ async def test_a_key_that_has_expired_is_free_although_nobody_has_removed_it(
     stack: Stack, route: str, body: Any, tasks: int
 ) -> None:
     first = await post(stack, route, body)
-    await stack.execute("UPDATE idempotency_keys SET created_at = ?", (to_text(system_clock() - DAY_MS - 1_000),))
+    await run_for(stack, DAY_MS + 1)
     other = [*body, TASK] if route == BATCH else {**body, "title": "other"}
     second = await post(stack, route, other)
     assert (second.status_code, second.text != first.text) == (202, True)
     assert (await post(stack, route, other)).text == second.text
     assert_problem(await post(stack, route, body), 422, "idempotency_key_reused")
+
+
+async def test_keys_outlast_processes_whose_clocks_are_ahead_and_go_when_they_were_kept_for_long_enough(
+    stack: Stack,
+) -> None:
+    first = await post(stack, PUBLISH, TASK)
+    ledger = Ledger(stack.database)
+    for ahead_ms in (25 * HOUR_MS, 0, 2_000 * DAY_MS):
+        ahead = SinceBoot(system_boot_clock().boot, system_boot_clock().ms + ahead_ms)
+        await ledger.count_time(system_clock() + ahead_ms, ahead)
+        assert await ledger.expire_idempotency_keys(DAY_MS) == 0
+        assert (await post(stack, PUBLISH, TASK)).text == first.text
+    await run_for(stack, DAY_MS + 1)
+    assert await ledger.expire_idempotency_keys(DAY_MS) == 1
+    assert (await post(stack, PUBLISH, TASK)).text != first.text
+
+
+async def test_a_worker_and_an_api_that_start_a_day_ahead_forget_no_key() -> None:
+    def ahead() -> int:
+        return system_clock() + 25 * HOUR_MS
+
+    async with everpost_stack(workers=0) as stack:
+        first = await post(stack, PUBLISH, TASK)
+        worker = await stack.start_worker(clock=ahead)
+        app = create_app(stack.settings, clock=ahead)
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
+            async with httpx.AsyncClient(transport=transport, base_url="http://ahead") as client:
+                again = await client.post(PUBLISH, json=TASK, headers={"idempotency-key": "k"})
+                await client.post(PUBLISH, json=TASK, headers={"idempotency-key": "another"})
+        await stack.drain()
+        assert worker.jobs_failed == 0
+        assert again.text == first.text
+        assert (await post(stack, PUBLISH, TASK)).text == first.text
 
 
 @ROUTES

@@ -164,3 +164,12 @@ async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(
         assert root is not None
         assert [(retry.task_id, retry.place) for retry in root.retries] == [("again", Place.ARCHIVE)]
         await archive.delete_tasks(["root"])
+
+
+async def test_a_purge_leaves_what_ended_later_although_a_wrong_clock_archived_it_before(database: Database) -> None:
+    await add_ended(database, make_task("a"), status=TaskStatus.SUCCESS, finished_at_ms=START_MS)
+    set_back = Archive(database, lambda: START_MS - 400 * DAY_MS)
+    assert await set_back.archive_older(START_MS + 1) == 1
+    assert await set_back.count_archived(START_MS - DAY_MS) == 0
+    assert await set_back.purge_archived(START_MS - DAY_MS) == 0
+    assert await set_back.purge_archived(START_MS + 1) == 1

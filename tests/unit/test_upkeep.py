@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.clock import system_clock
+from service.clock import system_boot_clock, system_clock
 from service.settings import Settings
 from workers import upkeep
 from workers.upkeep import LONG_REST, REST, worker_duties
@@ -42,6 +42,7 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
         search=cast("Any", Index()),
         settings=Settings(),
         clock=system_clock,
+        boot_clock=system_boot_clock,
         is_busy=lambda: is_busy,
     )
     await duties["search"][1]()

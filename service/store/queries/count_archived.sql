@@ -1,1 +1,2 @@
-SELECT count(*) FROM publish_tasks_archive WHERE archived_at < :before
+-- What purge_archived.sql destroys.
+SELECT count(*) FROM publish_tasks_archive WHERE archived_at < :before AND ifnull(CAST(completed_at AS TEXT), '') < :before

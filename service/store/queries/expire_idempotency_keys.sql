@@ -1,3 +1,6 @@
+-- By the running time: a wall clock that is ahead makes no key old.
 DELETE FROM idempotency_keys WHERE key IN (
-    SELECT key FROM idempotency_keys WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    SELECT key FROM idempotency_keys
+    WHERE counted_ms < (SELECT value ->> 'counted_ms' FROM everpost_meta WHERE key = 'clock') - :kept_ms
+    ORDER BY counted_ms LIMIT :limit
 )

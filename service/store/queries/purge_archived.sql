@@ -1,3 +1,6 @@
+-- What ended later than :before was archived by a clock that had been set back, and stays.
 DELETE FROM publish_tasks_archive WHERE task_id IN (
-    SELECT task_id FROM publish_tasks_archive WHERE archived_at < :before ORDER BY archived_at LIMIT :limit
+    SELECT task_id FROM publish_tasks_archive
+    WHERE archived_at < :before AND ifnull(CAST(completed_at AS TEXT), '') < :before
+    ORDER BY archived_at LIMIT :limit
 )
