@@ -41,7 +41,8 @@ CREATE TABLE publish_tasks (
     provider_post_id    TEXT,
     publish_url         TEXT,
     queued_at           TEXT,
-    started_at          TEXT
+    started_at          TEXT,
+    raw_job             BLOB                               -- a stock arq client's message that no task data could be taken from
 );
 -- A list's order is (created_at, id), which a task keeps when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
@@ -139,7 +140,8 @@ CREATE TABLE publish_tasks_archive (
     queued_at           TEXT,
     started_at          TEXT,
     archived_at         TEXT,
-    archive_reason      TEXT                               -- age | deleted
+    archive_reason      TEXT,                              -- age | deleted
+    raw_job             BLOB
 );
 CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;

@@ -12,6 +12,7 @@ ServiceError
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── NothingToDecide, AlreadyDecided
+│   ├── TaskUnreadable      a stock arq client's message that nothing to publish can be taken from
 │   ├── KeyInUse            the first request with that Idempotency-Key is not answered yet
 │   └── KeyReused           an Idempotency-Key came again with another request
 ├── Unavailable             try again after `retry_after_s`
@@ -130,6 +131,17 @@ class TaskRunning(Conflict):
 
     def __init__(self, task_id: str) -> None:
         super().__init__("The task is running; wait until it ends.", task_id)
+
+
+class TaskUnreadable(Conflict):
+    """A stock arq client's message, kept as it came, says nothing that could be published."""
+
+    code = "task_unreadable"
+
+    def __init__(self, task_id: str, reason: str) -> None:
+        super().__init__(
+            f"The message that was enqueued cannot be published: {reason}. It is kept in `raw_job`.", task_id
+        )
 
 
 class TaskHeld(Conflict):

@@ -10,15 +10,16 @@ import structlog
 
 from service.clock import Clock, read_time
 from service.decisions import UNSAID, Grounds
-from service.errors import QueueUnreachable, TaskNotFound, TaskRunning
+from service.errors import BadInput, QueueUnreachable, TaskNotFound, TaskRunning, TaskUnreadable
 from service.intake import Intake
 from service.platforms import Catalogue
 from service.queue.client import TaskQueue
-from service.queue.codec import QueuedJob, decoded_data
+from service.queue.codec import QueuedJob, decoded_data, job_in
 from service.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
 from service.store.ledger import Ledger
 from service.store.payloads import Payloads, StoredPayload
 from service.store.resubmission import Decide, Resubmission
+from service.submission import decode_json, encode_json
 from service.task import Task, TaskStatus, new_task_id
 
 log = structlog.get_logger("everpost.recovery")
@@ -117,7 +118,7 @@ class StoredTier:
     async def find(self, task_id: str) -> Recovered | None:
         """From the table's row of that task."""
         payload = await self._payloads.find(self._place, task_id)
-        return None if payload is None else _recovered_from_table(self._place, payload)
+        return None if payload is None else recovered_from_table(task_id, self._place, payload)
 
 
 _TABLES = {
@@ -128,13 +129,28 @@ _TABLES = {
 """The tables in their order: what an answer calls them."""
 
 
-def _recovered_from_table(place: Place, payload: StoredPayload) -> Recovered:
+def recovered_from_table(task_id: str, place: Place, payload: StoredPayload) -> Recovered:
+    """A task's data as a table has it; of a stock arq client's message that was kept as it came, what it says now.
+
+    Raises:
+        TaskUnreadable: That message still says nothing that could be published.
+    """
     source, origin = _TABLES[place]
+    task_data, priority = payload.task_data, payload.priority
+    if payload.raw_job is not None:
+        try:
+            job = job_in(payload.raw_job)
+            encode_json(decode_json(job.task_data or b"null"))
+        except ValueError as error:
+            raise TaskUnreadable(task_id, str(error)) from error
+        except BadInput as error:
+            raise TaskUnreadable(task_id, error.message.rstrip(".")) from error
+        task_data, priority = job.task_data or b"", job.priority
     return Recovered(
         source=source,
         message=f"Task resubmitted to arq from {origin}",
-        task_data=payload.task_data,
-        priority=payload.priority,
+        task_data=task_data,
+        priority=priority,
         status=payload.status,
         warning=payload.warning,
         rebuilt=payload.warning is not None,
@@ -218,7 +234,7 @@ class Recovery:
 
         Raises:
             TaskNotFound: No tier knows the id.
-            TaskRunning, TaskSucceeded, OutcomeUnknown: Its state forbids it.
+            TaskRunning, TaskSucceeded, OutcomeUnknown, TaskUnreadable: Its state forbids it.
             UnknownPlatform: The catalogue no longer has its platform.
             QueueUnreachable: It waits in the queue and Redis, down, cannot say whether it runs.
             DiskFull: The disk has too little room for new tasks.
@@ -281,7 +297,7 @@ class Recovery:
     def _prepare_from_history(
         self, task_id: str, in_redis: Recovered | None, payload: StoredPayload
     ) -> tuple[Resubmission, tuple[Recovered, Position, str | None]]:
-        stored = _recovered_from_table(Place.HISTORY, payload)
+        stored = recovered_from_table(task_id, Place.HISTORY, payload)
         found = settle_tiers(in_redis, stored) or stored
         task, warning = self.new_task(found, None)
         stand_in = stand_in_for(task_id, found)

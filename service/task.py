@@ -12,6 +12,7 @@ import msgspec
 from service.clock import SinceBoot
 
 DEFAULT_PRIORITY = 5
+MAX_ID = 128  # characters; every one printable
 PRIORITIES = range(10)  # a lower number is more urgent
 
 WITHDRAWN_S = (
@@ -192,7 +193,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a task ended: what the completion hook writes to the history.
 
     `task_data` and the columns taken from it are used only where the ledger has no row, as for a job that a stock arq
-    client enqueued; otherwise the ledger's own go into the history.
+    client enqueued; otherwise the ledger's own go into the history. `raw_job` is such a job's message where no task
+    data could be taken from it.
     """
 
     task_id: str
@@ -210,6 +212,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     result: str | None = None
     provider_post_id: str | None = None
     publish_url: str | None = None
+    raw_job: bytes | None = None
 
 
 def columns_of(data: Mapping[str, Any]) -> TaskColumns:
@@ -230,6 +233,11 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode()
+
+
+def is_task_id(text: str) -> bool:
+    """Whether a task can have this id: 1 to `MAX_ID` printable characters. arq's clients choose their own."""
+    return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
 def new_task_id(now_ms: int) -> str:

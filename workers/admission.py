@@ -12,9 +12,10 @@ from service.clock import Clock
 from service.errors import InvalidValue, UnknownPlatform
 from service.failpoints import failpoint
 from service.platforms import Catalogue
-from service.queue.codec import decoded_data, encoded_data, priority_of, publish_arguments
+from service.queue.codec import encoded_data, publish_arguments
 from service.store.ledger import ClaimFacts, Ledger
 from service.task import Attempt, Task
+from workers.adoption import adoptable_task
 from workers.attempt import ATTEMPT, AttemptState
 from workers.claims import Claim
 from workers.earlier import lost_attempts, read_earlier
@@ -34,7 +35,6 @@ NOT_OURS = frozenset(
     }
 )
 """Ends of a claimed job of an accepted task that tell that its keys in Redis were lost or overwritten."""
-FOREIGN = "arq"  # what `accepted_by` says of a job that a stock arq client enqueued
 
 
 class Admission:
@@ -42,6 +42,7 @@ class Admission:
 
     Args:
         publishers: By the name of their platform.
+        max_body: The largest data, in bytes, of a task that a stock arq client may enqueue.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Admission:
         catalogue: Catalogue,
         publishers: Mapping[str, Publisher],
         metrics: WorkerMetrics,
+        max_body: int,
     ) -> None:
         self._ledger = ledger
         self._relay = relay
@@ -59,6 +61,7 @@ class Admission:
         self._catalogue = catalogue
         self._publishers = publishers
         self._metrics = metrics
+        self._max_body = max_body
 
     async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
         """The ids of the jobs that must not run; every other gets its `AttemptState`.
@@ -70,10 +73,9 @@ class Admission:
         await self._ledger.check_trouble(self._clock())
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
         known, ended = claimed.known, claimed.ended
-        adopted, refused = await self._adopt(
-            [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
-        )
-        ended |= refused
+        strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
+        adopted, superseded, refusals = await self._adopt(strangers)
+        ended |= superseded
         lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in NOT_OURS}
         if ended or lost:
             log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
@@ -84,7 +86,8 @@ class Admission:
         for claim in claims:
             facts = known.get(claim.job_id)
             if facts is None:
-                state = AttemptState(facts=adopted.get(claim.job_id), number=claim.job_try)
+                refusal = refusals.get(claim.job_id)
+                state = AttemptState(facts=adopted.get(claim.job_id), number=claim.job_try, refusal=refusal)
             elif facts.attempts is None:
                 state = AttemptState(facts=facts, number=1)
             else:
@@ -135,35 +138,26 @@ class Admission:
             return PublisherClass.KEYED
         return self._publishers[platform.name].publisher_class
 
-    async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str]]:
-        """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them."""
+    async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
+        """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them.
+
+        Answers the facts of each, the ids of those whose retry stands for them, and why the others are no tasks.
+        """
         now_ms = self._clock()
-        tasks = [task for claim in claims if (task := self._task_of(claim, now_ms)) is not None]
+        tasks: list[Task] = []
+        refusals: dict[str, str] = {}
+        for claim in claims:
+            found = adoptable_task(claim, now_ms, self._max_body)
+            if isinstance(found, Task):
+                tasks.append(found)
+            elif found is not None:
+                refusals[claim.job_id] = found
         if not tasks:
-            return {}, set()
-        adopted, refused = await self._ledger.adopt_tasks(tasks, now_ms)
+            return {}, set(), refusals
+        adopted, superseded = await self._ledger.adopt_tasks(tasks, now_ms)
         for facts in adopted.values():
             self._metrics.count_adopted(facts.platform)
-        return adopted, refused
-
-    @staticmethod
-    def _task_of(claim: Claim, now_ms: int) -> Task | None:
-        arguments = publish_arguments(claim.args, claim.kwargs)
-        try:
-            data = decoded_data(arguments.get("task_data"))
-            task_data = encoded_data(arguments["task_data"])
-        except InvalidValue:
-            return None  # recorded as failed when it ends
-        return Task(
-            task_id=claim.job_id,
-            task_data=task_data,
-            platform=str(data.get("platform") or ""),
-            account_id=str(data.get("account_id") or ""),
-            title=str(data.get("title") or ""),
-            priority=priority_of(arguments),
-            created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over what is dated ahead
-            accepted_by=FOREIGN,
-        )
+        return adopted, superseded, refusals
 
 
 def _offered_data(claim: Claim) -> bytes | None:

@@ -27,6 +27,7 @@ class AttemptState(msgspec.Struct):
         task_data: The ledger's, where Redis has other data of the task: it is what counts.
         data: The task's data, once decoded.
         since_boot: When it began by the host's time since its boot, where its key can expire.
+        refusal: Why a job that a stock client enqueued is not taken as a task; None if it is.
     """
 
     facts: ClaimFacts | None
@@ -37,6 +38,7 @@ class AttemptState(msgspec.Struct):
     data: Mapping[str, Any] | None = None
     result: PublishResult | None = None
     since_boot: SinceBoot | None = None
+    refusal: str | None = None
 
 
 class PublishFailedError(Exception):

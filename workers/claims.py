@@ -30,6 +30,7 @@ class Claim(msgspec.Struct, kw_only=True):
     Attributes:
         score: The queue score in Unix milliseconds: when the job became due.
         ends_as: It will not run but end with this reason; None: it will run.
+        payload: The bytes under the job's key; None where they are gone.
         extra: The hook's to fill; merged into the job's ctx and handed on to its `JobOutcome`.
     """
 
@@ -42,6 +43,7 @@ class Claim(msgspec.Struct, kw_only=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     ends_as: OutcomeReason | None
+    payload: bytes | None
     extra: dict[str, Any]
 
 
@@ -162,6 +164,7 @@ class HeldJob:
             args=self.args,
             kwargs=self.kwargs,
             ends_as=self.ends_as,
+            payload=self.payload,
             extra=self.extra,
         )
 

@@ -13,6 +13,7 @@ from service.failpoints import failpoint
 from service.queue.codec import encoded_data, priority_of, publish_arguments
 from service.store.ledger import Ledger
 from service.task import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
+from workers.adoption import UNREADABLE, task_id_of
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome, OutcomeReason
@@ -103,10 +104,12 @@ def record_of(outcome: JobOutcome, worker_id: str) -> TaskRecord:
     status, error_class, message = how_the_task_ended(attempt_end, state)
     arguments = publish_arguments(outcome.args, outcome.kwargs)
     result = state.result if state else None
+    task_data, raw_job = _what_to_keep(outcome, state, arguments)
     return TaskRecord(
-        task_id=outcome.job_id,
+        task_id=task_id_of(outcome.job_id),
         status=status,
-        task_data=None if state and state.facts else _task_data(arguments),
+        task_data=task_data,
+        raw_job=raw_job,
         columns=columns_of(state.data) if state and state.data is not None else None,
         priority=priority_of(arguments),
         queued_at_ms=outcome.enqueue_time_ms or None,
@@ -160,11 +163,19 @@ def _how_the_attempt_ended(outcome: JobOutcome, state: AttemptState | None) -> E
         return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
     if isinstance(error, asyncio.CancelledError):
         return status, error_class, "Cancelled before it was sent."
-    return status, error_class, storable_text(f"{type(error).__name__}: {error}")
+    why = f": {error.__cause__}" if outcome.reason is OutcomeReason.UNDECODABLE and error.__cause__ else ""
+    return status, error_class, storable_text(f"{type(error).__name__}: {error}{why}")
 
 
-def _task_data(arguments: Mapping[str, object]) -> bytes | None:
+def _what_to_keep(
+    outcome: JobOutcome, state: AttemptState | None, arguments: Mapping[str, object]
+) -> tuple[bytes | None, bytes | None]:
+    """Of a job without a ledger row its task data, or, where there is none that could be taken, the whole message."""
+    if state is not None and state.facts is not None:
+        return None, None
+    if outcome.reason in UNREADABLE or (state is not None and state.refusal is not None):
+        return None, outcome.payload
     try:
-        return encoded_data(arguments.get("task_data"))
+        return encoded_data(arguments.get("task_data")), None
     except InvalidValue:
-        return None
+        return None, outcome.payload

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from arq.connections import ArqRedis
 from arq.constants import abort_job_max_age, abort_jobs_ss
+from arq.jobs import Serializer
 from arq.worker import Worker
 
 from service.errors import Unavailable
@@ -46,6 +47,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_complete: OnComplete | None
     wake_channel: str | None
     own_connections: bool
+    serializer_like: Callable[[bytes], Serializer] | None
 
 
 class Dispatcher:
@@ -91,6 +93,7 @@ class Dispatcher:
                 keep_result_s=worker.keep_result_s,
                 is_kept_forever=worker.keep_result_forever,
                 serializer=worker.job_serializer,
+                serializer_like=options.serializer_like,
             ),
             on_complete=options.on_complete,
             on_released=self._on_released,

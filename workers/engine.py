@@ -13,12 +13,13 @@ import contextlib
 import inspect
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from signal import Signals
 from typing import Any
 
 from arq.connections import create_pool, log_redis_info
+from arq.jobs import Serializer
 from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
@@ -59,6 +60,8 @@ class BatchWorker(Worker):
         wake_channel: A Redis channel; any message on it makes the worker look for due jobs at once. None only polls.
         own_connections: Claim and release over connections of the engine's own, which costs less; the pool's settings
             for retries do not hold for them. The engine goes on after an outage either way.
+        serializer_like: From a job's payload, b"" if it is gone, the serializer of its result; by default
+            `job_serializer` for all.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class BatchWorker(Worker):
         on_complete: OnComplete | None = None,
         wake_channel: str | None = DEFAULT_WAKE_CHANNEL,
         own_connections: bool = False,
+        serializer_like: Callable[[bytes], Serializer] | None = None,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -81,6 +85,7 @@ class BatchWorker(Worker):
             on_complete=on_complete,
             wake_channel=wake_channel,
             own_connections=own_connections,
+            serializer_like=serializer_like,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`

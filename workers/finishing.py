@@ -93,10 +93,19 @@ class ResultRules:
     A function's own `keep_result` and `keep_result_forever` win over the worker's, on failure too.
     """
 
-    def __init__(self, *, keep_result_s: float | None, is_kept_forever: bool, serializer: Serializer | None) -> None:
+    def __init__(
+        self,
+        *,
+        keep_result_s: float | None,
+        is_kept_forever: bool,
+        serializer: Serializer | None,
+        serializer_like: Callable[[bytes], Serializer] | None = None,
+    ) -> None:
+        """`serializer_like` is called with a job's payload (b"" if it is gone), and used instead of `serializer`."""
         self._keep_result_s = keep_result_s
         self._is_kept_forever = is_kept_forever
         self._serializer = serializer
+        self._serializer_like = serializer_like
 
     def result_of(self, job: HeldJob) -> tuple[bytes, str]:
         """The result's bytes, empty where none is kept, and its life in ms, empty where it is for ever."""
@@ -125,8 +134,11 @@ class ResultRules:
             job.reference,
             job.queue_name,
             job.job_id,
-            serializer=self._serializer,
+            serializer=self._serializer_of(job),
         )
+
+    def _serializer_of(self, job: HeldJob) -> Serializer | None:
+        return self._serializer if self._serializer_like is None else self._serializer_like(job.payload or b"")
 
 
 class Finisher:

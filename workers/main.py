@@ -42,6 +42,7 @@ from workers.outcomes import JobOutcome
 from workers.publish import PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from workers.relay import Relay
+from workers.results import serializer_like
 from workers.upkeep import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
 
 log = structlog.get_logger("everpost.worker")
@@ -103,7 +104,7 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics)
+        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics, settings.max_body)
         self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
@@ -205,6 +206,7 @@ def create_worker(
         on_claim=parts.on_claim,
         on_complete=parts.on_complete,
         own_connections=True,
+        serializer_like=serializer_like,
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

@@ -100,6 +100,7 @@ class PublishRunner:
         state: AttemptState = ctx[ATTEMPT]
         started_ms = self._clock()
         publisher: Publisher | None = None
+        _check_refusal(state)
         self._check_lost_attempts(state)
         try:
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
@@ -317,6 +318,11 @@ def _kept_result(task_id: str, result: PublishResult, **more_detail: str) -> Pub
     if UNPRINTABLE in kept.detail:
         log.warning("publish.result_refused", task_id=task_id, refused=kept.detail[UNPRINTABLE])
     return kept
+
+
+def _check_refusal(state: AttemptState) -> None:
+    if state.refusal is not None:
+        raise PublishFailedError(TaskStatus.FAILED, ErrorClass.INVALID, state.refusal, attempted=False)
 
 
 async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:

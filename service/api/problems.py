@@ -30,6 +30,7 @@ STATUS_OF_CODE = MappingProxyType(
         "conflict": HTTPStatus.CONFLICT,
         "task_running": HTTPStatus.CONFLICT,
         "task_held": HTTPStatus.CONFLICT,
+        "task_unreadable": HTTPStatus.CONFLICT,
         "task_succeeded": HTTPStatus.CONFLICT,
         "task_ended": HTTPStatus.CONFLICT,
         "outcome_unknown": HTTPStatus.CONFLICT,

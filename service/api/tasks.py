@@ -13,9 +13,8 @@ from service.decisions import Grounds
 from service.errors import QueueUnreachable, TaskNotFound
 from service.retry_rules import Place
 from service.store.history import TaskDetail
-from service.task import DEFAULT_PRIORITY, UNFINISHED, WAITING, TaskStatus
+from service.task import DEFAULT_PRIORITY, MAX_ID, UNFINISHED, WAITING, TaskStatus, is_task_id
 
-MAX_ID = 128
 MAX_WAIT_S = 60
 
 TaskId = Annotated[str, PathParameter(description="The task's id, as POST /publish answered it.")]
@@ -56,12 +55,12 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked_id(task_id: str) -> str:
-    """The id in a path; arq takes any text, a task of ours has 1 to `MAX_ID` printable characters.
+    """The id in a path.
 
     Raises:
         TaskNotFound: No task can have it.
     """
-    if 0 < len(task_id) <= MAX_ID and task_id.isprintable():
+    if is_task_id(task_id):
         return task_id
     raise TaskNotFound(task_id[:MAX_ID])
 
@@ -132,6 +131,7 @@ async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
             *WITH_ID,
             "task_running",
             "task_held",
+            "task_unreadable",
             "task_succeeded",
             "outcome_unknown",
             "unknown_platform",

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
 import structlog
 
 from service.bulk.steps import Chunk, unreachable, withdraw_tasks, withdrawn_of
@@ -10,11 +9,10 @@ from service.clock import Clock
 from service.errors import ServiceError, TaskNotFound
 from service.intake import Intake
 from service.queue.client import TaskQueue
-from service.recovery import Recovered, Recovery, RedisTier, stand_in_for
+from service.recovery import Recovered, Recovery, RedisTier, recovered_from_table, stand_in_for
 from service.retry_rules import Action, Decision, Place, Position, decide_retry
 from service.store.candidates import Candidate, Candidates
 from service.store.chunks import Outcome, outcome_of, retry_chunk
-from service.store.payloads import StoredPayload
 from service.store.resubmission import Resubmission
 
 log = structlog.get_logger("everpost.bulk")
@@ -92,8 +90,11 @@ class RetryStep:
         return ready, refused
 
     def _resubmission(self, candidate: Candidate, in_redis: Recovered | None) -> Resubmission:
-        """Raises TaskNotFound if no tier has its data, UnknownPlatform, or InvalidValue."""
-        found = in_redis if candidate.payload is None else _recovered_from_sqlite(candidate.payload)
+        """Raises TaskNotFound if no tier has its data, TaskUnreadable, UnknownPlatform, or InvalidValue."""
+        found = in_redis
+        if candidate.payload is not None:
+            place = Place.HISTORY if candidate.position is None else candidate.position.place
+            found = recovered_from_table(candidate.task_id, place, candidate.payload)
         if found is None or not found.task_data:
             raise TaskNotFound(candidate.task_id)
         task, _ = self._recovery.new_task(found, self._batch_id)
@@ -111,10 +112,6 @@ class RetryStep:
         if self._newest_only and decision.action is not Action.REFUSE and _is_superseded(task, relatives):
             return Decision(Action.REFUSE)
         return decision
-
-
-def _recovered_from_sqlite(payload: StoredPayload) -> Recovered:
-    return Recovered(source="sqlite", message="", **msgspec.structs.asdict(payload))
 
 
 def _is_superseded(task: Position, relatives: Sequence[Position]) -> bool:

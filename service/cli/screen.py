@@ -22,7 +22,9 @@ STYLES = {
 PIPED_COLUMNS = 200  # of output that goes to no terminal
 LONGEST = 60  # characters of a cell in a list
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
-LARGE = frozenset({"task_data", "attempts", "decisions", "retries", "result"})  # shown below the other fields of a task
+LARGE = frozenset(
+    {"task_data", "attempts", "decisions", "retries", "result", "raw_job"}
+)  # shown below the other fields of a task
 
 
 def console() -> Console:
@@ -59,6 +61,9 @@ def print_task(answer: Mapping[str, Any]) -> None:
     screen.print(table)
     _print_attempts(task.get("attempts") or [])
     _print_decisions(task.get("decisions") or [])
+    if raw_job := task.get("raw_job"):
+        screen.print(f"\n[bold]raw_job[/bold] ({raw_job['size_bytes']} bytes; --json has all of them in base64)")
+        screen.print(raw_job["text"], markup=False, soft_wrap=True)
     for name in ("retries", "result", "task_data"):
         if task.get(name):
             screen.print(f"\n[bold]{name}[/bold]")

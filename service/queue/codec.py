@@ -1,18 +1,26 @@
-"""arq's messages in msgpack: what a job and a result look like on the wire (I8). Never pickle.
+"""arq's messages: what a job and a result look like on the wire (I8).
 
-Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter keys are theirs.
+Everpost writes msgpack. Stock arq clients write pickle unless they are told otherwise: of these messages plain values
+are read, and nothing in them is ever executed. Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter
+keys are theirs.
 """
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from service.errors import InvalidValue
+from service.queue.plain_pickle import read_plain_pickle
 from service.task import DEFAULT_PRIORITY, PRIORITIES, Task
 
 FUNCTION = "publish"
 PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
+ADOPTED = "arq"  # what `accepted_by` says of a task that a stock arq client enqueued,
+ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads pickles only
+PICKLE_PROTOCOL = 4  # every Python that arq runs on reads it
+_MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # what a msgpack map begins with; no pickle does
 
 
 class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,38 +59,62 @@ def serialize(message: dict[str, Any]) -> bytes:
     return _encoder.encode(message)
 
 
+def is_pickle(payload: bytes) -> bool:
+    """Whether the message is to be read as a pickle: it is no msgpack map."""
+    return payload[:1] != b"" and payload[0] not in _MAP_MARKERS and payload != b"\x80"
+
+
 def deserialize(payload: bytes) -> dict[str, Any]:
-    """The job or result of a msgpack message.
+    """The job or result of a message, a msgpack map or a plain pickle of a dict.
 
     Raises:
-        ValueError: The payload is no msgpack map; pickles are not, and are never loaded.
+        ValueError: It is neither; a pickle that names a global is never loaded.
     """
-    try:
-        message = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("the payload is not msgpack") from error
+    message = read_plain_pickle(payload) if is_pickle(payload) else _read_msgpack(payload)
     if not isinstance(message, dict):
-        raise ValueError("the payload is not a msgpack map")  # noqa: TRY004 - one error for everything unreadable
+        raise ValueError("the message is no dict")  # noqa: TRY004 - one error for everything unreadable
     return message
 
 
+def _read_msgpack(payload: bytes) -> Any:
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"the payload is not msgpack: {error}") from error
+
+
 def job_of(task: Task, enqueued_at_ms: int) -> bytes:
-    """The job message of a task."""
+    """The job message of a task; in pickle if the client that waits for it reads nothing else."""
     arguments = {
         "task_data": task.task_data,
         "priority": task.priority,
         "retry_of": task.retry_of,
         "batch_id": task.batch_id,
     }
-    return _encoder.encode({"t": None, "f": FUNCTION, "a": (), "k": arguments, "et": enqueued_at_ms})
+    message = {"t": None, "f": FUNCTION, "a": (), "k": arguments, "et": enqueued_at_ms}
+    if task.accepted_by == ADOPTED_FROM_PICKLE:
+        return pickle.dumps(message, PICKLE_PROTOCOL)
+    return _encoder.encode(message)
 
 
 def read_job(payload: bytes) -> QueuedJob | None:
     """The task in a job or result message; None if it is none of ours or cannot be read."""
     try:
-        message = deserialize(payload)
-        if message.get("f") != FUNCTION:
-            return None
+        return job_in(payload)
+    except ValueError:
+        return None
+
+
+def job_in(payload: bytes) -> QueuedJob:
+    """The task in a job or result message.
+
+    Raises:
+        ValueError: It is none of ours or cannot be read; the text says why.
+    """
+    message = deserialize(payload)
+    if message.get("f") != FUNCTION:
+        raise ValueError(f"it calls the function {str(message.get('f'))[:64]!r}, not {FUNCTION!r}")
+    try:
         arguments = publish_arguments(message["a"], message["k"])
         return QueuedJob(
             task_data=None if "s" in message and not arguments else encoded_data(arguments.get("task_data")),
@@ -94,8 +126,10 @@ def read_job(payload: bytes) -> QueuedJob | None:
             finished_at_ms=_int_or_none(message.get("ft")),
             outcome=message.get("r"),
         )
-    except (ValueError, TypeError, KeyError, InvalidValue):
-        return None
+    except InvalidValue as error:
+        raise ValueError(error.message) from error
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"it lacks what a job has: {error}") from error
 
 
 def read_jobs(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:

@@ -115,6 +115,7 @@ def record_parameters(record: TaskRecord) -> dict[str, Any]:
         "result": record.result,
         "provider_post_id": record.provider_post_id,
         "publish_url": record.publish_url,
+        "raw_job": record.raw_job,
     }
 
 

@@ -1,5 +1,6 @@
 """One task with everything that is known of it, whichever table it lies in."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import Any
@@ -17,10 +18,24 @@ from service.store.snapshot import snapshot
 from service.store.sqlite import sqlite3
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"
+SHOWN_BYTES = 1_000  # of a message nothing could be taken from
 RETRIES = 100  # the newest retries a detail names
 
 TIMES = ("created_at", "updated_at", "queued_at", "due_at", "started_at", "completed_at", "published_at", "archived_at")
 JSON_FIELDS = ("attempts", "result")
+
+
+class RawJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A stock arq client's message as it came.
+
+    Attributes:
+        text: Its beginning, at most `SHOWN_BYTES`, with everything that is no printable ASCII escaped.
+        base64: All of it.
+    """
+
+    size_bytes: int
+    text: str
+    base64: str
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -39,6 +54,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         status: As stored: whether a worker holds a task that waits here, only Redis knows.
         inherited: A row of an original file's queue, which nobody runs unless it is retried.
         task_data: The client's object, its members as JSON (`msgspec.Raw`); None if it is absent or damaged.
+        raw_job: Of a job that a stock arq client enqueued and no task data could be taken from, the message itself.
         task_data_text: The stored text where it is no JSON object, with `note` saying so.
         attempts: As `service.task.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once it has ended.
@@ -80,6 +96,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     archived_at: str | None = None
     archive_reason: str | None = None
     task_data: dict[str, Any] | None = None
+    raw_job: RawJob | None = None
     task_data_text: str | None = None
     note: str | None = None
 
@@ -100,6 +117,7 @@ class History:
         fields = row | {name: utc_text(row[name], self._timezone) for name in TIMES if row.get(name)}
         fields |= {name: _json_or_text(row.get(name)) for name in JSON_FIELDS}
         fields |= _read_data(fields.pop("data"))
+        fields["raw_job"] = _raw_job(fields.get("raw_job"))
         fields["attempts"] = fields["attempts"] if isinstance(fields["attempts"], list) else []
         fields["inherited"] = bool(fields["inherited"])
         fields["generation"] = fields["generation"] or 0
@@ -130,6 +148,14 @@ def _read_data(data: bytes | None) -> dict[str, Any]:
     if members is not None:
         return {"task_data": members}
     return {"task_data_text": data.decode(errors="replace"), "note": DAMAGED}
+
+
+def _raw_job(raw: bytes | None) -> RawJob | None:
+    if raw is None:
+        return None
+    text = raw[:SHOWN_BYTES].decode("ascii", errors="backslashreplace")
+    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    return RawJob(size_bytes=len(raw), text=shown, base64=b64encode(raw).decode())
 
 
 def _json_or_text(text: str | None) -> Any:

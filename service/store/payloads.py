@@ -29,12 +29,14 @@ class StoredPayload(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         warning: Set when the data was rebuilt because the whole was absent or damaged.
+        raw_job: A stock arq client's message that no data could be taken from; `task_data` is empty then.
     """
 
     task_data: bytes
     priority: int
     status: str
     warning: str | None = None
+    raw_job: bytes | None = None
 
 
 class Payloads:
@@ -57,9 +59,11 @@ def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collec
 
 
 def _payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
-    task_data, priority, *columns, status = row
+    task_data, priority, *columns, status, raw_job = row
     warning = None
-    if not is_object(task_data):
+    if raw_job is not None:
+        task_data = b""
+    elif not is_object(task_data):
         rebuilt = rebuild_data(dict(zip(COLUMNS, columns, strict=True)))
         if rebuilt is None:
             return None
@@ -69,6 +73,7 @@ def _payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
         priority=priority if priority in PRIORITIES else DEFAULT_PRIORITY,
         status=status or "",
         warning=warning,
+        raw_job=raw_job,
     )
 
 

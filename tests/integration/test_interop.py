@@ -126,7 +126,8 @@ async def test_a_pickle_planted_in_redis_is_recorded_as_unreadable_and_never_loa
     await everpost.queue.redis.zadd("arq:queue", {"planted": 1})
     task = await everpost.wait_until_ended("planted")
     assert (task["status"], task["error_class"]) == ("failed", "unreadable")
-    assert (await everpost.post_retry("planted")).status_code == 404
+    refused = await everpost.post_retry("planted")
+    assert (refused.status_code, refused.json()["code"]) == (409, "task_unreadable")
     assert not trap.exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.queue.codec import QueuedJob, deserialize, job_of, read_job, serialize
+from service.queue.codec import ADOPTED_FROM_PICKLE, QueuedJob, deserialize, job_of, read_job, serialize
 from service.task import Task
 
 JSON = st.recursive(
@@ -37,11 +37,23 @@ def test_a_stranger_s_bytes_are_never_more_than_unreadable(payload: bytes) -> No
     read_job(payload)
 
 
-def test_a_pickle_is_not_loaded() -> None:
-    payload = pickle.dumps({"f": "publish", "a": (), "k": {"task_data": {}}, "t": 1, "et": 1})
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_of_plain_values_is_read(protocol: int) -> None:
+    message = {"f": "publish", "a": (), "k": {"task_data": {"platform": 1}}, "t": 1, "et": 1}
+    assert read_job(pickle.dumps(message, protocol)) == QueuedJob(task_data=b'{"platform":1}', enqueued_at_ms=1)
+
+
+def test_a_pickle_that_names_a_global_is_not_loaded() -> None:
+    payload = pickle.dumps({"f": "publish", "a": (), "k": {"task_data": {"x": print}}, "t": 1, "et": 1})
     assert read_job(payload) is None
-    with pytest.raises(ValueError, match="not"):
+    with pytest.raises(ValueError, match=r"builtins\.print"):
         deserialize(payload)
+
+
+def test_a_task_whose_client_reads_pickles_goes_into_the_queue_as_one() -> None:
+    adopted = msgspec.structs.replace(task(b"{}"), accepted_by=ADOPTED_FROM_PICKLE)
+    assert pickle.loads(job_of(adopted, 1))["k"]["task_data"] == b"{}"
+    assert read_job(job_of(adopted, 1)) == read_job(job_of(task(b"{}"), 1))
 
 
 def test_a_dict_of_a_stock_client_is_read_by_name_or_by_position() -> None:
