@@ -23,6 +23,7 @@ from service.api.problems import EXCEPTION_HANDLERS
 from service.api.routes import api_routes
 from service.api.server import ApiServer
 from service.api.services import ApiRequest, Services
+from service.api.spool import Spools
 from service.api.waiting import EndWaiter
 from service.bulk import Bulk
 from service.cancel import Cancellation
@@ -109,7 +110,8 @@ def assemble(
     """The services on an open database and a connected queue."""
     ledger = Ledger(database)
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
-    room = DiskRoom(settings.database_path.absolute().parent, settings.min_free_disk)
+    folder = settings.database_path.absolute().parent
+    room = DiskRoom(folder, settings.min_free_disk)
     intake = Intake(
         ledger,
         queue,
@@ -143,6 +145,7 @@ def assemble(
         resumption=Resumption(pauses, queue, clock),
         waiter=EndWaiter(ledger),
         keys_in_use=KeysInUse(),
+        spools=Spools(folder, room),
         metrics=metrics,
     )
 

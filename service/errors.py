@@ -27,6 +27,8 @@ ServiceError
 
 from service.decisions import Decided
 
+SHOWN_CHARACTERS = 100  # of a value that is wrong: an answer is not to be as large as what was asked
+
 
 class ServiceError(Exception):
     """The root. `code` is part of the public interface and never changes its meaning."""
@@ -66,7 +68,9 @@ class UnknownPlatform(InvalidValue):
     code = "unknown_platform"
 
     def __init__(self, platform: object, known: str) -> None:
-        super().__init__(f"There is no platform {platform!r}; the catalogue has {known}.", "$.platform")
+        shown = repr(platform)
+        shown = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}..."
+        super().__init__(f"There is no platform {shown}; the catalogue has {known}.", "$.platform")
 
 
 class BodyTooLarge(BadInput):

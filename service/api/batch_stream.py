@@ -1,4 +1,7 @@
-"""An NDJSON batch of any size, answered line by line while it comes in, in the memory of a few hundred lines."""
+"""An NDJSON batch of any size, answered line by line while it comes in, in the memory of a few hundred lines.
+
+Answers that the client does not read wait in a spool; when that is full, no more of the request is read.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +15,7 @@ from service.api.answers import count_answer
 from service.api.batch_intake import BatchIntake, ItemResult
 from service.api.bodies import NDJSON, ClientGone
 from service.api.lines import LineReader
-from service.api.spool import Spool
+from service.api.spool import Spool, Spools
 from service.errors import InvalidValue, ServiceError
 
 log = structlog.get_logger("everpost.api")
@@ -36,14 +39,14 @@ class BatchStream(ASGIResponse):
 
     __slots__ = ("_batch", "_lines", "_spool")
 
-    def __init__(self, batch: BatchIntake, limit_bytes: int) -> None:
+    def __init__(self, batch: BatchIntake, spools: Spools, limit_bytes: int) -> None:
         """`limit_bytes` is the most a line may have."""
         self._batch = batch
         self._lines = LineReader(limit_bytes)
-        self._spool = Spool()
+        self._spool = Spool(spools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Accept and answer at once; a client that reads nothing before it has sent everything is no trouble."""
+        """Accept and answer at once; a client may send much before it reads anything."""
         accepting = asyncio.create_task(self._accept_all(receive))
         try:
             await self._spool.wait()
@@ -70,11 +73,12 @@ class BatchStream(ASGIResponse):
         batch = self._batch
         try:
             async for lines in self._chunks_of_lines(receive):
-                self._answer(await self._accept(lines))
+                await self._spool.write(_encoder.encode_lines(await self._accept(lines)))
+                await asyncio.sleep(0)  # lines that are all refused have nothing else to wait for
             if not batch.accepted + batch.rejected:
                 raise InvalidValue("There is no task in the body.")
             end = BatchEnd(batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
-            self._spool.write(_encoder.encode(end) + b"\n")
+            await self._spool.write(_encoder.encode(end) + b"\n")
         except ClientGone:
             log.warning("batch.cut_off", batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
         finally:
@@ -87,9 +91,6 @@ class BatchStream(ASGIResponse):
             if not self._batch.accepted + self._batch.rejected:
                 raise
             return self._batch.refuse(len(lines), error)  # the answer has begun; each line is told
-
-    def _answer(self, results: list[ItemResult]) -> None:
-        self._spool.write(_encoder.encode_lines(results))
 
     async def _chunks_of_lines(self, receive: Receive) -> AsyncIterator[list[bytes | None]]:
         more = True

@@ -76,7 +76,7 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
     if media_type == NDJSON:
         if b"idempotency-key" in headers:
             raise BadInput(f"A stream takes no Idempotency-Key: send up to {MAX_ITEMS} tasks as {JSON}.")
-        return BatchStream(BatchIntake(services), services.settings.max_body)
+        return BatchStream(BatchIntake(services), services.spools, services.settings.max_body)
     if not is_json(media_type):
         raise UnsupportedMedia(f"{JSON} or {NDJSON}")
     body = await read_body(request, headers, services.settings.max_body)

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request
 
 from service.api.keys import KeysInUse
+from service.api.spool import Spools
 from service.api.waiting import EndWaiter
 from service.bulk import Bulk
 from service.cancel import Cancellation
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     resumption: Resumption
     waiter: EndWaiter
     keys_in_use: KeysInUse
+    spools: Spools
     metrics: SharedMetrics
 
 
