@@ -37,6 +37,15 @@ NOT_OURS = frozenset(
 """Ends of a claimed job of an accepted task that tell that its keys in Redis were lost or overwritten."""
 
 
+def class_of(name: str | None, catalogue: Catalogue, publishers: Mapping[str, Publisher]) -> PublisherClass:
+    """The class of a platform's publisher; of a platform that is gone, one that lets nothing be taken for granted."""
+    try:
+        platform = catalogue.find(name or "")
+    except UnknownPlatform:
+        return PublisherClass.KEYED
+    return publishers[platform.name].publisher_class
+
+
 class Admission:
     """Decides over claimed jobs, a batch at a time.
 
@@ -131,12 +140,7 @@ class Admission:
         return await self._ledger.note_lost_attempts(lost, lost_attempts_of)
 
     def _class_of(self, facts: ClaimFacts) -> PublisherClass:
-        """The class of the task's publisher; of a platform that is gone, one that lets nothing be taken for granted."""
-        try:
-            platform = self._catalogue.find(facts.platform or "")
-        except UnknownPlatform:
-            return PublisherClass.KEYED
-        return self._publishers[platform.name].publisher_class
+        return class_of(facts.platform, self._catalogue, self._publishers)
 
     async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
         """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them.

@@ -4,12 +4,14 @@ import msgspec
 
 from service.clock import SinceBoot
 from service.store.ledger import ClaimFacts
+from service.store.odd_rows import OddRow
 from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from workers.publishers.base import PublisherClass
 
 MOST_LOST = 100  # attempts noted at once: whoever can write to Redis can set the count of claims
 NEVER_REPORTED = "It began to send and never reported how it ended."
 WORKER_DIED = "The worker that had taken it died."
+MOST_ATTEMPTS = 1_000_000  # no task has more: another program wrote a higher number into the row
 
 
 class OpenAttempt(msgspec.Struct, frozen=True):
@@ -60,8 +62,9 @@ class _Recorded(msgspec.Struct):
 def lost_attempts(facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> list[Attempt]:
     """The attempts that are not on record although `job_try`, Redis's count of claims, or an intent tells of them."""
     last = max((attempt.number for attempt in _read(facts.attempts)), default=0)
-    until = max(min(job_try - 1, last + MOST_LOST), facts.sending or 0)
-    return [_lost_attempt(number, facts, job_try, publisher_class) for number in range(last + 1, until + 1)]
+    until = max(min(job_try - 1, last + MOST_LOST), min(facts.sending or 0, MOST_ATTEMPTS))
+    first = max(last + 1, until + 1 - MOST_LOST)
+    return [_lost_attempt(number, facts, job_try, publisher_class) for number in range(first, until + 1)]
 
 
 def _lost_attempt(number: int, facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> Attempt:
@@ -100,10 +103,22 @@ def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
     )
 
 
+def may_be_sent(odd: OddRow, publisher_class: PublisherClass) -> bool:
+    """Whether an attempt of a row that cannot be run may have reached the platform, to which that would matter.
+
+    A keyed publisher writes no intent, so nothing on record says that none of its attempts began.
+    """
+    if publisher_class is PublisherClass.LOCAL:
+        return False
+    has_intent = odd.sending is not None
+    return publisher_class.may_rerun or has_intent or any(attempt.may_have_sent for attempt in _read(odd.attempts))
+
+
 def _read(attempts: str | None) -> list[_Recorded]:
     if attempts is None:
         return []
     try:
-        return msgspec.json.decode(attempts, type=list[_Recorded])
+        recorded = msgspec.json.decode(attempts, type=list[_Recorded])
+        return [attempt for attempt in recorded if attempt.number <= MOST_ATTEMPTS]
     except msgspec.DecodeError:  # a stranger wrote into the column; it must not hold up the others
         return []

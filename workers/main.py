@@ -29,11 +29,12 @@ from service.store.database import Database
 from service.store.ledger import Ledger
 from service.store.pause import Pauses, warn_of_pause
 from service.store.search import SearchIndex
-from workers.admission import Admission
+from workers.admission import Admission, class_of
 from workers.attempt import PublishFailedError
 from workers.cell_process import serve_calls, take_socket
 from workers.claims import Claim
 from workers.completion import Completion
+from workers.earlier import may_be_sent
 from workers.engine import BatchWorker
 from workers.isolation import Isolation
 from workers.leases import LONGEST_ROUND_S
@@ -76,6 +77,7 @@ class PublishWorker:
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._started_ms = clock()
         self._is_paused = False
+        self._upkeeps: list[Upkeep] = []
 
     async def start(self, ctx: dict[str, Any]) -> None:
         """Arq's on_startup: open everything."""
@@ -91,7 +93,13 @@ class PublishWorker:
         stack.push_async_callback(shared.close)
         metrics = WorkerMetrics(shared.tally, self._catalogue)
         ledger = Ledger(database)
-        relay = Relay(ledger, queue, clock, settle_s=1.5 * LONGEST_ROUND_S)
+        relay = Relay(
+            ledger,
+            queue,
+            clock,
+            settle_s=1.5 * LONGEST_ROUND_S,
+            may_be_sent=lambda odd: may_be_sent(odd, class_of(odd.platform, self._catalogue, publishers)),
+        )
         stack.push_async_callback(self._isolation.close)
         self.runner = PublishRunner(
             publishers,
@@ -122,8 +130,12 @@ class PublishWorker:
         self._run_beside(duties)
         log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))
 
+    def _relay_trouble(self) -> str | None:
+        return next((upkeep.failures["relay"] for upkeep in self._upkeeps if "relay" in upkeep.failures), None)
+
     def _run_beside(self, duties: Duties) -> None:
         upkeep = Upkeep(duties)
+        self._upkeeps.append(upkeep)
         upkeep.start()
         self._stack.push_async_callback(upkeep.stop)
 
@@ -152,6 +164,7 @@ class PublishWorker:
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
             "trouble": None if self.database.trouble is None else self.database.trouble.message,
+            "relay_trouble": self._relay_trouble(),
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
         }

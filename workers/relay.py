@@ -1,7 +1,7 @@
 """The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from service.clock import Clock
 from service.queue.client import TaskQueue
 from service.store.ledger import Ledger
+from service.store.odd_rows import NO_ID, MayBeSent, OddRow, RowStuck
 from service.task import QueueEntry
 
 log = structlog.get_logger("everpost.relay")
@@ -22,6 +23,10 @@ LOST_SWEEP_MS = 1_000
 EVICTED_SWEEP_MS = 5_000
 
 
+def _always(_: OddRow) -> bool:
+    return True
+
+
 class Relay:
     """Compares ledger and queue.
 
@@ -29,14 +34,27 @@ class Relay:
     Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
     for want of memory, when the clock was set back, and every ten minutes.
     Several relays at once do no harm: enqueuing twice changes nothing.
+
+    A row that no worker could run ends in the history, as failed or unknown, where a person finds it: it must not keep
+    the others from running.
     """
 
-    def __init__(self, ledger: Ledger, queue: TaskQueue, clock: Clock, *, settle_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TaskQueue,
+        clock: Clock,
+        *,
+        settle_s: float = 0.0,
+        may_be_sent: MayBeSent = _always,
+    ) -> None:
         """`settle_s` is how long the workers take to renew the leases of what they run after Redis lost them."""
         self._ledger = ledger
         self._queue = queue
         self._clock = clock
         self._settle_s = settle_s
+        self._may_be_sent = may_be_sent
+        self._stuck: set[int] = set()  # rows that cannot be set aside either
         self._position = 0
         self._next_full_ms = 0
         self._evicted = 0
@@ -80,7 +98,8 @@ class Relay:
         while True:
             before_ms = self._clock() - settled_ms
             rows = await self._ledger.accepted_after(after, before_ms, CHUNK)
-            restored += await self._restore([entry for _, entry in rows])
+            await self._set_aside({row: NO_ID for row, entry in rows if entry is None})
+            restored += await self._restore([entry for _, entry in rows if entry is not None])
             after = rows[-1][0] if rows else after
             self._position = await self._settled_up_to(after, before_ms)
             if len(rows) < CHUNK:
@@ -90,7 +109,9 @@ class Relay:
         """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
         restored = 0
         while task_ids := await self._queue.old_withdrawals(CHUNK):
-            restored += await self._restore(await self._ledger.accepted_among(task_ids))
+            tasks, faults = await self._ledger.accepted_among(task_ids)
+            await self._set_aside(faults)
+            restored += await self._restore(tasks)
             await self._queue.forget_withdrawals(task_ids)
         return restored
 
@@ -100,10 +121,26 @@ class Relay:
         restored = 0
         for start in range(0, len(missing), RESTORED):
             task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
-            restored += sum(await self._queue.restore_tasks(await self._ledger.accepted_among(task_ids)))
+            tasks, faults = await self._ledger.accepted_among(task_ids)
+            await self._set_aside(faults)
+            restored += sum(await self._queue.restore_tasks(tasks))
         if missing:
             log.warning("relay.restored", tasks=restored, task_id=missing[0].task_id)
         return restored
+
+    async def _set_aside(self, faults: Mapping[int, str]) -> None:
+        """End the tasks of rows that cannot be run; one that cannot be moved either stays, and is told once."""
+        for row, fault in faults.items():
+            if row in self._stuck:
+                continue
+            try:
+                moved = await self._ledger.set_aside(row, fault, self._may_be_sent, self._clock())
+            except RowStuck as error:
+                self._stuck.add(row)
+                log.error("relay.row_stuck", row=row, fault=fault, error=str(error))  # noqa: TRY400 - no defect of ours
+            else:
+                if moved is not None:
+                    log.error("task.set_aside", task_id=moved.task_id, row=row, fault=fault, status=moved.status.value)
 
     async def _settled_up_to(self, row: int, before_ms: int) -> int:
         """`row`, or the last one before any that was too fresh to be looked for; asked after the rows were read."""

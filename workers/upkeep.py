@@ -26,6 +26,7 @@ ARCHIVE_S = 1800.0
 CHUNK = 1_000
 REST = 4  # seconds of rest for a second of work
 LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
+TOLD = 300  # characters of an error
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
 
 Duty = Callable[[], Awaitable[object]]
@@ -34,9 +35,14 @@ Duties = Mapping[str, tuple[float, Duty]]
 
 
 class Upkeep:
-    """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn."""
+    """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn.
+
+    Attributes:
+        failures: The error of each duty whose last turn ended with one that is no `ServiceError`: a defect of ours.
+    """
 
     def __init__(self, duties: Duties) -> None:
+        self.failures: dict[str, str] = {}
         self._duties = duties
         self._loops: list[asyncio.Task[None]] = []
 
@@ -57,11 +63,15 @@ class Upkeep:
             try:
                 await duty()
                 failing = False
+                self.failures.pop(name, None)
             except ServiceError as error:
                 log.log(10 if failing else 30, "upkeep.failed", duty=name, error=error.message)
                 failing = True
-            except Exception:
-                log.exception("upkeep.failed", duty=name)
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"[:TOLD]
+                if self.failures.get(name) != told:
+                    log.exception("upkeep.failed", duty=name)
+                self.failures[name] = told
             await asyncio.sleep(every_s)
 
 

@@ -94,6 +94,9 @@ async def _worker(services: Services) -> Check:
         told = f"{len(workers)} alive, {consuming} consuming."
         if not consuming:
             raise Unavailable(told if workers else "No worker has said that it is alive.")
+        troubles = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
+        if len(troubles) == len(workers):
+            raise Unavailable(f"{told} None brings back what Redis loses: {troubles[0]}.")
         return told
 
     return await _check("worker", count)

@@ -113,6 +113,8 @@ def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | N
     unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)
     advice = "`everpost list --status unknown`; look at the platform, then `everpost resolve ID`." if unknown else ""
     yield Finding("tasks", "outcome unknown", str(unknown), None if unknown else True, advice)
+    advice = "`everpost list --error-class unreadable` says why; retry or resolve them." if contents.unreadable else ""
+    yield Finding("tasks", "unreadable", str(contents.unreadable), None if contents.unreadable else True, advice)
     twice = contents.published_twice
     advice = "Their errors say so (`everpost list --q accepted`): look for second posts." if twice else ""
     yield Finding("tasks", "sent again though accepted", str(twice), None if twice else True, advice)

@@ -20,6 +20,7 @@ from service.task import QueueEntry
 OLDEST_REDIS = (6, 2)  # its ZRANGE BYSCORE is what claims are made with
 LATE_MS = 10_000  # a task the relay has not seen to by then, it will not
 LOOKED_AT = 1_000
+RELAY_FAILS = "What Redis loses meanwhile waits. A defect of Everpost: its log has the traceback."
 
 
 async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock) -> list[Finding]:
@@ -57,7 +58,7 @@ async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
             await database.close()
     except ServiceError:  # `check_database` has said it
         return []
-    return [task for _, task in rows]
+    return [task for _, task in rows if task is not None]
 
 
 async def _server_findings(queue: TaskQueue) -> list[Finding]:
@@ -106,6 +107,11 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
     troubled = [f"{worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
     found += [Finding("workers", "trouble", told, ok=False, advice="Its outcomes wait.") for told in troubled]
+    found += [
+        Finding("workers", "relay", f"{worker['worker']}: {worker['relay_trouble']}", ok=False, advice=RELAY_FAILS)
+        for worker in workers
+        if worker.get("relay_trouble")
+    ]
     return found
 
 

@@ -49,6 +49,7 @@ class Contents(msgspec.Struct, frozen=True):
 
     Attributes:
         statuses: Tasks by status, the archive left out.
+        unreadable: How many tasks ended because nothing could be read of them, or their row could not be run.
         published_twice: How many tasks were sent again although, as came out later, the platform had accepted them.
         in_two_tables: The ids that break I1; None if they were not looked for.
         damage: What the check found, nothing if all is well; None if none was run.
@@ -57,6 +58,7 @@ class Contents(msgspec.Struct, frozen=True):
 
     statuses: dict[str, int]
     oldest_due: OldestDue | None
+    unreadable: int
     published_twice: int
     in_two_tables: list[str] | None
     damage: list[str] | None
@@ -131,6 +133,7 @@ def _contents(connection: sqlite3.Connection, now: str, check: IntegrityCheck | 
     return Contents(
         statuses=statuses,
         oldest_due=None if oldest is None else OldestDue(*oldest),
+        unreadable=connection.execute(load("count_unreadable")).fetchone()[0],
         published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
         in_two_tables=_in_two_tables(connection) if check else None,
         damage=_damage(connection, check) if check else None,

@@ -20,6 +20,15 @@ from service.store.acceptance import (
 )
 from service.store.completion import complete_tasks, rows_of_ended
 from service.store.database import Database
+from service.store.odd_rows import (
+    MOST_DATA_BYTES,
+    MayBeSent,
+    RowStuck,
+    SetAside,
+    fault_of_data,
+    readable_id,
+    set_aside_row,
+)
 from service.store.payloads import is_object
 from service.store.queries import load
 from service.store.resubmission import (
@@ -32,11 +41,20 @@ from service.store.resubmission import (
     resubmit_tasks,
 )
 from service.store.sqlite import sqlite3
-from service.task import MOVED_WITHIN_S, Attempt, QueueEntry, Task, TaskRecord
+from service.task import (
+    DEFAULT_PRIORITY,
+    MOVED_WITHIN_S,
+    PRIORITIES,
+    Attempt,
+    QueueEntry,
+    Task,
+    TaskRecord,
+)
 
 Found = TypeVar("Found")
 
 CLOCK = "clock"  # in everpost_meta: the running time, as the worker that counted last left it
+ODD = "?"  # for `accepted_by`, which must not be None on a row that was accepted
 DATED_AHEAD_MS = 60_000  # a row this much younger than now was written before the clock was set back
 
 
@@ -262,21 +280,40 @@ class Ledger:
         )
         return row[0] if row is not None and is_object(row[0]) else None
 
-    async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, QueueEntry]]:
+    async def accepted_after(self, after: int, before_ms: int, limit: int) -> list[tuple[int, QueueEntry | None]]:
         """The next ledger rows, with their row numbers, accepted before `before_ms`; inherited rows are never among.
 
-        Those dated more than `DATED_AHEAD_MS` later are, too: no clock shows that time now.
+        Those dated more than `DATED_AHEAD_MS` later are, too: no clock shows that time now. None stands for a row whose
+        id cannot be read.
         """
         ahead = to_text(before_ms + DATED_AHEAD_MS)
         parameters = {"after": after, "before": to_text(before_ms), "ahead": ahead, "limit": limit}
         return await self._database.read(lambda connection: _accepted_after(connection, parameters))
 
-    async def accepted_among(self, task_ids: Collection[str]) -> list[Task]:
-        """Those of the tasks that are in the ledger; inherited rows are never among."""
-        parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode()}
-        return await self._database.read(
-            lambda connection: [task_of_row(row) for row in connection.execute(load("accepted_among"), parameters)]
+    async def accepted_among(self, task_ids: Collection[str]) -> tuple[list[Task], dict[int, str]]:
+        """Those of the tasks that are in the ledger; inherited rows are never among.
+
+        The second are the row numbers of those that cannot be run, each with the reason.
+        """
+        parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode(), "most": MOST_DATA_BYTES}
+        rows = await self._database.read(
+            lambda connection: connection.execute(load("accepted_among"), parameters).fetchall()
         )
+        faults = {row: fault for row, size_bytes, *_ in rows if (fault := fault_of_data(size_bytes)) is not None}
+        return [task_of_row(columns) for row, _, *columns in rows if row not in faults], faults
+
+    async def set_aside(self, row: int, fault: str, may_be_sent: MayBeSent, now_ms: int) -> SetAside | None:
+        """End the task of a row that cannot be run; see `odd_rows.set_aside_row`.
+
+        Raises:
+            RowStuck: The history cannot take it.
+        """
+        try:
+            return await self._database.write(
+                lambda connection: set_aside_row(connection, row, fault, may_be_sent, now_ms)
+            )
+        except sqlite3.Error as error:
+            raise RowStuck(str(error)) from error
 
     async def first_accepted_since(self, since_ms: int) -> int | None:
         """The lowest row number among the rows accepted after `since_ms`; row numbers do not follow times exactly.
@@ -395,19 +432,31 @@ def _adopt(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) ->
     return _claim_facts(connection, task_ids)[0], ended
 
 
-def _accepted_after(connection: sqlite3.Connection, parameters: Mapping[str, Any]) -> list[tuple[int, QueueEntry]]:
-    return [
-        (
-            row,
-            QueueEntry(
-                task_id=task_id,
-                priority=priority,
-                created_at_ms=_time_of(created_at) or 0,
-                due_at_ms=_time_of(due_at),
-            ),
-        )
-        for row, task_id, priority, created_at, due_at in connection.execute(load("accepted_after"), parameters)
-    ]
+def _accepted_after(
+    connection: sqlite3.Connection, parameters: Mapping[str, Any]
+) -> list[tuple[int, QueueEntry | None]]:
+    return [(row, _entry_of(*columns)) for row, *columns in connection.execute(load("accepted_after"), parameters)]
+
+
+def _entry_of(task_id: bytes | None, priority: Any, created_at: Any, due_at: Any) -> QueueEntry | None:
+    name = readable_id(task_id)
+    if name is None:
+        return None
+    return QueueEntry(
+        task_id=name,
+        priority=_priority_of(priority),
+        created_at_ms=_time_of(created_at) or 0,
+        due_at_ms=_time_of(due_at),
+    )
+
+
+def _priority_of(value: Any) -> int:
+    """A row's priority; the default one for what is none: it must not keep the row from running."""
+    return value if isinstance(value, int) and value in PRIORITIES else DEFAULT_PRIORITY
+
+
+def _text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _time_of(value: Any) -> int | None:
@@ -419,21 +468,21 @@ def _time_of(value: Any) -> int | None:
 
 
 def task_of_row(row: Sequence[Any]) -> Task:
-    """The task in a row of `accepted_among.sql`."""
-    task_id, data, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
+    """The task in a row of `accepted_among.sql`, as it goes to Redis: what is odd in it is left out."""
+    data, task_id, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
     platform, account_id, title, created_at, accepted_by = rest
     return Task(
         task_id=task_id,
         task_data=data,
-        platform=platform or "",
-        account_id=account_id or "",
-        title=title or "",
-        priority=priority,
+        platform=_text_of(platform) or "",
+        account_id=_text_of(account_id) or "",
+        title=_text_of(title) or "",
+        priority=_priority_of(priority),
         created_at_ms=_time_of(created_at) or 0,
         due_at_ms=_time_of(due_at),
-        retry_of=retry_of,
-        root_id=root_id,
-        generation=generation,
-        batch_id=batch_id,
-        accepted_by=accepted_by,
+        retry_of=_text_of(retry_of),
+        root_id=_text_of(root_id),
+        generation=generation if isinstance(generation, int) else 0,
+        batch_id=_text_of(batch_id),
+        accepted_by=_text_of(accepted_by) or ODD,
     )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from service.store.ledger import ClaimFacts
-from workers.earlier import NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from workers.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
 from workers.publishers.base import PublisherClass
 
 KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
@@ -38,6 +38,7 @@ def attempt(number: int, **fields: Any) -> dict[str, Any]:
         (facts(attempt(1), sending=2), 3, [(2, "crashed")]),
         (facts(attempt(5)), 6, []),  # a stock client's first try may be any
         (facts(sending=0), 1, []),  # held since a restore
+        (facts(attempt(2**62)), 1, []),  # no number of ours
     ],
 )
 def test_an_attempt_no_record_tells_of_is_found_by_redis_s_count_or_by_its_intent(
@@ -45,6 +46,11 @@ def test_an_attempt_no_record_tells_of_is_found_by_redis_s_count_or_by_its_inten
 ) -> None:
     found = lost_attempts(known, job_try, NONE)
     assert [(one.number, one.error_class) for one in found] == lost
+
+
+@pytest.mark.parametrize(("sending", "job_try"), [(2**62, 1), (None, 2**62), (10**9, 10**9)])
+def test_an_absurd_number_of_attempts_is_not_counted_to_its_end(sending: int | None, job_try: int) -> None:
+    assert len(lost_attempts(facts(sending=sending), job_try, NONE)) == MOST_LOST
 
 
 @pytest.mark.parametrize(

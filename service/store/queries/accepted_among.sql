@@ -1,5 +1,7 @@
--- For the relay: the tasks that it puts back.
-SELECT task_id, CAST(data AS BLOB) AS data, priority, due_at, retry_of, root_id, generation, batch_id,
+-- For the relay: the tasks that it puts back. Data above :most bytes is left out, and only its size told.
+SELECT id, octet_length(data) AS size_bytes,
+    CASE WHEN octet_length(data) <= :most THEN CAST(data AS BLOB) END AS data,
+    task_id, priority, due_at, retry_of, root_id, generation, batch_id,
     platform, account_id, title, created_at, accepted_by
 FROM task_queue
 WHERE task_id IN (SELECT value FROM json_each(:task_ids)) AND accepted_by IS NOT NULL

@@ -22,7 +22,8 @@ CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
         CASE
             WHEN NEW.attempt IS NULL THEN t.attempts
             WHEN t.attempts IS NULL THEN '[' || NEW.attempt || ']'
-            ELSE json_insert(t.attempts, '$[#]', json(NEW.attempt))
+            WHEN json_valid(t.attempts) AND t.attempts LIKE '[%' THEN json_insert(t.attempts, '$[#]', json(NEW.attempt))
+            ELSE '[' || NEW.attempt || ']' -- another program wrote into the column
         END,
         NEW.error_class, NEW.result,
         NEW.provider_post_id, NEW.publish_url, ifnull(NEW.queued_at, t.created_at), NEW.started_at

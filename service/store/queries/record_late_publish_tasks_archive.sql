@@ -3,13 +3,13 @@
 UPDATE publish_tasks_archive SET
     attempts = iif(
         :attempt IS NULL OR EXISTS (
-            SELECT 1 FROM json_each(publish_tasks_archive.attempts)
-            WHERE value ->> 'number' = :attempt ->> 'number' AND value ->> 'worker' IS :attempt ->> 'worker'
+            SELECT 1 FROM json_each(iif(json_valid(attempts), attempts, '[]'))
+            WHERE type = 'object' AND value ->> 'number' = :attempt ->> 'number' AND value ->> 'worker' IS :attempt ->> 'worker'
                 AND value ->> 'finished_at' IS :attempt ->> 'finished_at'
         ),
         attempts,
         json_insert(
-            ifnull(attempts, '[]'), '$[#]',
+            iif(json_valid(attempts) AND attempts LIKE '[%', attempts, '[]'), '$[#]',
             json_patch(
                 :attempt,
                 json_object('late', json('true'), 'provider_post_id', :provider_post_id, 'publish_url', :publish_url)
