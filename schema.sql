@@ -189,7 +189,7 @@ CREATE TABLE operations (
     created_at   TEXT NOT NULL,
     updated_at   TEXT NOT NULL
 ) WITHOUT ROWID;
--- They stay for ever, and every few seconds each API looks for one that nobody is at work on.
+-- They stay a week, and every few seconds each API looks for one that nobody is at work on.
 CREATE INDEX operations_running ON operations (created_at) WHERE status = 'running';
 CREATE TABLE operation_skips (
     operation_id TEXT NOT NULL,

@@ -246,6 +246,11 @@ def new_task_id(now_ms: int) -> str:
     return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
 
 
+def first_id_of(time_ms: int) -> str:
+    """What sorts before every id made since, and behind every one made before."""
+    return f"{max(0, time_ms) << 80:032x}"
+
+
 _random = Random()  # noqa: S311 - ids have to differ, not to be secret, and os.urandom is a system call each
 os.register_at_fork(after_in_child=_random.seed)
 _FIXED_BITS = 0xF << 76 | 0x3 << 62

@@ -27,6 +27,7 @@ from service.settings import Settings
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.ledger import Ledger
+from service.store.operations import Operations
 from service.store.pause import Pauses, warn_of_pause
 from service.store.search import SearchIndex
 from workers.admission import Admission, class_of
@@ -121,6 +122,7 @@ class PublishWorker:
             relay=relay,
             ledger=ledger,
             archive=Archive(database),
+            operations=Operations(database),
             search=SearchIndex(database),
             settings=settings,
             clock=clock,

@@ -14,6 +14,7 @@ from service.running_time import STEP_S, ClockMark
 from service.settings import Settings
 from service.store.archive import Archive
 from service.store.ledger import Ledger
+from service.store.operations import Operations
 from service.store.search import SearchIndex
 from workers.cancellation import cancel_until_done
 from workers.relay import Relay
@@ -92,6 +93,7 @@ def worker_duties(
     relay: Relay,
     ledger: Ledger,
     archive: Archive,
+    operations: Operations,
     search: SearchIndex,
     settings: Settings,
     clock: Clock,
@@ -116,12 +118,17 @@ def worker_duties(
             before_ms = clock() - settings.archive_after_days * DAY_MS
             await _until_none(lambda: archive.archive_older(before_ms, CHUNK))
 
+    async def forget_operations() -> None:
+        now_ms = clock() if (await count_time()).is_settled else None
+        await _until_none(lambda: operations.forget_old(now_ms, CHUNK))
+
     return {
         "relay": (1.0, relay.tick),
         "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
         "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
         "clock": (STEP_S, count_time),
         "expire": (600.0, expire_keys),
+        "operations": (60.0, forget_operations),
         "archive": (ARCHIVE_S, archive_old),
     }
 

@@ -8,12 +8,16 @@ import msgspec
 
 from service.clock import to_text
 from service.store.chunks import Change, Outcome
+from service.store.cursor import LAST
 from service.store.database import Database
 from service.store.queries import load
 from service.store.sqlite import sqlite3
-from service.task import MOVED_WITHIN_S
+from service.task import MOVED_WITHIN_S, first_id_of
 
-KEPT_SKIPS = 10_000  # of one operation; the numbers are right beyond it
+KEPT_SKIPS = 1_000  # of one operation; the numbers are right beyond it
+KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
+KEPT_OPERATIONS = 10_000
+KEPT_MS = 7 * 86_400_000  # after its end
 
 
 class OperationStatus(StrEnum):
@@ -113,7 +117,7 @@ class Operations:
         return None if row is None else _operation(row)
 
     async def skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """The next tasks, by id behind `after`, to which nothing was done; at most `KEPT_SKIPS` are known."""
+        """The next tasks, by id behind `after`, to which nothing was done; the first `KEPT_SKIPS` of them are known."""
         parameters = {"operation_id": operation_id, "after": after, "limit": limit}
         rows = await self._database.read(
             lambda connection: connection.execute(load("find_skips"), parameters).fetchall()
@@ -131,6 +135,35 @@ class Operations:
             lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
         )
         return None if row is None else _operation(row)
+
+    async def forget_old(self, now_ms: int | None, limit: int) -> int:
+        """Remove the next operations that have ended, and skips, at most `limit` of each; how many rows there were.
+
+        Kept are the newest: `KEPT_OPERATIONS` for `KEPT_MS` after their end, and `KEPT_SKIPS_OF_ALL`.
+
+        Args:
+            now_ms: None while the clock is not to be believed, and so no age is known.
+        """
+        ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
+        too_old = first_id_of(ended_ms)
+        too_many = await self._nth_newest("nth_newest_operation", KEPT_OPERATIONS)
+        skips = await self._nth_newest("nth_newest_skip", KEPT_SKIPS_OF_ALL)
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
+            ("forget_operations", {"operation_id": too_many, "before": LAST}),
+            ("forget_skips", {"operation_id": max(too_old, too_many, skips)}),
+        ]
+
+        def forget(connection: sqlite3.Connection) -> int:
+            return sum(connection.execute(load(name), given | {"limit": limit}).rowcount for name, given in steps)
+
+        return await self._database.write(forget)
+
+    async def _nth_newest(self, statement: str, newer: int) -> str:
+        row = await self._database.read(
+            lambda connection: connection.execute(load(statement), {"newer": newer - 1}).fetchone()
+        )
+        return "" if row is None else str(row[0])
 
     async def release(self, owner: str) -> None:
         """Let go of all that `owner` was at work on, so that another process takes it over at once."""

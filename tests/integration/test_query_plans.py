@@ -28,6 +28,8 @@ READ_WHOLE = {
     "abandon_operations": "the index of bulk work under way, which is all there is of it",
     "claim_operation": "the same",
     "release_operations": "the same",
+    "nth_newest_operation": "goes from the newest to the bound of what is kept, and no further",
+    "nth_newest_skip": "the same",
     "count_accepted": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",

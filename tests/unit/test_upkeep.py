@@ -39,6 +39,7 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
         relay=SimpleNamespace(tick=None),  # type: ignore[arg-type]
         ledger=nothing,
         archive=nothing,
+        operations=nothing,
         search=cast("Any", Index()),
         settings=Settings(),
         clock=system_clock,
