@@ -10,11 +10,13 @@ from service.errors import ServiceError, SettingsError
 from service.garbage import settle_garbage
 from service.logs import configure_logging
 from service.settings import read_settings
+from workers.engine import StuckJobsError
 from workers.main import create_worker
+from workers.process_end import leave_at_once
 
 
 def main() -> int:
-    """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used."""
+    """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used or an attempt does not end."""
     try:
         settings = read_settings(os.environ)
         configure_logging(settings)
@@ -22,6 +24,9 @@ def main() -> int:
         worker = create_worker(settings)
         settle_garbage()
         worker.run()
+    except StuckJobsError as error:
+        sys.stderr.write(f"everpost worker: {error}; it ends so that another can take its place\n")
+        return 1
     except SettingsError as error:
         sys.stderr.write(f"everpost worker: {error.message}\n")
         return 2
@@ -32,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_at_once(main())

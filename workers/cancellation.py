@@ -1,4 +1,4 @@
-"""What of all that is raised must go on up, and cancellations that redis-py loses.
+"""What of all that is raised comes from outside and must go on up, and cancellations that redis-py loses.
 
 redis-py looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that is
 told of a timeout instead, and goes on; only its `cancelling()` count still tells.
@@ -7,12 +7,7 @@ told of a timeout instead, and goes on; only its `cancelling()` count still tell
 import asyncio
 from typing import Any
 
-END_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Exceptions that are not about what was being done; what else is no Exception is (Rust's panics, for one)."""
-
-NO_FAILURE = (asyncio.CancelledError, *END_OF_THE_PROCESS)
-"""Exceptions that do not say how a publisher's call failed; all others do."""
-
+INNERMOST = 4  # lines shown of where a task waits
 AGAIN_S = 0.5  # each cancellation cuts a clean-up short, so not too often
 
 
@@ -27,18 +22,37 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
+def comes_from_outside(error: BaseException, task: "asyncio.Task[Any] | None") -> bool:
+    """Whether `error` was thrown into `task`, and not raised by the code that it called.
+
+    A cancellation is from outside if somebody cancelled the task, and GeneratorExit if the abandoned coroutine is
+    closed; a task never throws that by itself. Else they are failures of the code, as are SystemExit and
+    KeyboardInterrupt: the process's own signals are handled by its loop, and raise nothing.
+    """
+    if isinstance(error, GeneratorExit):
+        return task is None or running_task() is not task
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def running_task() -> "asyncio.Task[Any] | None":
+    """The current task; None where no loop runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 def raise_unless_failure(error: BaseException) -> None:
     """Raise `error` again if it is not a failure of the hook that raised it, so that all else is treated as one.
 
     A hook may raise CancelledError because what it waited for was cancelled; a task that nobody cancelled goes on.
+    Ctrl-C ends a process that does not handle signals.
 
     Raises:
         BaseException: `error` itself.
     """
-    if isinstance(error, END_OF_THE_PROCESS):
-        raise error
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+    task = running_task()
+    if isinstance(error, KeyboardInterrupt) or comes_from_outside(error, task):
         raise error
 
 
@@ -62,3 +76,15 @@ async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
             own = error
     if own is not None:
         raise own
+
+
+def whereabouts(task: asyncio.Task[Any]) -> str:
+    """The lines of code at which a task waits, the innermost last."""
+    waiting: Any = task.get_coro()
+    lines = []
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return " > ".join(lines[-INNERMOST:]) or "an unknown place"

@@ -62,6 +62,7 @@ class HeldJob:
     Attributes:
         token: The lease's value in Redis, one for each claim call.
         counted_tries: The try counter in Redis; `job_try` is larger when the job was enqueued with a try of its own.
+        insisted: How often it was cancelled again because it did not heed that.
         is_fenced: Somebody else has taken the job; set by the lease thread or by the release script.
         is_settled: The outcome is recorded: from here on nobody may put the job back into Redis.
     """
@@ -77,6 +78,7 @@ class HeldJob:
         "finish_ms",
         "function",
         "function_name",
+        "insisted",
         "is_fenced",
         "is_settled",
         "job_id",
@@ -117,6 +119,7 @@ class HeldJob:
         self.extra: dict[str, Any] = {}
         self.phase = JobPhase.CLAIMED
         self.cancel_cause: CancelCause | None = None
+        self.insisted = 0
         self.task: asyncio.Task[None] | None = None
         self.ends_as: OutcomeReason | None = None
         self.success = False

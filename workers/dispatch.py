@@ -15,10 +15,10 @@ from arq.worker import Worker
 
 from service.errors import Unavailable
 from workers.backoff import Backoff
-from workers.cancellation import raise_unless_failure
+from workers.cancellation import raise_unless_failure, whereabouts
 from workers.claims import Claim, HeldJob, JobPhase
 from workers.finishing import Finisher, ResultRules
-from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, blocking_client
+from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, LoopWatch, blocking_client
 from workers.lua import Scripts
 from workers.outcomes import CancelCause, JobOutcome
 from workers.reading import ClaimReply, JobReader, read_claim_reply
@@ -48,6 +48,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     wake_channel: str | None
     own_connections: bool
     serializer_like: Callable[[bytes], Serializer] | None
+    blocked_s: float
+    on_blocked: Callable[[], None] | None
 
 
 class Dispatcher:
@@ -58,7 +60,9 @@ class Dispatcher:
         next_claim_at: The loop's time at which a claim makes sense, provided that slots are free.
         claimed_at: The loop's time of the last claim that found nothing, or whose jobs were let in.
         queued: How many entries the queues had at the last claim, held jobs included.
+        watch: Told of each turn of the loop, if that is asked for.
         failures: Jobs that ended without success, kept only once somebody has put a list here.
+        stuck: Jobs that were cancelled and go on, and may never end.
     """
 
     def __init__(
@@ -73,19 +77,22 @@ class Dispatcher:
         self._claim_numbers = itertools.count(1)
         self._turns = QueueTurns(len(options.queue_names))
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
-        self._runner = JobRunner(worker, self._on_ended)
+        self._runner = JobRunner(worker, self._on_ended, self._on_stuck)
         self._claiming: asyncio.Task[None] | None = None
         self._admitting: set[asyncio.Task[None]] = set()
         self._hook_backoff = Backoff(0.1, 5.0)
         self._paused_until = 0.0
+        self._is_settled = False
         self.scripts = Scripts(pool, own_connections=options.own_connections)
         self.signal = WakeSignal()
         self.next_claim_at = 0.0
         self.claimed_at = 0.0
         self.queued = 0
         self.failures: list[HeldJob] | None = None
+        self.stuck: list[HeldJob] = []
         client = blocking_client(pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
-        self._leases = LeaseKeeper(client, lease_s=options.lease_s, queue_names=options.queue_names)
+        self.watch = None if options.on_blocked is None else LoopWatch(options.blocked_s, options.on_blocked)
+        self._leases = LeaseKeeper(client, lease_s=options.lease_s, queue_names=options.queue_names, watch=self.watch)
         self._finisher = Finisher(
             scripts=self.scripts,
             leases=self._leases,
@@ -124,8 +131,11 @@ class Dispatcher:
 
     @property
     def may_claim(self) -> bool:
-        """Whether Redis knows what has ended here; after an outage that goes first, or it would be claimed again."""
-        return not self._finisher.is_behind
+        """Whether Redis knows what has ended here; after an outage that goes first, or it would be claimed again.
+
+        A worker that has to end for a stuck job claims no more.
+        """
+        return not self._finisher.is_behind and not self.stuck
 
     @property
     def claim_at(self) -> float:
@@ -146,14 +156,21 @@ class Dispatcher:
                 break
             await asyncio.wait(pending, timeout=left_s)
         if grace_s is not None:
-            self._leases.stop()
+            self._is_settled = True
+            self._leases.stop(but=self.stuck)
+
+    @property
+    def is_only_stuck(self) -> bool:
+        """Whether nothing is being run any more but what is stuck."""
+        return bool(self.stuck) and self._active <= len(self.stuck)
 
     def _under_way(self) -> set[asyncio.Task[Any]]:
-        """The tasks that have something of a job in their hands."""
+        """The tasks that have something of a job in their hands, and may end."""
+        stuck = {job.task for job in self.stuck}
         tasks = {*self._worker.tasks.values(), *self._admitting, *self._finisher.runners}
         if self._claiming is not None:
             tasks.add(self._claiming)
-        return {task for task in tasks if not task.done()}
+        return {task for task in tasks if not task.done() and task not in stuck}
 
     def wake(self) -> None:
         """Have the queues looked at as soon as a slot is free."""
@@ -290,12 +307,32 @@ class Dispatcher:
                 self._forget_task(job)
 
     def _on_ended(self, job: HeldJob) -> None:
+        if self.stuck:
+            self.stuck = [other for other in self.stuck if other is not job]  # it came to an end after all
+        if self._is_settled:
+            self._leases.drop(job)  # whoever claims it next does what is to be done
+            return
         if job.return_score is None:
             self._finish([job])
         else:
             self._release([job])
         if self.claim_at <= self._worker.loop.time():
             self.signal.set()
+
+    def _on_stuck(self, job: HeldJob) -> None:
+        """Keep its lease, so that nobody else runs it while it goes on, and take no more: the process has to end."""
+        assert job.task is not None and job.cancel_cause is not None, "it was cancelled"  # noqa: PT018 - one thought
+        self.stuck.append(job)
+        logger.error(
+            "job %s goes on although it was cancelled %d times (%s), at %s; this worker claims no more, and ends when "
+            "its %d other jobs have ended",
+            job.reference,
+            1 + job.insisted,
+            job.cancel_cause.value,
+            whereabouts(job.task),
+            self._active - len(self.stuck),
+        )
+        self.signal.set()
 
     def _release(self, jobs: list[HeldJob]) -> None:
         self._active -= len(jobs)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import math
 import signal
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -33,13 +34,26 @@ from workers.lua import REDIS_TROUBLE
 from workers.outcomes import JobOutcome, OutcomeReason
 from workers.wakeup import WakeListener
 
-__all__ = ["BatchWorker", "Claim", "JobOutcome", "OutcomeReason"]
+__all__ = ["BatchWorker", "Claim", "JobOutcome", "OutcomeReason", "StuckJobsError"]
 
 logger = logging.getLogger("arq.worker")
 
 DEFAULT_WAKE_CHANNEL = "everpost:wake"
+
 STALLED_S = 5.0  # without a claim, although there are free slots
 LEAST_GRACE_S = 5.0  # for the records and releases of ended jobs
+
+
+class StuckJobsError(Exception):
+    """Jobs go on although they were cancelled: the process has to end, or they keep its slots and their leases.
+
+    Args:
+        job_ids: What they are. Their leases run out when the process has ended, and not before.
+    """
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        super().__init__(f"{len(job_ids)} jobs do not heed being cancelled: {', '.join(job_ids)}")
+        self.job_ids = list(job_ids)
 
 
 class BatchWorker(Worker):
@@ -62,6 +76,8 @@ class BatchWorker(Worker):
             for retries do not hold for them. The engine goes on after an outage either way.
         serializer_like: From a job's payload, b"" if it is gone, the serializer of its result; by default
             `job_serializer` for all.
+        on_blocked: Called, in a thread, when a job has blocked the event loop for `blocked_s` seconds, while its worker
+            keeps the leases of all it holds; most likely for ever.
     """
 
     def __init__(
@@ -75,6 +91,8 @@ class BatchWorker(Worker):
         wake_channel: str | None = DEFAULT_WAKE_CHANNEL,
         own_connections: bool = False,
         serializer_like: Callable[[bytes], Serializer] | None = None,
+        blocked_s: float = math.inf,
+        on_blocked: Callable[[], None] | None = None,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -86,6 +104,8 @@ class BatchWorker(Worker):
             wake_channel=wake_channel,
             own_connections=own_connections,
             serializer_like=serializer_like,
+            blocked_s=blocked_s,
+            on_blocked=on_blocked,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
@@ -99,12 +119,21 @@ class BatchWorker(Worker):
     def is_consuming(self) -> bool:
         """Whether it takes what is due: it has just looked for jobs, or has its hands full."""
         dispatcher = self._dispatcher
-        if dispatcher is None or not self.allow_pick_jobs:
+        if dispatcher is None or not self.allow_pick_jobs or dispatcher.stuck:
             return False
         return dispatcher.free_slots <= 0 or self.loop.time() - dispatcher.claimed_at < STALLED_S
 
+    @property
+    def stuck_count(self) -> int:
+        """How many jobs go on although they were cancelled; with one of them the worker ends soon."""
+        return 0 if self._dispatcher is None else len(self._dispatcher.stuck)
+
     async def main(self) -> None:
-        """Run until cancelled, or in burst mode until the queues are empty."""
+        """Run until cancelled, or in burst mode until the queues are empty.
+
+        Raises:
+            StuckJobsError: A job does not heed being cancelled, and all others have ended.
+        """
         self._runs_in, self._has_left = asyncio.current_task(), asyncio.Event()
         listener = None
         try:
@@ -206,6 +235,8 @@ class BatchWorker(Worker):
             self.on_stop(signum)
 
     async def _settle(self, dispatcher: Dispatcher) -> None:
+        if dispatcher.watch is not None:
+            dispatcher.watch.stop()
         was_told_to_stop, self.allow_pick_jobs = not self.allow_pick_jobs, False
         if not was_told_to_stop:
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # as in arq, for as long as it takes
@@ -244,6 +275,11 @@ class BatchWorker(Worker):
         backoff = Backoff(0.05, 1.0)
         while self._dispatcher is dispatcher:  # until closed
             raise_if_cancelled()
+            if dispatcher.is_only_stuck:
+                self.allow_pick_jobs = False
+                raise StuckJobsError([job.job_id for job in dispatcher.stuck])
+            if dispatcher.watch is not None:
+                dispatcher.watch.turn()
             try:
                 await self._turn(dispatcher)
             except REDIS_TROUBLE as error:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -68,6 +68,43 @@ def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
         yield portion
 
 
+class LoopWatch:
+    """Tells when the event loop has not turned for longer than any job may take: a job blocks it, for ever perhaps.
+
+    Args:
+        limit_s: How long that is.
+        on_blocked: Called once, in the thread that looks.
+    """
+
+    def __init__(self, limit_s: float, on_blocked: Callable[[], None]) -> None:
+        self._limit_s = limit_s
+        self._on_blocked = on_blocked
+        self._turns = self._seen = 0
+        self._still_s = 0.0
+        self._is_watching = True
+
+    def turn(self) -> None:
+        """The loop turns."""
+        self._turns += 1
+
+    def stop(self) -> None:
+        """Look no more: the loop comes to its end."""
+        self._is_watching = False
+
+    def look(self, passed_s: float) -> None:
+        """See whether the loop has turned since the last look, `passed_s` seconds ago.
+
+        They are counted, and no clock is asked: a process that stood still itself blames nobody.
+        """
+        if self._turns != self._seen or not self._is_watching:
+            self._seen, self._still_s = self._turns, 0.0
+            return
+        self._still_s += passed_s
+        if self._still_s > self._limit_s:
+            self._is_watching = False
+            self._on_blocked()
+
+
 class LeaseKeeper:
     """Renews the leases of every job held with one command, each second and at least three times in a lease.
 
@@ -78,9 +115,13 @@ class LeaseKeeper:
         client: A blocking client that only the thread uses; it connects with the first command.
         lease_s: How long a lease lasts after its last renewal.
         queue_names: All queues, in the order of the claims' queue numbers.
+        watch: Looked at in each round: whether the event loop that runs the jobs still turns.
     """
 
-    def __init__(self, client: "redis.Redis", *, lease_s: float, queue_names: Sequence[str]) -> None:
+    def __init__(
+        self, client: "redis.Redis", *, lease_s: float, queue_names: Sequence[str], watch: "LoopWatch | None" = None
+    ) -> None:
+        self._watch = watch
         self._client = client
         self._lease_ms = int(lease_s * 1000)
         self._round_s = min(lease_s / ROUNDS_PER_LEASE, LONGEST_ROUND_S)
@@ -106,16 +147,20 @@ class LeaseKeeper:
         if self._held.get(job.job_id) is job:
             del self._held[job.job_id]
 
-    def stop(self) -> None:
-        """Let all leases run out."""
-        self._held.clear()
-        self._stop.set()
+    def stop(self, *, but: Sequence[HeldJob] = ()) -> None:
+        """Let all leases run out; those of jobs `but` are kept for as long as the process lives."""
+        kept = {job.job_id: job for job in but if self._held.get(job.job_id) is job}
+        self._held = kept
+        if not kept:
+            self._stop.set()
 
     def _run(self) -> None:
         client = self._client
         try:
             wait_s = self._round_s
             while not self._stop.wait(wait_s) and not self._is_idle():
+                if self._watch is not None:
+                    self._watch.look(wait_s)
                 wait_s = self._run_round(client)
         finally:
             with self._thread_guard:

@@ -41,6 +41,7 @@ from workers.isolation import Isolation
 from workers.leases import LONGEST_ROUND_S
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome
+from workers.process_end import end_blocked_process
 from workers.publish import PublishRunner
 from workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from workers.relay import Relay
@@ -157,6 +158,12 @@ class PublishWorker:
         await self._stack.aclose()
         log.info("worker.stopped", worker=self.worker_id)
 
+    @property
+    def _trouble(self) -> str | None:
+        if stuck := self.engine.stuck_count:
+            return f"{stuck} attempts do not heed being cancelled; it ends when the others have, to be started again."
+        return None if self.database.trouble is None else self.database.trouble.message
+
     def describe(self) -> dict[str, Any]:
         """What the worker tells of itself."""
         return {
@@ -165,8 +172,8 @@ class PublishWorker:
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
-            "trouble": None if self.database.trouble is None else self.database.trouble.message,
             "relay_trouble": self._relay_trouble(),
+            "trouble": self._trouble,
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
         }
@@ -222,6 +229,8 @@ def create_worker(
         on_complete=parts.on_complete,
         own_connections=True,
         serializer_like=serializer_like,
+        blocked_s=settings.job_timeout + PUBLISHER_GRACE_S,
+        on_blocked=end_blocked_process if handle_signals else None,
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

@@ -19,7 +19,7 @@ from service.task import HELD, Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
 from workers.backoff import Backoff
-from workers.cancellation import END_OF_THE_PROCESS, NO_FAILURE
+from workers.cancellation import comes_from_outside
 from workers.deadlines import TimeLimits
 from workers.earlier import NOTHING_EARLIER
 from workers.isolation import Isolation, SuspectDiedError
@@ -43,6 +43,7 @@ from workers.publishers.base import (
 from workers.settling import (
     CannotRepeatError,
     NoAnswerError,
+    as_failure,
     has_mortal_key,
     keeps_intents,
     settle_earlier,
@@ -110,15 +111,13 @@ class PublishRunner:
                     state.result = await self._attempt(stand_in, job, state)
             else:
                 state.result = await self._attempt(publisher, job, state)
-        except HandBackError:
+        except (HandBackError, GeneratorExit):  # what a publisher raises is no GeneratorExit any more
             raise
         except SuspectDiedError as death:
             raise await self._outlive(ctx, state, death, started_ms) from death
         except asyncio.CancelledError as cut_off:
             if publisher is not None and state.sending is not None:
                 await self._cut_off(ctx, state, publisher.publisher_class, cause_of(cut_off), started_ms)
-            raise
-        except END_OF_THE_PROCESS:
             raise
         except BaseException as error:
             raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
@@ -150,17 +149,20 @@ class PublishRunner:
             await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
         state.sending = job.trace
         failpoint("send.before")
+        task = asyncio.current_task()
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
                 result = await publisher.publish(job)
             failpoint("send.after")
-        except (*NO_FAILURE, SuspectDiedError):
+        except SuspectDiedError:
             raise
-        except BaseException as error:  # noqa: BLE001 - raised again, unless it can be settled
+        except BaseException as error:
+            if comes_from_outside(error, task):
+                raise
             is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
             result = await settle_failed(
-                publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else error
+                publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             )
         return _kept_result(job.task_id, result, media=describe_media(job.data, job.media))
 

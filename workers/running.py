@@ -8,13 +8,15 @@ from typing import Any
 from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
-from workers.cancellation import END_OF_THE_PROCESS
+from workers.cancellation import comes_from_outside, raise_unless_failure
 from workers.claims import HeldJob, JobPhase
 from workers.deadlines import Deadlines
 from workers.outcomes import CancelCause, HandBackError, NextStep, OutcomeReason, cause_of, next_step
 
 logger = logging.getLogger("arq.worker")
 
+INSIST_S = 5.0  # after which a job that does not heed its cancellation is cancelled again
+MOST_INSISTED = 3  # times, before it counts as stuck
 LATE_MS = 1200  # from here on arq's log line says how late a job starts
 
 
@@ -24,13 +26,18 @@ class JobRunner:
     Args:
         worker: Whose hooks, ctx and settings apply.
         on_ended: Takes a job whose attempt has ended, one way or another.
+        on_stuck: Told of a job that was cancelled several times and goes on; it may never end.
     """
 
-    def __init__(self, worker: Worker, on_ended: Callable[[HeldJob], None]) -> None:
+    def __init__(
+        self, worker: Worker, on_ended: Callable[[HeldJob], None], on_stuck: Callable[[HeldJob], None]
+    ) -> None:
         self._worker = worker
         self._on_ended = on_ended
+        self._on_stuck = on_stuck
         self._running: dict[str, HeldJob] = {}
         self._deadlines: Deadlines[HeldJob] = Deadlines(lambda job: self.cancel(job, CancelCause.TIMEOUT))
+        self._cancelled: Deadlines[HeldJob] = Deadlines(self._insist)
 
     @property
     def running_ids(self) -> list[str]:
@@ -70,7 +77,17 @@ class JobRunner:
             return False
         job.cancel_cause = cause
         job.task.cancel(cause)
+        self._cancelled.keep(job, INSIST_S)
         return True
+
+    def _insist(self, job: HeldJob) -> None:
+        """Cancel a job again that was cancelled and goes on: it may have caught that, once."""
+        if job.task is None or job.insisted == MOST_INSISTED:
+            self._on_stuck(job)
+            return
+        job.insisted += 1
+        job.task.cancel(job.cancel_cause)
+        self._cancelled.keep(job, INSIST_S)
 
     async def _attempt(self, job: HeldJob, ctx: dict[Any, Any]) -> None:
         worker = self._worker
@@ -83,10 +100,10 @@ class JobRunner:
             self._begin(job)
             assert job.function is not None, "a job without a function is not run"
             result = await job.function.coroutine(ctx, *job.args, **job.kwargs)
-        except END_OF_THE_PROCESS:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
-            self._end_with_error(job, error)
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and comes_from_outside(error, job.task):
+                raise  # the loop is gone
+            self._end_with_error(job, error)  # whatever a job raises is its outcome
         else:
             job.end(OutcomeReason.COMPLETE, result, timestamp_ms())
             worker.jobs_complete += 1
@@ -97,7 +114,9 @@ class JobRunner:
             self._deadlines.drop(job)
             worker.job_tasks.pop(job.job_id, None)
             if job.cancel_cause is not None and job.task is not None:
-                job.task.uncancel()  # the hooks that follow are not cut off
+                self._cancelled.drop(job)
+                for _ in range(1 + job.insisted):
+                    job.task.uncancel()  # the hooks that follow are not cut off
 
     def _begin(self, job: HeldJob) -> None:
         worker = self._worker
@@ -159,7 +178,8 @@ class JobRunner:
     async def _call_hook(self, name: str, hook: Callable[[dict[Any, Any]], Any], ctx: dict[Any, Any]) -> None:
         try:
             await hook(ctx)
-        except Exception:
+        except BaseException as error:
+            raise_unless_failure(error)
             logger.exception("%s failed for job %s, which goes on without it", name, ctx["job_id"])
 
     def _log_start(self, job: HeldJob) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from service.task import ErrorClass
-from workers.cancellation import NO_FAILURE
+from workers.cancellation import comes_from_outside
 from workers.earlier import OpenAttempt
 from workers.isolation import SuspectDiedError
 from workers.publishers.base import (
@@ -25,6 +25,10 @@ class CannotRepeatError(OutcomeUnknownError):
     """An earlier attempt may have been accepted, so none was made now."""
 
 
+class StrayExitError(Exception):
+    """The publisher raised what is no error, such as SystemExit, or a CancelledError of its own making."""
+
+
 class NoAnswerError(OutcomeUnknownError):
     """The publisher did not answer in time: the words are ours, not its own."""
 
@@ -44,6 +48,15 @@ def keeps_intents(publisher: Publisher) -> bool:
 def has_mortal_key(publisher: Publisher) -> bool:
     """Whether the platform takes a key and forgets it some day."""
     return publisher.publisher_class is PublisherClass.KEYED and publisher.key_lifetime_s is not None
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What a publisher raised, as something that means a failure wherever it is caught."""
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
+        stray = StrayExitError(repr(error))
+        stray.__cause__ = error
+        return stray
+    return error
 
 
 async def settle_earlier(
@@ -102,14 +115,17 @@ async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseExcept
 
 async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
     """The publisher's answer; where it has no verdict, why."""
+    task = asyncio.current_task()
     try:
         async with asyncio.timeout(LOOK_UP_S):
             found = await publisher.look_up(job)
     except TimeoutError:
         return f"a look-up gave no answer within {LOOK_UP_S:g} s"
-    except (*NO_FAILURE, SuspectDiedError):  # the look-up of a suspect is made again
-        raise
-    except BaseException as error:  # noqa: BLE001 - whatever a publisher raises, it has not found out
+    except SuspectDiedError:
+        raise  # its look-up is made again
+    except BaseException as error:
+        if comes_from_outside(error, task):
+            raise
         return f"a look-up failed: {type(error).__name__}: {error}"
     if isinstance(found, PublishResult):
         return found.storable(found_by="a look-up, after an attempt whose outcome was not known")

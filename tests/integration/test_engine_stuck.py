@@ -1,0 +1,134 @@
+"""Jobs that do not heed being cancelled, or block the event loop: their worker says so and ends."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from arq.worker import func
+from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+
+from workers import running
+from workers.engine import StuckJobsError
+from workers.leases import LoopWatch
+from workers.outcomes import OutcomeReason
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+async def stage(server: Server) -> AsyncIterator[Stage]:
+    async with empty_stage(server) as stage:
+        try:
+            yield stage
+        finally:
+            Deaf.all_may_end()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "INSIST_S", 0.05)
+
+
+class Deaf:
+    """A job that catches so many cancellations."""
+
+    _all: ClassVar[list["Deaf"]] = []
+
+    def __init__(self, most: int) -> None:
+        self._all.append(self)
+        self.caught = 0
+        self._most = most
+        self.may_end = asyncio.Event()
+
+    @classmethod
+    def all_may_end(cls) -> None:
+        for deaf in cls._all:
+            deaf.may_end.set()
+        cls._all.clear()
+
+    async def job(self, ctx: dict[Any, Any]) -> str:
+        while not self.may_end.is_set():
+            try:
+                await self.may_end.wait()
+            except asyncio.CancelledError:
+                self.caught += 1
+                if self.caught > self._most:
+                    raise
+        return "ended"
+
+
+async def test_a_job_that_catches_a_cancellation_or_two_is_cancelled_again(stage: Stage) -> None:
+    deaf = Deaf(2)
+    worker = await stage.start([func(deaf.job, name="deaf", timeout=0.05)], max_jobs=1)
+    await stage.enqueue("deaf", _job_id="x")
+    await stage.enqueue("deaf", _job_id="y")
+    await until(lambda: stage.ended("x") and stage.ended("y"))
+    assert [outcome.reason for outcome in stage.outcomes] == [OutcomeReason.TIMEOUT] * 2
+    await until(lambda: worker.job_counter == 0)
+    assert worker.stuck_count == 0
+
+
+async def test_a_worker_with_a_job_that_never_heeds_a_cancellation_ends_when_the_others_have(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaf, gate = Deaf(1_000), Gate()
+    functions = [func(deaf.job, name="deaf", timeout=0.05), func(gate.job, name="gate")]
+    worker = await stage.start(functions, max_jobs=3, lease=1)
+    await stage.enqueue("deaf", _job_id="deaf")
+    await stage.enqueue("gate", _job_id="other")
+    await until(lambda: worker.stuck_count == 1)
+    assert not worker.is_consuming
+    assert f"{__file__}:" in caplog.text, "the log says where it hangs"
+    await stage.enqueue("gate", _job_id="later")
+    assert worker.main_task is not None
+    await asyncio.wait((worker.main_task,), timeout=1.5)  # longer than the lease
+    assert gate.entered == ["other"], "it claims no more"
+    gate.open()
+    with pytest.raises(StuckJobsError, match="deaf"):
+        await worker.main_task
+    assert [outcome.job_id for outcome in stage.outcomes] == ["other"]
+    await worker.close()
+    next_worker = await stage.start(functions, lease=1)
+    await until(lambda: stage.ended("later"))
+    await asyncio.wait((next_worker.main_task,), timeout=1.5) if next_worker.main_task else None
+    assert deaf.caught == 1 + running.MOST_INSISTED, "while it goes on nobody else runs it"
+
+
+async def test_a_stuck_job_that_ends_after_all_keeps_its_worker_going(stage: Stage) -> None:
+    deaf = Deaf(1_000)
+    worker = await stage.start([func(deaf.job, name="deaf", timeout=0.05)], max_jobs=2)
+    blocker = Gate()
+    worker.functions["gate"] = func(blocker.job, name="gate")
+    await stage.enqueue("gate", _job_id="other")
+    await stage.enqueue("deaf", _job_id="deaf")
+    await until(lambda: worker.stuck_count == 1)
+    deaf.may_end.set()
+    await until(lambda: stage.ended("deaf"))
+    assert worker.stuck_count == 0
+    await stage.enqueue("deaf", _job_id="next")
+    await until(lambda: stage.ended("next"))
+    blocker.open()
+
+
+async def test_a_blocked_loop_is_told_of_and_a_process_that_stood_still_is_not(stage: Stage) -> None:
+    told = threading.Event()
+
+    async def block(ctx: dict[Any, Any]) -> bool:
+        return told.wait(10)
+
+    await stage.start([func(block, name="block")], lease=1, blocked_s=0.5, on_blocked=told.set)
+    job_id = await stage.enqueue("block")
+    await until(lambda: stage.ended(job_id))
+    assert stage.outcomes[0].result is True
+    watch = LoopWatch(3, lambda: pytest.fail("a long sleep between two looks is no block"))
+    for _ in range(2):
+        watch.look(1)
+    watch.turn()
+    for _ in range(3):
+        watch.look(1)
