@@ -33,6 +33,7 @@ from service.garbage import settle_garbage
 from service.intake import Intake
 from service.logs import configure_logging
 from service.platforms import Catalogue
+from service.private_files import close_to_others
 from service.queue.client import TaskQueue
 from service.queue.metrics import SharedMetrics
 from service.recovery import Recovery, recovery_tiers
@@ -191,5 +192,6 @@ async def serve_until_signal(
 def serve(settings: Settings) -> None:
     """What `everpost api` runs: `serve_until_signal` on uvloop, with logging set up."""
     configure_logging(settings)
+    close_to_others(settings)
     raise_descriptor_limit()
     uvloop.run(serve_until_signal(settings))

@@ -9,6 +9,7 @@ import uvloop
 from service.errors import ServiceError, SettingsError
 from service.garbage import settle_garbage
 from service.logs import configure_logging
+from service.private_files import close_to_others
 from service.settings import read_settings
 from workers.engine import StuckJobsError
 from workers.main import create_worker
@@ -20,6 +21,7 @@ def main() -> int:
     try:
         settings = read_settings(os.environ)
         configure_logging(settings)
+        close_to_others(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings)
         settle_garbage()

@@ -18,6 +18,7 @@ from service.clock import Clock, from_text, to_text
 from service.embedded import allocator_trouble, server_program
 from service.errors import ServiceError, SettingsError
 from service.platforms import Catalogue
+from service.private_files import open_to_others
 from service.settings import PREFIX, Settings
 from service.store.database import Database
 from service.store.inspection import SAMPLE, Contents, IntegrityCheck, Upgrade, inspect_contents, inspect_upgrade
@@ -56,6 +57,13 @@ def check_sizes(settings: Settings) -> Iterator[Finding]:
     is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)
     advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: make room."
     yield Finding("database", "disk free", size_text(free), not advice, advice)
+
+
+def check_privacy(settings: Settings) -> Finding:
+    """Whether other users of this machine can read the data."""
+    places = open_to_others(settings)
+    advice = "Others may read them: `chmod o=` them, or start Everpost, which closes what is its own." if places else ""
+    return Finding("files", "open to others", ", ".join(map(str, places)) or "none", not places, advice)
 
 
 async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:

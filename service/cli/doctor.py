@@ -14,6 +14,7 @@ from service.cli.checkup import (
     check_database,
     check_embedded_server,
     check_library,
+    check_privacy,
     check_publishers,
     check_sizes,
 )
@@ -62,6 +63,7 @@ async def examine(settings: Settings, check: IntegrityCheck | None) -> list[Find
         *settings_as_read(settings),
         *check_library(),
         *check_sizes(settings),
+        check_privacy(settings),
         *await check_database(path, system_clock, check),
         *await check_redis(settings, running, system_clock),
         *check_embedded_server(settings),

@@ -19,6 +19,7 @@ from service.cli.supervisor import WORKER_GRACE_S, Supervisor
 from service.cli.uplock import UpFacts, UpLock
 from service.embedded import EmbeddedValkey, allocator_trouble
 from service.errors import ServiceError, SettingsError
+from service.private_files import close_to_others
 from service.redaction import shown_address
 from service.settings import PREFIX, Settings, read_settings
 
@@ -70,6 +71,7 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     """
     settings = read_settings(os.environ, host=host, port=port, data=data)
     settings.check_exposure()
+    close_to_others(settings)
     port = free_port(settings.host, settings.port)
     with stopped_by_signals():  # until the supervisor watches them
         return asyncio.run(_serve(settings, port, workers, say_lines))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from service.errors import DatabaseUnwritable
+from service.private_files import private_mode
 from service.store.schema import Missing
 from service.store.sqlite import sqlite3
 
@@ -46,7 +47,7 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
     _check_room(connection, path)
     partial = path.with_name(f"{path.name}.before-everpost.part")
     partial.unlink(missing_ok=True)  # of a start that was killed: nobody else is here, the lock is ours
-    partial.touch(mode=path.stat().st_mode & 0o777, exist_ok=False)
+    partial.touch(mode=private_mode(path.stat().st_mode) & 0o666, exist_ok=False)
     try:
         _copy(path, partial)
         backup = _free_name(path)

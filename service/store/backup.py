@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from service.errors import DatabaseUnusable
+from service.private_files import private_mode
 from service.store.migrate import explained
 from service.store.sqlite import sqlite3
 
@@ -51,7 +52,7 @@ def _check_is_new(target: Path) -> None:
 def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
     """An empty file beside `target` to be filled from `source` and renamed to it; in the end it is gone.
 
-    It belongs to the same people as `like`, and can be read by the same.
+    It belongs to the same people as `like`, and can be read by the same, but for those nobody let in on purpose.
 
     Raises:
         DatabaseUnusable: Another process is making the same file, or has just made it; or `source` has its name.
@@ -81,7 +82,7 @@ def _take(descriptor: int, partial: Path, like: Path) -> None:
         raise DatabaseUnusable(f"Another process is making {partial.with_suffix('')} just now.")
     os.ftruncate(descriptor, 0)  # it is of a process that was killed
     model = like.stat()
-    os.fchmod(descriptor, model.st_mode & 0o777)
+    os.fchmod(descriptor, private_mode(model.st_mode) & 0o666)
     with suppress(PermissionError):  # only root gives files away
         os.fchown(descriptor, model.st_uid, model.st_gid)
 

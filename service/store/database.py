@@ -14,6 +14,7 @@ import msgspec
 
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
 from service.failpoints import failpoint
+from service.private_files import new_file_mode, tighten
 from service.store.checkpoint import Checkpoint, keep_log_small
 from service.store.commits import STALLED_S, GroupCommits
 from service.store.connection import Operation, Result, connect, run
@@ -200,14 +201,30 @@ class Database:
         return answers
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The database file, and its log and the log's index."""
+    real = path.resolve()
+    return (real, real.with_name(f"{real.name}-wal"), real.with_name(f"{real.name}-shm"))
+
+
 def _migrate(path: Path) -> tuple[int, MigrationReport]:
     path.parent.mkdir(parents=True, exist_ok=True)
     occupancy = occupy(path)
     try:
-        return occupancy, migrate(path)
+        return occupancy, _migrate_privately(path)
     except BaseException:
         os.close(occupancy)
         raise
+
+
+def _migrate_privately(path: Path) -> MigrationReport:
+    is_new = not path.exists()
+    for file in () if is_new else files_of(path):
+        tighten(file)
+    report = migrate(path)
+    if is_new:  # SQLite gives it the mode of the umask, and what lies beside it the mode of the file
+        path.chmod(new_file_mode(path.parent))
+    return report
 
 
 def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:

@@ -60,6 +60,7 @@ class FolderPublisher(Publisher):
 
     def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
         given = read_options(options, FolderOptions)
+        self._is_given = given.root is not None
         try:
             self.root = (expand_user(given.root) if given.root else settings.published_root).absolute()
         except ValueError as error:
@@ -74,6 +75,8 @@ class FolderPublisher(Publisher):
         final = self.root / job.platform.name / job.idempotency_key
         try:
             _write_post(final, job, to_text(self._clock()))
+            if self._is_given:
+                _share(self.root, final)
         except OSError as error:
             raise _publish_error(error, self.root) from error
         return PublishResult(
@@ -81,6 +84,14 @@ class FolderPublisher(Publisher):
             publish_url=final.as_uri(),
             detail={"media": describe_media(job.data, job.media)},
         )
+
+
+def _share(root: Path, final: Path) -> None:
+    """Open a post to those to whom the operator's own folder is open; one in the data folder is private."""
+    mode = root.stat().st_mode & 0o777
+    for path in (final, *final.iterdir()):
+        path.chmod(mode if path.is_dir() else mode & 0o666)
+    final.parent.chmod(mode)
 
 
 def _write_post(final: Path, job: PublishJob, published_at: str) -> None:
