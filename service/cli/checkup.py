@@ -15,7 +15,7 @@ from service.cli.probe import ask, base_url
 from service.cli.programs import MISUSED, described
 from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
-from service.embedded import allocator_trouble, server_program
+from service.embedded import allocator_trouble, server_version
 from service.errors import ServiceError, SettingsError
 from service.platforms import Catalogue
 from service.private_files import open_to_others
@@ -150,12 +150,12 @@ def check_embedded_server(settings: Settings) -> Iterator[Finding]:
     if settings.redis:
         return
     try:
-        program, trouble = server_program(), allocator_trouble()
+        server, trouble = server_version(), allocator_trouble()
     except SettingsError as error:
         yield Finding("Redis", "embedded server", "none", advice=error.message)
         return
     advice = f"It has the C library's memory allocator, and is slower for it: {trouble}" if trouble else ""
-    yield Finding("Redis", "embedded server", program, None if trouble else True, advice)
+    yield Finding("Redis", "embedded server", server, None if trouble else True, advice)
 
 
 def check_publishers(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ import http.client
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from service.cli.probe import ask
 from service.cli.programs import MISUSED, Program, described
@@ -15,6 +16,11 @@ WORKER_GRACE_S = 10.0  # beyond EVERPOST_SHUTDOWN_WAIT
 READY_POLL_S = 0.05
 
 Say = Callable[[str], None]
+
+
+def told_of_moved_data(folder: Path) -> str:
+    """What to say of data that the embedded server could not read."""
+    return f"Valkey could not read its data, which is now in {folder}. No task is lost: the database has them all."
 
 
 class Supervisor:
@@ -131,6 +137,8 @@ class Supervisor:
             self._say(f"Valkey does not come up: {error}")
             self._exit_code = 1
             self._stops_asked = max(self._stops_asked, 1)
+        if valkey.moved_to is not None:
+            self._say(told_of_moved_data(valkey.moved_to))
 
     def _next_due_s(self) -> float | None:
         dues = [program.due_s for program in self._programs if program.due_s is not None]

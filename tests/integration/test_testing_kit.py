@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service import embedded
-from service.embedded import EmbeddedValkey, server_environment
+from service.embedded import EmbeddedValkey, server_environment, server_program
 from service.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import InvalidError, PublisherClass
 
@@ -158,10 +158,13 @@ def memory_map(pid: int) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the extra has no allocator elsewhere")
 @pytest.mark.skipif(find_library("atomic") is None, reason="libatomic, which the allocator needs, is not installed")
-async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left_alone(
+async def test_the_server_of_the_extra_comes_first_and_gets_an_allocator_and_one_on_path_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+    server = tmp_path / "valkey-server"
+    server.write_text("#!/bin/sh\nexit 1\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LD_PRELOAD", "libc.so.6")
     valkey = await EmbeddedValkey(tmp_path / "valkey").start()
     assert valkey.child is not None
@@ -170,9 +173,8 @@ async def test_the_server_of_the_extra_gets_an_allocator_and_one_on_path_is_left
     finally:
         await valkey.stop()
     assert "libmimalloc" in maps
-    server = tmp_path / "valkey-server"
-    server.touch(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("service.embedded._program_of_extra", lambda: None)
+    assert server_program() == str(server)
     assert server_environment() == {}
 
 
@@ -212,7 +214,6 @@ async def test_an_allocator_that_cannot_be_loaded_is_left_out(
     found = embedded._find_allocator()
     assert found is not None
     allocator = str(spoil(Path(found), tmp_path))
-    monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("service.embedded._find_allocator", lambda: allocator)
     valkey = await EmbeddedValkey(tmp_path / "valkey").start()
     await valkey.stop()
