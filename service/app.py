@@ -7,15 +7,20 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import cast
 
+import structlog
 import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
 from service.api.answers import AnsweredRequests
 from service.api.auth import TokenCheck
+from service.api.bodies import headers_of
 from service.api.descriptors import raise_descriptor_limit
 from service.api.emitter import NoEvents
+from service.api.head_requests import answer_head_as_get
+from service.api.heads import HeaderLines, check_head
 from service.api.keys import KeysInUse
 from service.api.openapi import openapi_config
 from service.api.parameters import check_parameters
@@ -23,6 +28,7 @@ from service.api.problems import EXCEPTION_HANDLERS
 from service.api.routes import api_routes
 from service.api.server import ApiServer
 from service.api.services import ApiRequest, Services
+from service.api.sites import SiteCheck
 from service.api.spool import Spools
 from service.api.waiting import EndWaiter
 from service.bulk import Bulk
@@ -51,6 +57,8 @@ from service.store.payloads import Payloads
 from service.store.room import DiskRoom
 from service.submission import SubmissionReader
 
+log = structlog.get_logger("everpost.api")
+
 
 def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
     """The application. It opens the database and its connection to Redis when its lifespan begins.
@@ -61,13 +69,18 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
     watch_failpoints(settings.failpoints)
     catalogue = Catalogue.read(settings.platforms)
     _ = settings.redis_address
+    sites = SiteCheck(settings)
     tokens = TokenCheck(settings.token)
 
     async def check_request(request: ApiRequest) -> None:  # a guard would do, but Litestar copies the route for each
-        tokens.check(request)
+        scope = request.scope
+        headers = headers_of(request)
+        check_head(scope["http_version"], cast("HeaderLines", scope["headers"]), headers)
+        sites.check(scope["method"], headers)
+        tokens.check(request, headers)
         check_parameters(request)
 
-    return Litestar(
+    app = Litestar(
         api_routes(),
         event_emitter_backend=NoEvents,
         lifespan=[partial(_services, settings, catalogue, clock)],
@@ -80,6 +93,8 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
         debug=False,
         pdb_on_exception=False,
     )
+    app.asgi_handler = answer_head_as_get(app.asgi_handler)
+    return app
 
 
 @asynccontextmanager
@@ -158,6 +173,8 @@ def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServ
         SettingsError: A setting is wrong, or would serve strangers without a token.
     """
     settings.check_exposure()
+    if settings.is_open_to_others:
+        log.warning("api.open_to_others", host=settings.host, meaning="whoever reaches it may publish and delete")
     app = create_app(settings, clock=clock)
 
     def release() -> None:

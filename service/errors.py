@@ -6,8 +6,10 @@ ServiceError
 │   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
 │   │   └── UnknownPlatform
 │   ├── BodyTooLarge
-│   └── UnsupportedMedia
+│   ├── UnsupportedMedia
+│   └── UnsupportedTransferCoding
 ├── Unauthorized
+├── ForeignHost, ForeignOrigin   a browser may have been made to send it
 ├── TaskNotFound, OperationNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
@@ -89,6 +91,39 @@ class UnsupportedMedia(BadInput):
 
     def __init__(self, wanted: str) -> None:
         super().__init__(f"Send the body as {wanted}.")
+
+
+class UnsupportedTransferCoding(BadInput):
+    """The Transfer-Encoding is something else than `chunked`."""
+
+    code = "unsupported_transfer_coding"
+
+    def __init__(self) -> None:
+        super().__init__("Send the body as it is, or as 'Transfer-Encoding: chunked'; no other coding is decoded.")
+
+
+class ForeignHost(ServiceError):
+    """No token is asked for, and the Host is a name that may be a stranger's."""
+
+    code = "foreign_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"As no EVERPOST_TOKEN is set, requests for the host {host!r} are refused. Ask for localhost, set a token, "
+            "or name the host in EVERPOST_ALLOWED_HOSTS."
+        )
+
+
+class ForeignOrigin(ServiceError):
+    """A browser sends it for a page of another site, which may not change anything."""
+
+    code = "foreign_origin"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"A page of another site ({origin}) may not change anything here. If the site is yours, name its host in "
+            "EVERPOST_ALLOWED_HOSTS."
+        )
 
 
 class Unauthorized(ServiceError):

@@ -2,7 +2,7 @@
 
 import difflib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,6 +26,10 @@ Bytes = Annotated[int, Meta(ge=1)]
 Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")]
 """Printable ASCII, so that it can stand in a header; no white space about it, such as the end of a file's line."""
 
+HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
+HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
+"""Names or addresses, IPv6 in brackets, without ports."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting, with its default; a field `name` is read from `EVERPOST_NAME`.
@@ -38,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         port: TCP port of the API; 0 takes a free one.
         token: What clients send as a bearer token; None asks for none.
         insecure: Serve an address others can reach without asking for a token.
+        allowed_hosts: Names, with commas between them, that requests without a token may come by, besides loopback's,
+            and whose pages may change something.
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
@@ -64,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     token: Token | None = None
     insecure: bool = False
+    allowed_hosts: HostNames | None = None
     platforms: Path | None = None
     media: Path | None = None
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
@@ -113,13 +120,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """`timezone`, loaded."""
         return ZoneInfo(self.timezone)
 
+    @property
+    def allowed_host_names(self) -> Sequence[str]:
+        """`allowed_hosts`, one by one, in lower case."""
+        return [name.strip().lower().strip("[]") for name in (self.allowed_hosts or "").split(",") if name.strip()]
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether the API can be reached from elsewhere, and asks nobody for a token."""
+        return self.host not in LOOPBACK and not self.token
+
     def check_exposure(self) -> None:
         """Refuse to serve others without a token.
 
         Raises:
             SettingsError: The host is not loopback, no token is set, and nobody said that this is meant.
         """
-        if self.host in LOOPBACK or self.token or self.insecure:
+        if self.insecure or not self.is_open_to_others:
             return
         raise SettingsError(
             f"EVERPOST_HOST={self.host} can be reached by others, and no EVERPOST_TOKEN is set. Set a token, or say "

@@ -349,7 +349,7 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     transport = httpx.ASGITransport(app=stack.app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
     headers = {"Authorization": f"Bearer {stack.settings.token}"} if stack.settings.token else {}
     stack.client = await cleanup.enter_async_context(
-        httpx.AsyncClient(transport=transport, base_url="http://everpost", headers=headers)
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
     )
     stack.database = await Database.open(stack.settings.database_path)
     cleanup.push_async_callback(stack.database.close)

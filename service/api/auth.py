@@ -2,6 +2,7 @@
 
 import hmac
 
+from service.api.bodies import Headers
 from service.api.services import ApiRequest
 from service.errors import Unauthorized
 
@@ -15,7 +16,7 @@ class TokenCheck:
     def __init__(self, token: str | None) -> None:
         self._expected = None if token is None else b"Bearer " + token.encode()
 
-    def check(self, request: ApiRequest) -> None:
+    def check(self, request: ApiRequest, headers: Headers) -> None:
         """Let the request through.
 
         Raises:
@@ -23,7 +24,6 @@ class TokenCheck:
         """
         if self._expected is None or request.route_handler.opt.get(PUBLIC):
             return
-        given = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
-        scheme, _, credentials = given.partition(b" ")
+        scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
         if not hmac.compare_digest(scheme.title() + b" " + credentials.strip(), self._expected):
             raise Unauthorized

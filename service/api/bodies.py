@@ -73,6 +73,8 @@ async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: in
 
 async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> bytes:
     """The whole body of any type; errors as in `read_json_body`."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia("it is, without a Content-Encoding")
     if int(headers.get(b"content-length", 0)) > limit_bytes:  # the server refuses one that is no number
         raise BodyTooLarge(limit_bytes)
     parts: list[bytes] = []

@@ -23,6 +23,8 @@ STATUS_OF_CODE = MappingProxyType(
         "malformed_json": HTTPStatus.BAD_REQUEST,
         "bad_input": HTTPStatus.BAD_REQUEST,
         "unauthorized": HTTPStatus.UNAUTHORIZED,
+        "foreign_host": HTTPStatus.FORBIDDEN,
+        "foreign_origin": HTTPStatus.FORBIDDEN,
         "route_not_found": HTTPStatus.NOT_FOUND,
         "task_not_found": HTTPStatus.NOT_FOUND,
         "operation_not_found": HTTPStatus.NOT_FOUND,
@@ -45,6 +47,7 @@ STATUS_OF_CODE = MappingProxyType(
         "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
         "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
         "settings_error": HTTPStatus.INTERNAL_SERVER_ERROR,
+        "unsupported_transfer_coding": HTTPStatus.NOT_IMPLEMENTED,
         "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_busy": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_unwritable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -129,7 +132,7 @@ def answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> "Pr
     refusal.code = code
     answer = answer_problem(request, refusal)
     for name, value in (error.headers or {}).items():
-        answer.set_header(name, value)
+        answer.set_header(name, value.replace("GET", "GET, HEAD") if name == "allow" else value)
     return answer
 
 

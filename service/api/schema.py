@@ -32,7 +32,10 @@ TRANSPORT_CODES = MappingProxyType(
 """Codes no error class has, because only HTTP knows them."""
 
 EVERYWHERE = (
+    "bad_input",
     "unauthorized",
+    "foreign_host",
+    "foreign_origin",
     "invalid_value",
     "internal_error",
     "database_busy",
@@ -40,7 +43,7 @@ EVERYWHERE = (
     "database_unusable",
     "database_damaged",
 )
-WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type")
+WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type", "unsupported_transfer_coding")
 WITH_ID = ("task_not_found",)
 
 

@@ -6,7 +6,9 @@ LENGTH = b"content-length:"
 
 def http_request(method: str, path: str, body: bytes = b"") -> bytes:
     """A request with a JSON body, as it goes over the wire."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
     return head.encode() + HEAD_END + body
 
 

@@ -34,8 +34,8 @@ SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 def request_of(body: object) -> bytes:
     encoded = msgspec.json.encode(body)
-    head = f"POST {PUBLISH} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {len(encoded)}"
-    return f"{head}\r\n\r\n".encode() + encoded
+    head = f"POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
 
 
 async def send_round(scene: Scene, chance: random.Random) -> LoadReport:

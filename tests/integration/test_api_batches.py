@@ -10,7 +10,7 @@ import pytest_asyncio
 from api_support import BATCH, JSON, NDJSON, TASK, Api, assert_problem, running_valkey, serving
 
 LINE = json.dumps(TASK).encode() + b"\n"
-HEAD = b"POST /api/v1/publish/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+HEAD = b"POST /api/v1/publish/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 

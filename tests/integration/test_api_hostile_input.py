@@ -318,23 +318,23 @@ async def send_raw(api: Api, data: bytes) -> bytes:
 
 async def test_a_body_cut_off_is_no_task(api: Api) -> None:
     body = task_with()
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     await send_raw(api, head % (PUBLISH.encode(), len(body) + 1) + body)
 
 
 async def test_a_stream_cut_off_in_a_line_leaves_that_line_out(api: Api) -> None:
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 500\r\n\r\n"
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 500\r\n\r\n"
     await send_raw(api, head % BATCH.encode() + task_with())
 
 
 @pytest.mark.parametrize("length", [b"-1", b"abc", b"1, 2", b"99999999999999999999999"])
 async def test_a_length_that_is_none_is_refused(api: Api, length: bytes) -> None:
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n{}"
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n{}"
     answer = await send_raw(api, head % (PUBLISH.encode(), length))
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")), answer
 
 
-POST_HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" % PUBLISH.encode()
+POST_HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % PUBLISH.encode()
 ENDLESS = {
     "a path": (b"POST /", b"a"),
     "a header's name": (POST_HEAD, b"a"),
@@ -379,8 +379,10 @@ OFFERED_BODIES = {
 @pytest.mark.parametrize("is_in_pieces", [False, True])
 async def test_an_offer_of_another_protocol_is_passed_over(api: Api, body: bytes, is_in_pieces: bool) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n"
-    whole = get + POST_HEAD + OFFER + body + b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    get = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + OFFER + b"\r\n"
+    whole = (
+        get + POST_HEAD + OFFER + body + b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     for piece in (bytes([byte]) for byte in whole) if is_in_pieces else [whole]:
         writer.write(piece)
         await writer.drain()

@@ -233,8 +233,8 @@ async def test_no_route_fails_worse_than_with_503_while_the_file_is_away(everpos
 
 SILENT = {
     "nothing": b"",
-    "half a head": b"POST /api/v1/publish HTTP/1.1\r\nHost: x\r\n",
-    "half a body behind its refusal": b"POST /api/v1/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    "half a head": b"POST /api/v1/publish HTTP/1.1\r\nHost: localhost\r\n",
+    "half a body behind its refusal": b"POST /api/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
 }
 
 
@@ -263,7 +263,9 @@ async def test_a_connection_in_use_is_kept(
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         for wait_s in (1.2, 0, 0):
             await asyncio.sleep(0.2)
-            writer.write(b"GET /api/v1/tasks/%s?wait=%g HTTP/1.1\r\nHost: x\r\n\r\n" % (task_id.encode(), wait_s))
+            writer.write(
+                b"GET /api/v1/tasks/%s?wait=%g HTTP/1.1\r\nHost: localhost\r\n\r\n" % (task_id.encode(), wait_s)
+            )
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
             length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
             assert task_id.encode() in await reader.readexactly(int(length[16:]))
