@@ -1,6 +1,7 @@
 """The `everpost` command as people run it: real processes, an environment of their own, waits with deadlines."""
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -16,6 +17,9 @@ from typing import Any, Self, TypeVar
 import httpx
 
 Found = TypeVar("Found")
+
+STYLE = re.compile(r"\x1b\[(\?(25|1049)[lh]|[0-9;]*[mKHJ])")
+"""What rich writes to a terminal."""
 
 DEADLINE_S = 30.0
 QUICK = {"EVERPOST_LEASE": "2", "EVERPOST_PORT": "0", "EVERPOST_SHUTDOWN_WAIT": "20"}
@@ -55,6 +59,26 @@ def run(
         timeout=DEADLINE_S,
         check=False,
     )
+
+
+def on_terminal(env: Mapping[str, str], *arguments: str, columns: int = 80, interrupt_at: str | None = None) -> str:
+    """What a command writes to a terminal, until it ends; it gets Ctrl-C once it has written `interrupt_at`."""
+    terminal, side = pty.openpty()
+    seen = {**env, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"}
+    process = subprocess.Popen(command(*arguments), env=seen, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65_536):
+            shown += chunk
+            if interrupt_at is not None and interrupt_at.encode() in shown:
+                process.send_signal(signal.SIGINT)
+                interrupt_at = None
+    except OSError:  # Linux says so when the other side is closed
+        pass
+    os.close(terminal)
+    assert process.wait(DEADLINE_S) in {0, 1}, shown
+    return shown.decode()
 
 
 def free_port() -> int:

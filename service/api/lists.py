@@ -13,12 +13,15 @@ from service.api.filters import FilterRequest, task_filter
 from service.api.hanging_up import while_client_waits
 from service.api.schema import documented
 from service.api.services import ApiRequest, Services, services_of
+from service.api.tasks import MAX_ID
 from service.errors import QueueUnreachable
 from service.retry_rules import Place
+from service.store.history import TaskId
 from service.store.listing import MAX_LIMIT, Summary, TaskRow
 from service.task import ENDED, UNFINISHED, ErrorClass, TaskStatus
 
 DEFAULT_LIMIT = 50
+MAX_IDS = 100
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks of one answer.")]
 
@@ -58,6 +61,14 @@ class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
     summary: StatusCounts
     stats: Summary
     next_cursor: str | None
+
+
+class IdsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks whose ids begin alike, one whose id is the prefix first, then the newest; `more` says there are others."""
+
+    success: bool
+    data: Sequence[TaskId]
+    more: bool
 
 
 class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +128,25 @@ async def list_tasks(
             next_cursor=page.next_cursor,
         )
     )
+
+
+@get(
+    "/tasks/ids",
+    summary="Complete an id",
+    description="The tasks whose ids begin with `prefix`, wherever they lie, the archive included. Every other route "
+    "takes whole ids: look a shortened one up here first, and ask if it has several. Ids begin with their time: those "
+    "of one millisecond share their first 12 digits.",
+    tags=["Tasks"],
+    **documented(IdsAnswer, description="The tasks."),
+)
+async def complete_id(
+    request: ApiRequest,
+    prefix: Annotated[str, _word("The beginning of an id.", MAX_ID)],
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks of the answer.")] = 10,
+) -> JsonAnswer:
+    """List the ids that begin with a prefix."""
+    found = await services_of(request).history.find_ids(prefix, limit + 1)
+    return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
 
 
 @get(

@@ -9,7 +9,7 @@ from service.api.batches import publish_batch
 from service.api.bulk import cancel_tasks, delete_tasks, retry_tasks, show_operation
 from service.api.dispatch import resume_dispatch, show_dispatch
 from service.api.health import show_liveness, show_readiness
-from service.api.lists import list_recent_ends, list_tasks
+from service.api.lists import complete_id, list_recent_ends, list_tasks
 from service.api.metrics import show_metrics
 from service.api.publish import publish_task
 from service.api.removal import archive_tasks, clear_tasks, delete_task
@@ -26,6 +26,7 @@ HANDLERS = (
     publish_batch,
     list_platforms,
     list_tasks,
+    complete_id,
     list_recent_ends,
     show_stats,
     show_queue_health,

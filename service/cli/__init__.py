@@ -108,7 +108,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return complain("stopped", FAILED)
     except Exception as error:  # noqa: BLE001 - the edge: people are told in one line
-        return complain(*_line_of(error))
+        code = complain(*_line_of(error))
+        for detail in getattr(error, "details", ()):  # of an ambiguous id, its candidates
+            click.echo(printable(str(detail)), err=True)
+        return code
     return answer if isinstance(answer, int) else 0
 
 

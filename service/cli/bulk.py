@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.cli.client import Api
+from service.cli.ids import whole_id, whole_ids
 from service.cli.output import say, say_json
+from service.cli.refusals import words_of
 
 POLL_S = 0.2
 REASONS_SHOWN = 20
@@ -29,6 +31,24 @@ def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> 
     return {**({"task_ids": list(task_ids)} if task_ids else {}), **({"filter": given} if given else {})}
 
 
+def with_whole_ids(api: Api, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request or filter with whole ids where it has the beginnings of some."""
+    whole = dict(request)
+    if request.get("task_ids"):
+        whole["task_ids"] = whole_ids(api, request["task_ids"])
+    if request.get("filter"):
+        whole["filter"] = with_whole_ids(api, request["filter"])
+    if request.get("retry_of"):
+        whole["retry_of"] = whole_id(api, request["retry_of"])
+    return whole
+
+
+def only_id(request: Mapping[str, Any]) -> str | None:
+    """The id, if the request names one task and nothing else, and the id can stand in a path."""
+    task_ids = request.get("task_ids", ())
+    return task_ids[0] if len(task_ids) == 1 and "filter" not in request and "/" not in task_ids[0] else None
+
+
 def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) -> int:
     """Send it, follow it to its end, print how it went; 1 if a task was left out, else 0."""
     answer = api.post(path, request)
@@ -43,11 +63,14 @@ def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) 
 
 def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
     """Show an operation's progress until it ends; its last state."""
-    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
+    screen = Console(stderr=True)
+    with Progress(*COLUMNS, console=screen, disable=not screen.is_terminal) as progress:
         bar = progress.add_task("working")
         while True:
             state = api.get(f"/operations/{operation_id}")
-            progress.update(bar, total=state["total"], completed=state["done"], description=state["kind"])
+            progress.update(
+                bar, total=max(state["total"], state["done"]), completed=state["done"], description=state["kind"]
+            )
             if state["status"] != RUNNING:
                 return state
             time.sleep(POLL_S)
@@ -60,7 +83,12 @@ def _print_outcome(answer: Mapping[str, Any]) -> None:
     if answer["kind"] == "retry" and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
         say(f"The new ones: everpost list --batch-id {answer['operation_id']}")
     for passed_over in answer["errors"][:REASONS_SHOWN]:
-        say(f"  {passed_over['task_id']}: {passed_over['detail']} ({passed_over['code']})", err=True)
+        say(f"  {passed_over['task_id']}: {_why(passed_over, answer['kind'])}", err=True)
     more = answer["failed_count"] - REASONS_SHOWN
     if more > 0:
         say(f"  and {more} more; --json has up to 1,000 of them", err=True)
+
+
+def _why(passed_over: Mapping[str, Any], kind: str) -> str:
+    code = passed_over["code"]
+    return f"{words_of(code, passed_over['detail'], kind)} ({code})"

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self, cast
 from urllib.parse import quote
 
+import click
 import httpx
 
 from service.cli.probe import base_url
+from service.cli.refusals import refusal_text
 from service.cli.uplock import find_up
 from service.errors import ServiceError
 from service.printable import printable
@@ -38,16 +41,17 @@ class ApiRefused(ServiceError):
 class Api:
     """One conversation with the API."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
+        self._has_token = token is not None
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url + PREFIX, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        self._client = httpx.Client(base_url=url + PREFIX, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod
-    def open(cls, url: str | None) -> "Api":
+    def open(cls, url: str | None, timeout_s: float = TIMEOUT_S) -> "Api":
         """The API at `url`, else that of a running `everpost up` on the data folder, else where the settings say."""
         settings = read_settings(os.environ)
-        return cls((url or _found_url(settings)).rstrip("/"), settings.token)
+        return cls((url or _found_url(settings)).rstrip("/"), settings.token, timeout_s)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a GET; parameters that are None are left out. Errors as in `post`."""
@@ -60,7 +64,7 @@ class Api:
 
         Raises:
             ApiUnreachable: Nobody answers.
-            ApiRefused: The answer is a problem; its detail is the message.
+            ApiRefused: The answer is a problem; the message tells it in the words of the command line.
         """
         return self._send("POST", path, parameters, body)
 
@@ -77,7 +81,7 @@ class Api:
         except ValueError as error:
             raise ApiUnreachable(self.url, f"what answers there, with {answer.status_code}, is no Everpost") from error
         if answer.is_error:
-            raise ApiRefused(_refusal(content, answer.status_code))
+            raise ApiRefused(_refusal(content, answer.status_code, has_token=self._has_token))
         return cast("dict[str, Any]", content)
 
     def __enter__(self) -> Self:
@@ -95,11 +99,22 @@ def task_path(task_id: str) -> str:
     return quote(task_id, safe="").replace(".", "%2E")
 
 
-def _refusal(content: Any, status: int) -> str:
+def _refusal(content: Any, status: int, *, has_token: bool) -> str:
     if not isinstance(content, dict):
         return f"The API answered {status}."
-    place = f" at {content['path']}" if content.get("path", "$") != "$" else ""
-    return printable(f"{content.get('detail', status)} ({content.get('code', status)}{place})")
+    command, options = _running_command()
+    return refusal_text(content, command, options, has_token=has_token)
+
+
+def _running_command() -> tuple[str, Mapping[str, str]]:
+    """The command that runs, and its options by the name of their parameter."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return "", MappingProxyType({})
+    options = {
+        str(option.name): option.opts[0] for option in context.command.params if isinstance(option, click.Option)
+    }
+    return str(context.info_name), options
 
 
 def _found_url(settings: Settings) -> str:

@@ -1,9 +1,17 @@
 """Options several commands share."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from service.cli.ids import complete_task_id
+from service.errors import ServiceError
+from service.platforms import Catalogue
+from service.settings import read_settings
+from service.task import ErrorClass, TaskStatus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,8 +39,32 @@ def api_options(command: Command) -> Command:
 def filter_options(command: Command) -> Command:
     """The filters of GET /tasks, each a parameter of its own name."""
     for name, text in reversed(FILTERS.items()):
-        command = click.option(f"--{name.replace('_', '-')}", name, metavar="TEXT", help=text)(command)
+        flag = f"--{name.replace('_', '-')}"
+        if name in CHOICES:
+            option = click.option(flag, name, type=click.Choice(CHOICES[name]), metavar=name.upper(), help=text)
+        else:
+            option = click.option(flag, name, metavar="TEXT", help=text, shell_complete=COMPLETIONS.get(name))
+        command = option(command)
     return command
+
+
+def task_id_argument(name: str = "task_id", *, many: bool = False) -> Callable[[Command], Command]:
+    """The argument TASK_ID, or with `many` any number of them, as the parameter `name`."""
+    metavar = "[TASK_ID]..." if many else "TASK_ID"
+    return click.argument(name, nargs=-1 if many else 1, metavar=metavar, shell_complete=complete_task_id)
+
+
+def complete_platform(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: the platforms of the catalogue that the settings name."""
+    try:
+        catalogue = Catalogue.read(read_settings(os.environ).platforms)
+    except ServiceError:
+        return []
+    return [CompletionItem(platform.name) for platform in catalogue if platform.name.startswith(incomplete)]
+
+
+CHOICES = {"status": [*map(str, TaskStatus)], "error_class": [*map(str, ErrorClass)]}
+COMPLETIONS = {"platform": complete_platform, "retry_of": complete_task_id}
 
 
 def database_options(command: Command) -> Command:

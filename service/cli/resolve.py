@@ -5,7 +5,8 @@ import getpass
 import click
 
 from service.cli.client import Api, task_path
-from service.cli.options import api_options
+from service.cli.ids import whole_id
+from service.cli.options import api_options, task_id_argument
 from service.cli.output import say, say_json
 
 EXAMPLES = """\b
@@ -29,7 +30,7 @@ def user_name() -> str:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("task_id")
+@task_id_argument()
 @click.option("--succeeded", is_flag=True, help="The post is there.")
 @click.option("--send-again", is_flag=True, help="It is not: run the task again as a new one.")
 @click.option("--why", metavar="TEXT", required=True, help="What was found; kept for ever.")
@@ -42,14 +43,14 @@ def resolve(
 ) -> None:
     """Decide about a task that is unknown, once you have looked at the platform; the first decision counts.
 
-    Say either --succeeded or --send-again.
+    Say either --succeeded or --send-again. TASK_ID is an id or the beginning of one that no other task has.
     """
     if succeeded == send_again:
         raise click.UsageError("Say either --succeeded or --send-again.", click.get_current_context())
     given = {name: value for name, value in body.items() if value is not None}
     given["decision"] = "succeeded" if succeeded else "send_again"
     with Api.open(url) as api:
-        answer = api.post(f"/tasks/{task_path(task_id)}/resolve", given)
+        answer = api.post(f"/tasks/{task_path(whole_id(api, task_id))}/resolve", given)
     if as_json:
         say_json(answer)
         return

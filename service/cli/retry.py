@@ -2,9 +2,9 @@
 
 import click
 
-from service.cli.bulk import ask_bulk, chosen_tasks
+from service.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
 from service.cli.client import Api, task_path
-from service.cli.options import FILTERS, api_options, filter_options
+from service.cli.options import FILTERS, api_options, filter_options, task_id_argument
 from service.cli.output import say, say_json
 
 EXAMPLES = """\b
@@ -16,7 +16,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("task_ids", nargs=-1)
+@task_id_argument("task_ids", many=True)
 @filter_options
 @click.option("--force", is_flag=True, help="Also what was, or may have been, published: it is sent once more.")
 @click.option("--dry-run", is_flag=True, help="Only say which tasks it would be.")
@@ -26,13 +26,15 @@ def retry(
 ) -> int:
     """Run tasks again as new ones, by id or by filter; given both, those of the ids that match.
 
-    Retrying a task whose retry is under way answers with that one: there are never two at a time. Exits with 1 when a
-    task could not be retried.
+    TASK_ID is an id or the beginning of one that no other task has. Retrying a task whose retry is under way answers
+    with that one: there are never two at a time. Exits with 1 when a task could not be retried.
     """
-    chosen = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
+    request = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
     with Api.open(url) as api:
-        if len(task_ids) == 1 and "filter" not in chosen and not dry_run:
-            return _retry_one(api, task_ids[0], force=force, as_json=as_json)
+        chosen = with_whole_ids(api, request)
+        task_id = None if dry_run else only_id(chosen)
+        if task_id is not None:
+            return _retry_one(api, task_id, force=force, as_json=as_json)
         return ask_bulk(api, "/tasks/batch/retry", {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
 
 

@@ -1,7 +1,7 @@
 """What the commands print: tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.cli.output import as_json_text
+from service.cli.times import relative_time
 from service.printable import printable
 
 STYLES = {
@@ -20,7 +21,6 @@ STYLES = {
     "retry": "yellow",
 }
 PIPED_COLUMNS = 200  # of output that goes to no terminal
-LONGEST = 60  # characters of a cell in a list
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
 LARGE = frozenset(
     {"task_data", "attempts", "decisions", "retries", "result", "raw_job"}
@@ -32,65 +32,70 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 
 
-def print_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """A table of some members of the rows, each under its title; ids are never cut."""
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for name, title in columns.items():
-        table.add_column(title, no_wrap=True, overflow="fold" if name.endswith("_id") else "ellipsis")
-    for row in rows:
-        table.add_row(*(_cell(name, row.get(name)) for name in columns))
-    console().print(table)
-
-
-def _cell(name: str, value: object) -> str:
-    text = "" if value is None else printable(" ".join(str(value).split()))
-    if name != "task_id" and len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}…"
-    style = STYLES.get(text) if name == "status" else None
-    return f"[{style}]{text}[/{style}]" if style else escape(text)
-
-
-def print_task(answer: Mapping[str, Any]) -> None:
+def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
     """Everything known of a task."""
     task = answer["data"]
     screen = console()
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    for name, value in {**task, "queue_position": answer.get("queue_position")}.items():
-        if name not in LARGE and value not in (None, [], ""):
-            table.add_row(f"[bold]{name}[/bold]", _cell_whole(name, value))
-    screen.print(table)
-    _print_attempts(task.get("attempts") or [])
-    _print_decisions(task.get("decisions") or [])
+    seen_from = now_ms if screen.is_terminal else None
+    fields = {**task, "queue_position": answer.get("queue_position")}
+    _print_fields(screen, {name: value for name, value in fields.items() if name not in LARGE}, seen_from)
+    _print_records(screen, "attempts", task.get("attempts") or [], seen_from)
+    _print_records(screen, "decisions", task.get("decisions") or [], seen_from)
     if raw_job := task.get("raw_job"):
         screen.print(f"\n[bold]raw_job[/bold] ({raw_job['size_bytes']} bytes; --json has all of them in base64)")
-        screen.print(raw_job["text"], markup=False, soft_wrap=True)
+        screen.print(printable(raw_job["text"]), markup=False, soft_wrap=True)
     for name in ("retries", "result", "task_data"):
         if task.get(name):
             screen.print(f"\n[bold]{name}[/bold]")
             screen.print(as_json_text(task[name]), markup=False, soft_wrap=True)
+    if task.get("status") == "unknown":
+        _advise(screen, task["task_id"])
 
 
-def _cell_whole(name: str, value: object) -> str:
-    text = printable(value) if isinstance(value, str) else as_json_text(value)
-    style = STYLES.get(text) if name == "status" else None
-    return f"[{style}]{text}[/{style}]" if style else escape(text)
+def _advise(screen: Console, task_id: str) -> None:
+    screen.print("\nNobody knows whether it was published. Look at the platform, then decide:")
+    for decision in ("--succeeded", "--send-again"):
+        screen.print(f"  everpost resolve {printable(task_id)} {decision} --why TEXT", markup=False, soft_wrap=True)
 
 
-def _print_attempts(attempts: object) -> None:
-    if not isinstance(attempts, Sequence) or not attempts or isinstance(attempts, str):
+def _print_records(screen: Console, title: str, records: object, now_ms: int | None) -> None:
+    """Records below each other, since no terminal is wide enough for their members side by side."""
+    if not isinstance(records, Sequence) or isinstance(records, str):
         return
-    console().print("\n[bold]attempts[/bold]")
-    names = ("number", "outcome", "started_at", "finished_at", "error_class", "error")
-    told = [with_evidence(attempt) for attempt in attempts if isinstance(attempt, Mapping)]
-    evidence = EVIDENCE if any("phase" in attempt for attempt in told) else {}
-    print_rows(told, {**{name: name for name in names}, **evidence})
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, Mapping):
+            continue
+        screen.print(f"\n[bold]{title}[/bold] {number} of {len(records)}")
+        fields = {EVIDENCE.get(name, name): value for name, value in with_evidence(record).items()}
+        _print_fields(screen, {name: value for name, value in fields.items() if name != "evidence"}, now_ms)
 
 
-def _print_decisions(decisions: Sequence[Mapping[str, Any]]) -> None:
-    if decisions:
-        console().print("\n[bold]decisions[/bold]")
-        names = ("task_id", "decision", "decided_at", "decided_by", "why", "new_task_id")
-        print_rows(decisions, {name: name for name in names})
+def _print_fields(screen: Console, fields: Mapping[str, Any], now_ms: int | None) -> None:
+    """Names and values: wrapped on a terminal, a line each elsewhere."""
+    told = {
+        escape(printable(name)): _cell_whole(name, value, now_ms)
+        for name, value in fields.items()
+        if value not in (None, [], "")
+    }
+    if screen.is_terminal:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(overflow="fold")
+        for name, value in told.items():
+            table.add_row(name, value)
+        screen.print(table)
+        return
+    width = max(map(len, told), default=0)
+    for name, value in told.items():
+        screen.print(f"{name:{width}}  {value}", soft_wrap=True)
+
+
+def _cell_whole(name: str, value: object, now_ms: int | None) -> str:
+    text = printable(value) if isinstance(value, str) else as_json_text(value)
+    style = STYLES.get(text) if name in {"status", "outcome"} else None
+    if now_ms is not None and name.endswith("_at"):
+        text += f" ({relative_time(text, now_ms)})"
+    return f"[{style}]{escape(text)}[/{style}]" if style else escape(text)
 
 
 def with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from service.store.sqlite import sqlite3
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"
 SHOWN_BYTES = 1_000  # of a message nothing could be taken from
+LAST_CHARACTER = "\U0010ffff"
 RETRIES = 100  # the newest retries a detail names
 
 TIMES = ("created_at", "updated_at", "queued_at", "due_at", "started_at", "completed_at", "published_at", "archived_at")
@@ -44,6 +45,16 @@ class Retry(msgspec.Struct, frozen=True):
     task_id: str
     status: str
     place: Place
+    created_at: str | None
+
+
+class TaskId(msgspec.Struct, frozen=True):
+    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
+
+    task_id: str
+    place: Place
+    status: str
+    title: str | None
     created_at: str | None
 
 
@@ -113,6 +124,20 @@ class History:
         found = await self._database.read(lambda connection: _find(connection, task_id))
         return None if found is None else self._detail(*found)
 
+    async def find_ids(self, prefix: str, limit: int) -> list[TaskId]:
+        """The ids that begin with `prefix`, at most `limit`: one that is the prefix itself first, then the newest."""
+
+        def find(connection: sqlite3.Connection) -> list[Any]:
+            with snapshot(connection):
+                exact = connection.execute(load("find_ids"), _id_range(prefix, "\0", limit)).fetchall()
+                return exact + connection.execute(load("find_ids"), _id_range(prefix, LAST_CHARACTER, limit)).fetchall()
+
+        found: dict[str, TaskId] = {}
+        for task_id, place, status, title, created_at in await self._database.read(find):
+            told = TaskId(task_id, Place(place), status or "", title, utc_text(created_at, self._timezone))
+            found.setdefault(task_id, told)  # an original file may have an id in two tables
+        return list(found.values())[:limit]
+
     def _detail(self, row: dict[str, Any], retries: Sequence[Sequence[Any]]) -> TaskDetail:
         fields = row | {name: utc_text(row[name], self._timezone) for name in TIMES if row.get(name)}
         fields |= {name: _json_or_text(row.get(name)) for name in JSON_FIELDS}
@@ -126,6 +151,11 @@ class History:
             for task_id, status, place, created_at in retries
         ]
         return TaskDetail(**fields)
+
+
+def _id_range(prefix: str, beyond: str, limit: int) -> dict[str, Any]:
+    """Texts are compared byte by byte, so what begins with the prefix lies between it and it with `beyond`."""
+    return {"first": prefix, "end": prefix + beyond, "limit": limit}
 
 
 def _find(connection: sqlite3.Connection, task_id: str) -> tuple[dict[str, Any], list[Any]] | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from api_support import assert_problem
 
 from service.testing import Stack, eventually
@@ -179,3 +180,38 @@ async def test_old_successes_are_archived(everpost: Stack) -> None:
 async def test_an_archive_request_that_does_not_fit_is_refused(everpost: Stack) -> None:
     for body, path in (({"older_than_days": -1}, "$.older_than_days"), ({"days": 1}, "$"), ([], "$")):
         assert_problem(await everpost.client.post(f"{API}/archive", json=body), 422, "invalid_value", path)
+
+
+async def test_the_beginning_of_an_id_is_completed_from_every_table(everpost: Stack) -> None:
+    for name in ("aa-1", "aa-2", "aa-22", "ab-1"):
+        await everpost.execute(
+            "INSERT INTO publish_tasks (job_id, status, title, created_at) VALUES (?, 'failed', 't', ?)",
+            (name, "2026-01-01 08:00"),
+        )
+    assert (await everpost.client.delete("/api/v1/tasks/aa-1")).status_code == 200
+
+    async def completed(prefix: str, limit: int = 10) -> tuple[list[str], bool]:
+        answer = await everpost.client.get("/api/v1/tasks/ids", params={"prefix": prefix, "limit": limit})
+        assert answer.status_code == 200, answer.text
+        return [row["task_id"] for row in answer.json()["data"]], answer.json()["more"]
+
+    assert await completed("a") == (["ab-1", "aa-22", "aa-2", "aa-1"], False)
+    assert await completed("aa-2") == (["aa-2", "aa-22"], False)  # the id itself first
+    assert await completed("aa", limit=2) == (["aa-22", "aa-2"], True)
+    assert await completed("b") == ([], False)
+    assert await completed("aa-_") == await completed("a%") == ([], False)
+    waiting = await everpost.publish(schedule_time="2035-01-01T00:00:00Z")
+    assert await completed(waiting[:20]) == ([waiting], False)
+    answer = await everpost.client.get("/api/v1/tasks/ids", params={"prefix": "aa-1"})
+    assert answer.json()["data"][0] == {
+        "task_id": "aa-1",
+        "place": "publish_tasks_archive",
+        "status": "failed",
+        "title": "t",
+        "created_at": "2026-01-01T08:00:00.000Z",
+    }
+
+
+@pytest.mark.parametrize("query", ["", "prefix=", f"prefix={'a' * 129}", "prefix=a&limit=0", "prefix=a&limit=101"])
+async def test_an_id_without_a_beginning_is_refused(everpost: Stack, query: str) -> None:
+    assert_problem(await everpost.client.get(f"/api/v1/tasks/ids?{query}"), 422, "invalid_value")

@@ -3,9 +3,7 @@
 import json
 import logging
 import os
-import pty
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from cli_support import DEADLINE_S, Up, command, serving
+from cli_support import STYLE, Up, on_terminal, serving
 
 from service.cli import COMMANDS, run
 from service.printable import is_printable
@@ -25,7 +23,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at pro
 
 EVIL = "\x1b]52;c;cHduZWQ=\x07\x1b[2J\x1b[38;5;213mred\x9b31m\u202egnp.exe\u2066\u2028x\u200by\r\nFORGED success"
 EVIL_ID = "job\x1b]0;owned\x07\u202e\n1"
-STYLE = re.compile(r"\x1b\[(\?25[lh]|[0-9;]*[mK])")  # what rich writes to a terminal
 
 SHOW_NO_TASKS = {
     "api": "its log is part of that of `up`",
@@ -196,7 +193,7 @@ def test_json_answers_have_what_strangers_sent_exactly(up: Up, task_ids: dict[st
 
 def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[str, str]) -> None:
     for arguments in (("list",), ("show", task_ids["failed"]), ("show", task_ids["unknown"]), ("show", EVIL_ID)):
-        shown = on_terminal(up, *arguments)
+        shown = on_terminal(up.env, *arguments)
         assert not acting(STYLE.sub("", shown).replace("\r\n", "\n")), shown
         assert "38;5;213" not in "".join(match[0] for match in STYLE.finditer(shown))
 
@@ -205,20 +202,3 @@ def test_the_logs_of_api_and_worker_have_no_character_that_acts(up: Up, task_ids
     up.everpost("retry", task_ids["failed"])
     assert task_ids["failed"] in up.said()
     assert not acting(up.said())
-
-
-def on_terminal(up: Up, *arguments: str) -> str:
-    """What a command writes to a terminal of 80 columns."""
-    terminal, side = pty.openpty()
-    env = {**up.env, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    process = subprocess.Popen(command(*arguments), env=env, stdin=side, stdout=side, stderr=side)
-    os.close(side)
-    shown = b""
-    try:
-        while chunk := os.read(terminal, 65_536):
-            shown += chunk
-    except OSError:  # Linux says so when the other side is closed
-        pass
-    os.close(terminal)
-    assert process.wait(DEADLINE_S) in {0, 1}, shown
-    return shown.decode()

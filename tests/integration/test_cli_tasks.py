@@ -1,6 +1,7 @@
 """`everpost list`, `show`, `retry` and `cancel` against a running stack."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_support import Up, environment, free_port, run, serving, until
+from cli_support import STYLE, Up, environment, free_port, on_terminal, run, serving, until
 
 from service.store.sqlite import sqlite3
+from service.task import ErrorClass, TaskStatus
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
@@ -79,7 +81,8 @@ def test_a_published_task_is_retried_only_by_force(up: Up) -> None:
     up.wait_until_ended(task_id)
     refused = up.everpost("retry", task_id)
     assert refused.returncode == 1
-    assert "force=true" in refused.stderr
+    assert "--force publishes it a second time. (task_succeeded)" in refused.stderr
+    assert "force=true" not in refused.stderr
     assert up.everpost("retry", task_id, "--force").returncode == 0
 
 
@@ -128,8 +131,71 @@ def test_an_id_that_looks_like_a_path_reaches_no_other_route(up: Up) -> None:
     odd_ids = (("retry", f"../cancel/{task_id}"), ("cancel", ".."), ("show", f"../tasks/{task_id}"), ("show", "."))
     for name, odd in odd_ids:
         done = up.everpost(name, odd)
-        assert (done.returncode, done.stdout) == (1, ""), done
+        assert (done.returncode, "published" in done.stdout + done.stderr) == (1, False), done
     assert asked(up, "show", task_id)["data"]["status"] == "scheduled"
+
+
+def test_on_a_terminal_of_80_columns_ids_statuses_and_titles_are_whole_and_times_relative(up: Up) -> None:
+    (task_id,) = fail(up, 1, account_id="narrow", title="一个标题")
+    shown = STYLE.sub("", on_terminal(up.env, "list", "--account-id", "narrow"))
+    head, line, count = shown.strip().splitlines()
+    assert head.split() == ["task", "status", "accepted", "title", "error"]
+    assert re.match(rf"{task_id}  failed  (now|\d+ (s|min) ago) +一个标题 ", line), line
+    assert count == "1 of 1 tasks"
+    piped = up.everpost("list", "--account-id", "narrow").stdout
+    assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z +\w+ +narrow +一个标题 +'nowhere", piped), piped
+
+
+def test_a_list_is_watched_until_ctrl_c(up: Up) -> None:
+    (task_id,) = fail(up, 1, account_id="watched")
+    arguments = ("list", "--account-id", "watched", "--watch", "0.2")
+    shown = on_terminal(up.env, *arguments, interrupt_at="\x1b[2m1 of 1 tasks")
+    assert task_id in shown
+    assert shown.endswith("\x1b[?1049l")  # the screen that was there is shown again
+    assert "Traceback" not in shown
+    piped = up.everpost(*arguments)
+    assert (piped.returncode, "--watch needs a terminal" in piped.stderr) == (2, True)
+
+
+def test_a_list_whose_api_has_gone_is_watched_on(up: Up) -> None:
+    env = {**up.env, "EVERPOST_DATA": str(up.folder / "nothing"), "EVERPOST_PORT": str(free_port())}
+    assert "No API answers at" in on_terminal(env, "list", "--watch", "0.2", interrupt_at="No API answers")
+
+
+def test_every_command_takes_the_beginning_of_an_id(up: Up) -> None:
+    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
+        for task_id, status in (("twin-one", "failed"), ("twin-two", "failed"), ("lone-wolf", "unknown")):
+            columns = "job_id, status, platform, task_data, created_at, title"
+            data = '{"platform": 1, "account_id": "a", "file_path": "nowhere.mp4"}'
+            row = (task_id, status, "xiaohongshu", data, "2026-01-01T00:00:00.000Z", "a title")
+            database.execute(f"INSERT INTO publish_tasks ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
+    assert asked(up, "show", "twin-o")["data"]["task_id"] == "twin-one"
+    for arguments in (("show",), ("retry",), ("cancel",), ("resolve", "--succeeded", "--why", "x")):
+        done = up.everpost(*arguments, "twin-")
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert "More than one task has an id that begins with 'twin-'" in done.stderr
+        assert re.findall(r"^  (\S+)  failed .* a title$", done.stderr, flags=re.MULTILINE) == ["twin-two", "twin-one"]
+    retried = asked(up, "retry", "twin-o")
+    assert retried["original_task_id"] == "twin-one"
+    assert asked(up, "list", "--retry-of", "twin-o")["data"][0]["task_id"] == retried["new_task_id"]
+    assert "The task has ended" in up.everpost("cancel", "twin-t").stderr
+    assert asked(up, "cancel", "twin-t", "lone", "--dry-run")["total"] == 2
+    assert "everpost resolve lone-wolf --succeeded --why TEXT" in up.everpost("show", "lone").stdout
+    assert up.everpost("resolve", "lone", "--succeeded", "--why", "there it is").returncode == 0
+    assert asked(up, "show", "lone-wolf")["data"]["status"] == "success"
+
+
+def test_a_value_that_is_none_of_a_few_is_refused_with_those_there_are(up: Up) -> None:
+    for option, values in (("--status", TaskStatus), ("--error-class", ErrorClass)):
+        done = up.everpost("list", option, "odd")
+        assert done.returncode == 2
+        assert all(f"'{value}'" in done.stderr for value in values)
+
+
+def test_a_filter_the_api_refuses_is_named_by_its_option(up: Up) -> None:
+    for name in ("list", "retry", "cancel"):
+        done = up.everpost(name, "--created-after", "yesterday")
+        assert done.stderr == "everpost: --created-after: 'yesterday' is no date or time. (invalid_value)\n"
 
 
 def test_many_are_cancelled_by_filter(up: Up) -> None:
