@@ -13,12 +13,11 @@ from service.api.filters import FilterRequest, task_filter
 from service.api.hanging_up import while_client_waits
 from service.api.schema import documented
 from service.api.services import ApiRequest, Services, services_of
-from service.api.tasks import MAX_ID
 from service.errors import QueueUnreachable
 from service.retry_rules import Place
 from service.store.history import TaskId
 from service.store.listing import MAX_LIMIT, Summary, TaskRow
-from service.task import ENDED, UNFINISHED, ErrorClass, TaskStatus
+from service.task import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100

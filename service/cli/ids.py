@@ -12,9 +12,9 @@ from service.cli.times import relative_time
 from service.clock import system_clock
 from service.errors import ServiceError, TaskNotFound
 from service.printable import is_printable, printable
+from service.task import MAX_ID
 
 WHOLE = re.compile(r"[0-9a-f]{32}")
-LONGEST_ID = 128
 CANDIDATES = 10
 COMPLETED = 50
 
@@ -46,7 +46,7 @@ def whole_id(api: Api, given: str) -> str:
     """
     if not given:
         raise TaskNotFound(given)
-    if WHOLE.fullmatch(given) or len(given) > LONGEST_ID:
+    if WHOLE.fullmatch(given) or len(given) > MAX_ID:
         return given
     answer = api.get("/tasks/ids", {"prefix": given, "limit": CANDIDATES})
     found = [str(candidate["task_id"]) for candidate in answer["data"]]
