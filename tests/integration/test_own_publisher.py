@@ -7,7 +7,9 @@ import re
 import sys
 import tomllib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -26,6 +28,8 @@ from workers.publishers.base import (
     PublishError,
     PublishJob,
     PublishResult,
+    RateLimitedError,
+    TransientError,
     error_class_of,
 )
 from workers.publishers.folder import FolderOptions
@@ -58,6 +62,7 @@ class Instance:
 
     def __init__(self) -> None:
         self.status = 200
+        self.headers = ""
         self.heads: list[str] = []
         self.bodies: list[object] = []
         self.url = ""
@@ -69,7 +74,7 @@ class Instance:
         self.heads.append(head)
         self.bodies.append(json.loads(await reader.readexactly(int(length[1]))))
         body = json.dumps(POST).encode()
-        head = f"HTTP/1.1 {self.status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 {self.status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{self.headers}\r\n"
         writer.write(head.encode() + body)
         writer.close()
 
@@ -84,12 +89,12 @@ async def instance() -> AsyncIterator[Instance]:
     await server.wait_closed()
 
 
-async def publish(folder: Path, instance: Instance) -> PublishResult:
+async def publish(folder: Path, instance: Instance, data: Any = MappingProxyType({"title": "测试"})) -> PublishResult:
     path = folder / "platforms.toml"
     path.write_text(PLATFORMS.replace("https://mastodon.example", instance.url), "utf-8")
     catalogue = Catalogue.read(path)
     platform = catalogue.find("toot")
-    job = PublishJob(task_id="t1", data={"title": "测试"}, platform=platform, idempotency_key="k" * 32)
+    job = PublishJob(task_id="t1", data=dict(data), platform=platform, idempotency_key="k" * 32)
     async with opened_publishers(load_publishers(catalogue, Settings())) as publishers:
         assert publishers[platform.name].publisher_class is PublisherClass.KEYED
         return await publishers[platform.name].publish(job)
@@ -110,6 +115,36 @@ async def test_the_documents_publisher_says_what_a_refusal_means(
 ) -> None:
     instance.status = status
     with pytest.raises(expected):
+        await publish(tmp_path, instance)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_the_documents_publisher_waits_as_long_as_it_is_told(tmp_path: Path, instance: Instance) -> None:
+    reset = datetime.now(UTC) + timedelta(minutes=5)
+    instance.status = 429
+    instance.headers = f"X-RateLimit-Reset: {reset.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}\r\n"
+    with pytest.raises(RateLimitedError) as limited:
+        await publish(tmp_path, instance)
+    assert limited.value.retry_after_s is not None
+    assert 200 < limited.value.retry_after_s <= 300
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("data", [{}, {"title": ""}, {"title": None}, {"title": ["a"]}])
+async def test_the_documents_publisher_sends_no_task_without_a_title(
+    tmp_path: Path, instance: Instance, data: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidError, match="no title"):
+        await publish(tmp_path, instance, data)
+    assert instance.bodies == []
+
+
+@pytest.mark.usefixtures("installed")
+async def test_the_documents_publisher_tries_again_later_where_nobody_listens(
+    tmp_path: Path, instance: Instance
+) -> None:
+    instance.url = "http://127.0.0.1:1"
+    with pytest.raises(TransientError):
         await publish(tmp_path, instance)
 
 

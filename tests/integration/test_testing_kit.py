@@ -142,7 +142,7 @@ async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
     server = tmp_path / "valkey-server"
     server.write_text("#!/bin/sh\nexec sleep 60\n")
     server.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("service.embedded.server_program", lambda: str(server))
     monkeypatch.setattr("service.embedded.START_TIMEOUT_S", 0.1)
     valkey = EmbeddedValkey(tmp_path / "valkey")
     with pytest.raises(TimeoutError):
