@@ -23,16 +23,19 @@ from workers.publishers import errors
 from workers.publishers.base import (
     NotFound,
     Publisher,
-    PublishError,
     PublishJob,
+    PublishResult,
     SendTrace,
     storable_text,
 )
+from workers.publishers.raised import retry_after_of, text_of
 from workers.publishers.registry import opened_publishers
+from workers.publishers.results import checked_result
 
 log = structlog.get_logger("everpost.worker")
 
 VARIABLE = "_EVERPOST_CELL"  # the number of the socket; no setting, so without their prefix
+LONGEST_TRACE = 32_000  # characters of a traceback
 LEAVING_S = 2.0  # for attempts and publishers, once the worker has hung up
 OOM_SCORE = "1000"  # the kernel's first choice when memory runs out, before the worker with all its tasks
 
@@ -108,12 +111,12 @@ class CellServer:
             trace=ReportedTrace(line=self._line, number=call.number),
         )
         if call.verb is Verb.PUBLISH:
-            result = (await publisher.publish(job)).storable()
+            result = PublishResult.storable(checked_result(await publisher.publish(job)))
         else:
             found = await publisher.look_up(job)
             if isinstance(found, NotFound):
                 return Missing(call.number, found)
-            result = found.storable()
+            result = PublishResult.storable(checked_result(found))
         detail = msgspec.json.encode(result.detail)
         return Returned(call.number, result.provider_post_id, result.publish_url, detail)
 
@@ -141,10 +144,5 @@ class ReportedTrace(SendTrace, kw_only=True):
 def raised(number: int, error: BaseException) -> Raised:
     """An exception, as far as it can be told."""
     kind = next((kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind), None)
-    try:
-        message = storable_text(str(error))
-    except Exception as problem:  # noqa: BLE001 - a stranger's method
-        message = f"str() failed: {type(problem).__name__}"
-    retry_after_s = getattr(error, "retry_after_s", None) if isinstance(error, PublishError) else None
-    trace = storable_text("".join(traceback.format_exception(error)))
-    return Raised(number, kind, type(error).__name__, message, retry_after_s, trace)
+    trace = storable_text("".join(traceback.format_exception(error))[:LONGEST_TRACE])
+    return Raised(number, kind, type(error).__name__, text_of(error), retry_after_of(error), trace)

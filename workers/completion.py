@@ -17,7 +17,7 @@ from workers.adoption import UNREADABLE, task_id_of
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome, OutcomeReason
-from workers.publishers.base import storable_text
+from workers.publishers.raised import message_of, text_of
 
 LOGGER = "everpost.worker"
 log = structlog.get_logger(LOGGER)
@@ -163,8 +163,11 @@ def _how_the_attempt_ended(outcome: JobOutcome, state: AttemptState | None) -> E
         return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
     if isinstance(error, asyncio.CancelledError):
         return status, error_class, "Cancelled before it was sent."
-    why = f": {error.__cause__}" if outcome.reason is OutcomeReason.UNDECODABLE and error.__cause__ else ""
-    return status, error_class, storable_text(f"{type(error).__name__}: {error}{why}")
+    why = f": {text_of(error.__cause__)}" if outcome.reason is OutcomeReason.UNDECODABLE and error.__cause__ else ""
+    message = f"{message_of(error)}{why}"
+    if state is not None and state.sending is not None:  # a defect of ours, after the publisher was called (I6)
+        return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
+    return status, error_class, message
 
 
 def _what_to_keep(

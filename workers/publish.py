@@ -28,18 +28,19 @@ from workers.media import describe_media, resolve_media
 from workers.metrics import WorkerMetrics
 from workers.outcomes import CancelCause, HandBackError, cause_of
 from workers.publishers.base import (
+    CUT,
     UNPRINTABLE,
     InvalidError,
     OutcomeUnknownError,
     Publisher,
     PublisherClass,
-    PublishError,
     PublishJob,
     PublishResult,
     error_class_of,
     idempotency_key,
-    storable_text,
 )
+from workers.publishers.raised import declared_class_of, is_a, message_of, retry_after_of
+from workers.publishers.results import checked_result
 from workers.settling import (
     CannotRepeatError,
     NoAnswerError,
@@ -142,7 +143,7 @@ class PublishRunner:
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
-            return _kept_result(job.task_id, found)
+            return _kept_result(job, found)
         if state.facts is not None and keeps_intents(publisher):
             if has_mortal_key(publisher):
                 state.since_boot = self._boot_clock()
@@ -153,18 +154,18 @@ class PublishRunner:
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
-                result = await publisher.publish(job)
+                result = checked_result(await publisher.publish(job))
             failpoint("send.after")
         except SuspectDiedError:
             raise
         except BaseException as error:
             if comes_from_outside(error, task):
                 raise
-            is_late = isinstance(error, TimeoutError) and limit.expired  # else it is the publisher's own
+            is_late = is_a(error, TimeoutError) and limit.expired  # else it is the publisher's own
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             )
-        return _kept_result(job.task_id, result, media=describe_media(job.data, job.media))
+        return _kept_result(job, result, media=describe_media(job.data, job.media))
 
     async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
         oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
@@ -211,16 +212,16 @@ class PublishRunner:
         started_ms: int,
     ) -> Exception:
         error_class = self._class_of(error, publisher)
-        message = storable_text(str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}")
-        said = None if isinstance(error, NoAnswerError) else message
+        message = message_of(error)
+        said = None if is_a(error, NoAnswerError) else message
         decision = decide_attempt(
             error_class,
             may_rerun=publisher is not None and publisher.publisher_class.may_rerun,
             spent=state.facts.spent if state.facts else ctx["job_try"] - 1,
             max_attempts=self._max_attempts(state),
-            retry_after_s=getattr(error, "retry_after_s", None),
+            retry_after_s=retry_after_of(error),
         )
-        if isinstance(error, CannotRepeatError):
+        if is_a(error, CannotRepeatError):
             return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
         if isinstance(decision, Ended):
             return PublishFailedError(decision.status, error_class, message, said=said)
@@ -304,7 +305,7 @@ class PublishRunner:
     def _class_of(error: BaseException, publisher: Publisher | None) -> ErrorClass:
         if publisher is not None:
             return error_class_of(error, publisher.publisher_class)
-        return error.error_class if isinstance(error, PublishError) else ErrorClass.PERMANENT
+        return declared_class_of(error) or ErrorClass.PERMANENT
 
     def _max_attempts(self, state: AttemptState) -> int:
         try:
@@ -314,11 +315,12 @@ class PublishRunner:
         return platform.max_attempts or self._settings.max_attempts
 
 
-def _kept_result(task_id: str, result: PublishResult, **more_detail: str) -> PublishResult:
-    """What is kept of a publisher's result. The post is out, so an id or address that is refused fails nothing."""
-    kept = result.storable(**more_detail)
-    if UNPRINTABLE in kept.detail:
-        log.warning("publish.result_refused", task_id=task_id, refused=kept.detail[UNPRINTABLE])
+def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> PublishResult:
+    """What is kept of a publisher's result. The post is out, so whatever is wrong with it fails nothing."""
+    kept = PublishResult.storable(result, **more_detail)
+    for mark, event in ((UNPRINTABLE, "publish.result_refused"), (CUT, "publish.result_cut")):
+        if mark in kept.detail:
+            log.warning(event, task_id=job.task_id, platform=job.platform.name, what=kept.detail[mark])
     return kept
 
 

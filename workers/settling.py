@@ -11,12 +11,12 @@ from workers.publishers.base import (
     OutcomeUnknownError,
     Publisher,
     PublisherClass,
-    PublishError,
     PublishJob,
     PublishResult,
     TransientError,
     error_class_of,
 )
+from workers.publishers.raised import message_of, text_of
 
 LOOK_UP_S = 10.0  # twice in an attempt at most, which the engine's own limit leaves room for
 
@@ -107,7 +107,7 @@ async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseExcept
     found = await _look_up(publisher, job)
     if isinstance(found, PublishResult):
         return found
-    said = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+    said = message_of(error)
     if found is NotFound.NOT_FOUND:
         raise TransientError(f"{said} (a look-up did not find it)") from error
     raise OutcomeUnknownError(f"{said} ({found})") from error
@@ -126,7 +126,7 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
     except BaseException as error:
         if comes_from_outside(error, task):
             raise
-        return f"a look-up failed: {type(error).__name__}: {error}"
+        return f"a look-up failed: {type(error).__name__}: {text_of(error)}"
     if isinstance(found, PublishResult):
-        return found.storable(found_by="a look-up, after an attempt whose outcome was not known")
+        return PublishResult.storable(found, found_by="a look-up, after an attempt whose outcome was not known")
     return found if found is NotFound.NOT_FOUND else "a look-up gave no verdict"

@@ -10,7 +10,7 @@ from service.clock import SinceBoot, system_boot_clock, system_clock
 from service.platforms import Catalogue
 from service.store.ledger import ClaimedTasks, Ledger
 from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from service.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 from workers.publishers.base import (
     InvalidError,
     OutcomeUnknownError,
@@ -125,6 +125,61 @@ async def test_a_checkable_post_that_was_not_made_is_sent_again() -> None:
     assert task["status"] == "success"
     assert [attempt["outcome"] for attempt in task["attempts"]] == ["retry", "success"]
     assert task["attempts"][0]["error"] == "cut off (a look-up did not find it)"
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+@every_class
+async def test_an_exception_that_cannot_be_read_hides_no_outcome(publisher_class: PublisherClass) -> None:
+    async with stack_of(publisher_class, max_attempts=2) as stack:
+        stack.publisher.fail_next(MuteError(), ExceptionGroup("two", [MuteError()]))
+        task_id = await stack.publish()
+        task = await stack.wait_until_ended(task_id)
+        expected = {PublisherClass.LOCAL: "failed", PublisherClass.CHECKABLE: "failed"}.get(publisher_class, "unknown")
+        assert task["status"] == expected
+        assert "str() failed: ValueError" in task["error_message"]
+        if expected == "unknown":
+            with pytest.raises(ApiRefusal, match="outcome_unknown"):
+                await stack.retry(task_id)
+            assert task["attempts"][0]["evidence"]["phase"] == "sending"
+
+
+class Returning(PublisherDouble):
+    """Returns what it was given, after it has published."""
+
+    returned: Any = None
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        await super().publish(job)
+        return self.returned  # type: ignore[no-any-return]  # that is what is tested
+
+
+async def test_a_result_of_any_size_is_a_post_with_its_id_and_nobody_waits_for_it() -> None:
+    publisher = Returning()
+    publisher.returned = PublishResult(provider_post_id="17", detail={"log": ["x" * 1_000] * 100_000})
+    async with stack_of(publisher) as stack:
+        task_id = await stack.publish()
+        task = await stack.wait_until_ended(task_id)
+        kept = await stack.queue.redis.strlen(f"arq:result:{task_id}")
+    assert (task["status"], task["provider_post_id"]) == ("success", "17")
+    assert task["result"]["cut"] == ["detail"]
+    assert 50 < len(task["result"]["log"]) < 70
+    assert kept < 80_000
+
+
+@pytest.mark.parametrize(("returned", "kind"), [(None, "NoneType"), ({"id": 1}, "dict")])
+async def test_what_is_no_result_says_nothing_about_the_post(returned: Any, kind: str) -> None:
+    publisher = Returning()
+    publisher.returned = returned
+    async with stack_of(publisher) as stack:
+        task = await stack.wait_until_ended(await stack.publish())
+    assert task["status"] == "unknown"
+    assert task["error_message"] == f"TypeError: publish() returned {kind}, which is no PublishResult"
 
 
 class Talkative(PublisherDouble):

@@ -10,7 +10,6 @@ import msgspec
 
 from service.errors import SettingsError
 from service.platforms import Platform
-from service.printable import is_printable, printable
 from service.settings import Settings
 from service.task import ErrorClass
 from workers.media import Media
@@ -23,9 +22,13 @@ from workers.publishers.errors import (
     RateLimitedError,
     TransientError,
 )
+from workers.publishers.raised import declared_class_of
+from workers.publishers.results import CUT, UNPRINTABLE, PublishResult
 from workers.publishers.trace import SendTrace, storable_text
 
 __all__ = [
+    "CUT",
+    "UNPRINTABLE",
     "AuthError",
     "InvalidError",
     "NotFound",
@@ -46,12 +49,8 @@ __all__ = [
 ]
 
 KEY_DIGITS = 32
-UNPRINTABLE = "unprintable"
-LONGEST_REFUSED = 2_000  # characters kept of an id or address that is refused
 
 Options = TypeVar("Options", bound=msgspec.Struct)
-
-_detail_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class PublisherClass(StrEnum):
@@ -104,42 +103,6 @@ class NotFound(StrEnum):
 
     NOT_FOUND = "not_found"  # it is not there, and cannot appear any more: it may be sent
     NO_VERDICT = "no_verdict"
-
-
-class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the platform made of it; kept with the task.
-
-    Attributes:
-        provider_post_id: The platform's own id of the post.
-        publish_url: Where the post can be looked at.
-        detail: Anything else worth keeping, JSON-ready.
-    """
-
-    provider_post_id: str | None = None
-    publish_url: str | None = None
-    detail: dict[str, Any] = msgspec.field(default_factory=dict)
-
-    def storable(self, **more_detail: str) -> "PublishResult":
-        """A copy that can be kept, whatever a publisher put into it: the post is out already.
-
-        An id or address with characters that act on a terminal or hide is not kept as such, because people copy and
-        click these. It is None then, and stands escaped in `detail` under `UNPRINTABLE`.
-
-        Args:
-            more_detail: Goes into its `detail`, where that has nothing of the name.
-        """
-        try:
-            detail = _detail_decoder.decode(msgspec.json.encode(self.detail)) if self.detail else {}
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            detail = {"not_json": storable_text(repr(self.detail))}
-        given = {"provider_post_id": self.provider_post_id, "publish_url": self.publish_url}
-        texts = {name: str(value).strip() for name, value in given.items() if value is not None}
-        refused = {name: printable(text)[:LONGEST_REFUSED] for name, text in texts.items() if not is_printable(text)}
-        return PublishResult(
-            provider_post_id=None if "provider_post_id" in refused else texts.get("provider_post_id"),
-            publish_url=None if "publish_url" in refused else texts.get("publish_url"),
-            detail={**more_detail, **detail, **({UNPRINTABLE: refused} if refused else {})},
-        )
 
 
 class Publisher(abc.ABC):
@@ -209,8 +172,8 @@ def error_class_of(error: BaseException, publisher_class: PublisherClass) -> Err
 
     An `OutcomeUnknownError` is `unknown` for every class; whether it is rerun then, `PublisherClass.may_rerun` says.
     """
-    if isinstance(error, PublishError):
-        return error.error_class
+    if (declared := declared_class_of(error)) is not None:
+        return declared
     return ErrorClass.TRANSIENT if publisher_class is PublisherClass.LOCAL else ErrorClass.UNKNOWN
 
 
