@@ -98,6 +98,9 @@ def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
     yield Finding("database", "schema", told[upgrade.kind], True if upgrade.kind == "current" else None)
     if upgrade.missing:
         yield Finding("database", "missing", ", ".join(upgrade.missing))
+    if upgrade.strangers:
+        advice = "They could change or refuse tasks. The next start removes them, and logs their SQL."
+        yield Finding("database", "not Everpost's", ", ".join(upgrade.strangers), ok=False, advice=advice)
     if upgrade.duplicates.count:
         sample = ", ".join(upgrade.duplicates.sample)
         advice = f"Such as {sample}. All rows are kept; the UNIQUE index waits until they are gone."

@@ -46,6 +46,8 @@ def _lines_of(pause: Pause) -> list[str]:
     ]
     if pause.operations:
         lines.append(f"{pause.operations} bulk requests were under way: given up")
+    if pause.left_out:
+        lines.append(f"not Everpost's, and left out: {', '.join(pause.left_out)}")
     if pause.replaced:
         lines.append(f"the file that was there: {pause.replaced}")
     return lines

@@ -78,10 +78,21 @@ def _examine(path: Path, source: Path) -> tuple[frozenset[str], int]:
         with closing(sqlite3.connect(_address(source, "ro"), uri=True)) as connection:
             names = connection.execute("SELECT lower(name) FROM pragma_table_xinfo('task_queue')").fetchall()
             columns = frozenset(name for (name,) in names)
+            _check_table(source, connection)
             _check_columns(source, columns)
             return columns, connection.execute("SELECT count(*) FROM task_queue").fetchone()[0]
     except sqlite3.Error as error:
         raise DatabaseUnusable(f"{source} cannot be imported: {error}.") from error
+
+
+def _check_table(source: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a task_queue whose rows are calculated: a view, or a virtual table, may never come to an end of them."""
+    found = connection.execute(
+        "SELECT type, sql, (SELECT count(*) FROM pragma_table_xinfo('task_queue') WHERE hidden <> 0) "
+        "FROM sqlite_schema WHERE lower(name) = 'task_queue'"
+    ).fetchone()
+    if found is not None and (found[0] != "table" or found[1].upper().startswith("CREATE VIRTUAL") or found[2]):
+        raise DatabaseUnusable(f"The task_queue of {source} is no plain table, but calculates its rows: not imported.")
 
 
 def _check_columns(source: Path, columns: frozenset[str]) -> None:
@@ -101,6 +112,7 @@ def _connect(path: Path, source: Path) -> sqlite3.Connection:
     """Our file with the source attached: rows are copied inside SQLite, so that odd text arrives as it is."""
     connection = sqlite3.connect(_address(path, "rw"), uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA trusted_schema = OFF")
     try:
         connection.execute("ATTACH ? AS source", (_address(source, "ro"),))
     except sqlite3.Error as error:

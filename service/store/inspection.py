@@ -22,6 +22,7 @@ from service.store.schema import (
     wanted_schema,
 )
 from service.store.sqlite import sqlite3
+from service.store.strangers import bounded, find_strangers
 
 SAMPLE = 5
 IntegrityCheck = Literal["quick_check", "integrity_check"]
@@ -41,6 +42,7 @@ class Upgrade(msgspec.Struct, frozen=True):
 
     kind: Kind
     missing: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
     duplicates: Duplicates = Duplicates()
 
 
@@ -78,10 +80,12 @@ def inspect_upgrade(path: Path) -> Upgrade | None:
         kind = _kind_of(connection)
         if kind == "fresh":
             return Upgrade(kind)
+        strangers = find_strangers(connection)
+        strangers.check()
         missing = _missing(connection)
-        if kind == "older" and not missing:
+        if kind == "older" and not missing and not strangers.removable:
             kind = "current"
-        return Upgrade(kind, _named(missing), find_duplicates(connection))
+        return Upgrade(kind, _named(missing), tuple(map(str, strangers.removable)), find_duplicates(connection))
 
 
 async def inspect_contents(database: Database, now: str, check: IntegrityCheck | None) -> Contents:
@@ -96,7 +100,9 @@ async def inspect_contents(database: Database, now: str, check: IntegrityCheck |
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
 
 
 def _kind_of(connection: sqlite3.Connection) -> Kind:
@@ -146,8 +152,14 @@ def _in_two_tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _damage(connection: sqlite3.Connection, check: IntegrityCheck) -> list[str]:
-    found = [str(line) for (line,) in connection.execute(f"PRAGMA {check}({SAMPLE})")]
+    with bounded(connection, _size_bytes(connection)):
+        found = [str(line) for (line,) in connection.execute(f"PRAGMA {check}({SAMPLE})")]
     return [] if found == ["ok"] else found
+
+
+def _size_bytes(connection: sqlite3.Connection) -> int:
+    pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * page_bytes)
 
 
 def _wrong_pragmas(connection: sqlite3.Connection, own: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from service.store.schema import (
     wanted_schema,
 )
 from service.store.sqlite import sqlite3
+from service.store.strangers import Strangers, find_strangers, remove_strangers
 
 logger = logging.getLogger("everpost.store")
 
@@ -41,6 +42,7 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
         duplicates: How many ids of `publish_tasks` occur more than once; while there are any, the ids of the rows
             inherited are not unique, those of all later ones are.
         duplicate_sample: A few of these ids.
+        removed: What another program had put on our tables, and could have changed or refused rows.
         null_ids: Rows of `publish_tasks` without an id, counted when a file is adopted; they stay as they are.
         took_s: Seconds.
     """
@@ -50,6 +52,7 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
     columns_added: Mapping[str, tuple[str, ...]] = {}
     tables_added: tuple[str, ...] = ()
     indexes_added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     duplicates: int = 0
     duplicate_sample: tuple[str, ...] = ()
     null_ids: int = 0
@@ -57,7 +60,7 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def migrate(path: Path) -> MigrationReport:
-    """Make the file at `path` what `schema.sql` says; nothing in it is removed.
+    """Make the file at `path` what `schema.sql` says; no row, table or column is removed, only strangers' triggers.
 
     It is one transaction, so a crash leaves the file as it was, and processes that start together do it once. When
     nothing is missing, nothing is written and no lock is waited for. Blocks: call it from a thread.
@@ -124,6 +127,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(str(path.absolute()), timeout=LOCK_WAIT_S, isolation_level=None)
     connection.text_factory = adopt.lenient_text
     connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
 
@@ -160,7 +164,19 @@ def _kind_of(connection: sqlite3.Connection) -> Kind:
     if application == 0:
         used = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table')").fetchone()[0]
         return "original" if used else "fresh"
-    return "older" if version < SCHEMA_VERSION or _missing(connection) else "current"
+    is_complete = version >= SCHEMA_VERSION and not _missing(connection) and not _strangers(connection).removable
+    return "current" if is_complete else "older"
+
+
+def _strangers(connection: sqlite3.Connection) -> Strangers:
+    """What acts on our tables and is not ours.
+
+    Raises:
+        DatabaseUnusable: It cannot be removed.
+    """
+    strangers = find_strangers(connection)
+    strangers.check()
+    return strangers
 
 
 def _check_owner(application: int, version: int) -> None:
@@ -207,6 +223,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
 def _complete(connection: sqlite3.Connection, kind: Kind, backup: Path | None) -> MigrationReport:
     if kind == "current":
         return MigrationReport(kind=kind)
+    strangers = _strangers(connection)
+    remove_strangers(connection, strangers)
     adopt.rename_id(connection)
     missing = _missing(connection)
     _build(connection, missing)
@@ -218,6 +236,7 @@ def _complete(connection: sqlite3.Connection, kind: Kind, backup: Path | None) -
         columns_added=_by_table(missing.columns),
         tables_added=missing.tables,
         indexes_added=(*(adopt.unique_name(*entry) for entry in missing.unique), *missing.indexes),
+        removed=tuple(f"{stranger}: {stranger.sql}" for stranger in strangers.removable),
         null_ids=adopt.count_null_ids(connection) if kind == "original" else 0,
     )
 
@@ -250,6 +269,8 @@ def _replace(connection: sqlite3.Connection, kind: str, wanted: Mapping[str, str
 
 
 def _warn(report: MigrationReport, duplicates: adopt.Duplicates) -> None:
+    for removed in report.removed:
+        logger.warning("[DB] Removed what is not Everpost's, and could change or refuse tasks: %s", removed)
     if report.null_ids:
         logger.warning("[DB] %d rows of publish_tasks have no id; they stay, and can be listed only", report.null_ids)
     if duplicates.count:

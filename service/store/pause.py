@@ -26,6 +26,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
         scheduled: Tasks that were not due before the restore; they wait for their time.
         operations: Bulk requests that were under way; they are given up.
         replaced: Where the file lies that was there before; None if there was none.
+        left_out: What the backup held that no Everpost made, and that acts by itself: triggers, views and the like.
     """
 
     backup: str
@@ -37,6 +38,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: int
     operations: int
     replaced: str | None
+    left_out: tuple[str, ...] = ()
 
 
 class Pauses:

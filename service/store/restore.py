@@ -16,6 +16,7 @@ from service.store.pause import KEY, Pause
 from service.store.queries import load
 from service.store.schema import APPLICATION_ID
 from service.store.sqlite import sqlite3
+from service.store.strangers import find_strangers, remove_strangers
 from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskRecord, TaskStatus
 
 HELD = "Held since a backup was restored: it may have been published after the backup was made"
@@ -39,9 +40,11 @@ def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:
     like = path if path.exists() else backup
     with explained(path), alone_with(path), new_file(path, source=backup, like=like) as partial:
         copy_database(backup, partial)
+        left_out = _remove_strangers(partial)
         migrate(partial)
         replaced = _free_name(path, now_ms) if path.exists() else None
         pause = _prepare(partial, backup, replaced, now_ms)
+        pause = msgspec.structs.replace(pause, left_out=left_out)
         flush(partial)
         _move_aside(path, replaced or _free_name(path, now_ms))
         partial.rename(path)
@@ -57,9 +60,21 @@ def _check_backup(backup: Path, path: Path) -> None:
     with explained(backup):
         with closing(open_read_only(backup)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
+            strangers = find_strangers(connection, everything=True)
         if application != APPLICATION_ID:
             raise DatabaseUnusable(f"{backup} is no backup of an Everpost database.")
+        strangers.check()
         check_integrity(backup, f"{backup} is damaged; nothing was changed")
+
+
+def _remove_strangers(partial: Path) -> tuple[str, ...]:
+    """Leave out of the copy what is not ours but tables and plain indexes: somebody else may have made the backup."""
+    with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
+        strangers = find_strangers(connection, everything=True)
+        connection.execute("BEGIN IMMEDIATE")
+        remove_strangers(connection, strangers)
+        connection.execute("COMMIT")
+    return tuple(map(str, strangers.removable))
 
 
 def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) -> Pause:

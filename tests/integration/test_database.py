@@ -262,7 +262,7 @@ async def test_the_pragmas_are_in_force(database: Database) -> None:
         return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
     assert await database.write(read) == {
-        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 0, "mmap_size": 0,
+        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 0, "busy_timeout": 0, "mmap_size": 0,
         "trusted_schema": 0,
     }  # fmt: skip
 
