@@ -20,6 +20,9 @@ LOG = "valkey.log"
 UNREADABLE = "unreadable"
 ALLOCATOR = "cmeel-mimalloc"  # the package
 VERSION = re.compile(r"(\w+) server v=(\S+)")
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+LEAST_MEMORY_BYTES = 64 * 1024 * 1024
+MOST_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 
 
 def server_program() -> str:
@@ -119,6 +122,24 @@ def _complaint_about(allocator: str) -> str:
     return lines[0] if lines else f"with it the server ends with exit code {trial.returncode}"
 
 
+def max_memory_bytes(machine_bytes: int) -> int:
+    """The server's `maxmemory`: a quarter of the memory there is.
+
+    What does not fit waits in the ledger. Claims go on in a full server, and what is worked off makes room.
+    """
+    return min(max(machine_bytes // 4, LEAST_MEMORY_BYTES), MOST_MEMORY_BYTES)
+
+
+def memory_of_machine_bytes() -> int:
+    """The memory of this machine, or of this container if it has a limit (cgroup v2)."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = CGROUP_LIMIT.read_text(encoding="ascii").strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdecimal() else physical
+
+
 class EmbeddedValkey:
     """A server that keeps its data in one folder and listens on a Unix socket nobody else can reach.
 
@@ -201,6 +222,7 @@ class EmbeddedValkey:
             "save": "",
             "appendonly": "yes" if self._durable else "no",
             "appendfsync": "everysec",
+            "maxmemory": str(max_memory_bytes(memory_of_machine_bytes())),
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }

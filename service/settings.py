@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
+        result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
         timezone: IANA name of the zone that times without an offset are read in.
         max_jobs: Tasks one worker runs at a time.
         job_timeout: Seconds a publisher may take for one attempt.
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     platforms: Path | None = None
     media: Path | None = None
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
+    result_memory: Annotated[int, Meta(ge=0)] = 268_435_456
     timezone: str = "UTC"
     max_jobs: Count = 100
     job_timeout: Seconds = 300

@@ -50,6 +50,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     serializer_like: Callable[[bytes], Serializer] | None
     blocked_s: float
     on_blocked: Callable[[], None] | None
+    result_index: str | None
+    slim_results: bool
 
 
 class Dispatcher:
@@ -101,6 +103,8 @@ class Dispatcher:
                 is_kept_forever=worker.keep_result_forever,
                 serializer=worker.job_serializer,
                 serializer_like=options.serializer_like,
+                index=options.result_index,
+                is_slim=options.slim_results,
             ),
             on_complete=options.on_complete,
             on_released=self._on_released,

@@ -78,6 +78,8 @@ class BatchWorker(Worker):
             `job_serializer` for all.
         on_blocked: Called, in a thread, when a job has blocked the event loop for `blocked_s` seconds, while its worker
             keeps the leases of all it holds; most likely for ever.
+        result_index: A Redis key: an index under it tells which results are the oldest, see `scripts/release.lua`.
+        slim_results: Leave the arguments out of results of jobs that succeeded; `Job.result()` reads them as before.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class BatchWorker(Worker):
         serializer_like: Callable[[bytes], Serializer] | None = None,
         blocked_s: float = math.inf,
         on_blocked: Callable[[], None] | None = None,
+        result_index: str | None = None,
+        slim_results: bool = False,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -106,6 +110,8 @@ class BatchWorker(Worker):
             serializer_like=serializer_like,
             blocked_s=blocked_s,
             on_blocked=on_blocked,
+            result_index=result_index,
+            slim_results=slim_results,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`

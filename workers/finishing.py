@@ -25,6 +25,7 @@ logger = logging.getLogger("arq.worker")
 
 RELEASE_BATCH = 500
 RELEASE_BYTES = 16 * 1024 * 1024  # results and payloads of one call, or Redis does not answer in time
+LISTS = 128  # of the results index, for as long as results live
 RECORDS_AT_ONCE = 4  # batches: the next is ready when the database has committed the last
 
 
@@ -91,6 +92,11 @@ class ResultRules:
     """Whether and how long results are kept: arq's rules, on every path alike.
 
     A function's own `keep_result` and `keep_result_forever` win over the worker's, on failure too.
+
+    Attributes:
+        index: The key of the results index, or none.
+        list_ms: For how long the ids of new results go into one list of the index; a list outlives its first results by
+            this, and there are about `LISTS` of them.
     """
 
     def __init__(
@@ -100,12 +106,17 @@ class ResultRules:
         is_kept_forever: bool,
         serializer: Serializer | None,
         serializer_like: Callable[[bytes], Serializer] | None = None,
+        index: str | None = None,
+        is_slim: bool = False,
     ) -> None:
         """`serializer_like` is called with a job's payload (b"" if it is gone), and used instead of `serializer`."""
         self._keep_result_s = keep_result_s
         self._is_kept_forever = is_kept_forever
         self._serializer = serializer
         self._serializer_like = serializer_like
+        self._is_slim = is_slim
+        self.index = index or ""
+        self.list_ms = max(1_000, round((keep_result_s or 0) * 1000 / LISTS))
 
     def result_of(self, job: HeldJob) -> tuple[bytes, str]:
         """The result's bytes, empty where none is kept, and its life in ms, empty where it is for ever."""
@@ -121,10 +132,11 @@ class ResultRules:
         return self._serialize(job) or b"", "" if is_kept_forever else str(life_ms)
 
     def _serialize(self, job: HeldJob) -> bytes | None:
+        is_slim = self._is_slim and job.success
         return serialize_result(
             job.function_name,
-            job.args,
-            job.kwargs,
+            () if is_slim else job.args,
+            {} if is_slim else job.kwargs,
             job.job_try,
             job.enqueue_time_ms,
             job.success,
@@ -244,7 +256,8 @@ class Finisher:
     async def _release_some(self, portion: list[Release]) -> None:
         batch = [job for job, _, _ in portion]
         jobs = msgspec.msgpack.encode([element for _, elements, _ in portion for element in elements])
-        arguments = [RETRY_KEY_TTL_S, self._wake_channel, jobs, *(data for _, _, data in portion)]
+        options = [RETRY_KEY_TTL_S, self._wake_channel, jobs, self._results.index, self._results.list_ms]
+        arguments = [*options, *(data for _, _, data in portion)]
         backoff = Backoff(0.05, 1.0)
         failpoint("release.before")
         while True:

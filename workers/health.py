@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from arq.worker import Worker
+from redis.exceptions import OutOfMemoryError
 
 from workers.lua import Scripts
 
@@ -42,8 +43,12 @@ class HealthCheck:
             f"j_retried={worker.jobs_retried} j_ongoing={ongoing} queued={queued}"
         )
         entry = f"{datetime.now(worker.timezone):%b-%d %H:%M:%S} {counts}"
-        await worker.pool.set(worker.health_check_key, entry, px=int((worker.health_check_interval + 1) * 1000))
-        self._written_at, self._entry = now, entry.encode()
+        self._written_at = now
+        try:
+            await worker.pool.set(worker.health_check_key, entry, px=int((worker.health_check_interval + 1) * 1000))
+        except OutOfMemoryError:  # no reason not to claim: what is worked off makes room
+            return
+        self._entry = entry.encode()
         if self._last_counts not in {None, counts}:
             logger.info("recording health: %s", entry)
         self._last_counts = counts

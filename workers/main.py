@@ -19,7 +19,7 @@ from arq.worker import func
 from service.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
 from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
-from service.queue.client import QUEUE_NAMES, TaskQueue
+from service.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
 from service.queue.codec import FUNCTION, deserialize, serialize
 from service.queue.metrics import SharedMetrics
 from service.queue.pool import connection_pool
@@ -39,6 +39,7 @@ from workers.earlier import may_be_sent
 from workers.engine import BatchWorker
 from workers.isolation import Isolation
 from workers.leases import LONGEST_ROUND_S
+from workers.memory import ResultKeeper
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome
 from workers.process_end import end_blocked_process
@@ -125,6 +126,7 @@ class PublishWorker:
             archive=Archive(database),
             operations=Operations(database),
             search=SearchIndex(database),
+            results=ResultKeeper(queue, settings.result_memory, clock),
             settings=settings,
             clock=clock,
             boot_clock=self._boot_clock,
@@ -231,6 +233,8 @@ def create_worker(
         serializer_like=serializer_like,
         blocked_s=settings.job_timeout + PUBLISHER_GRACE_S,
         on_blocked=end_blocked_process if handle_signals else None,
+        result_index=RESULTS_KEY,
+        slim_results=True,
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

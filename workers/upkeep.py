@@ -17,6 +17,7 @@ from service.store.ledger import Ledger
 from service.store.operations import Operations
 from service.store.search import SearchIndex
 from workers.cancellation import cancel_until_done
+from workers.memory import ResultKeeper
 from workers.relay import Relay
 
 log = structlog.get_logger("everpost.upkeep")
@@ -95,6 +96,7 @@ def worker_duties(
     archive: Archive,
     operations: Operations,
     search: SearchIndex,
+    results: ResultKeeper,
     settings: Settings,
     clock: Clock,
     boot_clock: BootClock,
@@ -126,6 +128,7 @@ def worker_duties(
         "relay": (1.0, relay.tick),
         "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
         "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
+        "results": (1.0, results.tick),
         "clock": (STEP_S, count_time),
         "expire": (600.0, expire_keys),
         "operations": (60.0, forget_operations),

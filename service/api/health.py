@@ -82,7 +82,9 @@ async def _redis(services: Services) -> Check:
         facts = await services.queue.facts()
         policy = facts["maxmemory_policy"]
         warning = "" if policy == "noeviction" else f" Its maxmemory-policy {policy} drops waiting tasks."
-        return f"{facts['server']} answers.{warning}"
+        memory = await services.queue.memory()
+        filling = f" {memory.share:.0%} of its maxmemory is used." if memory.is_filling else ""
+        return f"{facts['server']} answers.{warning}{filling}"
 
     return await _check("redis", ask)
 

@@ -88,6 +88,11 @@ def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:
         depth.add_metric([str(priority), "now"], jobs.ready)
         depth.add_metric([str(priority), "later"], jobs.later)
     yield depth
+    memory = queue.memory
+    yield GaugeMetricFamily("everpost_redis_memory_bytes", "Memory Redis uses.", value=memory.used_bytes)
+    yield GaugeMetricFamily(
+        "everpost_redis_memory_limit_bytes", "Its maxmemory; 0 is no limit.", value=memory.max_bytes
+    )
     yield GaugeMetricFamily("everpost_workers", "Living workers.", value=len(queue.workers))
     for name, field in (("slots", "slots"), ("running_tasks", "running")):
         total = sum(int(worker.get(field, 0)) for worker in queue.workers)

@@ -12,7 +12,7 @@ from service.api.lists import StatusCounts, status_counts
 from service.api.schema import documented
 from service.api.services import ApiRequest, Services, services_of
 from service.errors import QueueUnreachable
-from service.queue.client import QueueDepth
+from service.queue.client import QueueDepth, RedisMemory
 from service.store.filters import TaskFilter
 from service.store.listing import Summary
 
@@ -28,10 +28,11 @@ class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis says: jobs by priority, due now or later, and every living worker."""
+    """What Redis says: jobs by priority, due now or later, every living worker, and how full Redis is."""
 
     depths: Mapping[int, QueueDepth]
     workers: Sequence[Mapping[str, Any]]
+    memory: RedisMemory
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,10 +114,12 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
 async def queue_health(services: Services) -> QueueHealth | None:
     """What Redis says; None if it does not answer."""
     try:
-        depths, workers = await asyncio.gather(services.queue.depths(), services.queue.workers())
+        depths, workers, memory = await asyncio.gather(
+            services.queue.depths(), services.queue.workers(), services.queue.memory()
+        )
     except QueueUnreachable:
         return None
-    return QueueHealth(depths=depths, workers=workers)
+    return QueueHealth(depths=depths, workers=workers, memory=memory)
 
 
 @get(

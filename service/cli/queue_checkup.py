@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.cli.findings import Finding
+from service.cli.findings import Finding, size_text
 from service.cli.uplock import UpFacts
 from service.clock import Clock
 from service.errors import QueueUnreachable, ServiceError
-from service.queue.client import TaskQueue
+from service.queue.client import RedisMemory, TaskQueue
 from service.settings import Settings
 from service.store.database import Database
 from service.store.inspection import inspect_upgrade
@@ -71,8 +71,21 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
         Finding("Redis", "server", str(facts["server"]), is_new, "" if is_new else "Redis 6.2 or newer is needed."),
         Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
         Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
+        memory_finding(await queue.memory()),
         await _write_finding(queue),
     ]
+
+
+def memory_finding(memory: RedisMemory) -> Finding:
+    """How full Redis is."""
+    used = size_text(memory.used_bytes)
+    if not memory.max_bytes:
+        return Finding("Redis", "memory", f"{used}, no maxmemory", ok=True)
+    told = f"{used} of {size_text(memory.max_bytes)} ({memory.share:.0%})"
+    advice = (
+        "Give it a larger maxmemory, or start more workers: what waits for them fills it." if memory.is_filling else ""
+    )
+    return Finding("Redis", "memory", told, not memory.is_filling, advice)
 
 
 async def _write_finding(queue: TaskQueue) -> Finding:

@@ -32,8 +32,10 @@ WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
 WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
+RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
 JOB, RESULT = "arq:job:", "arq:result:"
+FILLING = 0.85  # of maxmemory
 SCANNED = 1_000  # keys looked at in one call
 NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # what Redis says of what cannot be added to
 MOST_NUMBERS = 10_000  # more fields than any catalogue makes: somebody else wrote them
@@ -57,6 +59,27 @@ class QueueDepth(msgspec.Struct, frozen=True):
     later: int
 
 
+class RedisMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """How full Redis is.
+
+    Attributes:
+        max_bytes: Its `maxmemory`; 0 is none.
+    """
+
+    used_bytes: int
+    max_bytes: int
+
+    @property
+    def share(self) -> float:
+        """How much of it is used, from 0 to about 1; 0 where there is no limit."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether somebody should hear of it."""
+        return self.share >= FILLING
+
+
 class TaskQueue:
     """arq's queues on one Redis.
 
@@ -71,6 +94,8 @@ class TaskQueue:
         self._enqueue = redis.register_script(script)
         self._enqueuer = ScriptConnection(redis.connection_pool, script)
         self._withdraw = redis.register_script((SCRIPTS / "withdraw.lua").read_text(encoding="utf-8"))
+        self._put_small = redis.register_script((SCRIPTS / "put_small.lua").read_text(encoding="utf-8"))
+        self._shed = redis.register_script((SCRIPTS / "shed_results.lua").read_text(encoding="utf-8"))
         self._missing = redis.register_script((SCRIPTS / "missing.lua").read_text(encoding="utf-8"))
         self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
         self._finder = OwnConnection(redis.connection_pool)
@@ -159,7 +184,7 @@ class TaskQueue:
 
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
-        await self._ask(self.redis.zadd("arq:abort", {task_id: self._clock()}))
+        await self._ask(self._put_small(keys=["arq:abort"], args=["ZADD", self._clock(), task_id]))
         with contextlib.suppress(QueueUnreachable):  # the request stands, and workers look now and then by themselves
             await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
@@ -254,7 +279,7 @@ class TaskQueue:
         """Say that a worker is alive, for `life_s` seconds."""
         until_ms = self._clock() + round(life_s * 1000)
         value = msgspec.json.encode({"worker": worker_id, **facts, "until_ms": until_ms}).decode()
-        await self._ask(self.redis.hset(WORKERS_KEY, worker_id, value))
+        await self._ask(self._put_small(keys=[WORKERS_KEY], args=["HSET", worker_id, value]))
 
     async def forget_workers(self, worker_ids: Sequence[str]) -> None:
         """Say that workers have gone."""
@@ -273,7 +298,7 @@ class TaskQueue:
         A server that starts again on its file may lack what it knew last, but not its data set's name.
         """
         server = await self._ask(self.redis.info("server"))
-        named = await self._ask(self.redis.set(EPOCH_KEY, proposed, nx=True))
+        named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
         found = None if named else await self._ask(self.redis.get(EPOCH_KEY))
         return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
 
@@ -317,6 +342,20 @@ class TaskQueue:
         count: int = await self._ask(self.redis.hlen(METRICS_KEY))
         written: dict[bytes, bytes] = await self._ask(self.redis.hgetall(METRICS_KEY)) if count <= MOST_NUMBERS else {}
         return written.items()
+
+    async def memory(self) -> RedisMemory:
+        """How full Redis is."""
+        memory = await self._ask(self.redis.info("memory"))
+        return RedisMemory(used_bytes=int(memory["used_memory"]), max_bytes=int(memory.get("maxmemory", 0)))
+
+    async def shed_results(self, most_bytes: int, most: int) -> tuple[int, int]:
+        """Drop the oldest results, up to `most`, until they take `most_bytes`; the bytes left, and how many it dropped.
+
+        The bytes are estimated; results from before there was an index are not among them.
+        """
+        answer: list[Any] = await self._ask(self._shed(keys=[RESULTS_KEY], args=[most_bytes, most]))
+        left_bytes, dropped = answer
+        return int(left_bytes), int(dropped)
 
     async def ping(self) -> bool:
         """Whether Redis answers; what it says does not matter, a PING too is refused while its disk is full."""

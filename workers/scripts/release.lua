@@ -1,7 +1,8 @@
 -- Lets go of jobs: finished ones are removed and their results kept, the others go back to their queue.
 --
 -- KEYS  1 abort set, 2.. the queues
--- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4.. of each job its bytes
+-- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4 results index or "", 5 ms of one of its lists,
+--       6.. of each job its bytes
 --       The jobs are one msgpack list, which is cheaper to write than as many arguments (and holds no bytes: cmsgpack
 --       does not read them), with seven elements for each: action, id, queue number, lease token, try counter at claim,
 --       and by action, the first being the bytes
@@ -11,10 +12,16 @@
 --         return_later: payload or ""; ms from now until it is due, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
+-- The results index tells which results are the oldest (shed_results.lua): a hash of list names and of about how many
+-- bytes the results of each take. A list has the ids of a while, and expires after the last of their results.
+--
 -- Doing it twice is harmless: the answer to the first call may have been lost with the connection. Commands are called
 -- for many jobs together where they can be, for each call costs as much as what it does.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
+local index, list_ms = ARGV[4], tonumber(ARGV[5])
+local BEFORE = 5 -- arguments before the jobs' bytes
+local RESULT_BYTES = 150 -- of a result, beside its value: key, expiry, and its id in the index
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
 local clock = redis.call('TIME') -- claims go by it too, whatever the worker's own says
@@ -46,6 +53,8 @@ local function is_ours(holder, action, id, token, tries, data)
   return not result or (not GOES_BACK[action] and result == data)
 end
 
+local kept, kept_bytes, kept_life = {}, 0, 0
+
 local function keep_result(id, data, life)
   if data == '' then
     return true
@@ -57,7 +66,19 @@ local function keep_result(id, data, life)
   else
     stored = redis.pcall('SET', RESULT .. id, data, 'PX', life)
   end
+  if not stored.err and life ~= '' then
+    kept[#kept + 1] = id
+    kept_bytes, kept_life = kept_bytes + #data + RESULT_BYTES, math.max(kept_life, tonumber(life))
+  end
   return not stored.err
+end
+
+local function note_results()
+  local list = index .. ':' .. string.format('%.0f', now - now % list_ms)
+  if redis.pcall('RPUSH', list, unpack(kept)) == #kept then -- pcall: others may have made it a key of another type
+    redis.call('PEXPIRE', list, kept_life + 2 * list_ms)
+  end
+  redis.pcall('HINCRBY', index, list, kept_bytes)
 end
 
 local gone, left = {}, {} -- keys to delete, and ids to remove by queue
@@ -68,7 +89,7 @@ local function finish(queue, id, occupied, marker)
   if occupied == 0 then
     gone[n + 3] = HELD .. id
   else
-    redis.pcall('SET', HELD .. id, marker, 'PX', occupied) -- refused by a full Redis: occupied until our lease ends
+    redis.call('SET', HELD .. id, marker, 'PX', occupied)
   end
   left[queue] = left[queue] or {}
   left[queue][#left[queue] + 1] = id
@@ -79,12 +100,11 @@ end
 
 local function give_back(queue, id, payload, score, tries)
   if payload ~= '' then
-    redis.pcall('SET', JOB .. id, payload, 'NX')
+    redis.call('SET', JOB .. id, payload, 'NX')
   end
-  -- Refused by a full Redis: then the job is due when its lease would have ended.
-  redis.pcall('ZADD', queue, score, id)
+  redis.pcall('ZADD', queue, score, id) -- refused where the queue is of another type
   if tries > 0 then
-    redis.pcall('SET', RETRY .. id, tries, 'EX', retry_ttl)
+    redis.call('SET', RETRY .. id, tries, 'EX', retry_ttl)
   else
     redis.call('DEL', RETRY .. id)
   end
@@ -93,23 +113,35 @@ local function give_back(queue, id, payload, score, tries)
 end
 
 local held = {}
-for position = 1, #ARGV - 3 do
+for position = 1, #ARGV - BEFORE do
   held[position] = HELD .. jobs[7 * position - 5]
 end
 local holders = redis.call('MGET', unpack(held))
-for position = 1, #ARGV - 3 do
-  local i, data = 7 * position - 6, ARGV[3 + position]
-  local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
+local ours = {}
+for position = 1, #ARGV - BEFORE do
+  local i, data = 7 * position - 6, ARGV[BEFORE + position]
+  local action, id = jobs[i], jobs[i + 1]
   if not is_ours(holders[position], action, id, jobs[i + 3], jobs[i + 4], data) then
     reply[#reply + 1] = position
-  elseif GOES_BACK[action] then
-    give_back(queue, id, data, jobs[i + 5] + (action == 'return_later' and now or 0), jobs[i + 6])
   else
-    if not keep_result(id, data, jobs[i + 5]) then
+    ours[#ours + 1] = position
+    if not GOES_BACK[action] and not keep_result(id, data, jobs[i + 5]) then
       reply[#reply + 1] = -position
     end
+  end
+end
+redis.call('DEL', 'everpost:none') -- from here on a full Redis refuses nothing, see claim.lua; results it was to refuse
+for _, position in ipairs(ours) do
+  local i, data = 7 * position - 6, ARGV[BEFORE + position]
+  local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
+  if GOES_BACK[action] then
+    give_back(queue, id, data, jobs[i + 5] + (action == 'return_later' and now or 0), jobs[i + 6])
+  else
     finish(queue, id, jobs[i + 6], action == 'finish_for_good' and 'finished' or 'occupied')
   end
+end
+if index ~= '' and #kept > 0 then
+  note_results()
 end
 for queue, ids in pairs(left) do
   redis.call('ZREM', queue, unpack(ids))

@@ -1,0 +1,31 @@
+"""How much memory Redis may take, and how much of it results may."""
+
+import pytest
+
+from service.embedded import LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, max_memory_bytes
+from service.queue.client import RedisMemory
+from workers.memory import wanted_bytes
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("machine_bytes", "max_bytes"),
+    [(0, LEAST_MEMORY_BYTES), (2 * GB, GB // 2), (64 * GB, MOST_MEMORY_BYTES)],
+)
+def test_an_embedded_server_takes_a_quarter_of_the_memory(machine_bytes: int, max_bytes: int) -> None:
+    assert max_memory_bytes(machine_bytes) == max_bytes
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "results", "most", "wanted"),
+    [
+        (100, 0, 50, 80, 50),  # nothing to do
+        (100, 0, 90, 80, 80),  # more than they may take
+        (70, 100, 40, 80, 40),
+        (80, 100, 40, 80, 35),  # five too many for Redis
+        (90, 100, 10, 80, 0),  # it is not the results that fill it
+    ],
+)
+def test_results_take_what_they_may_and_make_room(used: int, limit: int, results: int, most: int, wanted: int) -> None:
+    assert wanted_bytes(RedisMemory(used_bytes=used, max_bytes=limit), results, most) == wanted
