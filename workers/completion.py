@@ -67,7 +67,7 @@ class Completion:
     def _count(
         self, outcomes: Sequence[JobOutcome], records: Sequence[TaskRecord], *, ended_before: Collection[str]
     ) -> None:
-        platforms = {outcome.job_id: _platform_of(outcome) for outcome in outcomes}
+        platforms = {task_id_of(outcome.job_id): _platform_of(outcome) for outcome in outcomes}
         for record in records:
             platform = platforms[record.task_id]
             if record.attempt is not None:
