@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from service.errors import InvalidValue, SettingsError, UnknownPlatform
+from service.settings import MOST_S
 
 BUILT_IN = Path(__file__).with_name("platforms.toml")
 SHOWN_CHARACTERS = 64  # of a platform nobody knows, in the error
@@ -28,6 +29,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         aliases: Other names clients may send.
         publisher: An entry point in the group `everpost.publishers`.
         max_attempts: Automatic attempts for transient errors; None takes `EVERPOST_MAX_ATTEMPTS`.
+        rate_limit_deadline_s: Seconds a task is paused for rate limits in all; then it fails.
         title_max: Longest title in characters (Unicode code points); None is no limit.
         description_max: Longest description in characters; None is no limit.
         tags_max: The most tags; None is no limit.
@@ -40,6 +42,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aliases: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     publisher: Annotated[str, Meta(min_length=1)]
     max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
     title_max: Limit = None
     description_max: Limit = None
     tags_max: Limit = None

@@ -110,6 +110,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         finished_at: None if it never reported.
         evidence: Only where the outcome is not known.
         since_boot: When it started by a clock that nobody sets, where the age of its key may be asked for.
+        paused_s: Of a rate-limited one: the pauses for rate limits that the task has been given so far, in seconds.
+        omitted: How many like this one lie between the one listed before it and this one, and are not listed.
         late: It reported after the task had ended, or had been taken over.
         alone: Its process died, and ran nothing else.
         provider_post_id, publish_url: Of a late success; the task may have those of another attempt.
@@ -124,6 +126,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     worker: str | None = None
     evidence: Evidence | None = None
     since_boot: SinceBoot | None = None
+    paused_s: float | None = None
+    omitted: int = 0
     late: bool = False
     alone: bool = False
     provider_post_id: str | None = None

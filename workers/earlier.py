@@ -1,11 +1,14 @@
 """What is known of a claimed task's earlier attempts: which never reported, and which may have reached the platform."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from service.clock import SinceBoot
 from service.store.ledger import ClaimFacts
 from service.store.odd_rows import OddRow
 from service.task import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
+from workers.attempt_rules import NO_RATE_LIMITS, RateLimits
 from workers.publishers.base import PublisherClass
 
 MOST_LOST = 100  # attempts noted at once: whoever can write to Redis can set the count of claims
@@ -31,6 +34,7 @@ class Earlier(msgspec.Struct, frozen=True):
         suspected: How many of them may have been inside the publisher.
         died_alone: One of them was all its process ran.
         open: Those whose outcome is not known, where that matters to the publisher's class.
+        limits: What rate limits have cost the task.
     """
 
     last: int = 0
@@ -38,6 +42,7 @@ class Earlier(msgspec.Struct, frozen=True):
     suspected: int = 0
     died_alone: bool = False
     open: tuple[OpenAttempt, ...] = ()
+    limits: RateLimits = NO_RATE_LIMITS
 
 
 NOTHING_EARLIER = Earlier()
@@ -52,6 +57,8 @@ class _Recorded(msgspec.Struct):
     evidence: Evidence | None = None
     since_boot: SinceBoot | None = None
     alone: bool = False
+    paused_s: float | None = None
+    omitted: int = 0
 
     @property
     def may_have_sent(self) -> bool:
@@ -100,13 +107,23 @@ def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
             for attempt in recorded
             if matters and attempt.may_have_sent
         ),
+        limits=_limits_of([attempt for attempt in recorded if attempt.error_class == ErrorClass.RATE_LIMITED]),
+    )
+
+
+def _limits_of(limited: Sequence[_Recorded]) -> RateLimits:
+    if not limited:
+        return NO_RATE_LIMITS
+    return RateLimits(
+        count=sum(1 + attempt.omitted for attempt in limited),
+        paused_s=max(attempt.paused_s or 0 for attempt in limited),
     )
 
 
 def may_be_sent(odd: OddRow, publisher_class: PublisherClass) -> bool:
     """Whether an attempt of a row that cannot be run may have reached the platform, to which that would matter.
 
-    A keyed publisher writes no intent, so nothing on record says that none of its attempts began.
+    A keyed publisher may write no intent, so nothing on record says that none of its attempts began.
     """
     if publisher_class is PublisherClass.LOCAL:
         return False

@@ -11,7 +11,7 @@ from arq.worker import Retry
 from service.clock import BootClock, Clock, to_text
 from service.errors import InvalidValue, Unavailable
 from service.failpoints import failpoint
-from service.platforms import Catalogue
+from service.platforms import Catalogue, Platform
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
 from service.store.ledger import Ledger
@@ -21,7 +21,6 @@ from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_
 from workers.backoff import Backoff
 from workers.cancellation import comes_from_outside
 from workers.deadlines import TimeLimits
-from workers.earlier import NOTHING_EARLIER
 from workers.isolation import Isolation, SuspectDiedError
 from workers.key_age import Present, age_of_oldest
 from workers.media import describe_media, resolve_media
@@ -171,7 +170,7 @@ class PublishRunner:
         oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
         found = await settle_earlier(publisher, job, state.earlier.open, oldest_s)
         if publisher.publisher_class is PublisherClass.CHECKABLE:
-            state.earlier = NOTHING_EARLIER
+            state.earlier = msgspec.structs.replace(state.earlier, open=())
         return found
 
     async def _age_of_key(self, state: AttemptState) -> float | None:
@@ -214,18 +213,25 @@ class PublishRunner:
         error_class = self._class_of(error, publisher)
         message = message_of(error)
         said = None if is_a(error, NoAnswerError) else message
+        platform, limits = self._platform_of(state), state.earlier.limits
         decision = decide_attempt(
             error_class,
             may_rerun=publisher is not None and publisher.publisher_class.may_rerun,
             spent=state.facts.spent if state.facts else ctx["job_try"] - 1,
-            max_attempts=self._max_attempts(state),
+            max_attempts=(platform.max_attempts or self._settings.max_attempts) if platform else 1,
             retry_after_s=retry_after_of(error),
+            limits=limits,
+            rate_limit_deadline_s=platform.rate_limit_deadline_s if platform else 0,
         )
         if is_a(error, CannotRepeatError):
             return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
         if isinstance(decision, Ended):
+            if error_class is ErrorClass.RATE_LIMITED:
+                message += f" (given up after {limits.count + 1} attempts and {limits.paused_s:.0f} s of waiting)"
             return PublishFailedError(decision.status, error_class, message, said=said)
         attempt = self._attempt_of(state, started_ms, error_class, message, said)
+        if error_class is ErrorClass.RATE_LIMITED:
+            attempt = msgspec.structs.replace(attempt, paused_s=round(limits.paused_s + decision.delay_s, 3))
         await self._defer(ctx["job_id"], state, attempt, decision, started_ms)
         return Retry(defer=decision.delay_s)
 
@@ -307,12 +313,11 @@ class PublishRunner:
             return error_class_of(error, publisher.publisher_class)
         return declared_class_of(error) or ErrorClass.PERMANENT
 
-    def _max_attempts(self, state: AttemptState) -> int:
+    def _platform_of(self, state: AttemptState) -> Platform | None:
         try:
-            platform = self._catalogue.find((state.data or {}).get("platform", ""))
+            return self._catalogue.find((state.data or {}).get("platform", ""))
         except InvalidValue:
-            return 1
-        return platform.max_attempts or self._settings.max_attempts
+            return None
 
 
 def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> PublishResult:

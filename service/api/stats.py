@@ -60,6 +60,7 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Sequence[str]
     publisher: str
     max_attempts: int | None
+    rate_limit_deadline_s: float
     title_max: int | None
     description_max: int | None
     tags_max: int | None

@@ -34,7 +34,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         status: As stored: whether a worker holds a task that waits in the ledger, only Redis knows.
         inherited: A row of an original file's queue, which nobody runs unless it is retried.
-        attempts: How many are on record.
+        attempts: How many were made, as far as is on record.
         evidence: What is known of the attempt whose outcome is not, while the task is `unknown`.
     """
 
@@ -86,7 +86,11 @@ class Summary(msgspec.Struct, frozen=True):
 
 _TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
 _LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
-_ATTEMPTS = "iif(json_valid(attempts), json_array_length(attempts), 0)"
+_ATTEMPTS = (
+    "CASE WHEN NOT ifnull(json_valid(attempts), 0) THEN 0 WHEN attempts NOT LIKE '%\"omitted\":%' "
+    "THEN json_array_length(attempts) ELSE (SELECT sum(1 + CASE type WHEN 'object' "
+    "THEN CAST(ifnull(value ->> 'omitted', 0) AS INTEGER) ELSE 0 END) FROM json_each(attempts)) END"
+)
 _EVIDENCE = (
     "CASE WHEN status = 'unknown' AND json_valid(attempts) THEN (SELECT value ->> 'evidence' FROM json_each(attempts) "
     "WHERE value ->> 'evidence' IS NOT NULL ORDER BY key DESC LIMIT 1) END"

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from service.queue.codec import job_of
 from service.store.ledger import Ledger
 from service.task import Task, TaskRecord, TaskStatus
 from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from workers import attempt_rules
 from workers.publishers.base import (
     AuthError,
     OutcomeUnknownError,
@@ -73,11 +75,42 @@ async def test_a_transient_error_is_tried_again_by_itself_and_both_attempts_are_
     assert len(keys) == 1  # an automatic rerun is the same effect to the platform
 
 
-async def test_waiting_for_a_rate_limit_spends_no_attempt(everpost: Stack) -> None:
-    everpost.publisher.fail_next(*(RateLimitedError("slow down", retry_after_s=0.01) for _ in range(5)))
-    task = await everpost.wait_until_ended(await everpost.publish())
+async def test_of_many_rate_limits_the_first_and_the_last_are_listed_and_none_spends_an_attempt(
+    everpost: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_rules, "RATE_LIMIT_FLOOR_S", 0.001)
+    limits = [RateLimitedError("slow down", retry_after_s=0.01) for _ in range(6)]
+    everpost.publisher.fail_next(*limits, TransientError("502"), *limits[:3])
+    task_id = await everpost.publish()
+    task = await everpost.wait_until_ended(task_id)
     assert task["status"] == "success"
-    assert len(task["attempts"]) == 6
+    assert [(one["number"], one.get("error_class"), one.get("omitted", 0)) for one in task["attempts"]] == [
+        (1, "rate_limited", 0), (6, "rate_limited", 4), (7, "transient", 0),
+        (8, "rate_limited", 0), (10, "rate_limited", 1), (11, None, 0),
+    ]  # fmt: skip
+    pauses = [one["paused_s"] for one in task["attempts"] if "paused_s" in one]
+    assert pauses == sorted(pauses)
+    listed = (await everpost.client.get("/api/v1/tasks", params={"status": "success"})).json()["data"]
+    assert [row["attempts"] for row in listed] == [11]
+
+
+async def test_a_platform_that_limits_rates_without_end_ends_the_task_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_rules, "RATE_LIMIT_FLOOR_S", 0.05)
+    platforms = tmp_path / "platforms.toml"
+    platforms.write_text("[platforms.xiaohongshu]\nrate_limit_deadline_s = 1\n")
+    async with everpost_stack(platforms=platforms) as stack:
+        stack.publisher.fail_when(lambda _: RateLimitedError("slow down", retry_after_s=0.01))
+        task_id = await stack.publish()
+        task = await stack.wait_until_ended(task_id)
+        listed = (await stack.client.get("/api/v1/tasks", params={"status": "failed"})).json()["data"]
+    made = len(stack.publisher.attempts)
+    assert (task["status"], task["error_class"]) == ("failed", "rate_limited")
+    assert task["error_message"] == f"slow down (given up after {made} attempts and 1 s of waiting)"
+    assert made <= 8
+    assert [one["number"] for one in task["attempts"]] == [1, made - 1, made]
+    assert [row["attempts"] for row in listed] == [made]
 
 
 async def test_attempts_are_limited() -> None:

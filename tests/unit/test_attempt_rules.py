@@ -8,9 +8,12 @@ from service.task import ErrorClass, TaskStatus
 from workers.attempt_rules import (
     BACKOFF_CAP_S,
     MOST_LOST_ATTEMPTS,
+    RATE_LIMIT_CAP_S,
+    RATE_LIMIT_WAIT_S,
     Ended,
     NextAttempt,
     Place,
+    RateLimits,
     decide_attempt,
     kills_its_workers,
     place_of,
@@ -19,6 +22,10 @@ from workers.attempt_rules import (
 
 def longest(_: float, most: float) -> float:
     return most
+
+
+def least(least_s: float, _: float) -> float:
+    return least_s
 
 
 def decide(
@@ -37,7 +44,46 @@ def test_a_transient_error_is_tried_again_with_growing_delays_while_attempts_las
 
 
 def test_waiting_for_a_rate_limit_spends_no_attempt() -> None:
-    assert decide(ErrorClass.RATE_LIMITED, spent=2, retry_after_s=7) == NextAttempt(7, spends=False)
+    assert decide(ErrorClass.RATE_LIMITED, spent=2, retry_after_s=7, jitter=least) == NextAttempt(7, spends=False)
+    assert decide(ErrorClass.RATE_LIMITED, spent=2, retry_after_s=7) == NextAttempt(7.7, spends=False)
+    assert decide(ErrorClass.RATE_LIMITED, jitter=least) == NextAttempt(RATE_LIMIT_WAIT_S, spends=False)
+
+
+@pytest.mark.parametrize(("count", "pause_s"), [(0, 1), (1, 2), (5, 32), (10, 600), (1_000_000, 600)])
+def test_pauses_for_rate_limits_grow_from_a_second_to_ten_minutes(count: int, pause_s: float) -> None:
+    decision = decide_attempt(
+        ErrorClass.RATE_LIMITED,
+        may_rerun=False,
+        spent=0,
+        max_attempts=3,
+        retry_after_s=0.01,
+        limits=RateLimits(count),
+        jitter=least,
+    )
+    assert decision == NextAttempt(pause_s, spends=False)
+
+
+@given(st.floats(0.001, 1e6), st.floats(1, 1e6))
+def test_rate_limits_end_at_their_deadline_after_few_attempts(asked_s: float, deadline_s: float) -> None:
+    limits, pauses = RateLimits(), []
+    while True:
+        decision = decide_attempt(
+            ErrorClass.RATE_LIMITED,
+            may_rerun=False,
+            spent=0,
+            max_attempts=3,
+            retry_after_s=asked_s,
+            limits=limits,
+            rate_limit_deadline_s=deadline_s,
+        )
+        if isinstance(decision, Ended):
+            break
+        pauses.append(decision.delay_s)
+        limits = RateLimits(limits.count + 1, limits.paused_s + decision.delay_s)
+    assert decision == Ended(TaskStatus.FAILED)
+    assert deadline_s <= sum(pauses) <= deadline_s + 1
+    assert len(pauses) <= 12 + deadline_s / RATE_LIMIT_CAP_S
+    assert min(pauses) >= 1
 
 
 @pytest.mark.parametrize("error_class", [ErrorClass.AUTH, ErrorClass.INVALID, ErrorClass.PERMANENT])
@@ -73,7 +119,7 @@ def test_an_unknown_outcome_never_reads_as_failed(error_class: ErrorClass, may_r
     ("asked_s", "delay_s"), [(float("inf"), 86_400), (1e15, 86_400), (float("nan"), 60), (-5, 60), (0, 60), (None, 60)]
 )
 def test_a_platform_s_wait_is_heeded_within_reason(asked_s: float | None, delay_s: float) -> None:
-    assert decide(ErrorClass.RATE_LIMITED, retry_after_s=asked_s) == NextAttempt(delay_s, spends=False)
+    assert decide(ErrorClass.RATE_LIMITED, retry_after_s=asked_s, jitter=least) == NextAttempt(delay_s, spends=False)
     assert isinstance(decide(ErrorClass.TRANSIENT, retry_after_s=asked_s), NextAttempt)
 
 
