@@ -396,7 +396,7 @@ async def test_an_offer_of_another_protocol_is_passed_over(api: Api, body: bytes
 async def test_any_number_of_offers_in_one_piece_is_passed_over(api: Api) -> None:
     number = 2_000
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    writer.write(b"GET /health/live HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" * number)
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" * number)
     async with asyncio.timeout(10):
         for _ in range(number):
             assert (await reader.readuntil(b'{"status":"live"}')).startswith(b"HTTP/1.1 200")
