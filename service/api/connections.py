@@ -124,6 +124,14 @@ class Connections:
 
     def _look(self) -> None:
         self._next_look = None
+        try:
+            self._hang_up_on_the_stuck()
+        except Exception:
+            log.exception("connections.look_failed")
+        if self._open:
+            self._look_later()
+
+    def _hang_up_on_the_stuck(self) -> None:
         now_s = asyncio.get_running_loop().time()
         stuck = [(one, watched.standing) for one, watched in self._open.items() if self._is_stuck(one, watched, now_s)]
         for connection, _ in stuck:
@@ -132,8 +140,6 @@ class Connections:
         if self._is_full:
             self._tell_full()
         self._tell_stuck(stuck)
-        if self._open:
-            self._look_later()
 
     def _is_stuck(self, connection: Connection, watched: _Watched, now_s: float) -> bool:
         still_s = watched.still_s(connection, now_s)
