@@ -1,9 +1,9 @@
 """Reading what a client sends: JSON bytes in, a checked task out, with everything the client wrote kept whole (I4)."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import tzinfo
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +16,7 @@ from service.task import DEFAULT_PRIORITY, Task, new_task_id
 
 MAX_DEPTH = 64
 LARGE_BYTES = 65_536
+MOST_LOOKED_THROUGH = 10_000
 STEP_OF_BRACKET = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or one up: -1 as a signed byte
 OTHER_BYTES = bytes(set(range(256)) - set(b"[{]}"))
 EARLIEST_MS = 946_684_800_000  # 2000-01-01; what lies before is a mistake, not a schedule
@@ -133,8 +134,8 @@ def encode_json(data: Any) -> bytes:
         InvalidValue: A text holds the character NUL, which neither SQLite nor a file name can keep.
     """
     task_data = msgspec.json.encode(data)
-    if b"\\u0000" in task_data and (path := _path_of_nul(data, "$")):
-        raise InvalidValue("The text holds the character NUL.", path)
+    if b"\\u0000" in task_data and b"\\u0000" in task_data.replace(rb"\\", b""):  # and no escaped backslash before it
+        raise InvalidValue("The text holds the character NUL.", _path_of_nul(data))
     return task_data
 
 
@@ -164,15 +165,19 @@ def _depth_of(body: bytes) -> int:
     return max(accumulate(steps), default=0)
 
 
-def _path_of_nul(value: Any, path: str) -> str | None:
-    if isinstance(value, str):
-        return path if "\0" in value else None
+def _path_of_nul(data: Any) -> str:
+    """Where the first NUL is; `$` if more than `MOST_LOOKED_THROUGH` values come before it, as all wait meanwhile."""
+    looked_through = islice(_texts_of(data, "$"), MOST_LOOKED_THROUGH)
+    return next((path for text, path in looked_through if "\0" in text), "$")
+
+
+def _texts_of(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The texts in a value with their paths, keys with that of their object; an empty one for each other value."""
+    yield (value if isinstance(value, str) else "", path)
     if isinstance(value, Mapping):
-        inner = ((item, f"{path}.{key}") for key, item in value.items())
-        if any("\0" in key for key in value):
-            return path
+        yield from ((key, path) for key in value)
+        for key, item in value.items():
+            yield from _texts_of(item, f"{path}.{key}")
     elif isinstance(value, list):
-        inner = ((item, f"{path}[{n}]") for n, item in enumerate(value))
-    else:
-        return None
-    return next((found for item, where in inner if (found := _path_of_nul(item, where))), None)
+        for number, item in enumerate(value):
+            yield from _texts_of(item, f"{path}[{number}]")

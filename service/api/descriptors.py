@@ -3,8 +3,8 @@
 import resource
 from pathlib import Path
 
-MOST_CONNECTIONS = 10_000  # each takes some 10 KB
-WANTED = 16_384
+MOST_CONNECTIONS = 4_096  # each takes 10 KB, and 100 while its client sends a long head
+WANTED = 8_192
 KEPT_SHARE = 8
 MOST_KEPT = 512
 LEAST_KEPT = 16

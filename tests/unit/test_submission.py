@@ -161,3 +161,14 @@ def test_a_large_body_leaves_the_garbage_collector_as_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_nul_behind_very_many_values_is_refused_without_its_path() -> None:
+    assert path_of(body(x=[[]] * 200_000 + ["\0"])) == "$"
+    assert path_of(body(x=[[]] * 9_000 + ["\0"])) == "$.x[9000]"
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "a\\\\\\u0000"])
+def test_what_only_spells_a_nul_is_kept(text: str) -> None:
+    kept = READER.read(body(title=text), NOW_MS).task_data
+    assert msgspec.json.decode(kept)["title"] == text
