@@ -1,4 +1,4 @@
-"""What a file holds that no Everpost made, and that acts on our tables: removed or refused, whatever brings the file."""
+"""What a file holds that no Everpost made and that acts on our tables: removed or refused, whatever brings the file."""
 
 import logging
 from contextlib import closing
