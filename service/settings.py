@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             and whose pages may change something.
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
+        max_media: Largest media file, in bytes.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
         result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
         timezone: IANA name of the zone that times without an offset are read in.
@@ -56,7 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
         max_body: Largest body, or line of a stream, in bytes.
         max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
-        min_free_disk: Bytes that must be free on the database's disk for a task to be accepted; 0 is no limit.
+        min_free_disk: Bytes that must be free on the database's disk for a task to be accepted, and on the posts' disk
+            for media to be copied; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 leaves them.
         idempotency_hours: For how much running time an Idempotency-Key is remembered.
         log_level: debug, info, warning or error.
@@ -74,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allowed_hosts: HostNames | None = None
     platforms: Path | None = None
     media: Path | None = None
+    max_media: Bytes = 4_294_967_296
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
     result_memory: Annotated[int, Meta(ge=0)] = 268_435_456
     timezone: str = "UTC"

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from service.platforms import Catalogue
+from service.settings import Settings
 from workers.cancellation import cancel_until_done
 from workers.cell_frames import Answer, Call, FrameLine, Missing, Raised, Ready, Returned, Said, Stop, Verb
 from workers.media import resolve_media
@@ -49,12 +50,14 @@ def take_socket() -> socket.socket | None:
     return socket.socket(fileno=int(number))
 
 
-def serve_calls(end: socket.socket, publishers: Mapping[str, Publisher], catalogue: Catalogue, media: Path) -> NoReturn:
+def serve_calls(
+    end: socket.socket, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings
+) -> NoReturn:
     """Serve until the worker hangs up, then end the process, whatever a publisher has left running."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
-    uvloop.run(CellServer(publishers, catalogue, media).serve(end))
+    uvloop.run(CellServer(publishers, catalogue, settings).serve(end))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of publishers would keep it alive
@@ -65,13 +68,13 @@ class CellServer:
 
     Args:
         publishers: By the name of their platform, not opened yet.
-        media: The root of media files.
+        settings: The worker's.
     """
 
-    def __init__(self, publishers: Mapping[str, Publisher], catalogue: Catalogue, media: Path) -> None:
+    def __init__(self, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings) -> None:
         self._publishers = publishers
         self._catalogue = catalogue
-        self._media = media
+        self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def serve(self, end: socket.socket) -> None:
@@ -107,7 +110,7 @@ class CellServer:
             platform=self._catalogue.find(call.platform),
             attempt=call.attempt,
             idempotency_key=call.idempotency_key,
-            media=await resolve_media(data, self._media),
+            media=await resolve_media(data, self._settings.media_root, self._settings.max_media),
             trace=ReportedTrace(line=self._line, number=call.number),
         )
         if call.verb is Verb.PUBLISH:

@@ -74,7 +74,7 @@ class PublishWorker:
         self._catalogue = Catalogue.read(settings.platforms)
         self._publishers = load_publishers(self._catalogue, settings, publishers)
         if owns_process and (end := take_socket()) is not None:
-            serve_calls(end, self._publishers, self._catalogue, settings.media_root)
+            serve_calls(end, self._publishers, self._catalogue, settings)
         self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"

@@ -45,13 +45,14 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         return _open_under(self.root, str(self.path.relative_to(self.root)))
 
 
-async def resolve_media(data: Mapping[str, Any], root: Path) -> Media | None:
+async def resolve_media(data: Mapping[str, Any], root: Path, most_bytes: int | None = None) -> Media | None:
     """The file a task's `file_path` names, relative to `root`; None when the task names none.
 
     No part of the path may be a symbolic link, `..` or absolute, and only regular files count.
 
     Raises:
-        InvalidError: There is no such file; the message has the path as the task gave it, and nothing else.
+        InvalidError: There is no such file, the message has the path as the task gave it, and nothing else; or it has
+            more than `most_bytes`.
         PublishError: It cannot be read, for now or at all.
     """
     file_path = data.get("file_path")
@@ -59,7 +60,15 @@ async def resolve_media(data: Mapping[str, Any], root: Path) -> Media | None:
         return None
     if not isinstance(file_path, str):
         raise InvalidError("file_path must be text.")
-    return await asyncio.to_thread(_find, root, file_path)
+    media = await asyncio.to_thread(_find, root, file_path)
+    if most_bytes is not None and media.size_bytes > most_bytes:
+        raise InvalidError(too_large(media.size_bytes, most_bytes))
+    return media
+
+
+def too_large(size_bytes: int, most_bytes: int) -> str:
+    """What is said of a file above the limit."""
+    return f"The media file has {size_bytes:,} bytes; EVERPOST_MAX_MEDIA allows {most_bytes:,}."
 
 
 def describe_media(data: Mapping[str, Any], media: Media | None) -> str:

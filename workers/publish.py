@@ -130,14 +130,14 @@ class PublishRunner:
             platform = self._catalogue.find(data.get("platform", ""))
         except InvalidValue as error:
             raise InvalidError(error.message) from error
-        facts = state.facts
+        facts, settings = state.facts, self._settings
         return PublishJob(
             task_id=ctx["job_id"],
             data=data,
             platform=platform,
             attempt=state.number,
             idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (ctx["job_id"], 0))),
-            media=await resolve_media(data, self._settings.media_root) if data.get("file_path") else None,
+            media=await resolve_media(data, settings.media_root, settings.max_media) if data.get("file_path") else None,
         )
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:

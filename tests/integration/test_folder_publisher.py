@@ -2,19 +2,25 @@
 
 import asyncio
 import errno
+import filecmp
 import json
 import os
+import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.platforms import Catalogue
 from service.settings import Settings, temporary_settings
+from service.testing import everpost_stack
+from workers.main import create_worker
 from workers.media import Media, resolve_media
 from workers.publishers import folder
 from workers.publishers.base import (
@@ -22,6 +28,7 @@ from workers.publishers.base import (
     PermanentError,
     PublishError,
     PublishJob,
+    PublishResult,
     TransientError,
     idempotency_key,
 )
@@ -151,6 +158,121 @@ async def test_simultaneous_attempts_of_one_key_make_one_whole_post(
     post = posts / idempotency_key("root", 0)
     assert list_names(posts) == [post.name]
     assert (post / "media.mp4").stat().st_size == 3_000_000
+
+
+MB = 1 << 20
+
+
+def make_sparse(everpost: Settings, size_bytes: int, name: str = "sparse.mp4") -> Path:
+    file = everpost.media_root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as media:
+        media.write(b"beginning")
+        media.seek(size_bytes // 2)
+        media.write(b"middle")
+        media.truncate(size_bytes)
+    return file
+
+
+async def test_a_sparse_file_takes_no_more_room_than_it_has(
+    publisher: FolderPublisher, everpost: Settings, posts: Path
+) -> None:
+    source = make_sparse(everpost, 300 * MB)
+    media = await resolve_media({"file_path": source.name}, everpost.media_root)
+    await publisher.publish(make_job(media=media))
+    copy = posts / idempotency_key("root", 0) / "media.mp4"
+    assert copy.stat().st_size == 300 * MB
+    assert copy.stat().st_blocks * 512 < 2 * MB
+    assert filecmp.cmp(source, copy, shallow=False)
+
+
+async def test_media_above_the_limit_are_refused_also_if_they_grew_meanwhile(everpost: Settings, posts: Path) -> None:
+    make_sparse(everpost, 6)
+    with pytest.raises(InvalidError, match="6 bytes; EVERPOST_MAX_MEDIA allows 5"):
+        await resolve_media({"file_path": "sparse.mp4"}, everpost.media_root, 5)
+    publisher = FolderPublisher({}, msgspec.structs.replace(everpost, max_media=5))
+    media = await make_media(everpost)
+    media.path.write_bytes(b"longer")
+    with pytest.raises(InvalidError, match="6 bytes; EVERPOST_MAX_MEDIA allows 5"):
+        await publisher.publish(make_job(media=media))
+    assert list_names(posts) == []
+
+
+async def test_media_that_would_fill_the_disk_are_not_copied(everpost: Settings, posts: Path) -> None:
+    free = shutil.disk_usage(everpost.data).free
+    publisher = FolderPublisher({}, msgspec.structs.replace(everpost, min_free_disk=free + 1_000 * MB))
+    with pytest.raises(TransientError, match="bytes free; the media needs"):
+        await publisher.publish(make_job(media=await make_media(everpost)))
+    assert list_names(posts) == []
+    await publisher.publish(make_job())
+
+
+class Tap:
+    """Lets a copy flow chunk by chunk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.open = threading.Event(), threading.Event()
+        self.stopped = threading.Event()
+        write = os.pwrite
+
+        def pwrite(*arguments: Any) -> int:
+            self.begun.set()
+            assert self.open.wait(20)
+            return write(*arguments)
+
+        def rmtree(*arguments: Any, **options: Any) -> None:
+            shutil_rmtree(*arguments, **options)
+            self.stopped.set()
+
+        shutil_rmtree = shutil.rmtree
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+
+
+async def test_a_copy_that_nobody_waits_for_any_more_stops_at_its_next_chunk_and_leaves_nothing(
+    publisher: FolderPublisher, everpost: Settings, posts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = await make_media(everpost, content=b"x" * 3 * MB)
+    tap = Tap(monkeypatch)
+    copy = asyncio.create_task(publisher.publish(make_job(media=media)))
+    await asyncio.to_thread(tap.begun.wait, 20)
+    copy.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copy
+    tap.open.set()
+    assert await asyncio.to_thread(tap.stopped.wait, 20)
+    assert list_names(posts) == []
+
+
+async def test_large_copies_keep_no_small_post_waiting(
+    publisher: FolderPublisher, everpost: Settings, posts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = await make_media(everpost, content=b"x" * (folder.SMALL_BYTES + 1))
+    tap = Tap(monkeypatch)
+    copies = [asyncio.create_task(publisher.publish(make_job(generation=number, media=media))) for number in range(20)]
+    await asyncio.to_thread(tap.begun.wait, 20)
+    await publisher.publish(make_job(generation=99))
+    assert idempotency_key("root", 99) in list_names(posts)
+    for copy in copies[1:]:
+        copy.cancel()
+    tap.open.set()
+    assert isinstance((await asyncio.gather(*copies, return_exceptions=True))[0], PublishResult)
+
+
+async def test_a_time_out_of_a_copy_leaves_no_half_post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tap = Tap(monkeypatch)
+    async with everpost_stack(folder=tmp_path, job_timeout=0.2, max_attempts=1, workers=0) as stack:
+        await make_media(stack.settings, content=b"x" * 3 * MB)
+        task_id = await stack.publish(platform="douyin", file_path="clip.MP4")
+        worker = create_worker(stack.settings, handle_signals=False)
+        run = asyncio.create_task(worker.async_run())
+        task = await stack.wait_until_ended(task_id)
+        tap.open.set()
+        assert await asyncio.to_thread(tap.stopped.wait, 20)
+        await worker.close()
+        await asyncio.gather(run, return_exceptions=True)
+    assert task["status"] == "unknown"
+    assert list_files(tmp_path / "published") == []
 
 
 @pytest.mark.parametrize("moment", ["_copy_media", "_sync_folder", "_move_into_place"])

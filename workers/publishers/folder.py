@@ -1,10 +1,10 @@
 """The publisher `folder`: a post is a directory, `<root>/<platform>/<key>/`, that appears whole or not at all."""
 
-import asyncio
 import errno
 import os
 import re
 import shutil
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +27,11 @@ from workers.publishers.base import (
     TransientError,
     read_options,
 )
+from workers.publishers.copying import CHUNK_BYTES, Copier, Lane
 
 METADATA = "metadata.json"
-CHUNK_BYTES = 1 << 20
+SMALL_BYTES = 16 << 20  # media above this are copied apart from the rest
+QUICK_THREADS, SLOW_THREADS = 8, 2
 
 _HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 _TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
@@ -66,15 +68,28 @@ class FolderPublisher(Publisher):
         except ValueError as error:
             raise SettingsError(f"options.root: {error}.") from error
         self._clock = clock
+        self._most_bytes, self._least_free_bytes = settings.max_media, settings.min_free_disk
+        self._quick, self._slow = Lane("folder", QUICK_THREADS), Lane("folder-large", SLOW_THREADS)
+
+    async def close(self) -> None:
+        """Let the threads end."""
+        self._quick.close()
+        self._slow.close()
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Write the post; its id is the directory's name, its address a file:// URL."""
-        return await asyncio.to_thread(self._publish, job)
+        """Write the post; its id is the directory's name, its address a file:// URL.
 
-    def _publish(self, job: PublishJob) -> PublishResult:
+        Large media have threads of their own, so that other posts wait for no copy. An attempt that is cancelled stops
+        its copy at the next chunk, and nothing of it stays.
+        """
+        lane = self._slow if job.media is not None and job.media.size_bytes > SMALL_BYTES else self._quick
+        return await lane.run(lambda stop: self._publish(job, stop))
+
+    def _publish(self, job: PublishJob, stop: threading.Event) -> PublishResult:
         final = self.root / job.platform.name / job.idempotency_key
+        copier = Copier(stop, self._most_bytes, self._least_free_bytes)
         try:
-            _write_post(final, job, to_text(self._clock()))
+            _write_post(final, job, to_text(self._clock()), copier)
             if self._is_given:
                 _share(self.root, final)
         except OSError as error:
@@ -94,25 +109,27 @@ def _share(root: Path, final: Path) -> None:
     final.parent.chmod(mode)
 
 
-def _write_post(final: Path, job: PublishJob, published_at: str) -> None:
+def _write_post(final: Path, job: PublishJob, published_at: str, copier: Copier) -> None:
     document = _document(job)
-    if not _is_published(final, document, job.media):
+    if not _is_published(final, document, job.media, copier):
         if job.attempt > 1:
             _remove_leftovers(final)
         _make_folder(final.parent)
-        _replace_folder(final, {**document, "published_at": published_at}, job.media)
+        _replace_folder(final, {**document, "published_at": published_at}, job.media, copier)
     # Also when it was there: the attempt that renamed it may have died before it came to this.
     _sync_folder(final.parent)
 
 
-def _replace_folder(final: Path, document: dict[str, Any], media: Media | None) -> None:
+def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> None:
+    copier.check()
     staging = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     staging.mkdir()
     try:
         _write_file(staging / METADATA, _encode(document))
         if media is not None:
-            _copy_media(media, staging / document["media"]["file"])
+            _copy_media(media, staging / document["media"]["file"], copier)
         _sync_folder(staging)
+        copier.check()
         _move_into_place(staging, final)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -143,21 +160,24 @@ def _encode(document: dict[str, Any]) -> bytes:
         raise InvalidError(f"The task cannot be written as JSON: {type(error).__name__}.") from error
 
 
-def _is_published(final: Path, document: dict[str, Any], media: Media | None) -> bool:
+def _is_published(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> bool:
     """Whether the directory is there, with this very content. It was renamed into place, so it is never half of it."""
     try:
         found = msgspec.json.decode((final / METADATA).read_bytes(), type=dict[str, Any])
         found.pop("published_at", None)
         if found != msgspec.json.decode(_encode(document)):
             return False
-        return media is None or _has_same_bytes(final / document["media"]["file"], media)
+        return media is None or _has_same_bytes(final / document["media"]["file"], media, copier)
     except (FileNotFoundError, msgspec.DecodeError):
         return False
 
 
-def _has_same_bytes(copy: Path, media: Media) -> bool:
+def _has_same_bytes(copy: Path, media: Media, copier: Copier) -> bool:
+    if copy.stat().st_size != media.size_bytes:
+        return False
     with copy.open("rb") as ours, media.open_file() as theirs:
         while True:
+            copier.check()
             chunk = ours.read(CHUNK_BYTES)
             if chunk != theirs.read(CHUNK_BYTES):
                 return False
@@ -187,9 +207,9 @@ def _move_into_place(staging: Path, final: Path) -> None:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _copy_media(media: Media, target: Path) -> None:
+def _copy_media(media: Media, target: Path, copier: Copier) -> None:
     with media.open_file() as source, target.open("xb") as file:
-        shutil.copyfileobj(source, file, CHUNK_BYTES)
+        copier.copy(source, file)
         _sync_file(file)
 
 
