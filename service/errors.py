@@ -19,6 +19,7 @@ ServiceError
 │   └── KeyReused           an Idempotency-Key came again with another request
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
+│   ├── WriteUnconfirmed    the disk failed amid the commit: it may have been written
 │   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
 │   │   └── DatabaseDamaged
 │   ├── QueueUnreachable
@@ -297,6 +298,23 @@ class DatabaseUnwritable(Unavailable):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The database cannot be written: {reason}.", retry_after_s=5)
+
+
+class WriteUnconfirmed(Unavailable):
+    """The disk failed, or the file went away, while this was committed: it may have been written, or may not.
+
+    After a failed fsync the commit is in the log without being safe there; a restart may find it (I2 is about what was
+    answered with success). https://sqlite.org/atomiccommit.html#_incomplete_disk_flushes
+    """
+
+    code = "write_unconfirmed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Whether this was written is not known: {reason.rstrip('.')}. Repeat the request; a post with the same "
+            "Idempotency-Key is not made twice.",
+            retry_after_s=5,
+        )
 
 
 class DiskFull(Unavailable):

@@ -51,6 +51,7 @@ STATUS_OF_CODE = MappingProxyType(
         "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_busy": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_unwritable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "write_unconfirmed": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_unusable": HTTPStatus.SERVICE_UNAVAILABLE,
         "database_damaged": HTTPStatus.SERVICE_UNAVAILABLE,
         "queue_unreachable": HTTPStatus.SERVICE_UNAVAILABLE,

@@ -12,7 +12,15 @@ from typing import Any, Self, cast
 
 import msgspec
 
-from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnwritable, ServiceError
+from service.errors import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseUnusable,
+    DatabaseUnwritable,
+    ServiceError,
+    Unavailable,
+    WriteUnconfirmed,
+)
 from service.failpoints import failpoint
 from service.private_files import new_file_mode, tighten
 from service.store.checkpoint import Checkpoint, keep_log_small
@@ -24,6 +32,7 @@ from service.store.occupancy import occupy
 from service.store.queries import load
 from service.store.searches import SEARCH_S, Searches
 from service.store.sqlite import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
+from service.store.watch import LogLength, Reads, copy_log, give_mode, may_be_written, repeat
 
 logger = logging.getLogger("everpost.store")
 
@@ -59,7 +68,7 @@ class Database:
             reached the disk. A file found damaged is written to no more.
     """
 
-    def __init__(self, path: Path, report: MigrationReport, occupancy: int) -> None:
+    def __init__(self, path: Path, report: MigrationReport, occupancy: int, readers: int = READERS) -> None:
         self.path = path
         self.report = report
         self.trouble: ServiceError | None = None
@@ -68,9 +77,14 @@ class Database:
         self._checkpoints: asyncio.Task[None] | None = None
         self._writer: aiosqlite.Connection | None = None
         self._commits: GroupCommits[Operation[Any] | RowWrite]
+        self._reader_count = readers
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         self._searches = Searches(path)
+        self._reads = Reads()
+        self._log = LogLength(files_of(path)[1])
+        self._watch: asyncio.Task[None] | None = None
+        self._is_read_only = False  # the writer's connection was opened while the file could not be written
 
     @classmethod
     async def open(cls, path: Path, *, readers: int = READERS) -> Self:
@@ -82,9 +96,10 @@ class Database:
         """
         try:
             occupancy, report = await asyncio.to_thread(_migrate, path)
-            database = cls(path, report, occupancy)
+            database = cls(path, report, occupancy, readers)
             try:
-                await database._connect(readers)
+                await database._connect()
+                database._watch = asyncio.create_task(repeat(database._look))
             except BaseException:
                 await asyncio.shield(database.close())
                 raise
@@ -96,16 +111,26 @@ class Database:
         logger.log(level, "database.opened path=%s library=%s kind=%s", path, LIBRARY, report.kind)
         return database
 
-    async def _connect(self, readers: int) -> None:
+    async def _connect(self) -> None:
         self._writer = await connect(self.path, "rw")
         self._commits = GroupCommits(self._writer, self._commit, self._on_stall)
-        for _ in range(readers):
+        for _ in range(self._reader_count):
             connection = await connect(self.path, "ro")
             self._readers.append(connection)
             self._idle.put_nowait(connection)
         self._files = DatabaseFiles(self.path)
-        if not CORRUPTION_FIXED:
+        if not CORRUPTION_FIXED and self._checkpoints is None:
             self._checkpoints = asyncio.create_task(keep_log_small(self.path, self.write))
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log was when it was last looked at."""
+        return self._log.size_bytes
+
+    @property
+    def has_long_log(self) -> bool:
+        """Whether a reader that does not end keeps the log from starting anew."""
+        return self._log.is_large
 
     @property
     def waiting(self) -> int:
@@ -137,11 +162,13 @@ class Database:
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on a read-only connection; it sees all that was committed before."""
         connection = await self._idle.get()
+        self._reads.begin(connection)
         try:
             return await run(connection, lambda raw: _read(raw, operation))
         except sqlite3.Error as error:
             raise self._meaning_of(error) from error
         finally:
+            self._reads.end(connection)
             self._idle.put_nowait(connection)
 
     async def search(self, operation: Operation[Result], *, within_s: float = SEARCH_S) -> Result:
@@ -159,21 +186,72 @@ class Database:
         meaning = meaning_of(error)
         if isinstance(meaning, DatabaseDamaged):
             self.trouble = meaning
+        if code_of(error) == sqlite3.SQLITE_INTERRUPT:
+            return Unavailable("The read was stopped: it kept the write-ahead log from starting anew.")
         return meaning
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""
-        if self._checkpoints is not None:
-            self._checkpoints.cancel()
+        await cancel_all(self._watch, self._checkpoints)
+        await self._disconnect()
+        if self._occupancy is not None:
+            os.close(self._occupancy)
+            self._occupancy = None
+
+    async def _disconnect(self) -> None:
         await self._commits.drain()
         await self._searches.close()
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
         for connection in connections:
             await connection.close()
-        if self._occupancy is not None:
-            os.close(self._occupancy)
-            self._occupancy = None
+
+    async def _look(self) -> None:
+        """What is to be done once a second."""
+        await self._look_at_files()
+        self._log.look(self._reads.longest_s)
+        if self._log.is_large:
+            await self._reads.stop_long()
+        if self._is_read_only and may_be_written(self.path):
+            await self._reconnect()
+
+    async def _look_at_files(self) -> None:
+        """If the log is gone, have what is in it in the database: it would be lost with the last process."""
+        try:
+            self._files.check()
+        except DatabaseUnusable as error:
+            if self._writer is not None:
+                await run(self._writer, self._save)
+            if not isinstance(self.trouble, DatabaseUnusable):
+                logger.error("database.files_gone error=%s", error.message)  # noqa: TRY400 - no defect of ours
+            if not isinstance(self.trouble, DatabaseDamaged):
+                self.trouble = self._files.missing()
+        else:
+            self._files.is_saved = False
+
+    def _save(self, raw: sqlite3.Connection) -> None:
+        """Copy a log that is gone into the database, once; runs in the writer's thread."""
+        if self._files.is_saved or not self._files.may_be_saved:
+            return
+        self._files.is_saved = copy_log(raw)
+        if self._files.is_saved:
+            logger.warning("database.log_saved: all that was committed is in the database file")
+
+    async def _reconnect(self) -> None:
+        """Open every connection anew: those made while the file was read-only stay so, and share it with later ones."""
+        for _ in range(len(self._readers)):
+            await self._idle.get()  # reads wait meanwhile
+        await self._disconnect()
+        give_mode(*files_of(self.path))
+        try:
+            await self._connect()
+        except BaseException:
+            while not self._idle.empty():
+                self._idle.get_nowait()
+            await self._disconnect()
+            raise
+        self._is_read_only = False
+        logger.info("database.reopened path=%s", self.path)
 
     async def _submit(self, write: Operation[Any] | RowWrite) -> Any:
         if self._writer is None:
@@ -190,21 +268,46 @@ class Database:
             raise self.trouble
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
         try:
-            self._files.check(all_of_them=self.trouble is not None)
+            self._files.check()
             answers, has_written, trouble = _commit_all(raw, operations, lock_wait_s)
-            self._files.check()  # what was committed to a file that has gone meanwhile is lost
         except ServiceError as error:
-            self.trouble = error
+            self._note(error)
             raise
-        if has_written or trouble is not None:
-            self.trouble = trouble
+        try:
+            self._files.check()  # what was committed to a file that has gone meanwhile may be lost
+        except DatabaseUnusable:
+            self._save(raw)
+            self.trouble = self._files.missing()
+            raise (WriteUnconfirmed(self.trouble.message) if has_written else self.trouble) from None
+        if trouble is not None:
+            self._note(trouble)
+        elif has_written:
+            self.trouble = None
         return answers
+
+    def _note(self, trouble: ServiceError) -> None:
+        cause = trouble.__cause__
+        self._is_read_only = isinstance(cause, sqlite3.Error) and code_of(cause) == sqlite3.SQLITE_READONLY
+        self.trouble = _lasting(trouble)
+
+
+async def cancel_all(*tasks: asyncio.Task[None] | None) -> None:
+    """Cancel tasks and wait for their end; None is none."""
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
     """The database file, and its log and the log's index."""
     real = path.resolve()
     return (real, real.with_name(f"{real.name}-wal"), real.with_name(f"{real.name}-shm"))
+
+
+def _lasting(error: ServiceError) -> ServiceError:
+    """What an error says of the file, and not of one write alone."""
+    return DatabaseUnwritable(str(error.__cause__)) if isinstance(error, WriteUnconfirmed) else error
 
 
 def _migrate(path: Path) -> tuple[int, MigrationReport]:
@@ -288,6 +391,8 @@ def _commit_group(
     try:
         answers = _transact(raw, operations, lock_wait_s)
         has_written = raw.total_changes != before
+    except WriteUnconfirmed:
+        raise
     except Exception as error:
         meaning = meaning_of(error)
         if meaning is not error:
@@ -307,13 +412,27 @@ def _transact(
     try:
         answers, commit = _prepare(raw, operations, lock_wait_s)
         failpoint("commit.before")
-        commit()
+        _confirm(commit)
         failpoint("commit.after")
     except BaseException:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
     return answers
+
+
+def _confirm(commit: Callable[[], object]) -> None:
+    """Commit; an I/O error says nothing about whether the disk has it.
+
+    Raises:
+        WriteUnconfirmed: There was one.
+    """
+    try:
+        commit()
+    except sqlite3.Error as error:
+        if code_of(error) != sqlite3.SQLITE_IOERR:
+            raise
+        raise WriteUnconfirmed(str(error)) from error
 
 
 def _prepare(

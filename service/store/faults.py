@@ -68,6 +68,7 @@ class DatabaseFiles:
         self._paths = (str(path), f"{beside}-wal", f"{beside}-shm")
         self._folder = Path(beside).parent
         self._opened = self._look(len(self._paths))
+        self.is_saved = False  # while they are gone: all that was committed is in the database file
         self._complete: FolderState | None = None  # the folder when all of them were last seen in it
 
     def check(self, *, all_of_them: bool = True) -> None:
@@ -82,12 +83,37 @@ class DatabaseFiles:
         count = len(self._paths) if all_of_them else 1
         if self._opened is None or self._look(count) != self._opened[:count]:
             self._complete = None
-            raise DatabaseUnusable(
-                f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or stop every "
-                "process, restore a backup and start again."
-            )
+            raise self.missing()
         if all_of_them:
             self._complete = folder
+
+    def missing(self) -> DatabaseUnusable:
+        """What is wrong when they are gone, and what to do."""
+        return DatabaseUnusable(
+            f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        if not self._has_database():
+            return "stop every process, restore a backup and start again."
+        if self.is_saved:
+            return "stop every process and start again: all that was acknowledged is in the database file."
+        return "stop every process with SIGTERM now (SIGKILL would lose what was acknowledged last), and start again."
+
+    def _has_database(self) -> bool:
+        return self._opened is not None and self._look(1) == self._opened[:1]
+
+    @property
+    def may_be_saved(self) -> bool:
+        """Whether the database file is the one that was opened, and no other program has a log of its own beside it."""
+        try:
+            log = os.stat(self._paths[1])  # noqa: PTH116 - as in `_look`
+        except FileNotFoundError:
+            return self._has_database()
+        except OSError:
+            return False
+        is_ours = self._opened is not None and (log.st_dev, log.st_ino) == self._opened[1]
+        return self._has_database() and (is_ours or log.st_size == 0)
 
     def _look(self, count: int) -> list[tuple[int, int]] | None:
         try:

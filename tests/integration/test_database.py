@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from store_rows import START_MS, make_task
 
-from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, WriteUnconfirmed
 from service.store import connection, faults
 from service.store.acceptance import accept_parameters
 from service.store.database import LOCK_WAIT_S, Database
@@ -144,7 +144,7 @@ async def test_what_was_committed_to_a_file_deleted_meanwhile_is_not_acknowledge
         insert("lost")(connection)
         (tmp_path / "everpost.db").unlink()
 
-    with pytest.raises(DatabaseUnusable, match="moved, deleted or replaced"):
+    with pytest.raises(WriteUnconfirmed, match="moved, deleted or replaced"):
         await database.write(insert_and_delete)
 
 
