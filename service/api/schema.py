@@ -40,6 +40,7 @@ EVERYWHERE = (
     "internal_error",
     "database_busy",
     "database_unwritable",
+    "write_unconfirmed",
     "database_unusable",
     "database_damaged",
 )
