@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -46,6 +45,7 @@ from service.recovery import Recovery, recovery_tiers
 from service.resolution import Resolution
 from service.resume import Resumption
 from service.settings import Settings
+from service.stopping import end_process_in, process_budget_s, stop_signals
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.decisions import Decisions
@@ -180,21 +180,26 @@ def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServ
     def release() -> None:
         app.state.services.waiter.release()
 
-    return ApiServer(app, settings.host, settings.port, release=release)
+    return ApiServer(app, settings.host, settings.port, release=release, finish_s=settings.shutdown_wait)
 
 
 async def serve_until_signal(
-    settings: Settings, *, clock: Clock = system_clock, on_bound: Callable[[str], None] | None = None
+    settings: Settings,
+    *,
+    clock: Clock = system_clock,
+    on_bound: Callable[[str], None] | None = None,
+    on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end in order: answer what is in flight, close the database.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer what is in flight, close the database.
 
     Args:
         on_bound: Called with the address once requests are accepted.
+        on_stopping: Called when the signal has come.
     """
     server = create_server(settings, clock=clock)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     try:
         address = await server.start()
@@ -202,6 +207,7 @@ async def serve_until_signal(
         if on_bound is not None:
             on_bound(address)
         await stopping.wait()
+        on_stopping()
     finally:
         await server.stop()
 
@@ -211,4 +217,5 @@ def serve(settings: Settings) -> None:
     configure_logging(settings)
     close_to_others(settings)
     raise_descriptor_limit()
-    uvloop.run(serve_until_signal(settings))
+    on_stopping = partial(end_process_in, process_budget_s(settings.shutdown_wait))
+    uvloop.run(serve_until_signal(settings, on_stopping=on_stopping))

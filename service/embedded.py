@@ -228,10 +228,10 @@ class EmbeddedValkey:
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
-    async def stop(self) -> None:
-        """Stop it and remove its socket; its data stays."""
+    async def stop(self, grace_s: float = 30.0) -> None:
+        """Stop it, and kill it after `grace_s` seconds; remove its socket; its data stays."""
         if self.child is not None:
-            await self.child.stop()
+            await self.child.stop(grace_s)
             self.child = None
         self._remove_socket()
 

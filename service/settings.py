@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_jobs: Tasks one worker runs at a time.
         job_timeout: Seconds a publisher may take for one attempt.
         lease: Seconds after which a crashed worker's tasks are run elsewhere.
-        shutdown_wait: Seconds a worker lets running tasks finish after SIGTERM.
+        shutdown_wait: Seconds that running tasks and requests may take after SIGTERM; see `stopping.py`.
         max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
         max_body: Largest body, or line of a stream, in bytes.
         max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.

@@ -48,11 +48,7 @@ class Completion:
 
     async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
         """Write the outcomes into the history, all in one transaction; raises while the database does not take them."""
-        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome.success or not outcome.fenced]
-        # Somebody else holds these by now and ends them; what failed here is kept all the same.
-        overtaken = [
-            record_of(outcome, self._worker_id) for outcome in outcomes if outcome.fenced and not outcome.success
-        ]
+        records, overtaken = self.records_of(outcomes)
         failpoint("record.before")
         late = await self._ledger.complete_tasks(records, overtaken)
         failpoint("record.after")
@@ -63,6 +59,30 @@ class Completion:
         if late:
             log.warning("task.completed_late", task_ids=late)
             await self._warn_of_second_posts(late, records)
+
+    def records_of(self, outcomes: Sequence[JobOutcome]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """The records of tasks that ended, and of those that somebody else holds by now and ends.
+
+        What failed here of the latter is kept all the same.
+        """
+        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome.success or not outcome.fenced]
+        overtaken = [
+            record_of(outcome, self._worker_id) for outcome in outcomes if outcome.fenced and not outcome.success
+        ]
+        return records, overtaken
+
+    async def take_in(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
+        """Record what another worker could not; the ids of those whose end was on record already.
+
+        Raises:
+            ServiceError: The database does not take it yet.
+        """
+        late = await self._ledger.complete_tasks(records, overtaken)
+        await self._warn_of_second_posts(late, records)
+        for record in records:
+            if record.task_id not in late:
+                self._metrics.count_end(record.columns.platform if record.columns else None, record)
+        return late
 
     def _count(
         self, outcomes: Sequence[JobOutcome], records: Sequence[TaskRecord], *, ended_before: Collection[str]

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from everybody else fo
 CLAIM_BYTES = 16 * 1024 * 1024  # their payloads
 SHORTEST_POLL_S = 0.01
 UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
+SETTLE_LOOK_S = 0.1
 DUE_MARGIN_S = 0.001  # scores are whole milliseconds: a claim a moment too early finds nothing
 
 OnClaim = Callable[[Sequence[Claim]], Awaitable[Collection[str]]]
@@ -52,6 +54,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_blocked: Callable[[], None] | None
     result_index: str | None
     slim_results: bool
+    on_stopping: Callable[[], None] | None
+    on_left_over: OnComplete | None
 
 
 class Dispatcher:
@@ -146,22 +150,37 @@ class Dispatcher:
         """The loop's time of the next claim; later than `next_claim_at` while the claim hook is failing."""
         return max(self.next_claim_at, self._paused_until)
 
-    async def settle(self, grace_s: float | None = None) -> None:
-        """Wait until everything claimed is released; after `grace_s` leave the rest to the end of its leases."""
+    async def settle(self, grace_s: float | None = None, release_s: float = 0.0) -> list[JobOutcome]:
+        """Wait until everything claimed is released; after `grace_s` leave the rest to the end of its leases.
+
+        Once all that ended is recorded, only Redis has to hear of it: that is worth `release_s`, not all of `grace_s`.
+
+        Returns:
+            The outcomes that were not recorded.
+        """
         loop = asyncio.get_running_loop()
-        grace_ends_at = None if grace_s is None else loop.time() + grace_s
+        ends_at = math.inf if grace_s is None else loop.time() + grace_s
+        has_unrecorded = True
         while pending := self._under_way():
-            left_s = None if grace_ends_at is None else grace_ends_at - loop.time()
-            if left_s is not None and left_s <= 0:
+            if grace_s is not None and has_unrecorded and not self.has_unrecorded:
+                has_unrecorded = False
+                ends_at = min(ends_at, loop.time() + release_s)
+            if loop.time() >= ends_at:
                 logger.error("%d jobs left to the end of their leases: %s", len(self._held), ", ".join(self._held))
                 for task in pending:
                     task.cancel()
                 await asyncio.wait(pending, timeout=1)
                 break
-            await asyncio.wait(pending, timeout=left_s)
+            await asyncio.wait(pending, timeout=min(SETTLE_LOOK_S, ends_at - loop.time()))
         if grace_s is not None:
             self._is_settled = True
             self._leases.stop(but=self.stuck)
+        return [job.as_outcome() for job in self._finisher.unrecorded]
+
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether anything is being run, or has ended and is not recorded; what is stuck does not count."""
+        return self._active > len(self.stuck) or bool(self._finisher.unrecorded)
 
     @property
     def is_only_stuck(self) -> bool:

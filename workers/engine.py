@@ -25,10 +25,11 @@ from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
+from service.stopping import stop_signals
 from workers.backoff import Backoff
 from workers.cancellation import cancel_until_done, raise_if_cancelled
 from workers.claims import Claim, HeldJob
-from workers.dispatch import SHORTEST_POLL_S, Dispatcher, EngineOptions, OnClaim, OnComplete
+from workers.dispatch import SETTLE_LOOK_S, SHORTEST_POLL_S, Dispatcher, EngineOptions, OnClaim, OnComplete
 from workers.health import HealthCheck
 from workers.lua import REDIS_TROUBLE
 from workers.outcomes import JobOutcome, OutcomeReason
@@ -80,6 +81,9 @@ class BatchWorker(Worker):
             keeps the leases of all it holds; most likely for ever.
         result_index: A Redis key: an index under it tells which results are the oldest, see `scripts/release.lua`.
         slim_results: Leave the arguments out of results of jobs that succeeded; `Job.result()` reads them as before.
+        on_stopping: Called when the first signal has come.
+        on_left_over: Called once, when the worker closes, with the outcomes that `on_complete` did not take in time.
+            Their jobs are left to the end of their leases.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class BatchWorker(Worker):
         on_blocked: Callable[[], None] | None = None,
         result_index: str | None = None,
         slim_results: bool = False,
+        on_stopping: Callable[[], None] | None = None,
+        on_left_over: OnComplete | None = None,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -112,6 +118,8 @@ class BatchWorker(Worker):
             on_blocked=on_blocked,
             result_index=result_index,
             slim_results=slim_results,
+            on_stopping=on_stopping,
+            on_left_over=on_left_over,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
@@ -120,6 +128,10 @@ class BatchWorker(Worker):
         self._runs_in: asyncio.Task[Any] | None = None  # of `main`
         self._has_left = asyncio.Event()
         self._has_left.set()
+        self._stop_by: float | None = None
+        if self._handle_signals and signal.SIGHUP in stop_signals():  # arq handles the others
+            waits = self._job_completion_wait > 0
+            self._add_signal_handler(signal.SIGHUP, self.handle_sig_wait_for_completion if waits else self.handle_sig)
 
     @property
     def is_consuming(self) -> bool:
@@ -169,7 +181,7 @@ class BatchWorker(Worker):
         """Stop claiming, let everything held come to its end, and disconnect.
 
         After a signal, running jobs were cancelled and go back to their queues. Ended ones are recorded and released
-        before this returns, unless that fails for `job_completion_wait` (at least 5 s): then their leases run out.
+        before this returns, unless that fails until 5 s after `job_completion_wait`: then their leases run out.
         """
         if not self._handle_signals:
             self.handle_sig(signal.SIGUSR1)
@@ -197,8 +209,14 @@ class BatchWorker(Worker):
         await self._pool.aclose(close_connection_pool=True)
         self._pool = None
 
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        """Stop: no more claims, running jobs may end within `job_completion_wait`."""
+        self._begin_stop()
+        super().handle_sig_wait_for_completion(signum)
+
     def handle_sig(self, signum: Signals) -> None:
         """Stop at once: no more claims, running jobs are cancelled and go back without a try spent."""
+        self._begin_stop()
         sig = Signals(signum)
         logger.info(
             "shutdown on %s ◆ %d jobs complete ◆ %d failed ◆ %d retries ◆ %d ongoing to cancel",
@@ -209,6 +227,22 @@ class BatchWorker(Worker):
             len(self.tasks),
         )
         self._cut_off(sig)
+
+    def _begin_stop(self) -> None:
+        if self._stop_by is None:
+            self._stop_by = self.loop.time() + self._job_completion_wait + LEAST_GRACE_S
+            if self.options.on_stopping is not None:
+                self.options.on_stopping()
+
+    @property
+    def stop_by(self) -> float:
+        """The loop's time at which a worker that was told to stop gives up on what is not recorded and released."""
+        return self.loop.time() + LEAST_GRACE_S if self._stop_by is None else self._stop_by
+
+    async def _sleep_until_tasks_complete(self) -> None:
+        """Until all jobs have ended and are recorded; arq waits for Redis to forget them, too."""
+        while self._dispatcher is not None and self._dispatcher.has_unrecorded:  # noqa: ASYNC110 - no hot path
+            await asyncio.sleep(SETTLE_LOOK_S)
 
     async def _wait_for_tasks_to_complete(self, signum: Signals) -> None:
         try:
@@ -246,7 +280,12 @@ class BatchWorker(Worker):
         was_told_to_stop, self.allow_pick_jobs = not self.allow_pick_jobs, False
         if not was_told_to_stop:
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # as in arq, for as long as it takes
-        await dispatcher.settle(max(self._job_completion_wait, LEAST_GRACE_S))
+        left_over = await dispatcher.settle(max(0.0, self.stop_by - self.loop.time()), LEAST_GRACE_S)
+        if left_over and self.options.on_left_over is not None:
+            try:
+                await self.options.on_left_over(left_over)
+            except Exception:
+                logger.exception("on_left_over failed for %d jobs", len(left_over))
 
     async def _open(self) -> Dispatcher:
         if self._pool is None:
@@ -283,6 +322,7 @@ class BatchWorker(Worker):
             raise_if_cancelled()
             if dispatcher.is_only_stuck:
                 self.allow_pick_jobs = False
+                self._begin_stop()
                 raise StuckJobsError([job.job_id for job in dispatcher.stuck])
             if dispatcher.watch is not None:
                 dispatcher.watch.turn()

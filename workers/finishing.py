@@ -1,6 +1,7 @@
 """The way of a job that has ended: recorded by the completion hook first, then released in Redis, both in batches."""
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -46,12 +47,18 @@ class Collector:
         self._is_starting = False
         self._apart = 0  # batches that are not counted
         self._waiting: list[HeldJob] = []
+        self._batches: list[list[HeldJob]] = []
         self.runners: set[asyncio.Task[None]] = set()  # at work; none when everything is done
 
     def add(self, jobs: Sequence[HeldJob]) -> None:
         """Have `jobs` worked on."""
         self._waiting.extend(jobs)
         self._start()
+
+    @property
+    def unfinished(self) -> list[HeldJob]:
+        """The jobs that wait or are worked on."""
+        return [*itertools.chain(*self._batches), *self._waiting]
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -74,13 +81,19 @@ class Collector:
     async def _run(self) -> None:
         self._is_starting = False
         batch, self._waiting = self._waiting, []
+        self._batches.append(batch)
         try:
             await self._work(batch)
+        except asyncio.CancelledError:
+            self._waiting[:0] = batch  # the worker gives up on them, and asks what is left
+            raise
         except Exception:
             # Not an outage but a defect; the jobs are kept, with their leases, and tried again.
             logger.exception("%d ended jobs could not be handled, trying again", len(batch))
             await asyncio.sleep(1)
             self._waiting[:0] = batch
+        finally:
+            self._batches.remove(batch)
 
     def _on_done(self, runner: asyncio.Task[None]) -> None:
         self.runners.discard(runner)
@@ -193,6 +206,11 @@ class Finisher:
     def release(self, jobs: Sequence[HeldJob]) -> None:
         """Release `jobs` without a record: they go back to their queue, or are dropped."""
         self._releases.add(jobs)
+
+    @property
+    def unrecorded(self) -> list[HeldJob]:
+        """Jobs that have ended, and the completion hook has not taken that."""
+        return self._records.unfinished
 
     @property
     def is_failing(self) -> bool:

@@ -5,7 +5,8 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from importlib.metadata import version
 from platform import python_version
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from arq.connections import ArqRedis
 from arq.worker import func
 
 from service.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
+from service.errors import ServiceError
 from service.failpoints import watch_failpoints
 from service.platforms import Catalogue
 from service.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
@@ -24,6 +26,7 @@ from service.queue.codec import FUNCTION, deserialize, serialize
 from service.queue.metrics import SharedMetrics
 from service.queue.pool import connection_pool
 from service.settings import Settings
+from service.stopping import CLOSE_S, end_process_in, process_budget_s
 from service.store.archive import Archive
 from service.store.database import Database
 from service.store.ledger import Ledger
@@ -39,6 +42,7 @@ from workers.earlier import may_be_sent
 from workers.engine import BatchWorker
 from workers.isolation import Isolation
 from workers.leases import LONGEST_ROUND_S
+from workers.left_over import LeftOver, LeftOverFiles
 from workers.memory import ResultKeeper
 from workers.metrics import WorkerMetrics
 from workers.outcomes import JobOutcome
@@ -53,6 +57,7 @@ log = structlog.get_logger("everpost.worker")
 
 UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
 PAUSE_POLL_S = 0.5
+LEFT_OVER_S = 5.0
 PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
 
 
@@ -63,6 +68,7 @@ class PublishWorker:
     runner: PublishRunner
     admission: Admission
     completion: Completion
+    left_over: LeftOver
     engine: BatchWorker
 
     def __init__(
@@ -117,9 +123,13 @@ class PublishWorker:
         )
         self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics, settings.max_body)
         self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
+        self.left_over = LeftOver(self.completion, LeftOverFiles(settings.database_path))
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused(Pauses(database))
+        with suppress(ServiceError):  # before anything is claimed that they tell the end of, if it can be
+            await self.left_over.take_in()
+        self._run_beside({"left_over": (LEFT_OVER_S, self.left_over.take_in)})
         duties = worker_duties(
             relay=relay,
             ledger=ledger,
@@ -157,7 +167,12 @@ class PublishWorker:
     async def stop(self, ctx: dict[str, Any]) -> None:
         """Arq's on_shutdown: close everything, in reverse."""
         del ctx
-        await self._stack.aclose()
+        left_s = self.engine.stop_by + CLOSE_S / 2 - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(left_s, 1.0)):
+                await self._stack.aclose()
+        except TimeoutError:
+            log.warning("worker.not_closed", advice="Redis or the disk does not answer; nothing is lost by that.")
         log.info("worker.stopped", worker=self.worker_id)
 
     @property
@@ -187,6 +202,10 @@ class PublishWorker:
     async def on_claim(self, claims: Sequence[Claim]) -> Collection[str]:
         """The claim hook."""
         return await self.admission.admit(claims)
+
+    async def on_left_over(self, outcomes: Sequence[JobOutcome]) -> None:
+        """The hook for outcomes that were not recorded when the worker had to end."""
+        await self.left_over.keep(outcomes)
 
     async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
         """The on-complete hook."""
@@ -235,6 +254,8 @@ def create_worker(
         on_blocked=end_blocked_process if handle_signals else None,
         result_index=RESULTS_KEY,
         slim_results=True,
+        on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
+        on_left_over=parts.on_left_over,
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

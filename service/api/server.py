@@ -25,7 +25,6 @@ BACKLOG = 2048  # connections the kernel keeps until they are accepted
 KEEP_ALIVE_S = 75  # without a request, or until its head is whole
 STALL_S = 60  # without a byte of a body that was begun, or taken of an answer; as nginx has it
 LEAVE_S = 30  # until the client hangs up after a last answer
-FINISH_S = 25  # what requests in flight get after SIGTERM
 STALL_AT_STOP_S = 3  # as STALL_S, once the server stops
 
 
@@ -52,9 +51,11 @@ class ApiServer:
 
     Args:
         release: Called when it begins to stop, so that requests that wait for something are answered.
+        finish_s: Seconds that requests in flight get then.
     """
 
-    def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None]) -> None:
+    def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None], finish_s: float) -> None:
+        self._finish_s = finish_s
         self.app = app
         self._host = host
         self._port = port
@@ -77,7 +78,7 @@ class ApiServer:
         try:
             await self._stack.enter_async_context(self.app.lifespan())
             connections = self._connections = Connections(room_for_connections(), _limits_s())
-            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT), connections))
+            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT), connections, self._finish_s))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:
@@ -119,7 +120,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
+def _config(app: ASGIApp, connections: Connections, finish_s: float) -> uvicorn.Config:
     protocol = partial(HttpProtocol, connections=connections)
     return uvicorn.Config(
         app,
@@ -132,7 +133,7 @@ def _config(app: ASGIApp, connections: Connections) -> uvicorn.Config:
         proxy_headers=False,
         backlog=BACKLOG,
         headers=[("X-Content-Type-Options", "nosniff")],
-        timeout_graceful_shutdown=FINISH_S,
+        timeout_graceful_shutdown=max(1, round(finish_s)),
     )
 
 

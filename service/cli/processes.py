@@ -89,7 +89,7 @@ async def _worker_health(settings: Settings) -> tuple[bool, str]:
     importlib.import_module("service.logs").configure_logging(settings)
     client = importlib.import_module("service.queue.client")
     running = find_up(settings.data)
-    queue = client.TaskQueue.connect(running.redis if running else settings.redis_address)
+    queue = client.TaskQueue.connect((running.redis if running else None) or settings.redis_address)
     host = socket.gethostname()
     try:
         if not await queue.ping():

@@ -10,9 +10,11 @@ from pathlib import Path
 from service.cli.probe import ask
 from service.cli.programs import MISUSED, Program, described
 from service.embedded import EmbeddedValkey
+from service.stopping import stop_signals
 
-API_GRACE_S = 30.0  # a little more than the API gives its requests
-WORKER_GRACE_S = 10.0  # beyond EVERPOST_SHUTDOWN_WAIT
+API_FIRST_S = 2.0  # from then on workers stop, too, although requests are still answered
+VALKEY_S = 2.0  # of the budget are left for Valkey
+LONGEST_VALKEY_S = 10.0  # it writes each second anyway
 READY_POLL_S = 0.05
 
 Say = Callable[[str], None]
@@ -29,7 +31,8 @@ class Supervisor:
     Args:
         valkey: The embedded server, started already; None where Redis is somebody else's.
         api: Started first, stopped first, so that no request finds the rest gone.
-        workers: Stopped after the API, each given `worker_grace_s` seconds to finish what it runs.
+        workers: Stopped after the API.
+        budget_s: In so many seconds of the first signal everything has ended; what has not is killed.
         say: Tells people what happened.
     """
 
@@ -39,13 +42,13 @@ class Supervisor:
         valkey: EmbeddedValkey | None,
         api: Program,
         workers: Sequence[Program],
-        worker_grace_s: float,
+        budget_s: float,
         say: Say,
     ) -> None:
         self._valkey = valkey
         self._api = api
         self._workers = workers
-        self._worker_grace_s = worker_grace_s
+        self._budget_s = budget_s
         self._say = say
         self._changed = asyncio.Event()
         self._stops_asked = 0
@@ -72,10 +75,7 @@ class Supervisor:
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup a closed terminal is no reason to stop
-            numbers.append(signal.SIGHUP)
-        for number in numbers:  # SIGINT also where a shell that began it in the background had it ignored
+        for number in stop_signals():  # SIGINT also where a shell that began it in the background had it ignored
             loop.add_signal_handler(number, self._ask_to_stop)
 
     def _ask_to_stop(self) -> None:
@@ -153,20 +153,33 @@ class Supervisor:
             return
 
     async def _stop_all(self) -> None:
-        await self._stop([self._api], API_GRACE_S)
-        await self._stop(self._workers, self._worker_grace_s)
+        ends_s = time.monotonic() + self._budget_s
+        self._api.terminate()
+        await self._wait_for_end([self._api], time.monotonic() + API_FIRST_S)
+        for worker in self._workers:
+            worker.terminate()
+        await self._wait_for_end(self._programs, ends_s - VALKEY_S)
+        for program in self._programs:
+            if program.is_running:
+                self._kill_late(program)
         if self._valkey is not None:
-            await self._valkey.stop()
+            await self._valkey.stop(min(LONGEST_VALKEY_S, max(VALKEY_S, ends_s - time.monotonic())))
 
-    async def _stop(self, programs: Sequence[Program], grace_s: float) -> None:
-        for program in programs:
-            program.terminate()
-        deadline_s = time.monotonic() + grace_s
-        while any(program.is_running for program in programs):
+    def _kill_late(self, program: Program) -> None:
+        program.kill()
+        if self._stops_asked > 1:
+            return  # whoever asked again knows
+        self._exit_code = 1
+        self._say(f"The {program.name} did not stop within {self._budget_s - VALKEY_S:g} s and was killed.")
+        if program is not self._api:
+            self._say(
+                "Tasks it had begun run again at the next start where their publisher allows it; the others will be "
+                "unknown, and wait for a decision: everpost list --status unknown."
+            )
+
+    async def _wait_for_end(self, programs: Sequence[Program], until_s: float) -> None:
+        """Until all of them have ended, or the monotonic clock says `until_s`, or somebody asks to stop again."""
+        while any(program.is_running for program in programs) and time.monotonic() < until_s and self._stops_asked < 2:  # noqa: PLR2004 - asked again
             self._changed.clear()
-            if time.monotonic() >= deadline_s or self._stops_asked > 1:
-                for program in programs:
-                    program.kill()
-                return
             if any(program.is_running for program in programs):
-                await self._wait_for_change(deadline_s)
+                await self._wait_for_change(until_s)

@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -15,13 +14,14 @@ from service.children import stopped_by_signals
 from service.cli.output import say_lines
 from service.cli.probe import base_url
 from service.cli.programs import Program
-from service.cli.supervisor import WORKER_GRACE_S, Supervisor, told_of_moved_data
+from service.cli.supervisor import Supervisor, told_of_moved_data
 from service.cli.uplock import UpFacts, UpLock
 from service.embedded import EmbeddedValkey, allocator_trouble, server_version
 from service.errors import ServiceError, SettingsError
 from service.private_files import close_to_others
 from service.redaction import shown_address
 from service.settings import PREFIX, Settings, read_settings
+from service.stopping import up_budget_s
 
 EXAMPLES = """\b
 Examples:
@@ -74,7 +74,15 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     close_to_others(settings)
     port = free_port(settings.host, settings.port)
     with stopped_by_signals():  # until the supervisor watches them
-        return asyncio.run(_serve(settings, port, workers, say_lines))
+        return asyncio.run(_serve(settings, port, workers, tell))
+
+
+def tell(text: str) -> None:
+    """Say something on standard output, for as long as somebody listens: a closed terminal stops nothing halfway."""
+    try:
+        say_lines(text)
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
 
 
 def free_port(host: str, port: int) -> int:
@@ -99,17 +107,16 @@ def free_port(host: str, port: int) -> int:
 async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str], None]) -> int:
     url = base_url(settings, port)
     is_embedded = not settings.redis
-    with UpLock(settings.data) if is_embedded else nullcontext() as lock:
+    with UpLock(settings.data) as lock:
         valkey = await _start_valkey(settings.data / "valkey", say) if is_embedded else None
         redis = valkey.address if valkey else settings.redis_address
-        if lock is not None:
-            lock.tell(UpFacts(os.getpid(), url, redis))
+        lock.tell(UpFacts(os.getpid(), url, valkey.address if valkey else ""))
         env = _environment(settings, port, redis)
         supervisor = Supervisor(
             valkey=valkey,
             api=Program("API", _command("api"), env),
             workers=[Program(_numbered("worker", n, workers), _command("worker"), env) for n in range(workers)],
-            worker_grace_s=settings.shutdown_wait + WORKER_GRACE_S,
+            budget_s=up_budget_s(settings.shutdown_wait),
             say=say,
         )
         code = await supervisor.run(settings.host, port, lambda: say(_greeting(settings, url, redis)))

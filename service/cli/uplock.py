@@ -13,7 +13,11 @@ NAME = "up.lock"
 
 
 class UpFacts(msgspec.Struct, frozen=True):
-    """A running `everpost up`: its process, where it serves, and the address of its Redis."""
+    """A running `everpost up`: its process and where it serves.
+
+    Attributes:
+        redis: The address of its own Valkey; empty where Redis is somebody else's: its address may hold a password.
+    """
 
     pid: int
     url: str
