@@ -9,6 +9,7 @@ import structlog
 
 from service.clock import BootClock, Clock
 from service.errors import ServiceError
+from service.pace import Pace
 from service.queue.client import TaskQueue
 from service.running_time import STEP_S, ClockMark
 from service.settings import Settings
@@ -118,7 +119,8 @@ def worker_duties(
     async def archive_old() -> None:
         if settings.archive_after_days and (await count_time()).is_settled:
             before_ms = clock() - settings.archive_after_days * DAY_MS
-            await _until_none(lambda: archive.archive_older(before_ms, CHUNK))
+            async for _ in archive.archive_in_steps(before_ms, Pace(CHUNK, rest=REST)):
+                pass
 
     async def forget_operations() -> None:
         now_ms = clock() if (await count_time()).is_settled else None

@@ -136,9 +136,14 @@ def message_of(answer: BulkAnswer) -> str:
 
 def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
     """200 with what was done, or 202 with where its progress is."""
+    return answer_of_operation(reply_of(answer), answer)
+
+
+def answer_of_operation(reply: msgspec.Struct, answer: BulkAnswer) -> JsonAnswer:
+    """The reply, as 200 if the operation has ended, else as 202 with where its progress is."""
     if answer.finished:
-        return JsonAnswer(reply_of(answer))
-    return JsonAnswer(reply_of(answer), 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
+        return JsonAnswer(reply)
+    return JsonAnswer(reply, 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
 
 
 async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:

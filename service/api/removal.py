@@ -1,6 +1,5 @@
 """Taking tasks out of sight: to the archive, where `everpost purge` alone destroys any."""
 
-import time
 from typing import Annotated
 
 import msgspec
@@ -10,16 +9,15 @@ from msgspec import Meta
 
 from service.api.answers import JSON, JsonAnswer
 from service.api.bodies import read_object
-from service.api.bulk import LOCATION, BulkReply, answer_bulk
+from service.api.bulk import LOCATION, BulkReply, answer_bulk, answer_of_operation, message_of
+from service.api.hanging_up import while_client_waits
 from service.api.schema import WITH_ID, Body, documented
 from service.api.services import ApiRequest, services_of
 from service.api.tasks import TaskId, checked_id
-from service.bulk import CLEARED
+from service.bulk import CLEARED, BulkAnswer
 from service.errors import Conflict, TaskNotFound
 from service.store.archive import DAY_MS, Removal
-
-CHUNK = 1_000
-ARCHIVING_S = 10  # after which the rest is left to the next request
+from service.store.operations import OperationStatus
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]
 
@@ -40,13 +38,20 @@ class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks were archived, and how many that are old enough are left."""
+    """How many tasks were archived, and how many that are old enough are left.
+
+    Attributes:
+        status: running goes on in the background; its progress is at /operations/{operation_id}.
+        operation_id: Null for a dry run.
+    """
 
     success: bool
     message: str
     archived: int
     remaining: int
     dry_run: bool
+    status: OperationStatus
+    operation_id: str | None
 
 
 @delete(
@@ -94,13 +99,16 @@ async def clear_tasks(
 @post(
     "/tasks/archive",
     summary="Archive old successes",
-    description=f"Moves successes that ended long ago to the archive. What takes longer than {ARCHIVING_S} seconds is "
-    "left for the next request, and counted in `remaining`.",
+    description="Moves successes that ended long ago to the archive. Large sets are moved in the background, in "
+    "steps that let posts go first.",
     tags=["Bulk"],
     **documented(
         ArchiveAnswer,
         description="It is done, or with `dry_run` would be.",
         body=Body("How old.", {JSON: ArchiveBody}, {"A year": {"older_than_days": 365, "dry_run": True}}),
+        refusals=("search_timeout",),
+        also={202: "There are many; it goes on in the background."},
+        gives=(LOCATION,),
     ),
 )
 async def archive_tasks(request: ApiRequest) -> JsonAnswer:
@@ -108,15 +116,32 @@ async def archive_tasks(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     body = await read_object(request, ArchiveBody, services.settings.max_body)
     before_ms = services.clock() - body.older_than_days * DAY_MS
-    archived = 0
-    until = time.monotonic() + ARCHIVING_S
-    while not body.dry_run and time.monotonic() < until:
-        moved = await services.archive.archive_older(before_ms, CHUNK)
-        archived += moved
-        if not moved:
-            break
-    remaining = await services.archive.count_older(before_ms)
-    message = f"{remaining} tasks would be archived" if body.dry_run else f"{archived} tasks archived"
-    return JsonAnswer(
-        ArchiveAnswer(success=True, message=message, archived=archived, remaining=remaining, dry_run=body.dry_run)
+    if body.dry_run:
+        count = await while_client_waits(request, services.archive.count_older(before_ms))
+        return JsonAnswer(_foreseen(count))
+    answer = await services.bulk.archive(before_ms)
+    return answer_of_operation(_archived(answer), answer)
+
+
+def _foreseen(count: int) -> ArchiveAnswer:
+    return ArchiveAnswer(
+        success=True,
+        message=f"{count} tasks would be archived",
+        archived=0,
+        remaining=count,
+        dry_run=True,
+        status=OperationStatus.DONE,
+        operation_id=None,
+    )
+
+
+def _archived(answer: BulkAnswer) -> ArchiveAnswer:
+    return ArchiveAnswer(
+        success=True,
+        message=f"{answer.succeeded} tasks archived" if answer.finished else message_of(answer),
+        archived=answer.succeeded,
+        remaining=answer.total - answer.done,
+        dry_run=False,
+        status=OperationStatus.DONE if answer.finished else OperationStatus.RUNNING,
+        operation_id=answer.operation_id,
     )

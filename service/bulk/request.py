@@ -27,12 +27,14 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Which tasks, and what to do: the ids given, or all the filter matches, or, with both, the ids it matches.
 
     Attributes:
+        ended_before_ms: For archiving, instead of ids or a filter: successes that ended before this time.
         force: For a retry: also what was, or may have been, published. For a cancellation: also what runs.
     """
 
     kind: BulkKind
     task_ids: tuple[str, ...] | None = None
     filter: TaskFilter | None = None
+    ended_before_ms: int | None = None
     force: bool = False
 
     def fixed(self, now_ms: int) -> "BulkRequest":
@@ -43,6 +45,8 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         Raises:
             InvalidValue: Neither ids nor a filter are given, or too many ids.
         """
+        if self.ended_before_ms is not None:
+            return self
         if self.task_ids is None and self.filter is None:
             raise InvalidValue("Give task_ids, a filter, or both.")
         if self.task_ids is not None and len(self.task_ids) > MAX_IDS:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import msgspec
 import structlog
@@ -13,10 +13,11 @@ from service.bulk.steps import CancelStep, RemoveStep, Step
 from service.clock import Clock, to_text
 from service.errors import InvalidValue, OperationNotFound, ServiceError, TasksPending, Unavailable
 from service.intake import Intake
+from service.pace import Pace
 from service.queue.client import TaskQueue
 from service.recovery import Recovery
 from service.retry_rules import Place
-from service.store.archive import Reason
+from service.store.archive import Archive, Reason
 from service.store.candidates import Candidates
 from service.store.chunks import Outcome
 from service.store.database import Database
@@ -29,7 +30,7 @@ from service.task import TaskStatus, new_task_id
 log = structlog.get_logger("everpost.bulk")
 
 AT_ONCE = 500  # a set no larger is done before the answer, unless it has more data than a chunk
-CHUNK = 500
+CHUNK = 500  # the most tasks of one transaction; behind an answer a step has as many as `Pace` finds right
 CHUNK_BYTES = 16 << 20  # of data, several times over in memory on its way; nobody else writes while it is written
 FORESEEN = 10_000  # tasks a dry run looks at one by one
 ABANDONED_MS = 30_000  # an operation not advanced for so long has lost its process
@@ -60,6 +61,7 @@ class Bulk:
         intake: Intake,
         clock: Clock,
     ) -> None:
+        self._archive = Archive(database, clock)
         self._operations = Operations(database)
         self._candidates = Candidates(database)
         self._listing = listing
@@ -69,6 +71,7 @@ class Bulk:
         self._clock = clock
         self._owner = f"{intake.accepted_by} {new_task_id(clock())}"
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()  # of all bulk work behind answers, one step goes on at a time
         self._search_behind = asyncio.Lock()  # the other connection for searches is left to clients that wait
         self._looking: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -156,7 +159,13 @@ class Bulk:
         await self.find(operation_id)
         return await self._operations.skips(operation_id, after, limit)
 
+    async def archive(self, ended_before_ms: int) -> BulkAnswer:
+        """Archive successes that ended before a time."""
+        return await self.run(BulkRequest(kind=BulkKind.ARCHIVE, ended_before_ms=ended_before_ms))
+
     async def _size(self, request: BulkRequest) -> int:
+        if request.ended_before_ms is not None:
+            return await self._archive.count_older(request.ended_before_ms)
         if request.filter is None:
             return len(request.task_ids or ())
         return (await self._listing.total(request.filter, limit=None)).total
@@ -191,9 +200,10 @@ class Bulk:
     async def _run_to_end(self, operation: Operation) -> None:
         request = msgspec.json.decode(operation.request, type=BulkRequest)
         log.info("operation.began", operation_id=operation.operation_id, kind=operation.kind, total=operation.total)
+        pace = Pace(CHUNK)
         try:
             while operation.status is OperationStatus.RUNNING and not self._is_closing:
-                operation = await self._advance_patiently(operation, request)
+                operation = await self._advance_patiently(operation, request, pace)
         except ChunkLostError:
             log.warning("operation.taken_over", operation_id=operation.operation_id)
         except Exception as error:
@@ -203,36 +213,54 @@ class Bulk:
             event = "operation.ended" if operation.status is OperationStatus.DONE else "operation.left"
             log.info(event, operation_id=operation.operation_id, done=operation.done, succeeded=operation.succeeded)
 
-    async def _advance_patiently(self, operation: Operation, request: BulkRequest) -> Operation:
+    async def _advance_patiently(self, operation: Operation, request: BulkRequest, pace: Pace) -> Operation:
         try:
-            return (await self._advance(operation, request))[0]
+            operation, _ = await self._advance(operation, request, pace=pace)
         except Unavailable as error:
             log.warning("operation.waits", operation_id=operation.operation_id, error=error.message)
             await asyncio.sleep(AGAIN_S)
-            return operation
+        return operation
 
     async def _advance(
-        self, operation: Operation, request: BulkRequest, *, is_new: bool = False
+        self, operation: Operation, request: BulkRequest, *, is_new: bool = False, pace: Pace | None = None
     ) -> tuple[Operation, list[Outcome]]:
-        """Do the next chunk; the same one again after a crash before its transaction, never after it."""
-        if is_new:
-            task_ids, following = await self._next(request, operation.position, SEARCH_S)
-        else:
-            async with self._search_behind:
-                task_ids, following = await self._next(request, operation.position, SEARCH_BEHIND_S)
+        """Do the next chunk; the same one again after a crash before its transaction, never after it.
+
+        Args:
+            pace: Of work that no client waits for.
+        """
+        if pace is None:
+            task_ids, following = await self._next(request, operation.position, CHUNK, SEARCH_S)
+            return await self._change(operation, request, task_ids, following, is_new=is_new)
+        async with self._search_behind if _is_search(request) else nullcontext():
+            task_ids, following = await self._next(request, operation.position, pace.size, SEARCH_BEHIND_S)
+        async with self._turn, pace.step():
+            return await self._change(operation, request, task_ids, following, pace=pace)
+
+    async def _change(
+        self,
+        operation: Operation,
+        request: BulkRequest,
+        task_ids: Sequence[str],
+        following: str | None,
+        *,
+        is_new: bool = False,
+        pace: Pace | None = None,
+    ) -> tuple[Operation, list[Outcome]]:
         step = self._step(operation, request)
         chunk = await step.prepare(task_ids)
+        change = chunk.change if pace is None else pace.timed(chunk.change)
         operation, outcomes = await self._operations.commit_chunk(
-            operation, chunk.change, chunk.refused, following, self._clock(), is_new=is_new
+            operation, change, chunk.refused, following, self._clock(), is_new=is_new
         )
         await step.finish(outcomes)
         return operation, outcomes
 
     async def _next(
-        self, request: BulkRequest, position: str | None, within_s: float
+        self, request: BulkRequest, position: str | None, limit: int, within_s: float
     ) -> tuple[Sequence[str], str | None]:
-        """The ids of the chunk at `position`, and the position of the next one."""
-        ids, following = await self._page(request, position, CHUNK, within_s)
+        """The ids of the chunk at `position`, at most `limit`, and the position of the next one."""
+        ids, following = await self._page(request, position, limit, within_s)
         fitting = await self._fitting(ids)
         return (ids, following) if fitting == ids else await self._page(request, position, len(fitting), within_s)
 
@@ -243,6 +271,8 @@ class Bulk:
     async def _page(
         self, request: BulkRequest, position: str | None, limit: int, within_s: float = SEARCH_S
     ) -> tuple[Sequence[str], str | None]:
+        if request.ended_before_ms is not None:
+            return await self._archive.page_older(request.ended_before_ms, position, limit)
         if request.filter is not None:
             return await self._listing.page_ids(request.filter, position, limit, within_s=within_s)
         ids = request.task_ids or ()
@@ -285,3 +315,7 @@ class Bulk:
         while operation := await self._operations.claim_abandoned(self._owner, now_ms - ABANDONED_MS, now_ms):
             if operation.operation_id not in self._running:
                 self._run_behind(operation)
+
+
+def _is_search(request: BulkRequest) -> bool:
+    return request.filter is not None and request.filter.q is not None

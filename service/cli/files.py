@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import tzinfo
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from service.cli.findings import size_text
 from service.cli.options import database_options
 from service.cli.output import say
 from service.clock import read_time, system_clock, to_text
+from service.pace import Pace
 from service.settings import MOST_DAYS, Settings, read_settings
 from service.store.archive import DAY_MS, Archive
 from service.store.backup import back_up_database
@@ -23,8 +24,6 @@ from service.store.import_queue import import_task_queue
 
 CHUNK = 1_000
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
-Step = Callable[[], Awaitable[int]]
 
 
 @click.command(
@@ -52,7 +51,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
         if dry_run:
             say(f"{total} tasks would be archived.")
             return
-        done = await _in_chunks("archiving", total, lambda: archive.archive_older(before_ms, CHUNK))
+        done = await _follow("archiving", total, archive.archive_in_steps(before_ms, Pace(CHUNK)))
         say(f"{done} tasks archived.")
 
     asyncio.run(_with_archive(settings, work))
@@ -79,7 +78,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
         total = await archive.count_archived(before_ms)
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
-        done = await _in_chunks("destroying", total, lambda: archive.purge_archived(before_ms, CHUNK))
+        done = await _follow("destroying", total, archive.purge_in_steps(before_ms, Pace(CHUNK)))
         say(f"{done} tasks destroyed.")
 
     asyncio.run(_with_archive(settings, work))
@@ -127,15 +126,14 @@ async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[
         await database.close()
 
 
-async def _in_chunks(description: str, total: int, step: Step) -> int:
-    """Do it step by step, so that a running Everpost commits in between; how many tasks it was."""
+async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:
+    """Show how far it has come, step by step; how many tasks it was."""
     done = 0
     with _progress() as progress:
         bar = progress.add_task(description, total=total)
-        while moved := await step():
+        async for moved in steps:
             done += moved
-            progress.update(bar, completed=done)
-            await asyncio.sleep(0)
+            progress.update(bar, completed=done, total=max(total, done))
     return done
 
 

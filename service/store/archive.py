@@ -1,12 +1,14 @@
 """The archive: where old and deleted tasks go, and the one place that destroys any (`everpost purge`)."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from service.clock import Clock, system_clock, to_text
+from service.pace import Pace
 from service.retry_rules import Place, Position
 from service.store.database import Database
 from service.store.positions import find_positions
@@ -15,6 +17,7 @@ from service.store.sqlite import sqlite3
 
 DAY_MS = 86_400_000
 MOST_BYTES = 16 << 20  # of data, moved in one transaction: nobody else writes meanwhile
+COUNTING_S = 60.0
 
 
 class Reason(StrEnum):
@@ -33,6 +36,24 @@ class Removal(StrEnum):
     ARCHIVED_BEFORE = "task_archived"
 
 
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """When a task ended, as stored, and its row: a place in the order in which tasks ended."""
+
+    at: str
+    row: int
+
+
+class OldTask(msgspec.Struct, frozen=True):
+    """A success that may be archived."""
+
+    ended: Ended
+    task_id: str
+    size_bytes: int
+
+
+FIRST = Ended("", 0)
+
+
 class Archive:
     """Moves ended tasks from `publish_tasks` to `publish_tasks_archive`, each in one transaction (I1)."""
 
@@ -45,21 +66,33 @@ class Archive:
 
         A row of an original file has naive local times, and is moved up to a day later.
         """
-        now_ms = self._clock()
-        parameters = {**_age_bounds(before_ms), "limit": limit}
+        return await self._database.write(lambda connection: self._move_older(connection, before_ms, limit))
 
-        def move(connection: sqlite3.Connection) -> int:
-            rows = _fitting(connection.execute(load("find_old_tasks"), parameters))
-            archive_rows(connection, rows, Reason.AGE, now_ms)
-            return len(rows)
+    def archive_in_steps(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """Move all of them, in steps that let others write; how many each had."""
+        return self._in_steps(lambda limit, connection: self._move_older(connection, before_ms, limit), pace)
 
-        return await self._database.write(move)
+    def _move_older(self, connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
+        rows = _fitting(_find_older(connection, before_ms, FIRST, limit))
+        archive_rows(connection, rows, Reason.AGE, self._clock())
+        return len(rows)
+
+    async def page_older(self, before_ms: int, position: str | None, limit: int) -> tuple[list[str], str | None]:
+        """The ids of the next tasks, at most `limit`, that `archive_older` would move, and the position behind them."""
+        after = FIRST if position is None else msgspec.json.decode(position, type=Ended)
+        found = await self._database.read(lambda connection: _find_older(connection, before_ms, after, limit + 1))
+        following = msgspec.json.encode(found[limit - 1].ended).decode() if len(found) > limit else None
+        return [old.task_id for old in found[:limit]], following
 
     async def count_older(self, before_ms: int) -> int:
-        """How many tasks `archive_older` would move in all."""
+        """How many tasks `archive_older` would move in all; of a million it takes a second or two.
+
+        Raises:
+            SearchTimeout: It took longer than `COUNTING_S`.
+        """
         parameters = _age_bounds(before_ms)
-        row = await self._database.read(
-            lambda connection: connection.execute(load("count_old_tasks"), parameters).fetchone()
+        row = await self._database.search(
+            lambda connection: connection.execute(load("count_old_tasks"), parameters).fetchone(), within_s=COUNTING_S
         )
         return int(row[0])
 
@@ -72,18 +105,27 @@ class Archive:
 
     async def purge_archived(self, before_ms: int | None = None, limit: int = 1_000) -> int:
         """Destroy the next `limit` tasks archived before `before_ms`, or any; how many there were. There is no undo."""
-        parameters = {"before": "~" if before_ms is None else to_text(before_ms), "limit": limit}
-        return await self._database.write(
-            lambda connection: connection.execute(load("purge_archived"), parameters).rowcount
-        )
+        return await self._database.write(lambda connection: _purge(connection, before_ms, limit))
+
+    def purge_in_steps(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """Destroy all of them, in steps that let others write; how many each had."""
+        return self._in_steps(lambda limit, connection: _purge(connection, before_ms, limit), pace)
 
     async def count_archived(self, before_ms: int | None = None) -> int:
         """How many tasks `purge_archived` would destroy in all."""
         parameters = {"before": "~" if before_ms is None else to_text(before_ms)}
-        row = await self._database.read(
-            lambda connection: connection.execute(load("count_archived"), parameters).fetchone()
+        row = await self._database.search(
+            lambda connection: connection.execute(load("count_archived"), parameters).fetchone(), within_s=COUNTING_S
         )
         return int(row[0])
+
+    async def _in_steps(self, step: Callable[[int, sqlite3.Connection], int], pace: Pace) -> AsyncIterator[int]:
+        done = 1
+        while done:
+            async with pace.step() as size:
+                done = await self._database.write(pace.timed(partial(step, size)))
+            if done:
+                yield done
 
 
 def archive_tasks(
@@ -140,17 +182,29 @@ def _archive_inherited(
     archive_rows(connection, [history_row], reason, now_ms, task_id=task_id)
 
 
-def _fitting(found: sqlite3.Cursor) -> list[int]:
-    """The rows up to the one with which they have `MOST_BYTES`; no further ones are read."""
+def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, limit: int) -> list[OldTask]:
+    parameters = {**_age_bounds(before_ms), "ended_at": after.at, "row": after.row, "limit": limit}
+    return [
+        OldTask(Ended(ended_at, row), task_id, size_bytes or 0)
+        for row, task_id, ended_at, size_bytes in connection.execute(load("find_old_tasks"), parameters)
+    ]
+
+
+def _fitting(found: Sequence[OldTask]) -> list[int]:
+    """The rows up to the one with which they have `MOST_BYTES`."""
     rows: list[int] = []
     left_bytes = MOST_BYTES
-    for row, size_bytes in found:
-        rows.append(row)
-        left_bytes -= size_bytes or 0
+    for old in found:
+        rows.append(old.ended.row)
+        left_bytes -= old.size_bytes
         if left_bytes <= 0:
             break
-    found.close()
     return rows
+
+
+def _purge(connection: sqlite3.Connection, before_ms: int | None, limit: int) -> int:
+    parameters = {"before": "~" if before_ms is None else to_text(before_ms), "limit": limit}
+    return connection.execute(load("purge_archived"), parameters).rowcount
 
 
 def _age_bounds(before_ms: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
+from service import pace
 from service.api.services import Services
 from service.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
 from service.bulk import service as module
@@ -235,16 +236,17 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     stack: Stack, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 50)
+    monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     await add_ended(stack.database, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)
     task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
     advance, stalled, goes_on = first._advance, asyncio.Event(), asyncio.Event()
 
-    async def stalls(operation: Operation, request: BulkRequest) -> Any:
+    async def stalls(operation: Operation, request: BulkRequest, **options: Any) -> Any:
         if operation.done == 150:
             stalled.set()
             await goes_on.wait()
-        return await advance(operation, request)
+        return await advance(operation, request, **options)
 
     monkeypatch.setattr(first, "_advance", stalls)
     answer = await first.run(ask(BulkKind.RETRY, *task_ids, wanted=FAILED if by == "filter" else None))
@@ -347,6 +349,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     stack: Stack, bulk: Bulk, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_BYTES", 25_000)
+    monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     tasks = [*many(2, note="x" * 30_000), *many(7, note="x" * 10_000)[2:], *many(30)[7:]]
     await add_ended(stack.database, *tasks)
     sizes: list[int] = []

@@ -1,5 +1,5 @@
 -- What find_old_tasks.sql finds.
-SELECT count(*) FROM publish_tasks
+SELECT count(*) FROM publish_tasks INDEXED BY publish_tasks_ended
 WHERE status = 'success' AND coalesce(completed_at, updated_at, created_at) < :before AND job_id IS NOT NULL
     AND typeof(coalesce(completed_at, updated_at, created_at)) = 'text'
     AND (coalesce(completed_at, updated_at, created_at) LIKE '%Z'

@@ -1,0 +1,48 @@
+"""Long work goes in steps that others hardly notice, as large as that allows, and rests between them."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import pace
+from service.pace import LEAST, LEAST_REST_S, STEP_S, Pace, next_size
+
+MOST = 500
+
+
+@given(st.integers(LEAST, MOST), st.floats(0, 100))
+def test_a_step_has_a_size_within_bounds_and_grows_slowly(size: int, held_s: float) -> None:
+    assert LEAST <= next_size(size, held_s, MOST) <= min(MOST, 2 * size)
+
+
+@pytest.mark.parametrize("ms_a_task", [0.01, 0.1, 0.5, 1])
+def test_the_size_settles_where_a_step_takes_as_long_as_it_may(ms_a_task: float) -> None:
+    size = 50
+    for _ in range(20):
+        size = next_size(size, size * ms_a_task / 1000, MOST)
+    assert size == pytest.approx(min(MOST, STEP_S * 1000 / ms_a_task), abs=1)
+
+
+def test_a_slow_disk_is_given_the_smallest_steps_at_once() -> None:
+    assert next_size(MOST, 60, MOST) == LEAST
+
+
+async def test_behind_a_step_others_have_as_long_as_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, rests = [100.0], []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(pace, "asyncio", SimpleNamespace(sleep=sleep))
+    steps = Pace(MOST, rest=4)
+    async with steps.step() as size:
+        clock[0] += 7  # it waits for another process's lock, which is not its own doing
+        steps.timed(lambda _: None)(None)
+        clock[0] += 2 * STEP_S
+    async with steps.step():
+        pass
+    assert rests == [pytest.approx(4 * (7 + 2 * STEP_S)), LEAST_REST_S]
+    assert size // 2 - 1 <= steps.size // 2 <= size // 2 + 1
