@@ -133,8 +133,14 @@ def answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> "Pr
     refusal.code = code
     answer = answer_problem(request, refusal)
     for name, value in (error.headers or {}).items():
-        answer.set_header(name, value.replace("GET", "GET, HEAD") if name == "allow" else value)
+        answer.set_header(name, _with_head(value) if name == "allow" else value)
     return answer
+
+
+def _with_head(allowed: str) -> str:
+    """The methods of an `Allow`, with HEAD, which is answered wherever GET is, in one order."""
+    methods = set(allowed.split(", "))
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def answer_crash(request: Request[Any, Any, Any], error: Exception) -> "Problem":

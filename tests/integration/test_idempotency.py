@@ -117,7 +117,7 @@ async def test_a_worker_and_an_api_that_start_a_day_ahead_forget_no_key() -> Non
         app = create_app(stack.settings, clock=ahead)
         async with app.lifespan():
             transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
-            async with httpx.AsyncClient(transport=transport, base_url="http://ahead") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 again = await client.post(PUBLISH, json=TASK, headers={"idempotency-key": "k"})
                 await client.post(PUBLISH, json=TASK, headers={"idempotency-key": "another"})
         await stack.drain()
