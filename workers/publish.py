@@ -1,28 +1,27 @@
 """The arq job `publish`: one attempt to publish one task."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import structlog
 from arq.worker import Retry
 
 from service.clock import BootClock, Clock, to_text
-from service.errors import InvalidValue, Unavailable
+from service.errors import InvalidValue
 from service.failpoints import failpoint
 from service.platforms import Catalogue, Platform
 from service.queue.codec import decoded_data, publish_arguments
 from service.settings import Settings
 from service.store.ledger import Ledger
-from service.task import HELD, Attempt, ErrorClass, TaskStatus
+from service.task import Attempt, ErrorClass, TaskStatus
 from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
-from workers.backoff import Backoff
 from workers.cancellation import comes_from_outside
 from workers.deadlines import TimeLimits
+from workers.intents import Intents, persist
 from workers.isolation import Isolation, SuspectDiedError
-from workers.key_age import Present, age_of_oldest
 from workers.media import describe_media, resolve_media
 from workers.metrics import WorkerMetrics
 from workers.outcomes import CancelCause, HandBackError, cause_of
@@ -30,7 +29,6 @@ from workers.publishers.base import (
     CUT,
     UNPRINTABLE,
     InvalidError,
-    OutcomeUnknownError,
     Publisher,
     PublisherClass,
     PublishJob,
@@ -44,15 +42,10 @@ from workers.settling import (
     CannotRepeatError,
     NoAnswerError,
     as_failure,
-    has_mortal_key,
-    keeps_intents,
-    settle_earlier,
     settle_failed,
 )
 
 log = structlog.get_logger("everpost.worker")
-
-Written = TypeVar("Written")
 
 STOPPED = "The worker was stopped while it was sending."
 
@@ -84,7 +77,7 @@ class PublishRunner:
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
-        self._boot_clock = boot_clock
+        self._intents = Intents(ledger, clock, boot_clock)
         self._worker_id = worker_id
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
@@ -141,12 +134,9 @@ class PublishRunner:
         )
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
-        if state.earlier.open and (found := await self._settle_earlier(publisher, job, state)) is not None:
+        if state.earlier.open and (found := await self._intents.settle_earlier(publisher, job, state)) is not None:
             return _kept_result(job, found)
-        if state.facts is not None and keeps_intents(publisher):
-            if has_mortal_key(publisher):
-                state.since_boot = self._boot_clock()
-            await self._intend_to_send(job, state, state.facts.sending or None)  # HELD is nobody's intent
+        await self._intents.write(publisher, job, state)
         state.sending = job.trace
         failpoint("send.before")
         task = asyncio.current_task()
@@ -165,42 +155,6 @@ class PublishRunner:
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             )
         return _kept_result(job, result, media=describe_media(job.data, job.media))
-
-    async def _settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
-        oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
-        found = await settle_earlier(publisher, job, state.earlier.open, oldest_s)
-        if publisher.publisher_class is PublisherClass.CHECKABLE:
-            state.earlier = msgspec.structs.replace(state.earlier, open=())
-        return found
-
-    async def _age_of_key(self, state: AttemptState) -> float | None:
-        mark = await self._ledger.find_clock_mark()
-        seen_ms = None if mark is None else mark.highest_ms
-        present = Present(wall_ms=self._clock(), since_boot=self._boot_clock(), seen_ms=seen_ms)
-        return age_of_oldest(state.earlier.open, present)
-
-    async def _intend_to_send(self, job: PublishJob, state: AttemptState, earlier: int | None) -> None:
-        """Write the intent down before the first byte leaves; see `keeps_intents` (I6).
-
-        The one that stands there, if it is `earlier`'s, has been settled.
-        """
-        intent = asyncio.ensure_future(
-            _persist(
-                lambda: self._ledger.begin_send(
-                    job.task_id, state.number, self._clock(), earlier, since_boot=state.since_boot
-                )
-            )
-        )
-        try:
-            begun = await asyncio.shield(intent)
-        except asyncio.CancelledError:
-            if await intent:  # it was written, and nothing will be sent: whoever runs next may send
-                await self._ledger.cancel_send(job.task_id, state.number, self._clock())
-            raise
-        if not begun and state.facts is not None and state.facts.sending == HELD:
-            raise CannotRepeatError("It was unfinished in a backup that was restored, and may have been sent since.")
-        if not begun:
-            raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
 
     async def _what_follows(
         self,
@@ -297,7 +251,7 @@ class PublishRunner:
     ) -> None:
         now_ms = self._clock()
         due_at_ms = now_ms + round(decision.delay_s * 1000)
-        await _persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
+        await persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
         self._metrics.count_attempt(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)
         log.info(
             "task.deferred",
@@ -332,14 +286,3 @@ def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> 
 def _check_refusal(state: AttemptState) -> None:
     if state.refusal is not None:
         raise PublishFailedError(TaskStatus.FAILED, ErrorClass.INVALID, state.refusal, attempted=False)
-
-
-async def _persist(write: Callable[[], Awaitable[Written]]) -> Written:
-    """Write until the database takes it: the job is held meanwhile, and nothing is lost."""
-    backoff = Backoff(0.1, 5)
-    while True:
-        try:
-            return await write()
-        except Unavailable as error:
-            log.warning("ledger.waits", error=error.message)
-            await asyncio.sleep(backoff.next_s())
