@@ -355,9 +355,12 @@ class QueueUnreachable(Unavailable):
 
     code = "queue_unreachable"
 
-    def __init__(self, refusal: str | None = None) -> None:
-        trouble = "Redis does not answer" if refusal is None else f"Redis refuses ({refusal.rstrip('.')})"
+    def __init__(self, refusal: str | None = None, *, is_password: bool = False) -> None:
+        what = " the password" if is_password else ""
+        trouble = "Redis does not answer" if refusal is None else f"Redis refuses{what} ({refusal.rstrip('.')})"
         super().__init__(f"{trouble}, so nobody can say whether a worker holds the task.")
+        self.refusal = refusal
+        self.is_password = is_password
 
 
 class SearchTimeout(Unavailable):

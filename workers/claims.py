@@ -61,6 +61,7 @@ class HeldJob:
 
     Attributes:
         token: The lease's value in Redis, one for each claim call.
+        cut_from_bytes: The size of a payload that was too large to be handed over; `payload` is its beginning.
         counted_tries: The try counter in Redis; `job_try` is larger when the job was enqueued with a try of its own.
         insisted: How often it was cancelled again because it did not heed that.
         is_fenced: Somebody else has taken the job; set by the lease thread or by the release script.
@@ -71,6 +72,7 @@ class HeldJob:
         "args",
         "cancel_cause",
         "counted_tries",
+        "cut_from_bytes",
         "ends_as",
         "enqueue_time",
         "enqueue_time_ms",
@@ -110,6 +112,7 @@ class HeldJob:
         self.score = score
         self.counted_tries = self.job_try = tries
         self.payload: bytes | None = None
+        self.cut_from_bytes: int | None = None
         self.function_name = UNKNOWN_FUNCTION_NAME
         self.function: Function | CronJob | None = None
         self.args: tuple[Any, ...] = ()
@@ -131,6 +134,11 @@ class HeldJob:
         self.released: asyncio.Future[None] | None = None
         self.is_fenced = False
         self.is_settled = False
+
+    @property
+    def restorable_payload(self) -> bytes:
+        """What may be put back under the job's key, should Redis have lost it; empty if there is nothing whole."""
+        return self.payload if self.payload and self.cut_from_bytes is None else b""
 
     @property
     def is_cron(self) -> bool:

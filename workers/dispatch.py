@@ -5,7 +5,7 @@ import itertools
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -20,9 +20,9 @@ from workers.cancellation import raise_unless_failure, whereabouts
 from workers.claims import Claim, HeldJob, JobPhase
 from workers.finishing import Finisher, ResultRules
 from workers.leases import RETRY_KEY_TTL_S, LeaseKeeper, LoopWatch, blocking_client
-from workers.lua import Scripts
+from workers.lua import REDIS_TROUBLE, Scripts
 from workers.outcomes import CancelCause, JobOutcome
-from workers.reading import ClaimReply, JobReader, read_claim_reply
+from workers.reading import LONGEST_TOLD, ClaimReply, JobReader, UnnamedEntry, read_claim_reply
 from workers.running import JobRunner
 from workers.turns import QueueTurns
 from workers.wakeup import WakeSignal
@@ -30,7 +30,8 @@ from workers.wakeup import WakeSignal
 logger = logging.getLogger("arq.worker")
 
 CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from everybody else for a few milliseconds
-CLAIM_BYTES = 16 * 1024 * 1024  # their payloads
+CLAIM_BYTES = 16 * 1024 * 1024  # their payloads, if there is more than one
+CUT_BYTES = 65_536  # kept of a payload that is too large
 SHORTEST_POLL_S = 0.01
 UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
 SETTLE_LOOK_S = 0.1
@@ -56,6 +57,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     slim_results: bool
     on_stopping: Callable[[], None] | None
     on_left_over: OnComplete | None
+    max_payload_bytes: int
 
 
 class Dispatcher:
@@ -89,7 +91,9 @@ class Dispatcher:
         self._hook_backoff = Backoff(0.1, 5.0)
         self._paused_until = 0.0
         self._is_settled = False
-        self.scripts = Scripts(pool, own_connections=options.own_connections)
+        self.scripts = Scripts(
+            pool, zsets=[abort_jobs_ss, *options.queue_names], own_connections=options.own_connections
+        )
         self.signal = WakeSignal()
         self.next_claim_at = 0.0
         self.claimed_at = 0.0
@@ -229,7 +233,9 @@ class Dispatcher:
         worker, options = self._worker, self._options
         token = f"{self._id}:{next(self._claim_numbers)}"
         keys = [abort_jobs_ss, worker.health_check_key, *options.queue_names]
-        settings = [token, int(options.lease_s * 1000), RETRY_KEY_TTL_S, CLAIM_BYTES, int(worker.allow_abort_jobs)]
+        watches_aborts = int(worker.allow_abort_jobs)
+        sizes = [options.max_payload_bytes, CUT_BYTES]
+        settings = [token, int(options.lease_s * 1000), RETRY_KEY_TTL_S, CLAIM_BYTES, watches_aborts, *sizes]
         # A message that comes in from here on brings the next claim forward again.
         self.next_claim_at = worker.loop.time() + max(worker.poll_delay_s, SHORTEST_POLL_S)
         try:
@@ -243,12 +249,34 @@ class Dispatcher:
         self._learn(claimed)
         jobs = [job for job, requested_at in claimed.jobs if self._take(job, requested_at)]
         worker.job_counter = len(self._held)
+        if claimed.unnamed:
+            self._admit_beside(self._take_out(claimed.unnamed))
         if jobs:
-            admitting = worker.loop.create_task(self._admit(jobs))
-            self._admitting.add(admitting)
-            admitting.add_done_callback(self._admitting.discard)
+            self._admit_beside(self._admit(jobs))
         else:
             self.claimed_at = worker.loop.time()
+
+    def _admit_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        admitting = self._worker.loop.create_task(work)
+        self._admitting.add(admitting)
+        admitting.add_done_callback(self._admitting.discard)
+
+    async def _take_out(self, entries: Sequence[UnnamedEntry]) -> None:
+        """Have entries that no job can be recorded, then remove them; when that fails, once their leases end."""
+        for entry in entries:
+            logger.error(
+                "an entry of %s has an id that is not UTF-8: %r", entry.queue_name, entry.raw_id[:LONGEST_TOLD]
+            )
+        numbered = [part for entry in entries for part in (entry.raw_id, entry.queue_number)]
+        try:
+            if self._options.on_complete is not None:
+                await self._options.on_complete([entry.as_outcome() for entry in entries])
+            await self.scripts.call("take_out", self._options.queue_names, numbered)
+        except BaseException as error:
+            raise_unless_failure(error)
+            told = "%d entries whose ids are not UTF-8 are left to the end of their leases: %s"
+            is_defect = not isinstance(error, (Unavailable, *REDIS_TROUBLE))
+            logger.error(told, len(entries), error, exc_info=is_defect)  # noqa: TRY400 - an outage has no traceback
 
     def _learn(self, claimed: ClaimReply) -> None:
         self.queued = claimed.queued

@@ -25,6 +25,7 @@ from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
+from service.queue.refusals import trouble_text
 from service.stopping import stop_signals
 from workers.backoff import Backoff
 from workers.cancellation import cancel_until_done, raise_if_cancelled
@@ -75,6 +76,7 @@ class BatchWorker(Worker):
         wake_channel: A Redis channel; any message on it makes the worker look for due jobs at once. None only polls.
         own_connections: Claim and release over connections of the engine's own, which costs less; the pool's settings
             for retries do not hold for them. The engine goes on after an outage either way.
+        max_payload_bytes: A larger job is not read but ends as one that cannot be; 0 reads any.
         serializer_like: From a job's payload, b"" if it is gone, the serializer of its result; by default
             `job_serializer` for all.
         on_blocked: Called, in a thread, when a job has blocked the event loop for `blocked_s` seconds, while its worker
@@ -103,6 +105,7 @@ class BatchWorker(Worker):
         slim_results: bool = False,
         on_stopping: Callable[[], None] | None = None,
         on_left_over: OnComplete | None = None,
+        max_payload_bytes: int = 0,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -120,6 +123,7 @@ class BatchWorker(Worker):
             slim_results=slim_results,
             on_stopping=on_stopping,
             on_left_over=on_left_over,
+            max_payload_bytes=max_payload_bytes,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
@@ -194,7 +198,7 @@ class BatchWorker(Worker):
         try:
             await self._health.forget(dispatcher.scripts)
         except REDIS_TROUBLE as error:
-            logger.warning("health check not removed: %r", error)
+            logger.warning("health check not removed: %s", trouble_text(error))
         if self.on_shutdown is not None:
             try:
                 await self.on_shutdown(self.ctx)
@@ -303,7 +307,7 @@ class BatchWorker(Worker):
         try:
             await log_redis_info(self.pool, logger.info)
         except REDIS_TROUBLE as error:
-            logger.warning("redis is away, waiting for it: %r", error)
+            logger.warning("redis is away, waiting for it: %s", trouble_text(error))
         self.ctx["redis"] = self.pool
         if self.on_startup is not None:
             await self.on_startup(self.ctx)
@@ -330,7 +334,7 @@ class BatchWorker(Worker):
                 await self._turn(dispatcher)
             except REDIS_TROUBLE as error:
                 wait_s = backoff.next_s()
-                logger.warning("redis trouble, again in %.2fs: %r", wait_s, error)
+                logger.warning("redis trouble, again in %.2fs: %s", wait_s, trouble_text(error))
                 await asyncio.sleep(wait_s)
             except Exception:
                 logger.exception("the worker's loop failed, it goes on")

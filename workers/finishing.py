@@ -15,6 +15,7 @@ from arq.jobs import Serializer, serialize_result
 
 from service.errors import Unavailable
 from service.failpoints import failpoint
+from service.queue.refusals import trouble_text
 from workers.backoff import Backoff
 from workers.cancellation import raise_unless_failure
 from workers.claims import HeldJob
@@ -284,7 +285,9 @@ class Finisher:
             except REDIS_TROUBLE as error:
                 self.is_behind = True
                 wait_s = backoff.next_s()
-                logger.warning("%d ended jobs not released, again in %.2fs: %r", len(batch), wait_s, error)
+                logger.warning(
+                    "%d ended jobs not released, again in %.2fs: %s", len(batch), wait_s, trouble_text(error)
+                )
                 await asyncio.sleep(wait_s)
             else:
                 break
@@ -302,7 +305,7 @@ class Finisher:
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
         if job.return_score is not None:
             action, due = ("return_later", job.return_in_ms) if job.return_in_ms else ("return", job.return_score)
-            return (action, *whose, due, job.return_tries), job.payload or b""
+            return (action, *whose, due, job.return_tries), job.restorable_payload
         data, life_ms = (b"", "") if job.ends_as is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
             return ("finish", *whose, life_ms, 0), data

@@ -58,7 +58,7 @@ def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
     portion: list[HeldJob] = []
     size_bytes = 0
     for job in jobs:
-        payload_bytes = len(job.payload or b"")
+        payload_bytes = len(job.restorable_payload)
         if portion and size_bytes + payload_bytes > RESTORE_BYTES:
             yield portion
             portion, size_bytes = [], 0
@@ -216,7 +216,7 @@ class LeaseKeeper:
                 return
             arguments: list[Any] = [self._lease_ms, RETRY_KEY_TTL_S]
             for job in jobs:
-                arguments += (job.job_id, job.queue_number, job.token, job.counted_tries, job.payload or b"")
+                arguments += (job.job_id, job.queue_number, job.token, job.counted_tries, job.restorable_payload)
             taken = self._evaluate(client, "restore", arguments)
         for position in taken:
             self._fence(jobs[position - 1])

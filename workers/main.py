@@ -56,6 +56,8 @@ from workers.upkeep import Duties, Upkeep, liveness_duties, say_goodbye, worker_
 log = structlog.get_logger("everpost.worker")
 
 UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
+LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # at least: what the ledger has of old must fit too
+PAYLOAD_FACTOR = 8  # JSON that was encoded anew has at most so many times a body's bytes
 PAUSE_POLL_S = 0.5
 LEFT_OVER_S = 5.0
 PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
@@ -256,6 +258,7 @@ def create_worker(
         slim_results=True,
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
         on_left_over=parts.on_left_over,
+        max_payload_bytes=max(LARGEST_PAYLOAD_BYTES, PAYLOAD_FACTOR * settings.max_body),
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,
         job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,

@@ -12,10 +12,13 @@ from arq.jobs import DeserializationError, Deserializer
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
-from workers.claims import HeldJob, whole_score
-from workers.outcomes import OutcomeReason
+from workers.claims import UNKNOWN_FUNCTION_NAME, HeldJob, whole_score
+from workers.outcomes import JobOutcome, OutcomeReason
 
 logger = logging.getLogger("arq.worker")
+
+UNDECODABLE = "unable to deserialize job"  # arq's words, which its clients may match
+LONGEST_TOLD = 64  # bytes of an id
 
 
 class ClaimReply(msgspec.Struct, frozen=True):
@@ -23,40 +26,80 @@ class ClaimReply(msgspec.Struct, frozen=True):
 
     Attributes:
         jobs: The claimed jobs, each with the time of an abort request for it, if there is one.
+        unnamed: Entries whose id is not UTF-8, which no client of arq's can name.
         next_due_in_s: Seconds until the earliest entry left is due, 0 or less if it is; None: nothing is left.
         queued: How many entries all queues have, held jobs included.
     """
 
     jobs: list[tuple[HeldJob, float | None]]
+    unnamed: list["UnnamedEntry"]
     next_due_in_s: float | None
     queued: int
     has_health_key: bool
+
+
+class UnnamedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue entry whose id is not UTF-8, claimed as a job is."""
+
+    raw_id: bytes
+    queue_name: str
+    queue_number: int
+    payload: bytes | None
+    claimed_ms: int
+
+    def as_outcome(self) -> JobOutcome:
+        """How the completion hook hears of it: as of a job that cannot be read."""
+        error = DeserializationError(UNDECODABLE)
+        error.__cause__ = ValueError(f"its id is not UTF-8: {self.raw_id[:LONGEST_TOLD]!r}")
+        return JobOutcome(
+            job_id=self.raw_id.decode(errors="backslashreplace"),
+            function=UNKNOWN_FUNCTION_NAME,
+            args=(),
+            kwargs={},
+            job_try=1,
+            enqueue_time_ms=0,
+            success=False,
+            result=error,
+            start_ms=self.claimed_ms,
+            finish_ms=self.claimed_ms,
+            queue_name=self.queue_name,
+            reason=OutcomeReason.UNDECODABLE,
+            payload=self.payload,
+            extra={},
+        )
 
 
 def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str]) -> ClaimReply:
     """Decode the reply of `claim.lua`; it describes the fields."""
     now_ms, next_score, queued, has_health_key = reply[:4]
     jobs: list[tuple[HeldJob, float | None]] = []
+    unnamed: list[UnnamedEntry] = []
     fields = iter(reply[4:])
-    for raw_id, number, score, tries, payload, requested_at in zip(*[fields] * 6, strict=True):
+    for raw_id, number, score, tries, sent, requested_at in zip(*[fields] * 6, strict=True):
+        payload, size_bytes = sent if isinstance(sent, list) else (sent, None)
+        queue_name = queue_names[number - 1]
         try:
             job_id = raw_id.decode()
-        except UnicodeDecodeError:  # no client of arq's can name it; it is left to its lease
-            logger.error("job %r has an id that is not UTF-8, it is passed over", raw_id)  # noqa: TRY400 - nobody's bug
+        except UnicodeDecodeError:
+            unnamed.append(
+                UnnamedEntry(
+                    raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=now_ms
+                )
+            )
             continue
         held = HeldJob(
             job_id,
             token=token,
-            queue_name=queue_names[number - 1],
+            queue_name=queue_name,
             queue_number=number,
             score=whole_score(float(score)),
             tries=tries,
             start_ms=now_ms,
         )
-        held.payload = payload
+        held.payload, held.cut_from_bytes = payload, size_bytes
         jobs.append((held, None if requested_at is None else float(requested_at)))
     next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
-    return ClaimReply(jobs, next_due_in_s, queued, bool(has_health_key))
+    return ClaimReply(jobs, unnamed, next_due_in_s, queued, bool(has_health_key))
 
 
 class JobReader:
@@ -115,13 +158,19 @@ class JobReader:
 
     def _decode(self, held: HeldJob, payload: bytes) -> None:
         try:
+            _check_whole(held, payload)
             data = self._deserialize(payload)
             name, own_try = str(data["f"]), data["t"]
             args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
             enqueue_time = ms_to_datetime(enqueue_time_ms)  # raises for a time no datetime holds
             held.job_try = max(own_try or 0, held.counted_tries)
         except Exception as error:
-            # arq's words, which its clients may match; whatever a stranger's bytes raise is one thing here.
-            raise DeserializationError("unable to deserialize job") from error
+            # Whatever a stranger's bytes raise is one thing here.
+            raise DeserializationError(UNDECODABLE) from error
         held.function_name, held.args, held.kwargs = name, args, kwargs
         held.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time
+
+
+def _check_whole(held: HeldJob, payload: bytes) -> None:
+    if held.cut_from_bytes is not None:
+        raise ValueError(f"it has {held.cut_from_bytes:,} bytes, too many to be read; {len(payload):,} are kept")

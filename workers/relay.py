@@ -1,7 +1,7 @@
 """The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import uuid4
 
 import structlog
@@ -19,6 +19,8 @@ CHUNK = 500  # tasks looked for in one call
 RESTORED = 100  # payloads in memory at a time
 SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
 FULL_SWEEP_MS = 600_000
+ROUND_TICKS = 20
+ROUND_SHARE_S = 0.05
 LOST_SWEEP_MS = 1_000
 EVICTED_SWEEP_MS = 5_000
 
@@ -32,7 +34,8 @@ class Relay:
 
     Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
     Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
-    for want of memory, when the clock was set back, and every ten minutes.
+    for want of memory, when the clock was set back, and every ten minutes. At each tick some are looked for besides, in
+    turns: what others removed is back within 30 s, as long as no more than about 100,000 tasks wait.
     Several relays at once do no harm: enqueuing twice changes nothing.
 
     A row that no worker could run ends in the history, as failed or unknown, where a person finds it: it must not keep
@@ -56,6 +59,7 @@ class Relay:
         self._may_be_sent = may_be_sent
         self._stuck: set[int] = set()  # rows that cannot be set aside either
         self._position = 0
+        self._round_position = self._round_quota = 0
         self._next_full_ms = 0
         self._evicted = 0
 
@@ -82,7 +86,7 @@ class Relay:
         restored = await self._sweep(0 if is_new else SETTLED_MS)
         if is_new:
             await self._ledger.set_meta(EPOCH, epoch)
-        return restored + await self._return_withdrawn()
+        return restored + await self._go_round() + await self._return_withdrawn()
 
     async def _note_evictions(self) -> None:
         evicted = await self._queue.evictions()
@@ -105,6 +109,26 @@ class Relay:
             if len(rows) < CHUNK:
                 return restored
 
+    async def _go_round(self) -> int:
+        """Look for some of the tasks again; how many went back.
+
+        Others may remove queue entries without a trace. All tasks have their turn within `ROUND_TICKS` ticks, unless
+        that would take more than `ROUND_SHARE_S` of each: then it takes longer.
+        """
+        if self._round_position == 0:
+            self._round_quota = -(-await self._ledger.count_unfinished() // ROUND_TICKS)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + ROUND_SHARE_S
+        looked_for = restored = 0
+        while True:
+            before_ms = self._clock() - SETTLED_MS
+            rows = await self._ledger.accepted_after(self._round_position, before_ms, CHUNK)
+            restored += await self._restore([entry for _, entry in rows if entry is not None])
+            looked_for += len(rows)
+            self._round_position = rows[-1][0] if len(rows) == CHUNK else 0
+            if len(rows) < CHUNK or looked_for >= self._round_quota or loop.time() > ends_at:
+                return restored
+
     async def _return_withdrawn(self) -> int:
         """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
         restored = 0
@@ -118,15 +142,27 @@ class Relay:
     async def _restore(self, entries: Sequence[QueueEntry]) -> int:
         """Put back those of the tasks that Redis has lost and the ledger still has; how many."""
         missing = await self._queue.missing_among(entries)
-        restored = 0
+        restored: list[str] = []
         for start in range(0, len(missing), RESTORED):
             task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
+            with_result = await self._queue.results_among(task_ids)
             tasks, faults = await self._ledger.accepted_among(task_ids)
             await self._set_aside(faults)
-            restored += sum(await self._queue.restore_tasks(tasks))
-        if missing:
-            log.warning("relay.restored", tasks=restored, task_id=missing[0].task_id)
-        return restored
+            await self._forget_planted(with_result.intersection(task.task_id for task in tasks))
+            answers = await self._queue.restore_tasks(tasks)
+            restored += [task.task_id for task, is_back in zip(tasks, answers, strict=True) if is_back]
+        if restored:
+            log.warning("relay.restored", tasks=len(restored), task_id=restored[0])
+        return len(restored)
+
+    async def _forget_planted(self, task_ids: Collection[str]) -> None:
+        """Remove results of tasks that were still in the ledger after these results were seen.
+
+        An outcome is in the history before its result is in Redis (I3), so others wrote them.
+        """
+        if task_ids:
+            log.error("relay.results_planted", tasks=len(task_ids), task_id=min(task_ids))
+            await self._queue.forget_results(task_ids)
 
     async def _set_aside(self, faults: Mapping[int, str]) -> None:
         """End the tasks of rows that cannot be run; one that cannot be moved either stays, and is told once."""

@@ -87,7 +87,7 @@ def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Map
     async def bury_dead() -> None:
         await queue.forget_workers(await queue.dead_workers())
 
-    return {"announce": (ALIVE_S / 5, announce), "bury": (60.0, bury_dead)}
+    return {"announce": (ALIVE_S / 5, announce), "bury": (15.0, bury_dead)}
 
 
 def worker_duties(

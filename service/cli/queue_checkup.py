@@ -29,18 +29,37 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
     if address is None:
         told = "EVERPOST_REDIS is not set, and no `everpost up` runs on this folder, which would bring its own"
         return [Finding("Redis", "server", told)]
-    queue = TaskQueue.connect(address, clock)
+    queue = TaskQueue.connect(address, clock, may_repair=False)
+    found: list[Finding] = []
     try:
-        found = [*await _server_findings(queue), *await _queue_findings(queue)]
+        found += await _server_findings(queue)
+        found.append(await _key_finding(queue))
+        found += await _queue_findings(queue)
         workers = await queue.workers()
         waiting = await _settled_tasks(settings.database_path, clock())
         lost = await queue.missing_among(waiting)
     except QueueUnreachable as error:
-        advice = f"{error.message} Tasks are accepted all the same, and run when it is back."
-        return [Finding("Redis", "server", "does not answer", ok=False, advice=advice)]
+        return [*found, _unreachable_finding(error, is_first=not found)]
     finally:
         await queue.close()
     return [*found, *worker_findings(workers), relay_finding(lost, workers, clock())]
+
+
+def _unreachable_finding(error: QueueUnreachable, *, is_first: bool) -> Finding:
+    if not is_first:
+        return Finding("Redis", "queue", "cannot be looked at", ok=False, advice=error.message)
+    told = "refuses the password" if error.is_password else "refuses" if error.refusal else "does not answer"
+    advice = f"{error.message} Tasks are accepted all the same, and run when it is back."
+    return Finding("Redis", "server", told, ok=False, advice=advice)
+
+
+async def _key_finding(queue: TaskQueue) -> Finding:
+    wrong = await queue.strange_keys()
+    if not wrong:
+        return Finding("Redis", "keys", "as written", ok=True)
+    told = "; ".join(f"{key} {what}" for key, what in wrong.items())
+    advice = "Others write to this Redis. Workers skip, move aside or overwrite it; delete what was moved aside."
+    return Finding("Redis", "keys", told, ok=False, advice=advice)
 
 
 async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:

@@ -28,10 +28,11 @@ class Breaker:
         """Whether Redis is to be left alone."""
         return self._probing is not None
 
-    def trip(self) -> None:
-        """Redis did not answer."""
+    def trip(self, refusal: str | None = None) -> None:
+        """Redis did not answer, or refused to with these words."""
         if self._probing is None:
-            log.warning("queue.away")
+            told = {} if refusal is None else {"refusal": refusal}
+            log.warning("queue.away", **told)
             self._probing = asyncio.create_task(self._probe_until_answered(), name="redis probe")
 
     async def stop(self) -> None:

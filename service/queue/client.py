@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,7 +21,17 @@ from service.queue.breaker import Breaker
 from service.queue.codec import QueuedJob, job_of, read_jobs
 from service.queue.connections import OwnConnection, ScriptConnection
 from service.queue.pool import connection_pool
+from service.queue.refusals import Refusal, refusal_of
 from service.queue.sender import ImpatientSender, Put, portions
+from service.queue.strangers import (
+    LONGEST_NAME,
+    LONGEST_SAID,
+    MOST_WORKERS,
+    SET_ASIDE,
+    is_wrong_type,
+    read_said,
+    set_aside,
+)
 from service.task import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, QueueEntry, Task
 
 log = structlog.get_logger("everpost.queue")
@@ -34,6 +45,7 @@ WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
 RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
+ABORTS_KEY = "arq:abort"
 JOB, RESULT = "arq:job:", "arq:result:"
 FILLING = 0.85  # of maxmemory
 SCANNED = 1_000  # keys looked at in one call
@@ -41,6 +53,7 @@ NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # what Redis says of wh
 MOST_NUMBERS = 10_000  # more fields than any catalogue makes: somebody else wrote them
 ANSWER_S = 1.0  # a Redis that is silent for longer is away
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
+EPOCH = re.compile(rb"[0-9a-f]{32}")
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
@@ -50,6 +63,16 @@ def queue_name(priority: int) -> str:
 
 
 QUEUE_NAMES = tuple(queue_name(priority) for priority in PRIORITIES)
+TYPES = {
+    EPOCH_KEY: "string",
+    WORKERS_KEY: "hash",
+    WITHDRAWALS_KEY: "zset",
+    METRICS_KEY: "hash",
+    RESULTS_KEY: "hash",
+    ABORTS_KEY: "zset",
+    **dict.fromkeys(QUEUE_NAMES, "zset"),
+}
+"""The types of the keys that all processes share."""
 
 
 class QueueDepth(msgspec.Struct, frozen=True):
@@ -87,7 +110,8 @@ class TaskQueue:
     raises `QueueUnreachable`. Once Redis has not answered, all of them do so at once, until it is found back.
     """
 
-    def __init__(self, redis: Redis, clock: Clock = system_clock) -> None:
+    def __init__(self, redis: Redis, clock: Clock = system_clock, *, may_repair: bool = True) -> None:
+        """`may_repair` moves keys that others gave the wrong type out of the way, when they are met."""
         self.redis = redis
         self._clock = clock
         script = (SCRIPTS / "enqueue.lua").read_text(encoding="utf-8")
@@ -100,13 +124,16 @@ class TaskQueue:
         self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
         self._finder = OwnConnection(redis.connection_pool)
         self._finds: Batcher[str, QueuedJob | None] = Batcher(self._find_batch, max_items=256)
+        self._workers = redis.register_script((SCRIPTS / "workers.lua").read_text(encoding="utf-8"))
         self._breaker = Breaker(self.ping)
+        self._may_repair = may_repair
+        self._refusal: Refusal | None = None
         self._sender = ImpatientSender(self.restore_tasks)
 
     @classmethod
-    def connect(cls, address: str, clock: Clock = system_clock) -> "TaskQueue":
+    def connect(cls, address: str, clock: Clock = system_clock, *, may_repair: bool = True) -> "TaskQueue":
         """A queue on `address`; the connection is made when first needed."""
-        return cls(Redis(connection_pool=connection_pool(address)), clock)
+        return cls(Redis(connection_pool=connection_pool(address)), clock, may_repair=may_repair)
 
     async def close(self) -> None:
         """Send what was submitted, then close the connections."""
@@ -175,7 +202,11 @@ class TaskQueue:
         """Tasks withdrawn so long ago that what they were withdrawn for has happened, or never will."""
         before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has dropped its notes too
         found = await self._ask(self.redis.zrangebyscore(WITHDRAWALS_KEY, "-inf", before_ms, start=0, num=limit))
-        return [task_id.decode() for task_id in found]
+        task_ids = {member: member.decode(errors="replace") for member in found}
+        if strange := [member for member, task_id in task_ids.items() if member != task_id.encode()]:
+            log.warning("withdrawals.skipped", members=len(strange))
+            await self._ask(self.redis.zrem(WITHDRAWALS_KEY, *strange))
+        return [task_id for member, task_id in task_ids.items() if member not in strange]
 
     async def forget_withdrawals(self, task_ids: Sequence[str]) -> None:
         """They have been seen to."""
@@ -184,7 +215,7 @@ class TaskQueue:
 
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
-        await self._ask(self._put_small(keys=["arq:abort"], args=["ZADD", self._clock(), task_id]))
+        await self._ask(self._put_small(keys=[ABORTS_KEY], args=["ZADD", self._clock(), task_id]))
         with contextlib.suppress(QueueUnreachable):  # the request stands, and workers look now and then by themselves
             await self._ask(self.redis.publish(WAKE_CHANNEL, ""))
 
@@ -234,10 +265,28 @@ class TaskQueue:
         return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
 
     async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
-        """Which of the tasks Redis has lost: no result, and no job that stands in its queue for the right time."""
+        """Which of the tasks Redis has lost: no job stands in its queue for the right time, and no worker holds one."""
+        if not tasks:
+            return []
         parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
         answers: list[int] = await self._ask(self._missing(keys=[], args=[msgspec.msgpack.encode(parts)]))
         return [task for task, missing in zip(tasks, answers, strict=True) if missing]
+
+    async def results_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Which of the tasks have a result, of whatever content."""
+        return await self._ask(self._results_among(task_ids))
+
+    async def _results_among(self, task_ids: Sequence[str]) -> set[str]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for task_id in task_ids:
+                pipe.exists(RESULT + task_id)
+            answers = await pipe.execute()
+        return {task_id for task_id, is_there in zip(task_ids, answers, strict=True) if is_there}
+
+    async def forget_results(self, task_ids: Collection[str]) -> None:
+        """Remove results that others wrote: their tasks have not ended."""
+        if task_ids:
+            await self._ask(self.redis.unlink(*(RESULT + task_id for task_id in task_ids)))
 
     async def queue_position(self, task_id: str, priority: int) -> int | None:
         """How many jobs of its queue are due before it; None if it is not waiting there."""
@@ -271,9 +320,16 @@ class TaskQueue:
 
     async def workers(self) -> list[dict[str, Any]]:
         """What each living worker last said of itself; see `workers/upkeep.py`."""
-        found = await self._ask(self.redis.hvals(WORKERS_KEY))
         now_ms = self._clock()
-        return [facts for value in found if (facts := msgspec.json.decode(value))["until_ms"] > now_ms]
+        said = (read_said(value, now_ms) for value in (await self._said())[0].values())
+        return [facts for facts in said if facts is not None and facts["until_ms"] > now_ms]
+
+    async def _said(self) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """What stands under the names of workers, and the names under which no worker can have written that."""
+        limits = [LONGEST_SAID, LONGEST_NAME, MOST_WORKERS]
+        answer: list[Any] = await self._ask(self._workers(keys=[WORKERS_KEY], args=limits))
+        *found, others = answer
+        return dict(zip(found[::2], found[1::2], strict=True)), others
 
     async def announce_worker(self, worker_id: str, facts: Mapping[str, Any], life_s: float) -> None:
         """Say that a worker is alive, for `life_s` seconds."""
@@ -281,16 +337,38 @@ class TaskQueue:
         value = msgspec.json.encode({"worker": worker_id, **facts, "until_ms": until_ms}).decode()
         await self._ask(self._put_small(keys=[WORKERS_KEY], args=["HSET", worker_id, value]))
 
-    async def forget_workers(self, worker_ids: Sequence[str]) -> None:
+    async def forget_workers(self, worker_ids: Sequence[str | bytes]) -> None:
         """Say that workers have gone."""
         if worker_ids:
-            await self._ask(self.redis.hdel(WORKERS_KEY, *worker_ids))
+            await self._ask(self.redis.hdel(WORKERS_KEY, *cast("Sequence[str]", worker_ids)))
 
-    async def dead_workers(self) -> list[str]:
-        """Workers that stopped saying anything without a farewell."""
-        found = await self._ask(self.redis.hgetall(WORKERS_KEY))
+    async def dead_workers(self) -> list[bytes]:
+        """Workers that stopped saying anything without a farewell, and what others wrote among the workers."""
+        found, others = await self._said()
         now_ms = self._clock()
-        return [key.decode() for key, value in found.items() if msgspec.json.decode(value)["until_ms"] <= now_ms]
+        said = {field: read_said(value, now_ms) for field, value in found.items()}
+        strange = [*others, *(field for field, facts in said.items() if facts is None)]
+        if strange:
+            log.warning("workers.skipped", fields=len(strange))
+        if len(others) >= MOST_WORKERS:
+            await self._ask(self.redis.unlink(WORKERS_KEY))  # those that live say so within a second
+        return [*strange, *(field for field, facts in said.items() if facts and facts["until_ms"] <= now_ms)]
+
+    async def strange_keys(self) -> Mapping[str, str]:
+        """The shared keys that others wrote to, each with what is wrong with it; this changes nothing."""
+        now_ms = self._clock()
+        wrong: dict[str, str] = {}
+        for key, wanted in TYPES.items():
+            kind = (await self._ask(self.redis.type(key))).decode()
+            if kind not in {"none", wanted}:
+                wrong[key] = f"is a {kind} instead of a {wanted}"
+            if await self._ask(self.redis.exists(f"{SET_ASIDE}{key}")):
+                wrong[f"{SET_ASIDE}{key}"] = "is what stood under that key with the wrong type"
+        found, others = await self._said()
+        strange = len(others) + sum(read_said(value, now_ms) is None for value in found.values())
+        if strange:
+            wrong[WORKERS_KEY] = f"has {strange} fields that no worker wrote"
+        return wrong
 
     async def epoch(self, proposed: str) -> str:
         """Which Redis this is: its data set's name (`proposed`, if it has none, as after FLUSHALL) and its process.
@@ -299,7 +377,11 @@ class TaskQueue:
         """
         server = await self._ask(self.redis.info("server"))
         named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
-        found = None if named else await self._ask(self.redis.get(EPOCH_KEY))
+        found: bytes | None = None if named else await self._ask(self.redis.getrange(EPOCH_KEY, 0, LONGEST_NAME))
+        if found is not None and EPOCH.fullmatch(found) is None:
+            log.warning("epoch.overwritten")
+            await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed]))
+            found = None
         return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
 
     async def evictions(self) -> int:
@@ -364,7 +446,8 @@ class TaskQueue:
                 await self.redis.ping()
         except ResponseError:
             return True
-        except UNREACHABLE:
+        except UNREACHABLE as error:
+            self._refusal = refusal_of(error)
             return False
         return True
 
@@ -388,12 +471,26 @@ class TaskQueue:
         request = cast("Coroutine[Any, Any, Answer]", request)  # redis-py types one method for its two clients
         if self._breaker.is_open:
             request.close()
-            raise QueueUnreachable
+            raise self._away()
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await request
         except ResponseError as error:
+            if is_wrong_type(error) and self._may_repair:
+                await self._repair()
             raise QueueUnreachable(str(error)) from error
         except UNREACHABLE as error:
-            self._breaker.trip()
-            raise QueueUnreachable from error
+            self._refusal = refusal_of(error)
+            self._breaker.trip(None if self._refusal is None else self._refusal.words)
+            raise self._away() from error
+
+    def _away(self) -> QueueUnreachable:
+        """Why Redis is left alone: it does not answer, or takes no connection of ours."""
+        if self._refusal is None:
+            return QueueUnreachable()
+        return QueueUnreachable(self._refusal.words, is_password=self._refusal.is_password)
+
+    async def _repair(self) -> None:
+        with contextlib.suppress(*UNREACHABLE):
+            async with asyncio.timeout(ANSWER_S):
+                await set_aside(self.redis, TYPES)

@@ -2,19 +2,22 @@
 --
 -- KEYS  1 abort set, 2 health-check key, 3.. the queues
 -- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end a pass,
---       5 "1" to look for abort requests, 6 passes as JSON [[limit, [queue number, ...]], ...], 7.. job ids (then only
---       these are considered, all of them in the first queue)
+--       5 "1" to look for abort requests, 6 bytes of the largest payload that is handed over whole (0: any),
+--       7 bytes of a larger one, 8 passes as JSON [[limit, [queue number, ...]], ...], 9.. job ids (then only these are
+--       considered, all of them in the first queue)
 -- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists,
 --          id, queue number, score, try, payload or false, abort requested at or false, ...}
+--          A payload that is too large is {its beginning, its size}.
 --
 -- A claimed job's score moves to the end of its lease, so the head of a queue is always work nobody has.
 --
 -- A full Redis lets claims through: what is claimed is soon removed, and makes room. It refuses what needs memory only
 -- before a script's first write (scriptVerifyOOM in its script.c), and DEL needs none.
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
-local GROUP = 25 -- jobs taken together; the payloads of one group in each pass may exceed the limit
+local GROUP = 25 -- jobs taken together
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local bytes_left, watches_aborts = tonumber(ARGV[4]), ARGV[5] == '1'
+local largest, beginning = tonumber(ARGV[6]), tonumber(ARGV[7])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local lease_end = now + lease
@@ -59,25 +62,53 @@ local function pass_over(queue_number, id)
     return
   end
   local ttl = redis.call('PTTL', HELD .. id)
+  if ttl == -1 then -- neither we nor arq leave out the expiry: a lease of nobody's
+    redis.call('PEXPIRE', HELD .. id, lease)
+  end
   if ttl < 0 or ttl > lease then
     ttl = lease
   end
   redis.call('ZADD', queue, 'XX', now + ttl + 1, id)
 end
 
+-- The payloads under these keys; of those whose size is among `sizes` the beginning and the size.
+local function payloads_of(keys, sizes)
+  if next(sizes) == nil then
+    return redis.call('MGET', unpack(keys))
+  end
+  local payloads = {}
+  for i, key in ipairs(keys) do
+    if sizes[i] then
+      payloads[i] = { redis.call('GETRANGE', key, 0, beginning - 1), sizes[i] }
+    else
+      payloads[i] = redis.call('MGET', key)[1]
+    end
+  end
+  return payloads
+end
+
 -- Of these entries (id, score, ...) of a queue, takes those that nobody holds; how many these are. Commands are called
 -- for all of them together where they can be: each call costs as much as what it does.
 local function claim(queue_number, entries)
   local queue = KEYS[2 + queue_number]
-  local taken, leases, keys = {}, {}, {}
+  local taken, leases, keys, sizes = {}, {}, {}, {}
   redis.call('DEL', 'everpost:none')
   for i = 1, #entries, 2 do
     local id = entries[i]
-    if redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
+    local size = redis.pcall('STRLEN', JOB .. id)
+    size = type(size) == 'number' and size or 0 -- a key of another type is no payload
+    if #keys > 0 and size > bytes_left then
+      bytes_left = 0
+      break
+    elseif redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
       local n = #taken
       taken[n + 1], taken[n + 2] = id, entries[i + 1]
       leases[n + 1], leases[n + 2] = lease_end, id
       keys[#keys + 1] = JOB .. id
+      if largest > 0 and size > largest then
+        sizes[#keys], size = size, beginning
+      end
+      bytes_left = bytes_left - size
     else
       pass_over(queue_number, id)
     end
@@ -86,12 +117,9 @@ local function claim(queue_number, entries)
     return 0
   end
   redis.call('ZADD', queue, unpack(leases))
-  local payloads = redis.call('MGET', unpack(keys))
-  for i, payload in ipairs(payloads) do
-    local n, id = #reply, taken[2 * i - 1]
-    if payload then
-      bytes_left = bytes_left - #payload
-    end
+  local payloads = payloads_of(keys, sizes)
+  for i = 1, #keys do
+    local n, id, payload = #reply, taken[2 * i - 1], payloads[i]
     reply[n + 1], reply[n + 2], reply[n + 3] = id, queue_number, taken[2 * i]
     reply[n + 4], reply[n + 5], reply[n + 6] = count_try(id), payload, take_abort(id)
   end
@@ -116,8 +144,8 @@ local function claim_due(queue_number, limit)
   return claimed
 end
 
-if #ARGV > 6 then
-  for i = 7, #ARGV do
+if #ARGV > 8 then
+  for i = 9, #ARGV do
     local score = redis.call('ZSCORE', KEYS[3], ARGV[i])
     if score and tonumber(score) <= now then
       claim(1, { ARGV[i], score })
@@ -125,7 +153,7 @@ if #ARGV > 6 then
   end
 else
   local carried = 0
-  for _, pass in ipairs(cjson.decode(ARGV[6])) do
+  for _, pass in ipairs(cjson.decode(ARGV[8])) do
     local limit = pass[1] + carried
     if pass[1] > 0 then
       bytes_left = math.max(bytes_left, 1) -- else large payloads of urgent jobs would take the others' share

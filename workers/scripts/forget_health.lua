@@ -2,7 +2,7 @@
 --
 -- KEYS  1 health-check key
 -- ARGV  1 what this worker wrote last
-if redis.call('GET', KEYS[1]) == ARGV[1] then
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0

@@ -7,6 +7,16 @@ local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local answers = {}
+local LONGEST_WITHDRAWAL = 60000 -- the note of one stands for half of that (service/task.py)
+
+local function is_withdrawn(id)
+  local ttl = redis.call('PTTL', 'everpost:withdrawn:' .. id)
+  if ttl == -1 or ttl > LONGEST_WITHDRAWAL then
+    redis.call('DEL', 'everpost:withdrawn:' .. id) -- none of ours
+    return false
+  end
+  return ttl ~= -2
+end
 
 local function put(first, last)
   local tombs, new = {}, {}
@@ -17,7 +27,7 @@ local function put(first, last)
   local any_over = redis.call('EXISTS', unpack(tombs)) > 0
   for i = first, last, 4 do
     local id, queue, score, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]) or now, ARGV[i + 3]
-    if any_over and redis.call('EXISTS', 'arq:result:' .. id, 'everpost:withdrawn:' .. id) > 0 then
+    if any_over and (redis.call('EXISTS', 'arq:result:' .. id) == 1 or is_withdrawn(id)) then
       answers[#answers + 1] = 0
     else
       if redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
