@@ -29,8 +29,15 @@ else:
     structlog = _import_structlog()
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send structlog's and the standard library's lines to standard error, in one form."""
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
+    """Send structlog's and the standard library's lines to standard error, in one form.
+
+    Args:
+        at_least: A higher level than the settings', for commands that people read; `debug` in the settings wins.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -61,7 +68,11 @@ def configure_logging(settings: Settings) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("everpost", "uvicorn.error"):
-        logging.getLogger(name).setLevel(settings.log_level.upper())
+        logging.getLogger(name).setLevel(_level(settings.log_level, at_least).upper())
+
+
+def _level(wanted: str, at_least: str) -> str:
+    return wanted if wanted == "debug" else max(wanted, at_least, key=LEVELS.index)
 
 
 def _renderers(*, is_json: bool) -> "list[structlog.typing.Processor]":

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from service.errors import ServiceError, SettingsError
 from service.printable import printable
@@ -45,9 +46,16 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "restore": ("service.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),
             "doctor": ("service.cli.doctor:doctor", "Examine settings, database, Redis and workers."),
         },
+        "Your shell": {
+            "completion": (
+                "service.cli.completion:completion",
+                "Print the script that makes a shell complete.",
+            ),
+        },
     }
 )
 
+HELP = {name: text for section in SECTIONS.values() for name, (_, text) in section.items()}
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -67,6 +75,11 @@ class Commands(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options that begin so, without importing any command."""
+        found = [CompletionItem(name, help=text) for name, text in HELP.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help, without importing any command."""

@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import urlsplit
+
+import httpx
+import msgspec
 
 from service.cli.findings import MIB, Finding, size_text
-from service.cli.probe import ask, base_url
+from service.cli.probe import TIMEOUT_S, base_url
 from service.cli.programs import MISUSED, described
 from service.cli.uplock import UpFacts
 from service.clock import Clock, from_text, to_text
@@ -28,6 +31,7 @@ from service.task import TaskStatus
 
 PUBLISHERS = "everpost.publishers"
 TRIAL_S = 30
+LONGEST_BODY = 1_000
 LOW_DISK_BYTES = 256 * MIB
 LARGE_WAL_BYTES = 256 * MIB
 
@@ -196,13 +200,53 @@ def _refusal_of_options(settings: Settings) -> str:
     return lines[-1] if tried.returncode == MISUSED and lines else f"Loading them {described(tried.returncode)}."
 
 
-def check_api(settings: Settings, running: UpFacts | None) -> Finding:
-    """Whether an API answers where the settings, or a running `everpost up`, say; it may run elsewhere."""
-    place = running.url if running else base_url(settings)
-    url = urlsplit(place)
+def check_api(settings: Settings, running: UpFacts | None, url: str | None, *, is_expected: bool) -> Finding:
+    """Whether an API answers at `url`, else where a running `everpost up`, else where the settings say.
+
+    Args:
+        is_expected: Everpost has been started here before, so there should be one.
+    """
+    place = (url or (running.url if running else base_url(settings))).rstrip("/")
     try:
-        status, body = ask(url.hostname or "", url.port or 0, "/health/ready", token=settings.token)
+        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+        answer = httpx.get(f"{place}/health/ready", headers=headers, timeout=TIMEOUT_S, trust_env=False)
     except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
-        return Finding("API", "ready", f"nobody answers at {place}")
-    is_ready = status == 200  # noqa: PLR2004 - HTTP's OK
-    return Finding("API", "ready", f"{place} answers {status}", is_ready, "" if is_ready else body)
+        advice = "Start one with `everpost up` or `everpost api`, or name one that runs elsewhere with --url."
+        return Finding(
+            "API",
+            "ready",
+            f"none answers at {place}",
+            ok=False if url or running or is_expected else None,
+            advice=advice,
+        )
+    status = answer.status_code
+    return Finding(
+        "API", "ready", f"{place} answers {status}", status == HTTPStatus.OK, _api_advice(status, answer.text)
+    )
+
+
+def _api_advice(status: int, body: str) -> str:
+    """What to do about an answer that is not 200: what is not ready, by the API's own checks."""
+    if status == HTTPStatus.OK:
+        return ""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return "It asks for a token: set EVERPOST_TOKEN to it."
+    try:
+        checks = msgspec.json.decode(body, type=Readiness).checks
+    except msgspec.DecodeError:
+        return body[:LONGEST_BODY]
+    return " ".join(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+
+
+class ReadinessCheck(msgspec.Struct):
+    """One of the API's own checks; see `service/api/health.py`."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(msgspec.Struct):
+    """What the API says of itself."""
+
+    checks: list[ReadinessCheck]

@@ -1,7 +1,6 @@
 """`everpost doctor`: what is well, what is not, and what to do about it."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 
 import click
@@ -19,15 +18,14 @@ from service.cli.checkup import (
     check_sizes,
 )
 from service.cli.findings import Finding, settings_as_read
-from service.cli.options import database_options
+from service.cli.options import database_options, database_settings
 from service.cli.output import say_json
 from service.cli.queue_checkup import check_redis
 from service.cli.screen import console
 from service.cli.uplock import find_up
 from service.clock import system_clock
-from service.logs import configure_logging
 from service.printable import printable
-from service.settings import Settings, read_settings
+from service.settings import Settings
 from service.store.inspection import IntegrityCheck
 
 MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
@@ -37,16 +35,19 @@ MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
 @database_options
 @click.option("--fast", is_flag=True, help="Leave out what reads the whole database file.")
 @click.option("--integrity", is_flag=True, help="Also compare the indexes with their tables, which takes longer.")
+@click.option(
+    "--url", metavar="URL", help="Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
-def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, as_json: bool) -> int:
-    """Examine settings, database, Redis, workers and platforms. Exits with 1 when something is wrong.
+def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, url: str | None, as_json: bool) -> int:
+    """Examine settings, database, Redis, workers, platforms and the API. Exits with 1 when something is wrong.
 
-    It changes nothing, and can be run while Everpost serves. Secrets are never shown.
+    An API that does not answer counts as that, once the database was used. Doctor changes nothing, and can be run while
+    Everpost serves. Secrets are never shown.
     """
-    settings = read_settings(os.environ, data=data, database=database)
-    configure_logging(settings)
+    settings = database_settings(data, database, log_at_least="error")  # what else it would log, it finds
     check: IntegrityCheck | None = None if fast else "quick_check"
-    findings = asyncio.run(examine(settings, "integrity_check" if integrity else check))
+    findings = asyncio.run(examine(settings, "integrity_check" if integrity else check, url))
     is_well = all(finding.ok is not False for finding in findings)
     if as_json:
         say_json({"ok": is_well, "findings": findings})
@@ -55,25 +56,31 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
     return 0 if is_well else 1
 
 
-async def examine(settings: Settings, check: IntegrityCheck | None) -> list[Finding]:
-    """Every finding, in the order people read them."""
+async def examine(settings: Settings, check: IntegrityCheck | None, url: str | None = None) -> list[Finding]:
+    """Every finding, in the order people read them: those about one thing together."""
     running = find_up(settings.data)
     path = settings.database_path
-    return [
+    found = [
         *settings_as_read(settings),
         *check_library(),
         *check_sizes(settings),
         check_privacy(settings),
         *await check_database(path, system_clock, check),
-        *await check_redis(settings, running, system_clock),
         *check_embedded_server(settings),
+        *await check_redis(settings, running, system_clock),
         *check_publishers(settings),
-        check_api(settings, running),
     ]
+    has_served = any(finding.name == "schema" and finding.ok for finding in found)
+    found.append(check_api(settings, running, url, is_expected=has_served))
+    sections = list(dict.fromkeys(finding.about for finding in found))
+    return sorted(found, key=lambda finding: sections.index(finding.about))
 
 
 def _show(findings: Sequence[Finding], screen: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     about = ""
     for finding in findings:
         shown = "" if finding.about == about else f"[bold]{finding.about}[/bold]"
@@ -84,4 +91,9 @@ def _show(findings: Sequence[Finding], screen: Console) -> None:
     screen.print(table)
     wrong = sum(finding.ok is False for finding in findings)
     told = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
-    screen.print(f"[red]{told}.[/red]" if wrong else "[green]All is well.[/green]")
+    if wrong:
+        screen.print(f"[red]{told}.[/red]")
+    elif findings[-1].ok is None:
+        screen.print("[yellow]Nothing is wrong, but no API answers.[/yellow]")
+    else:
+        screen.print("[green]All is well.[/green]")

@@ -1,7 +1,6 @@
 """The commands that work on the database file itself: `archive`, `purge`, `import`, `backup`."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import tzinfo
@@ -12,11 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.cli.findings import size_text
-from service.cli.options import database_options
+from service.cli.options import database_options, database_settings
 from service.cli.output import say
 from service.clock import read_time, system_clock, to_text
 from service.pace import Pace
-from service.settings import MOST_DAYS, Settings, read_settings
+from service.settings import MOST_DAYS, Settings
 from service.store.archive import DAY_MS, Archive
 from service.store.backup import back_up_database
 from service.store.database import Database
@@ -43,7 +42,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
 
     Archived tasks can still be retried; lists no longer show them. Everpost may serve meanwhile.
     """
-    settings = read_settings(os.environ, data=data, database=database)
+    settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
 
     async def work(archive: Archive) -> None:
@@ -71,7 +70,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
 
     The one command that destroys. It asks first; where nobody can be asked it wants --yes.
     """
-    settings = read_settings(os.environ, data=data, database=database)
+    settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
 
     async def work(archive: Archive) -> None:
@@ -93,7 +92,7 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
     Its tasks do not run by themselves; they can be listed and retried. Importing again adds only what is new, and the
     file is only read.
     """
-    settings = read_settings(os.environ, data=data, database=database)
+    settings = database_settings(data, database)
     with _progress() as progress:
         bar = progress.add_task("importing", total=None)
         report = import_task_queue(
@@ -111,7 +110,7 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
 
     The copy is read back and flushed before it gets its name. Nothing is overwritten.
     """
-    settings = read_settings(os.environ, data=data, database=database)
+    settings = database_settings(data, database)
     made = back_up_database(settings.database_path, target)
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 

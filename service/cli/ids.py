@@ -17,6 +17,7 @@ from service.task import MAX_ID
 WHOLE = re.compile(r"[0-9a-f]{32}")
 CANDIDATES = 10
 COMPLETED = 50
+COMPLETION_S = 3.0  # of an API that is slow; one that is away refuses at once
 
 
 class AmbiguousId(ServiceError):
@@ -63,7 +64,7 @@ def whole_ids(api: Api, given: Sequence[str]) -> list[str]:
 def complete_task_id(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: ids that begin so, or the newest; none where no API answers."""
     try:
-        with Api.open(None, timeout_s=1) as api:
+        with Api.open(None, timeout_s=COMPLETION_S) as api:
             if incomplete:
                 rows = api.get("/tasks/ids", {"prefix": incomplete, "limit": COMPLETED})["data"]
             else:

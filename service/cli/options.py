@@ -9,8 +9,9 @@ from click.shell_completion import CompletionItem
 
 from service.cli.ids import complete_task_id
 from service.errors import ServiceError
+from service.logs import configure_logging
 from service.platforms import Catalogue
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 from service.task import ErrorClass, TaskStatus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,9 +32,13 @@ FILTERS = {
 def api_options(command: Command) -> Command:
     """`--url` and `--json`, as parameters `url` and `as_json`."""
     command = click.option("--json", "as_json", is_flag=True, help="Print the API's own answer, for programs.")(command)
-    return click.option(
-        "--url", metavar="URL", help="Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
-    )(command)
+    return url_option(command)
+
+
+def url_option(command: Command) -> Command:
+    """`--url`, as the parameter `url`."""
+    text = "Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
+    return click.option("--url", metavar="URL", help=text)(command)
 
 
 def filter_options(command: Command) -> Command:
@@ -52,6 +57,13 @@ def task_id_argument(name: str = "task_id", *, many: bool = False) -> Callable[[
     """The argument TASK_ID, or with `many` any number of them, as the parameter `name`."""
     metavar = "[TASK_ID]..." if many else "TASK_ID"
     return click.argument(name, nargs=-1 if many else 1, metavar=metavar, shell_complete=complete_task_id)
+
+
+def database_settings(data: str | None, database: str | None, *, log_at_least: str = "warning") -> Settings:
+    """The settings of a command that opens the file itself, with logging that leaves its output alone."""
+    settings = read_settings(os.environ, data=data, database=database)
+    configure_logging(settings, at_least=log_at_least)
+    return settings
 
 
 def complete_platform(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

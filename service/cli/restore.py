@@ -1,16 +1,14 @@
 """`everpost restore` and `resume`: a backup takes the database's place, and later tasks are sent again."""
 
-import os
 from pathlib import Path
 
 import click
 
 from service.cli.client import Api
-from service.cli.options import api_options, database_options
+from service.cli.options import api_options, database_options, database_settings
 from service.cli.output import say, say_json
 from service.clock import system_clock
 from service.resume import Unfinished
-from service.settings import read_settings
 from service.store.pause import Pause
 from service.store.restore import restore_database
 
@@ -26,7 +24,7 @@ def restore(backup: Path, as_json: bool, data: str | None, database: str | None)
     the past: what it holds as unfinished may have been published since. So Everpost then starts paused, accepts tasks
     and sends none, until `everpost resume`.
     """
-    settings = read_settings(os.environ, data=data, database=database)
+    settings = database_settings(data, database)
     pause = restore_database(backup, settings.database_path, system_clock())
     if as_json:
         say_json(pause)

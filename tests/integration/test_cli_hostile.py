@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from cli_support import STYLE, Up, on_terminal, serving
+from cli_support import run as run_command
 
 from service.cli import COMMANDS, run
 from service.printable import is_printable
@@ -150,6 +151,7 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
         "backup": [("backup", backup), ("backup", str(folder / "none" / EVIL))],
         "restore": [("restore", str(folder / EVIL))],
         "up": [("up",), ("up", "--host", EVIL)],
+        "completion": [("completion", "zsh"), ("completion", EVIL)],
     }
 
 
@@ -196,6 +198,14 @@ def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[st
         shown = on_terminal(up.env, *arguments)
         assert not acting(STYLE.sub("", shown).replace("\r\n", "\n")), shown
         assert "38;5;213" not in "".join(match[0] for match in STYLE.finditer(shown))
+
+
+def test_a_shell_completes_ids_with_titles_that_do_nothing(up: Up, task_ids: dict[str, str]) -> None:
+    asked = {"_EVERPOST_COMPLETE": "zsh_complete", "COMP_WORDS": "everpost show ", "COMP_CWORD": "2"}
+    shown = run_command(env={**up.env, **asked}).stdout
+    assert task_ids["failed"] in shown
+    assert EVIL_ID.split("\x1b", maxsplit=1)[0] not in shown.splitlines()
+    assert not acting(shown)
 
 
 def test_the_logs_of_api_and_worker_have_no_character_that_acts(up: Up, task_ids: dict[str, str]) -> None:

@@ -1,7 +1,11 @@
 """`everpost list`, `show`, `retry` and `cancel` against a running stack."""
 
+import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_support import STYLE, Up, environment, free_port, on_terminal, run, serving, until
+from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
 
+from service.store.migrate import migrate
 from service.store.sqlite import sqlite3
 from service.task import ErrorClass, TaskStatus
 
@@ -234,6 +239,76 @@ def test_an_api_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("everpost: No API answers at http://127.0.0.1:")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_statuses_platforms_and_ids(up: Up) -> None:
+    task_id = up.publish()
+    up.wait_until_ended(task_id)
+
+    def completed(*words: str) -> set[str]:
+        line = " ".join(f"'{word}'" for word in words)
+        script = 'eval "$(everpost completion bash)"; '
+        script += f"COMP_WORDS=(everpost {line}); COMP_CWORD={len(words)}; _everpost_completion everpost; "
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", script + 'printf "%s\\n" "${COMPREPLY[@]}"'],
+            env={**up.env, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert not done.stderr, done
+        return set(done.stdout.split())
+
+    assert completed("re") == {"retry", "resolve", "resume", "restore"}
+    assert completed("list", "--status", "s") == {"scheduled", "success"}
+    assert completed("retry", "--platform", "d") == {"douyin"}
+    assert completed("show", task_id[:25]) == {task_id}
+    assert task_id in completed("cancel", "")
+    assert up.everpost("completion").returncode in {0, 2}
+    assert up.everpost("completion", "csh").returncode == 2
+
+
+def test_a_shell_that_asks_while_no_api_runs_gets_nothing(tmp_path: Path) -> None:
+    asked = {"_EVERPOST_COMPLETE": "bash_complete", "COMP_WORDS": "everpost show 01", "COMP_CWORD": "2"}
+    done = run(env={**environment(PORT=str(free_port()), DATA=str(tmp_path)), **asked})
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_doctor_logs_nothing_and_has_one_section_a_subject(up: Up) -> None:
+    done = up.everpost("doctor")
+    assert done.stderr == ""
+    findings = asked(up, "doctor")["findings"]
+    sections = [about for about, _ in itertools.groupby(finding["about"] for finding in findings)]
+    assert len(sections) == len(set(sections)), sections
+    shown = STYLE.sub("", on_terminal(up.env, "doctor"))
+    assert "…" not in shown
+
+
+def test_doctor_calls_nothing_well_while_no_api_answers(up: Up, tmp_path: Path) -> None:
+    env = environment(PORT=str(free_port()), DATA=str(tmp_path))
+    fresh = run("doctor", env=env)
+    assert (fresh.returncode, "Nothing is wrong, but no API answers." in fresh.stdout) == (0, True)
+    migrate(tmp_path / "everpost.db")
+    used = run("doctor", env=env)
+    assert (used.returncode, "All is well" in used.stdout) == (1, False)
+    assert "none answers at http://127.0.0.1:" in used.stdout
+    assert "Start one with `everpost up`" in used.stdout
+    elsewhere = run("doctor", "--url", up.url, env=env)
+    assert (elsewhere.returncode, "All is well." in elsewhere.stdout) == (0, True), elsewhere.stdout
+
+
+def test_a_token_that_is_missing_is_asked_for_by_its_setting(tmp_path: Path) -> None:
+    with serving(tmp_path, TOKEN="a token of tests") as up:
+        for name in ("list", "doctor"):
+            done = run(name, env={**up.env, "EVERPOST_TOKEN": ""})
+            assert done.returncode == 1
+            assert "set EVERPOST_TOKEN to it" in done.stdout + done.stderr
+            assert "Bearer" not in done.stdout + done.stderr
+        wrong = run("list", env={**up.env, "EVERPOST_TOKEN": "another token"})
+        assert "does not accept the token in EVERPOST_TOKEN. (unauthorized)" in wrong.stderr
 
 
 def test_doctor_finds_a_running_stack_well(up: Up) -> None:

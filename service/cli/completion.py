@@ -1,0 +1,32 @@
+"""`everpost completion`: what a shell needs to complete commands, options, statuses, platforms and ids."""
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+VARIABLE = "_EVERPOST_COMPLETE"  # click derives it from the command's name
+SHELLS = ("bash", "zsh", "fish")
+
+EXAMPLES = """\b
+Examples:
+  eval "$(everpost completion bash)"      # in ~/.bashrc
+  eval "$(everpost completion zsh)"       # in ~/.zshrc, after compinit
+  everpost completion fish > ~/.config/fish/completions/everpost.fish
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("shell", type=click.Choice(SHELLS), required=False)
+def completion(shell: str | None) -> None:
+    """Print the script that makes a shell complete `everpost`; SHELL is bash (4.4 or newer), zsh or fish.
+
+    Without SHELL it is that of the environment. Ids are asked of the running API whenever the Tab key is pressed.
+    """
+    wanted = shell or Path(os.environ.get("SHELL", "")).name
+    kind = get_completion_class(wanted)
+    if wanted not in SHELLS or kind is None:
+        raise click.UsageError(f"Say which shell: {', '.join(SHELLS)}.", click.get_current_context())
+    group = click.get_current_context().find_root().command
+    click.echo(kind(group, {}, "everpost", VARIABLE).source())
