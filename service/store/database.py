@@ -84,6 +84,7 @@ class Database:
         self._reads = Reads()
         self._log = LogLength(files_of(path)[1])
         self._watch: asyncio.Task[None] | None = None
+        self._are_files_gone = False
         self._is_read_only = False  # the writer's connection was opened while the file could not be written
 
     @classmethod
@@ -222,12 +223,13 @@ class Database:
         except DatabaseUnusable as error:
             if self._writer is not None:
                 await run(self._writer, self._save)
-            if not isinstance(self.trouble, DatabaseUnusable):
+            if not self._are_files_gone:
                 logger.error("database.files_gone error=%s", error.message)  # noqa: TRY400 - no defect of ours
             if not isinstance(self.trouble, DatabaseDamaged):
                 self.trouble = self._files.missing()
+            self._are_files_gone = True
         else:
-            self._files.is_saved = False
+            self._files.is_saved = self._are_files_gone = False
 
     def _save(self, raw: sqlite3.Connection) -> None:
         """Copy a log that is gone into the database, once; runs in the writer's thread."""

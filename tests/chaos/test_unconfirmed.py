@@ -78,7 +78,7 @@ async def test_nothing_acknowledged_is_lost_with_a_log_that_was_deleted_although
         assert "all that was acknowledged is in the database file" in ready.text
         for process in (*scene.apis, *scene.workers):
             process.kill()
-            await process.start()
+        await scene.start()
         await scene.load.more(50)
         verdict = await scene.finish()
         assert verdict.is_good, verdict

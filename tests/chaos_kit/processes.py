@@ -83,6 +83,10 @@ class PythonProcess:
             log.seek(size)
             return log.read()
 
+    def run_with(self, program: Sequence[str]) -> None:
+        """Have another program run it: `setpriv` with its options."""
+        self._argv = [*program, *self._argv]
+
     async def start(self, *, ready: str | None = None) -> None:
         """Start it, and return when it is ready, or has said something else that is waited for."""
         self._starts += 1
