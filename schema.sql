@@ -236,7 +236,7 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
 END;
 
 -- What the processes remember together: `epoch` (which Redis it was), `searched` (how far the search index has come),
--- `paused` (dispatch is, since a backup was restored), `clock` (the time Everpost has run).
+-- `paused` (dispatch is, since a backup was restored), `clock` and `counted_ms` (the time Everpost has run).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

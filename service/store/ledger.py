@@ -54,6 +54,7 @@ from service.task import (
 Found = TypeVar("Found")
 
 CLOCK = "clock"  # in everpost_meta: the running time, as the worker that counted last left it
+COUNTED = "counted_ms"  # the same time alone: each request with an Idempotency-Key reads it
 ODD = "?"  # for `accepted_by`, which must not be None on a row that was accepted
 DATED_AHEAD_MS = 60_000  # a row this much younger than now was written before the clock was set back
 
@@ -366,7 +367,8 @@ class Ledger:
         def count(connection: sqlite3.Connection) -> ClockMark:
             row = connection.execute(load("get_meta"), {"key": CLOCK}).fetchone()
             mark = count_step(read_mark(row and row[0]), wall_ms, since_boot)
-            connection.execute(load("set_meta"), {"key": CLOCK, "value": msgspec.json.encode(mark).decode()})
+            values = {CLOCK: msgspec.json.encode(mark).decode(), COUNTED: str(mark.counted_ms)}
+            connection.executemany(load("set_meta"), [{"key": key, "value": values[key]} for key in values])
             return mark
 
         return await self._database.write(count)

@@ -1,6 +1,6 @@
 -- By the running time: a wall clock that is ahead makes no key old.
 DELETE FROM idempotency_keys WHERE key IN (
     SELECT key FROM idempotency_keys
-    WHERE counted_ms < (SELECT value ->> 'counted_ms' FROM everpost_meta WHERE key = 'clock') - :kept_ms
+    WHERE counted_ms < (SELECT CAST(value AS INTEGER) FROM everpost_meta WHERE key = 'counted_ms') - :kept_ms
     ORDER BY counted_ms LIMIT :limit
 )

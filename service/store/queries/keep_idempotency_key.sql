@@ -1,7 +1,7 @@
 INSERT INTO idempotency_keys (key, fingerprint, task_id, created_at, answer, counted_ms)
 VALUES (
     :key, :fingerprint, :accepted_id, :created_at, :answer,
-    ifnull((SELECT value ->> 'counted_ms' FROM everpost_meta WHERE key = 'clock'), 0)
+    ifnull((SELECT CAST(value AS INTEGER) FROM everpost_meta WHERE key = 'counted_ms'), 0)
 )
 ON CONFLICT (key) DO UPDATE SET
     fingerprint = excluded.fingerprint,
