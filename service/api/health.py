@@ -71,7 +71,10 @@ async def _database(services: Services) -> Check:
     async def write() -> str:
         await services.ledger.check_writable(services.clock())
         services.intake.room.check()
-        return "It can be written."
+        if not services.ledger.has_long_log:
+            return "It can be written."
+        log_mb = services.ledger.log_bytes >> 20
+        return f"It can be written. A reader that does not end has let its write-ahead log grow to {log_mb:,} MiB."
 
     return await _check("database", write)
 

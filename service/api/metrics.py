@@ -60,6 +60,9 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
                 *task_metrics(summary),
                 *queue_metrics(queue),
                 *worked_metrics(await _numbers(services.metrics)),
+                GaugeMetricFamily(
+                    "everpost_database_log_bytes", "Length of the write-ahead log.", value=services.ledger.log_bytes
+                ),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(request.app.state.answered),
                 build_metric(queue),

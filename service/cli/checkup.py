@@ -49,7 +49,8 @@ def check_sizes(settings: Settings) -> Iterator[Finding]:
         wal = path.with_name(f"{path.name}-wal")
         wal_bytes = wal.stat().st_size if wal.exists() else 0
         yield Finding("database", "size", size_text(path.stat().st_size))
-        advice = "A reader that never ends keeps it from shrinking." if wal_bytes >= LARGE_WAL_BYTES else ""
+        readers = _others_with(path) if wal_bytes >= LARGE_WAL_BYTES else ""
+        advice = f"A reader that does not end keeps it from starting anew: end it. {readers}".strip() if readers else ""
         yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
     locked = [place for place in (path, folder) if place.exists() and not os.access(place, os.W_OK)]
@@ -68,6 +69,22 @@ def check_privacy(settings: Settings) -> Finding:
     places = open_to_others(settings)
     advice = "Others may read them: `chmod o=` them, or start Everpost, which closes what is its own." if places else ""
     return Finding("files", "open to others", ", ".join(map(str, places)) or "none", not places, advice)
+
+
+def _others_with(path: Path) -> str:
+    """Which processes have the file open, as far as Linux tells this user."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(descriptor.exists() and descriptor.samefile(path) for descriptor in (process / "fd").iterdir()):
+                found.append(f"{process.name} ({(process / 'comm').read_text('utf-8').strip()})")
+        except OSError:
+            continue
+    return (
+        f"Open in the processes {', '.join(sorted(found))}."
+        if found
+        else "No process that this user may see has it open."
+    )
 
 
 async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:

@@ -105,6 +105,16 @@ class Ledger:
         """How many writes wait for the one under way."""
         return self._database.waiting
 
+    @property
+    def log_bytes(self) -> int:
+        """How long the database's write-ahead log is."""
+        return self._database.log_bytes
+
+    @property
+    def has_long_log(self) -> bool:
+        """Whether a reader that does not end keeps the log from starting anew."""
+        return self._database.has_long_log
+
     async def accept_task(self, task: Task, now_ms: int) -> None:
         """Write the task down."""
         await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms)])
