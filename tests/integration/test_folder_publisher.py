@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,19 @@ async def test_what_a_crash_left_is_removed_by_the_rerun(publisher: FolderPublis
     (posts / f".{key}.crashed" / "media.mp4").write_bytes(b"half")
     await publisher.publish(make_job(attempt=2))
     assert list_names(posts) == [key]
+
+
+async def test_what_a_crash_left_of_a_task_that_never_runs_again_is_removed_once_it_is_old(
+    publisher: FolderPublisher, everpost: Settings, posts: Path
+) -> None:
+    names = [f".{idempotency_key('root', number)}.crashed" for number in (7, 8)]
+    for name in names:
+        (posts / name).mkdir(parents=True)
+        (posts / name / "media.mp4").write_bytes(b"half")
+    old_s = time.time() - folder.ABANDONED_AFTER * everpost.job_timeout - 1
+    os.utime(posts / names[0], (old_s, old_s))
+    await publisher.publish(make_job())
+    assert list_names(posts) == sorted([names[1], idempotency_key("root", 0)])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The publisher `folder`: a post is a directory, `<root>/<platform>/<key>/`, that appears whole or not at all."""
 
+import contextlib
 import errno
 import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +34,11 @@ from workers.publishers.copying import CHUNK_BYTES, Copier, Lane
 METADATA = "metadata.json"
 SMALL_BYTES = 16 << 20  # media above this are copied apart from the rest
 QUICK_THREADS, SLOW_THREADS = 8, 2
+ABANDONED_AFTER = 3  # time-outs of an attempt: by then whatever made a directory has ended
 
 _HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 _TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
+_STAGING = re.compile(r"\.[0-9a-f]{32}\.")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 
 
@@ -69,6 +73,8 @@ class FolderPublisher(Publisher):
             raise SettingsError(f"options.root: {error}.") from error
         self._clock = clock
         self._most_bytes, self._least_free_bytes = settings.max_media, settings.min_free_disk
+        self._abandoned_s = ABANDONED_AFTER * settings.job_timeout
+        self._swept: set[Path] = set()
         self._quick, self._slow = Lane("folder", QUICK_THREADS), Lane("folder-large", SLOW_THREADS)
 
     async def close(self) -> None:
@@ -88,6 +94,9 @@ class FolderPublisher(Publisher):
     def _publish(self, job: PublishJob, stop: threading.Event) -> PublishResult:
         final = self.root / job.platform.name / job.idempotency_key
         copier = Copier(stop, self._most_bytes, self._least_free_bytes)
+        if final.parent not in self._swept:
+            self._swept.add(final.parent)
+            _sweep(final.parent, time.time() - self._abandoned_s)  # the clock that files are dated by
         try:
             _write_post(final, job, to_text(self._clock()), copier)
             if self._is_given:
@@ -183,6 +192,14 @@ def _has_same_bytes(copy: Path, media: Media, copier: Copier) -> bool:
                 return False
             if not chunk:
                 return True
+
+
+def _sweep(folder: Path, before_s: float) -> None:
+    """Remove what attempts that crashed before that time left, of tasks that may never run again."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _STAGING.match(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before_s:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _remove_leftovers(final: Path) -> None:
