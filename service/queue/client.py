@@ -19,7 +19,7 @@ from service.failpoints import failpoint
 from service.metrics import Field, written_field
 from service.queue.breaker import Breaker
 from service.queue.codec import QueuedJob, job_of, read_jobs
-from service.queue.connections import OwnConnection, ScriptConnection
+from service.queue.connections import ScriptConnection
 from service.queue.pool import connection_pool
 from service.queue.refusals import Refusal, refusal_of
 from service.queue.sender import ImpatientSender, Put, portions
@@ -47,6 +47,7 @@ RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
 ABORTS_KEY = "arq:abort"
 JOB, RESULT = "arq:job:", "arq:result:"
+LARGEST_FOUND = 64 << 20  # bytes of a job or result that is read, as workers read jobs
 FILLING = 0.85  # of maxmemory
 SCANNED = 1_000  # keys looked at in one call
 NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # what Redis says of what cannot be added to
@@ -122,7 +123,9 @@ class TaskQueue:
         self._shed = redis.register_script((SCRIPTS / "shed_results.lua").read_text(encoding="utf-8"))
         self._missing = redis.register_script((SCRIPTS / "missing.lua").read_text(encoding="utf-8"))
         self._enqueues: Batcher[Task, bool] = Batcher(self._enqueue_batch, max_items=256)
-        self._finder = OwnConnection(redis.connection_pool)
+        script = (SCRIPTS / "find.lua").read_text(encoding="utf-8")
+        self._find = redis.register_script(script)
+        self._finder = ScriptConnection(redis.connection_pool, script)
         self._finds: Batcher[str, QueuedJob | None] = Batcher(self._find_batch, max_items=256)
         self._workers = redis.register_script((SCRIPTS / "workers.lua").read_text(encoding="utf-8"))
         self._breaker = Breaker(self.ping)
@@ -225,7 +228,7 @@ class TaskQueue:
 
     async def _find_batch(self, task_ids: Sequence[str]) -> list[QueuedJob | None]:
         keys = [prefix + task_id for prefix in (JOB, RESULT) for task_id in task_ids]
-        found: list[bytes | None] = await self._ask(self._finder.ask("MGET", *keys))
+        found: list[bytes | None] = await self._ask(self._finder.run(keys, [LARGEST_FOUND]))
         jobs = read_jobs([*task_ids, *task_ids], found)
         return [jobs.get(task_id) for task_id in task_ids]
 
@@ -242,7 +245,10 @@ class TaskQueue:
         return await self._find_jobs(JOB, task_ids)
 
     async def _find_jobs(self, prefix: str, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        found = await self._ask(self.redis.mget([prefix + task_id for task_id in task_ids])) if task_ids else []
+        if not task_ids:
+            return {}
+        keys = [prefix + task_id for task_id in task_ids]
+        found: list[bytes | None] = await self._ask(self._find(keys=keys, args=[LARGEST_FOUND]))
         return read_jobs(task_ids, found)
 
     async def result_ids(self, cursor: int = 0) -> tuple[int, list[str]]:

@@ -65,10 +65,11 @@ async def stack() -> AsyncIterator[Stack]:
 
 async def works(stack: Stack) -> None:
     """Tasks of several priorities are published, a waiting one is cancelled, and health is told."""
-    task_ids = await asyncio.gather(*(stack.publish(priority=priority) for priority in (0, 5, 9)))
-    for task_id in task_ids:
-        assert (await stack.wait_until_ended(task_id))["status"] == "success"
-    later = await stack.publish(schedule_time=to_text(system_clock() + 3_600_000))
+    hour = to_text(system_clock() + 3_600_000)
+    posts = (stack.publish(priority=priority) for priority in (0, 5, 9))
+    later, *task_ids = await asyncio.gather(stack.publish(schedule_time=hour), *posts)
+    for ended in await asyncio.gather(*(stack.wait_until_ended(task_id) for task_id in task_ids)):
+        assert ended["status"] == "success"
 
     async def is_cancelled() -> bool:
         return (await stack.client.post(f"/api/v1/tasks/cancel/{later}")).status_code in {200, 409}
@@ -342,3 +343,18 @@ async def test_bad_data_in_a_valid_message_does_not_keep_a_task_from_its_retry(
     await stack.queue.redis.set(key + task_id, serialize(message))
     again = await stack.wait_until_ended(await stack.retry(task_id))
     assert (again["status"], again["task_data"]["title"]) == ("success", "honest")
+
+
+@pytest.mark.parametrize("key", ["arq:result:", "arq:job:"])
+async def test_what_is_too_large_to_be_ours_is_not_read_for_a_retry(
+    stack: Stack, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queue.client.LARGEST_FOUND", 10_000)
+    stack.publisher.fail_next(InvalidError("no"))
+    task_id = await stack.publish(title="honest")
+    assert (await stack.wait_until_ended(task_id))["status"] == "failed"
+    await stack.flush_redis()
+    await stack.queue.redis.setrange(key + task_id, 20_000, "x")
+    answer = await stack.post_retry(task_id)
+    assert (answer.status_code, answer.json()["source"]) == (200, "sqlite")
+    assert await stack.queue.find_tasks([task_id]) == {}
