@@ -9,6 +9,7 @@ import uvloop
 from service.errors import ServiceError, SettingsError
 from service.garbage import settle_garbage
 from service.logs import configure_logging
+from service.printable import printable
 from service.private_files import close_to_others
 from service.settings import read_settings
 from workers.engine import StuckJobsError
@@ -30,10 +31,10 @@ def main() -> int:
         sys.stderr.write(f"everpost worker: {error}; it ends so that another can take its place\n")
         return 1
     except SettingsError as error:
-        sys.stderr.write(f"everpost worker: {error.message}\n")
+        sys.stderr.write(f"everpost worker: {printable(error.message)}\n")
         return 2
     except ServiceError as error:
-        sys.stderr.write(f"everpost worker: {error.message}\n")
+        sys.stderr.write(f"everpost worker: {printable(error.message)}\n")
         return 1
     return 0
 

@@ -29,7 +29,7 @@ LARGE = frozenset(
 
 def console() -> Console:
     """Where people read."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 
 
 def print_task(answer: Mapping[str, Any], now_ms: int) -> None:

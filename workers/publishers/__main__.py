@@ -5,6 +5,7 @@ import sys
 
 from service.errors import SettingsError
 from service.platforms import Catalogue
+from service.printable import printable
 from service.settings import read_settings
 from workers.publishers.registry import load_publishers
 
@@ -15,7 +16,7 @@ def main() -> int:
         settings = read_settings(os.environ)
         load_publishers(Catalogue.read(settings.platforms), settings)
     except SettingsError as error:
-        sys.stderr.write(f"{error.message}\n")
+        sys.stderr.write(f"{printable(error.message)}\n")
         return 2
     except SystemExit:
         sys.stderr.write("A publisher's constructor or module raises SystemExit.\n")
