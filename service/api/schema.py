@@ -36,6 +36,7 @@ EVERYWHERE = (
     "unauthorized",
     "foreign_host",
     "foreign_origin",
+    "unsupported_transfer_coding",
     "invalid_value",
     "internal_error",
     "database_busy",
@@ -44,7 +45,7 @@ EVERYWHERE = (
     "database_unusable",
     "database_damaged",
 )
-WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type", "unsupported_transfer_coding")
+WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type")
 WITH_ID = ("task_not_found",)
 
 
