@@ -15,7 +15,7 @@ from workers.attempt import AttemptState
 from workers.backoff import Backoff
 from workers.key_age import Present, age_of_oldest
 from workers.publishers.base import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
-from workers.settling import CannotRepeatError, has_mortal_key, keeps_intents, settle_earlier
+from workers.settling import CannotRepeatError, has_mortal_key, settle_earlier
 
 log = structlog.get_logger("everpost.worker")
 
@@ -49,7 +49,7 @@ class Intents:
         return age_of_oldest(state.earlier.open, present)
 
     async def write(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> None:
-        """Write down that the attempt is about to send, where its publisher wants that; see `keeps_intents`.
+        """Write down that the attempt is about to send; for publishers of which `keeps_intents` is true.
 
         The intent that stands there, if it is the one the claim found, has been settled.
 
@@ -58,7 +58,7 @@ class Intents:
             CancelledError: The worker is going down; nothing is sent, and none stands there.
         """
         facts = state.facts
-        if facts is None or not keeps_intents(publisher):
+        if facts is None:
             return
         if has_mortal_key(publisher):
             state.since_boot = self._boot_clock()

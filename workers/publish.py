@@ -42,6 +42,7 @@ from workers.settling import (
     CannotRepeatError,
     NoAnswerError,
     as_failure,
+    keeps_intents,
     settle_failed,
 )
 
@@ -136,7 +137,8 @@ class PublishRunner:
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.settle_earlier(publisher, job, state)) is not None:
             return _kept_result(job, found)
-        await self._intents.write(publisher, job, state)
+        if keeps_intents(publisher):
+            await self._intents.write(publisher, job, state)
         state.sending = job.trace
         failpoint("send.before")
         task = asyncio.current_task()

@@ -42,7 +42,8 @@ def keeps_intents(publisher: Publisher) -> bool:
     That is so where it must not run twice, or only while the platform knows its key: then the ledger alone can say when
     the key was first used, whatever becomes of Redis.
     """
-    return not publisher.publisher_class.may_rerun or has_mortal_key(publisher)
+    declared = publisher.publisher_class
+    return declared is not PublisherClass.LOCAL and (declared is not PublisherClass.KEYED or has_mortal_key(publisher))
 
 
 def has_mortal_key(publisher: Publisher) -> bool:
