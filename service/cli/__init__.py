@@ -41,6 +41,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
         "The database file": {
             "archive": ("service.cli.files:archive", "Move old successes to the archive."),
             "purge": ("service.cli.files:purge", "Destroy archived tasks, for good."),
+            "compact": ("service.cli.files:compact", "Give back what is free in an older database file."),
             "import": ("service.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
             "backup": ("service.cli.files:backup", "Copy the database to a new file while Everpost serves."),
             "restore": ("service.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),

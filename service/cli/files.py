@@ -1,4 +1,4 @@
-"""The commands that work on the database file itself: `archive`, `purge`, `import`, `backup`."""
+"""The commands that work on the database file itself: `archive`, `purge`, `compact`, `import`, `backup`."""
 
 import asyncio
 import sys
@@ -20,8 +20,10 @@ from service.store.archive import DAY_MS, Archive
 from service.store.backup import back_up_database
 from service.store.database import Database
 from service.store.import_queue import import_task_queue
+from service.store.space import compact_database, find_space, give_back_space
 
 CHUNK = 1_000
+WORTH_TELLING_BYTES = 1 << 20
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
@@ -45,7 +47,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
 
-    async def work(archive: Archive) -> None:
+    async def work(archive: Archive, _: Database) -> None:
         total = await archive.count_older(before_ms)
         if dry_run:
             say(f"{total} tasks would be archived.")
@@ -68,19 +70,35 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
 def purge(archived_before: str, yes: bool, data: str | None, database: str | None) -> None:
     """Destroy archived tasks: nothing of them is left, and nobody can retry them.
 
-    The one command that destroys. It asks first; where nobody can be asked it wants --yes.
+    The one command that destroys. It asks first; where nobody can be asked it wants --yes. Everpost may serve
+    meanwhile.
     """
     settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
 
-    async def work(archive: Archive) -> None:
+    async def work(archive: Archive, database: Database) -> None:
         total = await archive.count_archived(before_ms)
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
         done = await _follow("destroying", total, archive.purge_in_steps(before_ms, Pace(CHUNK)))
         say(f"{done} tasks destroyed.")
+        await _give_back(database)
 
     asyncio.run(_with_archive(settings, work))
+
+
+@click.command(epilog="\b\nExample:\n  everpost compact")
+@database_options
+def compact(data: str | None, database: str | None) -> None:
+    """Give the file system what is free in the database file; stop Everpost first.
+
+    Only a file begun by an older Everpost, or an original one, needs it: from then on `everpost purge` gives back by
+    itself what it frees. The file is copied, the copy read back and flushed before it takes the file's place, so the
+    disk must have room for both.
+    """
+    settings = database_settings(data, database)
+    before_bytes, after_bytes = compact_database(settings.database_path)
+    say(f"{settings.database_path}: {size_text(before_bytes)} before, {size_text(after_bytes)} now, checked.")
 
 
 @click.command(name="import", epilog="\b\nExample:\n  everpost import /srv/original/task_queue.db")
@@ -115,14 +133,26 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
-async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:
+async def _with_archive(settings: Settings, work: Callable[[Archive, Database], Awaitable[None]]) -> None:
     if not await asyncio.to_thread(settings.database_path.exists):
         raise click.ClickException(f"There is no database {settings.database_path}.")
     database = await Database.open(settings.database_path, readers=1)
     try:
-        await work(Archive(database))
+        await work(Archive(database), database)
     finally:
         await database.close()
+
+
+async def _give_back(database: Database) -> None:
+    """Give the file system what is free in the file, and say so where it is worth a word."""
+    space = await find_space(database)
+    if space.free_bytes < WORTH_TELLING_BYTES:
+        return
+    if not space.is_shrinkable:
+        say(f"{size_text(space.free_bytes)} of the file are free for new tasks; `everpost compact` gives them back.")
+        return
+    given = await _follow("giving back", space.free_bytes, give_back_space(database, Pace(CHUNK)))
+    say(f"{size_text(given)} given back to the file system.")
 
 
 async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:

@@ -73,7 +73,9 @@ def migrate(path: Path) -> MigrationReport:
     started = time.perf_counter()
     with explained(path), closing(_connect(path)) as connection:
         report = MigrationReport(kind="current")
-        if _kind_of(connection) != "current":
+        if (kind := _kind_of(connection)) != "current":
+            if kind == "fresh":  # later it would have to be copied whole: see space.py
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             report = _upgrade(connection, path)
         use_wal(connection)
         duplicates = adopt.find_duplicates(connection)
