@@ -28,6 +28,7 @@ from service.queue.pool import connection_pool
 from service.settings import Settings
 from service.stopping import CLOSE_S, end_process_in, process_budget_s
 from service.store.archive import Archive
+from service.store.counts import TaskCounts
 from service.store.database import Database
 from service.store.ledger import Ledger
 from service.store.operations import Operations
@@ -138,6 +139,7 @@ class PublishWorker:
             archive=Archive(database),
             operations=Operations(database),
             search=SearchIndex(database),
+            counts=TaskCounts(database),
             results=ResultKeeper(queue, settings.result_memory, clock),
             settings=settings,
             clock=clock,

@@ -14,6 +14,7 @@ from service.queue.client import TaskQueue
 from service.running_time import STEP_S, ClockMark
 from service.settings import Settings
 from service.store.archive import Archive
+from service.store.counts import TaskCounts
 from service.store.ledger import Ledger
 from service.store.operations import Operations
 from service.store.search import SearchIndex
@@ -29,6 +30,7 @@ ARCHIVE_S = 1800.0
 CHUNK = 1_000
 REST = 4  # seconds of rest for a second of work
 LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
+COUNT_EVERY_S = 3600.0
 TOLD = 300  # characters of an error
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
 
@@ -97,6 +99,7 @@ def worker_duties(
     archive: Archive,
     operations: Operations,
     search: SearchIndex,
+    counts: TaskCounts,
     results: ResultKeeper,
     settings: Settings,
     clock: Clock,
@@ -135,6 +138,7 @@ def worker_duties(
         "expire": (600.0, expire_keys),
         "operations": (60.0, forget_operations),
         "archive": (ARCHIVE_S, archive_old),
+        "counts": (COUNT_EVERY_S, counts.repair),
     }
 
 

@@ -140,6 +140,10 @@ def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | N
         broken = len(contents.in_two_tables)
         advice = f"This must not be (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
         yield Finding("tasks", "in two tables", str(broken or "none"), not broken, advice)
+    if contents.wrong_counts is not None:
+        advice = "A worker mends them within the hour." if contents.wrong_counts else ""
+        told = f"{contents.wrong_counts} differ from the tasks there are" if contents.wrong_counts else "right"
+        yield Finding("tasks", "counts", told, not contents.wrong_counts, advice)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
     yield Finding("tasks", "by status", counts or "none")
     unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)

@@ -10,6 +10,7 @@ import msgspec
 
 from service.store.adopt import Duplicates, find_duplicates, has_to_wait
 from service.store.connection import PRAGMAS
+from service.store.counts import find_drift
 from service.store.database import Database
 from service.store.migrate import Kind, explained
 from service.store.queries import load
@@ -53,6 +54,7 @@ class Contents(msgspec.Struct, frozen=True):
         statuses: Tasks by status, the archive left out.
         unreadable: How many tasks ended because nothing could be read of them, or their row could not be run.
         published_twice: How many tasks were sent again although, as came out later, the platform had accepted them.
+        wrong_counts: How many counts differ from the rows they count; None if these were not counted.
         in_two_tables: The ids that break I1; None if they were not looked for.
         damage: What the check found, nothing if all is well; None if none was run.
         pragmas: Pragmas of a reading or the writing connection that read back other than they were set.
@@ -62,6 +64,7 @@ class Contents(msgspec.Struct, frozen=True):
     oldest_due: OldestDue | None
     unreadable: int
     published_twice: int
+    wrong_counts: int | None
     in_two_tables: list[str] | None
     damage: list[str] | None
     pragmas: dict[str, str]
@@ -141,6 +144,7 @@ def _contents(connection: sqlite3.Connection, now: str, check: IntegrityCheck | 
         oldest_due=None if oldest is None else OldestDue(*oldest),
         unreadable=connection.execute(load("count_unreadable")).fetchone()[0],
         published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
+        wrong_counts=len(find_drift(connection).by_pair) if check else None,
         in_two_tables=_in_two_tables(connection) if check else None,
         damage=_damage(connection, check) if check else None,
         pragmas=_wrong_pragmas(connection, {}),

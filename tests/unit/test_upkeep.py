@@ -41,6 +41,7 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
         archive=nothing,
         operations=nothing,
         search=cast("Any", Index()),
+        counts=cast("Any", SimpleNamespace(repair=None)),
         results=cast("Any", SimpleNamespace(tick=None)),
         settings=Settings(),
         clock=system_clock,

@@ -1,0 +1,1 @@
+SELECT source, status, platform, tasks FROM task_counts
