@@ -32,6 +32,7 @@ logger = logging.getLogger("arq.worker")
 CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from everybody else for a few milliseconds
 CLAIM_BYTES = 16 * 1024 * 1024  # their payloads, if there is more than one
 CUT_BYTES = 65_536  # kept of a payload that is too large
+READING_S = 0.005  # of payloads at a stretch
 SHORTEST_POLL_S = 0.01
 UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
 SETTLE_LOOK_S = 0.1
@@ -247,7 +248,7 @@ class Dispatcher:
             raise
         claimed = read_claim_reply(reply, token=token, queue_names=options.queue_names)
         self._learn(claimed)
-        jobs = [job for job, requested_at in claimed.jobs if self._take(job, requested_at)]
+        jobs = await self._take_all(claimed)
         worker.job_counter = len(self._held)
         if claimed.unnamed:
             self._admit_beside(self._take_out(claimed.unnamed))
@@ -277,6 +278,19 @@ class Dispatcher:
             told = "%d entries whose ids are not UTF-8 are left to the end of their leases: %s"
             is_defect = not isinstance(error, (Unavailable, *REDIS_TROUBLE))
             logger.error(told, len(entries), error, exc_info=is_defect)  # noqa: TRY400 - an outage has no traceback
+
+    async def _take_all(self, claimed: ClaimReply) -> list[HeldJob]:
+        """Hold the claimed jobs, and let others have their turn meanwhile: some payloads take long to read."""
+        loop = self._worker.loop
+        pause_at = loop.time() + READING_S
+        taken: list[HeldJob] = []
+        for job, requested_at in claimed.jobs:
+            if self._take(job, requested_at):
+                taken.append(job)
+            if loop.time() > pause_at:
+                await asyncio.sleep(0)
+                pause_at = loop.time() + READING_S
+        return taken
 
     def _learn(self, claimed: ClaimReply) -> None:
         self.queued = claimed.queued

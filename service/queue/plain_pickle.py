@@ -8,7 +8,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
-MOST_STEPS = 100_000  # opcodes, and values once shared ones are written out: up to half a second of work
+MOST_STEPS = 20_000  # opcodes, and values once shared ones are written out: up to 0.1 s of work
 MOST_DEPTH = 72  # the envelope's levels around a task that is nested as deeply as JSON may be
 MOST_BITS = 1_024  # of an int
 SHARED_FACTOR = 4  # text may be this much longer than the pickle once shared strings are written out,
