@@ -6,6 +6,7 @@ The line is fsynced half of DELAY_MS after the call began, and the publisher ans
 killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses,
 and while there is a file EFFECTS.held it accepts, and does not say so yet. Once it was asked for a post and had none,
 it takes no more what a worker began to send before: docs/publishers.md lets a look-up say "not found" only then.
+Its keys last for ever, or for KEY_LIFETIME_S seconds.
 """
 
 import asyncio
@@ -130,6 +131,8 @@ class EffectsPublisher(Publisher):
 def main() -> None:
     effects, publisher_class, delay_ms = sys.argv[1:]
     publisher = EffectsPublisher(Path(effects), PublisherClass(publisher_class), float(delay_ms) / 1000)
+    if lifetime_s := os.environ.get("KEY_LIFETIME_S"):
+        publisher.key_lifetime_s = float(lifetime_s)
     settings = read_settings(os.environ)
     configure_logging(settings)
     asyncio.set_event_loop(uvloop.new_event_loop())
