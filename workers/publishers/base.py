@@ -114,6 +114,7 @@ class Publisher(abc.ABC):
 
     Attributes:
         key_lifetime_s: Of a keyed publisher: seconds for which the platform surely remembers a key; None is for ever.
+            Where it is set, each attempt is written down before it is made, so that its age outlives Redis.
 
     Raises:
         SettingsError: An option is unknown, missing or wrong.
