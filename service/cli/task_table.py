@@ -24,6 +24,7 @@ COLUMNS = (
 )
 TIMES = frozenset({"created_at", "due_at"})
 INDENT = "  "
+MOST_READ = 1_000  # characters of a text that is cut anyway
 
 
 def print_tasks(screen: Console, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
@@ -37,6 +38,8 @@ def lines_of(rows: Sequence[Mapping[str, Any]], width: int | None, now_ms: int) 
     """The lines of a list, the titles first; None is a pipe's width, which takes all."""
     told = [_texts_of(row, now_ms if width is not None else None) for row in rows]
     given = [column for column in COLUMNS if column.rank == 0 or any(row[column.name] for row in told)]
+    if not rows:
+        return
     natural = {column.name: natural_width(column, [row[column.name] for row in told]) for column in given}
     widths = fit_columns(given, natural, width)
     if not widths:
@@ -52,7 +55,7 @@ def lines_of(rows: Sequence[Mapping[str, Any]], width: int | None, now_ms: int) 
 
 def _texts_of(row: Mapping[str, Any], now_ms: int | None) -> dict[str, str]:
     flat = with_evidence(row)
-    texts = {column.name: _one_line(flat.get(column.name)) for column in COLUMNS}
+    texts = {column.name: _one_line(flat.get(column.name), column) for column in COLUMNS}
     if flat.get("status") not in {"scheduled", "retry"}:
         texts["due_at"] = ""
     if now_ms is not None:
@@ -60,8 +63,11 @@ def _texts_of(row: Mapping[str, Any], now_ms: int | None) -> dict[str, str]:
     return texts
 
 
-def _one_line(value: object) -> str:
-    return "" if value is None else printable(" ".join(str(value).split()))
+def _one_line(value: object, column: Column) -> str:
+    if value is None:
+        return ""
+    text = str(value)[:MOST_READ] if column.least else str(value)
+    return printable(" ".join(text.split()))
 
 
 def _line(row: Mapping[str, str], widths: Mapping[str, int]) -> Text:

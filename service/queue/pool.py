@@ -36,8 +36,9 @@ def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
     options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
-    except ValueError:  # its words may hold a part of the password
+        kind = pool.connection_class
+        kind(**pool.connection_kwargs)  # without connecting: a parameter it does not know is found here
+    except (ValueError, TypeError):  # their words may hold a part of the password
         raise SettingsError(UNREADABLE) from None
-    kind = pool.connection_class
     pool.connection_class = type(kind.__name__, (ClosedConnectionTold, kind), {})
     return pool

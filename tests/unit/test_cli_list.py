@@ -83,6 +83,10 @@ def test_where_no_terminal_is_every_column_and_the_exact_time_are_given() -> Non
     assert f"{'t' * (LONGEST - 1)}…" in line
 
 
+def test_a_list_of_nothing_has_no_head() -> None:
+    assert list(lines_of([], 80, NOW_MS)) == list(lines_of([], None, NOW_MS)) == []
+
+
 def test_on_a_narrow_terminal_a_task_takes_lines_of_its_own() -> None:
     row = {"task_id": ID, "status": "failed", "title": "测" * 30}
     assert [line.plain for line in lines_of([row], 40, NOW_MS)] == [ID, "  failed", f"  {'测' * 18} …"]

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cli.output import as_json_text
+from service.errors import SettingsError
 from service.logs import configure_logging
 from service.printable import is_printable, printable, printable_json, printable_lines
+from service.queue.pool import connection_pool
 from service.redaction import shown_address
 from service.settings import Settings
 
@@ -156,3 +158,20 @@ def test_an_address_of_redis_is_shown_without_its_secrets(address: str, shown: s
 def test_no_password_is_shown_however_it_is_written(password: str) -> None:
     for address in (f"redis://:{password}@h/0", f"redis://h/0?password={password}", f"unix:///s?password={password}"):
         assert password not in shown_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:secret/word@h/0",
+        "redis://h:secret/0",
+        "redis://h/0?socket_timeout=secret",
+        "redis://h/0?secret=word",
+        "redis://[secret/0",
+        "secret@h",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_without_being_shown(address: str) -> None:
+    with pytest.raises(SettingsError, match="EVERPOST_REDIS cannot be read") as refused:
+        connection_pool(address)
+    assert "secret" not in refused.value.message
