@@ -183,12 +183,16 @@ class HttpProtocol(HttpToolsProtocol):
     def turn_away(self) -> None:
         """Answer that there is no room, and close."""
         body = msgspec.json.encode(problem_of(Unavailable("Too many connections are open.", FULL_RETRY_S), "/"))
-        head = (
-            f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
-            f"retry-after: {FULL_RETRY_S}\r\nconnection: close\r\n\r\n"
-        )
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", PROBLEM_JSON.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % FULL_RETRY_S),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 503 Service Unavailable", *(b"%s: %s" % header for header in headers), b"", body]
         self._is_malformed = True  # whatever comes
-        self.transport.write(head.encode() + body)
+        self.transport.write(b"\r\n".join(lines))
         self.transport.close()
 
     def shutdown(self) -> None:

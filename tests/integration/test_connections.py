@@ -290,6 +290,7 @@ async def test_who_comes_while_all_are_served_is_told_to_come_again(
         async with httpx.AsyncClient(base_url=api.address) as client:
             answer = await client.get("/health/live")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.json()["code"] == "unavailable"
         for _, writer in waiting:
             writer.close()
