@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,27 +36,55 @@ def lenient_text(value: bytes) -> str:
 
 
 def back_up(connection: sqlite3.Connection, path: Path) -> Path:
-    """Copy the file beside itself, to `NAME.before-everpost-UTCTIME`; the caller holds the write lock.
+    """Copy the file beside itself, whole, read back, and on the disk; the caller holds the write lock.
 
-    The copy has its name only when it is whole, read back, and on the disk. It is readable by the same people.
+    The copy is called `NAME.before-everpost.whole` until the file is changed: then `keep_backup` gives it its name.
+    What a start that was killed before that has left is removed: the file is as it was, and copied again.
 
     Raises:
         DatabaseUnwritable: The disk has no room for it.
     """
     path = path.resolve()  # beside the file itself, not beside a link to it
     _check_room(connection, path)
-    partial = path.with_name(f"{path.name}.before-everpost.part")
-    partial.unlink(missing_ok=True)  # of a start that was killed: nobody else is here, the lock is ours
+    partial, whole = _unfinished(path)
+    for left in (partial, whole):
+        remove_with_side_files(left)  # nobody else is here, the lock is ours
     partial.touch(mode=private_mode(path.stat().st_mode) & 0o666, exist_ok=False)
     try:
         _copy(path, partial)
-        backup = _free_name(path)
-        partial.rename(backup)
+        partial.rename(whole)
     finally:
-        partial.unlink(missing_ok=True)
+        remove_with_side_files(partial)
     _sync(path.parent)
+    return whole
+
+
+def keep_backup(whole: Path, path: Path) -> Path:
+    """Give the copy its name, `NAME.before-everpost-UTCTIME`, now that the file has been changed."""
+    backup = _free_name(path.resolve())
+    whole.rename(backup)
+    _sync(backup.parent)
     logger.info("[DB] Backup of the original database: %s", backup)
     return backup
+
+
+def settle_backup(path: Path) -> None:
+    """See to what a start that was killed has left beside a file that is adopted: the whole copy is kept, no other."""
+    partial, whole = _unfinished(path.resolve())
+    remove_with_side_files(partial)
+    if whole.exists():
+        with suppress(FileNotFoundError):  # another process is here, too
+            keep_backup(whole, path)
+
+
+def remove_with_side_files(path: Path) -> None:
+    """Remove an unfinished copy, and what SQLite keeps beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.before-everpost.part"), path.with_name(f"{path.name}.before-everpost.whole")
 
 
 def _check_room(connection: sqlite3.Connection, path: Path) -> None:

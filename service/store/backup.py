@@ -1,7 +1,10 @@
 """A copy of the database while it is in use: whole, checked, on the disk, and only then under its name."""
 
 import fcntl
+import logging
 import os
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -11,12 +14,17 @@ import msgspec
 
 from service.errors import DatabaseUnusable
 from service.private_files import private_mode
+from service.store.adopt import remove_with_side_files
 from service.store.migrate import explained
 from service.store.sqlite import sqlite3
 from service.store.strangers import bounded
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
+ABANDONED_S = 60.0  # one that was begun just now may not be locked yet
 PARTIAL = ".everpost-part"  # no other program calls a file so, and among ours its lock decides
+
+
+logger = logging.getLogger("everpost.store")
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -36,6 +44,7 @@ def back_up_database(path: Path, target: Path) -> Backup:
     if not path.exists():
         raise DatabaseUnusable(f"There is no database {path}.")
     _check_is_new(target)
+    remove_abandoned(target.absolute().parent)
     with explained(target), new_file(target, source=path, like=path) as partial:
         copy_database(path, partial)
         _check_is_new(target)  # it took a while
@@ -67,8 +76,33 @@ def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
         try:
             yield partial
         finally:
-            for suffix in ("", *SIDE_FILES):
-                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+            remove_with_side_files(partial)
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove unfinished copies from a folder whose process was killed: by their name ours, and locked by nobody."""
+    for partial in folder.iterdir() if folder.is_dir() else ():
+        if partial.name.endswith(PARTIAL) and _is_abandoned(partial):
+            remove_with_side_files(partial)
+            logger.info("backup.abandoned_removed path=%s", partial)
+
+
+def _is_abandoned(partial: Path) -> bool:
+    try:
+        found = partial.lstat()
+        is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if not is_ours or time.time() - found.st_mtime < ABANDONED_S:  # to close one in use would drop SQLite's locks
+            return False
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(found, partial.stat())  # else it has its final name by now
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
 

@@ -23,6 +23,7 @@ from service.errors import (
 )
 from service.failpoints import failpoint
 from service.private_files import new_file_mode, tighten
+from service.store.backup import remove_abandoned
 from service.store.checkpoint import Checkpoint, keep_log_small
 from service.store.commits import STALLED_S, GroupCommits
 from service.store.connection import Operation, Result, connect, run
@@ -323,6 +324,7 @@ def _migrate(path: Path) -> tuple[int, MigrationReport]:
 
 
 def _migrate_privately(path: Path) -> MigrationReport:
+    remove_abandoned(path.resolve().parent)
     is_new = not path.exists()
     for file in () if is_new else files_of(path):
         tighten(file)

@@ -77,6 +77,8 @@ def migrate(path: Path) -> MigrationReport:
             if kind == "fresh":  # later it would have to be copied whole: see space.py
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             report = _upgrade(connection, path)
+        else:
+            adopt.settle_backup(path)
         use_wal(connection)
         duplicates = adopt.find_duplicates(connection)
     _warn(report, duplicates)
@@ -217,6 +219,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
         if backup:  # of a file that is as it was
             backup.unlink()
         raise
+    if backup:
+        report = msgspec.structs.replace(report, backup=adopt.keep_backup(backup, path))
     if added := sum(map(len, report.columns_added.values())):
         logger.info("[DB] Added %d columns", added)
     return report
