@@ -9,9 +9,9 @@ from typing import TypeVar
 Handle = TypeVar("Handle")
 Result = TypeVar("Result")
 
-STEP_S = 0.015  # that a step should have the file to itself: what others' writes wait for it
+STEP_S = 0.015  # that a step should work while it has the file to itself, which others wait for
 LEAST = 8  # tasks of a step, however slow the file
-FIRST = 50
+FIRST = 16
 REST = 1.0  # seconds of rest for a second of work
 LEAST_REST_S = 0.005
 
@@ -31,32 +31,37 @@ class Pace:
         self.size = min(FIRST, most)
         self._most = most
         self._rest = rest
-        self._locked_at = 0.0
+        self._worked_s = 0.0
 
     def timed(self, operation: Callable[[Handle], Result]) -> Callable[[Handle], Result]:
-        """The operation, noting when it has the file to itself; what it waited for that is not its own doing."""
+        """The operation, measured: neither the wait for the file nor the flush of the disk is its own doing.
 
-        def noting(handle: Handle) -> Result:
-            self._locked_at = time.monotonic()
-            return operation(handle)
+        With these in the account, a busy or slow disk would make the steps ever smaller, and each has one flush.
+        """
 
-        return noting
+        def measured(handle: Handle) -> Result:
+            began = time.monotonic()
+            try:
+                return operation(handle)
+            finally:
+                self._worked_s = time.monotonic() - began
+
+        return measured
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[int]:
         """Around a step of as many tasks as it gives: learns from it, and rests behind it, so that others go first."""
-        began = time.monotonic()
-        self._locked_at = began
+        began, self._worked_s = time.monotonic(), 0.0
         yield self.size
-        ended = time.monotonic()
-        self.size = next_size(self.size, ended - self._locked_at, self._most)
-        await asyncio.sleep(max(LEAST_REST_S, self._rest * (ended - began)))
+        took_s = time.monotonic() - began
+        self.size = next_size(self.size, self._worked_s or took_s, self._most)
+        await asyncio.sleep(max(LEAST_REST_S, self._rest * took_s))
 
 
-def next_size(size: int, held_s: float, most: int) -> int:
-    """The size of the next step, after one of `size` tasks that kept others waiting for `held_s`.
+def next_size(size: int, worked_s: float, most: int) -> int:
+    """The size of the next step, after one of `size` tasks that worked for `worked_s`.
 
     It at most doubles, because a single fast step says little, and shrinks as far as it must.
     """
-    fitting = 2 * size if 2 * held_s < STEP_S else int(size * STEP_S / held_s)
+    fitting = 2 * size if 2 * worked_s < STEP_S else int(size * STEP_S / worked_s)
     return max(LEAST, min(most, fitting))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from service.pace import Pace
 from service.store.database import Database
 from service.store.queries import load
 from service.store.sqlite import sqlite3
@@ -17,7 +18,7 @@ from service.store.words import MAX_DATA_BYTES, Query, cut, texts_in
 SEARCHED = "searched"  # in everpost_meta: the last row number of the history that the index has
 SCANNED = 5_000
 FEW = 20_000  # matches that are sorted; of more, the list is walked and each row is looked up among them
-CHUNK = 250  # rows indexed in one transaction, so that no completion waits long for it
+CHUNK = 250  # the most rows indexed in one transaction; of long texts fewer, so that no post waits long for it
 
 
 class Hits(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class SearchIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._pace = Pace(CHUNK, rest=0)
 
     async def fill(self, limit: int = 1_000) -> int:
         """Index the next rows of the history, at most `limit`; how many there were.
@@ -47,9 +49,10 @@ class SearchIndex:
         """
         filled = 0
         while filled < limit:
-            after, documents = await self._next(min(CHUNK, limit - filled))
-            if not documents or not await self._add(after, documents):
-                break
+            async with self._pace.step() as size:
+                after, documents = await self._next(min(size, limit - filled))
+                if not documents or not await self._add(after, documents):
+                    break
             filled += len(documents)
         return filled
 
@@ -57,7 +60,7 @@ class SearchIndex:
         return await self._database.read(lambda connection: _next_rows(connection, limit))
 
     async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
-        return await self._database.write(lambda connection: _add_rows(connection, after, documents))
+        return await self._database.write(self._pace.timed(lambda connection: _add_rows(connection, after, documents)))
 
 
 def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:

@@ -236,6 +236,7 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     stack: Stack, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 50)
+    monkeypatch.setattr(pace, "FIRST", 50)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     await add_ended(stack.database, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)

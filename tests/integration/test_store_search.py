@@ -1,7 +1,7 @@
 """Search finds what a person typed, in any script, whether the index has come that far or not."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_rows import START_MS, accept, add_ended, ids, insert, make_task, select
 
+from service import pace
 from service.errors import InvalidValue
 from service.store import search, words
 from service.store.archive import Archive
@@ -132,6 +133,25 @@ async def test_the_index_is_filled_once_by_however_many_processes(database: Data
     assert await first.fill(100) == 0
     assert await select(database, "SELECT count(*) FROM publish_tasks_search") == [(7,)]
     await other.close()
+
+
+async def test_few_long_texts_are_indexed_in_one_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """250 of them kept everybody else from writing for seconds."""
+    await add_ended(database, *(make_task(f"{number}", description="word " * 4_000) for number in range(60)))
+    monkeypatch.setattr(pace, "STEP_S", 0)  # every step is too long
+    sizes: list[int] = []
+    index = SearchIndex(database)
+    add = index._add
+
+    async def note(after: int, documents: Sequence[tuple[int, str]]) -> bool:
+        sizes.append(len(documents))
+        return await add(after, documents)
+
+    monkeypatch.setattr(index, "_add", note)
+    assert await index.fill() == 60
+    assert sizes == [pace.FIRST, *[pace.LEAST] * 5, 60 - pace.FIRST - 5 * pace.LEAST]
 
 
 async def test_an_archived_task_is_not_found_and_leaves_the_index(database: Database) -> None:
