@@ -71,7 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     is_offered = False
     _writes: JoinedWrites
-    _head_bytes = 0  # since a head was complete, or a part of a body came
+    _head_bytes = 0  # since a head or a body was complete, or a part of a body came
     _read_bytes = 0
     _unread = b""  # what waits until fewer requests do
     _taken_back = b""
@@ -153,6 +153,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Tell the handler that the body is whole."""
+        self._head_bytes = 0
         if not self.is_offered:
             self._is_in_body = False
             super().on_message_complete()

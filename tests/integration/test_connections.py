@@ -183,6 +183,29 @@ async def test_half_a_body_is_hung_up_on_and_logged(impatient: Api) -> None:
     assert line["one_of_them"].startswith("127.0.0.1:")
 
 
+async def test_half_a_head_is_hung_up_on_and_logged_and_silence_between_requests_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.server.KEEP_ALIVE_S", 0.4)
+    chunked = POST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    async with serving(tmp_path, None) as api:
+        with capture_logs() as lines:
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            writer.write(chunked)
+            await eventually(lambda: has_begun(api))
+            writer.write(b"0\r\n\r\n")
+            assert (await read_answer(reader))[0] == 422
+            assert await is_hung_up(reader)
+            writer.close()
+            assert not [line for line in lines if line["event"] == "connections.stuck"]
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            writer.write(POST_HEAD)
+            assert await is_hung_up(reader)
+            writer.close()
+        (line,) = (line for line in lines if line["event"] == "connections.stuck")
+        assert line["waiting_for"] == "the rest of a head"
+
+
 async def test_an_answer_that_is_not_read_is_given_up_and_logged(impatient: Api) -> None:
     with capture_logs() as lines:
         _, writer = await asyncio.open_connection("127.0.0.1", impatient.port, limit=1)
