@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from service.log_fields import fields_of
 from service.printable import printable
 from service.settings import Settings
 
@@ -61,7 +62,7 @@ def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers(is_json=settings.log_format == "json"),
             ],
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[take_fields, *shared],
         )
     )
     root = logging.getLogger()
@@ -73,6 +74,17 @@ def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
 
 def _level(wanted: str, at_least: str) -> str:
     return wanted if wanted == "debug" else max(wanted, at_least, key=LEVELS.index)
+
+
+def take_fields(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":
+    """Make an event of a line of the standard library's: its own, or the one that says what another library said."""
+    given = fields_of(event["_record"])
+    if given is None:
+        return {**event, "event": OF_A_LIBRARY, "message": event["event"]}
+    return {**event, **given.fields, "event": given.event or event["event"]}
+
+
+OF_A_LIBRARY = "library.said"
 
 
 def _renderers(*, is_json: bool) -> "list[structlog.typing.Processor]":

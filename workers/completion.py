@@ -54,8 +54,9 @@ class Completion:
         failpoint("record.after")
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
-        _tell(records)
-        self._count(outcomes, [*records, *overtaken], ended_before={*late, *(record.task_id for record in overtaken)})
+        platforms = {task_id_of(outcome.job_id): _platform_of(outcome) for outcome in outcomes}
+        _tell(records, platforms)
+        self._count(platforms, [*records, *overtaken], ended_before={*late, *(record.task_id for record in overtaken)})
         if late:
             log.warning("task.completed_late", task_ids=late)
             await self._warn_of_second_posts(late, records)
@@ -85,9 +86,8 @@ class Completion:
         return late
 
     def _count(
-        self, outcomes: Sequence[JobOutcome], records: Sequence[TaskRecord], *, ended_before: Collection[str]
+        self, platforms: Mapping[str, str | None], records: Sequence[TaskRecord], *, ended_before: Collection[str]
     ) -> None:
-        platforms = {task_id_of(outcome.job_id): _platform_of(outcome) for outcome in outcomes}
         for record in records:
             platform = platforms[record.task_id]
             if record.attempt is not None:
@@ -103,13 +103,27 @@ class Completion:
             log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
 
 
-def _tell(records: Sequence[TaskRecord]) -> None:
-    """Log how tasks ended: those that were published at debug level, which is looked up once, the others at info."""
+_LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO}
+
+
+def _tell(records: Sequence[TaskRecord], platforms: Mapping[str, str | None]) -> None:
+    """Log how tasks ended: as a warning those that failed, at debug level, which is looked up once, successes."""
     tells_all = logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
     for record in records:
-        if tells_all or record.status is not TaskStatus.SUCCESS:
-            say = log.debug if record.status is TaskStatus.SUCCESS else log.info
-            say("task.completed", task_id=record.task_id, status=record.status, error=record.error_message)
+        if not tells_all and record.status is TaskStatus.SUCCESS:
+            continue
+        log.log(
+            _LEVELS.get(record.status, logging.WARNING),
+            "task.completed",
+            task_id=record.task_id,
+            status=record.status,
+            platform=platforms[record.task_id] or (record.columns.platform if record.columns else None),
+            account_id=record.columns.account_id if record.columns else None,
+            error_class=record.error_class,
+            attempt=record.attempt.number if record.attempt else None,
+            duration_s=(record.finished_at_ms - (record.started_at_ms or record.finished_at_ms)) / 1000,
+            error=record.error_message,
+        )
 
 
 def _platform_of(outcome: JobOutcome) -> str | None:

@@ -15,6 +15,7 @@ from arq.jobs import Serializer
 from arq.worker import Worker
 
 from service.errors import Unavailable
+from service.log_fields import as_event
 from workers.backoff import Backoff
 from workers.cancellation import raise_unless_failure, whereabouts
 from workers.claims import Claim, HeldJob, JobPhase
@@ -171,7 +172,12 @@ class Dispatcher:
                 has_unrecorded = False
                 ends_at = min(ends_at, loop.time() + release_s)
             if loop.time() >= ends_at:
-                logger.error("%d jobs left to the end of their leases: %s", len(self._held), ", ".join(self._held))
+                logger.error(
+                    "%d jobs left to the end of their leases: %s",
+                    len(self._held),
+                    ", ".join(self._held),
+                    extra=as_event("jobs.left_to_their_leases", jobs=len(self._held), job_ids=list(self._held)),
+                )
                 for task in pending:
                     task.cancel()
                 await asyncio.wait(pending, timeout=1)
@@ -265,9 +271,9 @@ class Dispatcher:
     async def _take_out(self, entries: Sequence[UnnamedEntry]) -> None:
         """Have entries that no job can be recorded, then remove them; when that fails, once their leases end."""
         for entry in entries:
-            logger.error(
-                "an entry of %s has an id that is not UTF-8: %r", entry.queue_name, entry.raw_id[:LONGEST_TOLD]
-            )
+            raw_id = entry.raw_id[:LONGEST_TOLD]
+            fields = as_event("job.id_unreadable", job_id=repr(raw_id), queue=entry.queue_name)
+            logger.error("an entry of %s has an id that is not UTF-8: %r", entry.queue_name, raw_id, extra=fields)
         numbered = [part for entry in entries for part in (entry.raw_id, entry.queue_number)]
         try:
             if self._options.on_complete is not None:
@@ -345,7 +351,8 @@ class Dispatcher:
             self._paused_until = self._worker.loop.time() + wait_s
             is_defect = not isinstance(error, Unavailable)
             told = "on_claim failed, %d jobs handed back, next claim in %.1fs: %s"
-            logger.error(told, len(jobs), wait_s, error, exc_info=is_defect)  # noqa: TRY400 - an outage has no traceback
+            fields = as_event("claim.hook_failed", jobs=len(jobs), again_in_s=round(wait_s, 2), error=str(error))
+            logger.error(told, len(jobs), wait_s, error, exc_info=is_defect, extra=fields)  # noqa: TRY400 - an outage has no traceback
             return None
         self._hook_backoff.reset()
         return refused
@@ -396,6 +403,15 @@ class Dispatcher:
             job.cancel_cause.value,
             whereabouts(job.task),
             self._active - len(self.stuck),
+            extra=as_event(
+                "job.stuck",
+                job_id=job.job_id,
+                function=job.function_name,
+                cancelled=1 + job.insisted,
+                cause=job.cancel_cause.value,
+                at=whereabouts(job.task),
+                others=self._active - len(self.stuck),
+            ),
         )
         self.signal.set()
 

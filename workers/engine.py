@@ -25,6 +25,7 @@ from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
+from service.log_fields import as_event
 from service.queue.refusals import trouble_text
 from service.stopping import stop_signals
 from workers.backoff import Backoff
@@ -198,12 +199,13 @@ class BatchWorker(Worker):
         try:
             await self._health.forget(dispatcher.scripts)
         except REDIS_TROUBLE as error:
-            logger.warning("health check not removed: %s", trouble_text(error))
+            told = trouble_text(error)
+            logger.warning("health check not removed: %s", told, extra=as_event("health.not_removed", error=told))
         if self.on_shutdown is not None:
             try:
                 await self.on_shutdown(self.ctx)
             except Exception:
-                logger.exception("on_shutdown failed")
+                logger.exception("on_shutdown failed", extra=as_event("shutdown.hook_failed"))
         self._dispatcher = None
         dispatcher.signal.set()
         if self._runs_in is not asyncio.current_task():
@@ -289,7 +291,8 @@ class BatchWorker(Worker):
             try:
                 await self.options.on_left_over(left_over)
             except Exception:
-                logger.exception("on_left_over failed for %d jobs", len(left_over))
+                fields = as_event("left_over.hook_failed", jobs=len(left_over))
+                logger.exception("on_left_over failed for %d jobs", len(left_over), extra=fields)
 
     async def _open(self) -> Dispatcher:
         if self._pool is None:
@@ -307,7 +310,8 @@ class BatchWorker(Worker):
         try:
             await log_redis_info(self.pool, logger.info)
         except REDIS_TROUBLE as error:
-            logger.warning("redis is away, waiting for it: %s", trouble_text(error))
+            told = trouble_text(error)
+            logger.warning("redis is away, waiting for it: %s", told, extra=as_event("redis.away", error=told))
         self.ctx["redis"] = self.pool
         if self.on_startup is not None:
             await self.on_startup(self.ctx)
@@ -334,10 +338,12 @@ class BatchWorker(Worker):
                 await self._turn(dispatcher)
             except REDIS_TROUBLE as error:
                 wait_s = backoff.next_s()
-                logger.warning("redis trouble, again in %.2fs: %s", wait_s, trouble_text(error))
+                told = trouble_text(error)
+                fields = as_event("redis.trouble", again_in_s=round(wait_s, 2), error=told)
+                logger.warning("redis trouble, again in %.2fs: %s", wait_s, told, extra=fields)
                 await asyncio.sleep(wait_s)
             except Exception:
-                logger.exception("the worker's loop failed, it goes on")
+                logger.exception("the worker's loop failed, it goes on", extra=as_event("worker.loop_failed"))
                 await asyncio.sleep(backoff.next_s())
             else:
                 backoff.reset()

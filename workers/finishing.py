@@ -15,6 +15,7 @@ from arq.jobs import Serializer, serialize_result
 
 from service.errors import Unavailable
 from service.failpoints import failpoint
+from service.log_fields import as_event
 from service.queue.refusals import trouble_text
 from workers.backoff import Backoff
 from workers.cancellation import raise_unless_failure
@@ -90,7 +91,8 @@ class Collector:
             raise
         except Exception:
             # Not an outage but a defect; the jobs are kept, with their leases, and tried again.
-            logger.exception("%d ended jobs could not be handled, trying again", len(batch))
+            fields = as_event("jobs.not_handled", jobs=len(batch), job_id=batch[0].job_id)
+            logger.exception("%d ended jobs could not be handled, trying again", len(batch), extra=fields)
             await asyncio.sleep(1)
             self._waiting[:0] = batch
         finally:
@@ -235,7 +237,10 @@ class Finisher:
                 wait_s = backoff.next_s()
                 is_defect = not isinstance(error, Unavailable)
                 told = "on_complete failed for %d jobs, calling it again in %.1fs: %s"
-                logger.error(told, len(batch), wait_s, error, exc_info=is_defect)  # noqa: TRY400 - as in dispatch.py
+                fields = as_event(
+                    "complete.hook_failed", jobs=len(batch), again_in_s=round(wait_s, 2), error=str(error)
+                )
+                logger.error(told, len(batch), wait_s, error, exc_info=is_defect, extra=fields)  # noqa: TRY400 - as in dispatch.py
                 with self._records.apart() if is_defect else nullcontext():  # it may never be recorded; others can be
                     await asyncio.sleep(wait_s)
             else:
@@ -285,9 +290,9 @@ class Finisher:
             except REDIS_TROUBLE as error:
                 self.is_behind = True
                 wait_s = backoff.next_s()
-                logger.warning(
-                    "%d ended jobs not released, again in %.2fs: %s", len(batch), wait_s, trouble_text(error)
-                )
+                told = trouble_text(error)
+                fields = as_event("jobs.not_released", jobs=len(batch), again_in_s=round(wait_s, 2), error=told)
+                logger.warning("%d ended jobs not released, again in %.2fs: %s", len(batch), wait_s, told, extra=fields)
                 await asyncio.sleep(wait_s)
             else:
                 break
@@ -314,10 +319,12 @@ class Finisher:
         return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
 
     def _report(self, batch: list[HeldJob], positions: Sequence[int]) -> None:
-        for position in positions:
-            job = batch[abs(position) - 1]
-            if position < 0:
-                logger.warning("the result of %s was not stored: redis has no room", job.reference)
-                continue
-            logger.warning("job %s was taken over by another worker, its keys were left alone", job.job_id)
+        unstored = [batch[-position - 1].job_id for position in positions if position < 0]
+        if unstored:
+            told = "the results of %d jobs were not stored, such as %s: redis has no room"
+            fields = as_event("results.not_stored", jobs=len(unstored), job_id=unstored[0])
+            logger.warning(told, len(unstored), unstored[0], extra=fields)
+        for job in (batch[position - 1] for position in positions if position > 0):
+            told = "job %s was taken over by another worker, its keys were left alone"
+            logger.warning(told, job.job_id, extra=as_event("job.taken_over", job_id=job.job_id, was="ended"))
             job.is_fenced = True

@@ -11,6 +11,7 @@ import redis.asyncio
 from arq.connections import ArqRedis
 from redis.asyncio.sentinel import SentinelConnectionPool
 
+from service.log_fields import as_event
 from workers.claims import HeldJob
 from workers.lua import REDIS_TROUBLE, script_source
 
@@ -182,10 +183,11 @@ class LeaseKeeper:
             for portion in _portions(missing):
                 self._restore(client, portion)
         except REDIS_TROUBLE as error:
-            logger.warning("leases could not be renewed, trying again: %s: %s", type(error).__name__, error)
+            fields = as_event("leases.not_renewed", error=f"{type(error).__name__}: {error}")
+            logger.warning("leases could not be renewed, trying again: %r", error, extra=fields)
             return min(0.5, self._round_s / 4)
         except Exception:
-            logger.exception("leases could not be renewed, trying again")
+            logger.exception("leases could not be renewed, trying again", extra=as_event("leases.not_renewed"))
         return self._round_s
 
     def _snapshot(self) -> list[HeldJob]:
@@ -221,12 +223,15 @@ class LeaseKeeper:
         for position in taken:
             self._fence(jobs[position - 1])
         if len(taken) < len(jobs):
-            logger.warning("put back %d running jobs that redis had lost", len(jobs) - len(taken))
+            back = len(jobs) - len(taken)
+            told = "put back %d running jobs that redis had lost"
+            logger.warning(told, back, extra=as_event("jobs.put_back", jobs=back, job_id=jobs[0].job_id))
 
     def _fence(self, job: HeldJob) -> None:
         if self._held.get(job.job_id) is job and not job.is_settled:
             job.is_fenced = True
-            logger.warning("job %s was taken over by another worker while it ran here", job.job_id)
+            told = "job %s was taken over by another worker while it ran here"
+            logger.warning(told, job.job_id, extra=as_event("job.taken_over", job_id=job.job_id, was="running"))
 
     def _evaluate(self, client: "redis.Redis", script: str, arguments: list[Any]) -> list[int]:
         answer: Any = client.eval(script_source(script), len(self._queue_names), *self._queue_names, *arguments)

@@ -20,6 +20,7 @@ from workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_
 from workers.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
 from workers.cancellation import comes_from_outside
 from workers.deadlines import TimeLimits
+from workers.defects import tell_of_defect
 from workers.intents import Intents, persist
 from workers.isolation import Isolation, SuspectDiedError
 from workers.media import describe_media, resolve_media
@@ -153,6 +154,8 @@ class PublishRunner:
             if comes_from_outside(error, task):
                 raise
             is_late = is_a(error, TimeoutError) and limit.expired  # else it is the publisher's own
+            if not is_late:
+                tell_of_defect(error, job)
             result = await settle_failed(
                 publisher, job, NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             )

@@ -12,6 +12,7 @@ from arq.jobs import DeserializationError, Deserializer
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
+from service.log_fields import as_event
 from workers.claims import UNKNOWN_FUNCTION_NAME, HeldJob, whole_score
 from workers.outcomes import JobOutcome, OutcomeReason
 
@@ -142,16 +143,19 @@ class JobReader:
         waited_s = (timestamp_ms() - job.enqueue_time_ms) / 1000
         match job.ends_as:
             case OutcomeReason.EXPIRED:
-                logger.warning("job %s expired", job.job_id)
+                logger.warning("job %s expired", job.job_id, extra=as_event("job.expired", job_id=job.job_id))
             case OutcomeReason.UNDECODABLE:
-                logger.error("deserializing job %s failed", job.job_id, exc_info=job.result)
+                fields = as_event("job.undecodable", job_id=job.job_id)
+                logger.error("deserializing job %s failed", job.job_id, exc_info=job.result, extra=fields)
             case OutcomeReason.ABORTED:
                 logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, job.function_name)
             case OutcomeReason.UNKNOWN_FUNCTION:
-                logger.warning("job %s, function %r not found", job.job_id, job.function_name)
+                fields = as_event("job.unknown_function", job_id=job.job_id, function=job.function_name)
+                logger.warning("job %s, function %r not found", job.job_id, job.function_name, extra=fields)
             case _:
                 limit = self._max_tries_of(job.function)
-                logger.warning("%6.2fs ! %s max retries %d exceeded", waited_s, job.reference, limit)
+                fields = as_event("job.tries_exhausted", job_id=job.job_id, limit=limit, waited_s=round(waited_s, 3))
+                logger.warning("%6.2fs ! %s max retries %d exceeded", waited_s, job.reference, limit, extra=fields)
 
     def _max_tries_of(self, function: Function | CronJob | None) -> int:
         return self._max_tries if function is None or function.max_tries is None else function.max_tries

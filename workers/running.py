@@ -8,6 +8,7 @@ from typing import Any
 from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
+from service.log_fields import as_event
 from workers.cancellation import comes_from_outside, raise_unless_failure
 from workers.claims import HeldJob, JobPhase
 from workers.deadlines import Deadlines
@@ -171,7 +172,14 @@ class JobRunner:
             type(error).__name__,
             error,
             exc_info=error,
-            extra={"extra": _own_extra(error)},
+            extra={"extra": _own_extra(error)}
+            | as_event(
+                "job.failed",
+                job_id=job.job_id,
+                function=job.function_name,
+                took_s=round(took_s, 3),
+                error=f"{type(error).__name__}: {error}",
+            ),
         )
         job.end(OutcomeReason.TIMEOUT if is_timeout else OutcomeReason.FAILED, _as_result(error), finish_ms)
 
@@ -180,7 +188,8 @@ class JobRunner:
             await hook(ctx)
         except BaseException as error:
             raise_unless_failure(error)
-            logger.exception("%s failed for job %s, which goes on without it", name, ctx["job_id"])
+            fields = as_event("job.hook_failed", job_id=ctx["job_id"], hook=name)
+            logger.exception("%s failed for job %s, which goes on without it", name, ctx["job_id"], extra=fields)
 
     def _log_start(self, job: HeldJob) -> None:
         extra = f" try={job.job_try}" if job.job_try > 1 else ""

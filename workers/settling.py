@@ -4,6 +4,7 @@ import asyncio
 
 from service.task import ErrorClass
 from workers.cancellation import comes_from_outside
+from workers.defects import tell_of_defect
 from workers.earlier import OpenAttempt
 from workers.isolation import SuspectDiedError
 from workers.publishers.base import (
@@ -127,6 +128,7 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
     except BaseException as error:
         if comes_from_outside(error, task):
             raise
+        tell_of_defect(error, job)
         return f"a look-up failed: {type(error).__name__}: {text_of(error)}"
     if isinstance(found, PublishResult):
         return PublishResult.storable(found, found_by="a look-up, after an attempt whose outcome was not known")

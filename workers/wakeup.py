@@ -8,6 +8,7 @@ from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoPermissionError
 
+from service.log_fields import as_event
 from workers.backoff import Backoff
 from workers.lua import REDIS_TROUBLE
 
@@ -66,9 +67,10 @@ class WakeListener:
             except NoPermissionError as error:
                 self._tell_once(error)
             except REDIS_TROUBLE as error:
-                logger.debug("wake channel lost, subscribing again: %s: %s", type(error).__name__, error)
+                fields = as_event("wake.lost", error=repr(error))
+                logger.debug("wake channel lost, subscribing again: %r", error, extra=fields)
             except Exception:
-                logger.exception("wake channel lost, subscribing again")
+                logger.exception("wake channel lost, subscribing again", extra=as_event("wake.lost"))
             finally:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
             await asyncio.sleep(self._backoff.next_s())
@@ -76,7 +78,10 @@ class WakeListener:
     def _tell_once(self, error: NoPermissionError) -> None:
         """Everything works, but later: whoever runs this should know, and need not be told each second."""
         if not self._has_told:
-            logger.warning("may not listen on %s, so jobs are only looked for every so often: %s", self._channel, error)
+            told = "may not listen on %s, so jobs are only looked for every so often: %s"
+            logger.warning(
+                told, self._channel, error, extra=as_event("wake.refused", channel=self._channel, error=str(error))
+            )
         self._has_told = True
 
     async def _listen(self, pubsub: PubSub) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.cli.probe import ask
 from service.cli.programs import MISUSED, Program, described
+from service.cli.telling import Say
 from service.embedded import EmbeddedValkey
 from service.stopping import stop_signals
 
@@ -16,8 +17,6 @@ API_FIRST_S = 2.0  # from then on workers stop, too, although requests are still
 VALKEY_S = 2.0  # of the budget are left for Valkey
 LONGEST_VALKEY_S = 10.0  # it writes each second anyway
 READY_POLL_S = 0.05
-
-Say = Callable[[str], None]
 
 
 def told_of_moved_data(folder: Path) -> str:
@@ -82,7 +81,7 @@ class Supervisor:
         self._stops_asked += 1
         self._changed.set()
         if self._stops_asked == 1:
-            self._say("Stopping: requests and running tasks may finish; Ctrl-C again cuts them off.")
+            self._say("up.stopping", "Stopping: requests and running tasks may finish; Ctrl-C again cuts them off.")
         else:
             for program in self._programs:
                 program.kill()
@@ -118,27 +117,35 @@ class Supervisor:
             if code == MISUSED or (program is self._api and not self._was_ready):
                 self._give_up(program, code)
                 return
-            self._say(f"The {program.name} {described(code)}; starting it again in {delay_s:g} s.")
+            self._say(
+                "up.program_ended",
+                f"The {program.name} {described(code)}; starting it again in {delay_s:g} s.",
+                program=program.name,
+                exit_code=code,
+                again_in_s=delay_s,
+            )
         elif program.due_s is not None and time.monotonic() >= program.due_s:
             program.start()
 
     def _give_up(self, program: Program, code: int) -> None:
         """Its start fails, for a reason it has told: starting it again and again would only hide that."""
-        self._say(f"The {program.name} cannot start (it {described(code)}); stopping.")
+        told = f"The {program.name} cannot start (it {described(code)}); stopping."
+        self._say("up.program_cannot_start", told, program=program.name, exit_code=code)
         self._exit_code = MISUSED if code == MISUSED else 1
         self._stops_asked = max(self._stops_asked, 1)
 
     async def _restart_valkey(self, valkey: EmbeddedValkey) -> None:
         code = valkey.child.exit_code if valkey.child else 0
-        self._say(f"Valkey {described(code or 0)}; starting it again. No task is lost: the database has them all.")
+        told = f"Valkey {described(code or 0)}; starting it again. No task is lost: the database has them all."
+        self._say("up.valkey_ended", told, exit_code=code)
         try:
             await valkey.start()
         except TimeoutError as error:
-            self._say(f"Valkey does not come up: {error}")
+            self._say("up.valkey_cannot_start", f"Valkey does not come up: {error}", error=str(error))
             self._exit_code = 1
             self._stops_asked = max(self._stops_asked, 1)
         if valkey.moved_to is not None:
-            self._say(told_of_moved_data(valkey.moved_to))
+            self._say("up.data_moved", told_of_moved_data(valkey.moved_to), moved_to=str(valkey.moved_to))
 
     def _next_due_s(self) -> float | None:
         dues = [program.due_s for program in self._programs if program.due_s is not None]
@@ -170,11 +177,14 @@ class Supervisor:
         if self._stops_asked > 1:
             return  # whoever asked again knows
         self._exit_code = 1
-        self._say(f"The {program.name} did not stop within {self._budget_s - VALKEY_S:g} s and was killed.")
+        within_s = self._budget_s - VALKEY_S
+        told = f"The {program.name} did not stop within {within_s:g} s and was killed."
+        self._say("up.program_killed", told, program=program.name, within_s=within_s)
         if program is not self._api:
             self._say(
+                "up.tasks_cut_off",
                 "Tasks it had begun run again at the next start where their publisher allows it; the others will be "
-                "unknown, and wait for a decision: everpost list --status unknown."
+                "unknown, and wait for a decision: everpost list --status unknown.",
             )
 
     async def _wait_for_end(self, programs: Sequence[Program], until_s: float) -> None:

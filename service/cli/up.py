@@ -5,16 +5,16 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from service.children import stopped_by_signals
-from service.cli.output import say_lines
 from service.cli.probe import base_url
 from service.cli.programs import Program
 from service.cli.supervisor import Supervisor, told_of_moved_data
+from service.cli.telling import Say, say_of
 from service.cli.uplock import UpFacts, UpLock
 from service.embedded import EmbeddedValkey, allocator_trouble, server_version
 from service.errors import ServiceError, SettingsError
@@ -74,15 +74,7 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     close_to_others(settings)
     port = free_port(settings.host, settings.port)
     with stopped_by_signals():  # until the supervisor watches them
-        return asyncio.run(_serve(settings, port, workers, tell))
-
-
-def tell(text: str) -> None:
-    """Say something on standard output, for as long as somebody listens: a closed terminal stops nothing halfway."""
-    try:
-        say_lines(text)
-    except OSError:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        return asyncio.run(_serve(settings, port, workers, say_of(settings)))
 
 
 def free_port(host: str, port: int) -> int:
@@ -104,7 +96,7 @@ def free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str], None]) -> int:
+async def _serve(settings: Settings, port: int, workers: int, say: Say) -> int:
     url = base_url(settings, port)
     is_embedded = not settings.redis
     with UpLock(settings.data) as lock:
@@ -119,20 +111,21 @@ async def _serve(settings: Settings, port: int, workers: int, say: Callable[[str
             budget_s=up_budget_s(settings.shutdown_wait),
             say=say,
         )
-        code = await supervisor.run(settings.host, port, lambda: say(_greeting(settings, url, redis)))
-    say("Stopped.")
+        code = await supervisor.run(settings.host, port, lambda: _greet(say, settings, url, redis))
+    say("up.stopped", "Stopped.", exit_code=code)
     return code
 
 
-async def _start_valkey(folder: Path, say: Callable[[str], None]) -> EmbeddedValkey:
+async def _start_valkey(folder: Path, say: Say) -> EmbeddedValkey:
     try:
         valkey = await EmbeddedValkey(folder).start()
     except TimeoutError as error:
         raise ValkeyFailed(folder, str(error)) from error
     if valkey.moved_to is not None:
-        say(told_of_moved_data(valkey.moved_to))
+        say("up.data_moved", told_of_moved_data(valkey.moved_to), moved_to=str(valkey.moved_to))
     if trouble := allocator_trouble():
-        say(f"Valkey has the C library's memory allocator, and is slower for it: {trouble}")
+        told = f"Valkey has the C library's memory allocator, and is slower for it: {trouble}"
+        say("up.allocator_missing", told, trouble=trouble)
     return valkey
 
 
@@ -151,11 +144,20 @@ def _numbered(name: str, number: int, count: int) -> str:
     return name if count == 1 else f"{name} {number + 1}"
 
 
-def _greeting(settings: Settings, url: str, redis: str) -> str:
-    return (
+def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
+    text = (
         f"Everpost serves {url}\n"
         f"  database  {settings.database_path}\n"
         f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
         f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
         "Ctrl-C stops it."
+    )
+    say(
+        "up.serving",
+        text,
+        url=url,
+        database=str(settings.database_path),
+        redis=shown_address(redis),
+        server=None if settings.redis else server_version(),
+        asks_token=settings.token is not None,
     )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from service.errors import DatabaseUnwritable
+from service.log_fields import as_event
 from service.private_files import private_mode
 from service.store.schema import Missing
 from service.store.sqlite import sqlite3
@@ -64,7 +65,7 @@ def keep_backup(whole: Path, path: Path) -> Path:
     backup = _free_name(path.resolve())
     whole.rename(backup)
     _sync(backup.parent)
-    logger.info("[DB] Backup of the original database: %s", backup)
+    logger.info("[DB] Backup of the original database: %s", backup, extra=as_event(backup=str(backup)))
     return backup
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from service.errors import DatabaseUnusable
+from service.log_fields import as_event
 from service.private_files import private_mode
 from service.store.adopt import remove_with_side_files
 from service.store.migrate import explained
@@ -86,7 +87,7 @@ def remove_abandoned(folder: Path) -> None:
     for partial in folder.iterdir() if folder.is_dir() else ():
         if partial.name.endswith(PARTIAL) and _is_abandoned(partial):
             remove_with_side_files(partial)
-            logger.info("backup.abandoned_removed path=%s", partial)
+            logger.info("backup.abandoned_removed", extra=as_event(path=str(partial)))
 
 
 def _is_abandoned(partial: Path) -> bool:

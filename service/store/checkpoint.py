@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from service.errors import Unavailable
+from service.log_fields import as_event
 from service.store.connection import Operation
 from service.store.sqlite import sqlite3
 
@@ -38,7 +39,7 @@ async def keep_log_small(path: Path, write: Callable[[Operation[Any]], Awaitable
             if log.stat().st_size >= LARGE_LOG_BYTES:
                 await write(Checkpoint(path))
         except (OSError, Unavailable) as error:
-            logger.warning("database.no_checkpoint error=%s", error)
+            logger.warning("database.no_checkpoint", extra=as_event(error=str(error)))
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -52,4 +53,4 @@ class Checkpoint(msgspec.Struct, frozen=True):
             with closing(sqlite3.connect(self.path, timeout=0)) as other:
                 other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            logger.warning("database.no_checkpoint error=%s", error)
+            logger.warning("database.no_checkpoint", extra=as_event(error=str(error)))

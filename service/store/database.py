@@ -22,6 +22,7 @@ from service.errors import (
     WriteUnconfirmed,
 )
 from service.failpoints import failpoint
+from service.log_fields import as_event
 from service.private_files import new_file_mode, tighten
 from service.store.backup import remove_abandoned
 from service.store.checkpoint import Checkpoint, keep_log_small
@@ -110,7 +111,8 @@ class Database:
         except OSError as error:
             raise DatabaseUnwritable(error.strerror or str(error)) from error
         level = logging.INFO if CORRUPTION_FIXED else logging.WARNING
-        logger.log(level, "database.opened path=%s library=%s kind=%s", path, LIBRARY, report.kind)
+        fields = as_event(path=str(path), library=LIBRARY, kind=report.kind)
+        logger.log(level, "database.opened", extra=fields)
         return database
 
     async def _connect(self) -> None:
@@ -225,7 +227,7 @@ class Database:
             if self._writer is not None:
                 await run(self._writer, self._save)
             if not self._are_files_gone:
-                logger.error("database.files_gone error=%s", error.message)  # noqa: TRY400 - no defect of ours
+                logger.error("database.files_gone", extra=as_event(error=error.message))  # noqa: TRY400 - no defect of ours
             if not isinstance(self.trouble, DatabaseDamaged):
                 self.trouble = self._files.missing()
             self._are_files_gone = True
@@ -238,7 +240,7 @@ class Database:
             return
         self._files.is_saved = copy_log(raw)
         if self._files.is_saved:
-            logger.warning("database.log_saved: all that was committed is in the database file")
+            logger.warning("database.log_saved", extra=as_event(into=str(self.path)))
 
     async def _reconnect(self) -> None:
         """Open every connection anew: those made while the file was read-only stay so, and share it with later ones."""
@@ -254,7 +256,7 @@ class Database:
             await self._disconnect()
             raise
         self._is_read_only = False
-        logger.info("database.reopened path=%s", self.path)
+        logger.info("database.reopened", extra=as_event(path=str(self.path)))
 
     async def _submit(self, write: Operation[Any] | RowWrite) -> Any:
         if self._writer is None:

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from service.log_fields import as_event
 from service.store import adopt
 from service.store.schema import (
     APPLICATION_ID,
@@ -222,7 +223,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
     if backup:
         report = msgspec.structs.replace(report, backup=adopt.keep_backup(backup, path))
     if added := sum(map(len, report.columns_added.values())):
-        logger.info("[DB] Added %d columns", added)
+        logger.info("[DB] Added %d columns", added, extra=as_event(columns=added))
     return report
 
 
@@ -257,7 +258,7 @@ def _build(connection: sqlite3.Connection, missing: Missing) -> None:
     for name in missing.tables:
         connection.execute(wanted.tables[name].sql)
     for table, column in missing.columns:
-        logger.info("[DB] Adding column to table %s: %s", table, column)
+        logger.info("[DB] Adding column to table %s: %s", table, column, extra=as_event(table=table, column=column))
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {addable(wanted.tables[table.lower()].columns[column])}")
     adopt.complete_rows(connection, missing)
     for table, columns in missing.unique:
@@ -276,12 +277,15 @@ def _replace(connection: sqlite3.Connection, kind: str, wanted: Mapping[str, str
 
 def _warn(report: MigrationReport, duplicates: adopt.Duplicates) -> None:
     for removed in report.removed:
-        logger.warning("[DB] Removed what is not Everpost's, and could change or refuse tasks: %s", removed)
+        told = "[DB] Removed what is not Everpost's, and could change or refuse tasks: %s"
+        logger.warning(told, removed, extra=as_event(removed=str(removed)))
     if report.null_ids:
-        logger.warning("[DB] %d rows of publish_tasks have no id; they stay, and can be listed only", report.null_ids)
+        told = "[DB] %d rows of publish_tasks have no id; they stay, and can be listed only"
+        logger.warning(told, report.null_ids, extra=as_event(rows=report.null_ids))
     if duplicates.count:
         logger.warning(
             "[DB] %d ids occur more than once in publish_tasks, such as %s; all rows stay, the UNIQUE index waits",
             duplicates.count,
             ", ".join(duplicates.sample),
+            extra=as_event(ids=duplicates.count, sample=list(duplicates.sample)),
         )

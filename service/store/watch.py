@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from service.log_fields import as_event
 from service.store.sqlite import CORRUPTION_FIXED, aiosqlite, sqlite3
 
 logger = logging.getLogger("everpost.store")
@@ -71,14 +72,11 @@ class LogLength:
             return
         is_large = self.size_bytes >= LARGE_LOG_BYTES
         if is_large and not self.is_large:
-            logger.warning(
-                "database.log_is_long size_bytes=%d own_longest_read_s=%.1f: a reader that does not end keeps it from "
-                "starting anew; end it (a shell or report on the file, a backup)",
-                self.size_bytes,
-                longest_read_s,
-            )
+            advice = "End the reader that keeps it from starting anew: a shell or report on the file, a backup."
+            fields = as_event(size_bytes=self.size_bytes, own_longest_read_s=round(longest_read_s, 1), advice=advice)
+            logger.warning("database.log_is_long", extra=fields)
         elif self.is_large and not is_large:
-            logger.info("database.log_is_short_again size_bytes=%d", self.size_bytes)
+            logger.info("database.log_is_short_again", extra=as_event(size_bytes=self.size_bytes))
         self.is_large = is_large
 
 
@@ -106,5 +104,5 @@ class Reads:
         now = time.monotonic()
         for connection, begun in list(self._begun.items()):
             if now - begun > LONG_READ_S:
-                logger.warning("database.read_stopped after_s=%.1f", now - begun)
+                logger.warning("database.read_stopped", extra=as_event(after_s=round(now - begun, 1)))
                 await connection.interrupt()

@@ -22,7 +22,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
 @pytest.mark.parametrize(
     ("do", "platforms", "said"),
     [
-        ("deaf", [PLAIN, KEYED], "goes on although it was cancelled 4 times (timeout)"),
+        ("deaf", [PLAIN, KEYED], "cancelled=4 cause=timeout"),
         ("block", [PLAIN], "worker.blocked"),
     ],
 )

@@ -25,7 +25,7 @@ async def freeze_valkey(scene: Scene) -> None:
     with scene.valkey.frozen():
         await accept_meanwhile(scene)
         await scene.said("queue.away", scene.apis, before)
-        await scene.said("redis trouble", scene.workers, before)
+        await scene.said("redis.trouble", scene.workers, before)
         await accept_meanwhile(scene)
     await scene.sent(WHILE)
 
