@@ -15,7 +15,7 @@ from service.api.schema import documented
 from service.api.services import ApiRequest, Services, services_of
 from service.errors import QueueUnreachable
 from service.retry_rules import Place
-from service.store.history import TaskId
+from service.store.history import IdMatch
 from service.store.listing import MAX_LIMIT, Summary, TaskRow
 from service.task import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
 
@@ -66,7 +66,7 @@ class IdsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks whose ids begin alike, one whose id is the prefix first, then the newest; `more` says there are others."""
 
     success: bool
-    data: Sequence[TaskId]
+    data: Sequence[IdMatch]
     more: bool
 
 

@@ -48,7 +48,7 @@ class Retry(msgspec.Struct, frozen=True):
     created_at: str | None
 
 
-class TaskId(msgspec.Struct, frozen=True):
+class IdMatch(msgspec.Struct, frozen=True):
     """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
 
     task_id: str
@@ -124,7 +124,7 @@ class History:
         found = await self._database.read(lambda connection: _find(connection, task_id))
         return None if found is None else self._detail(*found)
 
-    async def find_ids(self, prefix: str, limit: int) -> list[TaskId]:
+    async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """The ids that begin with `prefix`, at most `limit`: one that is the prefix itself first, then the newest."""
 
         def find(connection: sqlite3.Connection) -> list[Any]:
@@ -132,9 +132,9 @@ class History:
                 exact = connection.execute(load("find_ids"), _id_range(prefix, "\0", limit)).fetchall()
                 return exact + connection.execute(load("find_ids"), _id_range(prefix, LAST_CHARACTER, limit)).fetchall()
 
-        found: dict[str, TaskId] = {}
+        found: dict[str, IdMatch] = {}
         for task_id, place, status, title, created_at in await self._database.read(find):
-            told = TaskId(task_id, Place(place), status or "", title, utc_text(created_at, self._timezone))
+            told = IdMatch(task_id, Place(place), status or "", title, utc_text(created_at, self._timezone))
             found.setdefault(task_id, told)  # an original file may have an id in two tables
         return list(found.values())[:limit]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from service import cli
 from service.cli import SECTIONS, everpost, run
 from service.cli.bulk import chosen_tasks
 from service.cli.client import ApiRefused
@@ -121,3 +122,14 @@ def test_one_up_a_folder_and_others_can_ask_it(tmp_path: Path) -> None:
             UpLock(tmp_path)
     assert find_up(tmp_path) is None
     UpLock(tmp_path).release()
+
+
+def test_commands_print_through_one_place_only() -> None:
+    folder = Path(cli.__file__).parent
+    own = {"output.py", "__init__.py", "completion.py"}  # the place itself; one error or help text; click's own script
+    others = [file for file in folder.glob("*.py") if file.name not in own]
+    assert not [
+        file.name
+        for file in others
+        if re.search(r"click\.s?echo|\bsys\.stdout\.write|^\s*print\(", file.read_text(), re.MULTILINE)
+    ]
