@@ -97,7 +97,8 @@ class PublishRunner:
         started_ms = self._clock()
         publisher: Publisher | None = None
         _check_refusal(state)
-        self._check_lost_attempts(state)
+        if state.earlier.crashed:
+            self._check_lost_attempts(state)
         try:
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
             publisher = self._publishers[job.platform.name]
