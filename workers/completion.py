@@ -72,6 +72,16 @@ class Completion:
         ]
         return records, overtaken
 
+    def whole_records_of(self, outcomes: Sequence[JobOutcome]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """The same with the data of every task: another database, as a restored one, may have no row of it."""
+        data = {outcome.job_id: _data_of(outcome) for outcome in outcomes}
+        records, overtaken = self.records_of(outcomes)
+        whole = [
+            msgspec.structs.replace(record, task_data=record.task_data or data.get(record.task_id))
+            for record in records
+        ]
+        return whole, overtaken
+
     async def take_in(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
         """Record what another worker could not; the ids of those whose end was on record already.
 
@@ -202,6 +212,17 @@ def _how_the_attempt_ended(outcome: JobOutcome, state: AttemptState | None) -> E
     if state is not None and state.sending is not None:  # a defect of ours, after the publisher was called (I6)
         return TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message
     return status, error_class, message
+
+
+def _data_of(outcome: JobOutcome) -> bytes | None:
+    """The data the task was run with; None if it cannot be read."""
+    state: AttemptState | None = outcome.extra.get(ATTEMPT)
+    if state is not None and state.task_data is not None:
+        return state.task_data
+    try:
+        return encoded_data(publish_arguments(outcome.args, outcome.kwargs).get("task_data"))
+    except InvalidValue:
+        return None
 
 
 def _what_to_keep(

@@ -43,7 +43,7 @@ class LeftOver:
         Raises:
             OSError: That is not possible either; what may have been sent ends as unknown.
         """
-        records, overtaken = self._completion.records_of(outcomes)
+        records, overtaken = self._completion.whole_records_of(outcomes)
         task_ids = [record.task_id for record in records]
         try:
             path = await asyncio.to_thread(self._files.save, records, overtaken)

@@ -1,0 +1,70 @@
+"""Outcomes that were left over: taken in once, by whichever worker, in whichever state the database is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.store.ledger import Ledger
+from service.task import TaskRecord, TaskStatus
+from service.testing import Stack, eventually, everpost_stack
+from workers.left_over import UNREADABLE, LeftOverFiles
+
+
+def success(task_id: str, **fields: Any) -> TaskRecord:
+    return TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=1, provider_post_id="p", **fields)
+
+
+async def left_to_the_next_worker(stack: Stack, *records: TaskRecord) -> LeftOverFiles:
+    """Have a worker that starts find these, and wait until it has taken them in."""
+    await stack.stop_workers()
+    files = LeftOverFiles(stack.settings.database_path)
+    files.save(list(records), [])
+    await stack.start_worker()
+
+    async def taken_in() -> bool:
+        return not files.folder.exists()
+
+    await eventually(taken_in, what="the end of the file")
+    return files
+
+
+async def test_a_task_whose_outcome_was_left_over_ends_with_it_and_is_not_sent_again() -> None:
+    async with everpost_stack() as stack:
+        await stack.stop_workers()
+        task_id = await stack.publish()
+        assert await Ledger(stack.database).begin_send(task_id, 1, 1)
+        await left_to_the_next_worker(stack, success(task_id))
+        task = await stack.wait_until_ended(task_id)
+        assert (task["status"], task["provider_post_id"]) == ("success", "p")
+        await left_to_the_next_worker(stack, success(task_id))  # as if two workers had taken it in
+        assert (await stack.task(task_id))["status"] == "success"
+    assert stack.publisher.attempts == []
+
+
+async def test_a_restored_database_learns_of_posts_it_has_no_row_of() -> None:
+    async with everpost_stack() as stack:
+        data = b'{"platform":"douyin","account_id":"a","title":"t"}'
+        await left_to_the_next_worker(stack, success("f" * 32, task_data=data))
+        task = await stack.task("f" * 32)
+    assert (task["status"], task["platform"], task["task_data"]["title"]) == ("success", "douyin", "t")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b""])
+async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(content: bytes) -> None:
+    async with everpost_stack(workers=0) as stack:
+        folder = LeftOverFiles(stack.settings.database_path).folder
+        folder.mkdir()
+        (folder / "a.json").write_bytes(content)
+        await stack.start_worker()
+        task = await stack.wait_until_ended(await stack.publish())
+        assert task["status"] == "success"
+        assert [path.name for path in folder.iterdir()] == [f"a{UNREADABLE}"]
+
+
+def test_a_file_is_open_to_its_owner_alone(tmp_path: Path) -> None:
+    files = LeftOverFiles(tmp_path / "everpost.db")
+    path = files.save([success("a")], [])
+    assert (files.folder.stat().st_mode & 0o077, path.stat().st_mode & 0o077) == (0, 0)
+    files.forget(path)
+    assert not files.folder.exists()
