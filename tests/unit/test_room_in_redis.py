@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.cli.queue_checkup import memory_finding
 from service.embedded import LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, max_memory_bytes
 from service.queue.client import RedisMemory
 from workers.memory import wanted_bytes
@@ -29,3 +30,17 @@ def test_an_embedded_server_takes_a_quarter_of_the_memory(machine_bytes: int, ma
 )
 def test_results_take_what_they_may_and_make_room(used: int, limit: int, results: int, most: int, wanted: int) -> None:
     assert wanted_bytes(RedisMemory(used_bytes=used, max_bytes=limit), results, most) == wanted
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "told", "ok"),
+    [
+        (GB // 2, 0, "no maxmemory", True),
+        (GB // 2, GB, "(50%)", True),
+        (GB * 9 // 10, GB, "(90%)", False),
+    ],
+)
+def test_doctor_tells_how_full_redis_is(used: int, limit: int, told: str, ok: bool) -> None:
+    finding = memory_finding(RedisMemory(used_bytes=used, max_bytes=limit))
+    assert told in finding.value
+    assert (finding.ok, bool(finding.advice)) == (ok, not ok)
