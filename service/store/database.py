@@ -82,7 +82,7 @@ class Database:
         self._reader_count = readers
         self._readers: list[aiosqlite.Connection] = []
         self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
-        self._searches = Searches(path)
+        self._lists, self._searches = Searches(path), Searches(path)
         self._reads = Reads()
         self._log = LogLength(files_of(path)[1])
         self._watch: asyncio.Task[None] | None = None
@@ -175,14 +175,21 @@ class Database:
             self._reads.end(connection)
             self._idle.put_nowait(connection)
 
-    async def search(self, operation: Operation[Result], *, within_s: float = SEARCH_S) -> Result:
+    async def search(
+        self, operation: Operation[Result], *, within_s: float = SEARCH_S, looks_far: bool = True
+    ) -> Result:
         """Read what may take long, on a connection that no other read waits for; stopped when the caller is cancelled.
+
+        Args:
+            looks_far: It may look at many rows to find few. What does not, such as a page of large tasks, has
+                connections of its own, and does not wait for what does.
 
         Raises:
             SearchTimeout: It was not done after `within_s` seconds.
         """
+        searches = self._searches if looks_far else self._lists
         try:
-            return await self._searches.run(lambda raw: _read(raw, operation), within_s)
+            return await searches.run(lambda raw: _read(raw, operation), within_s)
         except sqlite3.Error as error:
             raise self._meaning_of(error) from error
 
@@ -204,7 +211,7 @@ class Database:
 
     async def _disconnect(self) -> None:
         await self._commits.drain()
-        await self._searches.close()
+        await asyncio.gather(self._searches.close(), self._lists.close())
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
         for connection in connections:

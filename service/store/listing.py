@@ -199,9 +199,7 @@ class Listing:
             with snapshot(connection):
                 return operation(Finder(connection, wanted, query, self._timezone))
 
-        if wanted.may_look_far:
-            return await self._database.search(run, within_s=within_s)
-        return await self._database.read(run)
+        return await self._database.search(run, within_s=within_s, looks_far=wanted.may_look_far)
 
     def _page(self, rows: list[Any], limit: int) -> Page:
         return Page([self._task_row(row) for row in _without_doubles(rows[:limit])], _following(rows, limit))

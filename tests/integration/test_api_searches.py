@@ -64,8 +64,8 @@ async def test_a_search_that_takes_too_long_is_refused_and_other_reads_go_on(
 ) -> None:
     search = Database.search
 
-    async def search_briefly(self: Database, operation: Any, **_: Any) -> Any:
-        return await search(self, operation, within_s=2)
+    async def search_briefly(self: Database, operation: Any, *, within_s: float, looks_far: bool) -> Any:
+        return await search(self, operation, within_s=3 if looks_far else 10 * within_s, looks_far=looks_far)
 
     monkeypatch.setattr(Database, "search", search_briefly)
     task_id = await api.publish()

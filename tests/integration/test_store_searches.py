@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from store_rows import accept, add_ended, make_task
 
-from service.errors import SearchTimeout
+from service.errors import SearchTimeout, Unavailable
 from service.store import words
 from service.store.database import Database
 from service.store.filters import TaskFilter
+from service.store.history import History
 from service.store.listing import Listing
 from service.store.search import SearchIndex
 from service.store.searches import SEARCHERS
@@ -88,7 +89,7 @@ async def test_a_database_closes_although_a_search_is_under_way(tmp_path: Path) 
     search = asyncio.create_task(database.search(search_for_ever, within_s=600))
     await eventually(lambda: has_begun(database, 1), what="a search under way")
     await database.close()
-    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+    with pytest.raises(Unavailable):
         await search
 
 
@@ -118,24 +119,41 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
     assert max(sizes) == words.MAX_DATA_BYTES
 
 
-async def test_a_list_that_may_look_far_is_a_search_and_others_are_not(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searched: list[TaskFilter] = []
-    wanted = TaskFilter()
-
-    async def note(operation: Any, **_: Any) -> Any:
-        searched.append(wanted)
-        return await database.read(operation)
-
-    monkeypatch.setattr(database, "search", note)
-    listing = Listing(database)
+async def test_a_list_does_not_wait_for_one_that_looks_far(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     far = [TaskFilter(q="x"), TaskFilter(account_id="a"), TaskFilter(platform=("x",)), TaskFilter(error_class="auth")]
     far += [TaskFilter(status="failed", batch_id="b"), TaskFilter(retry_of="r", batch_id="b")]
     near = [TaskFilter(), TaskFilter(status="failed"), TaskFilter(batch_id="b"), TaskFilter(created_after_ms=1)]
-    for wanted in far + near:
+    search, listing = database.search, Listing(database)
+    searches = [asyncio.create_task(search(search_for_ever, within_s=600)) for _ in range(SEARCHERS)]
+    await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
+
+    async def search_briefly(operation: Any, *, within_s: float, looks_far: bool) -> Any:
+        return await search(operation, within_s=0.05 if looks_far else within_s, looks_far=looks_far)
+
+    monkeypatch.setattr(database, "search", search_briefly)
+    for wanted in near:
         await listing.page(wanted)
-    assert searched == far
+    for wanted in far:
+        with pytest.raises(SearchTimeout):
+            await listing.page(wanted)
+    for waiting in searches:
+        waiting.cancel()
+    await asyncio.wait(searches)
+
+
+async def test_no_list_keeps_a_task_from_being_looked_up(database: Database) -> None:
+    """A page of 1,000 large tasks takes a while, too."""
+    lists = [
+        asyncio.create_task(database.search(search_for_ever, within_s=600, looks_far=looks_far))
+        for looks_far in (True, False)
+        for _ in range(SEARCHERS + 1)
+    ]
+    await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
+    await accept(database, make_task("wanted"))
+    assert await History(database).find_task("wanted") is not None
+    for waiting in lists:
+        waiting.cancel()
+    await asyncio.wait(lists)
 
 
 async def test_the_time_limit_covers_the_wait_for_a_turn(database: Database) -> None:
