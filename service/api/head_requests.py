@@ -1,6 +1,6 @@
 """HEAD, wherever there is a GET: the same answer without its body (RFC 9110, 9.3.2)."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,11 +9,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 def answer_head_as_get(app: ASGIApp) -> ASGIApp:
     """The application, which answers a HEAD as it would the GET, and sends no body."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "HEAD":
-            await app(scope, receive, send)
-            return
-
+    async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -21,5 +17,8 @@ def answer_head_as_get(app: ASGIApp) -> ASGIApp:
 
         as_get = {**cast("MutableMapping[str, Any]", scope), "method": "GET"}  # the server goes by its own scope
         await app(cast("Scope", as_get), receive, send_head)
+
+    def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (answer_head if scope.get("method") == "HEAD" else app)(scope, receive, send)
 
     return answer
