@@ -77,11 +77,11 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
     unnamed: list[UnnamedEntry] = []
     fields = iter(reply[4:])
     for raw_id, number, score, tries, sent, requested_at in zip(*[fields] * 6, strict=True):
-        payload, size_bytes = sent if isinstance(sent, list) else (sent, None)
         queue_name = queue_names[number - 1]
         try:
             job_id = raw_id.decode()
         except UnicodeDecodeError:
+            payload = sent[0] if isinstance(sent, list) else sent
             unnamed.append(
                 UnnamedEntry(
                     raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=now_ms
@@ -97,7 +97,10 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
             tries=tries,
             start_ms=now_ms,
         )
-        held.payload, held.cut_from_bytes = payload, size_bytes
+        if isinstance(sent, list):
+            held.payload, held.cut_from_bytes = sent
+        else:
+            held.payload = sent
         jobs.append((held, None if requested_at is None else float(requested_at)))
     next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
     return ClaimReply(jobs, unnamed, next_due_in_s, queued, bool(has_health_key))
@@ -124,6 +127,8 @@ class JobReader:
             held.end(OutcomeReason.EXPIRED, JobExecutionFailed("job expired"), held.start_ms)
             return
         try:
+            if held.cut_from_bytes is not None:
+                raise _too_large(held.cut_from_bytes, len(held.payload))
             self._decode(held, held.payload)
         except DeserializationError as error:
             held.end(OutcomeReason.UNDECODABLE, error, held.start_ms)
@@ -162,7 +167,6 @@ class JobReader:
 
     def _decode(self, held: HeldJob, payload: bytes) -> None:
         try:
-            _check_whole(held, payload)
             data = self._deserialize(payload)
             name, own_try = str(data["f"]), data["t"]
             args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
@@ -175,6 +179,7 @@ class JobReader:
         held.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time
 
 
-def _check_whole(held: HeldJob, payload: bytes) -> None:
-    if held.cut_from_bytes is not None:
-        raise ValueError(f"it has {held.cut_from_bytes:,} bytes, too many to be read; {len(payload):,} are kept")
+def _too_large(size_bytes: int, kept_bytes: int) -> DeserializationError:
+    error = DeserializationError(UNDECODABLE)
+    error.__cause__ = ValueError(f"it has {size_bytes:,} bytes, too many to be read; {kept_bytes:,} are kept")
+    return error

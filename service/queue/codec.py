@@ -61,7 +61,7 @@ def serialize(message: dict[str, Any]) -> bytes:
 
 def is_pickle(payload: bytes) -> bool:
     """Whether the message is to be read as a pickle: it is no msgpack map."""
-    return payload[:1] != b"" and payload[0] not in _MAP_MARKERS and payload != b"\x80"
+    return len(payload) > 1 and payload[0] not in _MAP_MARKERS
 
 
 def deserialize(payload: bytes) -> dict[str, Any]:
@@ -70,17 +70,16 @@ def deserialize(payload: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is neither; a pickle that names a global is never loaded.
     """
-    message = read_plain_pickle(payload) if is_pickle(payload) else _read_msgpack(payload)
+    if is_pickle(payload):
+        message = read_plain_pickle(payload)
+    else:
+        try:
+            message = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"the payload is not msgpack: {error}") from error
     if not isinstance(message, dict):
         raise ValueError("the message is no dict")  # noqa: TRY004 - one error for everything unreadable
     return message
-
-
-def _read_msgpack(payload: bytes) -> Any:
-    try:
-        return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"the payload is not msgpack: {error}") from error
 
 
 def job_of(task: Task, enqueued_at_ms: int) -> bytes:

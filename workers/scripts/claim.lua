@@ -71,59 +71,49 @@ local function pass_over(queue_number, id)
   redis.call('ZADD', queue, 'XX', now + ttl + 1, id)
 end
 
--- The payloads under these keys; of those whose size is among `sizes` the beginning and the size.
-local function payloads_of(keys, sizes)
-  if next(sizes) == nil then
-    return redis.call('MGET', unpack(keys))
+-- The payload of a job, false if there is none (a key of another type is none); of one that is too large its beginning
+-- and its size. And how many bytes of it are handed over.
+local function payload_of(id)
+  local payload = redis.pcall('GETRANGE', JOB .. id, 0, largest > 0 and largest or -1)
+  if type(payload) ~= 'string' or payload == '' then
+    return false, 0
+  elseif largest > 0 and #payload > largest then
+    return { string.sub(payload, 1, beginning), redis.call('STRLEN', JOB .. id) }, beginning
   end
-  local payloads = {}
-  for i, key in ipairs(keys) do
-    if sizes[i] then
-      payloads[i] = { redis.call('GETRANGE', key, 0, beginning - 1), sizes[i] }
-    else
-      payloads[i] = redis.call('MGET', key)[1]
-    end
-  end
-  return payloads
+  return payload, #payload
 end
 
 -- Of these entries (id, score, ...) of a queue, takes those that nobody holds; how many these are. Commands are called
 -- for all of them together where they can be: each call costs as much as what it does.
 local function claim(queue_number, entries)
-  local queue = KEYS[2 + queue_number]
-  local taken, leases, keys, sizes = {}, {}, {}, {}
+  local taken, leases, payloads = {}, {}, {}
   redis.call('DEL', 'everpost:none')
   for i = 1, #entries, 2 do
     local id = entries[i]
-    local size = redis.pcall('STRLEN', JOB .. id)
-    size = type(size) == 'number' and size or 0 -- a key of another type is no payload
-    if #keys > 0 and size > bytes_left then
+    local payload, bytes = payload_of(id)
+    if #payloads > 0 and bytes > bytes_left then
       bytes_left = 0
       break
     elseif redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
       local n = #taken
       taken[n + 1], taken[n + 2] = id, entries[i + 1]
       leases[n + 1], leases[n + 2] = lease_end, id
-      keys[#keys + 1] = JOB .. id
-      if largest > 0 and size > largest then
-        sizes[#keys], size = size, beginning
-      end
-      bytes_left = bytes_left - size
+      payloads[#payloads + 1] = payload
+      bytes_left = bytes_left - bytes
     else
       pass_over(queue_number, id)
     end
   end
-  if #keys == 0 then
+  if #payloads == 0 then
     return 0
   end
-  redis.call('ZADD', queue, unpack(leases))
-  local payloads = payloads_of(keys, sizes)
-  for i = 1, #keys do
-    local n, id, payload = #reply, taken[2 * i - 1], payloads[i]
+  redis.call('ZADD', KEYS[2 + queue_number], unpack(leases))
+  for i, payload in ipairs(payloads) do
+    local n, id = #reply, taken[2 * i - 1]
     reply[n + 1], reply[n + 2], reply[n + 3] = id, queue_number, taken[2 * i]
     reply[n + 4], reply[n + 5], reply[n + 6] = count_try(id), payload, take_abort(id)
   end
-  return #keys
+  return #payloads
 end
 
 local function claim_due(queue_number, limit)
