@@ -153,7 +153,7 @@ async def complete_id(
     summary="Recent ends",
     description="How the newest of the ended tasks ended, with their errors; the last end first.",
     tags=["Tasks"],
-    **documented(LogsAnswer, description="The tasks."),
+    **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",)),
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
     """List what ended of late."""

@@ -82,7 +82,7 @@ async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     **documented(
         BulkReply,
         description="It is done, or with `dry_run` would be.",
-        refusals=("tasks_pending",),
+        refusals=("tasks_pending", "search_timeout"),
         also={202: "There are many; it goes on in the background."},
         gives=(LOCATION,),
     ),

@@ -91,7 +91,7 @@ async def show_stats(request: ApiRequest) -> JsonAnswer:
     summary="Look at the queue",
     description="Queue depth by priority, living workers, and how many tasks came in during the last minute.",
     tags=["Tasks"],
-    **documented(HealthAnswer, description="The state of the queue."),
+    **documented(HealthAnswer, description="The state of the queue.", refusals=("search_timeout",)),
 )
 async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     """Answer with the state of the queue."""
