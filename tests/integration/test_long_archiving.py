@@ -70,6 +70,21 @@ async def test_many_are_archived_behind_the_answer(stack: Stack) -> None:
     assert await stack.sql("SELECT DISTINCT archive_reason FROM publish_tasks_archive") == [("age",)]
 
 
+async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) -> None:
+    await add_successes(stack.database, 2_000)
+    begun = (await stack.client.post(ARCHIVE, json={"older_than_days": 0})).json()
+    posted = 0
+    state: dict[str, Any] = {"status": "running"}
+    while state["status"] == "running":
+        for _ in range(5):
+            await stack.publish()
+        posted += 5
+        state = (await stack.client.get(f"/api/v1/operations/{begun['operation_id']}")).json()
+    assert state["success_count"] == 2_000
+    assert await stack.sql("SELECT count(*) FROM task_queue") == [(posted,)]
+    assert posted > 5  # it went in steps, with posts between
+
+
 async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 50_000)
     await add_successes(stack.database, 30, description="x" * 20_000)
