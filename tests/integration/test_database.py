@@ -13,8 +13,9 @@ from store_rows import START_MS, make_task
 from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, WriteUnconfirmed
 from service.store import connection, faults
 from service.store.acceptance import accept_parameters
-from service.store.database import LOCK_WAIT_S, Database
+from service.store.database import Database
 from service.store.sqlite import sqlite3
+from service.store.transactions import LOCK_WAIT_S
 
 PAGE_BYTES = 4096
 
