@@ -10,6 +10,7 @@ from service.store.completion import complete_tasks
 from service.store.queries import load
 from service.store.sqlite import sqlite3
 from service.task import (
+    MAX_ID,
     Attempt,
     BytesSent,
     ErrorClass,
@@ -17,12 +18,13 @@ from service.task import (
     SendPhase,
     TaskRecord,
     TaskStatus,
+    is_task_id,
 )
 
 MOST_DATA_BYTES = 256 << 20
 """The largest task that goes to Redis, which takes at most 512 MB in one value."""
 
-NO_ID = "its task_id cannot be read"
+NO_ID = f"its task_id is not 1 to {MAX_ID} printable characters"
 NO_DATA = "its data is NULL"
 TOO_LARGE = f"its data is larger than {MOST_DATA_BYTES >> 20} MiB"
 
@@ -68,9 +70,10 @@ def fault_of_data(size_bytes: int | None) -> str | None:
 def readable_id(value: bytes | None) -> str | None:
     """A row's id; None if no caller could name it. `value` is None where the column holds no text."""
     try:
-        return (value or b"").decode() or None
+        text = (value or b"").decode()
     except UnicodeDecodeError:
         return None
+    return text if is_task_id(text) else None
 
 
 def set_aside_row(
