@@ -177,6 +177,8 @@ class Database:
         meaning = meaning_of(error)
         if isinstance(meaning, DatabaseDamaged):
             self.trouble = meaning
+        if code_of(error) == sqlite3.SQLITE_CANTOPEN and not self._files.are_there:
+            return self._files.missing()
         if code_of(error) == sqlite3.SQLITE_INTERRUPT:
             return Unavailable("The read was stopped: it kept the write-ahead log from starting anew.")
         return meaning

@@ -87,6 +87,15 @@ class DatabaseFiles:
         if all_of_them:
             self._complete = folder
 
+    @property
+    def are_there(self) -> bool:
+        """Whether `check` finds nothing."""
+        try:
+            self.check()
+        except DatabaseUnusable:
+            return False
+        return True
+
     def missing(self) -> DatabaseUnusable:
         """What is wrong when they are gone, and what to do."""
         return DatabaseUnusable(

@@ -75,7 +75,12 @@ async def test_a_restored_stack_sends_nothing_twice(tmp_path: Path, *, with_redi
         assert not before & set(verdict.lost)
         # A request whose answer was lost with the disk was sent again by its client, and its key is not in the backup.
         assert [line for line in verdict.duplicated if "became" not in line] == []
-        assert [line for line in verdict.unexpected if "is not recorded" not in line] == []
+        # A success that only Redis knew is recorded without its data, which its result has not (docs/backup.md).
+        bare = {row.task_id for row in facts.rows if row.data is None and row.status == TaskStatus.SUCCESS}
+        assert not before & bare
+        assert [
+            line for line in verdict.unexpected if "is not recorded" not in line and line.split()[0] not in bare
+        ] == []
         assert statuses[TaskStatus.UNKNOWN]
         if not with_redis:
             assert not verdict.lost

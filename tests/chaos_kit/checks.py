@@ -177,7 +177,7 @@ def read_rows(database: Path) -> tuple[list[Row], dict[str, int], list[str]]:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         rows = [
-            Row(task_id, table, status, msgspec.json.decode(data), *rest)
+            Row(task_id, table, status, None if data is None else msgspec.json.decode(data), *rest)
             for task_id, table, status, data, *rest in connection.execute(ROWS)
         ]
         counted = dict(connection.execute(COUNTED))
