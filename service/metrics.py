@@ -4,7 +4,8 @@ Names and units follow https://prometheus.io/docs/practices/naming/.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter as Counted
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -81,16 +82,17 @@ class Tally:
         self._numbers: dict[Field, int] = {}
         self._buckets = {histogram.name: histogram.buckets for histogram in HISTOGRAMS}
 
-    def count(self, counter: Counter, *labels: str) -> None:
-        """One more; `labels` are the values, in the order of the counter's names."""
-        self._add((counter.name, *labels), 1)
+    def count(self, counter: Counter, *labels: str, times: int = 1) -> None:
+        """One more, or as many as `times`; `labels` are the values, in the order of the counter's names."""
+        self._add((counter.name, *labels), times)
 
-    def observe(self, histogram: Histogram, seconds: float, *labels: str) -> None:
-        """One more, that took so long; a clock that was set back makes it 0."""
-        seconds = max(0.0, seconds)
-        bucket = self._buckets[histogram.name][bisect_left(histogram.bounds_s, seconds)]
-        self._add((histogram.name, *labels, bucket), 1)
-        self._add((histogram.name, *labels, SUM), round(seconds * 1e6))
+    def observe(self, histogram: Histogram, times_s: Collection[float], *labels: str) -> None:
+        """Add durations, all with the same labels; a clock that was set back makes one 0."""
+        buckets, bounds_s = self._buckets[histogram.name], histogram.bounds_s
+        for position, count in Counted(bisect_left(bounds_s, time_s) for time_s in times_s).items():
+            self._add((histogram.name, *labels, buckets[position]), count)
+        whole_s = sum(time_s for time_s in times_s if time_s > 0)
+        self._add((histogram.name, *labels, SUM), round(whole_s * 1e6))
 
     def _add(self, field: Field, amount: int) -> None:
         self._numbers[field] = self._numbers.get(field, 0) + amount

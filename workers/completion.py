@@ -48,13 +48,14 @@ class Completion:
 
     async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
         """Write the outcomes into the history, all in one transaction; raises while the database does not take them."""
-        records, overtaken = self.records_of(outcomes)
+        made = [record_of(outcome, self._worker_id) for outcome in outcomes]
+        records, overtaken = _apart(outcomes, made)
         failpoint("record.before")
         late = await self._ledger.complete_tasks(records, overtaken)
         failpoint("record.after")
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
-        platforms = {task_id_of(outcome.job_id): _platform_of(outcome) for outcome in outcomes}
+        platforms = {record.task_id: _platform_of(outcome) for outcome, record in zip(outcomes, made, strict=True)}
         _tell(records, platforms)
         self._count(platforms, [*records, *overtaken], ended_before={*late, *(record.task_id for record in overtaken)})
         if late:
@@ -66,11 +67,7 @@ class Completion:
 
         What failed here of the latter is kept all the same.
         """
-        records = [record_of(outcome, self._worker_id) for outcome in outcomes if outcome.success or not outcome.fenced]
-        overtaken = [
-            record_of(outcome, self._worker_id) for outcome in outcomes if outcome.fenced and not outcome.success
-        ]
-        return records, overtaken
+        return _apart(outcomes, [record_of(outcome, self._worker_id) for outcome in outcomes])
 
     def whole_records_of(self, outcomes: Sequence[JobOutcome]) -> tuple[list[TaskRecord], list[TaskRecord]]:
         """The same with the data of every task: another database, as a restored one, may have no row of it."""
@@ -90,27 +87,41 @@ class Completion:
         """
         late = await self._ledger.complete_tasks(records, overtaken)
         await self._warn_of_second_posts(late, records)
-        for record in records:
-            if record.task_id not in late:
-                self._metrics.count_end(record.columns.platform if record.columns else None, record)
+        self._metrics.count_ends(
+            (record.columns.platform if record.columns else None, record)
+            for record in records
+            if record.task_id not in late
+        )
         return late
 
     def _count(
         self, platforms: Mapping[str, str | None], records: Sequence[TaskRecord], *, ended_before: Collection[str]
     ) -> None:
-        for record in records:
-            platform = platforms[record.task_id]
-            if record.attempt is not None:
-                took_ms = record.finished_at_ms - (record.started_at_ms or record.finished_at_ms)
-                self._metrics.count_attempt(platform, record.attempt, took_ms)
-            if record.task_id not in ended_before:
-                self._metrics.count_end(platform, record)
+        self._metrics.count_attempts(
+            (platforms[record.task_id], record.attempt, record.finished_at_ms - record.started_at_ms)
+            for record in records
+            if record.attempt is not None and record.started_at_ms is not None
+        )
+        self._metrics.count_ends(
+            (platforms[record.task_id], record) for record in records if record.task_id not in ended_before
+        )
 
     async def _warn_of_second_posts(self, late: Sequence[str], records: Sequence[TaskRecord]) -> None:
         """Nobody may overlook that a post is out which a person had sent again; the task's own record says it too."""
         succeeded = {record.task_id for record in records if record.status is TaskStatus.SUCCESS}
         for task_id, new_task_id in (await self._ledger.find_sent_again(succeeded.intersection(late))).items():
             log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
+
+
+def _apart(outcomes: Sequence[JobOutcome], made: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """See `records_of`; `made` has the record of each outcome."""
+    if not any(outcome.fenced for outcome in outcomes):
+        return list(made), []
+    records: list[TaskRecord] = []
+    overtaken: list[TaskRecord] = []
+    for outcome, record in zip(outcomes, made, strict=True):
+        (records if outcome.success or not outcome.fenced else overtaken).append(record)
+    return records, overtaken
 
 
 _LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO}

@@ -7,7 +7,7 @@ was a tenth of the worker's time.
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 Work = TypeVar("Work")
 
@@ -69,32 +69,37 @@ class Limit:
 
     Attributes:
         expired: The block was cut off.
+        task: The task that is in the block; None before it begins.
     """
 
-    __slots__ = ("_cancelling", "_deadlines", "_task", "_timeout_s", "expired")
+    __slots__ = ("_cancelling", "_deadlines", "_timeout_s", "expired", "task")
 
     def __init__(self, deadlines: "Deadlines[Limit]", timeout_s: float) -> None:
         self._deadlines = deadlines
         self._timeout_s = timeout_s
         self.expired = False
+        self.task: asyncio.Task[Any] | None = None
 
     def __enter__(self) -> Self:
         self._deadlines.keep(self, self._timeout_s)
         task = asyncio.current_task(self._deadlines.loop)
         assert task is not None, "a limit is for code that runs in a task"
-        self._task = task
+        self.task = task
         self._cancelling = task.cancelling()
         return self
 
     def cut_off(self) -> None:
         """Cancel the block."""
         self.expired = True
-        self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._deadlines.drop(self)
         # As asyncio.timeout does: a cancellation by somebody else goes on.
-        if self.expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+        if not self.expired or self.task is None:
+            return
+        if self.task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error

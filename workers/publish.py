@@ -143,7 +143,6 @@ class PublishRunner:
             await self._intents.write(publisher, job, state)
         state.sending = job.trace
         failpoint("send.before")
-        task = asyncio.current_task()
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
@@ -152,7 +151,7 @@ class PublishRunner:
         except SuspectDiedError:
             raise
         except BaseException as error:
-            if comes_from_outside(error, task):
+            if comes_from_outside(error, limit.task):
                 raise
             is_late = is_a(error, TimeoutError) and limit.expired  # else it is the publisher's own
             if not is_late:
@@ -258,7 +257,7 @@ class PublishRunner:
         now_ms = self._clock()
         due_at_ms = now_ms + round(decision.delay_s * 1000)
         await persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
-        self._metrics.count_attempt(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)
+        self._metrics.count_attempts([(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)])
         log.info(
             "task.deferred",
             task_id=task_id,

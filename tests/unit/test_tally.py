@@ -51,7 +51,7 @@ def test_what_is_given_back_is_added_to_what_came_meanwhile() -> None:
 )
 def test_a_duration_falls_into_the_first_bucket_that_is_long_enough(seconds: float, bucket: str) -> None:
     tally = Tally()
-    tally.observe(QUEUE_WAIT, seconds, "5")
+    tally.observe(QUEUE_WAIT, [seconds], "5")
     microseconds = round(max(0.0, seconds) * 1e6)
     assert tally.take() == {(QUEUE_WAIT.name, "5", bucket): 1, (QUEUE_WAIT.name, "5", "sum"): microseconds}
     assert list(BOUNDS_S) == sorted(BOUNDS_S)
@@ -60,7 +60,7 @@ def test_a_duration_falls_into_the_first_bucket_that_is_long_enough(seconds: flo
 def test_numbers_are_read_back_as_they_were_written() -> None:
     tally = Tally()
     tally.count(ENDED, "哔哩", "failed", "transient")
-    tally.observe(QUEUE_WAIT, 0.2, "0")
+    tally.observe(QUEUE_WAIT, [0.2], "0")
     numbers = tally.take()
     assert read_numbers((written_field(field), b"%d" % number) for field, number in numbers.items()) == numbers
 
