@@ -1,10 +1,10 @@
-"""How fast long work on the database may go while others write to it, too."""
+"""How fast long work on the database may go: at full speed while it is alone, and else so that others hardly notice."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 Handle = TypeVar("Handle")
 Result = TypeVar("Result")
@@ -16,6 +16,16 @@ REST = 1.0  # seconds of rest for a second of work
 LEAST_REST_S = 0.005
 
 
+class Others(Protocol):
+    """Tells whether others write, too."""
+
+    def look(self, raw: Any) -> None:
+        """See what they have done so far; called in a step's transaction."""
+
+    def are_writing(self) -> bool:
+        """Whether they have lately; called once behind each step."""
+
+
 class Pace:
     """Finds how many tasks make a step of `STEP_S`, and rests between two steps.
 
@@ -25,12 +35,15 @@ class Pace:
     Args:
         most: The most tasks of a step.
         rest: Seconds of rest for each second that a step took.
+        others: For whom it rests; by default it always does. Work that passes them has pauses of its own between its
+            transactions, in which another process can take the file.
     """
 
-    def __init__(self, most: int, rest: float = REST) -> None:
+    def __init__(self, most: int, rest: float = REST, others: Others | None = None) -> None:
         self.size = min(FIRST, most)
         self._most = most
         self._rest = rest
+        self._others = others
         self._worked_s = 0.0
 
     def timed(self, operation: Callable[[Handle], Result]) -> Callable[[Handle], Result]:
@@ -40,6 +53,8 @@ class Pace:
         """
 
         def measured(handle: Handle) -> Result:
+            if self._others is not None:
+                self._others.look(handle)
             began = time.monotonic()
             try:
                 return operation(handle)
@@ -55,7 +70,8 @@ class Pace:
         yield self.size
         took_s = time.monotonic() - began
         self.size = next_size(self.size, self._worked_s or took_s, self._most)
-        await asyncio.sleep(max(LEAST_REST_S, self._rest * took_s))
+        if self._others is None or self._others.are_writing():
+            await asyncio.sleep(max(LEAST_REST_S, self._rest * took_s))
 
 
 def next_size(size: int, worked_s: float, most: int) -> int:

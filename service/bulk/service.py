@@ -24,6 +24,7 @@ from service.store.database import Database
 from service.store.filters import TaskFilter
 from service.store.listing import Listing
 from service.store.operations import ChunkLostError, Operation, Operations, OperationStatus, Skip
+from service.store.others import OtherWriters
 from service.store.searches import SEARCH_S
 from service.task import TaskStatus, new_task_id
 
@@ -61,6 +62,7 @@ class Bulk:
         intake: Intake,
         clock: Clock,
     ) -> None:
+        self._database = database
         self._archive = Archive(database, clock)
         self._operations = Operations(database)
         self._candidates = Candidates(database)
@@ -200,7 +202,7 @@ class Bulk:
     async def _run_to_end(self, operation: Operation) -> None:
         request = msgspec.json.decode(operation.request, type=BulkRequest)
         log.info("operation.began", operation_id=operation.operation_id, kind=operation.kind, total=operation.total)
-        pace = Pace(CHUNK)
+        pace = Pace(CHUNK, others=OtherWriters(self._database))
         try:
             while operation.status is OperationStatus.RUNNING and not self._is_closing:
                 operation = await self._advance_patiently(operation, request, pace)

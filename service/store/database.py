@@ -46,6 +46,7 @@ class Database:
     after the commit. Reads see all that was committed before they began, and never wait for the writer.
 
     Attributes:
+        submitted: How many writes this process has asked for.
         trouble: Why the last write failed, if that is no fault of what was to be written; None again once another has
             reached the disk. A file found damaged is written to no more.
     """
@@ -53,6 +54,7 @@ class Database:
     def __init__(self, path: Path, report: MigrationReport, occupancy: int, readers: int = READERS) -> None:
         self.path = path
         self.report = report
+        self.submitted = 0
         self.trouble: ServiceError | None = None
         self._occupancy: int | None = occupancy
         self._files: DatabaseFiles
@@ -250,6 +252,7 @@ class Database:
     async def _submit(self, write: Operation[Any] | RowWrite) -> Any:
         if self._writer is None:
             raise DatabaseUnwritable("it is closed")
+        self.submitted += 1
         return await self._commits.submit(write)
 
     def _on_stall(self) -> ServiceError:

@@ -51,3 +51,22 @@ async def test_behind_a_step_others_have_as_long_as_it_took(monkeypatch: pytest.
     async with steps.step():
         pass
     assert rests[1:] == [LEAST_REST_S]
+
+
+@pytest.mark.parametrize(("are_writing", "expected"), [(True, [LEAST_REST_S]), (False, [])])
+async def test_work_rests_only_while_others_write(
+    monkeypatch: pytest.MonkeyPatch, *, are_writing: bool, expected: list[float]
+) -> None:
+    rests: list[float] = []
+    looked: list[object] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+
+    monkeypatch.setattr(pace, "asyncio", SimpleNamespace(sleep=sleep))
+    others = SimpleNamespace(look=looked.append, are_writing=lambda: are_writing)
+    steps = Pace(MOST, others=others)
+    async with steps.step():
+        steps.timed(lambda _: None)("the connection")
+    assert rests == expected
+    assert looked == ["the connection"]

@@ -16,11 +16,13 @@
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
 local GROUP = 25 -- jobs taken together
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local lease_ms = ARGV[2] -- as text: a number that is given to a command is written anew each time
 local bytes_left, watches_aborts = tonumber(ARGV[4]), ARGV[5] == '1'
 local largest, beginning = tonumber(ARGV[6]), tonumber(ARGV[7])
+local last_byte = largest > 0 and ARGV[6] or '-1'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
-local lease_end = now + lease
+local lease_end = string.format('%.0f', now + lease)
 local any_aborts = watches_aborts and redis.call('ZCARD', KEYS[1]) > 0
 local entries_in = {} -- by queue number; most queues are empty most of the time
 for i = 3, #KEYS do
@@ -29,7 +31,7 @@ end
 local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]) }
 
 local function count_try(id)
-  if redis.call('SET', RETRY .. id, 1, 'NX', 'EX', retry_ttl) then
+  if redis.call('SET', RETRY .. id, '1', 'NX', 'EX', retry_ttl) then
     return 1
   end
   local try = redis.pcall('INCR', RETRY .. id)
@@ -74,7 +76,7 @@ end
 -- The payload of a job, false if there is none (a key of another type is none); of one that is too large its beginning
 -- and its size. And how many bytes of it are handed over.
 local function payload_of(id)
-  local payload = redis.pcall('GETRANGE', JOB .. id, 0, largest > 0 and largest or -1)
+  local payload = redis.pcall('GETRANGE', JOB .. id, '0', last_byte)
   if type(payload) ~= 'string' or payload == '' then
     return false, 0
   elseif largest > 0 and #payload > largest then
@@ -94,7 +96,7 @@ local function claim(queue_number, entries)
     if #payloads > 0 and bytes > bytes_left then
       bytes_left = 0
       break
-    elseif redis.call('SET', HELD .. id, token, 'NX', 'PX', lease) then
+    elseif redis.call('SET', HELD .. id, token, 'NX', 'PX', lease_ms) then
       local n = #taken
       taken[n + 1], taken[n + 2] = id, entries[i + 1]
       leases[n + 1], leases[n + 2] = lease_end, id

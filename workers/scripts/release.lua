@@ -53,7 +53,7 @@ local function is_ours(holder, action, id, token, tries, data)
   return not result or (not GOES_BACK[action] and result == data)
 end
 
-local kept, kept_bytes, kept_life = {}, 0, 0
+local kept, kept_bytes, kept_for = {}, 0, {} -- ids, and lives as texts, of which there are few
 
 local function keep_result(id, data, life)
   if data == '' then
@@ -66,19 +66,26 @@ local function keep_result(id, data, life)
   else
     stored = redis.pcall('SET', RESULT .. id, data, 'PX', life)
   end
-  if not stored.err and life ~= '' then
-    kept[#kept + 1] = id
-    kept_bytes, kept_life = kept_bytes + #data + RESULT_BYTES, math.max(kept_life, tonumber(life))
+  if stored.err then
+    return false
   end
-  return not stored.err
+  if life ~= '' then
+    kept[#kept + 1] = id
+    kept_bytes = kept_bytes + #data
+    kept_for[life] = true
+  end
+  return true
 end
 
 local function note_results()
-  local list = index .. ':' .. string.format('%.0f', now - now % list_ms)
+  local list, kept_life = index .. ':' .. string.format('%.0f', now - now % list_ms), 0
+  for life in pairs(kept_for) do
+    kept_life = math.max(kept_life, tonumber(life))
+  end
   if redis.pcall('RPUSH', list, unpack(kept)) == #kept then -- pcall: others may have made it a key of another type
     redis.call('PEXPIRE', list, kept_life + 2 * list_ms)
   end
-  redis.pcall('HINCRBY', index, list, kept_bytes)
+  redis.pcall('HINCRBY', index, list, kept_bytes + #kept * RESULT_BYTES)
 end
 
 local gone, left = {}, {} -- keys to delete, and ids to remove by queue
