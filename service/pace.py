@@ -10,6 +10,7 @@ Handle = TypeVar("Handle")
 Result = TypeVar("Result")
 
 STEP_S = 0.015  # that a step should work while it has the file to itself, which others wait for
+STEP_ALONE_S = 0.04  # the same while nobody waits: the first who comes then waits for one such step
 LEAST = 8  # tasks of a step, however slow the file
 FIRST = 16
 REST = 1.0  # seconds of rest for a second of work
@@ -69,15 +70,16 @@ class Pace:
         began, self._worked_s = time.monotonic(), 0.0
         yield self.size
         took_s = time.monotonic() - began
-        self.size = next_size(self.size, self._worked_s or took_s, self._most)
-        if self._others is None or self._others.are_writing():
+        is_alone = self._others is not None and not self._others.are_writing()
+        self.size = next_size(self.size, self._worked_s or took_s, self._most, STEP_ALONE_S if is_alone else STEP_S)
+        if not is_alone:
             await asyncio.sleep(max(LEAST_REST_S, self._rest * took_s))
 
 
-def next_size(size: int, worked_s: float, most: int) -> int:
-    """The size of the next step, after one of `size` tasks that worked for `worked_s`.
+def next_size(size: int, worked_s: float, most: int, step_s: float = STEP_S) -> int:
+    """The size of the next step, which should work for `step_s`, after one of `size` tasks that worked for `worked_s`.
 
     It at most doubles, because a single fast step says little, and shrinks as far as it must.
     """
-    fitting = 2 * size if 2 * worked_s < STEP_S else int(size * STEP_S / worked_s)
+    fitting = 2 * size if 2 * worked_s < step_s else int(size * step_s / worked_s)
     return max(LEAST, min(most, fitting))
