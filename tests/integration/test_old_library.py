@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.store import checkpoint, connection, database
+from service.store import checkpoint, connection, database, transactions, watch
 from service.store.connection import Operation
 from service.store.database import Database
 from service.store.sqlite import FIXED_IN, sqlite3
@@ -49,14 +49,15 @@ def test_without_the_newer_library_no_connection_makes_checkpoints_by_itself(tmp
     assert name == "sqlite3"
     is_old = tuple(map(int, version.split("."))) < FIXED_IN
     assert pages == ("0" if is_old else "4000")
-    assert ("WARNING" in done.stderr or "library=" in done.stderr) == is_old
+    assert ("database.opened" in done.stderr) == is_old  # where logging is not set up, warnings are all that is said
 
 
 async def test_an_old_librarys_log_is_copied_while_nobody_can_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.PRAGMAS, "wal_autocheckpoint", "0")
-    monkeypatch.setattr(database, "CORRUPTION_FIXED", False)
+    for module in (database, transactions, watch):
+        monkeypatch.setattr(module, "CORRUPTION_FIXED", False)
     monkeypatch.setattr(checkpoint, "LOOK_S", 0.01)
     path = tmp_path / "everpost.db"
     both = [await Database.open(path) for _ in range(2)]
