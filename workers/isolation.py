@@ -2,7 +2,7 @@
 
 A suspect runs in a cell, a child process of the worker, so that the next death ends nothing but suspects. After one
 death it shares a cell with others; after a second one it has a cell of its own (`attempt_rules.place_of`). Why:
-docs/decisions/0050.
+docs/decisions/0028.
 """
 
 import asyncio
