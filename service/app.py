@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -13,7 +14,7 @@ import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
-from service.api.answers import AnsweredRequests
+from service.api.answers import Answered
 from service.api.auth import TokenCheck
 from service.api.bodies import headers_of
 from service.api.descriptors import raise_descriptor_limit
@@ -88,7 +89,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(with_token=bool(settings.token)),
         request_max_body_size=settings.max_body,
-        state=State({"answered": AnsweredRequests()}),
+        state=State({"answered": defaultdict(Answered)}),
         logging_config=None,  # service/logs.py has done it
         debug=False,
         pdb_on_exception=False,

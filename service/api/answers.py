@@ -1,10 +1,10 @@
 """JSON answers, encoded once and sent without further layers."""
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from litestar.response.base import ASGIResponse
@@ -54,44 +54,34 @@ class JsonAnswer(ASGIResponse):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-class RouteTimes:
-    """How long the requests of one method to one route took.
+class Answered:
+    """The requests of one method to one route that were answered with one status.
 
     Attributes:
+        count: How many.
         buckets: How many took so long: a number for each of `BOUNDS_S`, and one for what took longer.
         seconds: All together.
     """
 
-    __slots__ = ("buckets", "seconds")
+    __slots__ = ("buckets", "count", "seconds")
 
     def __init__(self) -> None:
+        self.count = 0
         self.buckets = [0] * (len(BOUNDS_S) + 1)
         self.seconds = 0.0
 
-    def add(self, seconds: float) -> None:
-        """One more."""
-        self.buckets[bisect_left(BOUNDS_S, seconds)] += 1
-        self.seconds += seconds
 
-
-class AnsweredRequests:
-    """The requests this process has answered, for /metrics.
-
-    Attributes:
-        counts: By method, route and status.
-        times: By method and route.
-    """
-
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str, int]] = Counter()
-        self.times: defaultdict[tuple[str, str], RouteTimes] = defaultdict(RouteTimes)
+AnsweredRequests: TypeAlias = defaultdict[tuple[str, str, int], Answered]
+"""What this process has answered, for /metrics: by method, route and status."""
 
 
 def count_answer(scope: Scope, status: int) -> None:
     """Count an answer whose head is about to be sent."""
-    answered: AnsweredRequests = scope["litestar_app"].state["answered"]
-    method, route = str(scope.get("method", "")), scope.get("path_template", "")
-    answered.counts[method, route, status] += 1
+    requests: AnsweredRequests = scope["litestar_app"].state["answered"]
+    answered = requests[str(scope.get("method", "")), scope.get("path_template", ""), status]
+    answered.count += 1
     began_s = scope.get("state", {}).get(BEGAN)
     if began_s is not None:  # it came past DirectRoutes, as all do that are served over HTTP
-        answered.times[method, route].add(perf_counter() - began_s)
+        took_s = perf_counter() - began_s
+        answered.buckets[bisect_left(BOUNDS_S, took_s)] += 1
+        answered.seconds += took_s

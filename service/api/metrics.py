@@ -16,7 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from service.api.answers import BOUNDS_S, AnsweredRequests, JsonAnswer
+from service.api.answers import BOUNDS_S, Answered, AnsweredRequests, JsonAnswer
 from service.api.schema import documented
 from service.api.services import ApiRequest, services_of
 from service.api.stats import QueueHealth, queue_health
@@ -140,21 +140,24 @@ def _cumulative(buckets: Sequence[str], counts: Iterable[int]) -> list[tuple[str
     return list(zip(buckets, accumulate(counts), strict=True))
 
 
-def request_metrics(answered: AnsweredRequests) -> Iterator[Metric]:
+def request_metrics(requests: AnsweredRequests) -> Iterator[Metric]:
     """Answered requests of this process."""
-    requests = CounterMetricFamily(
+    counts = CounterMetricFamily(
         "everpost_http_requests", "Requests answered by this process.", labels=["method", "route", "status"]
     )
-    for (method, route, status), count in answered.counts.items():
-        requests.add_metric([method, route, str(status)], count)
-    yield requests
+    by_route: dict[tuple[str, str], list[Answered]] = {}
+    for (method, route, status), answered in requests.items():
+        counts.add_metric([method, route, str(status)], answered.count)
+        by_route.setdefault((method, route), []).append(answered)
+    yield counts
     durations = HistogramMetricFamily(
         "everpost_http_request_duration_seconds",
         "From a request's head to its answer's; ?wait= waits in between.",
         labels=["method", "route"],
     )
-    for route_key, times in answered.times.items():
-        durations.add_metric(route_key, _cumulative(HTTP_BUCKETS, times.buckets), times.seconds)
+    for route_key, group in by_route.items():
+        buckets = map(sum, zip(*(answered.buckets for answered in group), strict=True))
+        durations.add_metric(route_key, _cumulative(HTTP_BUCKETS, buckets), sum(answered.seconds for answered in group))
     yield durations
 
 
