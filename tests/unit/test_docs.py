@@ -148,6 +148,10 @@ def test_every_command_is_in_the_readme_and_the_reverse() -> None:
     assert documented == set(COMMANDS)
 
 
+def test_the_checkout_has_no_built_packages_in_it() -> None:
+    assert sorted(ROOT.glob("*.whl")) == []
+
+
 @pytest.mark.parametrize("file", [*DOCUMENTS, ROOT / "compose.yaml", ROOT / "Makefile"], ids=lambda file: file.name)
 def test_every_command_named_anywhere_exists(file: Path) -> None:
     named = set(re.findall(r"(?:`|\$\(BIN\)/|\$ )everpost ([a-z]+)", file.read_text("utf-8")))
