@@ -2,25 +2,29 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:  # pragma: no cover - runs in the child
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+@cache
+def _dying_with_parent() -> Callable[[], object] | None:
+    """What a new child calls first: one function of libc, looked up before the fork."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # noqa: PLC0415 - 0.7 MB, and most processes start no child
+
+    return partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
@@ -43,7 +47,7 @@ class Child:
             stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
             pass_fds=pass_fds,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls one function of libc, looked up before the fork
+            preexec_fn=_dying_with_parent(),  # noqa: PLW1509 - see there
         )
 
     @property

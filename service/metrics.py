@@ -89,9 +89,9 @@ class Tally:
     def observe(self, histogram: Histogram, times_s: Collection[float], *labels: str) -> None:
         """Add durations, all with the same labels; a clock that was set back makes one 0."""
         buckets, bounds_s = self._buckets[histogram.name], histogram.bounds_s
-        for position, count in Counted(bisect_left(bounds_s, time_s) for time_s in times_s).items():
+        for position, count in Counted([bisect_left(bounds_s, time_s) for time_s in times_s]).items():
             self._add((histogram.name, *labels, buckets[position]), count)
-        whole_s = sum(time_s for time_s in times_s if time_s > 0)
+        whole_s = sum(times_s) if min(times_s, default=0) >= 0 else sum(max(0.0, time_s) for time_s in times_s)
         self._add((histogram.name, *labels, SUM), round(whole_s * 1e6))
 
     def _add(self, field: Field, amount: int) -> None:

@@ -87,6 +87,7 @@ class PublishWorker:
         self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
+        self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
         self._started_ms = clock()
         self._is_paused = False
         self._upkeeps: list[Upkeep] = []
@@ -188,8 +189,7 @@ class PublishWorker:
     def describe(self) -> dict[str, Any]:
         """What the worker tells of itself."""
         return {
-            "version": version("everpost"),
-            "python": python_version(),
+            **self._versions,
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,

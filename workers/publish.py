@@ -282,6 +282,8 @@ class PublishRunner:
 def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> PublishResult:
     """What is kept of a publisher's result. The post is out, so whatever is wrong with it fails nothing."""
     kept = PublishResult.storable(result, **more_detail)
+    if UNPRINTABLE not in kept.detail and CUT not in kept.detail:
+        return kept
     for mark, event in ((UNPRINTABLE, "publish.result_refused"), (CUT, "publish.result_cut")):
         if mark in kept.detail:
             log.warning(event, task_id=job.task_id, platform=job.platform.name, what=kept.detail[mark])

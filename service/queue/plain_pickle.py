@@ -4,7 +4,6 @@
 nothing that the pickle names: GLOBAL, REDUCE, BUILD, INST, NEWOBJ, EXT, PERSID and their like are refused.
 """
 
-import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +169,8 @@ def read_plain_pickle(payload: bytes) -> Any:
 
 
 def _run(payload: bytes) -> Any:
+    import pickletools  # noqa: PLC0415 - only where stock clients write pickles
+
     machine = _Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(payload)):
         if number >= MOST_STEPS:
