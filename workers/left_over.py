@@ -3,12 +3,14 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import structlog
 
+from service.errors import ServiceError
 from service.task import TaskRecord
 from workers.completion import Completion
 from workers.outcomes import JobOutcome
@@ -17,6 +19,7 @@ log = structlog.get_logger("everpost.worker")
 
 SUFFIX = ".outcomes"  # of the database's name: the folder
 UNREADABLE = ".unreadable"
+TRIES = 100
 
 
 class Outcomes(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class LeftOver:
     def __init__(self, completion: Completion, files: "LeftOverFiles") -> None:
         self._completion = completion
         self._files = files
+        self._told: set[Path] = set()
 
     async def keep(self, outcomes: Sequence[JobOutcome]) -> None:
         """Keep outcomes that the database has not taken: the worker ends.
@@ -53,21 +57,29 @@ class LeftOver:
         log.warning("outcomes.left_over", file=str(path), task_ids=task_ids)
 
     async def take_in(self) -> None:
-        """Record what workers left over, if anything.
+        """Record what workers left over, if anything; a file that cannot be taken in stays, and holds up nothing.
 
         Raises:
             ServiceError: The database does not take it yet.
         """
         for path in self._files.paths():
             try:
-                left = self._files.read(path)
+                await self._take_in(path)
             except msgspec.DecodeError as error:
                 log.error("outcomes.unreadable", file=str(path), error=str(error))  # noqa: TRY400 - not our bytes
-                continue
-            if left is not None:
-                late = await self._completion.take_in(left.records, left.overtaken)
-                self._files.forget(path)
-                log.info("outcomes.taken_in", tasks=len(left.records), late=late)
+            except ServiceError:
+                raise
+            except Exception:
+                if path not in self._told:
+                    log.exception("outcomes.not_taken_in", file=str(path))
+                self._told.add(path)
+
+    async def _take_in(self, path: Path) -> None:
+        left = self._files.read(path)
+        if left is not None:
+            late = await self._completion.take_in(left.records, left.overtaken)
+            self._files.forget(path)
+            log.info("outcomes.taken_in", tasks=len(left.records), late=late)
 
 
 class LeftOverFiles:
@@ -82,23 +94,31 @@ class LeftOverFiles:
         Raises:
             OSError: The disk takes no file either.
         """
-        self.folder.mkdir(mode=0o700, exist_ok=True)
         path = self.folder / f"{uuid4().hex}.json"
         partial = path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = self._create(partial)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(Outcomes(list(records), list(overtaken))))
             file.flush()
             os.fsync(descriptor)
         partial.rename(path)
-        _flush_folder(self.folder)
+        with suppress(FileNotFoundError):  # another worker has taken it in already
+            _flush_folder(self.folder)
         _flush_folder(self.folder.parent)
         return path
+
+    def _create(self, path: Path) -> int:
+        """Make a file and the folder, which another worker may remove with its last file at any moment."""
+        for _ in range(TRIES):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        raise FileNotFoundError(f"{self.folder} is removed again and again")
 
     def paths(self) -> list[Path]:
         """The files there are."""
         try:
-            return sorted(self.folder.glob("*.json"))
+            return sorted(path for path in self.folder.glob("*.json") if path.is_file())
         except OSError:
             return []
 
@@ -117,9 +137,9 @@ class LeftOverFiles:
             raise msgspec.DecodeError(str(error)) from error
 
     def forget(self, path: Path) -> None:
-        """Remove a file whose outcomes are in the database, and the folder with its last file."""
+        """Remove a file whose outcomes are in the database, and the folder with its last file; others may do so too."""
         path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
+        with suppress(OSError):  # it has other files, or is gone
             self.folder.rmdir()
 
 

@@ -62,6 +62,43 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(cont
         assert [path.name for path in folder.iterdir()] == [f"a{UNREADABLE}"]
 
 
+async def test_outcomes_the_database_refuses_keep_no_worker_from_its_start_and_hold_up_no_others() -> None:
+    async with everpost_stack(workers=0) as stack:
+        files = LeftOverFiles(stack.settings.database_path)
+        task_id = await stack.publish()
+        refused = files.save([TaskRecord(task_id="a" * 32, status=TaskStatus.SUCCESS, finished_at_ms=2**62)], [])
+        refused = refused.rename(refused.with_name("0.json"))  # before the other
+        (files.folder / "1.json").mkdir()
+        taken = files.save([success(task_id)], [])
+        await stack.start_worker()
+        assert (await stack.wait_until_ended(task_id))["provider_post_id"] == "p"
+        assert (refused.exists(), taken.exists()) == (True, False)
+    assert stack.publisher.attempts == []
+
+
+def test_two_workers_that_take_in_the_same_file_both_go_on(tmp_path: Path) -> None:
+    files = LeftOverFiles(tmp_path / "everpost.db")
+    path = files.save([success("a")], [])
+    files.forget(path)
+    files.forget(path)
+
+
+def test_outcomes_are_kept_while_another_worker_removes_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = LeftOverFiles(tmp_path / "everpost.db")
+    mkdir, made = Path.mkdir, []
+
+    def removed_once(folder: Path, **options: Any) -> None:
+        mkdir(folder, **options)
+        made.append(folder)
+        if len(made) == 1:
+            folder.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", removed_once)
+    assert files.save([success("a")], []).exists()
+
+
 def test_a_file_is_open_to_its_owner_alone(tmp_path: Path) -> None:
     files = LeftOverFiles(tmp_path / "everpost.db")
     path = files.save([success("a")], [])
