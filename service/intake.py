@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import TypeVar
 
 import structlog
@@ -122,8 +123,8 @@ class Intake:
 
     def count_accepted(self, tasks: Sequence[Task]) -> None:
         """Count tasks that have just come into the ledger."""
-        for task in tasks:
-            self._tally.count(ACCEPTED, task.platform)
+        for platform, equal in groupby([task.platform for task in tasks]):
+            self._tally.count(ACCEPTED, platform, times=len(list(equal)))
 
     async def check_room(self, more: int = 1) -> None:
         """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.
