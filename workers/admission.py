@@ -4,7 +4,7 @@ Redis may have been restored from an old dump, have lost its last second, or hav
 and the history have not.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -52,6 +52,7 @@ class Admission:
     Args:
         publishers: By the name of their platform.
         max_body: The largest data, in bytes, of a task that a stock arq client may enqueue.
+        take_in_left_over: Records outcomes that workers left when they ended.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Admission:
         publishers: Mapping[str, Publisher],
         metrics: WorkerMetrics,
         max_body: int,
+        take_in_left_over: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
         self._relay = relay
@@ -71,6 +73,7 @@ class Admission:
         self._publishers = publishers
         self._metrics = metrics
         self._max_body = max_body
+        self._take_in_left_over = take_in_left_over
 
     async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
         """The ids of the jobs that must not run; every other gets its `AttemptState`.
@@ -80,6 +83,8 @@ class Admission:
         """
         failpoint("claim.after")
         await self._ledger.check_trouble(self._clock())
+        if any(claim.job_try > 1 for claim in claims):  # whoever had one may have left how it ended
+            await self._take_in_left_over()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
         known, ended = claimed.known, claimed.ended
         strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]

@@ -124,9 +124,12 @@ class Cell:
             await asyncio.wait((future, self._end), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self._line.write(Stop(number))
-            await asyncio.wait((future, self._end), timeout=OBEYS_S, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((future, self._end), timeout=OBEYS_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also when it is cancelled once more
+                if not future.done():
+                    self.kill()
             if not future.done():
-                self.kill()
                 raise
             if isinstance(future.result(), Raised):
                 raise

@@ -125,9 +125,18 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.admission = Admission(ledger, relay, clock, self._catalogue, publishers, metrics, settings.max_body)
         self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
         self.left_over = LeftOver(self.completion, LeftOverFiles(settings.database_path))
+        self.admission = Admission(
+            ledger,
+            relay,
+            clock,
+            self._catalogue,
+            publishers,
+            metrics,
+            settings.max_body,
+            take_in_left_over=self.left_over.take_in,
+        )
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused(Pauses(database))

@@ -7,8 +7,9 @@ import pytest
 
 from service.store.ledger import Ledger
 from service.task import TaskRecord, TaskStatus
-from service.testing import Stack, eventually, everpost_stack
+from service.testing import PublisherDouble, Stack, eventually, everpost_stack
 from workers.left_over import UNREADABLE, LeftOverFiles
+from workers.publishers.base import PublisherClass
 
 
 def success(task_id: str, **fields: Any) -> TaskRecord:
@@ -60,6 +61,24 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(cont
         task = await stack.wait_until_ended(await stack.publish())
         assert task["status"] == "success"
         assert [path.name for path in folder.iterdir()] == [f"a{UNREADABLE}"]
+
+
+async def test_a_task_whose_worker_left_its_outcome_is_not_run_by_whoever_takes_it_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.main.LEFT_OVER_S", 3600.0)  # only the claim looks for it
+    async with everpost_stack(workers=0, publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
+        task_id = await stack.publish()
+        redis = stack.queue.redis
+        await redis.set(f"arq:retry:{task_id}", 1)
+        await redis.set(f"arq:in-progress:{task_id}", "a worker that died", px=3_000)
+        await stack.start_worker()
+        assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
+        failed = TaskRecord(task_id=task_id, status=TaskStatus.FAILED, finished_at_ms=1, error_message="no")
+        LeftOverFiles(stack.settings.database_path).save([failed], [])
+        task = await stack.wait_until_ended(task_id)
+        assert (task["status"], task["error_message"]) == ("failed", "no")
+        assert stack.publisher.times_published(task_id) == 0
 
 
 async def test_outcomes_the_database_refuses_keep_no_worker_from_its_start_and_hold_up_no_others() -> None:

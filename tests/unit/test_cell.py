@@ -1,13 +1,17 @@
 """What crosses the line between a worker and its cell: errors and results keep their meaning."""
 
 import asyncio
+import socket
+import sys
 
 import pytest
 
-from workers.cell import error_of, meaning_of
-from workers.cell_frames import Missing, Returned
+from service.children import Child
+from service.platforms import Catalogue
+from workers.cell import Cell, error_of, meaning_of
+from workers.cell_frames import FrameLine, Missing, Returned, Verb
 from workers.cell_process import raised
-from workers.publishers.base import NotFound, PublishError, PublishResult, RateLimitedError
+from workers.publishers.base import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
 
 
 class OwnError(RateLimitedError):
@@ -44,3 +48,21 @@ def test_results_and_verdicts_come_back_whole() -> None:
     result = PublishResult(provider_post_id="1", publish_url="u", detail={"a": [1.5, "x"]})
     assert meaning_of(Returned(1, "1", "u", b'{"a": [1.5, "x"]}')) == result
     assert meaning_of(Missing(1, NotFound.NO_VERDICT)) is NotFound.NO_VERDICT
+
+
+async def test_a_call_that_is_cancelled_twice_does_not_go_on_in_its_cell() -> None:
+    ours, theirs = socket.socketpair()
+    child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
+    with theirs, child.starting():
+        cell = Cell(child, await FrameLine.on(ours))
+        platform = Catalogue.read(None).find("douyin")
+        job = PublishJob(task_id="a", data={}, platform=platform, attempt=1, idempotency_key="k")
+        call = asyncio.create_task(cell.call(Verb.PUBLISH, job))
+        for _ in range(2):  # its time is over, and the worker is stopped
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        child.process.wait(2)
+        await cell.close()
