@@ -23,7 +23,9 @@ Document = Mapping[str, Any]
 
 
 class PageRenderPlugin(OpenAPIRenderPlugin):
-    """Renders the document as one page."""
+    """Renders the document as one page, once: whoever asks needs no token."""
+
+    _rendered = b""
 
     def __init__(self, *, path: str) -> None:
         super().__init__(path=path, favicon="", style="")
@@ -31,7 +33,8 @@ class PageRenderPlugin(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The page."""
         del request
-        return "".join(page_of(refined(openapi_schema))).encode()
+        self._rendered = self._rendered or "".join(page_of(refined(openapi_schema))).encode()
+        return self._rendered
 
 
 def page_of(document: Document) -> Iterator[str]:

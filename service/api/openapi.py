@@ -35,11 +35,14 @@ SCRIPT = (Path(__file__).parent / "document.js").read_bytes()
 
 
 class RefinedJson(JsonRenderPlugin):
-    """Renders the document for machines."""
+    """Renders the document for machines, once: whoever asks needs no token."""
+
+    _rendered = b""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The document."""
-        return super().render(request, refined(openapi_schema))
+        self._rendered = self._rendered or super().render(request, refined(openapi_schema))
+        return self._rendered
 
 
 @get("/document.js", include_in_schema=False)

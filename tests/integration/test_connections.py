@@ -67,6 +67,15 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 # What one connection may ask for
 
 
+@pytest.mark.parametrize(("path", "module"), [("/schema", "document"), ("/schema/openapi.json", "openapi")])
+async def test_who_asks_for_the_document_again_makes_nobody_render_it_again(
+    api: Api, path: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await api.client.get(path)).content
+    monkeypatch.delattr(f"service.api.{module}.refined")
+    assert (await api.client.get(path)).content == first
+
+
 async def test_who_asks_much_and_reads_nothing_is_read_no_further_and_answered_in_full(api: Api) -> None:
     request = LIVE.replace(b"/health/live", b"/api/v1/platforms")[:-2] + b"X-Padding: %s\r\n\r\n" % (b"x" * 1_900)
     with socket.socket() as small:
