@@ -47,7 +47,7 @@ Found = TypeVar("Found")
 DEADLINE_S = 20.0
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
 UNFINISHED_AMONG = "SELECT 1 FROM task_queue WHERE task_id IN (SELECT value FROM json_each(?))"
-QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0, "log_level": "warning"})
+QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0})
 """Settings that let a test see in seconds what production sees in tens of them."""
 
 
