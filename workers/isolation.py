@@ -7,8 +7,9 @@ docs/decisions/0028.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
@@ -54,6 +55,7 @@ class Isolation:
         self._waiting = 0
         self._idle: list[Cell] = []
         self._all: set[Cell] = set()
+        self._entered: Counter[Cell] = Counter()  # also before their calls: an intent may wait for the disk
 
     @asynccontextmanager
     async def enter(self, publisher: Publisher, place: Place) -> AsyncIterator[Publisher]:
@@ -65,19 +67,36 @@ class Isolation:
         if place is Place.WORKER or not self.is_possible:
             yield publisher
         elif place is Place.AMONG_SUSPECTS:
-            yield self._called_in(await self._shared_cell(), publisher, is_alone=False)
+            cell = await self._shared_cell()
+            with self._kept(cell):
+                yield self._called_in(cell, publisher, is_alone=False)
         else:
             await self._wait_for_turn()
             try:
                 cell = await self._own_cell()
                 try:
-                    yield self._called_in(cell, publisher, is_alone=True)
+                    with self._kept(cell):
+                        yield self._called_in(cell, publisher, is_alone=True)
                 finally:
                     if cell is not None:
                         self._idle.append(cell)
                         self._end_when_idle(cell)
             finally:
                 self._turns.release()
+
+    @contextmanager
+    def _kept(self, cell: Cell | None) -> Iterator[None]:
+        """Let the cell not end as idle meanwhile."""
+        if cell is None:
+            yield
+            return
+        self._entered[cell] += 1
+        try:
+            yield
+        finally:
+            self._entered[cell] -= 1
+            if not self._entered[cell]:
+                del self._entered[cell]
 
     @staticmethod
     def _called_in(cell: Cell | None, publisher: Publisher, *, is_alone: bool) -> Publisher:
@@ -127,7 +146,7 @@ class Isolation:
     def _look_at(self, cell: Cell, begun: int) -> None:
         if cell not in self._all:
             return
-        if cell.is_alive and (cell.calls or cell.begun != begun):
+        if cell.is_alive and (cell in self._entered or cell.calls or cell.begun != begun):
             self._end_when_idle(cell)
             return
         self._all.discard(cell)

@@ -8,9 +8,12 @@ import pytest
 
 from service.children import Child
 from service.platforms import Catalogue
+from service.testing import PublisherDouble
+from workers.attempt_rules import Place
 from workers.cell import Cell, error_of, meaning_of
 from workers.cell_frames import FrameLine, Missing, Returned, Verb
 from workers.cell_process import raised
+from workers.isolation import Isolation
 from workers.publishers.base import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
 
 
@@ -66,3 +69,35 @@ async def test_a_call_that_is_cancelled_twice_does_not_go_on_in_its_cell() -> No
             await call
         child.process.wait(2)
         await cell.close()
+
+
+class IdleCell:
+    """A cell that was given no call yet."""
+
+    is_alive, calls, begun, pid = True, 0, 0, 1
+
+    def __init__(self) -> None:
+        self.has_ended = asyncio.Event()
+
+    def hang_up(self) -> None:
+        self.has_ended.set()
+
+
+@pytest.mark.parametrize("place", [Place.AMONG_SUSPECTS, Place.ALONE])
+async def test_a_cell_does_not_end_as_idle_under_an_attempt_that_has_entered_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = IdleCell()
+
+    async def start() -> IdleCell:
+        return cell
+
+    monkeypatch.setattr("workers.isolation.Cell.start", start)
+    monkeypatch.setattr("workers.isolation.IDLE_S", 0.01)
+    isolation, publisher = Isolation(is_possible=True), PublisherDouble()
+    async with isolation.enter(publisher, place):
+        pass
+    async with isolation.enter(publisher, place):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(cell.has_ended.wait(), 0.1)
+    await asyncio.wait_for(cell.has_ended.wait(), 5)
