@@ -194,8 +194,8 @@ class Database:
             self._occupancy = None
 
     async def _disconnect(self) -> None:
-        await self._commits.drain()
         await asyncio.gather(self._searches.close(), self._lists.close())
+        await self._commits.drain()  # last: what is submitted from here on is refused
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
         for connection in connections:

@@ -85,12 +85,17 @@ def wait_until_ready(address: str) -> None:
         http.get(f"{address}/health/ready").raise_for_status()
 
 
-def run(name: str, command: Sequence[str | Path], **environment: str) -> str | None:
-    """Run a tool; its name if it finds anything, with what it says printed."""
+def run(name: str, command: Sequence[str | Path], *, cwd: Path, **environment: str) -> str | None:
+    """Run a tool in a folder it may write to; its name if it finds anything, with what it says printed."""
     sys.stdout.write(f"== {name}\n")
     sys.stdout.flush()
     ran = subprocess.run(
-        [str(part) for part in command], check=False, capture_output=True, text=True, env={**os.environ, **environment}
+        [str(part) for part in command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
     )
     said = ran.stdout + ran.stderr
     if ran.returncode == 0 and "WARNING" not in said.partition("SUMMARY")[0]:
@@ -126,12 +131,17 @@ def main() -> int:
                 ),
                 run("redocly", [node_tools / "redocly", "lint", document, "--config", HERE / "redocly.yaml"]),
                 run_client_generator(python_tools, document, folder / "client"),
-                run_schemathesis(python_tools, address),
+                run_schemathesis(python_tools, address, folder),
                 run_promtool(address),
             ]
     wrong = [name for name in found if name is not None]
     sys.stdout.write(f"Something was found by {', '.join(wrong)}.\n" if wrong else "None of them found anything.\n")
     return 1 if wrong else 0
+
+
+def run_linter(name: str, tools: Path, document: Path, *options: str | Path) -> str | None:
+    """Have a linter of npm's read the document."""
+    return run(name, [tools / name, "lint", document, *options], cwd=document.parent)
 
 
 def run_client_generator(tools: Path, document: Path, client: Path) -> str | None:
@@ -145,14 +155,19 @@ def run_client_generator(tools: Path, document: Path, client: Path) -> str | Non
         client,
     ]
     options: list[str | Path] = ["--meta", "none", "--config", HERE / "client.yaml", "--fail-on-warning"]
-    return run("openapi-python-client", [*command, *options], PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
+    return run(
+        "openapi-python-client",
+        [*command, *options],
+        cwd=document.parent,
+        PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
+    )
 
 
-def run_schemathesis(tools: Path, address: str) -> str | None:
-    """Send requests."""
+def run_schemathesis(tools: Path, address: str, folder: Path) -> str | None:
+    """Send requests; what it remembers of them goes into `folder`."""
     command: list[str | Path] = [tools / "schemathesis", "run", f"{address}/schema/openapi.json", "--header", HEADER]
     options = ["--max-examples", str(EXAMPLES), "--exclude-checks", NOT_CHECKED, "--warnings", "off"]
-    return run("schemathesis", [*command, *options], SCHEMATHESIS_HOOKS="ndjson", PYTHONPATH=str(HERE))
+    return run("schemathesis", [*command, *options], cwd=folder, SCHEMATHESIS_HOOKS="ndjson", PYTHONPATH=str(HERE))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,12 @@ async def test_outcomes_the_database_refuses_keep_no_worker_from_its_start_and_h
         taken = files.save([success(task_id)], [])
         await stack.start_worker()
         assert (await stack.wait_until_ended(task_id))["provider_post_id"] == "p"
-        assert (refused.exists(), taken.exists()) == (True, False)
+
+        async def is_forgotten() -> bool:  # once it is recorded
+            return not taken.exists()
+
+        await eventually(is_forgotten, what="the end of the file that was taken in")
+        assert refused.exists()
     assert stack.publisher.attempts == []
 
 
