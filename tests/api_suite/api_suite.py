@@ -126,10 +126,8 @@ def main() -> int:
         with everpost(folder) as address:
             document.write_bytes(httpx.get(f"{address}/schema/openapi.json").content)
             found = [
-                run(
-                    "spectral", [node_tools / "spectral", "lint", document, "-r", HERE / "spectral.yaml", "-F", "info"]
-                ),
-                run("redocly", [node_tools / "redocly", "lint", document, "--config", HERE / "redocly.yaml"]),
+                run_linter("spectral", node_tools, document, "-r", HERE / "spectral.yaml", "-F", "info"),
+                run_linter("redocly", node_tools, document, "--config", HERE / "redocly.yaml"),
                 run_client_generator(python_tools, document, folder / "client"),
                 run_schemathesis(python_tools, address, folder),
                 run_promtool(address),
