@@ -172,9 +172,12 @@ async def replace_valkey(scene: Scene) -> None:
 
 
 async def freeze_worker(scene: Scene) -> None:
-    """SIGSTOP of a worker amid its sends, until others have ended all that it held; then it goes on, too late."""
+    """SIGSTOP of a worker amid its sends, until others have ended all that it held; then it goes on, too late.
+
+    The load is eased meanwhile: with more than the others can do, the least urgent tasks would never end.
+    """
     await scene.sent(WHILE)
-    with _frozen(scene, scene.chance.choice(scene.workers)):
+    with _frozen(scene, scene.chance.choice(scene.workers)), scene.load.eased():
         await scene.ended()
     await scene.sent(WHILE)
 

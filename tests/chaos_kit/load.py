@@ -55,6 +55,15 @@ class Load:
         self.slowest_s = 0.0
         self._waits_s: list[float] | None = None
 
+    @contextmanager
+    def eased(self) -> Iterator[None]:
+        """Let the clients post a tenth as often for a while."""
+        usual_s, self._pause_s = self._pause_s, self._pause_s * 10
+        try:
+            yield
+        finally:
+            self._pause_s = usual_s
+
     def start(self) -> None:
         """Let the clients begin."""
         self._running = [asyncio.create_task(self._client(number)) for number in range(self._clients)]
