@@ -1,5 +1,5 @@
 -- The tables of Everpost and their only definition: at start the live file is compared with this one, and what it lacks
--- is added (service/store/migrate.py). Nothing is ever removed. Names and columns of the original system are kept, so
+-- is added (service/everpost/store/sqlite/schema/migrate.py). Nothing is ever removed. Names and columns of the original system are kept, so
 -- that its files can be adopted in place; the columns below each "added" line are ours.
 --
 -- Times are UTC, ISO 8601 with milliseconds and Z; inherited rows hold naive local times.
@@ -170,7 +170,7 @@ CREATE TABLE idempotency_keys (
     task_id     TEXT NOT NULL,                             -- or the batch's id
     created_at  TEXT NOT NULL,
     answer      TEXT NOT NULL DEFAULT '{}',                -- JSON: the whole body of the first answer
-    counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time then (service/running_time.py)
+    counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time then (service/everpost/running_time.py)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_counted ON idempotency_keys (counted_ms);
 
@@ -243,7 +243,7 @@ CREATE TABLE everpost_meta (
 ) WITHOUT ROWID;
 
 -- Full text of title, error and payload, filled behind the hot path; rowid is publish_tasks.task_id. The text is cut into
--- words before it comes here, each Chinese, Japanese or Korean character a word of its own (service/store/search.py).
+-- words before it comes here, each Chinese, Japanese or Korean character a word of its own (service/everpost/store/sqlite/lists/search.py).
 CREATE VIRTUAL TABLE publish_tasks_search USING fts5 (
     text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
 );

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from service.api.protocol import HttpProtocol
-from service.api.server import ApiServer
-from service.app import create_server
-from service.embedded import EmbeddedValkey
-from service.settings import Settings, temporary_settings
-from service.store.database import Database
+from everpost.api.protocol import HttpProtocol
+from everpost.api.server import ApiServer
+from everpost.app import create_server
+from everpost.embedded import EmbeddedValkey
+from everpost.settings import Settings, temporary_settings
+from everpost.store.sqlite.file.database import Database
 
 PUBLISH = "/api/v1/publish"
 BATCH = "/api/v1/publish/batch"

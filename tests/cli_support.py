@@ -42,7 +42,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "service.cli", *arguments]
+    return [sys.executable, "-m", "everpost.cli", *arguments]
 
 
 def run(

@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from arq.connections import RedisSettings
 from arq.worker import func
-from engine_support import deserialize, serialize
 
-from workers.engine import BatchWorker, JobOutcome
+from engine_support import deserialize, serialize
+from everpost_workers.engine.worker import BatchWorker, JobOutcome
 
 
 async def note_run(ctx: dict[Any, Any]) -> None:

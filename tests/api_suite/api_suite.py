@@ -64,7 +64,7 @@ def everpost(folder: Path) -> Iterator[str]:
     address = "http://127.0.0.1:8973"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "up"], env=environment, stdout=log, stderr=log, cwd=ROOT
+            [sys.executable, "-m", "everpost.cli", "up"], env=environment, stdout=log, stderr=log, cwd=ROOT
         )
         try:
             wait_until_ready(address)

@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 
-from service.embedded import server_program
+from everpost.embedded import server_program
 
 HOST = "127.0.0.1"
 DEADLINE_S = 20.0
@@ -68,7 +68,7 @@ def _stand_in_for_testcontainers() -> None:
 
 
 def _put_engine_in_place() -> None:
-    engine = importlib.import_module("workers.engine").BatchWorker
+    engine = importlib.import_module("everpost_workers.engine.worker").BatchWorker
     for name in ("arq", "arq.worker"):
         importlib.import_module(name).__dict__["Worker"] = engine
 

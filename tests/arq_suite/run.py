@@ -36,7 +36,7 @@ REQUIREMENTS = (
 # The suite turns warnings into errors; this one is of redis-py 5, which arq's own lock file does not know yet.
 WARNINGS = ("-W", "ignore:Call to deprecated close:DeprecationWarning")
 
-ENGINES = {"stock": "arq.worker.Worker", "batch": "workers.engine.BatchWorker"}
+ENGINES = {"stock": "arq.worker.Worker", "batch": "everpost_workers.engine.worker.BatchWorker"}
 LEAST_PASSED = 150  # by stock arq; with fewer, it is the environment that is broken
 
 EXCLUDED: Mapping[str, str] = {}

@@ -15,11 +15,11 @@ import msgspec
 from peers.measuring import measure_peer
 from peers.stacks import PEERS, make_environment
 
-from service.bench.machine import machine_line
-from service.bench.plan import FULL, QUICK, Plan
-from service.bench.report import Report, number
-from service.bench.run import run_bench
-from service.bench.samples import Results, Summary
+from everpost.bench.machine import machine_line
+from everpost.bench.plan import FULL, QUICK, Plan
+from everpost.bench.report import Report, number
+from everpost.bench.run import run_bench
+from everpost.bench.samples import Results, Summary
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -10,9 +10,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from service.store.import_queue import import_task_queue
-from service.store.migrate import migrate
-from service.store.sqlite import LIBRARY, sqlite3
+from everpost.store.sqlite.library import LIBRARY, sqlite3
+from everpost.store.sqlite.schema.import_queue import import_task_queue
+from everpost.store.sqlite.schema.migrate import migrate
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from original_database import finished_task, make_original, make_task_queue, queued_task

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from chaos_kit.load import PUBLISH, SLOWEST_S, body_of
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
-
-from service.bench.load import LoadReport, LoadSpec, run_load
-from service.store.sqlite import sqlite3
-from workers.publishers.base import PublisherClass
+from everpost.bench.load import LoadReport, LoadSpec, run_load
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
 
 CONNECTIONS = 50
 POSTS = 2_000  # of one round

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
-from workers.publishers.base import PermanentError
+from everpost.publishing.interface import PermanentError
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 
 EXAMPLES = 4
 MORE_EXAMPLES = int(float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60))  # about a second each

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
 from chaos_kit.effects_worker import Effect
 from chaos_kit.scene import Scene, playing
-
-from service.store.sqlite import sqlite3
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
 
 POSTS = 40
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from chaos_kit.checks import count_effects
 from chaos_kit.duress import all_failing, filled, free_bytes, moved_away, small_disk
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
-
-from service.failpoints import Action
-from service.store.sqlite import sqlite3
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.failpoints import Action
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import eventually
 
 REFUSALS = 40
 ANSWER_S = 2.0

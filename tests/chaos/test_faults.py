@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
 from chaos_kit.duress import small_disk
 from chaos_kit.faults import FAULTS, do
 from chaos_kit.scene import Scene, playing
-
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 FEW = ["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"]

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+
 from chaos_kit.faults import do
 from chaos_kit.scene import Scene, playing
-
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
 
 CLIENTS = 64
 SLOTS = 100

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from chaos_kit.effects_worker import Effect, hold_of
 from chaos_kit.processes import Worker
-
-from service.testing import eventually, everpost_stack
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.testing import eventually, everpost_stack
 
 pytestmark = pytest.mark.chaos
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+
 from chaos_kit.load import HANG_S, body_of
 from chaos_kit.scene import Scene, playing
-
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
 
 CLIENTS = 50
 ITEMS = 5

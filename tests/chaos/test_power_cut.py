@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from chaos_kit.power import TRACED, Call, Disk, read_calls
 
-from service.store.sqlite import sqlite3
+from chaos_kit.power import TRACED, Call, Disk, read_calls
+from everpost.store.sqlite.library import sqlite3
 
 KIT = Path(__file__).parent.parent
 SIDES = ("", "-wal")

@@ -9,15 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
+
 from chaos_kit.checks import Row
 from chaos_kit.faults import WHILE
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import LEASE_S, Scene, playing
-
-from service.task import TaskStatus
-from service.testing import ENDED, eventually
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.task.model import TaskStatus
+from everpost.testing import ENDED, eventually
 
 NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.KEYED
 BACK_WITHIN_S = 5  # after the end of a crashed worker's lease

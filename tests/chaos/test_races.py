@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from chaos_kit.checks import Facts, Row
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
-
-from service.task import TaskStatus
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.task.model import TaskStatus
 
 CLIENTS = 100
 TASKS = 150

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from chaos_kit.checks import Facts, find_twins
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
-
-from service.task import TaskStatus
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.task.model import TaskStatus
 
 TASKS = 30
 CALLERS = 4

@@ -9,10 +9,10 @@ from statistics import median
 
 import httpx
 import pytest
+
 from chaos_kit.redis_faults import REDIS_FAULTS, WHILE, accept_meanwhile
 from chaos_kit.scene import Scene, playing
-
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
 
 CLIENTS = 4  # few enough not to wait for one another
 FAST_S = 0.05

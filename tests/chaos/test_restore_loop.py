@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from chaos_kit.checks import judge, read_effects
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from cli_support import environment, run
-
-from service.task import TaskStatus
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.task.model import TaskStatus
 
 MORE = 60  # tasks between one event and the next
 PAUSED = '"dispatch.paused"'

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from chaos_kit.duress import failing
 from chaos_kit.scene import Scene, playing
-
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.testing import eventually
 
 BODY = {"platform": 1, "account_id": "a"}
 SILENT_FOR = "6s"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chaos_kit.processes import Api, Worker
 
-from service.embedded import EmbeddedValkey
-from service.store.migrate import migrate
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from chaos_kit.processes import Api, Worker
+from everpost.embedded import EmbeddedValkey
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.schema.migrate import migrate
+from everpost.testing import eventually
 
 LIKE_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # even root then needs permission
 

@@ -13,14 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from cli_support import Up, command, descendants, environment, free_port, is_alive, run, serving, until
+from everpost.embedded import server_program
+from everpost.store.sqlite.library import sqlite3
 from trying_publishers import LOCAL, PLAIN, Trial
 
-from service.embedded import server_program
-from service.store.sqlite import sqlite3
-
 WAIT_S = 1
-BUDGET_S = WAIT_S + 5 + 5 + 5  # as service/stopping.py has it
+BUDGET_S = WAIT_S + 5 + 5 + 5  # as service/everpost/stopping.py has it
 LATE_S = 5  # of a busy machine
 TASKS = 5
 

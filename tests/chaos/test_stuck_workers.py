@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from cli_support import serving, until
 from trying_publishers import KEYED, PLAIN, Trial
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from cli_support import Up, descendants, serving, until
 from trying_publishers import KEYED, LOCAL, PLAIN, Trial
 

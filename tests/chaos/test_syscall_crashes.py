@@ -9,14 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
-
-from service.children import Child
-from service.store.sqlite import sqlite3
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.children import Child
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import eventually
 
 CALLS = ("pwrite64", "fsync", "fdatasync", "write", "sendto")
 FLUSHES = {"fsync", "fdatasync"}  # SQLite uses the one or the other

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from chaos_kit.duress import failing
 from chaos_kit.scene import Scene, playing
-
-from service.store.sqlite import sqlite3
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import eventually
 
 KEY = {"Idempotency-Key": "the-post"}
 POST = {"platform": 1, "account_id": "a"}

@@ -10,10 +10,10 @@ import msgspec
 from redis.asyncio import Redis
 
 from chaos_kit.effects_worker import Effect
-from service.queue.client import QUEUE_NAMES
-from service.store.sqlite import sqlite3
-from service.task import ErrorClass, TaskStatus
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.queue.client import QUEUE_NAMES
+from everpost.store.sqlite.library import sqlite3
+from everpost.task.model import ErrorClass, TaskStatus
 
 ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
 

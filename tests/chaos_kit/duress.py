@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chaos_kit.processes import PythonProcess
-from service.children import Child
-from service.testing import eventually
+from everpost.children import Child
+from everpost.testing import eventually
 
 PIECES_BYTES = (1 << 24, 1 << 12)
 REFUSED = ("Operation not permitted", "ptrace", "Permission denied")

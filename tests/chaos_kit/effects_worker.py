@@ -21,12 +21,12 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from service.failpoints import failpoint
-from service.logs import configure_logging
-from service.settings import read_settings
-from service.testing import eventually
-from workers.main import create_worker
-from workers.publishers.base import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.failpoints import failpoint
+from everpost.logs import configure_logging
+from everpost.publishing.interface import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.settings import read_settings
+from everpost.testing import eventually
+from everpost_workers.main import create_worker
 
 
 async def hang() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from service.testing import eventually
+from everpost.testing import eventually
 
 PUBLISH = "/api/v1/publish"
 HANG_S = 10.0

@@ -10,11 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from service.clock import system_clock
-from service.store.connection import PRAGMAS
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.task import Task, TaskRecord, TaskStatus, new_task_id
+from everpost.clock import system_clock
+from everpost.store.sqlite.file.connection import PRAGMAS
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Task, TaskRecord, TaskStatus, new_task_id
 
 ROUNDS = 24
 AT_ONCE = 3

@@ -14,11 +14,11 @@ from resource import prlimit
 import msgspec
 from redis.asyncio import Redis
 
-from service.children import Child, wait_for_log
-from service.embedded import EmbeddedValkey
-from service.failpoints import Action, hit_of
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.children import Child, wait_for_log
+from everpost.embedded import EmbeddedValkey
+from everpost.failpoints import Action, hit_of
+from everpost.publishing.interface import PublisherClass
+from everpost.testing import eventually
 
 START_TIMEOUT_S = 30
 KIT = Path(__file__).parent.parent  # what `python -m chaos_kit.…` is found in
@@ -145,7 +145,7 @@ class Api(PythonProcess):
     """An `everpost api` on a free port, another one after each start."""
 
     def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
-        super().__init__(name, ["service.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
+        super().__init__(name, ["everpost.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
 
         self._found: tuple[Path, str] | None = None
 

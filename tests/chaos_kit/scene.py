@@ -19,10 +19,10 @@ from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
-from service.clock import system_clock, to_text
-from service.store.sqlite import sqlite3
-from service.testing import eventually
-from workers.publishers.base import PublisherClass
+from everpost.clock import system_clock, to_text
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import eventually
 
 DRAIN_S = 60.0
 SHOWN = 10

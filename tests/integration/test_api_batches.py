@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
+
 from api_support import BATCH, JSON, NDJSON, TASK, Api, assert_problem, running_valkey, serving
 
 LINE = json.dumps(TASK).encode() + b"\n"

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
-from api_support import assert_problem
 
-from service.bulk import AT_ONCE
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError
+from api_support import assert_problem
+from everpost.actions.bulk import AT_ONCE
+from everpost.publishing.interface import InvalidError
+from everpost.testing import Stack, eventually, everpost_stack
 
 API = "/api/v1/tasks"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from api_support import Api, assert_problem, running_valkey, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

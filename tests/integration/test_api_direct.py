@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import PUBLISH, running_valkey
 
-from service.app import create_server
-from service.settings import temporary_settings
-from service.store.database import Database
+from api_support import PUBLISH, running_valkey
+from everpost.app import create_server
+from everpost.settings import temporary_settings
+from everpost.store.sqlite.file.database import Database
 
 RETRY = "/api/v1/tasks/retry"
 FAILED, SUCCEEDED = "0" * 32, "1" * 32

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+
 from api_support import BATCH, JSON, NDJSON, PUBLISH, TASK, Api, assert_problem, running_valkey, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

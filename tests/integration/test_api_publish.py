@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from api_support import JSON, PUBLISH, TASK, Api, assert_problem, running_valkey, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.api.publish import SAMPLE
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError
+from api_support import JSON, PUBLISH, TASK, Api, assert_problem, running_valkey, serving
+from everpost.api.publish import SAMPLE
+from everpost.publishing.interface import InvalidError
+from everpost.testing import Stack, eventually, everpost_stack
 
 BIG = {
     "big": 2**63,
@@ -231,7 +231,7 @@ async def test_a_crash_says_nothing_of_itself_to_the_client(api: Api, monkeypatc
     def crash(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("service.submission.SubmissionReader.read", crash)
+    monkeypatch.setattr("everpost.task.submission.SubmissionReader.read", crash)
     answer = await api.client.post(PUBLISH, json=TASK)
     assert_problem(answer, 500, "internal_error")
     assert "secret" not in answer.text

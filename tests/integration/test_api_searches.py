@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from api_support import Api, assert_problem, running_valkey, serving
 
-from service.store import finder
-from service.store.database import Database
-from service.store.search import Hits
-from service.store.searches import SEARCHERS, Searches
-from service.store.sqlite import sqlite3
-from service.testing import eventually
+from api_support import Api, assert_problem, running_valkey, serving
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.searches import SEARCHERS, Searches
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists import finder
+from everpost.store.sqlite.lists.search import Hits
+from everpost.testing import eventually
 
 FOREVER = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) SELECT sum(value) FROM n"
 SEARCH = "/api/v1/tasks?q=x"

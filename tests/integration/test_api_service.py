@@ -12,22 +12,22 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from api_support import PUBLISH, TASK, Api, assert_problem, running_valkey, serving
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.app import create_server
-from service.children import Child, wait_for_log
-from service.embedded import EmbeddedValkey
-from service.errors import DatabaseUnusable, SettingsError
-from service.settings import temporary_settings
-from service.testing import Stack, eventually
+from api_support import PUBLISH, TASK, Api, assert_problem, running_valkey, serving
+from everpost.app import create_server
+from everpost.children import Child, wait_for_log
+from everpost.embedded import EmbeddedValkey
+from everpost.errors import DatabaseUnusable, SettingsError
+from everpost.settings import temporary_settings
+from everpost.testing import Stack, eventually
 
 TOKEN = "correct horse battery staple"
 SERVE = """
 import os
 import re
-from service.app import serve
-from service.settings import read_settings
+from everpost.app import serve
+from everpost.settings import read_settings
 serve(read_settings(os.environ))
 """
 
@@ -242,7 +242,7 @@ SILENT = {
 async def test_who_sends_no_request_is_hung_up_on(
     tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("service.api.server.KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr("everpost.api.server.KEEP_ALIVE_S", 0.2)
     async with serving(tmp_path, valkey, token=TOKEN) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(sent)
@@ -257,7 +257,7 @@ async def test_who_sends_no_request_is_hung_up_on(
 async def test_a_connection_in_use_is_kept(
     tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.server.KEEP_ALIVE_S", 0.4)
+    monkeypatch.setattr("everpost.api.server.KEEP_ALIVE_S", 0.4)
     async with serving(tmp_path, valkey) as api:
         task_id = await api.publish()
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)

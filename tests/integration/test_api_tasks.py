@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import pytest
-from api_support import assert_problem
 
-from service.testing import Stack, eventually
-from workers.publishers.base import InvalidError
+from api_support import assert_problem
+from everpost.publishing.interface import InvalidError
+from everpost.testing import Stack, eventually
 
 API = "/api/v1/tasks"
 

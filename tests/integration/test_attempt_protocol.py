@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.clock import SinceBoot, system_boot_clock, system_clock
-from service.platforms import Catalogue
-from service.store.ledger import ClaimedTasks, Ledger
-from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
-from workers.publishers.base import (
+from everpost.clock import SinceBoot, system_boot_clock, system_clock
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import (
     InvalidError,
     OutcomeUnknownError,
     PublisherClass,
@@ -20,6 +17,9 @@ from workers.publishers.base import (
     TransientError,
     idempotency_key,
 )
+from everpost.store.sqlite.tasks.ledger import ClaimedTasks, Ledger
+from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 
 DAY_S = 86_400
 HOUR_MS = 3_600_000

@@ -9,26 +9,26 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import service.bench.backlog as backlog_module
-import service.bench.stack as stack_module
-import service.bench.throughput as throughput_module
-from service.bench.checks import RecordFile, WorkIncomplete, check_queued, check_recorded
-from service.bench.engine import JOB, run_engine
-from service.bench.fill import fill_history, fill_ledger, fill_queue, leave_nothing_to_do
-from service.bench.load import LoadReport
-from service.bench.metrics import METRICS
-from service.bench.plan import Plan, resized
-from service.bench.run import MEASUREMENTS, run_bench
-from service.bench.stack import BenchStack
-from service.children import Child
-from service.cli.bench import bench
-from service.errors import SettingsError
-from service.platforms import Platform
-from service.settings import Settings
-from service.store.migrate import migrate
-from service.store.sqlite import sqlite3
-from workers.publishers.base import InvalidError, PublishJob
-from workers.publishers.null import NullPublisher
+import everpost.bench.backlog as backlog_module
+import everpost.bench.stack as stack_module
+import everpost.bench.throughput as throughput_module
+from everpost.bench.checks import RecordFile, WorkIncomplete, check_queued, check_recorded
+from everpost.bench.engine import JOB, run_engine
+from everpost.bench.fill import fill_history, fill_ledger, fill_queue, leave_nothing_to_do
+from everpost.bench.load import LoadReport
+from everpost.bench.metrics import METRICS
+from everpost.bench.plan import Plan, resized
+from everpost.bench.run import MEASUREMENTS, run_bench
+from everpost.bench.stack import BenchStack
+from everpost.children import Child
+from everpost.cli.bench import bench
+from everpost.errors import SettingsError
+from everpost.platforms import Platform
+from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.settings import Settings
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.migrate import migrate
+from everpost_workers.publishers.null import NullPublisher
 
 TINY = Plan(
     runs=1,
@@ -149,7 +149,7 @@ async def test_a_server_that_does_not_start_is_told_and_nothing_else(
     def find_none() -> str:
         raise SettingsError("There is no valkey-server.")
 
-    monkeypatch.setattr("service.embedded.server_program", find_none)
+    monkeypatch.setattr("everpost.embedded.server_program", find_none)
     with pytest.raises(SettingsError, match="no valkey-server"):
         async with BenchStack(tmp_path).running():
             pass

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
-from service import pace
-from service.api.services import Services
-from service.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
-from service.bulk import service as module
-from service.cancel import Cancellation
-from service.errors import (
+from everpost import pace
+from everpost.actions.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
+from everpost.actions.bulk import service as module
+from everpost.actions.cancel import Cancellation
+from everpost.api.services import Services
+from everpost.errors import (
     DiskFull,
     InvalidValue,
     OperationNotFound,
@@ -23,12 +22,13 @@ from service.errors import (
     TaskRunning,
     TasksPending,
 )
-from service.queue.client import TaskQueue
-from service.retry_rules import Place
-from service.store.filters import TaskFilter
-from service.store.operations import KEPT_SKIPS, ChunkLostError, Operation
-from service.task import Task, TaskStatus
-from service.testing import Stack, eventually, everpost_stack
+from everpost.queue.client import TaskQueue
+from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.sqlite.tasks.operations import KEPT_SKIPS, ChunkLostError, Operation
+from everpost.task.model import Task, TaskStatus
+from everpost.task.retry_rules import Place
+from everpost.testing import Stack, eventually, everpost_stack
+from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
 FAILED = TaskFilter(status="failed")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+
 from cli_support import STYLE, Up, on_terminal, serving
 from cli_support import run as run_command
-
-from service.cli import COMMANDS, run
-from service.printable import is_printable
-from service.store.sqlite import sqlite3
+from everpost.cli import COMMANDS, run
+from everpost.printable import is_printable
+from everpost.store.sqlite.library import sqlite3
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 

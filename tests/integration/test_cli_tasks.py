@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
 
-from service.store.migrate import migrate
-from service.store.sqlite import sqlite3
-from service.task import ErrorClass, TaskStatus
+from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.migrate import migrate
+from everpost.task.model import ErrorClass, TaskStatus
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from cli_support import (
     DEADLINE_S,
     Up,
@@ -295,7 +296,7 @@ def test_sigterm_while_valkey_starts_leaves_nothing_behind(program: str, tmp_pat
 
 STOPPED_WHILE_IT_FORKS = """
 import asyncio, os, signal
-from service.children import Child, stopped_by_signals
+from everpost.children import Child, stopped_by_signals
 
 async def main():
     os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.retry_rules import Action, Decision, Place, Position, decide_retry
-from service.store.archive import Archive
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.task import Attempt, Task, TaskRecord, TaskStatus, new_task_id
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Attempt, Task, TaskRecord, TaskStatus, new_task_id
+from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
 
 PLACES = """
 SELECT task_id AS id, 'task_queue' AS place FROM task_queue

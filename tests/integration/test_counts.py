@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from store_rows import accept, add_ended, make_task, select
 
-from service.cli.doctor import doctor
-from service.store.counts import TaskCounts, add_drift, find_drift
-from service.store.database import Database
-from service.testing import eventually, everpost_stack
+from everpost.cli.doctor import doctor
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.counts import TaskCounts, add_drift, find_drift
+from everpost.testing import eventually, everpost_stack
+from store_rows import accept, add_ended, make_task, select
 
 COUNTS = "SELECT source, status, platform, tasks FROM task_counts WHERE tasks <> 0"
 TRUE_COUNTS = """

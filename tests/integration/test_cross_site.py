@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from api_support import NO_REDIS, PUBLISH, TASK, Api, assert_problem, serving
 from litestar.routes import HTTPRoute
 from structlog.testing import capture_logs
 
-from service.app import create_app, create_server
-from service.settings import temporary_settings
+from api_support import NO_REDIS, PUBLISH, TASK, Api, assert_problem, serving
+from everpost.app import create_app, create_server
+from everpost.settings import temporary_settings
 
 TOKEN = "a secret of twenty"
 CROSS_SITE: dict[str, dict[str, str]] = {

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from store_rows import START_MS, make_task
 
-from service.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, WriteUnconfirmed
-from service.store import connection, faults
-from service.store.acceptance import accept_parameters
-from service.store.database import Database
-from service.store.sqlite import sqlite3
-from service.store.transactions import LOCK_WAIT_S
+from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, WriteUnconfirmed
+from everpost.store.sqlite.file import connection, faults
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.transactions import LOCK_WAIT_S
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.acceptance import accept_parameters
+from store_rows import START_MS, make_task
 
 PAGE_BYTES = 4096
 

@@ -8,16 +8,16 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from service.clock import system_clock, to_text
-from service.metrics import Tally
-from service.platforms import Catalogue
-from service.store.ledger import Ledger
-from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import Stack
-from workers.completion import Completion
-from workers.metrics import WorkerMetrics
-from workers.outcomes import JobOutcome, OutcomeReason
-from workers.publishers.base import InvalidError, OutcomeUnknownError
+from everpost.clock import system_clock, to_text
+from everpost.metrics import Tally
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import InvalidError, OutcomeUnknownError
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.testing import Stack
+from everpost_workers.completion import Completion
+from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
+from everpost_workers.metrics import WorkerMetrics
 
 CLIENTS = 30
 

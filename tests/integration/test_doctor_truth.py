@@ -8,20 +8,20 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_support import serving, until
 
-from service.cli.checkup import check_database, check_sizes
-from service.cli.doctor import examine
-from service.cli.findings import Finding
-from service.cli.queue_checkup import check_redis
-from service.clock import system_clock, to_text
-from service.errors import DatabaseBusy
-from service.settings import temporary_settings
-from service.store.backup import back_up_database
-from service.store.database import Database
-from service.store.inspection import inspect_contents
-from service.store.restore import restore_database
-from service.testing import Stack, eventually, everpost_stack
+from cli_support import serving, until
+from everpost.cli.checkup import check_database, check_sizes
+from everpost.cli.doctor import examine
+from everpost.cli.findings import Finding
+from everpost.cli.queue_checkup import check_redis
+from everpost.clock import system_clock, to_text
+from everpost.errors import DatabaseBusy
+from everpost.settings import temporary_settings
+from everpost.store.sqlite.care.backup import back_up_database
+from everpost.store.sqlite.care.inspection import inspect_contents
+from everpost.store.sqlite.care.restore import restore_database
+from everpost.store.sqlite.file.database import Database
+from everpost.testing import Stack, eventually, everpost_stack
 
 LATER_MS = 60_000
 
@@ -130,10 +130,10 @@ async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with everpost_stack(folder=tmp_path, workers=0) as stack:
-        monkeypatch.setattr("workers.engine.STALLED_S", 0.7)
+        monkeypatch.setattr("everpost_workers.engine.worker.STALLED_S", 0.7)
         await stack.start_worker()
         await consuming(stack)
-        monkeypatch.setattr("workers.admission.Admission.admit", fail)
+        monkeypatch.setattr("everpost_workers.admission.Admission.admit", fail)
         await stack.publish()
 
         async def has_stopped() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from cli_support import Up, run, serving
 
 ROOT = Path(__file__).parents[2]

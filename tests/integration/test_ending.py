@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_rows import START_MS, accept, insert, make_task, select
 
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.store.sqlite import sqlite3
-from service.task import TaskColumns, TaskRecord, TaskStatus
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import TaskColumns, TaskRecord, TaskStatus
+from store_rows import START_MS, accept, insert, make_task, select
 
 
 @pytest.fixture

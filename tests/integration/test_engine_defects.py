@@ -13,9 +13,9 @@ from arq.constants import abort_jobs_ss
 from arq.cron import cron
 from arq.jobs import Job, JobStatus
 from arq.worker import FailedJobs, Retry, func
-from engine_support import Gate, Server, Stage, empty_stage, running_server, serialize, until
 
-from workers.engine import OutcomeReason
+from engine_support import Gate, Server, Stage, empty_stage, running_server, serialize, until
+from everpost_workers.engine.worker import OutcomeReason
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ async def test_defect_16_urgent_queues_go_first_and_none_starves(stage: Stage) -
 async def test_defect_16_large_urgent_jobs_leave_the_others_their_share(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.dispatch.CLAIM_BYTES", 10_000)
+    monkeypatch.setattr("everpost_workers.engine.dispatch.CLAIM_BYTES", 10_000)
     for number in range(200):
         await stage.enqueue("answer", "x" * 1_000, _job_id=f"urgent-{number}", _queue_name="urgent")
     await stage.enqueue("answer", _job_id="late", _queue_name="late")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from arq.jobs import Job, SerializationError, serialize_job
 from arq.worker import func
-from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
 
-from workers.engine import Claim, JobOutcome, OutcomeReason
+from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
+from everpost_workers.engine.worker import Claim, JobOutcome, OutcomeReason
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from typing import Any, cast
 
 import pytest
 from arq.worker import Retry, func
-from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.engine import JobOutcome
-from workers.finishing import RELEASE_BYTES
-from workers.leases import RESTORE_BYTES, LeaseKeeper
-from workers.lua import Scripts
+from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
+from everpost_workers.engine.finishing import RELEASE_BYTES
+from everpost_workers.engine.leases import RESTORE_BYTES, LeaseKeeper
+from everpost_workers.engine.lua import Scripts
+from everpost_workers.engine.worker import JobOutcome
 
 TESTS = Path(__file__).parents[1]
 
@@ -408,7 +408,7 @@ async def test_a_retry_is_due_by_the_clock_of_redis(
     async def later(ctx: dict[Any, Any]) -> None:
         raise Retry(defer=1800)
 
-    monkeypatch.setattr("workers.running.timestamp_ms", lambda: int(time.time() * 1000) + ahead_ms)
+    monkeypatch.setattr("everpost_workers.engine.running.timestamp_ms", lambda: int(time.time() * 1000) + ahead_ms)
     worker = await stage.start([func(later, name="later")])
     await stage.enqueue("later", _job_id="x")
     await until(lambda: worker.jobs_retried == 1 and worker.job_counter == 0)

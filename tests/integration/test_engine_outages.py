@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from arq.cron import cron
 from arq.worker import Retry, func
-from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from redis.exceptions import RedisError
 
-from workers import lua
-from workers.dispatch import UNRELEASED_SHARE
-from workers.engine import JobOutcome
+from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+from everpost_workers.engine import lua
+from everpost_workers.engine.dispatch import UNRELEASED_SHARE
+from everpost_workers.engine.worker import JobOutcome
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ async def test_outcomes_wait_for_a_failing_record_with_their_slots_and_leases(st
 async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.engine.LEAST_GRACE_S", 0.3)
+    monkeypatch.setattr("everpost_workers.engine.worker.LEAST_GRACE_S", 0.3)
     calls: list[int] = []
 
     async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
@@ -235,7 +235,7 @@ async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
 
 
 async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.engine.LEAST_GRACE_S", 0.3)
+    monkeypatch.setattr("everpost_workers.engine.worker.LEAST_GRACE_S", 0.3)
     gate = Gate()
     worker = await stage.start([func(gate.job, name="gate")])
     await stage.enqueue("gate", _job_id="x")

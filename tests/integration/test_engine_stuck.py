@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import pytest
 from arq.worker import func
-from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 
-from workers import running
-from workers.engine import StuckJobsError
-from workers.leases import LoopWatch
-from workers.outcomes import OutcomeReason
+from engine_support import Gate, Server, Stage, empty_stage, running_server, until
+from everpost_workers.engine import running
+from everpost_workers.engine.leases import LoopWatch
+from everpost_workers.engine.outcomes import OutcomeReason
+from everpost_workers.engine.worker import StuckJobsError
 
 
 @pytest.fixture(scope="module")

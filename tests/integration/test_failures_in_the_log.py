@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_support import Up
 from structlog.testing import capture_logs
 
-from service.testing import Stack
-from workers.publishers.base import AuthError, TransientError
+from cli_support import Up
+from everpost.publishing.interface import AuthError, TransientError
+from everpost.testing import Stack
 
 
 async def test_a_publisher_s_bug_is_one_error_with_its_place_and_its_task_a_warning(everpost: Stack) -> None:

@@ -18,13 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.platforms import Catalogue
-from service.settings import Settings, temporary_settings
-from service.testing import everpost_stack
-from workers.main import create_worker
-from workers.media import Media, resolve_media
-from workers.publishers import folder
-from workers.publishers.base import (
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import (
     InvalidError,
     PermanentError,
     PublishError,
@@ -33,7 +28,12 @@ from workers.publishers.base import (
     TransientError,
     idempotency_key,
 )
-from workers.publishers.folder import FolderPublisher
+from everpost.publishing.media import Media, resolve_media
+from everpost.settings import Settings, temporary_settings
+from everpost.testing import everpost_stack
+from everpost_workers.main import create_worker
+from everpost_workers.publishers import folder
+from everpost_workers.publishers.folder import FolderPublisher
 
 DOUYIN = Catalogue.read().find("douyin")
 DATA = {"platform": 3, "title": "测试视频", "tags": ["测试"], "unheard_of": {"deep": [1, None]}}

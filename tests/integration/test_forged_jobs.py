@@ -5,16 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 from arq.connections import ArqRedis
-from store_rows import insert, make_task
 from structlog.testing import capture_logs
 
-from service.clock import system_clock
-from service.queue.codec import deserialize, job_of, serialize
-from service.queue.pool import connection_pool
-from service.recovery import DIFFERS
-from service.task import new_task_id
-from service.testing import Stack, eventually
-from workers.publishers.base import InvalidError
+from everpost.actions.retry import DIFFERS
+from everpost.clock import system_clock
+from everpost.publishing.interface import InvalidError
+from everpost.queue.codec import deserialize, job_of, serialize
+from everpost.queue.pool import connection_pool
+from everpost.task.model import new_task_id
+from everpost.testing import Stack, eventually
+from store_rows import insert, make_task
 
 HONEST: dict[str, Any] = {"platform": 3, "account_id": "shop", "title": "an honest post", "priority": 4}
 FORGED: dict[str, Any] = {"platform": 1, "account_id": "somebody", "title": "a forged post!", "priority": 0}

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.clock import system_clock, to_text
-from service.store.ledger import Ledger
-from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
+from everpost.clock import system_clock, to_text
+from everpost.publishing.interface import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:

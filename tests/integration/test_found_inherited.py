@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.recovery import UNSCHEDULED
-from service.store.ledger import Ledger
-from service.testing import Stack, everpost_stack
+from everpost.actions.retry import UNSCHEDULED
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.testing import Stack, everpost_stack
 
 DATA = '{"platform": 1, "account_id": "a"}'
 TIMES = [20_240_101, 1_700_000_000.5, b"\xff", "garbage", "9999-12-31T23:59:59-12:00", "", 10**17, float("inf"), 0]

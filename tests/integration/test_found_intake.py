@@ -3,15 +3,15 @@
 import asyncio
 
 import pytest
-from store_rows import START_MS, make_task
 
-from service.clock import system_clock, to_text
-from service.errors import DatabaseUnusable, KeyReused, SettingsError
-from service.settings import read_settings
-from service.store.acceptance import FirstAnswer, IdempotencyKey
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.testing import Stack, eventually, everpost_stack
+from everpost.clock import system_clock, to_text
+from everpost.errors import DatabaseUnusable, KeyReused, SettingsError
+from everpost.settings import read_settings
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.testing import Stack, eventually, everpost_stack
+from store_rows import START_MS, make_task
 
 TASK = {"platform": 1, "account_id": "a"}
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 
-from service.clock import system_clock, to_text
-from service.queue.codec import deserialize, serialize
-from service.queue.pool import connection_pool
-from service.testing import Stack, eventually, everpost_stack
+from everpost.clock import system_clock, to_text
+from everpost.queue.codec import deserialize, serialize
+from everpost.queue.pool import connection_pool
+from everpost.testing import Stack, eventually, everpost_stack
 
 TASK = {"platform": 3, "account_id": "stock", "title": "from arq"}
 

@@ -9,11 +9,11 @@ from arq.jobs import Job
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from service.queue.client import RESULT, RESULTS_KEY
-from service.queue.codec import deserialize, serialize
-from service.queue.pool import connection_pool
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError
+from everpost.publishing.interface import InvalidError
+from everpost.queue.client import RESULT, RESULTS_KEY
+from everpost.queue.codec import deserialize, serialize
+from everpost.queue.pool import connection_pool
+from everpost.testing import Stack, eventually, everpost_stack
 
 TITLE = "x" * 300
 

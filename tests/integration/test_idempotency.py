@@ -6,14 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
 
-from service.app import create_app
-from service.clock import SinceBoot, system_boot_clock, system_clock
-from service.running_time import LONGEST_STEP_MS
-from service.store.ledger import Ledger
-from service.store.sqlite import sqlite3
-from service.testing import Stack, eventually, everpost_stack
+from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
+from everpost.app import create_app
+from everpost.clock import SinceBoot, system_boot_clock, system_clock
+from everpost.running_time import LONGEST_STEP_MS
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.testing import Stack, eventually, everpost_stack
 
 ITEMS: list[Any] = [TASK, {"platform": "nowhere"}, {**TASK, "schedule_time": "2031-01-01 08:00"}, 7]
 ROUTES = pytest.mark.parametrize(("route", "body", "tasks"), [(PUBLISH, TASK, 1), (BATCH, ITEMS, 2)])

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from original_database import NOT_UTF8, TASK_QUEUE, insert, make_original, make_task_queue, queued_task, run
 
-from service.errors import DatabaseUnusable
-from service.store import import_queue as module
-from service.store.import_queue import import_task_queue
-from service.store.migrate import migrate
+from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.schema import import_queue as module
+from everpost.store.sqlite.schema.import_queue import import_task_queue
+from everpost.store.sqlite.schema.migrate import migrate
+from original_database import NOT_UTF8, TASK_QUEUE, insert, make_original, make_task_queue, queued_task, run
 
 COLUMNS = tuple(name for name in TASK_QUEUE if name != "id")
 

@@ -10,9 +10,9 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, func
 
-from service.queue.codec import deserialize, serialize
-from service.queue.pool import connection_pool
-from service.testing import Stack, eventually
+from everpost.queue.codec import deserialize, serialize
+from everpost.queue.pool import connection_pool
+from everpost.testing import Stack, eventually
 
 TASK = {"platform": 3, "account_id": "stock", "title": "from arq", "extra": [1, {"a": None}]}
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from service.store.ledger import Ledger
-from service.task import TaskRecord, TaskStatus
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
-from workers.left_over import UNREADABLE, LeftOverFiles
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import TaskRecord, TaskStatus
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from everpost_workers.left_over import UNREADABLE, LeftOverFiles
 
 
 def success(task_id: str, **fields: Any) -> TaskRecord:
@@ -66,7 +66,7 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(cont
 async def test_a_task_whose_worker_left_its_outcome_is_not_run_by_whoever_takes_it_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.main.LEFT_OVER_S", 3600.0)  # only the claim looks for it
+    monkeypatch.setattr("everpost_workers.main.LEFT_OVER_S", 3600.0)  # only the claim looks for it
     async with everpost_stack(workers=0, publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
         task_id = await stack.publish()
         redis = stack.queue.redis

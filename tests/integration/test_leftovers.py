@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cli_support import environment, until
-from original_database import finished_task, insert, make_original
 
-from service.store import adopt
-from service.store.backup import PARTIAL, back_up_database
-from service.store.database import Database
-from service.store.migrate import migrate
-from service.store.sqlite import sqlite3
+from cli_support import environment, until
+from everpost.store.sqlite.care.backup import PARTIAL, back_up_database
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema import adopt
+from everpost.store.sqlite.schema.migrate import migrate
+from original_database import finished_task, insert, make_original
 
 ROWS = 200_000
 
@@ -61,7 +61,7 @@ def test_a_backup_that_was_killed_is_removed_by_the_next_one(tmp_path: Path) -> 
         connection.commit()
     killed = folder / "monday.db"
     partial = folder / f"{killed.name}{PARTIAL}"
-    argv = [sys.executable, "-m", "service.cli", "backup", str(killed), "--database", str(path)]
+    argv = [sys.executable, "-m", "everpost.cli", "backup", str(killed), "--database", str(path)]
     with subprocess.Popen(argv, env=environment()) as process:
         until(lambda: partial.exists() and partial.stat().st_size > 1_000_000, "half a backup")
         process.send_signal(signal.SIGKILL)

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_rows import START_MS, add_ended, make_task, select
 
-from service.bulk import AT_ONCE
-from service.bulk import service as bulk
-from service.pace import Pace
-from service.store.archive import Archive
-from service.store.database import Database
-from service.store.queries import load
-from service.store.sqlite import sqlite3
-from service.task import TaskStatus
-from service.testing import Stack, eventually, everpost_stack
+from everpost.actions.bulk import AT_ONCE
+from everpost.actions.bulk import service as bulk
+from everpost.pace import Pace
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.task.model import TaskStatus
+from everpost.testing import Stack, eventually, everpost_stack
+from store_rows import START_MS, add_ended, make_task, select
 
 ARCHIVE = "/api/v1/tasks/archive"
 COUNT = "SELECT (SELECT count(*) FROM publish_tasks), (SELECT count(*) FROM publish_tasks_archive)"

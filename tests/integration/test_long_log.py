@@ -5,17 +5,17 @@ import time
 from pathlib import Path
 
 import pytest
-from store_rows import make_task
 
-from service.cli import checkup
-from service.errors import Unavailable
-from service.settings import Settings
-from service.store import watch
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.store.sqlite import sqlite3
-from service.task import Task
-from service.testing import eventually, everpost_stack
+from everpost.cli import checkup
+from everpost.errors import Unavailable
+from everpost.settings import Settings
+from everpost.store.sqlite.file import watch
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Task
+from everpost.testing import eventually, everpost_stack
+from store_rows import make_task
 
 LONG_BYTES = 2_000_000
 TEXT = "x" * 100_000

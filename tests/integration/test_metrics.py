@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from service.metrics import ACCEPTED, written_field
-from service.queue.client import METRICS_KEY
-from service.testing import Stack, eventually
-from workers.publishers.base import InvalidError, TransientError
+from everpost.metrics import ACCEPTED, written_field
+from everpost.publishing.interface import InvalidError, TransientError
+from everpost.queue.client import METRICS_KEY
+from everpost.testing import Stack, eventually
 
 Samples = dict[tuple[str, ...], float]
 

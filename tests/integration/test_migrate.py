@@ -13,6 +13,21 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema import adopt, schema
+from everpost.store.sqlite.schema import migrate as module
+from everpost.store.sqlite.schema.migrate import MigrationReport, migrate
+from everpost.store.sqlite.schema.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    addable,
+    column_definitions,
+    find_missing,
+    read_schema,
+    wanted_schema,
+)
 from original_database import (
     NOT_UTF8,
     PUBLISH_TASKS,
@@ -23,21 +38,6 @@ from original_database import (
     queued_task,
     run,
 )
-
-from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
-from service.store import adopt, schema
-from service.store import migrate as module
-from service.store.migrate import MigrationReport, migrate
-from service.store.schema import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    addable,
-    column_definitions,
-    find_missing,
-    read_schema,
-    wanted_schema,
-)
-from service.store.sqlite import sqlite3
 
 SEED_SQL = "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = 'celery-1'"
 ADDED_BY_THE_SEED = ("celery_task_id", "completed_at", "task_data", "priority")
@@ -513,7 +513,7 @@ def test_a_lock_that_stays_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) 
 START = """
 import sys
 from pathlib import Path
-from service.store.migrate import migrate
+from everpost.store.sqlite.schema.migrate import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 report = migrate(Path(sys.argv[1]))
@@ -523,8 +523,8 @@ print(report.kind, report.backup is not None)
 DIE = """
 import os, signal, sys
 from pathlib import Path
-from service.store import adopt
-from service.store.migrate import migrate
+from everpost.store.sqlite.schema import adopt
+from everpost.store.sqlite.schema.migrate import migrate
 setattr(adopt, sys.argv[2], lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
 migrate(Path(sys.argv[1]))
 """

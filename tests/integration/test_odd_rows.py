@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_rows import accept, insert, make_task
 
-from service.clock import system_clock
-from service.store.database import Database
-from service.store.ledger import Ledger
-from service.store.odd_rows import NO_DATA, MayBeSent, RowStuck
-from service.store.sqlite import sqlite3
-from service.task import Attempt, TaskRecord, TaskStatus
-from service.testing import Stack, eventually, everpost_stack
-from workers.relay import Relay
+from everpost.clock import system_clock
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.odd_rows import NO_DATA, MayBeSent, RowStuck
+from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.relay import Relay
+from store_rows import accept, insert, make_task
 
 COLUMNS = (
     "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count", "max_retries",

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from service.store import checkpoint, connection, database, transactions, watch
-from service.store.connection import Operation
-from service.store.database import Database
-from service.store.sqlite import FIXED_IN, sqlite3
-from service.testing import eventually
+from everpost.store.sqlite.file import checkpoint, connection, database, transactions, watch
+from everpost.store.sqlite.file.connection import Operation
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import FIXED_IN, sqlite3
+from everpost.testing import eventually
 
 OLD = """
 import asyncio, sys
 from pathlib import Path
 sys.modules["pysqlite3"] = None
-from service.store.connection import Operation
-from service.store.database import Database
-from service.store.sqlite import LIBRARY
+from everpost.store.sqlite.file.connection import Operation
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import LIBRARY
 
 async def main():
     opened = await Database.open(Path(sys.argv[1]))

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from store_rows import START_MS, insert, select
 
-from service.bulk import BulkKind, BulkRequest
-from service.clock import to_text
-from service.store import operations as limits
-from service.store.database import Database
-from service.store.filters import TaskFilter
-from service.store.operations import KEPT_MS, Operation, Operations, OperationStatus
-from service.task import new_task_id
-from service.testing import Stack, eventually, everpost_stack
+from everpost.actions.bulk import BulkKind, BulkRequest
+from everpost.clock import to_text
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.sqlite.tasks import operations as limits
+from everpost.store.sqlite.tasks.operations import KEPT_MS, Operation, Operations, OperationStatus
+from everpost.task.model import new_task_id
+from everpost.testing import Stack, eventually, everpost_stack
+from store_rows import START_MS, insert, select
 
 DAY_MS = 86_400_000
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from service.store.payloads import REBUILT
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError, PublishJob
+from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.store.sqlite.tasks.payloads import REBUILT
+from everpost.testing import Stack, eventually, everpost_stack
 
 SEED_TASK: dict[str, Any] = {
     "platform": 1,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from service.store import others as others_module
-from service.store.database import Database
-from service.store.others import OtherWriters
-from service.store.sqlite import sqlite3
+from everpost.store.sqlite.file import others as others_module
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.others import OtherWriters
+from everpost.store.sqlite.library import sqlite3
 
 
 @pytest.fixture

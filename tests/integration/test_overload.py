@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service import intake
-from service.store.commits import GroupCommits
-from service.store.sqlite import sqlite3
-from service.testing import Stack, eventually, everpost_stack
+from everpost.actions import publish as intake
+from everpost.store.sqlite.file.commits import GroupCommits
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import Stack, eventually, everpost_stack
 
 WAITING = 3
 POSTS = 20

@@ -16,11 +16,9 @@ import httpx
 import msgspec
 import pytest
 
-from service.platforms import Catalogue, Platform
-from service.settings import Settings
-from service.task import ErrorClass
-from workers.publishers import base
-from workers.publishers.base import (
+from everpost.platforms import Catalogue, Platform
+from everpost.publishing import interface as base
+from everpost.publishing.interface import (
     AuthError,
     InvalidError,
     NotFound,
@@ -32,9 +30,11 @@ from workers.publishers.base import (
     TransientError,
     error_class_of,
 )
-from workers.publishers.folder import FolderOptions
-from workers.publishers.registry import load_publishers, opened_publishers
-from workers.publishers.webhook_options import WebhookOptions
+from everpost.settings import Settings
+from everpost.task.model import ErrorClass
+from everpost_workers.publishers.folder import FolderOptions
+from everpost_workers.publishers.registry import load_publishers, opened_publishers
+from everpost_workers.publishers.webhook_options import WebhookOptions
 
 DOCUMENT = Path(__file__).parents[2].joinpath("docs", "publishers.md").read_text("utf-8")
 CODE, LOOK_UP = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)

@@ -12,16 +12,16 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from service.cli.queue_checkup import check_redis
-from service.clock import system_clock, to_text
-from service.queue.client import QUEUE_NAMES
-from service.queue.codec import serialize
-from service.store.ledger import Ledger
-from service.testing import Stack, eventually, everpost_stack
-from workers.adoption import task_id_of
-from workers.dispatch import CUT_BYTES
-from workers.publishers.base import InvalidError
-from workers.relay import ROUND_TICKS, SETTLED_MS, Relay
+from everpost.cli.queue_checkup import check_redis
+from everpost.clock import system_clock, to_text
+from everpost.publishing.interface import InvalidError
+from everpost.queue.client import QUEUE_NAMES
+from everpost.queue.codec import serialize
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.adoption import task_id_of
+from everpost_workers.engine.dispatch import CUT_BYTES
+from everpost_workers.relay import ROUND_TICKS, SETTLED_MS, Relay
 
 SHARED = (
     "everpost:workers",
@@ -218,7 +218,7 @@ async def test_a_job_larger_than_a_body_may_be_is_refused_and_kept_whole(stack: 
 
 
 async def test_of_a_job_too_large_to_be_read_the_beginning_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.main.LARGEST_PAYLOAD_BYTES", 0)
+    monkeypatch.setattr("everpost_workers.main.LARGEST_PAYLOAD_BYTES", 0)
     async with everpost_stack(max_body=100_000) as stack:
         await queue_job(stack, "huge", {"platform": 3, "account_id": "a", "description": "x" * 3_000_000})
         task_id = await stack.publish()
@@ -258,7 +258,7 @@ async def test_queue_entries_that_others_removed_are_back_at_the_next_ticks() ->
 
 
 async def test_a_round_looks_for_every_task_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.relay.CHUNK", 10)
+    monkeypatch.setattr("everpost_workers.relay.CHUNK", 10)
     async with everpost_stack(workers=0) as stack:
         await asyncio.gather(*(stack.publish() for _ in range(95)))
         async with relay_of(stack) as relay:
@@ -354,7 +354,7 @@ async def test_bad_data_in_a_valid_message_does_not_keep_a_task_from_its_retry(
 async def test_what_is_too_large_to_be_ours_is_not_read_for_a_retry(
     stack: Stack, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.queue.client.LARGEST_FOUND", 10_000)
+    monkeypatch.setattr("everpost.queue.client.LARGEST_FOUND", 10_000)
     stack.publisher.fail_next(InvalidError("no"))
     task_id = await stack.publish(title="honest")
     assert (await stack.wait_until_ended(task_id))["status"] == "failed"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from service.retry_rules import Place
-from service.store.cursor import BEGINNING, UNDATED, Key
-from service.store.database import Database
-from service.store.filters import TaskFilter, compose
-from service.store.queries import FOLDER
-from service.store.search import Hits
-from service.store.sqlite import sqlite3
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
+from everpost.store.sqlite.lists.filters import TaskFilter, compose
+from everpost.store.sqlite.lists.search import Hits
+from everpost.store.sqlite.queries import FOLDER
+from everpost.task.retry_rules import Place
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
 SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|\(.*)$")

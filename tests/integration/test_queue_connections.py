@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
-from store_rows import make_task
 
-from service.embedded import EmbeddedValkey
-from service.errors import QueueUnreachable
-from service.queue.client import TaskQueue
-from service.queue.codec import deserialize, job_of, serialize
-from service.queue.connections import OwnConnection, ScriptConnection
-from service.queue.pool import connection_pool
-from service.testing import eventually
+from everpost.embedded import EmbeddedValkey
+from everpost.errors import QueueUnreachable
+from everpost.queue.client import TaskQueue
+from everpost.queue.codec import deserialize, job_of, serialize
+from everpost.queue.connections import OwnConnection, ScriptConnection
+from everpost.queue.pool import connection_pool
+from everpost.testing import eventually
+from store_rows import make_task
 
 ECHO = "return {KEYS[1], ARGV[1], ARGV[2]}"
 

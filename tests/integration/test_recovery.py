@@ -7,18 +7,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from store_rows import insert, make_task
 
-from service.api.services import Services
-from service.clock import system_clock
-from service.queue.client import TaskQueue
-from service.queue.codec import deserialize, job_of, serialize
-from service.recovery import Recovered, Recovery, Tier
-from service.retry_rules import Place
-from service.store.payloads import REBUILT, Payloads, StoredPayload
-from service.task import Task, new_task_id
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError, OutcomeUnknownError
+from everpost.actions.retry import Recovered, Recovery, Tier
+from everpost.api.services import Services
+from everpost.clock import system_clock
+from everpost.publishing.interface import InvalidError, OutcomeUnknownError
+from everpost.queue.client import TaskQueue
+from everpost.queue.codec import deserialize, job_of, serialize
+from everpost.store.sqlite.tasks.payloads import REBUILT, Payloads, StoredPayload
+from everpost.task.model import Task, new_task_id
+from everpost.task.retry_rules import Place
+from everpost.testing import Stack, eventually, everpost_stack
+from store_rows import insert, make_task
 
 TASK: dict[str, Any] = {"platform": 2, "account_id": "shop", "title": "钱", "priority": 3, "unknown": {"big": 2**70}}
 QUEUED = "INSERT INTO task_queue (task_id, task_type, status, data) VALUES (:task_id, :task_type, :status, :data)"

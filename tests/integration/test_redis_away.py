@@ -9,9 +9,9 @@ from collections.abc import Awaitable
 import httpx
 import pytest
 
-from service.queue.sender import PATIENCE_S
-from service.testing import Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError
+from everpost.publishing.interface import InvalidError
+from everpost.queue.sender import PATIENCE_S
+from everpost.testing import Stack, eventually, everpost_stack
 
 SOON_S = 2.0
 AT_ONCE_S = 0.5  # once it is known; generous, for a busy machine

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from chaos_kit.proxy import Proxy
 
-from service.embedded import EmbeddedValkey
-from service.testing import eventually, everpost_stack
-from workers.publishers.base import PermanentError
+from chaos_kit.proxy import Proxy
+from everpost.embedded import EmbeddedValkey
+from everpost.publishing.interface import PermanentError
+from everpost.testing import eventually, everpost_stack
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from store_rows import end, make_task
 
-from service.clock import system_clock, to_text
-from service.errors import QueueUnreachable
-from service.queue.client import QUEUE_NAMES, Entry, TaskQueue
-from service.store.ledger import Ledger
-from service.task import WITHDRAWN_S, Task
-from service.testing import Stack, eventually, everpost_stack
-from workers.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
+from everpost.clock import system_clock, to_text
+from everpost.errors import QueueUnreachable
+from everpost.queue.client import QUEUE_NAMES, Entry, TaskQueue
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import WITHDRAWN_S, Task
+from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
+from store_rows import end, make_task
 
 HOUR_MS = 3_600_000
 
@@ -146,7 +146,7 @@ async def test_relays_at_once_queue_everything_once() -> None:
 
 
 async def test_no_more_payloads_are_held_in_memory_than_go_back_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.relay.RESTORED", 2)
+    monkeypatch.setattr("everpost_workers.relay.RESTORED", 2)
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         for _ in range(5):
             await stack.publish()

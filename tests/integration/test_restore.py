@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from original_database import make_original
 
-from service.clock import system_clock, to_text
-from service.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
-from service.store.backup import back_up_database
-from service.store.database import Database
-from service.store.pause import Pause
-from service.store.restore import restore_database
-from service.store.sqlite import sqlite3
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
+from everpost.clock import system_clock, to_text
+from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from everpost.store.sqlite.care.backup import back_up_database
+from everpost.store.sqlite.care.pause import Pause
+from everpost.store.sqlite.care.restore import restore_database
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from original_database import make_original
 
 HOUR_MS = 3_600_000
 RESUME = "/api/v1/dispatch/resume"
@@ -260,7 +260,7 @@ async def test_nobody_opens_the_database_while_it_is_restored(tmp_path: Path, mo
         refusals.append(refused.value)
         shutil.copy(source, partial)
 
-    monkeypatch.setattr("service.store.restore.copy_database", open_meanwhile)
+    monkeypatch.setattr("everpost.store.sqlite.care.restore.copy_database", open_meanwhile)
     await asyncio.to_thread(restore, tmp_path)
     assert len(refusals) == 1
 
@@ -351,7 +351,7 @@ async def test_a_restore_without_room_changes_nothing(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     before = (tmp_path / "everpost.db").read_bytes()
-    monkeypatch.setattr("service.store.restore.copy_database", fill_up)
+    monkeypatch.setattr("everpost.store.sqlite.care.restore.copy_database", fill_up)
     with pytest.raises(DatabaseUnwritable, match="No space"):
         restore(tmp_path)
     assert (tmp_path / "everpost.db").read_bytes() == before

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_rows import START_MS, make_task
 
-from service.retry_rules import Action, Decision, Place, Position, decide_retry
-from service.store.completion import prepare_moves
-from service.store.migrate import migrate
-from service.store.resubmission import Resubmission, resubmit_tasks
-from service.store.sqlite import sqlite3
-from service.task import HELD
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store.sqlite.tasks.completion import prepare_moves
+from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
+from everpost.task.model import HELD
+from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
+from store_rows import START_MS, make_task
 
 CHAINS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "c": None}
 """Tasks, and the first task of the retry chain each is in."""

@@ -4,11 +4,11 @@ import asyncio
 from http import HTTPStatus
 
 import pytest
-from chaos_kit.checks import find_twins
 
-from service.store import resubmission
-from service.testing import Stack, everpost_stack
-from workers.publishers.base import InvalidError
+from chaos_kit.checks import find_twins
+from everpost.publishing.interface import InvalidError
+from everpost.store.sqlite.tasks import resubmission
+from everpost.testing import Stack, everpost_stack
 
 CALLERS = 12
 

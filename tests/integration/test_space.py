@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cli_support import environment, run
+from everpost.errors import DatabaseUnusable
+from everpost.pace import Pace
+from everpost.store.sqlite.care.space import compact_database, find_space, give_back_space
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.occupancy import alone_with
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.migrate import migrate
 from original_database import run as sql
 from store_rows import select
-
-from service.errors import DatabaseUnusable
-from service.pace import Pace
-from service.store.database import Database
-from service.store.migrate import migrate
-from service.store.occupancy import alone_with
-from service.store.space import compact_database, find_space, give_back_space
-from service.store.sqlite import sqlite3
 
 ARCHIVED = """
 WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 600)

@@ -12,8 +12,8 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import DeserializationError, Job, JobStatus
 from arq.worker import JobExecutionFailed
 
-from service.testing import Stack, eventually
-from workers.publishers.base import TransientError
+from everpost.publishing.interface import TransientError
+from everpost.testing import Stack, eventually
 
 TASK = {"platform": 3, "account_id": "stock", "title": "来自 arq", "tags": ["a", "b"], "extra": [1, {"a": None}, 2.5]}
 
@@ -179,7 +179,7 @@ async def test_what_cannot_be_read_is_kept_shown_archived_and_retried_once_it_ca
     assert (await everpost.client.delete(f"/api/v1/tasks/{job.job_id}")).status_code == 200
     archived = await everpost.task(job.job_id)
     assert (archived["place"], archived["raw_job"]) == ("publish_tasks_archive", task["raw_job"])
-    monkeypatch.setattr("service.queue.codec.read_plain_pickle", _reader_of_a_later_version)
+    monkeypatch.setattr("everpost.queue.codec.read_plain_pickle", _reader_of_a_later_version)
     retried = await everpost.post_retry(job.job_id)
     assert (retried.status_code, retried.json()["source"]) == (200, "archive")
     again = await everpost.wait_until_ended(retried.json()["new_task_id"])

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
-from service.clock import to_text
-from service.retry_rules import Place
-from service.store import archive as module
-from service.store.archive import DAY_MS, Archive, Removal
-from service.store.database import Database
-from service.store.history import History
-from service.store.payloads import Payloads
-from service.task import TaskStatus
+from everpost.clock import to_text
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.tasks import archive as module
+from everpost.store.sqlite.tasks.archive import DAY_MS, Archive, Removal
+from everpost.store.sqlite.tasks.history import History
+from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.task.model import TaskStatus
+from everpost.task.retry_rules import Place
+from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
 

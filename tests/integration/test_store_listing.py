@@ -12,19 +12,19 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_rows import START_MS, accept, add_ended, end, ids, insert, make_task
 
-from service.clock import to_text
-from service.errors import InvalidValue
-from service.platforms import Catalogue
-from service.retry_rules import Place
-from service.store.cursor import Key, read_cursor, write_cursor
-from service.store.database import Database
-from service.store.filters import TaskFilter, time_bounds
-from service.store.finder import zone_in_question
-from service.store.history import DAMAGED, History
-from service.store.listing import MAX_LIMIT, Listing
-from service.task import ErrorClass, TaskStatus
+from everpost.clock import to_text
+from everpost.errors import InvalidValue
+from everpost.platforms import Catalogue
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.cursor import Key, read_cursor, write_cursor
+from everpost.store.sqlite.lists.filters import TaskFilter, time_bounds
+from everpost.store.sqlite.lists.finder import zone_in_question
+from everpost.store.sqlite.lists.listing import MAX_LIMIT, Listing
+from everpost.store.sqlite.tasks.history import DAMAGED, History
+from everpost.task.model import ErrorClass, TaskStatus
+from everpost.task.retry_rules import Place
+from store_rows import START_MS, accept, add_ended, end, ids, insert, make_task
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

@@ -9,18 +9,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from store_rows import START_MS, accept, add_ended, ids, insert, make_task, select
 
-from service import pace
-from service.errors import InvalidValue
-from service.store import search, words
-from service.store.archive import Archive
-from service.store.database import Database
-from service.store.filters import TaskFilter
-from service.store.listing import Listing
-from service.store.search import SearchIndex
-from service.store.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
-from service.task import TaskStatus
+from everpost import pace
+from everpost.errors import InvalidValue
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists import search, words
+from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.search import SearchIndex
+from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.task.model import TaskStatus
+from store_rows import START_MS, accept, add_ended, ids, insert, make_task, select
 
 TEXTS = {
     "chinese": "今天的测试视频",

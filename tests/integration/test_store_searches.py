@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_rows import accept, add_ended, make_task
 
-from service.errors import SearchTimeout, Unavailable
-from service.store import words
-from service.store.database import Database
-from service.store.filters import TaskFilter
-from service.store.history import History
-from service.store.listing import Listing
-from service.store.search import SearchIndex
-from service.store.searches import SEARCHERS
-from service.store.sqlite import sqlite3
-from service.testing import eventually
+from everpost.errors import SearchTimeout, Unavailable
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.searches import SEARCHERS
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists import words
+from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.search import SearchIndex
+from everpost.store.sqlite.tasks.history import History
+from everpost.testing import eventually
+from store_rows import accept, add_ended, make_task
 
 FOREVER = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) SELECT sum(value) FROM n"
 MEGABYTE = 1 << 20
@@ -104,7 +104,7 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
         sizes.append(len(data))
         return decode(data)
 
-    monkeypatch.setattr("service.store.search.texts_in", note)
+    monkeypatch.setattr("everpost.store.sqlite.lists.search.texts_in", note)
     waiting = [make_task(f"waiting{n}", description="Stollen é", junk=JUNK) for n in range(3)]
     ended = [make_task(f"ended{n}", description="Stollen é", junk=JUNK) for n in range(3)]
     assert all(len(task.task_data) > MEGABYTE for task in waiting)

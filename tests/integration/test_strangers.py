@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
+from everpost.cli.doctor import doctor
+from everpost.clock import system_clock
+from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.care.backup import back_up_database, check_integrity
+from everpost.store.sqlite.care.restore import restore_database
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema import strangers
+from everpost.store.sqlite.schema.import_queue import import_task_queue
+from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store.sqlite.tasks.ledger import Ledger
 from original_database import make_original, make_task_queue
 from store_rows import accept, add_ended, make_task, select
-
-from service.cli.doctor import doctor
-from service.clock import system_clock
-from service.errors import DatabaseUnusable
-from service.store import strangers
-from service.store.backup import back_up_database, check_integrity
-from service.store.database import Database
-from service.store.import_queue import import_task_queue
-from service.store.ledger import Ledger
-from service.store.migrate import migrate
-from service.store.restore import restore_database
-from service.store.sqlite import sqlite3
 
 ENDLESS = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)"
 DELETES = "CREATE TRIGGER hostile AFTER INSERT ON task_queue BEGIN DELETE FROM task_queue; END"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.testing import PublisherDouble, everpost_stack
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.testing import PublisherDouble, everpost_stack
 
 NO_ERRORS = [GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from service import embedded
-from service.embedded import EmbeddedValkey, server_environment, server_program
-from service.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
-from workers.publishers.base import InvalidError, PublisherClass
+from everpost import embedded
+from everpost.embedded import EmbeddedValkey, server_environment, server_program
+from everpost.publishing.interface import InvalidError, PublisherClass
+from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 
 THEIR_TEST = """
 import pytest
-from workers.publishers.base import InvalidError
+from everpost.publishing.interface import InvalidError
 
 @pytest.fixture
 def everpost_settings():
@@ -142,8 +142,8 @@ async def test_a_valkey_that_does_not_start_leaves_nothing_behind(
     server = tmp_path / "valkey-server"
     server.write_text("#!/bin/sh\nexec sleep 60\n")
     server.chmod(0o755)
-    monkeypatch.setattr("service.embedded.server_program", lambda: str(server))
-    monkeypatch.setattr("service.embedded.START_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("everpost.embedded.server_program", lambda: str(server))
+    monkeypatch.setattr("everpost.embedded.START_TIMEOUT_S", 0.1)
     valkey = EmbeddedValkey(tmp_path / "valkey")
     with pytest.raises(TimeoutError):
         await valkey.start()
@@ -173,7 +173,7 @@ async def test_the_server_of_the_extra_comes_first_and_gets_an_allocator_and_one
     finally:
         await valkey.stop()
     assert "libmimalloc" in maps
-    monkeypatch.setattr("service.embedded._program_of_extra", lambda: None)
+    monkeypatch.setattr("everpost.embedded._program_of_extra", lambda: None)
     assert server_program() == str(server)
     assert server_environment() == {}
 
@@ -214,7 +214,7 @@ async def test_an_allocator_that_cannot_be_loaded_is_left_out(
     found = embedded._find_allocator()
     assert found is not None
     allocator = str(spoil(Path(found), tmp_path))
-    monkeypatch.setattr("service.embedded._find_allocator", lambda: allocator)
+    monkeypatch.setattr("everpost.embedded._find_allocator", lambda: allocator)
     valkey = await EmbeddedValkey(tmp_path / "valkey").start()
     await valkey.stop()
     assert "ld.so" not in (tmp_path / "valkey" / "valkey.log").read_text()

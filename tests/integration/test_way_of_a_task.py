@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.queue.client import queue_name
-from service.queue.codec import job_of
-from service.store.ledger import Ledger
-from service.task import Task, TaskRecord, TaskStatus
-from service.testing import PublisherDouble, Stack, eventually, everpost_stack
-from workers import attempt_rules
-from workers.publishers.base import (
+from everpost.publishing.interface import (
     AuthError,
     OutcomeUnknownError,
     PublisherClass,
@@ -21,6 +15,12 @@ from workers.publishers.base import (
     RateLimitedError,
     TransientError,
 )
+from everpost.queue.client import queue_name
+from everpost.queue.codec import job_of
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task import attempt_rules
+from everpost.task.model import Task, TaskRecord, TaskStatus
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 
 
 class Panic(BaseException):

@@ -16,12 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from service.errors import SettingsError
-from service.platforms import Catalogue
-from service.settings import Settings
-from service.task import BytesSent, Evidence, SendPhase
-from workers.media import Media
-from workers.publishers.base import (
+from everpost.errors import SettingsError
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import (
     AuthError,
     InvalidError,
     OutcomeUnknownError,
@@ -32,8 +29,11 @@ from workers.publishers.base import (
     SendTrace,
     TransientError,
 )
-from workers.publishers.outbound import CONNECTIONS_PER_POOL, is_public
-from workers.publishers.webhook import WebhookPublisher
+from everpost.publishing.media import Media
+from everpost.settings import Settings
+from everpost.task.model import BytesSent, Evidence, SendPhase
+from everpost_workers.publishers.outbound import CONNECTIONS_PER_POOL, is_public
+from everpost_workers.publishers.webhook import WebhookPublisher
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = "0123456789abcdef0123456789abcdef"

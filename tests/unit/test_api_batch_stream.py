@@ -9,16 +9,16 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope
 
-from service.api import spool
-from service.api.batch_intake import BatchIntake
-from service.api.batch_stream import CHUNK_ITEMS, BatchStream
-from service.api.services import Services
-from service.api.spool import Spools
-from service.platforms import Catalogue
-from service.settings import Settings
-from service.store.room import DiskRoom
-from service.submission import SubmissionReader
-from service.testing import eventually
+from everpost.api import spool
+from everpost.api.batch_intake import BatchIntake
+from everpost.api.batch_stream import CHUNK_ITEMS, BatchStream
+from everpost.api.services import Services
+from everpost.api.spool import Spools
+from everpost.platforms import Catalogue
+from everpost.settings import Settings
+from everpost.store.disk_room import DiskRoom
+from everpost.task.submission import SubmissionReader
+from everpost.testing import eventually
 
 CHUNKS = 20
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ SCOPE = cast("Scope", {"litestar_app": SimpleNamespace(state={}), "method": "POS
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> BatchStream:
-    monkeypatch.setattr("service.api.batch_stream.count_answer", lambda *_: None)
+    monkeypatch.setattr("everpost.api.batch_stream.count_answer", lambda *_: None)
     services = SimpleNamespace(clock=lambda: 0, settings=Settings(), reader=SubmissionReader(Catalogue.read(None), UTC))
     return BatchStream(BatchIntake(cast("Services", services)), Spools(HERE, DiskRoom(HERE, 0)), 1_000)
 

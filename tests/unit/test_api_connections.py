@@ -2,8 +2,8 @@
 
 from structlog.testing import capture_logs
 
-from service.api.connections import Connections, Standing
-from service.testing import eventually
+from everpost.api.connections import Connections, Standing
+from everpost.testing import eventually
 
 LIMITS_S = {Standing.IDLE: 0.02, Standing.BODY: 0.02}
 

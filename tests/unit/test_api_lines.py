@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.lines import LineReader
+from everpost.api.lines import LineReader
 
 LIMIT = 20
 

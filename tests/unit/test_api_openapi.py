@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
 
-from service.api.filters import FilterRequest
-from service.api.once import PATTERN, read_key
-from service.api.openapi import document_of
-from service.api.problems import STATUS_OF_CODE
-from service.api.publish import SAMPLE
-from service.api.refine import STATUS, STATUS_FIELDS
-from service.api.schema import meaning_of_codes
-from service.app import create_app
-from service.errors import BadInput
-from service.settings import temporary_settings
+from everpost.api.filters import FilterRequest
+from everpost.api.once import PATTERN, read_key
+from everpost.api.openapi import document_of
+from everpost.api.problems import STATUS_OF_CODE
+from everpost.api.publish import SAMPLE
+from everpost.api.refine import STATUS, STATUS_FIELDS
+from everpost.api.schema import meaning_of_codes
+from everpost.app import create_app
+from everpost.errors import BadInput
+from everpost.settings import temporary_settings
 
 ROUTES = {
     "POST /api/v1/publish",

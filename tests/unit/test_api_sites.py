@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.heads import HeaderLines, check_head, name_of_host
-from service.api.sites import SiteCheck, is_same_origin
-from service.errors import BadInput, ForeignHost, ForeignOrigin, ServiceError, SettingsError, UnsupportedTransferCoding
-from service.settings import Settings, read_settings
+from everpost.api.heads import HeaderLines, check_head, name_of_host
+from everpost.api.sites import SiteCheck, is_same_origin
+from everpost.errors import (
+    BadInput,
+    ForeignHost,
+    ForeignOrigin,
+    ServiceError,
+    SettingsError,
+    UnsupportedTransferCoding,
+)
+from everpost.settings import Settings, read_settings
 
 OURS = [
     b"localhost",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import spool as limits
-from service.api.spool import CHUNK_BYTES, IN_MEMORY_BYTES, Spool, Spools
-from service.store.room import DiskRoom
-from service.testing import eventually
+from everpost.api import spool as limits
+from everpost.api.spool import CHUNK_BYTES, IN_MEMORY_BYTES, Spool, Spools
+from everpost.store.disk_room import DiskRoom
+from everpost.testing import eventually
 
 HERE = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from service.api.transport import MOST_HELD_BYTES, JoinedWrites
+from everpost.api.transport import MOST_HELD_BYTES, JoinedWrites
 
 
 class Recorder:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.task import ErrorClass, TaskStatus
-from workers.attempt_rules import (
+from everpost.task.attempt_rules import (
     BACKOFF_CAP_S,
     MOST_LOST_ATTEMPTS,
     RATE_LIMIT_CAP_S,
@@ -18,6 +17,7 @@ from workers.attempt_rules import (
     kills_its_workers,
     place_of,
 )
+from everpost.task.model import ErrorClass, TaskStatus
 
 
 def longest(_: float, most: float) -> float:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import Batcher
+from everpost.batcher import Batcher
 
 
 class Flushes:

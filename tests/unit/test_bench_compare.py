@@ -7,9 +7,9 @@ from compare import BEGIN, COLUMNS, COMMANDS, END, README, Comparison, cell, tab
 from peers.measuring import plan_for
 from peers.stacks import HERE, PEERS
 
-from service.bench.plan import FULL, QUICK
-from service.bench.report import Report, measured
-from service.bench.samples import Results, Summary, summarize
+from everpost.bench.plan import FULL, QUICK
+from everpost.bench.report import Report, measured
+from everpost.bench.samples import Results, Summary, summarize
 
 SEEN = {
     "end_to_end_submit": 5_000.0,

@@ -4,7 +4,7 @@ import sys
 import msgspec
 import pytest
 
-from service.bench.programs import write_answer
+from everpost.bench.programs import write_answer
 
 
 class FullPipe(io.RawIOBase):

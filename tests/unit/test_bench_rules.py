@@ -5,22 +5,22 @@ from pathlib import Path
 import msgspec
 import pytest
 from rich.console import Console
-from store_rows import accept, end, make_task
 
-from service.bench.answers import http_request, is_whole
-from service.bench.checks import WorkIncomplete, check_answers
-from service.bench.fleet import busy_share, most_at_once, read_spans
-from service.bench.load import LoadReport
-from service.bench.metrics import GROUPS, GROWING, METRIC_OF, METRICS, is_reached
-from service.bench.plan import FULL, QUICK, resized
-from service.bench.report import Report, grown, measured, number, print_report
-from service.bench.run import MEASUREMENTS
-from service.bench.samples import Results, growth_ratios, percentile, ratio, summarize
-from service.bench.stack import ACCEPTING, BenchStack, Cost
-from service.bench.throughput import cpu_ms, drain, drain_rate
-from service.cli.bench import GROUPS as OFFERED
-from service.store.database import Database
-from service.task import Attempt, TaskStatus
+from everpost.bench.answers import http_request, is_whole
+from everpost.bench.checks import WorkIncomplete, check_answers
+from everpost.bench.fleet import busy_share, most_at_once, read_spans
+from everpost.bench.load import LoadReport
+from everpost.bench.metrics import GROUPS, GROWING, METRIC_OF, METRICS, is_reached
+from everpost.bench.plan import FULL, QUICK, resized
+from everpost.bench.report import Report, grown, measured, number, print_report
+from everpost.bench.run import MEASUREMENTS
+from everpost.bench.samples import Results, growth_ratios, percentile, ratio, summarize
+from everpost.bench.stack import ACCEPTING, BenchStack, Cost
+from everpost.bench.throughput import cpu_ms, drain, drain_rate
+from everpost.cli.bench import GROUPS as OFFERED
+from everpost.store.sqlite.file.database import Database
+from everpost.task.model import Attempt, TaskStatus
+from store_rows import accept, end, make_task
 
 
 def results(**values: list[float]) -> Results:

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bulk.request import answer_of
-from service.store.operations import Operation, OperationStatus
+from everpost.actions.bulk.request import answer_of
+from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
 
 
 @given(total=st.integers(0, 50_000), done=st.integers(0, 50_000), status=st.sampled_from(OperationStatus))

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from workers.cancellation import cancel_until_done, raise_if_cancelled
+from everpost_workers.engine.cancellation import cancel_until_done, raise_if_cancelled
 
 
 class Stubborn:

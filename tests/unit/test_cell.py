@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from service.children import Child
-from service.platforms import Catalogue
-from service.testing import PublisherDouble
-from workers.attempt_rules import Place
-from workers.cell import Cell, error_of, meaning_of
-from workers.cell_frames import FrameLine, Missing, Returned, Verb
-from workers.cell_process import raised
-from workers.isolation import Isolation
-from workers.publishers.base import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
+from everpost.children import Child
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
+from everpost.task.attempt_rules import Place
+from everpost.testing import PublisherDouble
+from everpost_workers.cells.cell import Cell, error_of, meaning_of
+from everpost_workers.cells.frames import FrameLine, Missing, Returned, Verb
+from everpost_workers.cells.isolation import Isolation
+from everpost_workers.cells.process import raised
 
 
 class OwnError(RateLimitedError):
@@ -92,8 +92,8 @@ async def test_a_cell_does_not_end_as_idle_under_an_attempt_that_has_entered_it(
     async def start() -> IdleCell:
         return cell
 
-    monkeypatch.setattr("workers.isolation.Cell.start", start)
-    monkeypatch.setattr("workers.isolation.IDLE_S", 0.01)
+    monkeypatch.setattr("everpost_workers.cells.isolation.Cell.start", start)
+    monkeypatch.setattr("everpost_workers.cells.isolation.IDLE_S", 0.01)
     isolation, publisher = Isolation(is_possible=True), PublisherDouble()
     async with isolation.enter(publisher, place):
         pass

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.problems import STATUS_OF_CODE
-from service.api.schema import meaning_of_codes
-from service.cli.columns import LONGEST
-from service.cli.refusals import refusal_text
-from service.cli.task_table import lines_of
-from service.cli.times import relative_time
-from service.clock import to_text
-from service.task import TaskStatus
+from everpost.api.problems import STATUS_OF_CODE
+from everpost.api.schema import meaning_of_codes
+from everpost.cli.columns import LONGEST
+from everpost.cli.refusals import refusal_text
+from everpost.cli.task_table import lines_of
+from everpost.cli.times import relative_time
+from everpost.clock import to_text
+from everpost.task.model import TaskStatus
 
 NOW_MS = 1_790_000_000_000
 ID = "01a21e2b25237b31911479339f30e941"

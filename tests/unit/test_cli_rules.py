@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 import pytest
 
-from service import cli
-from service.cli import SECTIONS, everpost, run
-from service.cli.bulk import chosen_tasks
-from service.cli.client import ApiRefused
-from service.cli.findings import settings_as_read, size_text
-from service.cli.probe import base_url, reachable_host
-from service.cli.programs import LONGEST_DELAY_S, described, restart_delay_s
-from service.cli.uplock import UpFacts, UpLock, find_up
-from service.errors import SettingsError, TaskNotFound
-from service.settings import Settings
+from everpost import cli
+from everpost.cli import SECTIONS, everpost, run
+from everpost.cli.bulk import chosen_tasks
+from everpost.cli.client import ApiRefused
+from everpost.cli.findings import settings_as_read, size_text
+from everpost.cli.probe import base_url, reachable_host
+from everpost.cli.programs import LONGEST_DELAY_S, described, restart_delay_s
+from everpost.cli.uplock import UpFacts, UpLock, find_up
+from everpost.errors import SettingsError, TaskNotFound
+from everpost.settings import Settings
 
 
 def test_a_program_that_keeps_dying_is_started_later_each_time() -> None:
@@ -92,7 +92,7 @@ def test_where_nobody_has_a_user_name_a_decision_asks_for_one(
 
 
 def test_help_imports_nothing_large() -> None:
-    program = "import sys; from service.cli import run; run(['--help']); print(*sys.modules, sep='\\n')"
+    program = "import sys; from everpost.cli import run; run(['--help']); print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"asyncio", "litestar", "aiosqlite", "rich", "httpx", "redis"} & set(done.stdout.splitlines())
 
@@ -100,7 +100,7 @@ def test_help_imports_nothing_large() -> None:
 def test_a_worker_does_without_rich() -> None:
     program = "import sys, structlog; assert 'rich' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)  # or there is nothing to do without
-    program = "import sys, workers.__main__; assert 'rich' not in sys.modules"
+    program = "import sys, everpost_workers.__main__; assert 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.queue.codec import ADOPTED_FROM_PICKLE, QueuedJob, deserialize, job_of, read_job, serialize
-from service.task import Task
+from everpost.queue.codec import ADOPTED_FROM_PICKLE, QueuedJob, deserialize, job_of, read_job, serialize
+from everpost.task.model import Task
 
 JSON = st.recursive(
     st.none()

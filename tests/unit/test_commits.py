@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.store import commits
-from service.store.commits import GroupCommits
-from service.store.sqlite import aiosqlite
+from everpost.store.sqlite.file import commits
+from everpost.store.sqlite.file.commits import GroupCommits
+from everpost.store.sqlite.library import aiosqlite
 
 WAIT_S = 10.0
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from workers.deadlines import Deadlines, TimeLimits
+from everpost_workers.engine.deadlines import Deadlines, TimeLimits
 
 
 async def test_what_is_overdue_is_cut_off_once_and_in_time() -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 import click
 import pytest
 
-import service.errors
-from service.api.bulk import REASONS
-from service.api.openapi import document_of
-from service.api.problems import STATUS_OF_CODE
-from service.app import create_app
-from service.cli import COMMANDS, everpost
-from service.errors import ServiceError
-from service.metrics import COUNTERS, HISTOGRAMS
-from service.settings import PREFIX, Settings, temporary_settings
-from service.task import MOVES, ErrorClass, TaskStatus
-from service.testing import PublisherDouble, Stack
+from everpost import errors as service_errors
+from everpost.api.bulk import REASONS
+from everpost.api.openapi import document_of
+from everpost.api.problems import STATUS_OF_CODE
+from everpost.app import create_app
+from everpost.cli import COMMANDS, everpost
+from everpost.errors import ServiceError
+from everpost.metrics import COUNTERS, HISTOGRAMS
+from everpost.settings import PREFIX, Settings, temporary_settings
+from everpost.task.model import MOVES, ErrorClass, TaskStatus
+from everpost.testing import PublisherDouble, Stack
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -119,7 +119,7 @@ def test_every_reason_to_pass_a_task_over_is_in_the_readme() -> None:
 
 
 def test_every_error_has_a_status() -> None:
-    errors = [kind for kind in vars(service.errors).values() if isinstance(kind, type)]
+    errors = [kind for kind in vars(service_errors).values() if isinstance(kind, type)]
     codes = {kind.code for kind in errors if issubclass(kind, ServiceError)}
     assert codes <= set(STATUS_OF_CODE)
 

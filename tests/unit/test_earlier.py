@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.store.ledger import ClaimFacts
-from workers.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
-from workers.publishers.base import PublisherClass
+from everpost.publishing.interface import PublisherClass
+from everpost.store.sqlite.tasks.ledger import ClaimFacts
+from everpost_workers.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
 
 KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
 OPEN = {"phase": "sending", "bytes_sent": "not_known", "last_words": None}

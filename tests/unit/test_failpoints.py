@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.failpoints import Action, FailpointHit, failpoint, hit_of, watch_failpoints
-from service.testing import eventually
+from everpost.failpoints import Action, FailpointHit, failpoint, hit_of, watch_failpoints
+from everpost.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "failpoints.md").read_text("utf-8")
@@ -20,7 +20,7 @@ POINTS = re.findall(r"^\| `([a-z.]+)` \| (?:any|API|worker) \|", DOCUMENT, re.MU
 KILLED_HERE = """
 import sys
 from pathlib import Path
-from service.failpoints import failpoint, watch_failpoints
+from everpost.failpoints import failpoint, watch_failpoints
 watch_failpoints(Path(sys.argv[1]))
 failpoint("here")
 """

@@ -2,7 +2,7 @@
 
 import gc
 
-from service.garbage import NEW_OBJECTS, settle_garbage
+from everpost.garbage import NEW_OBJECTS, settle_garbage
 
 
 def test_what_start_up_made_is_never_searched_again() -> None:

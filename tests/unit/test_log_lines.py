@@ -13,12 +13,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from service.log_fields import as_event
-from service.logs import OF_A_LIBRARY, configure_logging
-from service.platforms import Catalogue
-from service.settings import Settings
-from workers.defects import LONGEST_TRACE, tell_of_defect, trace_of
-from workers.publishers.base import InvalidError, PublishJob
+from everpost.log_fields import as_event
+from everpost.logs import OF_A_LIBRARY, configure_logging
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.settings import Settings
+from everpost_workers.defects import LONGEST_TRACE, tell_of_defect, trace_of
 
 ROOT = Path(__file__).parents[2]
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
@@ -49,7 +49,8 @@ def test_every_line_is_an_event_with_fields() -> None:
     sentences = [
         place
         for place, call in calls
-        if not is_event(call) and not (place.startswith("workers/") and call.func.attr in ARQS_OWN)  # type: ignore[attr-defined]
+        if not is_event(call)
+        and not (place.startswith("workers/everpost_workers/engine/") and call.func.attr in ARQS_OWN)  # type: ignore[attr-defined]
     ]
     assert sentences == []
 

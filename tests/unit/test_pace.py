@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import pace
-from service.pace import LEAST, LEAST_REST_S, STEP_S, Pace, next_size
+from everpost import pace
+from everpost.pace import LEAST, LEAST_REST_S, STEP_S, Pace, next_size
 
 MOST = 500
 

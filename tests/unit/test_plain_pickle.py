@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.queue.codec import deserialize, is_pickle, serialize
-from service.queue.plain_pickle import MOST_DEPTH, MOST_STEPS, PickleRefusedError, read_plain_pickle
+from everpost.queue.codec import deserialize, is_pickle, serialize
+from everpost.queue.plain_pickle import MOST_DEPTH, MOST_STEPS, PickleRefusedError, read_plain_pickle
 
 NUMBERS = st.integers(-(2**63), 2**63) | st.floats(allow_nan=False)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import InvalidValue, SettingsError, UnknownPlatform
-from service.platforms import Catalogue, Platform
+from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
+from everpost.platforms import Catalogue, Platform
 
 BUILT_IN = Catalogue.read()
 ORIGINAL = {1: "xiaohongshu", 2: "channels", 3: "douyin", 4: "kuaishou", 5: "bilibili"}

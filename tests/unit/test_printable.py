@@ -10,13 +10,13 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli.output import as_json_text
-from service.errors import SettingsError
-from service.logs import configure_logging
-from service.printable import is_printable, printable, printable_json, printable_lines
-from service.queue.pool import connection_pool
-from service.redaction import shown_address
-from service.settings import Settings
+from everpost.cli.output import as_json_text
+from everpost.errors import SettingsError
+from everpost.logs import configure_logging
+from everpost.printable import is_printable, printable, printable_json, printable_lines
+from everpost.queue.pool import connection_pool
+from everpost.redaction import shown_address
+from everpost.settings import Settings
 
 VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 """Signs of Arabic, Syriac and Kaithi that stand before digits: of Unicode's category Cf, and seen."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.private_files import close_to_others, new_file_mode, open_to_others, private_mode, umask_of
-from service.settings import Settings
+from everpost.private_files import close_to_others, new_file_mode, open_to_others, private_mode, umask_of
+from everpost.settings import Settings
 
 
 @pytest.fixture(autouse=True)

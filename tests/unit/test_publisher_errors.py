@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import SettingsError
-from service.platforms import Catalogue, Platform
-from service.settings import Settings
-from service.task import ErrorClass
-from workers.publishers.base import (
+from everpost.errors import SettingsError
+from everpost.platforms import Catalogue, Platform
+from everpost.publishing.interface import (
     AuthError,
     InvalidError,
     OutcomeUnknownError,
@@ -29,9 +27,11 @@ from workers.publishers.base import (
     idempotency_key,
     read_options,
 )
-from workers.publishers.folder import FolderPublisher
-from workers.publishers.registry import load_publishers, opened_publishers
-from workers.publishers.webhook_answer import Answer, error_type_of, read_post, read_retry_after
+from everpost.settings import Settings
+from everpost.task.model import ErrorClass
+from everpost_workers.publishers.folder import FolderPublisher
+from everpost_workers.publishers.registry import load_publishers, opened_publishers
+from everpost_workers.publishers.webhook_answer import Answer, error_type_of, read_post, read_retry_after
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
+from everpost.queue.sender import MOST_HELD, MOST_HELD_BYTES, ImpatientSender
+from everpost.task.model import Task
 from store_rows import make_task
-
-from service.queue.sender import MOST_HELD, MOST_HELD_BYTES, ImpatientSender
-from service.task import Task
 
 
 class SlowRedis:

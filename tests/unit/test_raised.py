@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.task import ErrorClass
-from workers.publishers.base import AuthError, PermanentError, PublisherClass, RateLimitedError, error_class_of
-from workers.publishers.raised import LONGEST_MESSAGE, message_of, retry_after_of
+from everpost.publishing.interface import AuthError, PermanentError, PublisherClass, RateLimitedError, error_class_of
+from everpost.publishing.raised import LONGEST_MESSAGE, message_of, retry_after_of
+from everpost.task.model import ErrorClass
 
 
 class Mute(Exception):

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.publishers.base import PublishResult
-from workers.publishers.plain import plain
-from workers.publishers.results import LONGEST, MOST_DETAIL_BYTES
+from everpost.publishing.interface import PublishResult
+from everpost.publishing.plain import plain
+from everpost.publishing.results import LONGEST, MOST_DETAIL_BYTES
 
 
 class Colour(Enum):

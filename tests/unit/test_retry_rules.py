@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import OutcomeUnknown, TaskRunning, TaskSucceeded
-from service.retry_rules import Action, Decision, Place, Position, decide_retry
+from everpost.errors import OutcomeUnknown, TaskRunning, TaskSucceeded
+from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
 
 
 def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: bool) -> Position:

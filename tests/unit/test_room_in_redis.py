@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.cli.queue_checkup import memory_finding
-from service.embedded import LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, max_memory_bytes
-from service.queue.client import RedisMemory
-from workers.memory import wanted_bytes
+from everpost.cli.queue_checkup import memory_finding
+from everpost.embedded import LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, max_memory_bytes
+from everpost.queue.client import RedisMemory
+from everpost_workers.memory import wanted_bytes
 
 GB = 2**30
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.clock import SinceBoot
-from service.running_time import LONGEST_STEP_MS, SETTLED_MS, STEP_S, ClockMark, count_step, read_mark
+from everpost.clock import SinceBoot
+from everpost.running_time import LONGEST_STEP_MS, SETTLED_MS, STEP_S, ClockMark, count_step, read_mark
 
 DAY_MS = 86_400_000
 STEP_MS = round(STEP_S * 1000)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.errors import SettingsError
-from service.settings import Settings, read_settings
-from workers.publishers.folder import FolderPublisher
+from everpost.errors import SettingsError
+from everpost.settings import Settings, read_settings
+from everpost_workers.publishers.folder import FolderPublisher
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import re
 import signal
 from pathlib import Path
 
-from service.settings import Settings
-from service.stopping import process_budget_s, stop_signals, up_budget_s
+from everpost.settings import Settings
+from everpost.stopping import process_budget_s, stop_signals, up_budget_s
 
 ROOT = Path(__file__).parents[2]
 

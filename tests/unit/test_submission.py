@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import BadInput, InvalidValue, MalformedJson, UnknownPlatform
-from service.platforms import Catalogue
-from service.submission import MAX_DEPTH, SubmissionReader, _depth_of, decode_json
+from everpost.errors import BadInput, InvalidValue, MalformedJson, UnknownPlatform
+from everpost.platforms import Catalogue
+from everpost.task.submission import MAX_DEPTH, SubmissionReader, _depth_of, decode_json
 
 NOW_MS = 1_790_000_000_000
 READER = SubmissionReader(Catalogue.read(), ZoneInfo("Asia/Shanghai"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.metrics import (
+from everpost.metrics import (
     ACCEPTED,
     BOUNDS_S,
     COUNTERS,

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.task import ENDED, MOVES, UNFINISHED, TaskStatus, columns_of, new_task_id
+from everpost.task.model import ENDED, MOVES, UNFINISHED, TaskStatus, columns_of, new_task_id
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

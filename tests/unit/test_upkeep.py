@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from service.clock import system_boot_clock, system_clock
-from service.settings import Settings
-from workers import upkeep
-from workers.upkeep import LONG_REST, REST, worker_duties
+from everpost.clock import system_boot_clock, system_clock
+from everpost.settings import Settings
+from everpost_workers import upkeep
+from everpost_workers.upkeep import LONG_REST, REST, worker_duties
 
 
 class Index:

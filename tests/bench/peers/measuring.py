@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from everpost.bench.checks import PATIENCE_S, WorkIncomplete, check_answers
+from everpost.bench.load import LoadReport, LoadSpec, run_load
+from everpost.bench.one_by_one import OneByOneReport, OneByOneSpec, run_one_by_one
+from everpost.bench.plan import Plan, resized
+from everpost.bench.samples import Results, percentile
+from everpost.bench.stack import HOST
+from everpost.bench.throughput import cpu_ms, warm_up
+from everpost.bench.traffic import publish_request, retry_requests
+from everpost.store.sqlite.library import sqlite3
 from peers.stacks import Peer, PeerStack
-from service.bench.checks import PATIENCE_S, WorkIncomplete, check_answers
-from service.bench.load import LoadReport, LoadSpec, run_load
-from service.bench.one_by_one import OneByOneReport, OneByOneSpec, run_one_by_one
-from service.bench.plan import Plan, resized
-from service.bench.samples import Results, percentile
-from service.bench.stack import HOST
-from service.bench.throughput import cpu_ms, warm_up
-from service.bench.traffic import publish_request, retry_requests
-from service.store.sqlite import sqlite3
 
 LOOK_EVERY_S = 0.003
 COUNT = "SELECT ifnull(max(id), 0) FROM history"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from service.bench.cost import cpu_s, most_resident_mb
-from service.bench.stack import HOST, Cost
-from service.children import Child
-from service.cli.probe import ask
-from service.cli.up import free_port
-from service.embedded import EmbeddedValkey
-from service.store.sqlite import sqlite3
+from everpost.bench.cost import cpu_s, most_resident_mb
+from everpost.bench.stack import HOST, Cost
+from everpost.children import Child
+from everpost.cli.probe import ask
+from everpost.cli.up import free_port
+from everpost.embedded import EmbeddedValkey
+from everpost.store.sqlite.library import sqlite3
 
 HERE = Path(__file__).parent
 START_TIMEOUT_S = 60.0

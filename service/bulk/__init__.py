@@ -1,6 +1,0 @@
-"""Doing one thing to many tasks: retry, cancel, delete, archive, by ids or by a filter."""
-
-from service.bulk.request import BulkAnswer, BulkKind, BulkRequest, BulkSkip
-from service.bulk.service import AT_ONCE, CLEARED, Bulk
-
-__all__ = ["AT_ONCE", "CLEARED", "Bulk", "BulkAnswer", "BulkKind", "BulkRequest", "BulkSkip"]

@@ -1,6 +1,0 @@
-"""`python -m service.cli`: the `everpost` command, for those who start it by the interpreter's path."""
-
-from service.cli import main
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,127 @@
+"""What bulk work is asked for, and what it answers."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from everpost.errors import InvalidValue
+from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.sqlite.tasks.chunks import Outcome
+from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
+from everpost.task.retry_rules import Place
+
+MAX_IDS = 100_000
+
+
+class BulkKind(StrEnum):
+    """What is done to each task."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    ARCHIVE = "archive"
+
+
+class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which tasks, and what to do: the ids given, or all the filter matches, or, with both, the ids it matches.
+
+    Attributes:
+        ended_before_ms: For archiving, instead of ids or a filter: successes that ended before this time.
+        force: For a retry: also what was, or may have been, published. For a cancellation: also what runs.
+    """
+
+    kind: BulkKind
+    task_ids: tuple[str, ...] | None = None
+    filter: TaskFilter | None = None
+    ended_before_ms: int | None = None
+    force: bool = False
+
+    def fixed(self, now_ms: int) -> "BulkRequest":
+        """The request with its set of tasks fixed: those that were there before `now_ms`.
+
+        What the work itself creates comes after, and so is never among them.
+
+        Raises:
+            InvalidValue: Neither ids nor a filter are given, or too many ids.
+        """
+        if self.ended_before_ms is not None:
+            return self
+        if self.task_ids is None and self.filter is None:
+            raise InvalidValue("Give task_ids, a filter, or both.")
+        if self.task_ids is not None and len(self.task_ids) > MAX_IDS:
+            raise InvalidValue(f"At most {MAX_IDS} ids at once; a filter takes any number.", "$.task_ids")
+        ids = None if self.task_ids is None else tuple(dict.fromkeys(self.task_ids))
+        return msgspec.structs.replace(self, task_ids=ids, filter=self._fixed_filter(ids, now_ms))
+
+    def _fixed_filter(self, ids: tuple[str, ...] | None, now_ms: int) -> TaskFilter | None:
+        if self.filter is None:
+            return None
+        before_ms = self.filter.created_before_ms
+        wanted = msgspec.structs.replace(
+            self.filter, created_before_ms=now_ms if before_ms is None else min(before_ms, now_ms)
+        )
+        if ids is not None:
+            wanted = msgspec.structs.replace(wanted, task_ids=ids)
+        if self.kind is BulkKind.CANCEL and wanted.place is None:
+            wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # nothing else can be cancelled
+        return wanted
+
+
+class BulkSkip(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task to which nothing was done, and why: the code of an error, or a reason of `everpost.actions.bulk`."""
+
+    task_id: str
+    reason: str
+    other_task_id: str | None = None
+
+
+class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, or, with dry_run, would be.
+
+    Attributes:
+        operation_id: The `batch_id` of all retries this made; None for a dry run.
+        finished: False while it goes on in the background.
+        total: Tasks that matched.
+        done: Tasks looked at so far.
+        succeeded: Those of them to which it was done.
+        new_task_ids: The retry of each task; empty for a dry run, and if it goes on in the background, where `batch_id`
+            finds them.
+        skipped: The tasks to which nothing was done; a background operation's are asked for page by page.
+        error: Why it was given up.
+    """
+
+    operation_id: str | None
+    kind: BulkKind
+    finished: bool
+    dry_run: bool = False
+    total: int
+    done: int
+    succeeded: int
+    new_task_ids: dict[str, str] = {}
+    skipped: Sequence[BulkSkip] = ()
+    error: str | None = None
+
+
+def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run: bool = False) -> BulkAnswer:
+    """The answer for an operation as it stands."""
+    return BulkAnswer(
+        operation_id=None if dry_run else operation.operation_id,
+        kind=BulkKind(operation.kind),
+        finished=operation.status is not OperationStatus.RUNNING,
+        dry_run=dry_run,
+        total=max(operation.total, operation.done),
+        done=operation.done,
+        succeeded=operation.succeeded,
+        new_task_ids={} if dry_run else _retries(outcomes),
+        skipped=[
+            BulkSkip(outcome.task_id, outcome.reason, outcome.other_task_id)
+            for outcome in outcomes
+            if outcome.reason is not None
+        ],
+        error=operation.error,
+    )
+
+
+def _retries(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    return {outcome.task_id: outcome.new_task.task_id for outcome in outcomes if outcome.new_task}

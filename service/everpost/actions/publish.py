@@ -1,0 +1,151 @@
+"""Accepting a task: written down first, then queued; only then is the client answered (I2)."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import structlog
+
+from everpost.clock import Clock
+from everpost.errors import BacklogFull
+from everpost.metrics import ACCEPTED, Tally
+from everpost.queue.client import TaskQueue
+from everpost.store.disk_room import DiskRoom
+from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import Task
+from everpost.task.submission import Submission
+
+log = structlog.get_logger("everpost.intake")
+
+Written = TypeVar("Written")
+
+BACKLOG_REFRESH_S = 1.0
+MOST_UNWRITTEN = 4_096  # eight commits: were the file locked, the last of them would be told so within 2 s
+MOST_UNWRITTEN_BYTES = 64 << 20  # of payloads, several times over in memory on their way
+
+
+class Intake:
+    """Takes tasks in.
+
+    Args:
+        accepted_by: The name this process writes into the ledger.
+        tally: Where accepted tasks are counted.
+        room: Of the disk that the ledger is on.
+        max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TaskQueue,
+        clock: Clock,
+        *,
+        accepted_by: str,
+        tally: Tally,
+        room: DiskRoom,
+        max_backlog: int = 0,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+        self._tally = tally
+        self.room = room
+        self._max_backlog = max_backlog
+        self._backlog = 0
+        self._backlog_until = 0.0
+        self._unwritten_bytes = 0
+        self.accepted_by = accepted_by
+
+    async def publish_task(self, submission: Submission) -> Task:
+        """Accept one task.
+
+        Raises:
+            BacklogFull: Too many tasks are waiting.
+            DiskFull: The disk has too little room.
+            Unavailable: The database cannot be written; nothing was accepted.
+        """
+        await self.check_room()
+        now_ms = self._clock()
+        task = submission.task(now_ms, self.accepted_by)
+        await self._write([task], self._ledger.accept_task(task, now_ms))
+        await self.enqueue_tasks([task])
+        return task
+
+    async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
+        """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""
+        await self.check_room(len(submissions))
+        now_ms = self._clock()
+        tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
+        await self._write(tasks, self._ledger.accept_tasks(tasks, now_ms))
+        await self.enqueue_tasks(tasks)
+        return tasks
+
+    async def publish_once(
+        self,
+        submissions: Sequence[Submission],
+        key: IdempotencyKey,
+        answer_of: Callable[[list[Task]], FirstAnswer],
+        batch_id: str | None = None,
+    ) -> FirstAnswer:
+        """Accept tasks, and keep the answer; if the key was used for them already, the answer of then, and no task.
+
+        Raises:
+            KeyReused: The key was used for something else; further errors as in `publish_task`.
+        """
+        await self.check_room(len(submissions))
+        now_ms = self._clock()
+        tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
+        answer = answer_of(tasks)
+        first = await self._write(tasks, self._ledger.accept_once(tasks, now_ms, key, answer))
+        if first is answer:
+            await self.enqueue_tasks(tasks)
+        return first
+
+    async def _write(self, tasks: Sequence[Task], write: Awaitable[Written]) -> Written:
+        size_bytes = sum(len(task.task_data) for task in tasks)
+        self._unwritten_bytes += size_bytes
+        try:
+            return await write
+        finally:
+            self._unwritten_bytes -= size_bytes
+
+    async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
+        """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
+        self.count_accepted(tasks)
+        if len(tasks) == 1:
+            queued = [await self._queue.enqueue_task(tasks[0])]
+        else:
+            queued = await self._queue.enqueue_tasks(tasks)
+        if not all(queued):
+            log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
+
+    def count_accepted(self, tasks: Sequence[Task]) -> None:
+        """Count tasks that have just come into the ledger."""
+        for platform, equal in groupby([task.platform for task in tasks]):
+            self._tally.count(ACCEPTED, platform, times=len(list(equal)))
+
+    async def check_room(self, more: int = 1) -> None:
+        """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.
+
+        The tasks were counted `BACKLOG_REFRESH_S` ago at most.
+
+        Raises:
+            BacklogFull: There would be more than `max_backlog`, or as many writes, or bytes, wait in memory as may.
+            DiskFull: The disk has too little room.
+        """
+        self.room.check()
+        if self._ledger.waiting >= MOST_UNWRITTEN:
+            raise BacklogFull(f"{MOST_UNWRITTEN} tasks wait to be written")
+        if self._unwritten_bytes >= MOST_UNWRITTEN_BYTES:
+            raise BacklogFull(f"{MOST_UNWRITTEN_BYTES >> 20} MB of tasks wait to be written")
+        if not self._max_backlog:
+            return
+        if time.monotonic() >= self._backlog_until:
+            self._backlog_until = time.monotonic() + BACKLOG_REFRESH_S
+            self._backlog = await self._ledger.count_unfinished()
+        self._backlog += more
+        if self._backlog > self._max_backlog:
+            self._backlog -= more
+            raise BacklogFull(f"{self._max_backlog} tasks are waiting")

@@ -1,0 +1,105 @@
+"""A batch being accepted: every valid item becomes a task, every other one is answered with what is wrong with it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.api.services import Services
+from everpost.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
+from everpost.task.model import Task, TaskStatus, new_task_id
+from everpost.task.submission import Submission
+
+
+class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one item of a batch; `index` counts from 0, blank lines not counted."""
+
+    index: int
+    success: bool
+    task_id: str | None = None
+    status: TaskStatus | None = None
+    code: str | None = None
+    message: str | None = None
+    path: str | None = None
+
+
+Item = Submission | ServiceError
+"""What a client sent: good, or what is wrong with it."""
+
+
+class BatchIntake:
+    """Accepts the items of one batch, in as many calls as they come in.
+
+    Attributes:
+        accepted: Items that became tasks.
+        rejected: Items that did not.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.batch_id = new_task_id(services.clock())
+        self.accepted = 0
+        self.rejected = 0
+
+    async def accept_lines(self, lines: Sequence[bytes | None]) -> list[ItemResult]:
+        """Accept lines of NDJSON, in one transaction; None is one that was too long.
+
+        Raises:
+            Unavailable: Nothing can be written now, and nothing was.
+        """
+        read = [self._read_line(line) for line in lines]
+        submissions = submissions_of(read)
+        tasks = await self._services.intake.publish_tasks(submissions, self.batch_id) if submissions else []
+        return self.results_of(read, tasks)
+
+    def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
+        """Check decoded JSON values; `path` is the JSON path of their list."""
+        return [self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
+
+    def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
+        """Answer `count` items with the error that kept all of them out."""
+        return self.results_of([error] * count, [])
+
+    def results_of(self, read: Sequence[Item], tasks: Sequence[Task]) -> list[ItemResult]:
+        """The answer to the next items, once the good ones of them are `tasks`; it counts them."""
+        first = self.accepted + self.rejected
+        accepted = iter(tasks)
+        results = [
+            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted))
+            for index, item in enumerate(read, first)
+        ]
+        self.accepted += len(tasks)
+        self.rejected += len(read) - len(tasks)
+        return results
+
+    def _read_line(self, line: bytes | None) -> Item:
+        if line is None:
+            return BodyTooLarge(self._services.settings.max_body)
+        return _attempt(lambda: self._services.reader.read(line, self._services.clock()))
+
+    def _read_value(self, value: Any, path: str) -> Item:
+        read = _attempt(lambda: self._services.reader.check(value, self._services.clock()))
+        if isinstance(read, InvalidValue):
+            read.path = path + read.path.removeprefix("$")
+        return read
+
+
+def submissions_of(items: Sequence[Item]) -> list[Submission]:
+    """The good ones."""
+    return [item for item in items if isinstance(item, Submission)]
+
+
+def _attempt(read: Callable[[], Submission]) -> Item:
+    try:
+        return read()
+    except BadInput as error:
+        return error
+
+
+def _acceptance(index: int, task: Task) -> ItemResult:
+    return ItemResult(index=index, success=True, task_id=task.task_id, status=task.status_at(task.created_at_ms))
+
+
+def _rejection(index: int, error: ServiceError) -> ItemResult:
+    path = getattr(error, "path", None)
+    return ItemResult(index=index, success=False, code=error.code, message=error.message, path=path)

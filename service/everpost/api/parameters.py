@@ -1,0 +1,41 @@
+"""Query parameters: one that no route knows is a mistake to be told of, not to be passed over."""
+
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+
+from everpost.api.services import ApiRequest
+from everpost.errors import InvalidValue
+
+SHOWN = 64  # characters of a name, in the error
+
+
+def check_parameters(request: ApiRequest) -> None:
+    """Refuse parameters that the route does not know, or that are given twice.
+
+    Raises:
+        InvalidValue: There is one.
+    """
+    query = request.scope["query_string"]
+    if not query:
+        return
+    known = known_parameters(request.route_handler)
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    for name in names:
+        if name not in known:
+            hint = f"there are {', '.join(known)}" if known else "there are none"
+            raise InvalidValue(f"There is no parameter {name[:SHOWN]!r} here; {hint}.", f"?{name[:SHOWN]}")
+        if names.count(name) > 1:
+            raise InvalidValue("The parameter is given more than once.", f"?{name}")
+
+
+@lru_cache
+def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
+    """The query parameters of a route."""
+    return tuple(
+        name
+        for name, field in handler.parsed_fn_signature.parameters.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    )

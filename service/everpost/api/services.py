@@ -1,0 +1,59 @@
+"""What the handlers work with: opened by `service/everpost/app.py`, one set an application."""
+
+from typing import Any, TypeAlias, cast
+
+import msgspec
+from litestar import Request
+
+from everpost.actions.bulk import Bulk
+from everpost.actions.cancel import Cancellation
+from everpost.actions.publish import Intake
+from everpost.actions.resolve import Resolution
+from everpost.actions.resume import Resumption
+from everpost.actions.retry import Recovery
+from everpost.api.keys import KeysInUse
+from everpost.api.spool import Spools
+from everpost.api.waiting import EndWaiter
+from everpost.clock import Clock
+from everpost.platforms import Catalogue
+from everpost.queue.client import TaskQueue
+from everpost.queue.metrics import SharedMetrics
+from everpost.settings import Settings
+from everpost.store.sqlite.care.pause import Pauses
+from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.history import History
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.submission import SubmissionReader
+
+ApiRequest: TypeAlias = Request[Any, Any, Any]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a running API."""
+
+    settings: Settings
+    clock: Clock
+    catalogue: Catalogue
+    queue: TaskQueue
+    ledger: Ledger
+    history: History
+    listing: Listing
+    reader: SubmissionReader
+    intake: Intake
+    recovery: Recovery
+    resolution: Resolution
+    cancellation: Cancellation
+    bulk: Bulk
+    archive: Archive
+    pauses: Pauses
+    resumption: Resumption
+    waiter: EndWaiter
+    keys_in_use: KeysInUse
+    spools: Spools
+    metrics: SharedMetrics
+
+
+def services_of(request: ApiRequest) -> Services:
+    """The services of the application that serves the request; a plain look-up, because it is on the hot path."""
+    return cast("Services", request.scope["litestar_app"].state["services"])

@@ -1,0 +1,222 @@
+"""The API's composition root: settings in, a Litestar application out; and the server that runs it."""
+
+import asyncio
+import os
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import cast
+
+import structlog
+import uvloop
+from litestar import Litestar
+from litestar.datastructures import State
+
+from everpost.actions.bulk import Bulk
+from everpost.actions.cancel import Cancellation
+from everpost.actions.publish import Intake
+from everpost.actions.resolve import Resolution
+from everpost.actions.resume import Resumption
+from everpost.actions.retry import Recovery, recovery_tiers
+from everpost.api.answers import Answered
+from everpost.api.auth import TokenCheck
+from everpost.api.bodies import headers_of
+from everpost.api.descriptors import raise_descriptor_limit
+from everpost.api.emitter import NoEvents
+from everpost.api.head_requests import answer_head_as_get
+from everpost.api.heads import HeaderLines, check_head
+from everpost.api.keys import KeysInUse
+from everpost.api.openapi import openapi_config
+from everpost.api.parameters import check_parameters
+from everpost.api.problems import EXCEPTION_HANDLERS
+from everpost.api.routes import api_routes
+from everpost.api.server import ApiServer
+from everpost.api.services import ApiRequest, Services
+from everpost.api.sites import SiteCheck
+from everpost.api.spool import Spools
+from everpost.api.waiting import EndWaiter
+from everpost.clock import Clock, system_clock
+from everpost.failpoints import watch_failpoints
+from everpost.garbage import settle_garbage
+from everpost.logs import configure_logging
+from everpost.platforms import Catalogue
+from everpost.private_files import close_to_others
+from everpost.queue.client import TaskQueue
+from everpost.queue.metrics import SharedMetrics
+from everpost.settings import Settings
+from everpost.stopping import end_process_in, process_budget_s, stop_signals
+from everpost.store.disk_room import DiskRoom
+from everpost.store.sqlite.care.pause import Pauses, warn_of_pause
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.decisions import Decisions
+from everpost.store.sqlite.tasks.history import History
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.task.submission import SubmissionReader
+
+log = structlog.get_logger("everpost.api")
+
+
+def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
+    """The application. It opens the database and its connection to Redis when its lifespan begins.
+
+    Raises:
+        SettingsError: The catalogue, the token or the address of Redis is wrong.
+    """
+    watch_failpoints(settings.failpoints)
+    catalogue = Catalogue.read(settings.platforms)
+    _ = settings.redis_address
+    sites = SiteCheck(settings)
+    tokens = TokenCheck(settings.token)
+
+    async def check_request(request: ApiRequest) -> None:  # a guard would do, but Litestar copies the route for each
+        scope = request.scope
+        headers = headers_of(request)
+        check_head(scope["http_version"], cast("HeaderLines", scope["headers"]), headers)
+        sites.check(scope["method"], headers)
+        tokens.check(request, headers)
+        check_parameters(request)
+
+    app = Litestar(
+        api_routes(),
+        event_emitter_backend=NoEvents,
+        lifespan=[partial(_services, settings, catalogue, clock)],
+        before_request=check_request,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(with_token=bool(settings.token)),
+        request_max_body_size=settings.max_body,
+        state=State({"answered": defaultdict(Answered)}),
+        logging_config=None,  # service/everpost/logs.py has done it
+        debug=False,
+        pdb_on_exception=False,
+    )
+    app.asgi_handler = answer_head_as_get(app.asgi_handler)
+    return app
+
+
+@asynccontextmanager
+async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app: Litestar) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.database_path)
+        stack.push_async_callback(database.close)
+        queue = TaskQueue.connect(settings.redis_address, clock)
+        stack.push_async_callback(queue.close)
+        metrics = SharedMetrics(queue)
+        metrics.start()
+        stack.push_async_callback(metrics.close)
+        app.state.services = services = assemble(settings, catalogue, clock, database, queue, metrics)
+        await warn_of_pause(services.pauses)
+        stack.push_async_callback(services.waiter.close)
+        services.bulk.start()
+        stack.push_async_callback(services.bulk.close)
+        yield
+
+
+def assemble(
+    settings: Settings,
+    catalogue: Catalogue,
+    clock: Clock,
+    database: Database,
+    queue: TaskQueue,
+    metrics: SharedMetrics,
+) -> Services:
+    """The services on an open database and a connected queue."""
+    ledger = Ledger(database)
+    accepted_by = f"{socket.gethostname()}:{os.getpid()}"
+    folder = settings.database_path.absolute().parent
+    room = DiskRoom(folder, settings.min_free_disk)
+    intake = Intake(
+        ledger,
+        queue,
+        clock,
+        accepted_by=accepted_by,
+        tally=metrics.tally,
+        room=room,
+        max_backlog=settings.max_backlog,
+    )
+    listing = Listing(database, settings.zone, catalogue)
+    tiers = recovery_tiers(queue, Payloads(database))
+    pauses = Pauses(database)
+    recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
+    history = History(database, settings.zone)
+    return Services(
+        settings=settings,
+        clock=clock,
+        catalogue=catalogue,
+        queue=queue,
+        ledger=ledger,
+        history=history,
+        listing=listing,
+        reader=SubmissionReader(catalogue, settings.zone),
+        intake=intake,
+        recovery=recovery,
+        resolution=Resolution(Decisions(database), history, recovery, clock),
+        cancellation=Cancellation(database, queue, clock),
+        bulk=Bulk(database=database, listing=listing, recovery=recovery, queue=queue, intake=intake, clock=clock),
+        archive=Archive(database, clock),
+        pauses=pauses,
+        resumption=Resumption(pauses, queue, clock),
+        waiter=EndWaiter(ledger),
+        keys_in_use=KeysInUse(),
+        spools=Spools(folder, room),
+        metrics=metrics,
+    )
+
+
+def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServer:
+    """The application and the server that serves it at the settings' host and port.
+
+    Raises:
+        SettingsError: A setting is wrong, or would serve strangers without a token.
+    """
+    settings.check_exposure()
+    if settings.is_open_to_others:
+        log.warning("api.open_to_others", host=settings.host, meaning="whoever reaches it may publish and delete")
+    app = create_app(settings, clock=clock)
+
+    def release() -> None:
+        app.state.services.waiter.release()
+
+    return ApiServer(app, settings.host, settings.port, release=release, finish_s=settings.shutdown_wait)
+
+
+async def serve_until_signal(
+    settings: Settings,
+    *,
+    clock: Clock = system_clock,
+    on_bound: Callable[[str], None] | None = None,
+    on_stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer what is in flight, close the database.
+
+    Args:
+        on_bound: Called with the address once requests are accepted.
+        on_stopping: Called when the signal has come.
+    """
+    server = create_server(settings, clock=clock)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in stop_signals():
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        address = await server.start()
+        settle_garbage()
+        if on_bound is not None:
+            on_bound(address)
+        await stopping.wait()
+        on_stopping()
+    finally:
+        await server.stop()
+
+
+def serve(settings: Settings) -> None:
+    """What `everpost api` runs: `serve_until_signal` on uvloop, with logging set up."""
+    configure_logging(settings)
+    close_to_others(settings)
+    raise_descriptor_limit()
+    on_stopping = partial(end_process_in, process_budget_s(settings.shutdown_wait))
+    uvloop.run(serve_until_signal(settings, on_stopping=on_stopping))

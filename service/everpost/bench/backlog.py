@@ -1,0 +1,74 @@
+"""Memory of API and worker, under load, while a large backlog waits in ledger and queue."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+import msgspec
+
+from everpost.bench.checks import RecordFile, WorkIncomplete
+from everpost.bench.fill import fill_ledger, fill_queue, wait_for_rewrite
+from everpost.bench.plan import Plan
+from everpost.bench.samples import Results
+from everpost.bench.stack import ACCEPTING, WAITING, BenchStack
+from everpost.bench.throughput import check_run, submit
+from everpost.bench.traffic import TASK
+from everpost.queue.client import queue_name
+from everpost.queue.codec import job_of
+from everpost.task.model import PRIORITIES, Task
+
+PRIORITY = PRIORITIES[-1]  # what the load sends goes first
+LOOK_EVERY_S = 0.01
+PATIENCE_S = 600.0
+RELAYED = "SELECT count(*) FROM everpost_meta WHERE key = ?"
+LEFT = "SELECT ifnull(sum(tasks), 0) FROM task_counts WHERE source = 'task_queue' AND platform = ?"
+
+
+async def measure_backlog(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Start on a backlog that is there already, let the relay look for all of it, then accept and run other tasks."""
+    await _fill(stack, plan.backlog)
+    await stack.start_api()
+    await stack.start_worker()
+    started_s = time.monotonic()
+    with closing(RecordFile(stack.database)) as records:
+        await _wait_for_relay(records)
+        relayed_s = time.monotonic()
+        for _ in range(plan.runs):
+            check_run(stack, await _run(stack, plan, records))
+        api_mb, worker_mb = stack.most_resident_mb()
+        await stack.stop_workers()
+        _check_backlog(stack, plan, records)
+    results.add(rss_api_backlog=api_mb, rss_worker_backlog=worker_mb, relay_round=relayed_s - started_s)
+
+
+async def _fill(stack: BenchStack, tasks: int) -> None:
+    data = msgspec.json.encode({"platform": WAITING, **TASK})
+    ids = await asyncio.to_thread(fill_ledger, stack.database, tasks, data, PRIORITY)
+    task = Task(task_id="", task_data=data, platform=WAITING, account_id="", created_at_ms=0, priority=PRIORITY)
+    await fill_queue(stack.redis, queue_name(PRIORITY), ids, job_of(task, 0))
+    await wait_for_rewrite(stack.redis)
+
+
+async def _wait_for_relay(records: RecordFile) -> None:
+    """A worker writes down which Redis it has seen once its relay has looked there for every task."""
+    deadline = time.monotonic() + PATIENCE_S
+    while records.select(RELAYED, "epoch") == (0,):
+        if time.monotonic() > deadline:
+            raise WorkIncomplete("the relay has not come to the backlog's end")
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _run(stack: BenchStack, plan: Plan, records: RecordFile) -> Sequence[str]:
+    wanted = records.count(ACCEPTING, "success") + plan.tasks
+    report = await submit(stack, plan, plan.tasks)
+    await records.wait_for(ACCEPTING, "success", wanted)
+    return report.ids
+
+
+def _check_backlog(stack: BenchStack, plan: Plan, records: RecordFile) -> None:
+    """What has run of it was recorded, and the rest still waits."""
+    done, left = records.count(WAITING, "success"), records.select(LEFT, WAITING)
+    if left != (plan.backlog - done,):
+        raise WorkIncomplete(f"of {plan.backlog} waiting tasks {done} were recorded, and {left} are left")
+    stack.expected_calls += done

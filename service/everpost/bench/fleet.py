@@ -1,0 +1,53 @@
+"""Several workers that share slow tasks: are all their slots in use?"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import datetime
+from itertools import accumulate
+
+from everpost.bench.checks import RecordFile
+from everpost.bench.plan import Plan
+from everpost.bench.samples import Results
+from everpost.bench.stack import SLOTS, SLOW, BenchStack
+from everpost.bench.throughput import check_run, submit
+from everpost.bench.traffic import publish_request
+
+WORKERS = 4
+SLOTS_IN_ALL = WORKERS * SLOTS
+
+Span = tuple[float, float]
+"""When an attempt began and ended, in seconds."""
+
+
+async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """As many tasks as the plan has, each of which takes its worker a while."""
+    for number in plan.rounds:
+        with closing(RecordFile(stack.database)) as records:
+            wanted = records.count(SLOW, "success") + plan.fleet_tasks
+            report = await submit(stack, plan, plan.fleet_tasks, publish_request(SLOW))
+            await records.wait_for(SLOW, "success", wanted)
+            spans = read_spans(records.attempts(report.ids))
+        check_run(stack, report.ids)
+        if number:
+            results.add(fleet=most_at_once(spans), fleet_busy=100 * busy_share(spans, SLOTS_IN_ALL))
+
+
+def read_spans(attempts: Iterable[tuple[str, str]]) -> list[Span]:
+    """Of recorded times."""
+    return [(_seconds(started_at), _seconds(finished_at)) for started_at, finished_at in attempts]
+
+
+def most_at_once(spans: Sequence[Span]) -> int:
+    """How many were under way at the moment when the most were; one that begins as another ends adds none."""
+    moves = sorted([(began_s, 1) for began_s, _ in spans] + [(ended_s, -1) for _, ended_s in spans])
+    return max(accumulate(step for _, step in moves), default=0)
+
+
+def busy_share(spans: Sequence[Span], slots: int) -> float:
+    """The share of the slots' time, from the first beginning to the last end, in which something was under way."""
+    took_s = max(ended_s for _, ended_s in spans) - min(began_s for began_s, _ in spans)
+    return sum(ended_s - began_s for began_s, ended_s in spans) / (took_s * slots)
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

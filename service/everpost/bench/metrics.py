@@ -1,0 +1,106 @@
+"""What is measured: each metric's title, unit, and goal."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from everpost.bench.samples import Summary
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table.
+
+    Attributes:
+        group: The measurement that gives it; `--only` names these.
+        goal: What the median should reach, or with `less_is_better` not exceed; where `worst`, every run.
+        base: The metric it is compared with.
+        goal_ratio: How many times `base` it should be, or with `less_is_better` at most.
+    """
+
+    name: str
+    group: str
+    title: str
+    unit: str
+    less_is_better: bool = False
+    goal: float | None = None
+    worst: bool = False
+    base: str | None = None
+    goal_ratio: float | None = None
+
+
+def _more(name: str, group: str, title: str, unit: str, goal: float | None = None, **rest: object) -> Metric:
+    return msgspec.convert({"name": name, "group": group, "title": title, "unit": unit, "goal": goal, **rest}, Metric)
+
+
+def _less(name: str, group: str, title: str, unit: str, goal: float | None = None, **rest: object) -> Metric:
+    return _more(name, group, title, unit, goal, less_is_better=True, **rest)
+
+
+METRICS = (
+    _more("engine_arq", "engine", "Engine alone, no SQLite: stock arq.Worker, poll 0.01 s", "jobs/s"),
+    _more(
+        "engine",
+        "engine",
+        "Engine alone, no SQLite: BatchWorker",
+        "jobs/s",
+        32_000,
+        base="engine_arq",
+        goal_ratio=10,
+    ),
+    _less("engine_arq_cpu", "engine", "... CPU, stock arq.Worker", "ms/job"),
+    _less("engine_cpu", "engine", "... CPU, BatchWorker", "ms/job"),
+    _less("claim", "claims", "Claim, nothing else in the queue", "µs/job"),
+    _less("claim_deep", "claims", "... many more due and scheduled", "µs/job", base="claim", goal_ratio=1.2),
+    _more("drain", "accept", "Worker with the durable record, a full queue", "tasks/s", 20_000),
+    _more("accept", "accept", "Accept over HTTP, one API process", "tasks/s", 9_000),
+    _less("accept_p50", "accept", "... wait for the answer, p50", "ms"),
+    _less("accept_p99", "accept", "... wait for the answer, p99", "ms", 20),
+    _more("accept_two", "two", "Accept, two API processes on one file", "tasks/s", base="accept", goal_ratio=1),
+    _less("accept_two_worst", "two", "... the worst wait", "ms", 500, worst=True),
+    _more("end_to_end", "end", "End to end: submitted, run, recorded", "tasks/s"),
+    _more("end_to_end_submit", "end", "... answers meanwhile", "tasks/s"),
+    _less("cpu", "end", "CPU a task: API + worker + Valkey", "ms", 0.22),
+    _less("cpu_api", "end", "... API", "ms"),
+    _less("cpu_worker", "end", "... worker", "ms"),
+    _less("cpu_valkey", "end", "... Valkey", "ms"),
+    _less("rss_api", "end", "Memory under load (most resident): API", "MB", 70),
+    _less("rss_worker", "end", "Memory under load (most resident): worker", "MB", 60),
+    _more("fleet", "fleet", "Attempts under way at once, 4 workers of 100 slots", "tasks", 400, worst=True),
+    _more("fleet_busy", "fleet", "... share of the slots' time in use", "%"),
+    _less("recorded_p50", "idle", "Idle: answer to recorded, p50", "ms", 1),
+    _less("recorded_p99", "idle", "Idle: answer to recorded, p99", "ms", 3),
+    _less("whole_p50", "idle", "Idle: request to recorded, p50", "ms"),
+    _less("whole_p99", "idle", "Idle: request to recorded, p99", "ms"),
+    _less("idle_worker", "idle", "An idle worker's CPU", "%", 1),
+    _less("retry_redis_p50", "retry", "Idle: retry from Redis, p50", "ms", 0.9),
+    _less("retry_redis_p99", "retry", "Idle: retry from Redis, p99", "ms"),
+    _less("retry_sqlite_p50", "retry", "Idle: retry from SQLite, gone from Redis, p50", "ms", 0.9),
+    _less("retry_sqlite_p99", "retry", "... p99", "ms"),
+    _less("retry_redis_row_p50", "retry", "One retry right after the other: from Redis, p50", "ms"),
+    _less("retry_sqlite_row_p50", "retry", "... from SQLite, p50", "ms"),
+    _more("batch_retry", "retry", "Batch retry by filter, no worker running", "tasks/s", 10_000),
+    _less("list_p99", "list", "List: newest 50, p99", "ms"),
+    _less("filter_p99", "list", "List: by status, platform and account, p99", "ms"),
+    _less("find_p99", "list", "One task by id, p99", "ms"),
+    _less("rss_api_backlog", "backlog", "Memory under load and a backlog: API", "MB", 70, base="rss_api"),
+    _less("rss_worker_backlog", "backlog", "Memory under load and a backlog: worker", "MB", 60, base="rss_worker"),
+    _less("relay_round", "backlog", "... until the relay has looked for all of it", "s"),
+    _less("start_api", "start", "`everpost api` until it answers", "s", 0.8),
+    _less("start_worker", "start", "`everpost worker` until it claims", "s", 0.6),
+)
+
+METRIC_OF: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
+GROUPS = tuple(dict.fromkeys(metric.group for metric in METRICS))
+GROWING = ("accept", "two", "end", "idle", "retry", "list", "start")
+
+
+def is_reached(metric: Metric, seen: Summary, ratio: float | None) -> bool | None:
+    """Whether the goals are reached; None if there are none."""
+    verdicts = []
+    if metric.goal is not None:
+        least, most = (seen.min, seen.max) if metric.worst else (seen.median, seen.median)
+        verdicts.append(most <= metric.goal if metric.less_is_better else least >= metric.goal)
+    if metric.goal_ratio is not None and ratio is not None:
+        verdicts.append(ratio <= metric.goal_ratio if metric.less_is_better else ratio >= metric.goal_ratio)
+    return all(verdicts) if verdicts else None

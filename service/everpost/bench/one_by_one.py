@@ -1,0 +1,104 @@
+"""Tasks made one after the other on an idle stack: how long until the answer, and until the record is on the disk.
+
+`python -m everpost.bench.one_by_one` reads one `OneByOneSpec` and writes one `OneByOneReport`, both in msgpack.
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import cycle, islice
+
+import msgspec
+
+from everpost.bench.answers import is_whole
+from everpost.bench.programs import read_question, run_program, write_answer
+from everpost.store.sqlite.library import sqlite3
+
+LOOK_EVERY_S = 0.00005
+PATIENCE_S = 10.0
+RECEIVE_BYTES = 65_536
+ID_DIGITS = 32
+RECORDED = "SELECT 1 FROM publish_tasks WHERE job_id = ?"
+
+
+class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send, and where its record appears.
+
+    Attributes:
+        requests: Sent each in its turn, from the beginning again behind the last one.
+        expect: What is in every answer.
+        id_after: Where in the answer the id of `id_digits` digits begins.
+        recorded: A statement that gives a row once the task of that id is recorded.
+    """
+
+    address: tuple[str, int]
+    requests: Sequence[bytes]
+    count: int
+    database: str
+    expect: Sequence[bytes] = (b"HTTP/1.1 202",)
+    recorded: str = RECORDED
+    id_after: bytes = b'"task_id":"'
+    id_digits: int = ID_DIGITS
+
+
+class OneByOneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of each task, in seconds: request to answer, and answer to record."""
+
+    ids: Sequence[str]
+    answered_s: Sequence[float]
+    recorded_s: Sequence[float]
+
+
+async def run_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
+    """Send them, from a process of its own.
+
+    Raises:
+        ProgramFailed: That process failed, an answer was not as expected, or a task was not recorded in time.
+    """
+    return await run_program("everpost.bench.one_by_one", spec, OneByOneReport)
+
+
+def send_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
+    """Send them from this process, with nothing under way beside."""
+    ids: list[str] = []
+    answered_s: list[float] = []
+    recorded_s: list[float] = []
+    with (
+        closing(sqlite3.connect(f"file:{spec.database}?mode=ro", uri=True)) as database,
+        socket.create_connection(spec.address) as connection,
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for request in islice(cycle(spec.requests), spec.count):
+            sent_s = time.monotonic()
+            connection.sendall(request)
+            answer = _receive(connection)
+            got_s = time.monotonic()
+            if not all(part in answer for part in spec.expect):
+                raise ValueError(f"an answer was {answer[:300]!r}")
+            start = answer.find(spec.id_after) + len(spec.id_after)
+            task_id = answer[start : start + spec.id_digits].decode()
+            _wait_for_record(database, spec.recorded, task_id)
+            ids.append(task_id)
+            answered_s.append(got_s - sent_s)
+            recorded_s.append(time.monotonic() - got_s)
+    return OneByOneReport(ids=ids, answered_s=answered_s, recorded_s=recorded_s)
+
+
+def _receive(connection: socket.socket) -> bytes:
+    answer = b""
+    while not is_whole(answer):
+        answer += connection.recv(RECEIVE_BYTES)
+    return answer
+
+
+def _wait_for_record(database: sqlite3.Connection, statement: str, task_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while database.execute(statement, (task_id,)).fetchone() is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{task_id} was not recorded within {PATIENCE_S:g} s")
+        time.sleep(LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    write_answer(send_one_by_one(read_question(OneByOneSpec)))

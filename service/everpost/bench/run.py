@@ -1,0 +1,119 @@
+"""`everpost bench`: one measurement after the other, each on a stack of its own, every task counted."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+
+from everpost.bench.backlog import measure_backlog
+from everpost.bench.engine import measure_claims, measure_engine
+from everpost.bench.fill import fill_history, leave_nothing_to_do
+from everpost.bench.fleet import WORKERS, measure_fleet
+from everpost.bench.machine import describe_machine, describe_versions
+from everpost.bench.metrics import GROUPS, GROWING
+from everpost.bench.plan import Plan
+from everpost.bench.report import Report, grown, measured
+from everpost.bench.samples import Results
+from everpost.bench.stack import BenchStack
+from everpost.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
+from everpost.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
+
+Say = Callable[[str], None]
+Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A measurement, and the processes it begins with."""
+
+    title: str
+    measure: Measure
+    apis: int = 1
+    workers: int = 1
+
+
+MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
+    {
+        "engine": Group("the engine alone, and stock arq's", measure_engine, apis=0, workers=0),
+        "claims": Group("claims among many jobs, and alone", measure_claims, apis=0, workers=0),
+        "accept": Group("accepting over HTTP, and draining what was accepted", measure_accept, workers=0),
+        "two": Group("accepting with two API processes", measure_two_apis, apis=2, workers=0),
+        "end": Group("end to end", measure_end_to_end),
+        "fleet": Group("a fleet of workers with slow tasks", measure_fleet, workers=WORKERS),
+        "idle": Group("one task at a time, and none", measure_idle),
+        "retry": Group("retries", measure_retry),
+        "list": Group("lists", measure_lists),
+        "backlog": Group("memory, with a backlog", measure_backlog, apis=0, workers=0),
+        "start": Group("starts", measure_start, apis=0, workers=0),
+    }
+)
+"""In the order they are made."""
+
+
+async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str] = (), growth: int = 0) -> Report:
+    """Make the measurements, each on a fresh stack below `folder`.
+
+    Args:
+        say: Told what is being done.
+        only: The groups to measure; none means all.
+        growth: How many rows of history some of them are repeated with; 0 repeats none.
+
+    Raises:
+        WorkIncomplete: Some task was lost, repeated, or not answered as it should be: no rates are told.
+        ProgramFailed: A program of the bench's own failed.
+    """
+    small, large = Results(), Results()
+    chosen = [name for name in GROUPS if not only or name in only]
+    bench = _Bench(plan, folder, say)
+    for name in chosen:
+        await bench.run(name, small)
+    repeated = [name for name in chosen if name in GROWING] if growth else []
+    if repeated:
+        await bench.run_grown(repeated, large, growth)
+    return Report(
+        machine=describe_machine(folder),
+        versions=bench.versions,
+        plan=plan,
+        metrics=measured(small),
+        tasks_checked=bench.tasks_checked,
+        growth=grown(growth, small, large) if repeated else None,
+    )
+
+
+class _Bench:
+    """One run of the bench."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self.versions: Mapping[str, str] = {}
+        self.tasks_checked = 0
+
+    async def run(self, name: str, results: Results) -> None:
+        """Make one measurement on a stack of its own, whose files are removed afterwards."""
+        self._say(f"{MEASUREMENTS[name].title} ...")
+        await self._measure(name, results, None)
+
+    async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
+        """Make some with a large history: each on a stack of its own, all on one file."""
+        with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
+            database = Path(made) / "everpost.db"
+            await asyncio.to_thread(fill_history, database, rows, self._say)
+            for name in names:
+                self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
+                leave_nothing_to_do(database)
+                await self._measure(name, results, database)
+
+    async def _measure(self, name: str, results: Results, database: Path | None) -> None:
+        group = MEASUREMENTS[name]
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
+            stack = BenchStack(Path(made), database)
+            async with stack.running(apis=group.apis, workers=group.workers):
+                self.versions = self.versions or await describe_versions(stack.redis)
+                await group.measure(stack, self._plan, results)
+                await stack.stop_workers()
+                stack.check_calls()
+            self.tasks_checked += stack.expected_calls

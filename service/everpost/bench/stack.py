@@ -1,0 +1,201 @@
+"""The stack under measurement: an embedded Valkey, API and worker processes, everything in one temporary folder."""
+
+import asyncio
+import http.client
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from everpost.bench.checks import WorkIncomplete
+from everpost.bench.cost import cpu_s, most_resident_mb
+from everpost.children import Child
+from everpost.cli.probe import ask
+from everpost.cli.up import free_port
+from everpost.embedded import EmbeddedValkey
+from everpost.queue.client import WORKERS_KEY
+from everpost.settings import PREFIX, Settings
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 30.0
+LOOK_EVERY_S = 0.002
+HTTP_OK = 200
+
+ACCEPTING = "bench"  # the platform whose tasks succeed
+REFUSING = "bench-refusing"  # whose tasks fail at once
+SLOW = "bench-slow"  # whose tasks take a while
+WAITING = "bench-waiting"  # whose tasks nobody waits for
+OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: ""}
+SLOTS = Settings().max_jobs  # of a worker
+
+PLATFORM = """
+[platforms.{name}]
+id = {id}
+publisher = "null"
+options = {{ count_file = {count_file}{options} }}
+"""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A process of the stack, and the seconds from its start until it did its work."""
+
+    child: Child
+    took_s: float
+    port: int = 0
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """CPU seconds used so far by each kind of process; None where the system does not tell."""
+
+    api: float | None
+    worker: float | None
+    valkey: float | None
+
+
+class BenchStack:
+    """Everpost on free ports and temporary files; `database` is one that is there already.
+
+    Attributes:
+        apis, workers: The processes that run now.
+        expected_calls: How often the publishers must have been called when the workers have stopped.
+    """
+
+    def __init__(self, folder: Path, database: Path | None = None) -> None:
+        self.folder = folder
+        self.database = database or folder / "everpost.db"
+        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.apis: list[Server] = []
+        self.workers: list[Server] = []
+        self.expected_calls = 0
+        self._count_file = folder / "calls"
+        self._catalogue = folder / "platforms.toml"
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where the APIs listen."""
+        return [(HOST, api.port) for api in self.apis]
+
+    @asynccontextmanager
+    async def running(self, *, apis: int = 1, workers: int = 1) -> AsyncIterator["BenchStack"]:
+        """Start so many processes, and stop all that run at the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._catalogue.write_text(_catalogue(self._count_file), encoding="utf-8")
+        async with AsyncExitStack() as cleanup:
+            await self.valkey.start()
+            cleanup.push_async_callback(self.valkey.stop)
+            self.redis = Redis.from_url(self.valkey.address)
+            cleanup.push_async_callback(self.redis.aclose)
+            cleanup.push_async_callback(self._stop)
+            for _ in range(apis):
+                await self.start_api()
+            for _ in range(workers):
+                await self.start_worker()
+            yield self
+
+    async def start_api(self) -> Server:
+        """One more API process, once it answers."""
+        port = free_port(HOST, 0)
+        started = time.monotonic()
+        child = self._spawn("api", EVERPOST_PORT=str(port))
+        with child.starting():
+            while not _answers(port):
+                await _wait_for_start(child, started, "API")
+        self.apis.append(Server(child, time.monotonic() - started, port))
+        return self.apis[-1]
+
+    async def start_worker(self) -> Server:
+        """One more worker process, once it has said that it lives."""
+        started = time.monotonic()
+        child = self._spawn("worker")
+        mark = f":{child.pid}:".encode()
+        with child.starting():
+            while not any(mark in worker for worker in await self.redis.hkeys(WORKERS_KEY)):
+                await _wait_for_start(child, started, "worker")
+        self.workers.append(Server(child, time.monotonic() - started))
+        return self.workers[-1]
+
+    async def stop_apis(self) -> None:
+        """Stop every API process."""
+        while self.apis:
+            await self.apis.pop().child.stop()
+
+    async def stop_workers(self) -> None:
+        """Stop every worker; `check_calls` tells what they did."""
+        while self.workers:
+            await self.workers.pop().child.stop()
+
+    def check_calls(self) -> None:
+        """Hold the calls of the publishers, whose workers have stopped, against what was recorded.
+
+        Raises:
+            WorkIncomplete: They were called more or less often than tasks were recorded.
+        """
+        counted = self._count_file.read_text("ascii") if self._count_file.exists() else ""
+        calls = sum(int(line) for line in counted.split())
+        if calls != self.expected_calls:
+            raise WorkIncomplete(f"the publishers were called {calls} times for {self.expected_calls} recorded tasks")
+
+    def cost(self) -> Cost:
+        """The CPU time used so far."""
+        valkey = self.valkey.child
+        return Cost(
+            api=_sum_cpu(self.apis),
+            worker=_sum_cpu(self.workers),
+            valkey=cpu_s(valkey.pid) if valkey else None,
+        )
+
+    def most_resident_mb(self) -> tuple[float | None, float | None]:
+        """The most memory of the first API and the first worker, in MB."""
+        return most_resident_mb(self.apis[0].child.pid), most_resident_mb(self.workers[0].child.pid)
+
+    async def _stop(self) -> None:
+        for server in [*self.apis, *self.workers]:
+            await server.child.stop()
+        self.apis.clear()
+        self.workers.clear()
+
+    def _spawn(self, command: str, **settings: str) -> Child:
+        log = self.folder / f"{command}.log"
+        with log.open("ab") as output:
+            argv = [sys.executable, "-P", "-m", "everpost.cli", command]
+            return Child(argv, env=self._environment() | settings, output=output)
+
+    def _environment(self) -> dict[str, str]:
+        unset = {f"{PREFIX}{field.upper()}": "" for field in Settings.__struct_fields__}
+        return unset | {
+            "EVERPOST_DATA": str(self.folder),
+            "EVERPOST_DATABASE": str(self.database),
+            "EVERPOST_REDIS": self.valkey.address,
+            "EVERPOST_PLATFORMS": str(self._catalogue),
+            "EVERPOST_LOG_LEVEL": "warning",  # neither we nor the peers write a line a task
+        }
+
+
+def _catalogue(count_file: Path) -> str:
+    quoted = msgspec.json.encode(str(count_file)).decode()
+    return "".join(
+        PLATFORM.format(name=name, id=900 + number, count_file=quoted, options=options)
+        for number, (name, options) in enumerate(OPTIONS.items())
+    )
+
+
+def _sum_cpu(servers: list[Server]) -> float | None:
+    used = [cpu_s(server.child.pid) for server in servers]
+    return None if None in used else sum(seconds for seconds in used if seconds is not None)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return ask(HOST, port, "/health/live")[0] == HTTP_OK
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+async def _wait_for_start(child: Child, started_s: float, what: str) -> None:
+    if child.exit_code is not None or time.monotonic() - started_s > START_TIMEOUT_S:
+        raise TimeoutError(f"The {what} does not start; its log says why.")
+    await asyncio.sleep(LOOK_EVERY_S)

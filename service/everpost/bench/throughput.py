@@ -1,0 +1,126 @@
+"""Rates: accepting, draining, end to end."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+from everpost.bench.checks import RecordFile, check_answers, check_queued, check_recorded
+from everpost.bench.load import LoadReport, LoadSpec, run_load
+from everpost.bench.plan import Plan
+from everpost.bench.samples import Results, percentile
+from everpost.bench.stack import ACCEPTING, BenchStack, Cost
+from everpost.bench.traffic import publish_request
+
+SETTLED = 0.1  # of a drain: what a worker does while it gets going is not its rate
+WARM_UP = 0.1  # of a run
+
+
+async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Accept without a worker; then a worker drains what was accepted."""
+    for number in plan.rounds:
+        count = plan.tasks if number else warm_up(plan)
+        report = await submit(stack, plan, count)
+        check_queued(stack.database, report.ids)
+        drained = await drain(stack, report.ids)
+        if number:
+            results.add(
+                accept=count / report.took_s,
+                accept_p50=1_000 * percentile(report.waits_s, 50),
+                accept_p99=1_000 * percentile(report.waits_s, 99),
+                drain=drained,
+            )
+
+
+async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Accept with two processes on one file, without a worker."""
+    for number in plan.rounds:
+        count = plan.tasks if number else warm_up(plan)
+        report = await submit(stack, plan, count)
+        check_queued(stack.database, report.ids)
+        if number:
+            results.add(accept_two=count / report.took_s, accept_two_worst=1_000 * max(report.waits_s))
+
+
+async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Submit, run and record, all at the same time."""
+    for number in plan.rounds:
+        count = plan.tasks if number else warm_up(plan)
+        with closing(RecordFile(stack.database)) as records:
+            wanted = records.count(ACCEPTING, "success") + count
+            before = stack.cost()
+            report = await submit(stack, plan, count)
+            ended_s = (await records.wait_for(ACCEPTING, "success", wanted))[-1][0]
+            after = stack.cost()
+        check_run(stack, report.ids)
+        if number:
+            took_s = max(ended_s, report.finished_s) - report.started_s
+            results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
+            results.add(**cpu_ms(before, after, count))
+    api_mb, worker_mb = stack.most_resident_mb()
+    results.add(rss_api=api_mb, rss_worker=worker_mb)
+
+
+async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | None = None) -> LoadReport:
+    """Send so many tasks over all connections; every one is answered 202 with an id of its own."""
+    spec = LoadSpec(
+        addresses=stack.addresses,
+        requests=[request or publish_request()],
+        count=count,
+        connections=min(plan.connections, count),
+    )
+    report = await run_load(spec)
+    check_answers(report, count)
+    return report
+
+
+async def drain(stack: BenchStack, ids: Sequence[str]) -> float:
+    """Let a worker start and run what is queued; tasks a second, once it had got going."""
+    with closing(RecordFile(stack.database)) as records:
+        had = records.count(ACCEPTING, "success")
+        looks = [(time.monotonic(), had)]  # a worker may be done with a few before the next one
+        await stack.start_worker()
+        looks += await records.wait_for(ACCEPTING, "success", had + len(ids))
+    check_run(stack, ids)
+    await stack.stop_workers()
+    stack.check_calls()
+    return drain_rate([(at_s, found - had) for at_s, found in looks])
+
+
+def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
+    """Tasks a second between the first look that found a tenth of them and the last look, which found all.
+
+    Args:
+        seen: When (seconds) how many were recorded: none in the first pair, all in the last.
+    """
+    end_s, total = seen[-1]
+    start_s, first = next(look for look in seen if look[1] >= SETTLED * total)
+    if first == total:  # all at one look: since the look before
+        start_s, first = seen[-2]
+    return (total - first) / (end_s - start_s)
+
+
+def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
+    """See that each task succeeded, after one attempt.
+
+    Raises:
+        WorkIncomplete: One did not.
+    """
+    check_recorded(stack.database, ids)
+    stack.expected_calls += len(ids)
+
+
+def warm_up(plan: Plan) -> int:
+    """How many tasks the run sends that is thrown away."""
+    return max(plan.connections, round(WARM_UP * plan.tasks))
+
+
+def cpu_ms(before: Cost, after: Cost, count: int) -> dict[str, float | None]:
+    """Milliseconds of CPU a task, in all and by kind of process."""
+
+    def each(name: str) -> float | None:
+        start, end = getattr(before, name), getattr(after, name)
+        return None if start is None or end is None else 1_000 * (end - start) / count
+
+    parts = {f"cpu_{name}": each(name) for name in ("api", "worker", "valkey")}
+    known = [value for value in parts.values() if value is not None]
+    return {"cpu": sum(known) if len(known) == len(parts) else None, **parts}

@@ -1,0 +1,78 @@
+"""`everpost bench`: measure Everpost on this machine."""
+
+import asyncio
+import importlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from everpost.children import stopped_by_signals
+from everpost.cli.output import say, say_json
+from everpost.cli.screen import console
+
+GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
+
+EXAMPLES = """\b
+Examples:
+  everpost bench --quick
+  everpost bench --only end --only accept --json
+  everpost bench --growth 10000000 --folder /mnt/disk
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--quick", is_flag=True, help="Measure less, in under a minute.")
+@click.option("--only", type=click.Choice(GROUPS), multiple=True, help="Measure this alone; may be given repeatedly.")
+@click.option("--runs", type=click.IntRange(1, 100), help="How often each is measured.")
+@click.option("--tasks", type=click.IntRange(64, 1_000_000), help="Tasks accepted, drained, and sent end to end a run.")
+@click.option(
+    "--growth", type=click.IntRange(0), default=0, metavar="ROWS", help="Repeat with so many rows in the history."
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the temporary files go: the disk to measure.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+def bench(
+    quick: bool,
+    only: tuple[str, ...],
+    runs: int | None,
+    tasks: int | None,
+    growth: int,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure Everpost on this machine, on a stack of the bench's own: rates, waits, CPU and memory.
+
+    Each is measured several times after a run that warms up; the table has the least, the middle and the most. Stock
+    arq is measured beside it, in the same run. Every task is counted in the database file: if one is lost, repeated or
+    not answered, nothing is told but that. It needs neither settings nor Redis, and leaves nothing behind.
+    """
+    program = importlib.import_module("everpost.bench.run")  # it stands above the commands, and brings much
+    plans = importlib.import_module("everpost.bench.plan")
+    report = importlib.import_module("everpost.bench.report")
+    plan = plans.resized(plans.QUICK if quick else plans.FULL, runs=runs, tasks=tasks)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        stopped_by_signals(),
+        tempfile.TemporaryDirectory(prefix="everpost-bench-", dir=folder) as made,
+        _progress() as say,
+    ):
+        answer = asyncio.run(program.run_bench(plan, Path(made), say, only=only, growth=growth))
+    if as_json:
+        say_json(answer)
+    else:
+        report.print_report(answer, console())
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Says what is being done, beside the output: one changing line on a terminal, a line each elsewhere."""
+    screen = Console(stderr=True, highlight=False)
+    if not screen.is_terminal:
+        yield lambda text: say(text, err=True)
+        return
+    with screen.status("starting ...") as status:
+        yield status.update

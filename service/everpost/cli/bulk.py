@@ -1,0 +1,94 @@
+"""Requests for many tasks at once: choosing them, following the work, telling how it went."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from everpost.cli.client import Api
+from everpost.cli.ids import whole_id, whole_ids
+from everpost.cli.output import say, say_json
+from everpost.cli.refusals import words_of
+
+POLL_S = 0.2
+REASONS_SHOWN = 20
+RUNNING = "running"
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> dict[str, Any]:
+    """The members `task_ids` and `filter` of a request.
+
+    Raises:
+        click.UsageError: Nothing was chosen, which would be everything.
+    """
+    given = {name: value for name, value in filters.items() if value is not None}
+    if not task_ids and not given:
+        raise click.UsageError("Name tasks, or say which with at least one filter, such as --status failed.")
+    return {**({"task_ids": list(task_ids)} if task_ids else {}), **({"filter": given} if given else {})}
+
+
+def with_whole_ids(api: Api, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request or filter with whole ids where it has the beginnings of some."""
+    whole = dict(request)
+    if request.get("task_ids"):
+        whole["task_ids"] = whole_ids(api, request["task_ids"])
+    if request.get("filter"):
+        whole["filter"] = with_whole_ids(api, request["filter"])
+    if request.get("retry_of"):
+        whole["retry_of"] = whole_id(api, request["retry_of"])
+    return whole
+
+
+def only_id(request: Mapping[str, Any]) -> str | None:
+    """The id, if the request names one task and nothing else, and the id can stand in a path."""
+    task_ids = request.get("task_ids", ())
+    return task_ids[0] if len(task_ids) == 1 and "filter" not in request and "/" not in task_ids[0] else None
+
+
+def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) -> int:
+    """Send it, follow it to its end, print how it went; 1 if a task was left out, else 0."""
+    answer = api.post(path, request)
+    if answer["status"] == RUNNING:
+        answer = follow_operation(api, str(answer["operation_id"]))
+    if as_json:
+        say_json(answer)
+    else:
+        _print_outcome(answer)
+    return 0 if answer["dry_run"] or not answer["failed_count"] else 1
+
+
+def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
+    """Show an operation's progress until it ends; its last state."""
+    screen = Console(stderr=True)
+    with Progress(*COLUMNS, console=screen, disable=not screen.is_terminal) as progress:
+        bar = progress.add_task("working")
+        while True:
+            state = api.get(f"/operations/{operation_id}")
+            progress.update(
+                bar, total=max(state["total"], state["done"]), completed=state["done"], description=state["kind"]
+            )
+            if state["status"] != RUNNING:
+                return state
+            time.sleep(POLL_S)
+
+
+def _print_outcome(answer: Mapping[str, Any]) -> None:
+    say(f"{answer['message']}.")
+    for task_id, new_task_id in answer["retries"].items():
+        say(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")
+    if answer["kind"] == "retry" and answer["success_count"] and not answer["retries"] and not answer["dry_run"]:
+        say(f"The new ones: everpost list --batch-id {answer['operation_id']}")
+    for passed_over in answer["errors"][:REASONS_SHOWN]:
+        say(f"  {passed_over['task_id']}: {_why(passed_over, answer['kind'])}", err=True)
+    more = answer["failed_count"] - REASONS_SHOWN
+    if more > 0:
+        say(f"  and {more} more; --json has up to 1,000 of them", err=True)
+
+
+def _why(passed_over: Mapping[str, Any], kind: str) -> str:
+    code = passed_over["code"]
+    return f"{words_of(code, passed_over['detail'], kind)} ({code})"

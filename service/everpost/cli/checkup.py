@@ -1,0 +1,285 @@
+"""What `everpost doctor` examines beside Redis; each gives findings and raises nothing it can report instead."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from everpost.cli.findings import MIB, Finding, size_text
+from everpost.cli.probe import TIMEOUT_S, base_url
+from everpost.cli.programs import MISUSED, described
+from everpost.cli.uplock import UpFacts
+from everpost.clock import Clock, from_text, to_text
+from everpost.embedded import allocator_trouble, server_version
+from everpost.errors import ServiceError, SettingsError
+from everpost.platforms import Catalogue
+from everpost.private_files import open_to_others
+from everpost.settings import PREFIX, Settings
+from everpost.store.sqlite.care.inspection import (
+    SAMPLE,
+    Contents,
+    IntegrityCheck,
+    Upgrade,
+    inspect_contents,
+    inspect_upgrade,
+)
+from everpost.store.sqlite.care.pause import Pause, Pauses
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY
+from everpost.task.model import TaskStatus
+
+PUBLISHERS = "everpost.publishers"
+TRIAL_S = 30
+LONGEST_BODY = 1_000
+LOW_DISK_BYTES = 256 * MIB
+LARGE_WAL_BYTES = 256 * MIB
+
+
+def check_library() -> Iterator[Finding]:
+    """Which SQLite it is, and whether it can corrupt a WAL database."""
+    advice = "" if CORRUPTION_FIXED else "It can corrupt a WAL database (fixed in 3.51.3): install the pysqlite3 wheel."
+    yield Finding("database", "library", LIBRARY, CORRUPTION_FIXED, advice)
+
+
+def check_sizes(settings: Settings) -> Iterator[Finding]:
+    """How large the file and its log are, whether they may grow, and how much room is left."""
+    path = settings.database_path
+    if path.is_file():
+        wal = path.with_name(f"{path.name}-wal")
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
+        yield Finding("database", "size", size_text(path.stat().st_size))
+        readers = _others_with(path) if wal_bytes >= LARGE_WAL_BYTES else ""
+        advice = f"A reader that does not end keeps it from starting anew: end it. {readers}".strip() if readers else ""
+        yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
+    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    locked = [place for place in (path, folder) if place.exists() and not os.access(place, os.W_OK)]
+    advice = "Whoever runs Everpost must be able to write the file, and into its folder." if locked else ""
+    told = f"not {' and '.join(map(str, locked))}, by this user" if locked else "yes"
+    yield Finding("database", "may be written", told, not locked, advice)
+    free = shutil.disk_usage(folder).free
+    least = size_text(settings.min_free_disk)
+    is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)
+    advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: make room."
+    yield Finding("database", "disk free", size_text(free), not advice, advice)
+
+
+def check_privacy(settings: Settings) -> Finding:
+    """Whether other users of this machine can read the data."""
+    places = open_to_others(settings)
+    advice = "Others may read them: `chmod o=` them, or start Everpost, which closes what is its own." if places else ""
+    return Finding("files", "open to others", ", ".join(map(str, places)) or "none", not places, advice)
+
+
+def _others_with(path: Path) -> str:
+    """Which processes have the file open, as far as Linux tells this user."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(descriptor.exists() and descriptor.samefile(path) for descriptor in (process / "fd").iterdir()):
+                found.append(f"{process.name} ({(process / 'comm').read_text('utf-8').strip()})")
+        except OSError:
+            continue
+    return (
+        f"Open in the processes {', '.join(sorted(found))}."
+        if found
+        else "No process that this user may see has it open."
+    )
+
+
+async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:
+    """What kind of file it is and, where it is up to date, what stands in it."""
+    try:
+        upgrade = await asyncio.to_thread(inspect_upgrade, path)
+        if upgrade is None:
+            return iter([Finding("database", "file", f"{path} does not exist yet; the first start makes it")])
+        found = [*_upgrade_findings(path, upgrade)]
+        if upgrade.kind == "current":
+            database = await Database.open(path, readers=1)
+            try:
+                contents = await inspect_contents(database, to_text(clock()), check)
+                pause = await Pauses(database).find()
+            finally:
+                await database.close()
+            found += _content_findings(contents, clock(), check)
+            found.append(_pause_finding(pause))
+    except ServiceError as error:
+        return iter([Finding("database", "file", str(path), ok=False, advice=error.message)])
+    return iter(found)
+
+
+def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
+    yield Finding("database", "file", str(path), ok=True)
+    told = {
+        "fresh": "empty; the next start makes its tables",
+        "original": "the original system's; the next start backs it up and adopts it",
+        "older": "an older Everpost's; the next start adds what is missing",
+        "current": "up to date",
+    }
+    yield Finding("database", "schema", told[upgrade.kind], True if upgrade.kind == "current" else None)
+    if upgrade.missing:
+        yield Finding("database", "missing", ", ".join(upgrade.missing))
+    if upgrade.strangers:
+        advice = "They could change or refuse tasks. The next start removes them, and logs their SQL."
+        yield Finding("database", "not Everpost's", ", ".join(upgrade.strangers), ok=False, advice=advice)
+    if upgrade.duplicates.count:
+        sample = ", ".join(upgrade.duplicates.sample)
+        advice = f"Such as {sample}. All rows are kept; the UNIQUE index waits until they are gone."
+        yield Finding("database", "ids more than once", str(upgrade.duplicates.count), ok=False, advice=advice)
+
+
+def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | None) -> Iterator[Finding]:
+    wrong = ", ".join(f"{name}={value}" for name, value in contents.pragmas.items())
+    yield Finding(
+        "database", "pragmas", wrong or "as set", not wrong, "They read back other than set." if wrong else ""
+    )
+    if check is not None and contents.damage is not None:
+        advice = "Stop every process, then `everpost restore` a backup." if contents.damage else ""
+        yield Finding("database", check, "; ".join(contents.damage) or "ok", not contents.damage, advice)
+    if contents.in_two_tables is not None:
+        broken = len(contents.in_two_tables)
+        advice = f"This must not be (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
+        yield Finding("tasks", "in two tables", str(broken or "none"), not broken, advice)
+    if contents.wrong_counts is not None:
+        advice = "A worker mends them within the hour." if contents.wrong_counts else ""
+        told = f"{contents.wrong_counts} differ from the tasks there are" if contents.wrong_counts else "right"
+        yield Finding("tasks", "counts", told, not contents.wrong_counts, advice)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
+    yield Finding("tasks", "by status", counts or "none")
+    unknown = contents.statuses.get(TaskStatus.UNKNOWN, 0)
+    advice = "`everpost list --status unknown`; look at the platform, then `everpost resolve ID`." if unknown else ""
+    yield Finding("tasks", "outcome unknown", str(unknown), None if unknown else True, advice)
+    advice = "`everpost list --error-class unreadable` says why; retry or resolve them." if contents.unreadable else ""
+    yield Finding("tasks", "unreadable", str(contents.unreadable), None if contents.unreadable else True, advice)
+    twice = contents.published_twice
+    advice = "Their errors say so (`everpost list --q accepted`): look for second posts." if twice else ""
+    yield Finding("tasks", "sent again though accepted", str(twice), None if twice else True, advice)
+    yield Finding("tasks", "oldest unfinished", _oldest_text(contents, now_ms))
+
+
+def _oldest_text(contents: Contents, now_ms: int) -> str:
+    oldest = contents.oldest_due
+    if oldest is None:
+        return "none"
+    age_s = (now_ms - (from_text(oldest.created_at) or now_ms)) / 1000
+    return f"{oldest.task_id}, {oldest.status}, accepted {age_s:,.0f} s ago"
+
+
+def _pause_finding(pause: Pause | None) -> Finding:
+    if pause is None:
+        return Finding("tasks", "dispatch", "goes on", ok=True)
+    told = f"paused since {pause.restored_at}, when {pause.backup} was restored; its newest row is of {pause.newest_at}"
+    advice = f"{pause.held} of its tasks may have been sent since: see `everpost resume --dry-run`."
+    return Finding("tasks", "dispatch", told, ok=False, advice=advice)
+
+
+def check_embedded_server(settings: Settings) -> Iterator[Finding]:
+    """Which server `everpost up` brings where EVERPOST_REDIS names none, and whether that has its allocator."""
+    if settings.redis:
+        return
+    try:
+        server, trouble = server_version(), allocator_trouble()
+    except SettingsError as error:
+        yield Finding("Redis", "embedded server", "none", advice=error.message)
+        return
+    advice = f"It has the C library's memory allocator, and is slower for it: {trouble}" if trouble else ""
+    yield Finding("Redis", "embedded server", server, None if trouble else True, advice)
+
+
+def check_publishers(settings: Settings) -> Iterator[Finding]:
+    """Whether every platform of the catalogue names a publisher that is installed, and that takes its options."""
+    try:
+        catalogue = Catalogue.read(settings.platforms)
+    except SettingsError as error:
+        yield Finding("platforms", "catalogue", str(settings.platforms), ok=False, advice=error.message)
+        return
+    installed = {entry.name for entry in entry_points(group=PUBLISHERS)}
+    lacking = {platform.name: platform.publisher for platform in catalogue if platform.publisher not in installed}
+    names = ", ".join(f"{name} ({publisher})" for name, publisher in lacking.items())
+    advice = f"Installed are {', '.join(sorted(installed))}." if lacking else ""
+    told = f"no publisher for {names}" if lacking else f"{len(catalogue)} platforms, each with its publisher"
+    yield Finding("platforms", "catalogue", told, not lacking, advice)
+    if not lacking:
+        refusal = _refusal_of_options(settings)
+        yield Finding(
+            "platforms", "options", "refused, in this environment" if refusal else "taken", not refusal, refusal
+        )
+
+
+def _refusal_of_options(settings: Settings) -> str:
+    """Why a worker of this environment would not start with them; empty if it would. No publisher is opened."""
+    told = {"DATA": settings.data, "PLATFORMS": settings.platforms}
+    environment = {**os.environ, **{PREFIX + name: str(path) for name, path in told.items() if path is not None}}
+    program = [
+        sys.executable,
+        "-P",
+        "-m",
+        "everpost_workers.publishers",
+    ]  # -P: as the worker, it imports nothing of this folder
+    try:
+        tried = subprocess.run(program, env=environment, capture_output=True, timeout=TRIAL_S, check=False)  # noqa: S603 - our own program, no shell
+    except subprocess.TimeoutExpired:
+        return f"A publisher's constructor or module takes longer than {TRIAL_S} s."
+    if tried.returncode == 0:
+        return ""
+    lines = tried.stderr.decode(errors="replace").splitlines()
+    return lines[-1] if tried.returncode == MISUSED and lines else f"Loading them {described(tried.returncode)}."
+
+
+def check_api(settings: Settings, running: UpFacts | None, url: str | None, *, is_expected: bool) -> Finding:
+    """Whether an API answers at `url`, else where a running `everpost up`, else where the settings say.
+
+    Args:
+        is_expected: Everpost has been started here before, so there should be one.
+    """
+    place = (url or (running.url if running else base_url(settings))).rstrip("/")
+    try:
+        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+        answer = httpx.get(f"{place}/health/ready", headers=headers, timeout=TIMEOUT_S, trust_env=False)
+    except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
+        advice = "Start one with `everpost up` or `everpost api`, or name one that runs elsewhere with --url."
+        return Finding(
+            "API",
+            "ready",
+            f"none answers at {place}",
+            ok=False if url or running or is_expected else None,
+            advice=advice,
+        )
+    status = answer.status_code
+    return Finding(
+        "API", "ready", f"{place} answers {status}", status == HTTPStatus.OK, _api_advice(status, answer.text)
+    )
+
+
+def _api_advice(status: int, body: str) -> str:
+    """What to do about an answer that is not 200: what is not ready, by the API's own checks."""
+    if status == HTTPStatus.OK:
+        return ""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return "It asks for a token: set EVERPOST_TOKEN to it."
+    try:
+        checks = msgspec.json.decode(body, type=Readiness).checks
+    except msgspec.DecodeError:
+        return body[:LONGEST_BODY]
+    return " ".join(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+
+
+class ReadinessCheck(msgspec.Struct):
+    """One of the API's own checks; see `service/everpost/api/health.py`."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(msgspec.Struct):
+    """What the API says of itself."""
+
+    checks: list[ReadinessCheck]

@@ -1,0 +1,122 @@
+"""The running API, as the commands `list`, `show`, `retry` and `cancel` ask it."""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import click
+import httpx
+
+from everpost.cli.probe import base_url
+from everpost.cli.refusals import refusal_text
+from everpost.cli.uplock import find_up
+from everpost.errors import ServiceError
+from everpost.printable import printable
+from everpost.settings import Settings, read_settings
+
+PREFIX = "/api/v1"
+TIMEOUT_S = 70.0  # longer than the longest `wait`
+
+
+class ApiUnreachable(ServiceError):
+    """Nobody answers at the address."""
+
+    code = "api_unreachable"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"No API answers at {printable(url)} ({printable(reason)}). "
+            "Start one with `everpost up`, or name one with --url."
+        )
+
+
+class ApiRefused(ServiceError):
+    """The API answered with a problem."""
+
+    code = "api_refused"
+
+
+class Api:
+    """One conversation with the API."""
+
+    def __init__(self, url: str, token: str | None, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url
+        self._has_token = token is not None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url + PREFIX, headers=headers, timeout=timeout_s, trust_env=False)
+
+    @classmethod
+    def open(cls, url: str | None, timeout_s: float = TIMEOUT_S) -> "Api":
+        """The API at `url`, else that of a running `everpost up` on the data folder, else where the settings say."""
+        settings = read_settings(os.environ)
+        return cls((url or _found_url(settings)).rstrip("/"), settings.token, timeout_s)
+
+    def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a GET; parameters that are None are left out. Errors as in `post`."""
+        return self._send("GET", path, parameters, None)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer to a POST.
+
+        Raises:
+            ApiUnreachable: Nobody answers.
+            ApiRefused: The answer is a problem; the message tells it in the words of the command line.
+        """
+        return self._send("POST", path, parameters, body)
+
+    def _send(
+        self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        try:
+            answer = self._client.request(method, path, params=given, json=body)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(self.url, str(error)) from error
+        try:
+            content = answer.json()
+        except ValueError as error:
+            raise ApiUnreachable(self.url, f"what answers there, with {answer.status_code}, is no Everpost") from error
+        if answer.is_error:
+            raise ApiRefused(_refusal(content, answer.status_code, has_token=self._has_token))
+        return cast("dict[str, Any]", content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+def task_path(task_id: str) -> str:
+    """An id as one segment of a path, whatever it holds: `../cancel/x` and `.` name no other route.
+
+    An HTTP client takes `.` and `..` out of a path, and no client takes `%2E%2E`.
+    """
+    return quote(task_id, safe="").replace(".", "%2E")
+
+
+def _refusal(content: Any, status: int, *, has_token: bool) -> str:
+    if not isinstance(content, dict):
+        return f"The API answered {status}."
+    command, options = _running_command()
+    return refusal_text(content, command, options, has_token=has_token)
+
+
+def _running_command() -> tuple[str, Mapping[str, str]]:
+    """The command that runs, and its options by the name of their parameter."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return "", MappingProxyType({})
+    options = {
+        str(option.name): option.opts[0] for option in context.command.params if isinstance(option, click.Option)
+    }
+    return str(context.info_name), options
+
+
+def _found_url(settings: Settings) -> str:
+    running = find_up(settings.data)
+    return running.url if running else base_url(settings)

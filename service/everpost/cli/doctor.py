@@ -1,0 +1,99 @@
+"""`everpost doctor`: what is well, what is not, and what to do about it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from everpost.cli.checkup import (
+    check_api,
+    check_database,
+    check_embedded_server,
+    check_library,
+    check_privacy,
+    check_publishers,
+    check_sizes,
+)
+from everpost.cli.findings import Finding, settings_as_read
+from everpost.cli.options import database_options, database_settings
+from everpost.cli.output import say_json
+from everpost.cli.queue_checkup import check_redis
+from everpost.cli.screen import console
+from everpost.cli.uplock import find_up
+from everpost.clock import system_clock
+from everpost.printable import printable
+from everpost.settings import Settings
+from everpost.store.sqlite.care.inspection import IntegrityCheck
+
+MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
+
+
+@click.command(epilog="\b\nExamples:\n  everpost doctor\n  everpost doctor --fast --json")
+@database_options
+@click.option("--fast", is_flag=True, help="Leave out what reads the whole database file.")
+@click.option("--integrity", is_flag=True, help="Also compare the indexes with their tables, which takes longer.")
+@click.option(
+    "--url", metavar="URL", help="Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, url: str | None, as_json: bool) -> int:
+    """Examine settings, database, Redis, workers, platforms and the API. Exits with 1 when something is wrong.
+
+    An API that does not answer counts as that, once the database was used. Doctor changes nothing, and can be run while
+    Everpost serves. Secrets are never shown.
+    """
+    settings = database_settings(data, database, log_at_least="error")  # what else it would log, it finds
+    check: IntegrityCheck | None = None if fast else "quick_check"
+    findings = asyncio.run(examine(settings, "integrity_check" if integrity else check, url))
+    is_well = all(finding.ok is not False for finding in findings)
+    if as_json:
+        say_json({"ok": is_well, "findings": findings})
+    else:
+        _show(findings, console())
+    return 0 if is_well else 1
+
+
+async def examine(settings: Settings, check: IntegrityCheck | None, url: str | None = None) -> list[Finding]:
+    """Every finding, in the order people read them: those about one thing together."""
+    running = find_up(settings.data)
+    path = settings.database_path
+    found = [
+        *settings_as_read(settings),
+        *check_library(),
+        *check_sizes(settings),
+        check_privacy(settings),
+        *await check_database(path, system_clock, check),
+        *check_embedded_server(settings),
+        *await check_redis(settings, running, system_clock),
+        *check_publishers(settings),
+    ]
+    has_served = any(finding.name == "schema" and finding.ok for finding in found)
+    found.append(check_api(settings, running, url, is_expected=has_served))
+    sections = list(dict.fromkeys(finding.about for finding in found))
+    return sorted(found, key=lambda finding: sections.index(finding.about))
+
+
+def _show(findings: Sequence[Finding], screen: Console) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    about = ""
+    for finding in findings:
+        shown = "" if finding.about == about else f"[bold]{finding.about}[/bold]"
+        about = finding.about
+        table.add_row(shown, MARKS[finding.ok], finding.name, escape(printable(finding.value)))
+        if finding.advice:
+            table.add_row("", "", "", f"[yellow]{escape(printable(finding.advice))}[/yellow]")
+    screen.print(table)
+    wrong = sum(finding.ok is False for finding in findings)
+    told = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
+    if wrong:
+        screen.print(f"[red]{told}.[/red]")
+    elif findings[-1].ok is None:
+        screen.print("[yellow]Nothing is wrong, but no API answers.[/yellow]")
+    else:
+        screen.print("[green]All is well.[/green]")

@@ -1,0 +1,186 @@
+"""The commands that work on the database file itself: `archive`, `purge`, `compact`, `import`, `backup`."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import tzinfo
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from everpost.cli.findings import size_text
+from everpost.cli.options import database_options, database_settings
+from everpost.cli.output import say
+from everpost.clock import read_time, system_clock, to_text
+from everpost.pace import Pace
+from everpost.settings import MOST_DAYS, Settings
+from everpost.store.sqlite.care.backup import back_up_database
+from everpost.store.sqlite.care.space import compact_database, find_space, give_back_space
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.schema.import_queue import import_task_queue
+from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
+
+CHUNK = 1_000
+WORTH_TELLING_BYTES = 1 << 20
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@click.command(
+    epilog="\b\nExamples:\n  everpost archive --older-than-days 90 --dry-run\n  everpost archive --older-than-days 90"
+)
+@click.option(
+    "--older-than-days",
+    type=click.IntRange(1, MOST_DAYS),
+    required=True,
+    metavar="N",
+    help="Ended at least so long ago.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say how many tasks it would be.")
+@database_options
+def archive(older_than_days: int, dry_run: bool, data: str | None, database: str | None) -> None:
+    """Move successes that ended more than N days ago from the history to the archive.
+
+    Archived tasks can still be retried; lists no longer show them. Everpost may serve meanwhile.
+    """
+    settings = database_settings(data, database)
+    before_ms = system_clock() - older_than_days * DAY_MS
+
+    async def work(archive: Archive, _: Database) -> None:
+        total = await archive.count_older(before_ms)
+        if dry_run:
+            say(f"{total} tasks would be archived.")
+            return
+        done = await _follow("archiving", total, archive.archive_in_steps(before_ms, Pace(CHUNK)))
+        say(f"{done} tasks archived.")
+
+    asyncio.run(_with_archive(settings, work))
+
+
+@click.command(epilog="\b\nExample:\n  everpost purge --archived-before 2025-01-01 --yes")
+@click.option(
+    "--archived-before",
+    required=True,
+    metavar="DATE",
+    help="Archived before this time; without an offset: EVERPOST_TIMEZONE.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_options
+def purge(archived_before: str, yes: bool, data: str | None, database: str | None) -> None:
+    """Destroy archived tasks: nothing of them is left, and nobody can retry them.
+
+    The one command that destroys. It asks first; where nobody can be asked it wants --yes. Everpost may serve
+    meanwhile.
+    """
+    settings = database_settings(data, database)
+    before_ms = _time_of(archived_before, settings.zone)
+
+    async def work(archive: Archive, database: Database) -> None:
+        total = await archive.count_archived(before_ms)
+        if total:
+            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
+        done = await _follow("destroying", total, archive.purge_in_steps(before_ms, Pace(CHUNK)))
+        say(f"{done} tasks destroyed.")
+        await _give_back(database)
+
+    asyncio.run(_with_archive(settings, work))
+
+
+@click.command(epilog="\b\nExample:\n  everpost compact")
+@database_options
+def compact(data: str | None, database: str | None) -> None:
+    """Give the file system what is free in the database file; stop Everpost first.
+
+    Only a file begun by an older Everpost, or an original one, needs it: from then on `everpost purge` gives back by
+    itself what it frees. The file is copied, the copy read back and flushed before it takes the file's place, so the
+    disk must have room for both.
+    """
+    settings = database_settings(data, database)
+    before_bytes, after_bytes = compact_database(settings.database_path)
+    say(f"{settings.database_path}: {size_text(before_bytes)} before, {size_text(after_bytes)} now, checked.")
+
+
+@click.command(name="import", epilog="\b\nExample:\n  everpost import /srv/original/task_queue.db")
+@click.argument("source", type=click.Path(path_type=Path), metavar="TASK_QUEUE_DB")
+@database_options
+def import_tasks(source: Path, data: str | None, database: str | None) -> None:
+    """Copy the task_queue of an original system's second file into the database.
+
+    Its tasks do not run by themselves; they can be listed and retried. Importing again adds only what is new, and the
+    file is only read.
+    """
+    settings = database_settings(data, database)
+    with _progress() as progress:
+        bar = progress.add_task("importing", total=None)
+        report = import_task_queue(
+            settings.database_path, source, lambda done, total: progress.update(bar, completed=done, total=total)
+        )
+    unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
+    say(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
+
+
+@click.command(epilog="\b\nExample:\n  everpost backup /srv/backup/everpost-$(date +%F).db")
+@click.argument("target", type=click.Path(path_type=Path), metavar="NEW_FILE")
+@database_options
+def backup(target: Path, data: str | None, database: str | None) -> None:
+    """Copy the database to a new file, as it is at one moment, while Everpost serves.
+
+    The copy is read back and flushed before it gets its name. Nothing is overwritten.
+    """
+    settings = database_settings(data, database)
+    made = back_up_database(settings.database_path, target)
+    say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
+
+
+async def _with_archive(settings: Settings, work: Callable[[Archive, Database], Awaitable[None]]) -> None:
+    if not await asyncio.to_thread(settings.database_path.exists):
+        raise click.ClickException(f"There is no database {settings.database_path}.")
+    database = await Database.open(settings.database_path, readers=1)
+    try:
+        await work(Archive(database), database)
+    finally:
+        await database.close()
+
+
+async def _give_back(database: Database) -> None:
+    """Give the file system what is free in the file, and say so where it is worth a word."""
+    space = await find_space(database)
+    if space.free_bytes < WORTH_TELLING_BYTES:
+        return
+    if not space.is_shrinkable:
+        say(f"{size_text(space.free_bytes)} of the file are free for new tasks; `everpost compact` gives them back.")
+        return
+    given = await _follow("giving back", space.free_bytes, give_back_space(database, Pace(CHUNK)))
+    say(f"{size_text(given)} given back to the file system.")
+
+
+async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:
+    """Show how far it has come, step by step; how many tasks it was."""
+    done = 0
+    with _progress() as progress:
+        bar = progress.add_task(description, total=total)
+        async for moved in steps:
+            done += moved
+            progress.update(bar, completed=done, total=max(total, done))
+    return done
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(*COLUMNS, console=console, disable=not console.is_terminal)
+
+
+def _time_of(text: str, zone: tzinfo) -> int:
+    try:
+        return read_time(text, zone)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no date such as 2026-01-31.", param_hint="--archived-before") from error
+
+
+def _make_sure(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody can be asked here; say --yes to destroy without asking.")
+    click.confirm(question, abort=True, err=True)

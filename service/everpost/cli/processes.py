@@ -1,0 +1,102 @@
+"""The commands that become one process of a fleet, and the check of a container's health."""
+
+import asyncio
+import http.client
+import importlib
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from everpost.cli.output import say
+from everpost.cli.probe import ask, base_url
+from everpost.cli.uplock import find_up
+from everpost.settings import Settings, read_settings
+
+HTTP_OK = 200
+
+
+@click.command(epilog="\b\nExample:\n  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost api --port 8080")
+@click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
+def api(host: str | None, port: int | None) -> int | None:
+    """Serve the HTTP API alone; workers run elsewhere, with the same EVERPOST_REDIS and database file.
+
+    An address that others can reach is refused unless EVERPOST_TOKEN is set.
+    """
+    settings = read_settings(os.environ, host=host, port=port)
+    settings.check_exposure()
+    _ = settings.redis_address
+    serve = importlib.import_module("everpost.app").serve  # it takes a while, and refusals need not wait for it
+    code: int | None = serve(settings)
+    return code
+
+
+@click.command(epilog="\b\nExample:\n  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost worker")
+def worker() -> None:
+    """Run one worker: claim tasks, publish them, record how they ended.
+
+    On SIGTERM it takes no more tasks, lets the running ones finish for EVERPOST_SHUTDOWN_WAIT seconds, and gives back
+    those it has not begun. It takes the place of this process, so signals reach it directly.
+    """
+    _ = read_settings(os.environ).redis_address
+    # -P: what lies in the current folder is not imported in place of ours.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "everpost_workers"])  # noqa: S606 - our own program, no shell
+
+
+@click.command(epilog="\b\nExample:\n  everpost demo --folder /tmp/seen")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where everything goes, and stays.")
+def demo(folder: Path | None) -> int | None:
+    """Show the main job end to end, and prove each step, on a stack of its own.
+
+    It needs neither settings nor Redis, and leaves nothing behind unless a folder is named.
+    """
+    main = importlib.import_module(
+        "everpost.demo"
+    ).main  # the one command above the commands; it brings all of Everpost
+    code: int | None = main(folder, keep=folder is not None)
+    return code
+
+
+@click.command(epilog="\b\nExamples:\n  everpost health --ready\n  everpost health --worker")
+@click.option("--ready", is_flag=True, help="Ask whether tasks are accepted and run, not only whether it lives.")
+@click.option("--worker", "of_worker", is_flag=True, help="Ask Redis whether a worker of this host is alive.")
+def health(ready: bool, of_worker: bool) -> int:
+    """Exit with 0 if all is well and with 1 if not: the health check of a container.
+
+    A worker outlives Redis, so with --worker a Redis that does not answer is no reason to call the worker ill.
+    """
+    settings = read_settings(os.environ)
+    is_well, text = asyncio.run(_worker_health(settings)) if of_worker else _api_health(settings, ready=ready)
+    say(text)
+    return 0 if is_well else 1
+
+
+def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
+    running = find_up(settings.data)
+    url = urlsplit(running.url if running else base_url(settings))
+    place = url.netloc
+    try:
+        path = "/health/ready" if ready else "/health/live"
+        status, body = ask(url.hostname or "", url.port or 0, path, token=settings.token)
+    except (OSError, http.client.HTTPException) as error:
+        return False, f"{place} does not answer: {error}"
+    return status == HTTP_OK, f"{place} answers {status}: {body}"
+
+
+async def _worker_health(settings: Settings) -> tuple[bool, str]:
+    importlib.import_module("everpost.logs").configure_logging(settings)
+    client = importlib.import_module("everpost.queue.client")
+    running = find_up(settings.data)
+    queue = client.TaskQueue.connect((running.redis if running else None) or settings.redis_address)
+    host = socket.gethostname()
+    try:
+        if not await queue.ping():
+            return True, "Redis does not answer, so nothing can be said of the worker."
+        alive = [facts for facts in await queue.workers() if str(facts["worker"]).startswith(f"{host}:")]
+    finally:
+        await queue.close()
+    return bool(alive), f"{len(alive)} workers of {host} are alive."

@@ -1,0 +1,116 @@
+"""`everpost list`, `show` and `cancel`: looking at tasks, and withdrawing them, through the running API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from everpost.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
+from everpost.cli.client import Api, task_path
+from everpost.cli.ids import whole_id
+from everpost.cli.options import FILTERS, api_options, filter_options, task_id_argument
+from everpost.cli.output import say, say_json
+from everpost.cli.screen import console, print_task
+from everpost.cli.task_table import print_tasks
+from everpost.cli.watch import watch_tasks
+from everpost.clock import system_clock
+
+WATCH_S = 2.0
+
+EXAMPLES = """\b
+Examples:
+  everpost list --status failed --platform douyin
+  everpost list --q timeout --json
+  everpost list --status running --watch
+"""
+
+
+@click.command(name="list", epilog=EXAMPLES)
+@filter_options
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The most tasks to show.")
+@click.option("--cursor", metavar="TEXT", help="Go on behind an earlier page; that page ends with it.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(0.2, 3600),
+    is_flag=False,
+    flag_value=WATCH_S,
+    metavar="[SECONDS]",
+    help="Show the list anew every so often, until Ctrl-C; default: 2.",
+)
+@api_options
+def list_tasks(
+    url: str | None, as_json: bool, limit: int, cursor: str | None, watch: float | None, **filters: str | None
+) -> None:
+    """List tasks, newest first; those that match every filter given.
+
+    On a terminal ids, statuses and titles are shown whole as far as they fit, and times by their distance; a pipe gets
+    every column, and exact times.
+    """
+    screen = console()
+    if watch is not None and (as_json or not screen.is_terminal):
+        raise click.UsageError("--watch needs a terminal, and goes without --json.", click.get_current_context())
+    with Api.open(url) as api:
+        wanted = {**with_whole_ids(api, filters), "limit": limit, "cursor": cursor}
+        if watch is not None:
+            watch_tasks(api, wanted, screen, every_s=watch, clock=system_clock)
+            return
+        answer = api.get("/tasks", wanted)
+    if as_json:
+        say_json(answer)
+        return
+    print_tasks(screen, answer["data"], system_clock())
+    screen.print(count_line(answer), style="dim", soft_wrap=True, markup=False)
+
+
+def count_line(answer: Mapping[str, Any]) -> str:
+    """How many tasks there are, and how to go on."""
+    shown, total = len(answer["data"]), answer.get("total", len(answer["data"]))
+    exact = "" if answer.get("total_is_exact", True) else "at least "
+    more = f"; go on with --cursor {answer['next_cursor']}" if answer.get("next_cursor") else ""
+    return f"{shown} of {exact}{total} tasks{more}"
+
+
+@click.command(epilog="\b\nExamples:\n  everpost show TASK_ID\n  everpost show TASK_ID --wait 30 --json")
+@task_id_argument()
+@click.option("--wait", type=click.FloatRange(0, 60), metavar="SECONDS", help="Wait so long for the task's end.")
+@api_options
+def show(task_id: str, wait: float | None, url: str | None, as_json: bool) -> None:
+    """Show one task: what was sent, what was tried, what became of it, and its retries.
+
+    TASK_ID is an id or the beginning of one that no other task has.
+    """
+    with Api.open(url) as api:
+        answer = api.get(f"/tasks/{task_path(whole_id(api, task_id))}", {"wait": wait})
+    if as_json:
+        say_json(answer)
+    else:
+        print_task(answer, system_clock())
+
+
+@click.command(
+    epilog="\b\nExamples:\n  everpost cancel TASK_ID\n  everpost cancel --status scheduled --account-id shop"
+)
+@task_id_argument("task_ids", many=True)
+@filter_options
+@click.option("--force", is_flag=True, help="Cancel running tasks too; what they sent stays sent.")
+@click.option("--dry-run", is_flag=True, help="Only say which tasks it would be.")
+@api_options
+def cancel(
+    task_ids: tuple[str, ...], force: bool, dry_run: bool, url: str | None, as_json: bool, **filters: str | None
+) -> int:
+    """Withdraw tasks that have not run, by id or by filter; given both, those of the ids that match.
+
+    TASK_ID is an id or the beginning of one that no other task has.
+    """
+    request = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
+    with Api.open(url) as api:
+        chosen = with_whole_ids(api, request)
+        task_id = None if dry_run else only_id(chosen)
+        if task_id is None:
+            return ask_bulk(api, "/tasks/batch/cancel", {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
+        answer = api.post(f"/tasks/cancel/{task_path(task_id)}", parameters={"force": str(force).lower()})
+    if as_json:
+        say_json(answer)
+    else:
+        say(answer["message"])
+    return 0

@@ -1,0 +1,163 @@
+"""`everpost up`: all of Everpost with one command, for a laptop, a small server or a container."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from everpost.children import stopped_by_signals
+from everpost.cli.probe import base_url
+from everpost.cli.programs import Program
+from everpost.cli.supervisor import Supervisor, told_of_moved_data
+from everpost.cli.telling import Say, say_of
+from everpost.cli.uplock import UpFacts, UpLock
+from everpost.embedded import EmbeddedValkey, allocator_trouble, server_version
+from everpost.errors import ServiceError, SettingsError
+from everpost.private_files import close_to_others
+from everpost.redaction import shown_address
+from everpost.settings import PREFIX, Settings, read_settings
+from everpost.stopping import up_budget_s
+
+EXAMPLES = """\b
+Examples:
+  everpost up
+  everpost up --port 8080 --workers 2
+  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost up
+"""
+
+
+class PortTaken(SettingsError):
+    """Another process listens there already."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"Port {port} of {host} is in use; choose another with --port or EVERPOST_PORT (0: any free).")
+
+
+class ValkeyFailed(ServiceError):
+    """The embedded server does not come up."""
+
+    code = "valkey_failed"
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        lines = reason.strip().splitlines()
+        super().__init__(
+            f"Valkey does not start: {lines[-1] if lines else reason} If its files are damaged, move {folder} away: "
+            "no task is lost, the database has them all."
+        )
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
+@click.option("--data", metavar="FOLDER", help="Folder of everything it makes, instead of EVERPOST_DATA.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Worker processes. SQLite takes one writer at a time: more than two seldom pay.",
+)
+def up(host: str | None, port: int | None, data: str | None, workers: int) -> int:
+    """Serve: API, worker, and a Valkey of its own.
+
+    Where EVERPOST_REDIS is set, that server is used; otherwise a Valkey is started that only these processes reach and
+    that keeps its queue in the data folder. What ends by itself is started again. Ctrl-C or SIGTERM stops all in order:
+    first the API finishes its requests, then the workers their tasks, then Valkey. A second Ctrl-C cuts them off.
+    """
+    settings = read_settings(os.environ, host=host, port=port, data=data)
+    settings.check_exposure()
+    close_to_others(settings)
+    port = free_port(settings.host, settings.port)
+    with stopped_by_signals():  # until the supervisor watches them
+        return asyncio.run(_serve(settings, port, workers, say_of(settings)))
+
+
+def free_port(host: str, port: int) -> int:
+    """`port` if it can be bound to on `host`; any free one for 0.
+
+    Raises:
+        PortTaken: Somebody listens there.
+        OSError: The address is not this machine's, or the port is not ours to take.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+        return int(probe.getsockname()[1])
+
+
+async def _serve(settings: Settings, port: int, workers: int, say: Say) -> int:
+    url = base_url(settings, port)
+    is_embedded = not settings.redis
+    with UpLock(settings.data) as lock:
+        valkey = await _start_valkey(settings.data / "valkey", say) if is_embedded else None
+        redis = valkey.address if valkey else settings.redis_address
+        lock.tell(UpFacts(os.getpid(), url, valkey.address if valkey else ""))
+        env = _environment(settings, port, redis)
+        supervisor = Supervisor(
+            valkey=valkey,
+            api=Program("API", _command("api"), env),
+            workers=[Program(_numbered("worker", n, workers), _command("worker"), env) for n in range(workers)],
+            budget_s=up_budget_s(settings.shutdown_wait),
+            say=say,
+        )
+        code = await supervisor.run(settings.host, port, lambda: _greet(say, settings, url, redis))
+    say("up.stopped", "Stopped.", exit_code=code)
+    return code
+
+
+async def _start_valkey(folder: Path, say: Say) -> EmbeddedValkey:
+    try:
+        valkey = await EmbeddedValkey(folder).start()
+    except TimeoutError as error:
+        raise ValkeyFailed(folder, str(error)) from error
+    if valkey.moved_to is not None:
+        say("up.data_moved", told_of_moved_data(valkey.moved_to), moved_to=str(valkey.moved_to))
+    if trouble := allocator_trouble():
+        told = f"Valkey has the C library's memory allocator, and is slower for it: {trouble}"
+        say("up.allocator_missing", told, trouble=trouble)
+    return valkey
+
+
+def _command(name: str) -> list[str]:
+    # -P: what lies in the current folder is not imported in place of ours.
+    return [sys.executable, "-P", "-m", "everpost.cli", name]
+
+
+def _environment(settings: Settings, port: int, redis: str) -> Mapping[str, str]:
+    """What the children are told beyond this process's own environment."""
+    told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data), "REDIS": redis}
+    return {PREFIX + name: value for name, value in told.items()}
+
+
+def _numbered(name: str, number: int, count: int) -> str:
+    return name if count == 1 else f"{name} {number + 1}"
+
+
+def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
+    text = (
+        f"Everpost serves {url}\n"
+        f"  database  {settings.database_path}\n"
+        f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
+        f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
+        "Ctrl-C stops it."
+    )
+    say(
+        "up.serving",
+        text,
+        url=url,
+        database=str(settings.database_path),
+        redis=shown_address(redis),
+        server=None if settings.redis else server_version(),
+        asks_token=settings.token is not None,
+    )

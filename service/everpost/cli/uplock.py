@@ -1,0 +1,84 @@
+"""One `everpost up` a folder: the lock it holds, and what it tells other commands of this machine through it."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from everpost.errors import SettingsError
+
+NAME = "up.lock"
+
+
+class UpFacts(msgspec.Struct, frozen=True):
+    """A running `everpost up`: its process and where it serves.
+
+    Attributes:
+        redis: The address of its own Valkey; empty where Redis is somebody else's: its address may hold a password.
+    """
+
+    pid: int
+    url: str
+    redis: str
+
+
+class UpLock:
+    """The lock on a data folder. The system gives it up when the process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take it, making the folder where there is none.
+
+        Raises:
+            SettingsError: Another process has it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            facts = read_facts(folder)
+            os.close(self._file)
+            who = f"process {facts.pid} at {facts.url}" if facts else "another process"
+            raise SettingsError(f"{folder} is in use by an `everpost up` already ({who}).") from error
+
+    def tell(self, facts: UpFacts) -> None:
+        """Write the facts down for others to read."""
+        text = msgspec.json.encode(facts)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, text, 0)
+
+    def release(self) -> None:
+        """Give it up; what it told is forgotten."""
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def find_up(folder: Path) -> UpFacts | None:
+    """The `everpost up` that runs on a data folder; None if none does."""
+    try:
+        file = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return read_facts(folder)
+    finally:
+        os.close(file)
+    return None
+
+
+def read_facts(folder: Path) -> UpFacts | None:
+    """What the file says, whoever wrote it; None where it says nothing yet."""
+    try:
+        return msgspec.json.decode((folder / NAME).read_bytes(), type=UpFacts)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,44 @@
+"""`everpost list --watch`: the list on a screen of its own, shown anew every few seconds."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from everpost.cli.client import Api, ApiUnreachable
+from everpost.cli.task_table import lines_of
+from everpost.clock import Clock
+
+AROUND = 4  # lines of the screen that are not for tasks
+
+
+def watch_tasks(api: Api, wanted: Mapping[str, Any], screen: Console, *, every_s: float, clock: Clock) -> None:
+    """Show the list until Ctrl-C. An API that does not answer is said on the screen, and asked again."""
+    answer: Mapping[str, Any] = {"data": [], "total": 0}
+    with Live(console=screen, screen=True, auto_refresh=False) as live:
+        try:
+            while True:
+                limit = min(int(wanted["limit"]), max(screen.height - AROUND, 1))
+                try:
+                    answer, trouble = api.get("/tasks", {**wanted, "limit": limit}), ""
+                except ApiUnreachable as error:
+                    trouble = error.message
+                live.update(_view(answer, trouble, screen, every_s, clock()), refresh=True)
+                time.sleep(every_s)
+        except KeyboardInterrupt:
+            return
+
+
+def _view(answer: Mapping[str, Any], trouble: str, screen: Console, every_s: float, now_ms: int) -> Group:
+    at = datetime.fromtimestamp(now_ms / 1000, UTC)
+    head = Text(f"{at:%H:%M:%S} UTC, every {every_s:g} s; Ctrl-C ends it", "dim", no_wrap=True)
+    lines = list(lines_of(answer["data"], screen.width, now_ms))
+    room = max(screen.height - AROUND + 1, 1)
+    foot = Text(trouble, "red") if trouble else Text(f"{len(answer['data'])} of {answer['total']} tasks", "dim")
+    for line in lines:
+        line.no_wrap = True
+    return Group(head, *lines[:room], foot)

@@ -1,0 +1,362 @@
+"""`everpost demo`: the main job on real processes and real files, each step told, seen to hold, and proved with SQL."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import httpx
+import msgspec
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.table import Table
+
+from everpost.children import Child, stopped_by_signals, wait_for_log
+from everpost.demo.files import OLD_TASK, SEED_TASK, write_original_database, write_sound
+from everpost.embedded import EmbeddedValkey
+from everpost.errors import SettingsError
+from everpost.settings import PREFIX, Settings
+from everpost.store.sqlite.library import sqlite3
+
+Found = TypeVar("Found")
+
+DEADLINE_S = 30.0
+START_TIMEOUT_S = 20.0
+TABLE_WIDTH = 150  # an id in full, twice
+ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
+WARNING = "Task data rebuilt from individual fields (may be incomplete)"
+SINGLE_TASKS = """
+SELECT celery_task_id, platform, status, priority, retry_of, title, error_class
+FROM publish_tasks WHERE platform <> 'bilibili' ORDER BY task_id
+"""
+COUNTS = "SELECT platform, status, count(*) AS tasks FROM publish_tasks GROUP BY platform, status"
+IN_TWO_TABLES = """
+SELECT job_id, count(*) FROM (
+    SELECT task_id AS job_id FROM task_queue
+    UNION ALL SELECT job_id FROM publish_tasks
+    UNION ALL SELECT job_id FROM publish_tasks_archive
+) GROUP BY job_id HAVING count(*) > 1
+"""
+
+
+class DemoFailedError(Exception):
+    """A step did not hold."""
+
+
+class Demo:
+    """One run: a folder, an embedded Valkey, an API process, a worker process, and what was seen."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self.folder = folder
+        self.console = console
+        self.media = folder / "media"
+        self.database = folder / "everpost.db"
+        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.worker: Child | None = None
+        self._steps = 0
+
+    async def run(self) -> None:
+        """Start everything, go through the steps, stop everything.
+
+        Raises:
+            DemoFailedError: A step did not hold.
+        """
+        async with AsyncExitStack() as cleanup:
+            await self._start(cleanup)
+            await self.publishes_a_media_file()
+            await self.retries_from_redis()
+            await self.retries_from_history_after_flushall()
+            await self.picks_up_what_redis_lost()
+            await self.retries_a_row_of_the_original_system()
+            await self.retries_a_batch()
+            self.shows_the_rows()
+
+    # -- starting and stopping
+
+    async def _start(self, cleanup: AsyncExitStack) -> None:
+        self.step("Start: an original database file, an embedded Valkey, the API, a worker")
+        self.media.mkdir(parents=True)
+        write_original_database(self.database)
+        self.tell(f"wrote a Celery-era database with a failed task and no task_data: {self.database.name}")
+        await self.valkey.start()
+        cleanup.push_async_callback(self.valkey.stop)
+        self.redis = Redis.from_url(self.valkey.address)
+        cleanup.push_async_callback(self.redis.aclose)
+        api, address = await self._start_api()
+        cleanup.push_async_callback(api.stop)
+        self.client = await cleanup.enter_async_context(httpx.AsyncClient(base_url=address, timeout=DEADLINE_S))
+        await self._start_worker()
+        cleanup.push_async_callback(self._stop_worker)
+        self.tell(f"serving {address}, everything in {self.folder}")
+
+    async def _start_api(self) -> tuple[Child, str]:
+        log = self.folder / "api.log"
+        with log.open("wb") as output:
+            api = Child([sys.executable, "-m", "everpost.cli", "api"], env=self._environment(), output=output)
+        await wait_for_log(log, b"api.serving", api, START_TIMEOUT_S)
+        lines = log.read_text("utf-8").splitlines()
+        for line in lines:
+            event = msgspec.json.decode(line)
+            if "[DB]" in event["event"]:
+                self.tell(f"[dim]{event['event'].replace('[DB]', '(DB)')}[/dim]")
+            if event["event"] == "api.serving":
+                return api, event["address"]
+        raise DemoFailedError("The API never said where it serves.")
+
+    async def _start_worker(self) -> None:
+        log = self.folder / "worker.log"
+        with log.open("wb") as output:
+            self.worker = Child([sys.executable, "-m", "everpost_workers"], env=self._environment(), output=output)
+        await wait_for_log(log, b"worker.started", self.worker, START_TIMEOUT_S)
+
+    async def _stop_worker(self) -> None:
+        if self.worker is not None:
+            await self.worker.stop()
+            self.worker = None
+
+    def _environment(self) -> dict[str, str]:
+        unset = {f"{PREFIX}{field.upper()}": "" for field in Settings.__struct_fields__}
+        chosen = {"DATA": str(self.folder), "REDIS": self.valkey.address, "PORT": "0", "LOG_FORMAT": "json"}
+        return unset | {f"{PREFIX}{name}": value for name, value in chosen.items()}
+
+    # -- the steps
+
+    async def publishes_a_media_file(self) -> None:
+        """A task with a media file reaches the folder publisher."""
+        self.step("Publish a media file")
+        sound = write_sound(self.media / "a440.wav")
+        task_id = await self.publish(**SEED_TASK, file_path="a440.wav")
+        task = await self.until_ended(task_id)
+        self.check(task["status"] == "success", f"it was published: {task['publish_url']}")
+        published = Path(httpx.URL(task["publish_url"]).path) / "media.wav"
+        self.check(published.read_bytes() == sound.read_bytes(), f"the file is there, {sound.stat().st_size} bytes")
+        row = self.row(task_id)
+        self.check(
+            msgspec.json.decode(row["task_data"]) == {**SEED_TASK, "file_path": "a440.wav"}, "SQLite has every field"
+        )
+        self.check("测试视频" in row["task_data"], "and they are readable: 测试视频")
+
+    async def retries_from_redis(self) -> None:
+        """A publish fails, its cause is mended, the retry finds the data in Redis."""
+        self.step("A publish fails and is retried from Redis")
+        task_id = await self.publish(platform="douyin", account_id="shop", title="late file", file_path="late.wav")
+        task = await self.until_ended(task_id)
+        self.check(task["status"] == "failed", f"it failed: {task['error_message']}")
+        write_sound(self.media / "late.wav")
+        self.tell("the missing file has arrived; ten clients press Retry at once")
+        path = f"/api/v1/tasks/retry/{task_id}"
+        answers = [answer.json() for answer in await asyncio.gather(*(self.client.post(path) for _ in range(10)))]
+        new_ids = {answer["new_task_id"] if answer["success"] else answer["task_id"] for answer in answers}
+        refused = sum(not answer["success"] for answer in answers)
+        self.check(
+            len(new_ids) == 1, f"one new task; all were told its id, {refused} of them that it had succeeded by then"
+        )
+        first = next(answer for answer in answers if answer["success"])
+        self.check(first["source"] == "redis", f"source: {first['source']}, {first['message']!r}")
+        task = await self.until_ended(new_ids.pop())
+        self.check(
+            task["status"] == "success" and task["retry_of"] == task_id, "it was published, as a retry of the first"
+        )
+        again = await self.client.post(f"/api/v1/tasks/retry/{task_id}")
+        self.check(again.status_code == httpx.codes.CONFLICT, f"one more retry: 409, {again.json()['detail']}")
+
+    async def retries_from_history_after_flushall(self) -> None:
+        """Redis has forgotten everything; the history has not."""
+        self.step("The same after FLUSHALL: retried from publish_tasks")
+        extra = {"campaign": {"id": 2**70, "ratio": 0.1}, "schedule_time": "2026-01-01 08:00"}
+        task_id = await self.publish(
+            platform=2, account_id="shop", title="钱", file_path="soon.wav", priority=2, **extra
+        )
+        await self.until_ended(task_id)
+        write_sound(self.media / "soon.wav")
+        await self.redis.flushall()
+        self.check(await self.redis.keys(f"arq:*{task_id}") == [], "FLUSHALL: Redis knows nothing of it")
+        answer = await self.retry(task_id)
+        self.check(answer["source"] == "sqlite", f"source: {answer['source']}, {answer['message']!r}")
+        task = await self.until_ended(answer["new_task_id"])
+        self.check(task["status"] == "success", "it was published")
+        before, after = self.row(task_id), self.row(answer["new_task_id"])
+        self.check(before["task_data"] == after["task_data"], "every field survived, 2^70 among them")
+        self.check(after["priority"] == 2, "and so did priority 2")  # noqa: PLR2004 - it was sent above
+
+    async def picks_up_what_redis_lost(self) -> None:
+        """A task whose Redis copy vanished before it ran runs all the same."""
+        self.step("A task's Redis copy vanishes before it runs")
+        await self._stop_worker()
+        self.tell("the worker is stopped (SIGTERM)")
+        task_id = await self.publish(platform="kuaishou", account_id="shop", title="orphan")
+        self.check(bool(await self.redis.exists(f"arq:job:{task_id}")), "accepted and queued, nobody runs it")
+        await self.redis.flushall()
+        self.check(not await self.redis.exists(f"arq:job:{task_id}"), "FLUSHALL: its Redis copy is gone")
+        began = time.monotonic()
+        await self._start_worker()
+        task = await self.until_ended(task_id)
+        self.check(
+            task["status"] == "success", f"a worker came back and ran it by itself, {time.monotonic() - began:.1f} s"
+        )
+
+    async def retries_a_row_of_the_original_system(self) -> None:
+        """A Celery-era row without task_data is rebuilt, with the seed's warning."""
+        self.step("A task of the original system, without task_data")
+        answer = await self.retry(OLD_TASK)
+        self.check(answer["source"] == "sqlite", f"source: {answer['source']}")
+        self.check(answer.get("warning") == WARNING, f"warning: {answer.get('warning')}")
+        task = await self.until_ended(answer["new_task_id"])
+        self.check(task["status"] == "success", "it was published")
+        self.check(self.row(OLD_TASK)["status"] == "failed", "the old row stands as it was")
+
+    async def retries_a_batch(self) -> None:
+        """Twenty tasks fail for one reason and are retried with one request."""
+        self.step("Twenty fail for one reason; one batch retry")
+        tasks = [
+            {"platform": "bilibili", "account_id": "shop", "title": f"part {n}", "file_path": "series.wav"}
+            for n in range(20)
+        ]
+        accepted = (await self.client.post("/api/v1/publish/batch", json=tasks)).json()
+        self.check(
+            accepted["accepted"] == len(tasks),
+            f"one request, {accepted['accepted']} tasks, batch {accepted['batch_id']}",
+        )
+        for result in accepted["results"]:
+            await self.until_ended(result["task_id"])
+        write_sound(self.media / "series.wav")
+        chosen = {"filter": {"status": "failed", "platform": "bilibili"}}
+        dry = (await self.client.post("/api/v1/tasks/batch/retry", json={**chosen, "dry_run": True})).json()
+        self.tell(f"dry run: {dry['message']}")
+        answer = (await self.client.post("/api/v1/tasks/batch/retry", json=chosen)).json()
+        self.check(answer["success_count"] == len(tasks), f"{answer['message']}")
+        ends = [(await self.until_ended(task_id))["status"] for task_id in answer["new_task_ids"]]
+        self.check(ends == ["success"] * len(tasks), f"{len(ends)} published")
+
+    def shows_the_rows(self) -> None:
+        """The rows that prove it."""
+        self.step("The rows in SQLite")
+        for statement in (SINGLE_TASKS, COUNTS):
+            self.tell(f"[dim]{' '.join(statement.split())}[/dim]")
+            self.console.print(as_table(self.select(statement)))
+        self.check(self.select(IN_TWO_TABLES) == [], "no task stands in two tables")
+        self.check(self.select("SELECT 1 FROM task_queue") == [], "no task is left unfinished")
+        self.check(self.select("PRAGMA integrity_check")[0][0] == "ok", "integrity_check: ok")
+
+    # -- the means
+
+    def step(self, title: str) -> None:
+        """Begin a step."""
+        self._steps += 1
+        self.console.print(f"\n[bold]{self._steps}. {title}[/bold]")
+
+    def tell(self, text: str) -> None:
+        """Say what happens."""
+        self.console.print(f"   {text}", soft_wrap=True)
+
+    def check(self, holds: bool, sentence: str) -> None:
+        """Say what was seen.
+
+        Raises:
+            DemoFailedError: It does not hold.
+        """
+        self.console.print(f"   [{'green' if holds else 'red'}]{'✓' if holds else '✗'}[/] {sentence}", soft_wrap=True)
+        if not holds:
+            raise DemoFailedError(sentence)
+
+    async def publish(self, **task: Any) -> str:
+        """Post a task; its id."""
+        answer = await self.client.post("/api/v1/publish", json=task)
+        self.check(
+            answer.status_code == httpx.codes.ACCEPTED,
+            f"POST /publish {task.get('title')!r}: {answer.status_code} {answer.json().get('task_id', answer.text)}",
+        )
+        return str(answer.json()["task_id"])
+
+    async def retry(self, task_id: str) -> dict[str, Any]:
+        """Retry a task; the answer."""
+        answer = await self.client.post(f"/api/v1/tasks/retry/{task_id}")
+        if answer.status_code != httpx.codes.OK:
+            raise DemoFailedError(f"The retry of {task_id} was refused: {answer.text}")
+        return cast("dict[str, Any]", answer.json())
+
+    async def until_ended(self, task_id: str) -> dict[str, Any]:
+        """Wait until a task has ended; the task."""
+
+        async def ended() -> dict[str, Any] | None:
+            task = (await self.client.get(f"/api/v1/tasks/{task_id}", params={"wait": 5})).json()["data"]
+            return task if task["status"] in ENDED else None
+
+        return cast("dict[str, Any]", await until(ended, f"the end of {task_id}"))
+
+    def row(self, task_id: str) -> Any:
+        """A task's row in the history."""
+        return self.select("SELECT * FROM publish_tasks WHERE celery_task_id = ?", task_id)[0]
+
+    def select(self, statement: str, *parameters: Any) -> list[Any]:
+        """The rows of a SELECT, read by a connection of its own."""
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        finally:
+            connection.close()
+
+
+async def until(condition: Callable[[], Awaitable[Found]], what: str) -> Found:
+    """Wait until `condition` gives something true.
+
+    Raises:
+        DemoFailedError: It has not within `DEADLINE_S` seconds.
+    """
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := await condition()):
+        if time.monotonic() > deadline:
+            raise DemoFailedError(f"{what} did not come within {DEADLINE_S:g} s")
+        await asyncio.sleep(0.02)
+    return found
+
+
+def as_table(rows: list[Any]) -> Table:
+    """Rows of a SELECT, for the console."""
+    table = Table(*(rows[0].keys() if rows else ()), box=None, padding=(0, 1), header_style="dim")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    return table
+
+
+def main(folder: Path | None = None, *, keep: bool = False) -> int:
+    """Run the demonstration; 0 if every step was seen to hold.
+
+    Args:
+        folder: Where everything goes; a temporary folder by default.
+        keep: Leave the folder behind.
+
+    Raises:
+        SettingsError: There is something in the folder: it may be what somebody serves from.
+    """
+    if folder is not None and folder.is_dir() and any(folder.iterdir()):
+        raise SettingsError(f"{folder} is not empty; the demonstration wants a folder of its own.")
+    console = Console(highlight=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    folder = folder or Path(tempfile.mkdtemp(prefix="everpost-demo-"))
+    demo = Demo(folder, console)
+    try:
+        with stopped_by_signals():
+            asyncio.run(demo.run())
+    except KeyboardInterrupt:
+        _clean_up(folder, keep=keep)
+        raise
+    except (DemoFailedError, TimeoutError, httpx.HTTPError, LookupError) as error:
+        console.print(f"\n[red]A step did not hold: {error!r}[/red]\nEverything is kept in {folder}; see its *.log.")
+        return 1
+    console.print("\n[bold green]Every step was seen to hold.[/bold green] Start your own with: everpost up")
+    if keep:
+        console.print(f"Everything is kept in {folder}.")
+    _clean_up(folder, keep=keep)
+    return 0
+
+
+def _clean_up(folder: Path, *, keep: bool) -> None:
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,391 @@
+"""Every error Everpost raises on purpose, each with a stable `code`; `api/problems.py` maps codes to HTTP answers.
+
+ServiceError
+├── BadInput                what the client sent cannot be served; nothing was written
+│   ├── MalformedJson       not JSON, not UTF-8, or nested too deeply
+│   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
+│   │   └── UnknownPlatform
+│   ├── BodyTooLarge
+│   ├── UnsupportedMedia
+│   └── UnsupportedTransferCoding
+├── Unauthorized
+├── ForeignHost, ForeignOrigin   a browser may have been made to send it
+├── TaskNotFound, OperationNotFound
+├── Conflict                the state of a task forbids it
+│   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── NothingToDecide, AlreadyDecided
+│   ├── TaskUnreadable      a stock arq client's message that nothing to publish can be taken from
+│   ├── KeyInUse            the first request with that Idempotency-Key is not answered yet
+│   └── KeyReused           an Idempotency-Key came again with another request
+├── Unavailable             try again after `retry_after_s`
+│   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
+│   ├── WriteUnconfirmed    the disk failed amid the commit: it may have been written
+│   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
+│   │   └── DatabaseDamaged
+│   ├── QueueUnreachable
+│   ├── SearchTimeout
+│   └── BacklogFull
+└── SettingsError           at start: a setting that is unknown or cannot be read
+"""
+
+from everpost.decisions import Decided
+
+SHOWN_CHARACTERS = 100  # of a value that is wrong: an answer is not to be as large as what was asked
+
+
+class ServiceError(Exception):
+    """The root. `code` is part of the public interface and never changes its meaning."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadInput(ServiceError):
+    """What was sent cannot be served; nothing of it was kept."""
+
+    code = "bad_input"
+
+
+class MalformedJson(BadInput):
+    """The body is not JSON in UTF-8, or is nested more deeply than a task may be."""
+
+    code = "malformed_json"
+
+
+class InvalidValue(BadInput):
+    """A value has the wrong type or range; `path` is its JSON path, `$` the whole body."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class UnknownPlatform(InvalidValue):
+    """The catalogue has no such platform."""
+
+    code = "unknown_platform"
+
+    def __init__(self, platform: object, known: str) -> None:
+        shown = repr(platform)
+        shown = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}..."
+        super().__init__(f"There is no platform {shown}; the catalogue has {known}.", "$.platform")
+
+
+class BodyTooLarge(BadInput):
+    """The body, or a line of a stream, is larger than a task may be."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes} bytes.")
+
+
+class UnsupportedMedia(BadInput):
+    """The Content-Type is none this route reads."""
+
+    code = "unsupported_media_type"
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(f"Send the body as {wanted}.")
+
+
+class UnsupportedTransferCoding(BadInput):
+    """The Transfer-Encoding is something else than `chunked`."""
+
+    code = "unsupported_transfer_coding"
+
+    def __init__(self) -> None:
+        super().__init__("Send the body as it is, or as 'Transfer-Encoding: chunked'; no other coding is decoded.")
+
+
+class ForeignHost(ServiceError):
+    """No token is asked for, and the Host is a name that may be a stranger's."""
+
+    code = "foreign_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"As no EVERPOST_TOKEN is set, requests for the host {host!r} are refused. Ask for localhost, set a token, "
+            "or name the host in EVERPOST_ALLOWED_HOSTS."
+        )
+
+
+class ForeignOrigin(ServiceError):
+    """A browser sends it for a page of another site, which may not change anything."""
+
+    code = "foreign_origin"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"A page of another site ({origin}) may not change anything here. If the site is yours, name its host in "
+            "EVERPOST_ALLOWED_HOSTS."
+        )
+
+
+class Unauthorized(ServiceError):
+    """The bearer token is missing or wrong."""
+
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("Send the token as 'Authorization: Bearer …'.")
+
+
+class TaskNotFound(ServiceError):
+    """No store knows the id."""
+
+    code = "task_not_found"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id!r}.")
+
+
+class OperationNotFound(ServiceError):
+    """No bulk operation has the id."""
+
+    code = "operation_not_found"
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"There is no operation {operation_id!r}.")
+
+
+class Conflict(ServiceError):
+    """The state of the task forbids what was asked. `task_id` is the task that stands in the way."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, task_id: str | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class TaskRunning(Conflict):
+    """A worker holds the task."""
+
+    code = "task_running"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("The task is running; wait until it ends.", task_id)
+
+
+class TaskUnreadable(Conflict):
+    """A stock arq client's message, kept as it came, says nothing that could be published."""
+
+    code = "task_unreadable"
+
+    def __init__(self, task_id: str, reason: str) -> None:
+        super().__init__(
+            f"The message that was enqueued cannot be published: {reason}. It is kept in `raw_job`.", task_id
+        )
+
+
+class TaskHeld(Conflict):
+    """The task was unfinished in a restored backup, and is held until somebody resumes dispatch."""
+
+    code = "task_held"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "The task may have been published since the backup that was restored; resume dispatch first.", task_id
+        )
+
+
+class TaskSucceeded(Conflict):
+    """The task, or a retry of it, was published already."""
+
+    code = "task_succeeded"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("The task was published already; force=true publishes it a second time.", task_id)
+
+
+class TaskEnded(Conflict):
+    """The task has ended, so there is nothing to cancel."""
+
+    code = "task_ended"
+
+    def __init__(self, task_id: str, status: str) -> None:
+        super().__init__(f"The task has ended ({status}).", task_id)
+
+
+class OutcomeUnknown(Conflict):
+    """Nobody knows whether the platform accepted the task, so only a person may send it again."""
+
+    code = "outcome_unknown"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "The task may have been published: look at the platform, then resolve it; force=true sends it again.",
+            task_id,
+        )
+
+
+class NothingToDecide(Conflict):
+    """The outcome of the task is known, or it has none yet."""
+
+    code = "nothing_to_decide"
+
+    def __init__(self, task_id: str, status: str) -> None:
+        super().__init__(f"There is nothing to decide: the task is {status}, not unknown.", task_id)
+
+
+class AlreadyDecided(Conflict):
+    """Somebody else has decided about the task; `decision` in the answer says who, what and why."""
+
+    code = "already_decided"
+
+    def __init__(self, decision: Decided) -> None:
+        by = f" by {decision.decided_by}" if decision.decided_by else ""
+        super().__init__(f"It was decided{by} at {decision.decided_at}: {decision.decision}.", decision.task_id)
+        self.decision = decision
+
+
+class TasksPending(Conflict):
+    """`clear/all` while tasks are waiting or running."""
+
+    code = "tasks_pending"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} tasks are not finished; cancel them or wait, then clear.")
+
+
+class KeyInUse(Conflict):
+    """The first request with the Idempotency-Key is not answered yet; once it is, the same answer is given again."""
+
+    code = "idempotency_key_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being served; ask again in a moment.")
+
+
+class KeyReused(Conflict):
+    """The Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another body, or on another route.")
+
+
+class Unavailable(ServiceError):
+    """Not now; the same request may succeed after `retry_after_s` seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DatabaseBusy(Unavailable):
+    """Another process kept the database locked."""
+
+    code = "database_busy"
+
+    def __init__(self) -> None:
+        super().__init__("The database is locked by another process.")
+
+
+class DatabaseUnwritable(Unavailable):
+    """Disk full, read-only, or an I/O error: nothing can be written, so nothing is accepted."""
+
+    code = "database_unwritable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The database cannot be written: {reason}.", retry_after_s=5)
+
+
+class WriteUnconfirmed(Unavailable):
+    """The disk failed, or the file went away, while this was committed: it may have been written, or may not.
+
+    After a failed fsync the commit is in the log without being safe there; a restart may find it (I2 is about what was
+    answered with success). https://sqlite.org/atomiccommit.html#_incomplete_disk_flushes
+    """
+
+    code = "write_unconfirmed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Whether this was written is not known: {reason.rstrip('.')}. Repeat the request; a post with the same "
+            "Idempotency-Key is not made twice.",
+            retry_after_s=5,
+        )
+
+
+class DiskFull(Unavailable):
+    """The disk has less room than `EVERPOST_MIN_FREE_DISK`; the rest is for the outcomes of what was accepted."""
+
+    code = "disk_full"
+
+    def __init__(self, free_bytes: int, least_bytes: int) -> None:
+        super().__init__(
+            f"The database's disk has {free_bytes:,} bytes left, and tasks are accepted with {least_bytes:,} or more.",
+            retry_after_s=5,
+        )
+
+
+class DatabaseUnusable(Unavailable):
+    """The database file was moved, deleted or replaced, is no database, or was made by a newer Everpost."""
+
+    code = "database_unusable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=60)
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """The database file is corrupt; whoever finds that writes nothing to it any more."""
+
+    code = "database_damaged"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database is damaged ({reason}). Stop every process and restore a backup; without one, "
+            "`sqlite3 FILE .recover` saves what can be read."
+        )
+
+
+class QueueUnreachable(Unavailable):
+    """Redis does not answer, or refuses, and without it nobody can say whether a worker holds the task."""
+
+    code = "queue_unreachable"
+
+    def __init__(self, refusal: str | None = None, *, is_password: bool = False) -> None:
+        what = " the password" if is_password else ""
+        trouble = "Redis does not answer" if refusal is None else f"Redis refuses{what} ({refusal.rstrip('.')})"
+        super().__init__(f"{trouble}, so nobody can say whether a worker holds the task.")
+        self.refusal = refusal
+        self.is_password = is_password
+
+
+class SearchTimeout(Unavailable):
+    """A list or search took too long and was stopped, so that it does not slow down everything else."""
+
+    code = "search_timeout"
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(
+            f"The search was stopped after {within_s:g} s; ask for less: for fewer days, or one status, account or "
+            "platform.",
+            retry_after_s=5,
+        )
+
+
+class BacklogFull(Unavailable):
+    """More tasks wait than `EVERPOST_MAX_BACKLOG` allows, or more to be written than memory should hold."""
+
+    code = "backlog_full"
+
+    def __init__(self, waiting: str) -> None:
+        super().__init__(f"{waiting}, the most this service takes.", retry_after_s=5)
+
+
+class SettingsError(ServiceError):
+    """A setting is unknown or cannot be read; the process does not start."""
+
+    code = "settings_error"

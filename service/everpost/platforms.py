@@ -1,0 +1,167 @@
+"""The platform catalogue: which platforms there are, what they are called, and which publisher posts to each."""
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
+from everpost.settings import MOST_S
+
+BUILT_IN = Path(__file__).with_name("platforms.toml")
+SHOWN_CHARACTERS = 64  # of a platform nobody knows, in the error
+
+Limit = Annotated[int, Meta(ge=1)] | None
+PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}\Z")]
+"""A letter first, so that it is no id; nothing a path could trip over, because publishers name folders after it."""
+
+
+class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A platform tasks are published to. Its repr leaves the options out: they may hold secrets.
+
+    Attributes:
+        id: The number clients may send instead of the name.
+        name: What tasks store, and the key of the TOML table.
+        title: What people are shown; empty shows the name.
+        aliases: Other names clients may send.
+        publisher: An entry point in the group `everpost.publishers`.
+        max_attempts: Automatic attempts for transient errors; None takes `EVERPOST_MAX_ATTEMPTS`.
+        rate_limit_deadline_s: Seconds a task is paused for rate limits in all; then it fails.
+        title_max: Longest title in characters (Unicode code points); None is no limit.
+        description_max: Longest description in characters; None is no limit.
+        tags_max: The most tags; None is no limit.
+        options: Handed to the publisher as they are.
+    """
+
+    id: Annotated[int, Meta(ge=1)]
+    name: PlatformName
+    title: str = ""
+    aliases: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    publisher: Annotated[str, Meta(min_length=1)]
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
+    title_max: Limit = None
+    description_max: Limit = None
+    tags_max: Limit = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Platform(id={self.id}, name={self.name!r}, publisher={self.publisher!r})"
+
+    def check(self, title: str | None, description: str | None, tags: Sequence[object] | None) -> None:
+        """Hold a task against the platform's limits; what is absent passes.
+
+        Raises:
+            InvalidValue: Something is too long; its `path` says what.
+        """
+        self._check_size("title", title, self.title_max, "characters")
+        self._check_size("description", description, self.description_max, "characters")
+        self._check_size("tags", tags, self.tags_max, "tags")
+
+    def describe(self) -> dict[str, Any]:
+        """What everybody may know of it, JSON-ready: all but the options."""
+        shown = msgspec.structs.asdict(self)
+        del shown["options"]
+        return shown | {"title": self.title or self.name}
+
+    def _check_size(self, field: str, value: Sequence[object] | None, limit: int | None, unit: str) -> None:
+        if value is not None and limit is not None and len(value) > limit:
+            raise InvalidValue(f"{self.name} takes at most {limit} {unit}; these are {len(value)}.", f"$.{field}")
+
+
+class Catalogue:
+    """The platforms, each found by id, name or alias with one dictionary look-up; iterates in the order of ids.
+
+    Raises:
+        SettingsError: Two platforms share an id, name or alias.
+    """
+
+    def __init__(self, platforms: Iterable[Platform]) -> None:
+        self._platforms = tuple(sorted(platforms, key=lambda platform: platform.id))
+        self._by_id = {platform.id: platform for platform in self._platforms}
+        self._by_text: dict[str, Platform] = {}
+        for platform in self._platforms:
+            for text in self.spellings(platform):
+                other = self._by_text.setdefault(text.casefold(), platform)
+                if other is not platform:
+                    raise SettingsError(f"platforms.{platform.name}: {text!r} is platforms.{other.name} already.")
+        self._known = ", ".join(f"{platform.name} ({platform.id})" for platform in self._platforms)
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> "Catalogue":
+        """The built-in catalogue, with the TOML file at `path` laid over it, field by field.
+
+        `options` is one field: a platform that is given some has those and no others.
+
+        Raises:
+            SettingsError: The file cannot be read, or something in it is wrong; the message names file and key.
+        """
+        tables = _read_tables(BUILT_IN)
+        if path is None:
+            return cls(_platform(BUILT_IN, name, table) for name, table in tables.items())
+        for name, table in _read_tables(path).items():
+            tables[name] = {**tables.get(name, {}), **table}
+        platforms = [_platform(path, name, table) for name, table in tables.items()]
+        try:
+            return cls(platforms)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error.message}") from error
+
+    def find(self, value: int | str) -> Platform:
+        """The platform a client means by an id, as a number or its digits, or by a name or alias in any case.
+
+        Raises:
+            UnknownPlatform: There is none, or the value is neither int nor str; a bool is no int.
+        """
+        found = None
+        if isinstance(value, str):
+            found = self._by_text.get(value) or self._by_text.get(value.casefold())
+        elif type(value) is int:
+            found = self._by_id.get(value)
+        if found is None:
+            shown = value[:SHOWN_CHARACTERS] if isinstance(value, str) else value
+            raise UnknownPlatform(shown, self._known)
+        return found
+
+    @staticmethod
+    def spellings(platform: Platform) -> tuple[str, ...]:
+        """Every text a stored `platform` column may have for it: the name first, then the id, then the aliases."""
+        return tuple(dict.fromkeys((platform.name, str(platform.id), *platform.aliases)))
+
+    def __iter__(self) -> Iterator[Platform]:
+        return iter(self._platforms)
+
+    def __len__(self) -> int:
+        return len(self._platforms)
+
+
+def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
+        raise SettingsError(f"{path}: is no TOML: {error}.") from error
+    for key in document:
+        if key != "platforms":
+            raise SettingsError(f"{path}: {key}: unknown; every table is named [platforms.NAME].")
+    tables = document.get("platforms", {})
+    if not isinstance(tables, dict):
+        raise SettingsError(f"{path}: platforms: must hold one table a platform, [platforms.NAME].")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: platforms.{name}: must be a table, [platforms.{name}].")
+    return tables
+
+
+def _platform(path: Path, name: str, table: Mapping[str, Any]) -> Platform:
+    if "name" in table:
+        raise SettingsError(f"{path}: platforms.{name}.name: unknown; the table's own name is the platform's.")
+    try:
+        return msgspec.convert({**table, "name": name}, Platform)
+    except msgspec.ValidationError as error:
+        message, _, field = str(error).partition(" - at `$")
+        raise SettingsError(f"{path}: platforms.{name}{field.rstrip('`')}: {message}.") from error

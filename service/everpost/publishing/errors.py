@@ -1,0 +1,63 @@
+"""What a publisher raises, each with the class that decides what happens to the task.
+
+PublishError
+├── TransientError       the platform cannot be reached or fails for now: tried again, with backoff
+├── RateLimitedError     not before `retry_after_s`: tried again then, and no attempt is spent
+├── AuthError            the platform does not accept the credentials: failed
+├── InvalidError         the platform will never take this task as it is: failed
+├── PermanentError       any other definite no: failed
+└── OutcomeUnknownError  the post may have been accepted: see `PublisherClass`
+"""
+
+from everpost.task.model import ErrorClass
+
+
+class PublishError(Exception):
+    """An attempt failed in a way the publisher understands.
+
+    Args:
+        message: For people, and kept with the task: no secrets, no whole payloads.
+        retry_after_s: Seconds after which another attempt makes sense; None leaves it to the backoff.
+    """
+
+    error_class = ErrorClass.PERMANENT
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TransientError(PublishError):
+    """Nothing was published, and another attempt may succeed."""
+
+    error_class = ErrorClass.TRANSIENT
+
+
+class RateLimitedError(PublishError):
+    """Nothing was published: the platform asks for patience, for `retry_after_s` seconds where it says."""
+
+    error_class = ErrorClass.RATE_LIMITED
+
+
+class AuthError(PublishError):
+    """Nothing was published: the credentials are wrong, expired or lack a right."""
+
+    error_class = ErrorClass.AUTH
+
+
+class InvalidError(PublishError):
+    """Nothing was published, and nothing will be while the task is as it is."""
+
+    error_class = ErrorClass.INVALID
+
+
+class PermanentError(PublishError):
+    """Nothing was published, and trying again would not help."""
+
+    error_class = ErrorClass.PERMANENT
+
+
+class OutcomeUnknownError(PublishError):
+    """Sending began and no answer came: the platform may have accepted the post."""
+
+    error_class = ErrorClass.UNKNOWN

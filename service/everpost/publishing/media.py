@@ -1,0 +1,132 @@
+"""Media files: what a task's `file_path` means, resolved under one root at the moment of use."""
+
+import asyncio
+import errno
+import mimetypes
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import msgspec
+
+from everpost.publishing.errors import InvalidError, PermanentError, PublishError, TransientError
+
+SHOWN_CHARACTERS = 200  # of a path, in errors
+
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+
+
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """A regular file under the media root. Read it through `open_file`, which trusts nothing seen before.
+
+    Attributes:
+        path: Where it was found; of the form `root / file_path`.
+        size_bytes: Its size when it was found.
+        filename: The last part of the path.
+        content_type: Guessed from the name; `application/octet-stream` when the name says nothing.
+        root: The folder no file outside of is ever opened.
+    """
+
+    path: Path
+    size_bytes: int
+    filename: str
+    content_type: str
+    root: Path
+
+    def open_file(self) -> BinaryIO:
+        """Open it for reading, walking down from the root again. Blocks: call it in a thread.
+
+        Raises:
+            PublishError: It is gone, no regular file, or behind a symbolic link by now.
+        """
+        return _open_under(self.root, str(self.path.relative_to(self.root)))
+
+
+async def resolve_media(data: Mapping[str, Any], root: Path, most_bytes: int | None = None) -> Media | None:
+    """The file a task's `file_path` names, relative to `root`; None when the task names none.
+
+    No part of the path may be a symbolic link, `..` or absolute, and only regular files count.
+
+    Raises:
+        InvalidError: There is no such file, the message has the path as the task gave it, and nothing else; or it has
+            more than `most_bytes`.
+        PublishError: It cannot be read, for now or at all.
+    """
+    file_path = data.get("file_path")
+    if file_path is None or file_path == "":
+        return None
+    if not isinstance(file_path, str):
+        raise InvalidError("file_path must be text.")
+    media = await asyncio.to_thread(_find, root, file_path)
+    if most_bytes is not None and media.size_bytes > most_bytes:
+        raise InvalidError(too_large(media.size_bytes, most_bytes))
+    return media
+
+
+def too_large(size_bytes: int, most_bytes: int) -> str:
+    """What is said of a file above the limit."""
+    return f"The media file has {size_bytes:,} bytes; EVERPOST_MAX_MEDIA allows {most_bytes:,}."
+
+
+def describe_media(data: Mapping[str, Any], media: Media | None) -> str:
+    """What was published of the media, for a result's detail."""
+    if media is not None:
+        return media.filename
+    file_id = data.get("file_id")
+    if file_id is None:
+        return "none"
+    return f"none: file_id {str(file_id)[:SHOWN_CHARACTERS]} is unknown, published as metadata only"
+
+
+def _find(root: Path, file_path: str) -> Media:
+    with _open_under(root, file_path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+    path = root.joinpath(*_parts(file_path))
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return Media(path=path, size_bytes=size_bytes, filename=path.name, content_type=content_type, root=root)
+
+
+def _open_under(root: Path, file_path: str) -> BinaryIO:
+    """Walk down one directory at a time, each opened without following links, so nothing can be swapped on the way."""
+    *folders, filename = _parts(file_path)
+    folder = -1
+    try:
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        for name in folders:
+            parent = folder
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            os.close(parent)
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
+        file = os.open(filename, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except (OSError, ValueError) as error:
+        raise _refusal(error, file_path) from error
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise InvalidError(f"{_shown(file_path)} under EVERPOST_MEDIA is no regular file.")
+    return os.fdopen(file, "rb")
+
+
+def _parts(file_path: str) -> tuple[str, ...]:
+    path = PurePosixPath(file_path)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file_path:
+        raise InvalidError(f"{_shown(file_path)} is no path below EVERPOST_MEDIA.")
+    return path.parts
+
+
+def _refusal(error: OSError | ValueError, file_path: str) -> PublishError:
+    if isinstance(error, ValueError) or error.errno in _MISSING:  # ValueError: text no file name can be encoded from
+        return InvalidError(f"{_shown(file_path)} not found under EVERPOST_MEDIA (symbolic links are not followed).")
+    if error.errno == errno.ENXIO:  # a socket, or a device with nothing behind it
+        return InvalidError(f"{_shown(file_path)} under EVERPOST_MEDIA is no regular file.")
+    message = f"{_shown(file_path)} under EVERPOST_MEDIA cannot be read: {error.strerror}."
+    return PermanentError(message) if error.errno in _FORBIDDEN else TransientError(message)
+
+
+def _shown(file_path: str) -> str:
+    return ascii(file_path[:SHOWN_CHARACTERS]) if not file_path.isprintable() else repr(file_path[:SHOWN_CHARACTERS])

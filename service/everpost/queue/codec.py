@@ -1,0 +1,190 @@
+"""arq's messages: what a job and a result look like on the wire (I8).
+
+Everpost writes msgpack. Stock arq clients write pickle unless they are told otherwise: of these messages plain values
+are read, and nothing in them is ever executed. Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter
+keys are theirs.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.errors import InvalidValue
+from everpost.queue.plain_pickle import read_plain_pickle
+from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, Task
+
+FUNCTION = "publish"
+PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
+ADOPTED = "arq"  # what `accepted_by` says of a task that a stock arq client enqueued,
+ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads pickles only
+PICKLE_PROTOCOL = 4  # every Python that arq runs on reads it
+_MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # what a msgpack map begins with; no pickle does
+
+
+class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What Redis knows of a task.
+
+    Attributes:
+        task_data: None in a result that has left out its arguments, as successes do.
+        enqueued_at_ms: When it came into the queue.
+        success: How it ended; None while it has not.
+        finished_at_ms: When it ended.
+        outcome: What the publisher returned, or the text of the error.
+    """
+
+    task_data: bytes | None
+    priority: int = DEFAULT_PRIORITY
+    retry_of: str | None = None
+    batch_id: str | None = None
+    enqueued_at_ms: int | None = None
+    success: bool | None = None
+    finished_at_ms: int | None = None
+    outcome: Any = None
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    raise TypeError(f"cannot write {type(value).__name__}")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other)
+_decoder = msgspec.msgpack.Decoder()
+
+
+def serialize(message: dict[str, Any]) -> bytes:
+    """A job or result as msgpack; an exception is written as its text."""
+    return _encoder.encode(message)
+
+
+def is_pickle(payload: bytes) -> bool:
+    """Whether the message is to be read as a pickle: it is no msgpack map."""
+    return len(payload) > 1 and payload[0] not in _MAP_MARKERS
+
+
+def deserialize(payload: bytes) -> dict[str, Any]:
+    """The job or result of a message, a msgpack map or a plain pickle of a dict.
+
+    Raises:
+        ValueError: It is neither; a pickle that names a global is never loaded.
+    """
+    if is_pickle(payload):
+        message = read_plain_pickle(payload)
+    else:
+        try:
+            message = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"the payload is not msgpack: {error}") from error
+    if not isinstance(message, dict):
+        raise ValueError("the message is no dict")  # noqa: TRY004 - one error for everything unreadable
+    return message
+
+
+def job_of(task: Task, enqueued_at_ms: int) -> bytes:
+    """The job message of a task; in pickle if the client that waits for it reads nothing else."""
+    arguments = {
+        "task_data": task.task_data,
+        "priority": task.priority,
+        "retry_of": task.retry_of,
+        "batch_id": task.batch_id,
+    }
+    message = {"t": None, "f": FUNCTION, "a": (), "k": arguments, "et": enqueued_at_ms}
+    if task.accepted_by == ADOPTED_FROM_PICKLE:
+        return pickle.dumps(message, PICKLE_PROTOCOL)
+    return _encoder.encode(message)
+
+
+def read_job(payload: bytes) -> QueuedJob | None:
+    """The task in a job or result message; None if it is none of ours or cannot be read."""
+    try:
+        return job_in(payload)
+    except ValueError:
+        return None
+
+
+def job_in(payload: bytes) -> QueuedJob:
+    """The task in a job or result message.
+
+    Raises:
+        ValueError: It is none of ours or cannot be read; the text says why.
+    """
+    message = deserialize(payload)
+    if message.get("f") != FUNCTION:
+        raise ValueError(f"it calls the function {str(message.get('f'))[:64]!r}, not {FUNCTION!r}")
+    try:
+        arguments = publish_arguments(message["a"], message["k"])
+        return QueuedJob(
+            task_data=None if "s" in message and not arguments else encoded_data(arguments.get("task_data")),
+            priority=priority_of(arguments),
+            retry_of=_text_or_none(arguments.get("retry_of")),
+            batch_id=_text_or_none(arguments.get("batch_id")),
+            enqueued_at_ms=_int_or_none(message.get("et")),
+            success=None if message.get("s") is None else bool(message["s"]),
+            finished_at_ms=_int_or_none(message.get("ft")),
+            outcome=message.get("r"),
+        )
+    except InvalidValue as error:
+        raise ValueError(error.message) from error
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"it lacks what a job has: {error}") from error
+
+
+def read_jobs(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:
+    """The jobs that can be read; of several of one task the last counts."""
+    jobs = ((task_id, read_job(payload)) for task_id, payload in zip(task_ids, payloads, strict=True) if payload)
+    return {task_id: job for task_id, job in jobs if job is not None}
+
+
+def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of `publish` by name, as Python would bind them."""
+    if not args:
+        return kwargs
+    return {**dict(zip(PUBLISH_PARAMETERS, args, strict=False)), **kwargs}
+
+
+def decoded_data(task_data: Any) -> dict[str, Any]:
+    """The object in a job's `task_data`: JSON bytes, JSON text, or a plain dict of a stock client.
+
+    Raises:
+        InvalidValue: It is none of them.
+    """
+    if isinstance(task_data, dict):
+        return task_data
+    try:
+        data = msgspec.json.decode(task_data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as error:
+        raise InvalidValue("task_data is not JSON", "$.task_data") from error
+    if not isinstance(data, dict):
+        raise InvalidValue("task_data is not a JSON object", "$.task_data")
+    return data
+
+
+def encoded_data(task_data: Any) -> bytes:
+    """The JSON bytes of a job's `task_data`.
+
+    Raises:
+        InvalidValue: It is no JSON object.
+    """
+    data = decoded_data(task_data)
+    if isinstance(task_data, bytes):
+        return task_data
+    try:
+        return msgspec.json.encode(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue("task_data is not a JSON object", "$.task_data") from error
+
+
+def priority_of(arguments: Mapping[str, Any]) -> int:
+    """The priority in a job's arguments; the default if there is none that makes sense."""
+    priority = arguments.get("priority")
+    return priority if type(priority) is int and priority in PRIORITIES else DEFAULT_PRIORITY
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int_or_none(value: Any) -> int | None:
+    return value if type(value) is int else None

@@ -1,0 +1,44 @@
+"""Connections to Redis, made so that none of their failures is taken for something else."""
+
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
+
+from everpost.errors import SettingsError
+
+UNREADABLE = (
+    "EVERPOST_REDIS cannot be read. An address is like redis://127.0.0.1:6379/0, rediss://:PASSWORD@host:6379/0 or "
+    "unix:///run/redis.sock, with special characters of the password percent-encoded."
+)
+
+
+class ClosedConnectionTold(AbstractConnection):
+    """Says `ConnectionError` where uvloop says `RuntimeError`: on a write after the other side has closed."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send a command, as redis-py."""
+        try:
+            await super().send_packed_command(*args, **kwargs)
+        except RuntimeError as error:
+            raise ConnectionLost(str(error)) from error
+
+
+def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
+    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name.
+
+    Raises:
+        SettingsError: `address` is none of Redis.
+    """
+    if address.startswith("rediss://"):
+        options.setdefault("ssl_check_hostname", True)
+    options = {"socket_timeout": 2, "socket_connect_timeout": 1, "max_connections": 16, "timeout": 2, **options}
+    try:
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
+        kind = pool.connection_class
+        kind(**pool.connection_kwargs)  # without connecting: a parameter it does not know is found here
+    except (ValueError, TypeError):  # their words may hold a part of the password
+        raise SettingsError(UNREADABLE) from None
+    pool.connection_class = type(kind.__name__, (ClosedConnectionTold, kind), {})
+    return pool

@@ -1,0 +1,52 @@
+-- Put jobs into their queues, as arq's enqueue_job does, but many at once and without an expiry.
+-- KEYS: wake channel.  ARGV: for each job its id, queue, when it is due in ms ("" is at once), payload.
+-- Answers 1 for each job that is in a queue now, 0 for each that was withdrawn or has ended.
+-- At once is by this server's clock, as claims are: no host's clock, and none that was set back, holds a job up.
+-- Commands are called for many jobs together where they can be, for each call costs as much as what it does.
+local GROUP = 250 -- jobs
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local answers = {}
+local LONGEST_WITHDRAWAL = 60000 -- the note of one stands for half of that (service/everpost/task/model.py)
+
+local function is_withdrawn(id)
+  local ttl = redis.call('PTTL', 'everpost:withdrawn:' .. id)
+  if ttl == -1 or ttl > LONGEST_WITHDRAWAL then
+    redis.call('DEL', 'everpost:withdrawn:' .. id) -- none of ours
+    return false
+  end
+  return ttl ~= -2
+end
+
+local function put(first, last)
+  local tombs, new = {}, {}
+  for i = first, last, 4 do
+    local n = #tombs
+    tombs[n + 1], tombs[n + 2] = 'arq:result:' .. ARGV[i], 'everpost:withdrawn:' .. ARGV[i]
+  end
+  local any_over = redis.call('EXISTS', unpack(tombs)) > 0
+  for i = first, last, 4 do
+    local id, queue, score, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]) or now, ARGV[i + 3]
+    if any_over and (redis.call('EXISTS', 'arq:result:' .. id) == 1 or is_withdrawn(id)) then
+      answers[#answers + 1] = 0
+    else
+      if redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
+        new[queue] = new[queue] or {}
+        local n = #new[queue]
+        new[queue][n + 1], new[queue][n + 2] = score, id
+      elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 then
+        redis.call('ZADD', queue, 'LT', score, id)
+      end
+      answers[#answers + 1] = 1
+    end
+  end
+  for queue, entries in pairs(new) do
+    redis.call('ZADD', queue, unpack(entries))
+  end
+end
+
+for first = 1, #ARGV, 4 * GROUP do
+  put(first, math.min(first + 4 * GROUP, #ARGV + 1) - 4)
+end
+redis.pcall('PUBLISH', KEYS[1], '') -- a user may be given no channels: then workers poll
+return answers

@@ -1,0 +1,69 @@
+"""The time Everpost has run, counted in small steps, so that no clock set wrongly makes anything old.
+
+Each worker counts a step every `STEP_S` seconds and leaves its clocks in the database, as `everpost_meta.clock`, for
+the next worker. What is kept for a number of hours is kept for so many hours of this time: a process that starts with
+its clock a day ahead adds a step, not a day. Time in which no worker runs is not counted.
+"""
+
+import msgspec
+
+from everpost.clock import SinceBoot
+
+STEP_S = 60.0
+LONGEST_STEP_MS = 2 * round(STEP_S * 1000)  # a worker that was late counts no more than this
+SETTLED_MS = 3_600_000  # a wall clock that has been steady for so long is believed
+STEADY_MS = 5_000  # by how much the wall clock may gain or lose in a step and still count as steady
+
+
+class ClockMark(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last worker to count saw and counted.
+
+    Attributes:
+        boot: The boot of the host, as in `SinceBoot`.
+        boot_ms: The time since that boot.
+        wall_ms: The wall clock, UTC milliseconds.
+        highest_ms: The most it has said since it was last steady for `SETTLED_MS`: a clock behind this was set back.
+        counted_ms: The running time; it never goes back.
+        steady_ms: How much of it the wall clock has kept in step, without a jump, up to now.
+    """
+
+    boot: str
+    boot_ms: int
+    wall_ms: int
+    highest_ms: int
+    counted_ms: int = 0
+    steady_ms: int = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the wall clock is believed, so that what is old by it may be put away."""
+        return self.steady_ms >= SETTLED_MS
+
+
+def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> ClockMark:
+    """The mark after one more step; the first one of a boot, and one after a jump, begin to count."""
+    counted_ms = mark.counted_ms if mark is not None else 0
+    steady_ms = 0
+    if mark is not None and mark.boot == since_boot.boot:
+        elapsed_ms = since_boot.ms - mark.boot_ms
+        step_ms = min(max(elapsed_ms, 0), LONGEST_STEP_MS)
+        counted_ms += step_ms
+        if step_ms == elapsed_ms and abs(wall_ms - mark.wall_ms - elapsed_ms) <= STEADY_MS:
+            steady_ms = mark.steady_ms + step_ms
+    was_high = mark is not None and steady_ms < SETTLED_MS and mark.highest_ms > wall_ms
+    return ClockMark(
+        boot=since_boot.boot,
+        boot_ms=since_boot.ms,
+        wall_ms=wall_ms,
+        highest_ms=mark.highest_ms if mark is not None and was_high else wall_ms,
+        counted_ms=counted_ms,
+        steady_ms=steady_ms,
+    )
+
+
+def read_mark(text: str | None) -> ClockMark | None:
+    """The mark that was stored; None if there is none, or something that is none."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=ClockMark)
+    except msgspec.DecodeError:
+        return None

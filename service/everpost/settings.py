@@ -1,0 +1,221 @@
+"""The settings: `EVERPOST_*` environment variables as one frozen Struct, read once at a composition root."""
+
+import difflib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from everpost.errors import SettingsError
+
+PREFIX = "EVERPOST_"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+MOST_S = 366 * 86_400  # a year: what is longer is a mistake, and infinity breaks every timer
+MOST_DAYS = 36_600
+
+SECRET = frozenset({"token", "redis"})  # never shown in an error
+
+Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1)]
+Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")]
+"""Printable ASCII, so that it can stand in a header; no white space about it, such as the end of a file's line."""
+
+HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
+HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
+"""Names or addresses, IPv6 in brackets, without ports."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting, with its default; a field `name` is read from `EVERPOST_NAME`.
+
+    Attributes:
+        data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
+        database: The SQLite file; None puts `everpost.db` into `data`.
+        redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
+        host: Address the API binds to. Others than loopback need `token` or `insecure`.
+        port: TCP port of the API; 0 takes a free one.
+        token: What clients send as a bearer token; None asks for none.
+        insecure: Serve an address others can reach without asking for a token.
+        allowed_hosts: Names, with commas between them, that requests without a token may come by, besides loopback's,
+            and whose pages may change something.
+        platforms: A TOML file laid over the built-in platform catalogue.
+        media: Root folder of the media that `file_path` names; None is `media` in `data`.
+        max_media: Largest media file, in bytes.
+        result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
+        result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
+        timezone: IANA name of the zone that times without an offset are read in.
+        max_jobs: Tasks one worker runs at a time.
+        job_timeout: Seconds a publisher may take for one attempt.
+        lease: Seconds after which a crashed worker's tasks are run elsewhere.
+        shutdown_wait: Seconds that running tasks and requests may take after SIGTERM; see `stopping.py`.
+        max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
+        max_body: Largest body, or line of a stream, in bytes.
+        max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
+        min_free_disk: Bytes that must be free on the database's disk for a task to be accepted, and on the posts' disk
+            for media to be copied; 0 is no limit.
+        archive_after_days: Successes older than this are archived; 0 leaves them.
+        idempotency_hours: For how much running time an Idempotency-Key is remembered.
+        log_level: debug, info, warning or error.
+        log_format: `console` for people, `json` for machines.
+        failpoints: A folder of actions at named points, for tests; None has none.
+    """
+
+    data: Path = Path("everpost-data")
+    database: Path | None = None
+    redis: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    token: Token | None = None
+    insecure: bool = False
+    allowed_hosts: HostNames | None = None
+    platforms: Path | None = None
+    media: Path | None = None
+    max_media: Bytes = 4_294_967_296
+    result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
+    result_memory: Annotated[int, Meta(ge=0)] = 268_435_456
+    timezone: str = "UTC"
+    max_jobs: Count = 100
+    job_timeout: Seconds = 300
+    lease: Annotated[float, Meta(ge=1, le=86_400)] = 15
+    shutdown_wait: Seconds = 25
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    max_body: Bytes = 1_048_576
+    max_backlog: Annotated[int, Meta(ge=0)] = 0
+    min_free_disk: Annotated[int, Meta(ge=0)] = 67_108_864
+    archive_after_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
+    idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str, Meta(pattern="^(console|json)$")] = "console"
+    failpoints: Path | None = None
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.database or self.data / "everpost.db"
+
+    @property
+    def media_root(self) -> Path:
+        """The folder `file_path` is resolved in."""
+        return self.media or self.data / "media"
+
+    @property
+    def published_root(self) -> Path:
+        """Where the folder publisher writes, unless the catalogue says otherwise."""
+        return self.data / "published"
+
+    @property
+    def redis_address(self) -> str:
+        """`redis`, which the API and the worker cannot do without.
+
+        Raises:
+            SettingsError: It is not set.
+        """
+        if not self.redis:
+            raise SettingsError("EVERPOST_REDIS is not set, for example to redis://127.0.0.1:6379/0.")
+        return self.redis
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`timezone`, loaded."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def allowed_host_names(self) -> Sequence[str]:
+        """`allowed_hosts`, one by one, in lower case."""
+        return [name.strip().lower().strip("[]") for name in (self.allowed_hosts or "").split(",") if name.strip()]
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether the API can be reached from elsewhere, and asks nobody for a token."""
+        return self.host not in LOOPBACK and not self.token
+
+    def check_exposure(self) -> None:
+        """Refuse to serve others without a token.
+
+        Raises:
+            SettingsError: The host is not loopback, no token is set, and nobody said that this is meant.
+        """
+        if self.insecure or not self.is_open_to_others:
+            return
+        raise SettingsError(
+            f"EVERPOST_HOST={self.host} can be reached by others, and no EVERPOST_TOKEN is set. Set a token, or say "
+            "EVERPOST_INSECURE=1 to let everyone who can reach this address publish, cancel and delete."
+        )
+
+
+def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
+    """The settings of an environment; `overrides` (of the command line) win, None among them counts as not given.
+
+    Raises:
+        SettingsError: A variable is unknown or its value cannot be read; the message names it and what is wanted.
+    """
+    fields = Settings.__struct_fields__
+    given: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in fields:
+            raise SettingsError(_unknown(name, fields))
+        if value != "":
+            given[field] = value
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    settings = _convert(given)
+    try:
+        _ = settings.zone
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is no IANA time zone.") from error
+    try:
+        settings.host.encode("idna")
+    except UnicodeError as error:
+        raise SettingsError(f"EVERPOST_HOST={settings.host!r} is no name of a host.") from error
+    return settings
+
+
+def _convert(given: dict[str, Any]) -> Settings:
+    try:
+        return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        shown = "" if name in SECRET else f"={given.get(name)!r}"
+        raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {message}.") from error
+    except UnicodeEncodeError as error:
+        names = [name for name, value in given.items() if value == error.object]
+        raise SettingsError(f"{PREFIX}{''.join(names).upper()}: is no UTF-8.") from error
+
+
+def expand_user(path: str) -> Path:
+    """The path, with the folder of a user for `~` and `~NAME`.
+
+    Raises:
+        ValueError: There is no such user, or nobody knows the folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no user {path.partition('/')[0]}, or no folder of that user") from error
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is Path:
+        return expand_user(str(value))
+    raise TypeError(wanted)
+
+
+def _unknown(name: str, fields: tuple[str, ...]) -> str:
+    known = [PREFIX + field.upper() for field in fields]
+    near = difflib.get_close_matches(name, known, 1)
+    return f"There is no setting {name}{f'; did you mean {near[0]}?' if near else '.'}"
+
+
+def temporary_settings(folder: Path | None = None, **overrides: Any) -> Settings:
+    """Settings that keep everything in one folder and listen on a free port; for tests and demonstrations."""
+    data = folder or Path(tempfile.mkdtemp(prefix="everpost-"))
+    return msgspec.structs.replace(Settings(data=data, port=0), **overrides)

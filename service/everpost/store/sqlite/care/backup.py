@@ -1,0 +1,164 @@
+"""A copy of the database while it is in use: whole, checked, on the disk, and only then under its name."""
+
+import fcntl
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from everpost.errors import DatabaseUnusable
+from everpost.log_fields import as_event
+from everpost.private_files import private_mode
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.adopt import remove_with_side_files
+from everpost.store.sqlite.schema.migrate import explained
+from everpost.store.sqlite.schema.strangers import bounded
+
+SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
+ABANDONED_S = 60.0  # one that was begun just now may not be locked yet
+PARTIAL = ".everpost-part"  # no other program calls a file so, and among ours its lock decides
+
+
+logger = logging.getLogger("everpost.store")
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A finished copy."""
+
+    path: Path
+    size_bytes: int
+
+
+def back_up_database(path: Path, target: Path) -> Backup:
+    """Copy the database at `path` to the new file `target`, as it is at one moment. Blocks; writers go on.
+
+    Raises:
+        DatabaseUnusable: There is no database, `target` exists already, or the copy is damaged.
+        DatabaseUnwritable: The target cannot be written, or its disk is full.
+    """
+    if not path.exists():
+        raise DatabaseUnusable(f"There is no database {path}.")
+    _check_is_new(target)
+    remove_abandoned(target.absolute().parent)
+    with explained(target), new_file(target, source=path, like=path) as partial:
+        copy_database(path, partial)
+        _check_is_new(target)  # it took a while
+        partial.rename(target)
+        flush(target.absolute().parent)
+        return Backup(target, target.stat().st_size)
+
+
+def _check_is_new(target: Path) -> None:
+    if os.path.lexists(target):
+        raise DatabaseUnusable(f"{target} exists already; a backup overwrites nothing.")
+
+
+@contextmanager
+def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
+    """An empty file beside `target` to be filled from `source` and renamed to it; in the end it is gone.
+
+    It belongs to the same people as `like`, and can be read by the same, but for those nobody let in on purpose.
+
+    Raises:
+        DatabaseUnusable: Another process is making the same file, or has just made it; or `source` has its name.
+    """
+    partial = target.with_name(f"{target.name}{PARTIAL}")
+    if partial.exists() and partial.samefile(source):
+        raise DatabaseUnusable(f"{partial} is what an unfinished {target} is called: give it another name first.")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(descriptor, partial, like)
+        try:
+            yield partial
+        finally:
+            remove_with_side_files(partial)
+    finally:
+        os.close(descriptor)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove unfinished copies from a folder whose process was killed: by their name ours, and locked by nobody."""
+    for partial in folder.iterdir() if folder.is_dir() else ():
+        if partial.name.endswith(PARTIAL) and _is_abandoned(partial):
+            remove_with_side_files(partial)
+            logger.info("backup.abandoned_removed", extra=as_event(path=str(partial)))
+
+
+def _is_abandoned(partial: Path) -> bool:
+    try:
+        found = partial.lstat()
+        is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if not is_ours or time.time() - found.st_mtime < ABANDONED_S:  # to close one in use would drop SQLite's locks
+            return False
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(found, partial.stat())  # else it has its final name by now
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, partial: Path, like: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_still_there = os.path.samestat(os.fstat(descriptor), partial.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_still_there = False
+    if not is_still_there:  # or is called by its final name by now, and must not be emptied
+        raise DatabaseUnusable(f"Another process is making {partial.with_suffix('')} just now.")
+    os.ftruncate(descriptor, 0)  # it is of a process that was killed
+    model = like.stat()
+    os.fchmod(descriptor, private_mode(model.st_mode) & 0o666)
+    with suppress(PermissionError):  # only root gives files away
+        os.fchown(descriptor, model.st_uid, model.st_gid)
+
+
+def copy_database(source: Path, partial: Path) -> None:
+    """Copy a database as it is at one moment into an empty file, read the copy back, and flush it.
+
+    Raises:
+        DatabaseUnusable: The copy is damaged.
+    """
+    with closing(open_read_only(source)) as connection, bounded(connection, source.stat().st_size):
+        connection.execute("VACUUM INTO ?", (str(partial.absolute()),))
+    check_integrity(partial, f"The copy is damaged, and so, most likely, is {source}")
+    flush(partial)
+
+
+def check_integrity(path: Path, otherwise: str) -> None:
+    """Read the whole file.
+
+    Raises:
+        DatabaseUnusable: It is damaged; the message begins with `otherwise`. Or reading it takes too long.
+    """
+    with closing(open_read_only(path)) as connection, bounded(connection, path.stat().st_size):
+        (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if answer != "ok":
+        raise DatabaseUnusable(f"{otherwise}: {answer}.")
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing."""
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=30)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA ignore_check_constraints = ON")  # a stranger's CHECK calculates what it likes
+    return connection
+
+
+def flush(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

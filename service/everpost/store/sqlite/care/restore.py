@@ -1,0 +1,159 @@
+"""Putting a backup in the database's place, prepared so that nothing it holds is sent a second time."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from everpost.clock import to_text
+from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.care.backup import (
+    SIDE_FILES,
+    check_integrity,
+    copy_database,
+    flush,
+    new_file,
+    open_read_only,
+)
+from everpost.store.sqlite.care.pause import KEY, Pause
+from everpost.store.sqlite.file.occupancy import alone_with
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.schema.migrate import explained, migrate
+from everpost.store.sqlite.schema.schema import APPLICATION_ID
+from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
+from everpost.store.sqlite.tasks.completion import complete_tasks, prepare_moves
+from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskRecord, TaskStatus
+
+HELD = "Held since a backup was restored: it may have been published after the backup was made"
+CUT_OFF = "Attempt {attempt} was being sent when the backup was made that was restored, and how it ended is not in it"
+GIVEN_UP = "It was under way when the backup was made that was restored; look what it did, and ask again"
+
+
+def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:
+    """Put a copy of `backup` in the place of the database at `path`, with dispatch paused. Blocks.
+
+    The file that was there is kept beside it. Until the copy is whole, checked, prepared and on the disk, nothing is
+    changed; then it takes its place at once.
+
+    Raises:
+        DatabaseUnusable: A process has the database open, or the backup is missing, damaged or not Everpost's.
+        DatabaseUnwritable: The disk is full, or the folder cannot be written.
+    """
+    path = path.resolve()  # a link goes on leading there
+    _check_backup(backup, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    like = path if path.exists() else backup
+    with explained(path), alone_with(path), new_file(path, source=backup, like=like) as partial:
+        copy_database(backup, partial)
+        left_out = _remove_strangers(partial)
+        migrate(partial)
+        replaced = _free_name(path, now_ms) if path.exists() else None
+        pause = _prepare(partial, backup, replaced, now_ms)
+        pause = msgspec.structs.replace(pause, left_out=left_out)
+        flush(partial)
+        _move_aside(path, replaced or _free_name(path, now_ms))
+        partial.rename(path)
+        flush(path.parent)
+        return pause
+
+
+def _check_backup(backup: Path, path: Path) -> None:
+    if not backup.is_file():
+        raise DatabaseUnusable(f"There is no backup {backup}.")
+    if path.exists() and backup.samefile(path):
+        raise DatabaseUnusable(f"{backup} is the database itself, no backup of it.")
+    with explained(backup):
+        with closing(open_read_only(backup)) as connection:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            strangers = find_strangers(connection, everything=True)
+        if application != APPLICATION_ID:
+            raise DatabaseUnusable(f"{backup} is no backup of an Everpost database.")
+        strangers.check()
+        check_integrity(backup, f"{backup} is damaged; nothing was changed")
+
+
+def _remove_strangers(partial: Path) -> tuple[str, ...]:
+    """Leave out of the copy what is not ours but tables and plain indexes: somebody else may have made the backup."""
+    with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
+        strangers = find_strangers(connection, everything=True)
+        connection.execute("BEGIN IMMEDIATE")
+        remove_strangers(connection, strangers)
+        connection.execute("COMMIT")
+    return tuple(map(str, strangers.removable))
+
+
+def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) -> Pause:
+    """Hold what may have been sent since, and pause dispatch: all of it before the file can be opened by anybody."""
+    with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
+        prepare_moves(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        pause = _pause(connection, backup, replaced, now_ms)
+        connection.execute(load("set_meta"), {"key": KEY, "value": msgspec.json.encode(pause).decode()})
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = DELETE")  # else a part of it could be left in a file beside it
+    return pause
+
+
+def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, now_ms: int) -> Pause:
+    now = to_text(now_ms)
+    (newest_at,) = connection.execute(load("find_newest")).fetchone()
+    sends = connection.execute(load("find_sends")).fetchall()
+    complete_tasks(connection, [_cut_off(row, now_ms) for row in sends])
+    connection.execute(load("hold_unfinished"), {"message": HELD, "now": now})
+    (held,) = connection.execute(load("count_held")).fetchone()
+    (unfinished,) = connection.execute(load("count_accepted")).fetchone()
+    operations = connection.execute(load("abandon_operations"), {"error": GIVEN_UP, "now": now}).rowcount
+    (ended,) = connection.execute(load("count_ended")).fetchone()
+    return Pause(
+        backup=str(backup.absolute()),
+        restored_at=now,
+        newest_at=newest_at,
+        ended=ended,
+        sending=len(sends),
+        held=held,
+        scheduled=unfinished - held,
+        operations=operations,
+        replaced=None if replaced is None else str(replaced),
+    )
+
+
+def _cut_off(row: tuple[str, int, str | None], now_ms: int) -> TaskRecord:
+    task_id, number, started_at = row
+    message = CUT_OFF.format(attempt=number)
+    attempt = Attempt(
+        number=number,
+        started_at=started_at or "",
+        outcome=TaskStatus.UNKNOWN,
+        error_class=ErrorClass.RESTORED,
+        error=message,
+        evidence=Evidence(phase=SendPhase.SENDING, bytes_sent=BytesSent.NOT_KNOWN),
+    )
+    return TaskRecord(
+        task_id=task_id,
+        status=TaskStatus.UNKNOWN,
+        finished_at_ms=now_ms,
+        attempt=attempt,
+        error_class=ErrorClass.RESTORED,
+        error_message=message,
+    )
+
+
+def _free_name(path: Path, now_ms: int) -> Path:
+    stamp = to_text(now_ms).replace("-", "").replace(":", "").replace(".", "")
+    names = (path.with_name(f"{path.name}.replaced-{stamp}{'-' if n else ''}{n or ''}") for n in range(1_000))
+    return next(name for name in names if not name.exists())
+
+
+def _move_aside(path: Path, replaced: Path) -> None:
+    """Give the file another name, and leave it its own until it is replaced; what SQLite keeps beside it goes with it.
+
+    A write-ahead log left behind would be taken for the new file's.
+    """
+    if path.exists():
+        os.link(path, replaced)
+    for suffix in SIDE_FILES:
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(replaced.with_name(replaced.name + suffix))

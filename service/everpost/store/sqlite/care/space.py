@@ -1,0 +1,111 @@
+"""Room inside the database file that nothing uses any more, and how the file system gets it back.
+
+A file begun by this Everpost keeps the map that SQLite needs to give pages back bit by bit (`auto_vacuum`). An older
+file has none, and can only be copied whole; see `compact_database`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from everpost.errors import DatabaseUnusable
+from everpost.pace import Pace
+from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush, new_file
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.occupancy import alone_with
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.migrate import explained
+from everpost.store.sqlite.schema.schema import APPLICATION_ID
+
+INCREMENTAL = 2  # PRAGMA auto_vacuum
+
+
+class Space(msgspec.Struct, frozen=True):
+    """The room of a file.
+
+    Attributes:
+        size_bytes: The file's size once its log is copied into it.
+        free_bytes: What of it nothing uses.
+        is_shrinkable: It can be given back while Everpost serves.
+    """
+
+    size_bytes: int
+    free_bytes: int
+    is_shrinkable: bool
+
+
+async def find_space(database: Database) -> Space:
+    """How much room the file has, and how much of it is free."""
+    return await database.read(_space)
+
+
+async def give_back_space(database: Database, pace: Pace) -> AsyncIterator[int]:
+    """Shorten the file by what is free in it, in steps that let others write; the bytes of each step.
+
+    Of a file without the map nothing is given back.
+    """
+    given_bytes = 1 if (await find_space(database)).is_shrinkable else 0
+    while given_bytes:
+        async with pace.step() as pages:
+            given_bytes = await database.write(pace.timed(partial(_give_back, pages)))
+        if given_bytes:
+            yield given_bytes
+
+
+def compact_database(path: Path) -> tuple[int, int]:
+    """Put a copy in the database's place that has no free room in it, and the map; its size before and after. Blocks.
+
+    The copy is read back and flushed first. A crash leaves the one file or the other, and nothing of the log, which is
+    copied before into the file it belongs to.
+
+    Raises:
+        DatabaseUnusable: A process has the database open, or it is missing, damaged or not Everpost's.
+        DatabaseUnwritable: The disk has no room for the copy.
+    """
+    path = path.resolve()  # a link goes on leading there
+    if not path.is_file():
+        raise DatabaseUnusable(f"There is no database {path}.")
+    with explained(path), alone_with(path):
+        _put_log_away(path)
+        with new_file(path, source=path, like=path) as copy:
+            _copy(path, copy)
+            before_bytes, after_bytes = path.stat().st_size, copy.stat().st_size
+            copy.rename(path)
+            flush(path.parent)
+    return before_bytes, after_bytes
+
+
+def _space(connection: sqlite3.Connection) -> Space:
+    page_bytes, pages, free, mode = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+    )
+    return Space(page_bytes * pages, page_bytes * free, mode == INCREMENTAL)
+
+
+def _give_back(pages: int, connection: sqlite3.Connection) -> int:
+    before = _space(connection)
+    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row it answers is a page
+    return before.size_bytes - _space(connection).size_bytes
+
+
+def _put_log_away(path: Path) -> None:
+    """Copy the log into the file and remove it: beside another file it would be taken for that one's."""
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise DatabaseUnusable(f"{path} is no database of Everpost's; the first start adopts one of the original.")
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    left = [name for suffix in SIDE_FILES if (name := path.with_name(path.name + suffix)).exists()]
+    if left:
+        raise DatabaseUnusable(f"{left[0]} is still there; a process has the database open, or the disk is full.")
+
+
+def _copy(path: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the copy's; of a file with the map nothing new
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    check_integrity(copy, f"The copy is damaged, and so, most likely, is {path}; nothing was changed")
+    flush(copy)

@@ -1,0 +1,70 @@
+"""One connection to the database file: how it is opened, and what it promises."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+from urllib.parse import quote
+
+from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.library import CORRUPTION_FIXED, aiosqlite, sqlite3
+from everpost.store.sqlite.tasks.completion import prepare_moves
+
+Result = TypeVar("Result")
+Operation = Callable[[sqlite3.Connection], Result]
+"""A piece of work on the connection's own thread. It may run several times (in a smaller group, after the one it was in
+failed), so it changes nothing but the database."""
+
+PRAGMAS = {
+    "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
+    "busy_timeout": "5000",
+    "foreign_keys": "OFF",  # schema.sql has none, and another program's could refuse an outcome
+    "mmap_size": "0",  # an I/O error in a mapped page is a SIGBUS, not an error
+    "cell_size_check": "ON",
+    "trusted_schema": "OFF",
+    "temp_store": "MEMORY",
+    "journal_size_limit": "67108864",
+    # Pages, 16 MB: the tops of the indexes are in every commit, and copied once for all. Else see checkpoint.py.
+    "wal_autocheckpoint": "4000" if CORRUPTION_FIXED else "0",
+}
+# KiB of pages. A large file fills every cache, in each process; what they do not hold, the operating system's does.
+# The writer's has room for what a commit changes, so that no page of it is written twice.
+WRITER_CACHE = -4_096
+READER_CACHE = -1_024
+
+
+async def connect(path: Path, mode: str) -> aiosqlite.Connection:
+    """A connection in mode `rw` or `ro`; of one that may write, somebody else waits for the lock.
+
+    Raises:
+        DatabaseUnusable: The file is not in WAL mode.
+    """
+    connection = aiosqlite.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+    connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
+    await connection
+    try:
+        await run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
+    except BaseException:
+        await asyncio.shield(connection.close())
+        raise
+    return connection
+
+
+async def run(connection: aiosqlite.Connection, function: Operation[Result]) -> Result:
+    """Have the connection's thread call a function; what it raises is raised here."""
+    # aiosqlite offers single statements only; one hop to its thread for a whole operation makes a batch one unit.
+    return cast("Result", await connection._execute(function, connection._conn))  # type: ignore[no-untyped-call]  # noqa: SLF001
+
+
+def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
+    for name, value in PRAGMAS.items():
+        raw.execute(f"PRAGMA {name} = {value}")
+    raw.execute(f"PRAGMA cache_size = {READER_CACHE if read_only else WRITER_CACHE}")
+    if read_only:
+        raw.execute("PRAGMA query_only = ON")
+    journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
+    if journal != "wal":
+        raise DatabaseUnusable(f"The database is in journal mode {journal!r}, not WAL; is it on a network file system?")
+    if not read_only:
+        raw.execute("PRAGMA busy_timeout = 0")
+        prepare_moves(raw)

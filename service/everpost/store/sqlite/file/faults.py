@@ -1,0 +1,140 @@
+"""What can befall a database file: SQLite's errors by their meaning, and whether the file is still the one opened."""
+
+import os
+import time
+from pathlib import Path
+
+from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from everpost.store.sqlite.library import sqlite3
+
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+UNWRITABLE = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+SETTLED_NS = 3_000_000_000  # longer than any file system's clock stands still
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def meaning_of(error: Exception) -> Exception:
+    """What a SQLite error means for the one who waits (https://sqlite.org/rescode.html); others stay as they are."""
+    code = code_of(error) if isinstance(error, sqlite3.Error) else None
+    if code in BUSY:
+        meaning: Exception = DatabaseBusy()
+    elif code in UNWRITABLE:
+        meaning = DatabaseUnwritable(str(error))
+    elif code in DAMAGED:
+        meaning = DatabaseDamaged(str(error))
+    else:
+        return error
+    meaning.__cause__ = error
+    return meaning
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The class of the error: the low byte of its code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_undecodable(error: sqlite3.OperationalError) -> bool:
+    """Whether a text is not UTF-8, as an inherited row's may be."""
+    return "decode" in str(error)
+
+
+FolderState = tuple[int, int, int]
+"""Device, inode, and when anything was last added, moved or deleted in it (ns); no program can set that time back."""
+
+
+class DatabaseFiles:
+    """The files of an open database: itself, its log and the log's index.
+
+    SQLite goes on writing to a file that was deleted or replaced, and all of that is lost. While a connection is open
+    the three stay what they are, unless a stranger touches them. They are never opened here: closing a file drops all
+    locks that SQLite has on it.
+
+    Nor is the log looked at after every commit: Linux gives a file whose times were asked for a new time at the next
+    write, which makes the next flush of it a third slower. Nothing was moved in a folder that has not changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Remember which they are; `path` has been opened, and its log exists."""
+        beside = os.path.realpath(path)
+        self._paths = (str(path), f"{beside}-wal", f"{beside}-shm")
+        self._folder = Path(beside).parent
+        self._opened = self._look(len(self._paths))
+        self.is_saved = False  # while they are gone: all that was committed is in the database file
+        self._complete: FolderState | None = None  # the folder when all of them were last seen in it
+
+    def check(self, *, all_of_them: bool = True) -> None:
+        """See whether they, or the database file at least, are still there: a microsecond or two for each.
+
+        Raises:
+            DatabaseUnusable: One of them is not.
+        """
+        folder = self._look_at_folder() if all_of_them else None
+        if folder is not None and folder == self._complete:
+            all_of_them = False
+        count = len(self._paths) if all_of_them else 1
+        if self._opened is None or self._look(count) != self._opened[:count]:
+            self._complete = None
+            raise self.missing()
+        if all_of_them:
+            self._complete = folder
+
+    @property
+    def are_there(self) -> bool:
+        """Whether `check` finds nothing."""
+        try:
+            self.check()
+        except DatabaseUnusable:
+            return False
+        return True
+
+    def missing(self) -> DatabaseUnusable:
+        """What is wrong when they are gone, and what to do."""
+        return DatabaseUnusable(
+            f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        if not self._has_database():
+            return "stop every process, restore a backup and start again."
+        if self.is_saved:
+            return "stop every process and start again: all that was acknowledged is in the database file."
+        return "stop every process with SIGTERM now (SIGKILL would lose what was acknowledged last), and start again."
+
+    def _has_database(self) -> bool:
+        return self._opened is not None and self._look(1) == self._opened[:1]
+
+    @property
+    def may_be_saved(self) -> bool:
+        """Whether the database file is the one that was opened, and no other program has a log of its own beside it."""
+        try:
+            log = os.stat(self._paths[1])  # noqa: PTH116 - as in `_look`
+        except FileNotFoundError:
+            return self._has_database()
+        except OSError:
+            return False
+        is_ours = self._opened is not None and (log.st_dev, log.st_ino) == self._opened[1]
+        return self._has_database() and (is_ours or log.st_size == 0)
+
+    def _look(self, count: int) -> list[tuple[int, int]] | None:
+        try:
+            return [(found.st_dev, found.st_ino) for found in map(os.stat, self._paths[:count])]
+        except OSError:
+            return None
+
+    def _look_at_folder(self) -> FolderState | None:
+        """Which it is, and when it was changed; None if that was just now: another change may bear the same time."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return None
+        is_settled = found.st_ctime_ns < time.time_ns() - SETTLED_NS
+        return (found.st_dev, found.st_ino, found.st_ctime_ns) if is_settled else None

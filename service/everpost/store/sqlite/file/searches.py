@@ -1,0 +1,120 @@
+"""Reads that may look at many rows: on connections of their own, for a limited time, and only while somebody waits."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from everpost.errors import SearchTimeout
+from everpost.store.sqlite.file.connection import Operation, Result, connect, run
+from everpost.store.sqlite.library import aiosqlite, sqlite3
+
+SEARCH_S = 5.0  # the time of a search that a client waits for
+SEARCHERS = 2  # connections; with more of them searches would take the processor from everything else
+STEPS = 1_000  # of SQLite's virtual machine, a tenth of a millisecond or so, between two looks whether to stop
+
+
+class Searches:
+    """Runs searches on connections that no other read waits for; they are opened when the first searches come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places = asyncio.Semaphore(SEARCHERS)
+        self._idle: list[aiosqlite.Connection] = []
+        self._running: set[Search] = set()
+
+    async def run(self, operation: Operation[Result], within_s: float) -> Result:
+        """Run `operation`. It is stopped when its time is over, and when the caller is cancelled.
+
+        Raises:
+            SearchTimeout: `within_s` seconds were not enough, those included that it waited for other searches.
+            sqlite3.Error: The operation raised it.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._places.acquire()
+                return await self._run(operation)
+        except TimeoutError:
+            raise SearchTimeout(within_s) from None
+
+    async def _run(self, operation: Operation[Result]) -> Result:
+        try:
+            connection = self._idle.pop() if self._idle else await connect(self._path, "ro")
+        except BaseException:
+            self._places.release()
+            raise
+        search = Search(connection)
+        work = search.start(operation)
+        self._running.add(search)
+        work.add_done_callback(lambda _: self._take_back(search))
+        try:
+            return await asyncio.shield(work)
+        finally:
+            search.stop()
+
+    def _take_back(self, search: "Search") -> None:
+        self._running.discard(search)
+        self._idle.append(search.connection)
+        self._places.release()
+
+    async def close(self) -> None:
+        """Stop what is running, and close the connections. Nothing may be begun any more."""
+        for search in self._running:
+            search.stop()
+        while self._running:
+            await asyncio.wait([search.work for search in self._running])
+        while self._idle:
+            await self._idle.pop().close()
+
+
+class Search:
+    """One search at work.
+
+    Attributes:
+        connection: What it has to itself until it is done, which may be a moment after it was stopped.
+    """
+
+    work: asyncio.Future[Any]
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self.connection = connection
+        self._is_stopped = False
+
+    def start(self, operation: Operation[Result]) -> asyncio.Future[Result]:
+        """Begin, in the connection's thread."""
+
+        def stoppable(raw: sqlite3.Connection) -> Result:
+            raw.set_progress_handler(lambda: self._is_stopped, STEPS)
+            try:
+                return operation(raw)
+            finally:
+                raw.set_progress_handler(None, 0)
+                _end_transaction(raw)
+
+        work = asyncio.ensure_future(run(self.connection, stoppable))
+        work.add_done_callback(_look_at_error)
+        self.work = work
+        return work
+
+    def stop(self) -> None:
+        """Have SQLite end the statement it is at, if it is at one, and begin no other.
+
+        The flag alone would not stop a full-text query, in which SQLite counts no steps, nor would the interruption
+        alone stop a search that is between two statements.
+        """
+        if not self.work.done():
+            self._is_stopped = True
+            self.connection._conn.interrupt()  # noqa: SLF001 - aiosqlite's own does this, but has to be awaited
+
+
+def _end_transaction(raw: sqlite3.Connection) -> None:
+    """The interruption may have hit the statement that should have ended it."""
+    while raw.in_transaction:
+        with suppress(sqlite3.OperationalError):
+            raw.execute("ROLLBACK")
+
+
+def _look_at_error(work: asyncio.Future[Result]) -> None:
+    """Mark the error of a search that was stopped as seen: its caller has gone."""
+    with suppress(asyncio.CancelledError):
+        work.exception()

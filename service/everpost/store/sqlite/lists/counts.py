@@ -1,0 +1,91 @@
+"""`task_counts` compared with the rows it counts, and mended: another program may have changed it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from uuid import uuid4
+
+import structlog
+
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.snapshot import snapshot
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+
+log = structlog.get_logger("everpost.store")
+
+KEY = "counts"  # in everpost_meta: another value after each repair, so that two workers do not do the same one
+COUNT_S = 60.0  # for a whole count; ten million tasks take 5 s
+
+Pair = tuple[str, str, str]
+"""Table, status and platform."""
+
+
+class Drift:
+    """How far the counts are from the rows, in one state of the database.
+
+    Attributes:
+        token: Which repair was the last.
+        by_pair: How many tasks are missing in each count; negative where there are too many.
+    """
+
+    def __init__(self, token: str | None, by_pair: dict[Pair, int]) -> None:
+        self.token = token
+        self.by_pair = by_pair
+
+
+class TaskCounts:
+    """The verbs of the counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def repair(self) -> int:
+        """Count everything, and add to each count what it lacks; how many counts were wrong.
+
+        No writer waits for it: a reader counts the rows, and the triggers count what is written meanwhile.
+
+        Raises:
+            SearchTimeout: There are too many rows for `COUNT_S`.
+        """
+        drift = await self._database.search(find_drift, within_s=COUNT_S)
+        if not drift.by_pair:
+            return 0
+        is_mine = await self._database.write(lambda connection: add_drift(connection, drift))
+        if not is_mine:
+            return 0
+        log.warning("counts.repaired", counts=len(drift.by_pair), tasks=sum(map(abs, drift.by_pair.values())))
+        return len(drift.by_pair)
+
+
+def find_drift(connection: sqlite3.Connection) -> Drift:
+    """Compare the counts with the rows."""
+    with snapshot(connection):
+        token = connection.execute(load("get_meta"), {"key": KEY}).fetchone()
+        there = _by_pair(connection.execute(load("count_rows")))
+        told = _by_pair(connection.execute(load("read_counts")))
+    pairs = there.keys() | told.keys()
+    return Drift(
+        None if token is None else str(token[0]),
+        {pair: there[pair] - told[pair] for pair in sorted(pairs, key=str) if there[pair] != told[pair]},
+    )
+
+
+def _by_pair(rows: Iterable[tuple[str, str | None, str | None, int]]) -> Counter[Pair]:
+    counts: Counter[Pair] = Counter()
+    for source, status, platform, tasks in rows:
+        counts[source, status or "", platform or ""] += tasks
+    return counts
+
+
+def add_drift(connection: sqlite3.Connection, drift: Drift) -> bool:
+    """Add what is missing, unless another repair came first."""
+    found = connection.execute(load("get_meta"), {"key": KEY}).fetchone()
+    if (None if found is None else str(found[0])) != drift.token:
+        return False
+    rows = [
+        {"source": source, "status": status, "platform": platform, "tasks": tasks}
+        for (source, status, platform), tasks in drift.by_pair.items()
+    ]
+    connection.executemany(load("add_to_count"), rows)
+    connection.execute(load("set_meta"), {"key": KEY, "value": uuid4().hex})
+    return True

@@ -1,0 +1,47 @@
+"""A place in a list, and its opaque text."""
+
+import base64
+import binascii
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from everpost.errors import InvalidValue
+
+MAX_CURSOR_CHARACTERS = 2_000
+LAST = "~"  # sorts behind every time, and behind whatever may follow the same time
+
+StoredInteger = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+
+class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A place in the order of a list: a task's stored created_at, None for the last part of it, and its id.
+
+    An original file may hold a number for a time; SQLite sorts it before every text.
+    """
+
+    created_at: str | StoredInteger | float | None
+    task_id: str
+
+
+BEGINNING = Key(LAST, "")
+UNDATED = Key(None, "\U0010ffff")  # the beginning of the rows without created_at, behind all others
+
+
+def write_cursor(key: Key) -> str:
+    """The key as clients carry it."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Key:
+    """The key `write_cursor` wrote.
+
+    Raises:
+        InvalidValue: The text is no cursor.
+    """
+    try:
+        padded = text[:MAX_CURSOR_CHARACTERS].encode("ascii") + b"=" * (-len(text) % 4)
+        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Key)
+    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+        raise InvalidValue("This is no cursor of a list.", "$.cursor") from error

@@ -1,0 +1,273 @@
+# ruff: noqa: S608 - every statement is made of texts of this package; what a client sends is always a parameter
+"""Which tasks a list shows, as SQL: one ordered search of one index a table and value, put together with UNION ALL.
+
+The order is (created_at, id), newest first; a task keeps both when it moves from the ledger to the history, and so its
+place. Rows without created_at, as an original file may hold, come last; rows without an id are left out, because
+nobody could ask for one of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+import msgspec
+
+from everpost.clock import FIRST_MS, LAST_MS, to_text
+from everpost.store.sqlite.lists.cursor import LAST, Key
+from everpost.store.sqlite.lists.search import Hits
+from everpost.task.model import TaskStatus
+from everpost.task.retry_rules import Place
+
+HOUR_MS = 3_600_000
+
+ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
+COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
+UTC_OF_ROW = "iif(created_at LIKE '%Z', created_at, everpost_utc(created_at))"
+AMONG_WAITING = "id IN (SELECT value FROM json_each(:waiting))"
+AMONG_UNINDEXED = "task_id IN (SELECT value FROM json_each(:unindexed))"
+AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
+MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_tasks_search MATCH :query)"
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks: those that match every field given.
+
+    Attributes:
+        status: As stored; of tasks that wait in the ledger, only Redis knows which a worker holds.
+        platform: Every text the column may hold for it: `Catalogue.spellings`.
+        created_after_ms: UTC milliseconds, inclusive.
+        created_before_ms: UTC milliseconds, exclusive.
+        place: Ledger or history; both if it is None.
+        q: What a person looks for in title, error and payload; see `service/everpost/store/sqlite/lists/words.py`.
+    """
+
+    status: str | None = None
+    platform: tuple[str, ...] | None = None
+    account_id: str | None = None
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    error_class: str | None = None
+    q: str | None = None
+    batch_id: str | None = None
+    retry_of: str | None = None
+    task_ids: tuple[str, ...] | None = None
+    place: Place | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `task_counts` knows how many match: no field but status and platform is given."""
+        others = (name for name in self.__struct_fields__ if name not in {"status", "platform"})
+        return all(getattr(self, name) is None for name in others)
+
+    @property
+    def may_look_far(self) -> bool:
+        """Whether it may have to look at many tasks to find few: there is no index for all that is asked for."""
+        narrowing = (self.status, self.error_class, self.batch_id, self.retry_of)
+        searching = (self.q, self.platform, self.account_id, self.error_class)
+        return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
+
+    def counts(self, status: str, platform: str) -> bool:
+        """Whether tasks of this status and platform match, as far as these go."""
+        return self.status in {None, status} and (self.platform is None or platform in self.platform)
+
+
+class Lead(msgspec.Struct, frozen=True):
+    """The index a search of a table follows, and the terms that tie it down.
+
+    Attributes:
+        hint: What makes SQLite follow it, whatever it thinks of the alternatives.
+        fields: The fields of the filter that need no check any more.
+    """
+
+    hint: str = ""
+    terms: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+
+BY_ROW = Lead("NOT INDEXED")  # by row number
+
+
+class Search(msgspec.Struct, frozen=True):
+    """A `SELECT` over ledger and history, as text with its parameters."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+def column(place: Place, name: str) -> str:
+    """The expression of a task's platform, account or title; rows of an original file have it in their JSON only."""
+    if place is Place.HISTORY:
+        return name
+    return f"ifnull({name}, iif(json_valid(data), CAST(data ->> '$.{name}' AS TEXT), NULL))"
+
+
+def compose(
+    wanted: TaskFilter,
+    columns: Mapping[Place, str] | None,
+    after: Key,
+    *,
+    zone: tzinfo | None,
+    hits: Hits | None,
+    rarer: str,
+    statuses: Sequence[str | None],
+) -> Search:
+    """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
+
+    The statement wants the parameter `limit` too, and the function `everpost_utc`.
+
+    Args:
+        columns: None for rows that are to be counted, which have none and are in no order.
+        zone: As `time_bounds` has it.
+        hits: What the index says of `wanted.q`.
+        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share; the latter two
+            together with the status.
+        statuses: All that the history's rows have.
+    """
+    parts = [
+        _select(
+            place, None if columns is None else columns[place], lead, (*search, *_checks(wanted, place, lead)), after
+        )
+        for place in _places(wanted)
+        for search, by_row in _searches(place, hits)
+        for lead in ([BY_ROW] if by_row else _leads(wanted, place, rarer, len(statuses)))
+    ]
+    order = "" if columns is None else "ORDER BY sort_at DESC, sort_id DESC"
+    sql = "SELECT * FROM (\n" + "\nUNION ALL\n".join(parts) + f"\n)\n{order} LIMIT :limit"
+    named = {f"status{number}": status for number, status in enumerate(statuses)}
+    return Search(sql, _parameters(wanted, after, zone, hits) | named)
+
+
+def _places(wanted: TaskFilter) -> tuple[Place, ...]:
+    if wanted.place is not None:
+        return (wanted.place,)
+    return tuple(ID_COLUMN)
+
+
+def _select(place: Place, columns: str | None, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
+    task_id = ID_COLUMN[place]
+    dated = f"(created_at, {task_id}) < (:at, :id)"
+    order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
+    where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
+    if columns is None:
+        return f"SELECT 1 FROM {place.value} {lead.hint}\n    WHERE {where}"
+    return (
+        f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id FROM {place.value} {lead.hint}\n"
+        f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"
+    )
+
+
+def _leads(wanted: TaskFilter, place: Place, rarer: str, statuses: int) -> list[Lead]:
+    """The narrowest index there is for the filter."""
+    if wanted.task_ids is not None:
+        return [Lead("", (_among_ids(place),), ("task_ids",))]
+    for name, suffix in (("retry_of", "retry"), ("batch_id", "batch")):
+        if getattr(wanted, name) is not None:
+            return [_lead(place, suffix, name)]
+    if place is Place.HISTORY:
+        return _history_leads(wanted, rarer, statuses)
+    if wanted.status in {None, TaskStatus.PENDING}:
+        return [_lead(place, "created")]
+    return [Lead("INDEXED BY task_queue_status", ("status = :status", "status <> 'pending'"), ("status",))]
+
+
+def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
+    if wanted.error_class is not None:
+        return [_lead(Place.HISTORY, "error", "error_class")]
+    if rarer == "platform":
+        spellings = [f"platform = :platform{number}" for number in range(len(wanted.platform or ()))]
+        return _leads_by_status(wanted, "platform", spellings, statuses)
+    if rarer == "account_id":
+        return _leads_by_status(wanted, "account", ["account_id = :account_id"], statuses)
+    return [_lead(Place.HISTORY, rarer or "created", *([rarer] if rarer else []))]
+
+
+def _leads_by_status(wanted: TaskFilter, suffix: str, terms: Sequence[str], statuses: int) -> list[Lead]:
+    """One search for each term and status: the index has the status in the middle, so that any two lead to rows."""
+    hint = f"INDEXED BY publish_tasks_{suffix}"
+    fields = ("status", "platform" if suffix == "platform" else "account_id")
+    named = (
+        [f"status IS :status{number}" for number in range(statuses)] if wanted.status is None else ["status = :status"]
+    )
+    return [Lead(hint, (term, status), fields) for term in terms for status in named]
+
+
+def _lead(place: Place, suffix: str, *fields: str) -> Lead:
+    return Lead(f"INDEXED BY {place.value}_{suffix}", tuple(f"{field} = :{field}" for field in fields), fields)
+
+
+def _among_ids(place: Place) -> str:
+    return f"{ID_COLUMN[place]} IN (SELECT value FROM json_each(:task_ids))"
+
+
+def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
+    """What is checked row by row."""
+    given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
+    if place is Place.LEDGER and wanted.error_class is not None:
+        return ["FALSE"]  # an error class comes with the end, and nothing in the ledger has ended
+    checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
+    if wanted.platform is not None and "platform" not in lead.fields:
+        spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
+        checks.append(f"{column(place, 'platform')} IN ({spellings})")
+    if wanted.task_ids is not None and "task_ids" not in lead.fields:
+        checks.append(_among_ids(place))
+    if wanted.created_after_ms is not None:
+        checks.append(f"created_at >= :from AND {UTC_OF_ROW} >= :created_after")
+    if wanted.created_before_ms is not None:
+        checks.append(f"{UTC_OF_ROW} < :created_before")
+    return checks
+
+
+def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:
+    """What `q` asks of a table: of the indexed rows, and of the newest others; and whether row numbers lead."""
+    if hits is None:
+        return [((), False)]
+    if place is Place.LEDGER:
+        return [((AMONG_WAITING,), True)]
+    return [((MATCHED,), False) if hits.rows is None else ((AMONG_HITS,), True), ((AMONG_UNINDEXED,), True)]
+
+
+def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
+    """Between which texts of created_at everything lies that the filter's times let through.
+
+    Args:
+        zone: Of the local times that rows of an original file have; None where there are none of them in question,
+            and text order is the order of time.
+    """
+    low, high = "", LAST
+    if wanted.created_after_ms is not None:
+        after_ms = wanted.created_after_ms
+        low = _text(after_ms) if zone is None else min(_spellings(after_ms - HOUR_MS, zone))
+    if wanted.created_before_ms is not None:
+        before_ms = wanted.created_before_ms
+        high = _text(before_ms) if zone is None else max(_spellings(before_ms + HOUR_MS, zone)) + LAST
+    return low, high
+
+
+def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits | None) -> dict[str, Any]:
+    parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
+    parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
+    parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()
+    at = after.created_at
+    low, high = time_bounds(wanted, zone)
+    if wanted.created_after_ms is not None:
+        parameters |= {"created_after": _text(wanted.created_after_ms), "from": low}
+    if wanted.created_before_ms is not None:
+        parameters["created_before"] = _text(wanted.created_before_ms)
+        at = min(at, high) if isinstance(at, str) else at
+    parameters |= {"at": at, "id": after.task_id}
+    if hits is not None:
+        found = {"hits": hits.rows or (), "unindexed": hits.unindexed, "waiting": hits.waiting}
+        parameters |= {name: msgspec.json.encode(rows).decode() for name, rows in found.items()}
+    return parameters
+
+
+def _text(time_ms: int) -> str:
+    return to_text(min(max(time_ms, FIRST_MS), LAST_MS))
+
+
+def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, ...]:
+    """A time as our rows and an original file's may have it, to the minute; an hour is left for a clock change."""
+    time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    local = moment.astimezone(timezone)
+    return f"{moment:%Y-%m-%dT%H:%M}", f"{local:%Y-%m-%d %H:%M}", f"{local:%Y-%m-%dT%H:%M}"

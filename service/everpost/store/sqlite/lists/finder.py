@@ -1,0 +1,91 @@
+"""Finds and counts the tasks of a filter: what is looked up first, and the searches that follow from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any
+
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
+from everpost.store.sqlite.lists.filters import Search, TaskFilter, compose, time_bounds
+from everpost.store.sqlite.lists.search import FEW, find_hits
+from everpost.store.sqlite.lists.words import Query
+from everpost.store.sqlite.queries import load
+from everpost.task.retry_rules import Place
+
+
+class Finder:
+    """Finds and counts the tasks of one filter, on a connection that is in a transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, wanted: TaskFilter, query: Query | None, timezone: tzinfo
+    ) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self._query = query
+        self._hits = None if query is None else find_hits(connection, query)
+        counts = connection.execute(load("count_tasks")).fetchall()
+        self._rarer, self._statuses = _rarer(counts, wanted), _statuses(counts)
+        self._zone = zone_in_question(connection, wanted, timezone)
+
+    def rows(self, columns: Mapping[Place, str], after: Key, limit: int) -> list[Any]:
+        """The next rows behind `after`, at most `limit`."""
+        found: list[Any] = []
+        for search in self._searches(columns, after):
+            if len(found) < limit:
+                found += self._connection.execute(search.sql, search.parameters | {"limit": limit - len(found)})
+        return found
+
+    def count(self, limit: int | None) -> int:
+        """How many there are, counted up to `limit`."""
+        count = 0
+        for search in self._searches(None, BEGINNING):
+            counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
+            left = -1 if limit is None else limit - count
+            count += self._connection.execute(counting, search.parameters | {"limit": left}).fetchone()[0]
+        return count
+
+    def _searches(self, columns: Mapping[Place, str] | None, after: Key) -> Iterator[Search]:
+        """What gives the tasks behind `after` one after the other; without `columns` they are to be counted only."""
+        for start in (after,) if after.created_at is None else (after, UNDATED):
+            search = compose(
+                self._wanted,
+                columns,
+                start,
+                zone=self._zone,
+                hits=self._hits,
+                rarer=self._rarer,
+                statuses=self._statuses,
+            )
+            search.parameters["query"] = self._query and self._query.expression
+            yield search
+
+
+def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
+    """Which of status, platform and account_id the fewest tasks share; of accounts nobody keeps count."""
+    sizes: dict[str, int] = {}
+    if wanted.platform is not None:
+        sizes["platform"] = _size(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
+    if wanted.status is not None:
+        sizes["status"] = _size(counts, TaskFilter(status=wanted.status))
+    if wanted.account_id is not None:
+        sizes["account_id"] = FEW
+    return min(sizes, key=lambda name: sizes[name]) if sizes else ""
+
+
+def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
+    return sum(tasks for _, status, platform, tasks in counts if wanted.counts(status, platform))
+
+
+def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
+    """All that the history's rows may have; one without any is counted as an empty text."""
+    return [*sorted({status for source, status, _, _ in counts if source == Place.HISTORY}), None]
+
+
+def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:
+    """`timezone`, if rows with local times lie where it matters; else the hours it may be off need no searching."""
+    if wanted.created_after_ms is None and wanted.created_before_ms is None:
+        return None
+    low, high = time_bounds(wanted, None)
+    low_or_before, high_or_behind = time_bounds(wanted, timezone)
+    bounds = {"low": low_or_before, "after": low, "before": high, "high": high_or_behind}
+    return timezone if connection.execute(load("has_local_times"), bounds).fetchone()[0] else None

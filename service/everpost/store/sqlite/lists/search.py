@@ -1,0 +1,116 @@
+"""Full-text search of the history: the index is filled behind the hot path, and asked through `words.Query`.
+
+Not indexed yet are the newest rows of the history and all of the ledger; of each, the newest `SCANNED` rows are read
+and compared one by one. Of a task's data no more is read than is compared: a post may be a megabyte of nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.pace import Pace
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
+from everpost.store.sqlite.queries import load
+
+SEARCHED = "searched"  # in everpost_meta: the last row number of the history that the index has
+SCANNED = 5_000
+FEW = 20_000  # matches that are sorted; of more, the list is walked and each row is looked up among them
+CHUNK = 250  # the most rows indexed in one transaction; of long texts fewer, so that no post waits long for it
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """What was found for a query.
+
+    Attributes:
+        rows: The matching row numbers of the history that the index has; None if there are more than `FEW`.
+        unindexed: The matching row numbers of the history's newest rows, which the index does not have yet.
+        waiting: The matching row numbers of the ledger's newest rows.
+    """
+
+    rows: tuple[int, ...] | None
+    unindexed: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+
+
+class SearchIndex:
+    """The table `publish_tasks_search`; its rowid is `publish_tasks.task_id`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pace = Pace(CHUNK, rest=0)
+
+    async def fill(self, limit: int = 1_000) -> int:
+        """Index the next rows of the history, at most `limit`; how many there were.
+
+        Several processes may do it at once: of two that took the same rows, one does nothing and answers 0.
+        """
+        filled = 0
+        while filled < limit:
+            async with self._pace.step() as size:
+                after, documents = await self._next(min(size, limit - filled))
+                if not documents or not await self._add(after, documents):
+                    break
+            filled += len(documents)
+        return filled
+
+    async def _next(self, limit: int) -> tuple[int, list[tuple[int, str]]]:
+        return await self._database.read(lambda connection: _next_rows(connection, limit))
+
+    async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
+        return await self._database.write(self._pace.timed(lambda connection: _add_rows(connection, after, documents)))
+
+
+def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
+    """What matches, in the index and in the newest rows of ledger and history; see `Hits`."""
+    if not query.phrases:
+        return Hits(())
+    parameters = {"query": query.expression, "limit": FEW + 1}
+    rows = tuple(row for (row,) in connection.execute(load("find_hits"), parameters))
+    newest = {"searched": _searched(connection), "scanned": SCANNED}
+    return Hits(
+        rows=rows if len(rows) <= FEW else None,
+        unindexed=tuple(_scan(connection, "scan_unindexed", newest, query)),
+        waiting=tuple(_scan(connection, "scan_waiting", newest, query)),
+    )
+
+
+def _scan(connection: sqlite3.Connection, statement: str, parameters: dict[str, int], query: Query) -> Iterator[int]:
+    """The row numbers of a statement's rows that match."""
+    for row, *texts in _texts_of_rows(connection, statement, parameters):
+        if query.may_match(b"\n".join(texts)) and query.matches(_document(*texts)):
+            yield row
+
+
+def _texts_of_rows(
+    connection: sqlite3.Connection, statement: str, parameters: dict[str, int]
+) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """The number of each of a statement's rows, its title, its error, and as much of its data as is compared."""
+    for row, *texts in connection.execute(load(statement), parameters | {"most": MAX_DATA_BYTES}):
+        title, error, data = (text or b"" for text in texts)
+        yield row, title, error, data
+
+
+def _next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tuple[int, str]]]:
+    after = _searched(connection)
+    rows = _texts_of_rows(connection, "rows_to_search", {"after": after, "limit": limit})
+    return after, [(row, _document(*texts)) for row, *texts in rows]
+
+
+def _add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
+    if _searched(connection) != after:
+        return False
+    connection.execute(load("add_search_rows"), {"rows": msgspec.json.encode(documents).decode()})
+    connection.execute(load("set_meta"), {"key": SEARCHED, "value": str(documents[-1][0])})
+    return True
+
+
+def _searched(connection: sqlite3.Connection) -> int:
+    found: Any = connection.execute(load("get_meta"), {"key": SEARCHED}).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _document(title: bytes, error: bytes, data: bytes) -> str:
+    return cut(title.decode(errors="replace"), error.decode(errors="replace"), texts_in(data))

@@ -1,0 +1,157 @@
+"""Cutting text into the words that search knows: the same for what is indexed, what is asked, and what is scanned."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from everpost.errors import InvalidValue
+
+MAX_QUERY_CHARACTERS = 200
+LEAST_BEGINNING = 3  # letters of a word that find longer ones; the beginnings of all words with one letter are too many
+MAX_TEXT_CHARACTERS = 20_000  # of one task; what lies behind is not searched
+MAX_DATA_BYTES = 65_536  # of one task's data that are read for these characters
+
+_IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_ODD = "\u2190-\u2bff\U0001f000-\U0001faff\U00020000-\U0003ffff"
+"""Symbols, emoji and rare ideographs: FTS5's tokenizer (Unicode 6.1) takes them for spaces, so they are spelled out."""
+
+_WORD = re.compile(f"[{_IDEOGRAPHS}{_ODD}]|[^\\W_{_IDEOGRAPHS}{_ODD}]+")
+_IS_ODD = re.compile(f"[{_ODD}]")
+_ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
+"""A text or number in JSON. A text that a colon follows is a member's name; the last one may have been cut off."""
+
+_HAS_DIGIT = re.compile(r"\d")
+_ENDS_IN_LETTERS = re.compile(f"[^\\W_{_IDEOGRAPHS}{_ODD}]\\Z")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, without case, width or accents. A Chinese, Japanese or Korean character is a word."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    if _ACCENTED.search(text):
+        text = _ACCENTED.sub(lambda found: unicodedata.normalize("NFD", found[0])[0], text)
+    words = _WORD.findall(text)
+    if _IS_ODD.search(text):
+        words = [f"x{ord(word):x}x" if _IS_ODD.match(word) else word for word in words]
+    return words
+
+
+def cut(*texts: str | None) -> str:
+    """Texts as the index keeps them: words with a space between."""
+    joined = "\n".join(filter(None, texts))[:MAX_TEXT_CHARACTERS]
+    return " ".join(words_of(joined))
+
+
+def texts_in(task_data: str | bytes | None) -> str:
+    """The texts and numbers in a task's JSON, at any depth, as many as are searched; of what is no JSON, all of it.
+
+    Of data that may be cut off at `MAX_DATA_BYTES`, the texts are taken without checking that it is JSON.
+    """
+    if not task_data:
+        return ""
+    data = task_data.encode() if isinstance(task_data, str) else task_data
+    if len(data) >= MAX_DATA_BYTES and data.lstrip()[:1] in {b"{", b"["}:
+        return _joined(_texts_of_head(data[:MAX_DATA_BYTES]))
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return data.decode(errors="replace")
+    return _joined(_texts(value))
+
+
+def _joined(texts: Iterator[str]) -> str:
+    """The first texts, until there are as many characters as are searched."""
+    taken: list[str] = []
+    left = MAX_TEXT_CHARACTERS
+    for text in texts:
+        taken.append(text)
+        left -= len(text) + 1
+        if left <= 0:
+            break
+    return "\n".join(taken)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            pending.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            pending.extend(reversed(value))
+        elif value is not None and not isinstance(value, bool):
+            yield str(value)
+
+
+def _texts_of_head(head: bytes) -> Iterator[str]:
+    for token in _TOKEN.finditer(head):
+        text, is_name = token.groups()
+        if text is None:
+            yield token[0].decode()
+        elif not is_name:
+            yield _unescaped(text)
+
+
+def _unescaped(text: bytes) -> str:
+    if b"\\" in text:
+        try:
+            return msgspec.json.decode(b'"%s"' % text, type=str)
+        except (msgspec.DecodeError, UnicodeError):
+            pass  # cut off in the middle of an escape or a character
+    return text.decode(errors="replace")
+
+
+class Query(msgspec.Struct, frozen=True):
+    """What a person looks for: every phrase must occur; the last word is the beginning of one if `open_ended`.
+
+    A person types terms with spaces between; each is a phrase of its words. Nothing typed reaches FTS5's syntax.
+    """
+
+    phrases: tuple[tuple[str, ...], ...]
+    open_ended: bool
+
+    @property
+    def expression(self) -> str:
+        """The FTS5 expression (https://sqlite.org/fts5.html#full_text_query_syntax); it needs a phrase."""
+        quoted = [f'"{" ".join(phrase)}"' for phrase in self.phrases]
+        return " AND ".join(quoted) + ("*" if self.open_ended else "")
+
+    def may_match(self, raw: bytes) -> bool:
+        """False only if no text in the bytes, JSON or not, can match: a quick look that spares cutting most of them.
+
+        In ASCII a word stands as it is, but for case and for numbers, which JSON may write in several ways.
+        """
+        if not raw.isascii() or b"\\u" in raw:
+            return True
+        text = raw.lower().decode()
+        return all(word in text or _HAS_DIGIT.search(word) for phrase in self.phrases for word in phrase)
+
+    def matches(self, words: str) -> bool:
+        """Whether a text, cut into words, is found."""
+        text = f" {words} "
+        closed, last = self.phrases[:-1], self.phrases[-1:]
+        ending = "" if self.open_ended else " "
+        return (
+            bool(last)
+            and all(f" {' '.join(phrase)} " in text for phrase in closed)
+            and f" {' '.join(last[0])}{ending}" in text
+        )
+
+
+def read_query(text: str) -> Query:
+    """The query a person typed. One without any word, such as `++`, finds nothing.
+
+    Raises:
+        InvalidValue: It is longer than `MAX_QUERY_CHARACTERS`.
+    """
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise InvalidValue(f"A search takes at most {MAX_QUERY_CHARACTERS} characters.", "$.q")
+    terms = text.split()
+    phrases = tuple(tuple(words) for term in terms if (words := words_of(term)))
+    ends_in_word = bool(phrases) and bool(_ENDS_IN_LETTERS.search(unicodedata.normalize("NFKC", terms[-1])))
+    return Query(phrases, open_ended=ends_in_word and len(phrases[-1][-1]) >= LEAST_BEGINNING)

@@ -1,0 +1,226 @@
+"""A file of the original system: its backup, its renamed id, its duplicates, and what its rows lack to be listed."""
+
+import logging
+import os
+import shutil
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from everpost.errors import DatabaseUnwritable
+from everpost.log_fields import as_event
+from everpost.private_files import private_mode
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.schema.schema import Missing
+
+logger = logging.getLogger("everpost.store")
+
+SAMPLE = 5
+ROOM_FACTOR = 3  # the copy, the new indexes, and in WAL mode the log that holds these until the checkpoint
+ROOM_SPARE_BYTES = 16 * 1024 * 1024
+EPOCH = "1970-01-01 00:00:00"
+
+
+class Duplicates(msgspec.Struct, frozen=True):
+    """How many ids occur more than once, and a few of them."""
+
+    count: int = 0
+    sample: tuple[str, ...] = ()
+
+
+def lenient_text(value: bytes) -> str:
+    """Text as it can be shown: stored text need not be UTF-8. Rows are copied inside SQLite, never through this."""
+    return value.decode(errors="replace")
+
+
+def back_up(connection: sqlite3.Connection, path: Path) -> Path:
+    """Copy the file beside itself, whole, read back, and on the disk; the caller holds the write lock.
+
+    The copy is called `NAME.before-everpost.whole` until the file is changed: then `keep_backup` gives it its name.
+    What a start that was killed before that has left is removed: the file is as it was, and copied again.
+
+    Raises:
+        DatabaseUnwritable: The disk has no room for it.
+    """
+    path = path.resolve()  # beside the file itself, not beside a link to it
+    _check_room(connection, path)
+    partial, whole = _unfinished(path)
+    for left in (partial, whole):
+        remove_with_side_files(left)  # nobody else is here, the lock is ours
+    partial.touch(mode=private_mode(path.stat().st_mode) & 0o666, exist_ok=False)
+    try:
+        _copy(path, partial)
+        partial.rename(whole)
+    finally:
+        remove_with_side_files(partial)
+    _sync(path.parent)
+    return whole
+
+
+def keep_backup(whole: Path, path: Path) -> Path:
+    """Give the copy its name, `NAME.before-everpost-UTCTIME`, now that the file has been changed."""
+    backup = _free_name(path.resolve())
+    whole.rename(backup)
+    _sync(backup.parent)
+    logger.info("[DB] Backup of the original database: %s", backup, extra=as_event(backup=str(backup)))
+    return backup
+
+
+def settle_backup(path: Path) -> None:
+    """See to what a start that was killed has left beside a file that is adopted: the whole copy is kept, no other."""
+    partial, whole = _unfinished(path.resolve())
+    remove_with_side_files(partial)
+    if whole.exists():
+        with suppress(FileNotFoundError):  # another process is here, too
+            keep_backup(whole, path)
+
+
+def remove_with_side_files(path: Path) -> None:
+    """Remove an unfinished copy, and what SQLite keeps beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.before-everpost.part"), path.with_name(f"{path.name}.before-everpost.whole")
+
+
+def _check_room(connection: sqlite3.Connection, path: Path) -> None:
+    pages, page_bytes = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    wanted = pages * page_bytes * ROOM_FACTOR + ROOM_SPARE_BYTES
+    free = shutil.disk_usage(path.parent).free
+    if free < wanted:
+        raise DatabaseUnwritable(
+            f"before {path} is changed it is copied, and then it grows: that takes {wanted >> 20} MiB, "
+            f"and {path.parent} has {free >> 20} MiB left"
+        )
+
+
+def _copy(path: Path, target: Path) -> None:
+    # A connection of its own: VACUUM cannot run inside the transaction that holds the lock.
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as reader:
+        reader.execute("VACUUM INTO ?", (str(target),))
+    with closing(sqlite3.connect(f"file:{quote(str(target))}?mode=ro", uri=True)) as copy:
+        copy.execute("PRAGMA ignore_check_constraints = ON")
+        (answer,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if answer != "ok":
+        raise sqlite3.DatabaseError(answer)
+    _sync(target)
+
+
+def _free_name(path: Path) -> Path:
+    stem = f"{path.name}.before-everpost-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = (path.with_name(stem if number == 1 else f"{stem}-{number}") for number in range(1, 1_000))
+    return next(name for name in names if not name.exists())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_id(connection: sqlite3.Connection) -> None:
+    """Give the original's `celery_task_id` our name; SQLite changes the schema only, whatever the number of rows."""
+    columns = {name for (name,) in connection.execute("SELECT lower(name) FROM pragma_table_xinfo('publish_tasks')")}
+    if "celery_task_id" in columns and "job_id" not in columns:
+        connection.execute("ALTER TABLE publish_tasks RENAME COLUMN celery_task_id TO job_id")
+
+
+def complete_rows(connection: sqlite3.Connection, missing: Missing) -> None:
+    """Give rows a time where they have none, since pages are ordered by it, and the ledger's rows their new columns."""
+    for table in ("publish_tasks", "task_queue"):
+        connection.execute(
+            f"UPDATE {table} SET created_at = ifnull(updated_at, '{EPOCH}') WHERE created_at IS NULL"  # noqa: S608 - ours
+        )
+    if any(table.lower() == "task_queue" and column == "platform" for table, column in missing.columns):
+        columns = {name: from_data(name) for name in ("platform", "account_id", "title")}
+        changes = ", ".join(f"{name} = ifnull({name}, {value})" for name, value in columns.items())
+        connection.execute(f"UPDATE task_queue SET {changes}")  # noqa: S608 - our own names
+
+
+def from_data(name: str) -> str:
+    """SQL that gives a member of a row's JSON `data` as text; NULL where there is none, or no JSON."""
+    path = f"'$.{name}'"
+    text = f"CAST(json_extract(data, {path}) AS TEXT)"
+    scalar = f"CASE WHEN json_type(data, {path}) IN ('text', 'integer') THEN {text} END"
+    return f"CASE WHEN typeof(data) = 'text' AND json_valid(data) THEN {scalar} END"
+
+
+def count_null_ids(connection: sqlite3.Connection) -> int:
+    """Rows of the history without an id."""
+    count: int = connection.execute("SELECT count(*) FROM publish_tasks WHERE job_id IS NULL").fetchone()[0]
+    return count
+
+
+def unique_name(table: str, columns: tuple[str, ...]) -> str:
+    """The name of the index that stands in for a UNIQUE which the table was made without."""
+    return "_".join((table, *columns))
+
+
+def find_duplicates(connection: sqlite3.Connection) -> Duplicates:
+    """The ids that occur more than once in the history; looked for only where no UNIQUE index forbids them."""
+    name = unique_name("publish_tasks", ("job_id",))
+    if not _has_plain_index(connection, name):
+        return Duplicates()
+    repeated = "FROM publish_tasks WHERE job_id IS NOT NULL GROUP BY job_id HAVING count(*) > 1"
+    (count,) = connection.execute(f"SELECT count(*) FROM (SELECT 1 {repeated})").fetchone()  # noqa: S608 - constants
+    sample = connection.execute(f"SELECT job_id {repeated} LIMIT {SAMPLE}")
+    return Duplicates(count, tuple(str(job_id) for (job_id,) in sample))
+
+
+def _has_plain_index(connection: sqlite3.Connection, name: str) -> bool:
+    sql = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ? AND sql NOT LIKE '%UNIQUE%'"
+    return connection.execute(sql, (name,)).fetchone() is not None
+
+
+def has_to_wait(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> bool:
+    """Whether a UNIQUE index was tried, and the duplicates that forbade it are still there."""
+    return _has_plain_index(connection, unique_name(table, columns)) and _has_duplicates(connection, table, columns)
+
+
+def _has_duplicates(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> bool:
+    names = ", ".join(columns)
+    given = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+    found = connection.execute(
+        f"SELECT 1 FROM {table} WHERE {given} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"  # noqa: S608 - our own names
+    )
+    return found.fetchone() is not None
+
+
+def add_unique(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> None:
+    """The index for a UNIQUE the table was made without.
+
+    Where there are duplicates it is a plain one for look-ups, and a UNIQUE one of the rows yet to come; a later start
+    tries again.
+    """
+    name, names = unique_name(table, columns), ", ".join(columns)
+    connection.execute(f"DROP INDEX IF EXISTS {name}")
+    connection.execute(f"DROP INDEX IF EXISTS {name}_later")
+    try:
+        connection.execute(f"CREATE UNIQUE INDEX {name} ON {table} ({names})")
+    except sqlite3.IntegrityError:
+        _add_plain(connection, table, columns)
+
+
+def _add_plain(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> None:
+    name, names = unique_name(table, columns), ", ".join(columns)
+    (last,) = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - our own names
+    row = {"publish_tasks": "task_id", "task_queue": "id"}[table.lower()]  # an index's WHERE cannot say rowid
+    connection.execute(f"CREATE INDEX {name} ON {table} ({names})")
+    connection.execute(f"CREATE UNIQUE INDEX {name}_later ON {table} ({names}) WHERE {row} > {last}")
+
+
+def count_tasks(connection: sqlite3.Connection) -> None:
+    """Fill `task_counts` from the rows there are; from then on the triggers keep it."""
+    connection.execute("DELETE FROM task_counts")
+    for table in ("publish_tasks", "task_queue"):
+        connection.execute(
+            "INSERT INTO task_counts (source, status, platform, tasks) "  # noqa: S608 - constants
+            f"SELECT '{table}', ifnull(status, ''), ifnull(platform, ''), count(*) FROM {table} GROUP BY 2, 3"
+        )

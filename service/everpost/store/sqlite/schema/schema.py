@@ -1,0 +1,185 @@
+"""What `schema.sql` says, what a file has, and the statements that lead from one to the other."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.library import sqlite3
+
+SCHEMA_VERSION = 1
+"""`PRAGMA user_version` of the files this Everpost writes; raised when an older Everpost must not open them."""
+
+APPLICATION_ID = 0x45565054
+"""`PRAGMA application_id` of every Everpost file: EVPT in ASCII."""
+
+_PLACES = (Path(__file__).with_name("schema.sql"), Path(__file__).parents[5] / "schema.sql")  # a wheel's, a checkout's
+
+_PIECE = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),]|[^-/'"(),]+|.""", re.DOTALL)
+_FIRST_WORD = re.compile(r'"([^"]+)"|\[([^]]+)]|`([^`]+)`|([^\s(]+)|')
+_NOT_FOR_ALTER = re.compile(r"\s+(?:UNIQUE|DEFAULT\s+CURRENT_(?:TIMESTAMP|DATE|TIME))\b", re.IGNORECASE)
+_NOT_NULL = re.compile(r"\s+NOT\s+NULL\b", re.IGNORECASE)
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table: its own SQL, its columns with what the SQL says of each, and what is unique in it."""
+
+    name: str
+    sql: str
+    columns: Mapping[str, str]
+    primary_key: tuple[str, ...]
+    unique: frozenset[tuple[str, ...]]
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The tables of a database, and its named indexes and triggers with their SQL. Names are in lower case."""
+
+    tables: Mapping[str, Table]
+    indexes: Mapping[str, str]
+    triggers: Mapping[str, str]
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """What a file lacks. An index or trigger whose SQL differs counts as missing and is in `outdated` too."""
+
+    tables: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    unique: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    indexes: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    outdated: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.columns or self.unique or self.indexes or self.triggers)
+
+
+@cache
+def wanted_schema() -> Schema:
+    """What `schema.sql` says, read by letting SQLite build it in memory.
+
+    Raises:
+        DatabaseUnusable: This SQLite library is too old for it, or was built without FTS5.
+    """
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.executescript(schema_text())
+        except sqlite3.OperationalError as error:
+            raise DatabaseUnusable(
+                f"SQLite {sqlite3.sqlite_version} cannot build Everpost's tables ({error}); 3.43 with FTS5 is needed."
+            ) from error
+        return read_schema(connection)
+
+
+def schema_text() -> str:
+    """The text of `schema.sql`."""
+    return next(place for place in _PLACES if place.exists()).read_text(encoding="utf-8")
+
+
+def read_schema(connection: sqlite3.Connection, only: frozenset[str] | None = None) -> Schema:
+    """What a database has: all of it, or the tables named in `only`.
+
+    Others' tables are not even looked at, since asking a virtual one for its columns loads its module.
+    """
+    shadows = {name.lower() for (name,) in connection.execute("SELECT name FROM pragma_table_list WHERE type='shadow'")}
+    tables: dict[str, Table] = {}
+    named: dict[str, dict[str, str]] = {"index": {}, "trigger": {}}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"):
+        key = name.lower()
+        if kind in named:
+            named[kind][key] = sql
+        elif kind == "table" and not key.startswith("sqlite_") and key not in shadows and (only is None or key in only):
+            tables[key] = _read_table(connection, name, sql)
+    return Schema(tables, named["index"], named["trigger"])
+
+
+def _read_table(connection: sqlite3.Connection, name: str, sql: str) -> Table:
+    rows = connection.execute("SELECT lower(name), pk FROM pragma_table_xinfo(?) ORDER BY cid", (name,)).fetchall()
+    said = dict(column_definitions(sql))
+    return Table(
+        name=name,
+        sql=sql,
+        columns={column: said.get(column, "") for column, _ in rows},
+        primary_key=tuple(column for _, column in sorted((place, column) for column, place in rows if place)),
+        unique=frozenset(_unique_columns(connection, name)),
+    )
+
+
+def _unique_columns(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, ...]]:
+    """The columns of every whole UNIQUE index, one the table declares or one of its own; expressions are left out."""
+    found = connection.execute(
+        "SELECT i.name, lower(c.name) FROM pragma_index_list(?) i, pragma_index_info(i.name) c "
+        "WHERE i.\"unique\" AND NOT i.partial AND i.origin <> 'pk' ORDER BY i.seq, c.seqno",
+        (table,),
+    )
+    columns: dict[str, tuple[str, ...]] = {}
+    for index, column in found:
+        columns[index] = (*columns.get(index, ()), column)
+    return (names for names in columns.values() if None not in names)
+
+
+def column_definitions(sql: str) -> Iterator[tuple[str, str]]:
+    """Each entry between a CREATE TABLE's parentheses: its first word in lower case, and all of it without comments."""
+    depth, entry = 0, ""
+    for piece in (match.group() for match in _PIECE.finditer(sql)):
+        depth += (piece == "(") - (piece == ")")
+        ends = (piece == "," and depth == 1) or (piece == ")" and depth == 0)
+        if ends and entry.strip():
+            yield _first_word(entry), " ".join(entry.split())
+        if ends or (piece == "(" and depth == 1):
+            entry = ""
+        elif not piece.startswith(("--", "/*")):
+            entry += piece
+
+
+def _first_word(entry: str) -> str:
+    word = next(_FIRST_WORD.finditer(entry.strip()))
+    return str(word[word.lastindex or 0]).lower()
+
+
+def addable(definition: str) -> str:
+    """A column's definition as ALTER TABLE ADD COLUMN takes it (https://sqlite.org/lang_altertable.html).
+
+    UNIQUE becomes an index of its own; a default that is no constant is dropped, and NOT NULL where no default is left.
+    """
+    kept = _NOT_FOR_ALTER.sub("", definition)
+    return kept if " DEFAULT " in kept.upper() else _NOT_NULL.sub("", kept)
+
+
+def find_missing(wanted: Schema, live: Schema) -> Missing:
+    """What `live` lacks of `wanted`; what it has beyond that stays.
+
+    Raises:
+        DatabaseUnusable: A table has our name but another primary key, so it is not the table we know.
+    """
+    shared = [(table, live.tables[name]) for name, table in wanted.tables.items() if name in live.tables]
+    for table, has in shared:
+        _check_primary_key(table, has)
+    outdated = {*_outdated(wanted.indexes, live.indexes), *_outdated(wanted.triggers, live.triggers)}
+    return Missing(
+        tables=tuple(name for name in wanted.tables if name not in live.tables),
+        columns=tuple((table.name, column) for table, has in shared for column in _lacking(table, has)),
+        unique=tuple((table.name, columns) for table, has in shared for columns in sorted(table.unique - has.unique)),
+        indexes=tuple(name for name in wanted.indexes if name not in live.indexes or name in outdated),
+        triggers=tuple(name for name in wanted.triggers if name not in live.triggers or name in outdated),
+        outdated=frozenset(outdated),
+    )
+
+
+def _lacking(table: Table, has: Table) -> list[str]:
+    return [column for column in table.columns if column not in has.columns]
+
+
+def _outdated(wanted: Mapping[str, str], live: Mapping[str, str]) -> list[str]:
+    return [name for name, sql in wanted.items() if name in live and sql.split() != live[name].split()]
+
+
+def _check_primary_key(table: Table, has: Table) -> None:
+    if table.primary_key != has.primary_key:
+        raise DatabaseUnusable(
+            f"The table {has.name} has the primary key ({', '.join(has.primary_key)}) instead of "
+            f"({', '.join(table.primary_key)}): it belongs to another program. Point EVERPOST_DATABASE at another file."
+        )

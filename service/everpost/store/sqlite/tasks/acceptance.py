@@ -1,0 +1,88 @@
+"""A task's first row: into the ledger, once for each Idempotency-Key, with what its client is answered."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.clock import to_text, to_text_or_none
+from everpost.errors import KeyReused
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+from everpost.task.model import Task
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """A client's Idempotency-Key, and the digest of the request it came with.
+
+    Attributes:
+        kept_ms: For how much running time a key is remembered.
+    """
+
+    key: str
+    fingerprint: str
+    kept_ms: int
+
+
+class FirstAnswer(msgspec.Struct, frozen=True):
+    """What the first request with a key was answered: the id of its task or batch, and the JSON body."""
+
+    accepted_id: str
+    body: str
+
+
+KeyFinding = FirstAnswer | KeyReused | None
+"""What a key was used for: this request, another one, nothing."""
+
+
+def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
+    """The row of a task, for `accept_task.sql` and `accept_tasks.sql`."""
+    return {
+        "task_id": task.task_id,
+        "priority": task.priority,
+        "status": task.status_at(now_ms).value,
+        "task_data": task.task_data.decode(),
+        "created_at": to_text(task.created_at_ms),
+        "platform": task.platform,
+        "account_id": task.account_id,
+        "title": task.title,
+        "due_at": to_text_or_none(task.due_at_ms),
+        "retry_of": task.retry_of,
+        "root_id": task.root_id,
+        "generation": task.generation,
+        "batch_id": task.batch_id,
+        "accepted_by": task.accepted_by,
+    }
+
+
+def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int) -> None:
+    """Write the rows of tasks, all in one statement."""
+    if tasks:
+        rows = msgspec.json.encode([accept_parameters(task, now_ms) for task in tasks]).decode()
+        connection.execute(load("accept_tasks"), {"rows": rows})
+
+
+def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
+    """What the key was used for."""
+    parameters = {"key": key.key, "kept_ms": key.kept_ms}
+    known = connection.execute(load("find_idempotency_key"), parameters).fetchone()
+    if known is None:
+        return None
+    fingerprint, accepted_id, body = known
+    return FirstAnswer(accepted_id, body) if fingerprint == key.fingerprint else KeyReused()
+
+
+def accept_once(
+    connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, key: IdempotencyKey, answer: FirstAnswer
+) -> FirstAnswer | KeyReused:
+    """Write the rows, the key and the answer, unless the key was used already; the answer that counts.
+
+    An error is returned, not raised: else all that is committed together would be done again.
+    """
+    known = find_answer(connection, key)
+    if known is not None:
+        return known
+    kept = {"key": key.key, "fingerprint": key.fingerprint, "created_at": to_text(now_ms)}
+    connection.execute(load("keep_idempotency_key"), {**kept, "accepted_id": answer.accepted_id, "answer": answer.body})
+    accept_tasks(connection, tasks, now_ms)
+    return answer

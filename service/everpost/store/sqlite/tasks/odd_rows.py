@@ -1,0 +1,130 @@
+"""Ledger rows that no worker can run because another program wrote into them: what is wrong, and how they end (I1)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from everpost.clock import to_text
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.completion import complete_tasks
+from everpost.task.model import (
+    MAX_ID,
+    Attempt,
+    BytesSent,
+    ErrorClass,
+    Evidence,
+    SendPhase,
+    TaskRecord,
+    TaskStatus,
+    is_task_id,
+)
+
+MOST_DATA_BYTES = 256 << 20
+"""The largest task that goes to Redis, which takes at most 512 MB in one value."""
+
+NO_ID = f"its task_id is not 1 to {MAX_ID} printable characters"
+NO_DATA = "its data is NULL"
+TOO_LARGE = f"its data is larger than {MOST_DATA_BYTES >> 20} MiB"
+
+
+class OddRow(msgspec.Struct, frozen=True):
+    """What a row says of its task's past; the values are those of the columns, whatever their types.
+
+    Attributes:
+        task_id: The id under which the task ends: the row's own, or one made of its row number.
+        attempts: JSON text; None if there is none, or it is no list.
+    """
+
+    task_id: str
+    platform: str | None
+    sending: int | None
+    attempts: str | None
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A row that was moved into the history; `status` is how its task ended."""
+
+    row: int
+    task_id: str
+    status: TaskStatus
+    fault: str
+
+
+class RowStuck(Exception):
+    """A row that cannot be run cannot be moved into the history either, as the history has its id."""
+
+
+MayBeSent = Callable[[OddRow], bool]
+"""Whether an attempt of the task may have reached the platform: then it ends as unknown (I6), else as failed."""
+
+
+def fault_of_data(size_bytes: int | None) -> str | None:
+    """Why a row's data cannot be run; None if it can. `size_bytes` is None where the data is NULL."""
+    if size_bytes is None:
+        return NO_DATA
+    return TOO_LARGE if size_bytes > MOST_DATA_BYTES else None
+
+
+def readable_id(value: bytes | None) -> str | None:
+    """A row's id; None if no caller could name it. `value` is None where the column holds no text."""
+    try:
+        text = (value or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    return text if is_task_id(text) else None
+
+
+def set_aside_row(
+    connection: sqlite3.Connection, row: int, fault: str, may_be_sent: MayBeSent, now_ms: int
+) -> SetAside | None:
+    """Move a row that cannot be run from the ledger into the history; None if it has left the ledger already.
+
+    Columns that would break the history are made good first: an id that cannot be read becomes `row-NUMBER`, and
+    attempts that are no list are dropped. The data stays as it is.
+
+    Raises:
+        sqlite3.IntegrityError: The history has a task of that id already.
+    """
+    found = connection.execute(load("find_odd_row"), {"row": row}).fetchone()
+    if found is None:
+        return None
+    odd = _read(row, *found)
+    connection.execute(load("mend_odd_row"), {"row": row, "task_id": odd.task_id, "attempts": odd.attempts})
+    record = _record_of(odd, fault, may_be_sent=may_be_sent(odd), now_ms=now_ms)
+    complete_tasks(connection, [record])
+    return SetAside(row, odd.task_id, record.status, fault)
+
+
+def _read(row: int, task_id: bytes | None, platform: bytes | None, sending: Any, attempts: str | None) -> OddRow:
+    return OddRow(
+        task_id=readable_id(task_id) or f"row-{row}",
+        platform=None if platform is None else platform.decode(errors="replace"),
+        sending=sending,
+        attempts=attempts,
+    )
+
+
+def _record_of(odd: OddRow, fault: str, *, may_be_sent: bool, now_ms: int) -> TaskRecord:
+    message = f"It was set aside, because its row in the ledger cannot be run: {fault}"
+    return TaskRecord(
+        task_id=odd.task_id,
+        status=TaskStatus.UNKNOWN if may_be_sent else TaskStatus.FAILED,
+        finished_at_ms=now_ms,
+        attempt=_attempt_of(odd, message, now_ms) if may_be_sent else None,
+        error_class=ErrorClass.UNREADABLE,
+        error_message=message,
+    )
+
+
+def _attempt_of(odd: OddRow, message: str, now_ms: int) -> Attempt:
+    phase = SendPhase.CLAIMED if odd.sending is None else SendPhase.SENDING
+    return Attempt(
+        number=max(odd.sending or 1, 1),
+        started_at=to_text(now_ms),
+        outcome=TaskStatus.UNKNOWN,
+        error_class=ErrorClass.UNREADABLE,
+        error=message,
+        evidence=Evidence(phase=phase, bytes_sent=BytesSent.NOT_KNOWN),
+    )

@@ -1,0 +1,209 @@
+"""Bulk work on more tasks than one answer waits for, table `operations`: its progress, and who is at work on it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from everpost.clock import to_text
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.cursor import LAST
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.chunks import Change, Outcome
+from everpost.task.model import MOVED_WITHIN_S, first_id_of
+
+KEPT_SKIPS = 1_000  # of one operation; the numbers are right beyond it
+KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
+KEPT_OPERATIONS = 10_000
+KEPT_MS = 7 * 86_400_000  # after its end
+
+
+class OperationStatus(StrEnum):
+    """How far bulk work has come."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `operations`.
+
+    Attributes:
+        total: Tasks that matched when it began.
+        done: Tasks looked at so far.
+        succeeded: Tasks of these to which it was done; the others were skipped.
+        position: Where the next chunk begins; None before the first.
+    """
+
+    operation_id: str
+    kind: str
+    request: str
+    status: OperationStatus
+    total: int
+    done: int = 0
+    succeeded: int = 0
+    position: str | None = None
+    error: str | None = None
+    owner: str | None
+    created_at: str
+    updated_at: str
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """A task to which nothing was done, and why: an error's code, or one of `chunks`."""
+
+    task_id: str
+    reason: str
+
+
+class ChunkLostError(Exception):
+    """Another process has taken the operation over; nothing of this chunk was written."""
+
+
+class Operations:
+    """Begins, advances and finds operations. Every step is compare-and-set on the owner and the position."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, operation: Operation) -> None:
+        """Write a new operation down."""
+        await self._database.write(lambda connection: _begin(connection, operation))
+
+    async def commit_chunk(
+        self,
+        operation: Operation,
+        change: Change,
+        refused: Sequence[Outcome],
+        following: str | None,
+        now_ms: int,
+        *,
+        is_new: bool = False,
+    ) -> tuple[Operation, list[Outcome]]:
+        """Do a chunk and record the progress, in one transaction.
+
+        Args:
+            refused: What became of the chunk's tasks that `change` does not touch.
+            following: Where the next chunk begins; None after the last.
+            is_new: The operation begins in this transaction, too: it is known only if its first chunk is done.
+
+        Raises:
+            ChunkLostError: The operation belongs to another process by now.
+            DatabaseBusy: It could not begin while the chunk's tasks were sure to stay out of Redis.
+        """
+
+        def commit(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
+            if is_new:
+                _begin(connection, operation)
+            outcomes = [*refused, *change(connection)]
+            return _advance(connection, operation, outcomes, following, now_ms), outcomes
+
+        return await self._database.write(commit, within_s=MOVED_WITHIN_S)
+
+    async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
+        """Give an operation up."""
+        parameters = {"operation_id": operation.operation_id, "owner": operation.owner}
+        parameters |= {"error": error, "now": to_text(now_ms)}
+        await self._database.write(lambda connection: connection.execute(load("fail_operation"), parameters))
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """The operation, or None."""
+        row = await self._database.read(
+            lambda connection: connection.execute(load("find_operation"), {"operation_id": operation_id}).fetchone()
+        )
+        return None if row is None else _operation(row)
+
+    async def skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+        """The next tasks, by id behind `after`, to which nothing was done; the first `KEPT_SKIPS` of them are known."""
+        parameters = {"operation_id": operation_id, "after": after, "limit": limit}
+        rows = await self._database.read(
+            lambda connection: connection.execute(load("find_skips"), parameters).fetchall()
+        )
+        return [Skip(*row) for row in rows]
+
+    async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
+        """Take over an operation that nobody has advanced since `before_ms`, or that its owner has let go.
+
+        One advanced as long from now, because the clock was set back, counts too: it would wait until then.
+        """
+        parameters = {"owner": owner, "now": to_text(now_ms)}
+        parameters |= {"before": to_text(before_ms), "after": to_text(2 * now_ms - before_ms)}
+        row = await self._database.write(
+            lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
+        )
+        return None if row is None else _operation(row)
+
+    async def forget_old(self, now_ms: int | None, limit: int) -> int:
+        """Remove the next operations that have ended, and skips, at most `limit` of each; how many rows there were.
+
+        Kept are the newest: `KEPT_OPERATIONS` for `KEPT_MS` after their end, and `KEPT_SKIPS_OF_ALL`.
+
+        Args:
+            now_ms: None while the clock is not to be believed, and so no age is known.
+        """
+        ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
+        too_old = first_id_of(ended_ms)
+        too_many = await self._nth_newest("nth_newest_operation", KEPT_OPERATIONS)
+        skips = await self._nth_newest("nth_newest_skip", KEPT_SKIPS_OF_ALL)
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
+            ("forget_operations", {"operation_id": too_many, "before": LAST}),
+            ("forget_skips", {"operation_id": max(too_old, too_many, skips)}),
+        ]
+
+        def forget(connection: sqlite3.Connection) -> int:
+            return sum(connection.execute(load(name), given | {"limit": limit}).rowcount for name, given in steps)
+
+        return await self._database.write(forget)
+
+    async def _nth_newest(self, statement: str, newer: int) -> str:
+        row = await self._database.read(
+            lambda connection: connection.execute(load(statement), {"newer": newer - 1}).fetchone()
+        )
+        return "" if row is None else str(row[0])
+
+    async def release(self, owner: str) -> None:
+        """Let go of all that `owner` was at work on, so that another process takes it over at once."""
+        await self._database.write(lambda connection: connection.execute(load("release_operations"), {"owner": owner}))
+
+
+def _begin(connection: sqlite3.Connection, operation: Operation) -> None:
+    connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
+
+
+def _advance(
+    connection: sqlite3.Connection,
+    operation: Operation,
+    outcomes: Sequence[Outcome],
+    following: str | None,
+    now_ms: int,
+) -> Operation:
+    skipped = [outcome for outcome in outcomes if outcome.reason is not None]
+    parameters = {
+        "operation_id": operation.operation_id,
+        "owner": operation.owner,
+        "position": operation.position,
+        "following": following,
+        "status": OperationStatus.DONE if following is None else OperationStatus.RUNNING,
+        "done": len(outcomes),
+        "succeeded": len(outcomes) - len(skipped),
+        "now": to_text(now_ms),
+    }
+    row = connection.execute(load("advance_operation"), parameters).fetchone()
+    if row is None:
+        raise ChunkLostError(operation.operation_id)
+    room = KEPT_SKIPS - (operation.done - operation.succeeded)
+    kept: list[dict[str, Any]] = [
+        {"operation_id": operation.operation_id, "task_id": outcome.task_id, "reason": outcome.reason}
+        for outcome in skipped[: max(0, room)]
+    ]
+    connection.executemany(load("keep_skip"), kept)
+    return _operation(row)
+
+
+def _operation(row: Sequence[Any]) -> Operation:
+    fields = dict(zip(Operation.__struct_fields__, row, strict=True))
+    return Operation(**fields | {"status": OperationStatus(fields["status"])})

@@ -1,0 +1,43 @@
+"""`python -m everpost_workers`: one worker, until SIGTERM."""
+
+import asyncio
+import os
+import sys
+
+import uvloop
+
+from everpost.errors import ServiceError, SettingsError
+from everpost.garbage import settle_garbage
+from everpost.logs import configure_logging
+from everpost.printable import printable
+from everpost.private_files import close_to_others
+from everpost.settings import read_settings
+from everpost_workers.engine.worker import StuckJobsError
+from everpost_workers.main import create_worker
+from everpost_workers.process_end import leave_at_once
+
+
+def main() -> int:
+    """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used or an attempt does not end."""
+    try:
+        settings = read_settings(os.environ)
+        configure_logging(settings)
+        close_to_others(settings)
+        asyncio.set_event_loop(uvloop.new_event_loop())
+        worker = create_worker(settings)
+        settle_garbage()
+        worker.run()
+    except StuckJobsError as error:
+        sys.stderr.write(f"everpost worker: {error}; it ends so that another can take its place\n")
+        return 1
+    except SettingsError as error:
+        sys.stderr.write(f"everpost worker: {printable(error.message)}\n")
+        return 2
+    except ServiceError as error:
+        sys.stderr.write(f"everpost worker: {printable(error.message)}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    leave_at_once(main())

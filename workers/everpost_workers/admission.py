@@ -1,0 +1,180 @@
+"""The claim hook: before a claimed job starts, the ledger says whether it may run (I1, I6).
+
+Redis may have been restored from an old dump, have lost its last second, or have been written to by others; the ledger
+and the history have not.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import structlog
+
+from everpost.clock import Clock
+from everpost.errors import InvalidValue, UnknownPlatform
+from everpost.failpoints import failpoint
+from everpost.platforms import Catalogue
+from everpost.publishing.interface import Publisher, PublisherClass
+from everpost.queue.codec import encoded_data, publish_arguments
+from everpost.store.sqlite.tasks.ledger import ClaimFacts, Ledger
+from everpost.task.model import Attempt, Task
+from everpost_workers.adoption import adoptable_task
+from everpost_workers.attempt import ATTEMPT, AttemptState
+from everpost_workers.earlier import lost_attempts, read_earlier
+from everpost_workers.engine.claims import Claim
+from everpost_workers.engine.outcomes import OutcomeReason
+from everpost_workers.metrics import WorkerMetrics
+from everpost_workers.relay import Relay
+
+log = structlog.get_logger("everpost.worker")
+
+NOT_OURS = frozenset(
+    {
+        OutcomeReason.EXPIRED,
+        OutcomeReason.UNDECODABLE,
+        OutcomeReason.UNKNOWN_FUNCTION,  # accepted tasks are all enqueued for `publish`
+        OutcomeReason.TRIES_EXHAUSTED,  # no count of claims reaches `UNLIMITED_TRIES`
+    }
+)
+"""Ends of a claimed job of an accepted task that tell that its keys in Redis were lost or overwritten."""
+
+
+def class_of(name: str | None, catalogue: Catalogue, publishers: Mapping[str, Publisher]) -> PublisherClass:
+    """The class of a platform's publisher; of a platform that is gone, one that lets nothing be taken for granted."""
+    try:
+        platform = catalogue.find(name or "")
+    except UnknownPlatform:
+        return PublisherClass.KEYED
+    return publishers[platform.name].publisher_class
+
+
+class Admission:
+    """Decides over claimed jobs, a batch at a time.
+
+    Args:
+        publishers: By the name of their platform.
+        max_body: The largest data, in bytes, of a task that a stock arq client may enqueue.
+        take_in_left_over: Records outcomes that workers left when they ended.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        relay: Relay,
+        clock: Clock,
+        catalogue: Catalogue,
+        publishers: Mapping[str, Publisher],
+        metrics: WorkerMetrics,
+        max_body: int,
+        take_in_left_over: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._ledger = ledger
+        self._relay = relay
+        self._clock = clock
+        self._catalogue = catalogue
+        self._publishers = publishers
+        self._metrics = metrics
+        self._max_body = max_body
+        self._take_in_left_over = take_in_left_over
+
+    async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
+        """The ids of the jobs that must not run; every other gets its `AttemptState`.
+
+        Raises:
+            Unavailable: What they do could not be recorded now.
+        """
+        failpoint("claim.after")
+        await self._ledger.check_trouble(self._clock())
+        if any(claim.job_try > 1 for claim in claims):  # whoever had one may have left how it ended
+            await self._take_in_left_over()
+        claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
+        known, ended = claimed.known, claimed.ended
+        strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
+        adopted, superseded, refusals = await self._adopt(strangers)
+        ended |= superseded
+        lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in NOT_OURS}
+        if ended or lost:
+            log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
+        if lost:
+            self._relay.look_again()  # the ledger has their payloads
+        ledger_data = await self._data_of([task_id for task_id in claimed.differing if task_id not in lost], known)
+        known |= await self._note_lost_attempts(known, claims)
+        for claim in claims:
+            facts = known.get(claim.job_id)
+            if facts is None:
+                refusal = refusals.get(claim.job_id)
+                state = AttemptState(facts=adopted.get(claim.job_id), number=claim.job_try, refusal=refusal)
+            elif facts.attempts is None:
+                state = AttemptState(facts=facts, number=1)
+            else:
+                earlier = read_earlier(facts, self._class_of(facts))
+                state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
+            state.task_data = ledger_data.get(claim.job_id)
+            claim.extra[ATTEMPT] = state
+        dropped = ended | lost
+        self._metrics.count_claims(claims, dropped, self._clock())
+        return dropped
+
+    async def _data_of(self, differing: Sequence[str], known: Mapping[str, ClaimFacts]) -> dict[str, bytes]:
+        """The ledger's data of tasks of which Redis has other data: it is what is published."""
+        found: dict[str, bytes] = {}
+        for task_id in differing:
+            data = await self._ledger.find_data(task_id)
+            if data is not None:
+                found[task_id] = data
+            used = "redis" if data is None else "ledger"
+            log.error("task.data_differs", task_id=task_id, platform=known[task_id].platform, used=used)
+        return found
+
+    async def _note_lost_attempts(
+        self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
+    ) -> dict[str, ClaimFacts]:
+        """Have attempts that never reported stand in the history before anything else happens to their tasks."""
+        counted = [claim for claim in claims if claim.ends_as is not OutcomeReason.TRIES_EXHAUSTED]
+        tries = {claim.job_id: claim.job_try for claim in counted if claim.job_id in known}
+
+        def lost_attempts_of(facts: ClaimFacts) -> list[Attempt]:
+            return lost_attempts(facts, tries[facts.task_id], self._class_of(facts))
+
+        lost = {
+            task_id: [attempt.number for attempt in attempts]
+            for task_id, job_try in sorted(tries.items())
+            if (job_try > 1 or known[task_id].sending is not None) and (attempts := lost_attempts_of(known[task_id]))
+        }
+        if not lost:
+            return {}
+        log.warning("attempts.lost", attempts=lost)
+        return await self._ledger.note_lost_attempts(lost, lost_attempts_of)
+
+    def _class_of(self, facts: ClaimFacts) -> PublisherClass:
+        return class_of(facts.platform, self._catalogue, self._publishers)
+
+    async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
+        """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them.
+
+        Answers the facts of each, the ids of those whose retry stands for them, and why the others are no tasks.
+        """
+        now_ms = self._clock()
+        tasks: list[Task] = []
+        refusals: dict[str, str] = {}
+        for claim in claims:
+            found = adoptable_task(claim, now_ms, self._max_body)
+            if isinstance(found, Task):
+                tasks.append(found)
+            elif found is not None:
+                refusals[claim.job_id] = found
+        if not tasks:
+            return {}, set(), refusals
+        adopted, superseded = await self._ledger.adopt_tasks(tasks, now_ms)
+        for facts in adopted.values():
+            self._metrics.count_adopted(facts.platform)
+        return adopted, superseded, refusals
+
+
+def _offered_data(claim: Claim) -> bytes | None:
+    """The data Redis has of the task, as the ledger would hold it; None if there is none."""
+    offered = publish_arguments(claim.args, claim.kwargs).get("task_data")
+    if isinstance(offered, bytes):
+        return offered
+    try:
+        return encoded_data(offered)
+    except InvalidValue:
+        return None

@@ -1,0 +1,57 @@
+"""Jobs of stock arq clients: which become tasks of the ledger, and why the others do not."""
+
+import hashlib
+
+from everpost.errors import BadInput
+from everpost.queue.codec import (
+    ADOPTED,
+    ADOPTED_FROM_PICKLE,
+    encoded_data,
+    is_pickle,
+    priority_of,
+    publish_arguments,
+)
+from everpost.task.model import MAX_ID, Task, is_task_id
+from everpost.task.submission import decode_json, encode_json
+from everpost_workers.engine.claims import Claim
+from everpost_workers.engine.outcomes import OutcomeReason
+
+UNREADABLE = frozenset({OutcomeReason.EXPIRED, OutcomeReason.UNDECODABLE, OutcomeReason.UNKNOWN_FUNCTION})
+"""Ends of jobs that say nothing that could be published."""
+
+
+def adoptable_task(claim: Claim, now_ms: int, max_body: int) -> Task | str | None:
+    """The task a stock client's job asks for; a text that says why it is refused; None if it ends for another reason.
+
+    The rules are those of POST /publish where they keep the service safe: size, depth, NUL, and ids that routes take.
+    """
+    if claim.ends_as in UNREADABLE:
+        return None
+    if not is_task_id(claim.job_id):
+        return f"Its job id is not 1 to {MAX_ID} printable characters: {claim.job_id[:MAX_ID]!r}"
+    arguments = publish_arguments(claim.args, claim.kwargs)
+    try:
+        task_data = encoded_data(arguments.get("task_data"))
+        if len(task_data) > max_body:
+            return f"Its data has {len(task_data):,} bytes, more than EVERPOST_MAX_BODY ({max_body:,})."
+        data = decode_json(task_data)
+        encode_json(data)
+    except BadInput as error:
+        return error.message
+    return Task(
+        task_id=claim.job_id,
+        task_data=task_data,
+        platform=str(data.get("platform") or ""),
+        account_id=str(data.get("account_id") or ""),
+        title=str(data.get("title") or ""),
+        priority=priority_of(arguments),
+        created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over what is dated ahead
+        accepted_by=ADOPTED_FROM_PICKLE if claim.payload is not None and is_pickle(claim.payload) else ADOPTED,
+    )
+
+
+def task_id_of(job_id: str) -> str:
+    """The id a job has in the history: its own, or a digest of one that no route could name."""
+    if is_task_id(job_id):
+        return job_id
+    return f"arq-{hashlib.sha256(job_id.encode(errors='surrogateescape')).hexdigest()[:32]}"

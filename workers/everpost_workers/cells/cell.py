@@ -1,0 +1,232 @@
+"""A cell from without: a child process of the worker that runs attempts, and whose death ends nothing else."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from typing import Self
+
+import msgspec
+
+from everpost.children import Child
+from everpost.publishing import errors
+from everpost.publishing.interface import NotFound, PublishError, PublishJob, PublishResult
+from everpost_workers.cells.frames import (
+    Answer,
+    Call,
+    FrameLine,
+    Missing,
+    Raised,
+    Ready,
+    Report,
+    Returned,
+    Said,
+    Stop,
+    Verb,
+)
+from everpost_workers.cells.process import VARIABLE
+
+START_S = 30.0
+OBEYS_S = 2.0  # for a call that is told to stop, before its process is killed
+LEAVES_S = 5.0  # for a process that is told to end
+
+
+class CellDiedError(Exception):
+    """The process died while it ran this attempt; nobody knows how far that came."""
+
+
+class CellUnavailableError(Exception):
+    """No cell can be started."""
+
+
+class Cell:
+    """One process. It serves many calls at a time.
+
+    Attributes:
+        begun: How many calls it was given so far.
+    """
+
+    def __init__(self, child: Child, line: FrameLine) -> None:
+        self.begun = 0
+        self._child = child
+        self._line = line
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._jobs: dict[int, PublishJob] = {}
+        self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read())
+        self._ready = asyncio.Event()
+        threading.Thread(target=self._watch, args=(asyncio.get_running_loop(),), name="cell", daemon=True).start()
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start this very program once more, with the same arguments, so that it has the same publishers.
+
+        Raises:
+            CellUnavailableError: It does not come up.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                child = Child(sys.orig_argv, env={VARIABLE: str(theirs.fileno())}, pass_fds=[theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise CellUnavailableError(str(error)) from error
+        cell = cls(child, await FrameLine.on(ours))
+        try:
+            await cell._wait_until_ready()
+        except BaseException:
+            cell.kill()
+            raise
+        return cell
+
+    async def _wait_until_ready(self) -> None:
+        ready = asyncio.ensure_future(self._ready.wait())
+        await asyncio.wait((ready, self._end), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        if ready.cancel():
+            raise CellUnavailableError(self._end.result() if self._end.done() else f"silent for {START_S:g} s")
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes calls."""
+        return not self._end.done()
+
+    @property
+    def calls(self) -> int:
+        """How many calls are under way."""
+        return len(self._answers)
+
+    async def call(self, verb: Verb, job: PublishJob) -> PublishResult | NotFound:
+        """Call the publisher of the job's platform; `job.trace` tells what the publisher says meanwhile.
+
+        When the caller is cancelled, the call is, too, and the process is killed if the publisher does not heed that.
+
+        Raises:
+            CellDiedError: The process died.
+            BaseException: What the publisher raised, or another of the same name.
+        """
+        self.begun += 1
+        number = self.begun
+        future = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._jobs[number] = job
+        self._line.write(
+            Call(
+                number=number,
+                verb=verb,
+                task_id=job.task_id,
+                data=msgspec.json.encode(job.data),
+                platform=job.platform.name,
+                attempt=job.attempt,
+                idempotency_key=job.idempotency_key,
+            )
+        )
+        try:
+            return meaning_of(await self._answer_to(number, future))
+        finally:
+            del self._answers[number], self._jobs[number]
+
+    async def _answer_to(self, number: int, future: "asyncio.Future[Answer]") -> Answer:
+        try:
+            await asyncio.wait((future, self._end), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._line.write(Stop(number))
+            try:
+                await asyncio.wait((future, self._end), timeout=OBEYS_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also when it is cancelled once more
+                if not future.done():
+                    self.kill()
+            if not future.done():
+                raise
+            if isinstance(future.result(), Raised):
+                raise
+        if future.done():
+            return future.result()
+        raise CellDiedError(self._end.result())
+
+    async def _read(self) -> None:
+        while (report := await self._line.read_report()) is not None:
+            self._note(report)
+
+    def _note(self, report: Report) -> None:
+        if isinstance(report, Ready):
+            self._ready.set()
+        elif isinstance(report, Said):
+            if (job := self._jobs.get(report.number)) is not None:
+                job.trace.phase, job.trace.bytes_sent = report.phase, report.bytes_sent
+                job.trace.last_words = report.last_words
+        elif (future := self._answers.get(report.number)) is not None and not future.done():
+            future.set_result(report)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the process in a thread: what a publisher started may keep the socket open."""
+        code = self._child.process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._finish, code)
+
+    def _finish(self, code: int) -> None:
+        asyncio.get_running_loop().create_task(self._end_with(_described(code)))
+
+    async def _end_with(self, how: str) -> None:
+        """Hear what it answered before its end."""
+        await asyncio.wait((self._reading,), timeout=1)
+        self._reading.cancel()
+        if not self._end.done():
+            self._end.set_result(how)
+        self._line.close()
+
+    def kill(self) -> None:
+        """SIGKILL; its calls end with `CellDiedError`."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.process.kill()
+
+    def hang_up(self) -> None:
+        """Have it end by itself."""
+        self._line.close()
+
+    async def close(self) -> None:
+        """Let it end, or kill it; its calls end."""
+        self.hang_up()
+        await asyncio.wait((self._end,), timeout=LEAVES_S)
+        if not self._end.done():
+            self.kill()
+            await self._end
+
+
+def meaning_of(answer: Answer) -> PublishResult | NotFound:
+    """What a call returned.
+
+    Raises:
+        BaseException: What it raised.
+    """
+    if isinstance(answer, Returned):
+        detail = msgspec.json.decode(answer.detail)
+        return PublishResult(provider_post_id=answer.provider_post_id, publish_url=answer.publish_url, detail=detail)
+    if isinstance(answer, Missing):
+        return answer.verdict
+    raise error_of(answer)
+
+
+def error_of(answer: Raised) -> Exception:
+    """The exception a publisher raised in its cell: of the class it stands for, or one of the same name."""
+    if answer.publish_error is not None:
+        kind: type[PublishError] = getattr(errors, answer.publish_error)
+        error: Exception = kind(answer.message, retry_after_s=answer.retry_after_s)
+    else:
+        error = type(answer.name, (Exception,), {})(answer.message)
+    error.add_note(answer.trace)
+    return error
+
+
+def _described(code: int) -> str:
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was killed by signal {-code}"

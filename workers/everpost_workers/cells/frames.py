@@ -1,0 +1,141 @@
+"""What a worker and its cell say to each other: msgpack frames over a Unix socket, each behind its length.
+
+A cell is a child process that runs attempts of suspects, see `isolation.py`.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+from everpost.publishing.interface import NotFound
+from everpost.task.model import BytesSent, SendPhase
+
+_LENGTH = struct.Struct("!I")
+
+
+class Verb(StrEnum):
+    """Which method of the publisher is called."""
+
+    PUBLISH = "publish"
+    LOOK_UP = "look_up"
+
+
+class Call(msgspec.Struct, frozen=True, tag=True):
+    """Worker to cell: call a publisher. `data` is the task's data as JSON."""
+
+    number: int
+    verb: Verb
+    task_id: str
+    data: bytes
+    platform: str
+    attempt: int
+    idempotency_key: str
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Worker to cell: cancel that call."""
+
+    number: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: the publishers are open."""
+
+
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: how far the publisher says that it has come."""
+
+    number: int
+    phase: SendPhase
+    bytes_sent: BytesSent
+    last_words: str | None
+
+
+class Returned(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: a `PublishResult`; `detail` is JSON."""
+
+    number: int
+    provider_post_id: str | None
+    publish_url: str | None
+    detail: bytes
+
+
+class Missing(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: a look-up found no post."""
+
+    number: int
+    verdict: NotFound
+
+
+class Raised(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: the call raised.
+
+    Attributes:
+        publish_error: The name of the class in `publishers/errors.py` that it is an instance of; None if it is of none.
+        name: The name of its own class.
+        trace: Its traceback as text.
+    """
+
+    number: int
+    publish_error: str | None
+    name: str
+    message: str
+    retry_after_s: float | None
+    trace: str
+
+
+Request = Call | Stop
+Answer = Returned | Missing | Raised
+Report = Ready | Said | Answer
+
+_requests = msgspec.msgpack.Decoder(Request)
+_reports = msgspec.msgpack.Decoder(Report)
+
+
+class FrameLine:
+    """One end of the socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def on(cls, end: socket.socket) -> Self:
+        """The line over a connected socket, which it owns from now on."""
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    def write(self, frame: Request | Report) -> None:
+        """Send a frame; the other side may be gone, which reading tells."""
+        data = msgspec.msgpack.encode(frame)
+        self._writer.write(_LENGTH.pack(len(data)) + data)
+
+    async def flush(self) -> None:
+        """Wait until what was written has left, or the other side is gone."""
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    async def read_request(self) -> Request | None:
+        """The next request; None at the end."""
+        data = await self._read()
+        return None if data is None else _requests.decode(data)
+
+    async def read_report(self) -> Report | None:
+        """The next report; None at the end."""
+        data = await self._read()
+        return None if data is None else _reports.decode(data)
+
+    async def _read(self) -> bytes | None:
+        try:
+            head = await self._reader.readexactly(_LENGTH.size)
+            return await self._reader.readexactly(_LENGTH.unpack(head)[0])
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()

@@ -1,0 +1,195 @@
+"""Where suspects run: tasks whose last process died under them, one of which may have killed it.
+
+A suspect runs in a cell, a child process of the worker, so that the next death ends nothing but suspects. After one
+death it shares a cell with others; after a second one it has a cell of its own (`attempt_rules.place_of`). Why:
+docs/decisions/0028.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+
+from everpost.publishing.interface import NotFound, Publisher, PublishJob, PublishResult
+from everpost.task.attempt_rules import Place
+from everpost_workers.cells.cell import Cell, CellDiedError, CellUnavailableError
+from everpost_workers.cells.frames import Verb
+from everpost_workers.engine.outcomes import HandBackError
+
+log = structlog.get_logger("everpost.worker")
+
+ALONE_CELLS = 2  # each is a process of some 50 MB
+MOST_WAITING = 4  # for a cell of their own; the others give their slots back
+TURN_S = 2.0  # the longest such wait
+AGAIN_S = (0.5, 2.0)  # after which one that had no turn comes again
+IDLE_S = 10.0  # after which a cell ends
+
+
+class SuspectDiedError(Exception):
+    """The cell died while it ran the attempt.
+
+    Attributes:
+        was_alone: It ran nothing else.
+    """
+
+    def __init__(self, how: str, *, was_alone: bool) -> None:
+        super().__init__(how)
+        self.was_alone = was_alone
+
+
+class Isolation:
+    """The cells of one worker; they are started when there are suspects.
+
+    Attributes:
+        is_possible: Cells can be started. If they cannot, everything runs in the worker itself.
+    """
+
+    def __init__(self, *, is_possible: bool) -> None:
+        self.is_possible = is_possible
+        self._shared: Cell | None = None
+        self._starting = asyncio.Lock()
+        self._turns = asyncio.Semaphore(ALONE_CELLS)
+        self._waiting = 0
+        self._idle: list[Cell] = []
+        self._all: set[Cell] = set()
+        self._entered: Counter[Cell] = Counter()  # also before their calls: an intent may wait for the disk
+
+    @asynccontextmanager
+    async def enter(self, publisher: Publisher, place: Place) -> AsyncIterator[Publisher]:
+        """The publisher as it is called at its place.
+
+        Raises:
+            HandBackError: Too many others wait for a cell of their own.
+        """
+        if place is Place.WORKER or not self.is_possible:
+            yield publisher
+        elif place is Place.AMONG_SUSPECTS:
+            cell = await self._shared_cell()
+            with self._kept(cell):
+                yield self._called_in(cell, publisher, is_alone=False)
+        else:
+            await self._wait_for_turn()
+            try:
+                cell = await self._own_cell()
+                try:
+                    with self._kept(cell):
+                        yield self._called_in(cell, publisher, is_alone=True)
+                finally:
+                    if cell is not None:
+                        self._idle.append(cell)
+                        self._end_when_idle(cell)
+            finally:
+                self._turns.release()
+
+    @contextmanager
+    def _kept(self, cell: Cell | None) -> Iterator[None]:
+        """Let the cell not end as idle meanwhile."""
+        if cell is None:
+            yield
+            return
+        self._entered[cell] += 1
+        try:
+            yield
+        finally:
+            self._entered[cell] -= 1
+            if not self._entered[cell]:
+                del self._entered[cell]
+
+    @staticmethod
+    def _called_in(cell: Cell | None, publisher: Publisher, *, is_alone: bool) -> Publisher:
+        return publisher if cell is None else CellPublisher(cell, publisher, is_alone=is_alone)
+
+    async def _shared_cell(self) -> Cell | None:
+        async with self._starting:
+            if self._shared is None or not self._shared.is_alive:
+                self._shared = await self._start()
+                if self._shared is not None:
+                    self._end_when_idle(self._shared)
+            return self._shared
+
+    async def _own_cell(self) -> Cell | None:
+        while self._idle:
+            cell = self._idle.pop()
+            if cell.is_alive:
+                return cell
+        return await self._start()
+
+    async def _start(self) -> Cell | None:
+        try:
+            cell = await Cell.start()
+        except CellUnavailableError as error:
+            log.error("cells.unavailable", error=str(error))  # noqa: TRY400 - it is no defect
+            self.is_possible = False
+            return None
+        self._all.add(cell)
+        log.info("cell.started", pid=cell.pid)
+        return cell
+
+    async def _wait_for_turn(self) -> None:
+        if self._turns.locked() and self._waiting >= MOST_WAITING:
+            raise HandBackError(random.uniform(*AGAIN_S))  # noqa: S311 - so that they do not come in step
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise HandBackError(random.uniform(*AGAIN_S)) from error  # noqa: S311 - as above
+        finally:
+            self._waiting -= 1
+
+    def _end_when_idle(self, cell: Cell) -> None:
+        asyncio.get_running_loop().call_later(IDLE_S, self._look_at, cell, cell.begun)
+
+    def _look_at(self, cell: Cell, begun: int) -> None:
+        if cell not in self._all:
+            return
+        if cell.is_alive and (cell in self._entered or cell.calls or cell.begun != begun):
+            self._end_when_idle(cell)
+            return
+        self._all.discard(cell)
+        if cell in self._idle:
+            self._idle.remove(cell)
+        if cell is self._shared:
+            self._shared = None
+        cell.hang_up()
+
+    async def close(self) -> None:
+        """End all cells."""
+        await asyncio.gather(*(cell.close() for cell in self._all))
+
+
+class CellPublisher(Publisher):
+    """A publisher that is called in a cell."""
+
+    def __init__(self, cell: Cell, publisher: Publisher, *, is_alone: bool) -> None:
+        self.publisher_class = publisher.publisher_class
+        self.key_lifetime_s = publisher.key_lifetime_s
+        self._cell = cell
+        self._is_alone = is_alone
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """As the publisher itself.
+
+        Raises:
+            SuspectDiedError: The cell died.
+        """
+        result = await self._call(Verb.PUBLISH, job)
+        assert isinstance(result, PublishResult), "a cell answers with what was asked for"
+        return result
+
+    async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
+        """As the publisher itself.
+
+        Raises:
+            SuspectDiedError: The cell died.
+        """
+        return await self._call(Verb.LOOK_UP, job)
+
+    async def _call(self, verb: Verb, job: PublishJob) -> PublishResult | NotFound:
+        try:
+            return await self._cell.call(verb, job)
+        except CellDiedError as error:
+            raise SuspectDiedError(str(error), was_alone=self._is_alone) from error

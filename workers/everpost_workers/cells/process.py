@@ -1,0 +1,151 @@
+"""A cell from within: the program of the worker, started once more, that serves calls of publishers instead of jobs."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+import structlog
+import uvloop
+
+from everpost.platforms import Catalogue
+from everpost.publishing import errors
+from everpost.publishing.interface import (
+    NotFound,
+    Publisher,
+    PublishJob,
+    PublishResult,
+    SendTrace,
+    storable_text,
+)
+from everpost.publishing.media import resolve_media
+from everpost.publishing.raised import retry_after_of, text_of
+from everpost.publishing.results import checked_result
+from everpost.settings import Settings
+from everpost_workers.cells.frames import Answer, Call, FrameLine, Missing, Raised, Ready, Returned, Said, Stop, Verb
+from everpost_workers.engine.cancellation import cancel_until_done
+from everpost_workers.publishers.registry import opened_publishers
+
+log = structlog.get_logger("everpost.worker")
+
+VARIABLE = "_EVERPOST_CELL"  # the number of the socket; no setting, so without their prefix
+LONGEST_TRACE = 32_000  # characters of a traceback
+LEAVING_S = 2.0  # for attempts and publishers, once the worker has hung up
+OOM_SCORE = "1000"  # the kernel's first choice when memory runs out, before the worker with all its tasks
+
+
+def take_socket() -> socket.socket | None:
+    """The socket to the worker, if this process is a cell; what a publisher starts is none, so only once."""
+    number = os.environ.pop(VARIABLE, None)
+    if number is None:
+        return None
+    os.set_inheritable(int(number), False)  # noqa: FBT003 - the standard library's parameter has no name
+    return socket.socket(fileno=int(number))
+
+
+def serve_calls(
+    end: socket.socket, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings
+) -> NoReturn:
+    """Serve until the worker hangs up, then end the process, whatever a publisher has left running."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
+    uvloop.run(CellServer(publishers, catalogue, settings).serve(end))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of publishers would keep it alive
+
+
+class CellServer:
+    """Runs what the worker asks for, each call in a task of its own.
+
+    Args:
+        publishers: By the name of their platform, not opened yet.
+        settings: The worker's.
+    """
+
+    def __init__(self, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings) -> None:
+        self._publishers = publishers
+        self._catalogue = catalogue
+        self._settings = settings
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self, end: socket.socket) -> None:
+        """Serve until the other side hangs up."""
+        self._line = await FrameLine.on(end)
+        async with opened_publishers(self._publishers):
+            self._line.write(Ready())
+            while (request := await self._line.read_request()) is not None:
+                if isinstance(request, Stop):
+                    if (task := self._running.get(request.number)) is not None:
+                        task.cancel()
+                else:
+                    self._running[request.number] = asyncio.create_task(self._answer(request))
+            leaving = asyncio.get_running_loop().call_later(LEAVING_S, os._exit, 0)
+            await cancel_until_done(*self._running.values())
+        leaving.cancel()
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            answer = await self._call(call)
+        except BaseException as error:  # noqa: BLE001 - whatever a publisher raises is its answer
+            answer = raised(call.number, error)
+        self._line.write(answer)
+        await self._line.flush()
+        del self._running[call.number]
+
+    async def _call(self, call: Call) -> Answer:
+        publisher = self._publishers[call.platform]
+        data = msgspec.json.decode(call.data)
+        job = PublishJob(
+            task_id=call.task_id,
+            data=data,
+            platform=self._catalogue.find(call.platform),
+            attempt=call.attempt,
+            idempotency_key=call.idempotency_key,
+            media=await resolve_media(data, self._settings.media_root, self._settings.max_media),
+            trace=ReportedTrace(line=self._line, number=call.number),
+        )
+        if call.verb is Verb.PUBLISH:
+            result = PublishResult.storable(checked_result(await publisher.publish(job)))
+        else:
+            found = await publisher.look_up(job)
+            if isinstance(found, NotFound):
+                return Missing(call.number, found)
+            result = PublishResult.storable(checked_result(found))
+        detail = msgspec.json.encode(result.detail)
+        return Returned(call.number, result.provider_post_id, result.publish_url, detail)
+
+
+class ReportedTrace(SendTrace, kw_only=True):
+    """A trace that the worker hears of at once: the cell may not live to tell it later."""
+
+    line: FrameLine
+    number: int
+
+    def nothing_sent(self) -> None:
+        """As in `SendTrace`, and reported."""
+        super().nothing_sent()
+        self._report()
+
+    def say(self, words: str | None) -> None:
+        """As in `SendTrace`, and reported; its other methods end here."""
+        super().say(words)
+        self._report()
+
+    def _report(self) -> None:
+        self.line.write(Said(self.number, self.phase, self.bytes_sent, self.last_words))
+
+
+def raised(number: int, error: BaseException) -> Raised:
+    """An exception, as far as it can be told."""
+    kind = next((kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind), None)
+    trace = storable_text("".join(traceback.format_exception(error))[:LONGEST_TRACE])
+    return Raised(number, kind, type(error).__name__, text_of(error), retry_after_of(error), trace)

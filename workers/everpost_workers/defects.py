@@ -1,0 +1,41 @@
+"""Telling of a publisher that raised what is no `PublishError`: most likely a bug, which its author has to see."""
+
+import traceback
+
+import structlog
+
+from everpost.publishing.interface import PublishError, PublishJob
+from everpost.publishing.raised import is_a, message_of
+
+log = structlog.get_logger("everpost.worker")
+
+LONGEST_TRACE = 16_384  # characters; of a longer one the end, which says where and what, and a little of the beginning
+LONGEST_ACCOUNT = 200
+
+
+def tell_of_defect(error: BaseException, job: PublishJob) -> None:
+    """Log what a publisher raised, with where; nothing of a `PublishError`, which it means."""
+    if is_a(error, PublishError):
+        return
+    account_id = job.data.get("account_id")
+    log.error(
+        "publish.crashed",
+        task_id=job.task_id,
+        platform=job.platform.name,
+        account_id=None if account_id is None else str(account_id)[:LONGEST_ACCOUNT],
+        attempt=job.attempt,
+        error=message_of(error),
+        exception=trace_of(error),
+    )
+
+
+def trace_of(error: BaseException) -> str:
+    """Where it was raised, without the values of any variable; bounded, and whatever the exception's own methods do."""
+    try:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
+    except BaseException:  # noqa: BLE001 - a stranger's methods
+        trace = "".join(traceback.format_tb(error.__traceback__)) + message_of(error)
+    if len(trace) <= LONGEST_TRACE:
+        return trace
+    head = LONGEST_TRACE // 8
+    return f"{trace[:head]}\n...\n{trace[head - LONGEST_TRACE :]}"

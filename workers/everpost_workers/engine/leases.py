@@ -1,0 +1,238 @@
+"""Keeps a worker's leases alive from a thread of its own, so that a job blocking the event loop keeps its lease."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+from arq.connections import ArqRedis
+from redis.asyncio.sentinel import SentinelConnectionPool
+
+from everpost.log_fields import as_event
+from everpost_workers.engine.claims import HeldJob
+from everpost_workers.engine.lua import REDIS_TROUBLE, script_source
+
+logger = logging.getLogger("arq.worker")
+
+RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
+ROUNDS_PER_LEASE = 3
+RESTORE_BYTES = 16 * 1024 * 1024  # payloads of one call, or Redis does not answer in time
+LONGEST_ROUND_S = 1.0  # after FLUSHALL, what runs looks abandoned until the next round
+_CONNECTION_SETTINGS = frozenset(
+    {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
+)
+
+
+def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
+    """A blocking client of the server that `pool` is connected to.
+
+    Args:
+        pool: A pool of TCP, TLS or Unix-socket connections.
+        timeout_s: How long to wait for a connection and for each answer.
+
+    Raises:
+        NotImplementedError: The pool finds its server through Sentinel.
+    """
+    if isinstance(pool.connection_pool, SentinelConnectionPool):
+        raise NotImplementedError("leases are not kept through Sentinel yet: give the address of the server")
+    settings: dict[str, Any] = {
+        name: value
+        for name, value in pool.connection_pool.connection_kwargs.items()
+        if (name in _CONNECTION_SETTINGS or name.startswith("ssl_")) and value is not None
+    }
+    connection_class: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
+    if issubclass(pool.connection_pool.connection_class, redis.asyncio.SSLConnection):
+        connection_class = redis.SSLConnection
+    elif "path" in settings:
+        connection_class = redis.UnixDomainSocketConnection
+    settings["socket_timeout"] = timeout_s
+    if connection_class is not redis.UnixDomainSocketConnection:
+        settings["socket_connect_timeout"] = timeout_s
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=connection_class, **settings))
+
+
+def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
+    """What of `jobs` is put back in one call; a single payload may exceed the limit."""
+    portion: list[HeldJob] = []
+    size_bytes = 0
+    for job in jobs:
+        payload_bytes = len(job.restorable_payload)
+        if portion and size_bytes + payload_bytes > RESTORE_BYTES:
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(job)
+        size_bytes += payload_bytes
+    if portion:
+        yield portion
+
+
+class LoopWatch:
+    """Tells when the event loop has not turned for longer than any job may take: a job blocks it, for ever perhaps.
+
+    Args:
+        limit_s: How long that is.
+        on_blocked: Called once, in the thread that looks.
+    """
+
+    def __init__(self, limit_s: float, on_blocked: Callable[[], None]) -> None:
+        self._limit_s = limit_s
+        self._on_blocked = on_blocked
+        self._turns = self._seen = 0
+        self._still_s = 0.0
+        self._is_watching = True
+
+    def turn(self) -> None:
+        """The loop turns."""
+        self._turns += 1
+
+    def stop(self) -> None:
+        """Look no more: the loop comes to its end."""
+        self._is_watching = False
+
+    def look(self, passed_s: float) -> None:
+        """See whether the loop has turned since the last look, `passed_s` seconds ago.
+
+        They are counted, and no clock is asked: a process that stood still itself blames nobody.
+        """
+        if self._turns != self._seen or not self._is_watching:
+            self._seen, self._still_s = self._turns, 0.0
+            return
+        self._still_s += passed_s
+        if self._still_s > self._limit_s:
+            self._is_watching = False
+            self._on_blocked()
+
+
+class LeaseKeeper:
+    """Renews the leases of every job held with one command, each second and at least three times in a lease.
+
+    The thread starts with the first job and ends by itself once nothing has been held for a round. It is a daemon: it
+    never keeps a dying process alive.
+
+    Args:
+        client: A blocking client that only the thread uses; it connects with the first command.
+        lease_s: How long a lease lasts after its last renewal.
+        queue_names: All queues, in the order of the claims' queue numbers.
+        watch: Looked at in each round: whether the event loop that runs the jobs still turns.
+    """
+
+    def __init__(
+        self, client: "redis.Redis", *, lease_s: float, queue_names: Sequence[str], watch: "LoopWatch | None" = None
+    ) -> None:
+        self._watch = watch
+        self._client = client
+        self._lease_ms = int(lease_s * 1000)
+        self._round_s = min(lease_s / ROUNDS_PER_LEASE, LONGEST_ROUND_S)
+        self._queue_names = list(queue_names)
+        self._held: dict[str, HeldJob] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._thread_guard = threading.Lock()
+        # Held while lost jobs are put back, and taken before a job is settled: a finished one is never put back.
+        self.restoring = threading.Lock()
+
+    def hold(self, job: HeldJob) -> None:
+        """Keep the lease of `job` from now on."""
+        self._held[job.job_id] = job
+        with self._thread_guard:
+            if self._thread is None:
+                self._stop.clear()
+                self._thread = threading.Thread(target=self._run, name="job-leases", daemon=True)
+                self._thread.start()
+
+    def drop(self, job: HeldJob) -> None:
+        """Stop keeping the lease of `job`; no harm if it is not kept."""
+        if self._held.get(job.job_id) is job:
+            del self._held[job.job_id]
+
+    def stop(self, *, but: Sequence[HeldJob] = ()) -> None:
+        """Let all leases run out; those of jobs `but` are kept for as long as the process lives."""
+        kept = {job.job_id: job for job in but if self._held.get(job.job_id) is job}
+        self._held = kept
+        if not kept:
+            self._stop.set()
+
+    def _run(self) -> None:
+        client = self._client
+        try:
+            wait_s = self._round_s
+            while not self._stop.wait(wait_s) and not self._is_idle():
+                if self._watch is not None:
+                    self._watch.look(wait_s)
+                wait_s = self._run_round(client)
+        finally:
+            with self._thread_guard:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+            client.close()
+
+    def _is_idle(self) -> bool:
+        with self._thread_guard:
+            if self._held:
+                return False
+            self._thread = None
+            return True
+
+    def _run_round(self, client: "redis.Redis") -> float:
+        """Renew everything; returns the seconds until the next round."""
+        try:
+            missing = self._renew(client, self._snapshot())
+            for portion in _portions(missing):
+                self._restore(client, portion)
+        except REDIS_TROUBLE as error:
+            fields = as_event("leases.not_renewed", error=f"{type(error).__name__}: {error}")
+            logger.warning("leases could not be renewed, trying again: %r", error, extra=fields)
+            return min(0.5, self._round_s / 4)
+        except Exception:
+            logger.exception("leases could not be renewed, trying again", extra=as_event("leases.not_renewed"))
+        return self._round_s
+
+    def _snapshot(self) -> list[HeldJob]:
+        while True:
+            with contextlib.suppress(RuntimeError):  # the event loop changed the dict meanwhile
+                return [job for job in list(self._held.values()) if not job.is_fenced]
+
+    def _renew(self, client: "redis.Redis", jobs: list[HeldJob]) -> list[HeldJob]:
+        """Renew what is ours, mark what is somebody else's; returns the jobs that nobody holds."""
+        if not jobs:
+            return []
+        arguments: list[Any] = [self._lease_ms]
+        for job in jobs:
+            arguments += (job.job_id, job.queue_number, job.token)
+        missing: list[HeldJob] = []
+        for position in self._evaluate(client, "renew", arguments):
+            if position > 0:
+                missing.append(jobs[position - 1])
+            else:
+                self._fence(jobs[-position - 1])
+        return missing
+
+    def _restore(self, client: "redis.Redis", jobs: list[HeldJob]) -> None:
+        """Put back the jobs that Redis lost and that are still going on here."""
+        with self.restoring:
+            jobs = [job for job in jobs if not job.is_settled and self._held.get(job.job_id) is job]
+            if not jobs:
+                return
+            arguments: list[Any] = [self._lease_ms, RETRY_KEY_TTL_S]
+            for job in jobs:
+                arguments += (job.job_id, job.queue_number, job.token, job.counted_tries, job.restorable_payload)
+            taken = self._evaluate(client, "restore", arguments)
+        for position in taken:
+            self._fence(jobs[position - 1])
+        if len(taken) < len(jobs):
+            back = len(jobs) - len(taken)
+            told = "put back %d running jobs that redis had lost"
+            logger.warning(told, back, extra=as_event("jobs.put_back", jobs=back, job_id=jobs[0].job_id))
+
+    def _fence(self, job: HeldJob) -> None:
+        if self._held.get(job.job_id) is job and not job.is_settled:
+            job.is_fenced = True
+            told = "job %s was taken over by another worker while it ran here"
+            logger.warning(told, job.job_id, extra=as_event("job.taken_over", job_id=job.job_id, was="running"))
+
+    def _evaluate(self, client: "redis.Redis", script: str, arguments: list[Any]) -> list[int]:
+        answer: Any = client.eval(script_source(script), len(self._queue_names), *self._queue_names, *arguments)
+        return list(answer)

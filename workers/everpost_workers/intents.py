@@ -1,0 +1,92 @@
+"""What is settled, and what is written down, before the first byte of an attempt leaves (I6)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from everpost.clock import BootClock, Clock
+from everpost.errors import Unavailable
+from everpost.publishing.interface import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.model import HELD
+from everpost_workers.attempt import AttemptState
+from everpost_workers.engine.backoff import Backoff
+from everpost_workers.key_age import Present, age_of_oldest
+from everpost_workers.settling import CannotRepeatError, has_mortal_key, settle_earlier
+
+log = structlog.get_logger("everpost.worker")
+
+Written = TypeVar("Written")
+
+
+class Intents:
+    """The intents of one worker's attempts."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, boot_clock: BootClock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._boot_clock = boot_clock
+
+    async def settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
+        """The post that an earlier attempt of unknown outcome made; None if it may be sent, again or at all.
+
+        Raises:
+            CannotRepeatError: It may not.
+        """
+        oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
+        found = await settle_earlier(publisher, job, state.earlier.open, oldest_s)
+        if publisher.publisher_class is PublisherClass.CHECKABLE:
+            state.earlier = msgspec.structs.replace(state.earlier, open=())
+        return found
+
+    async def _age_of_key(self, state: AttemptState) -> float | None:
+        mark = await persist(self._ledger.find_clock_mark)
+        seen_ms = None if mark is None else mark.highest_ms
+        present = Present(wall_ms=self._clock(), since_boot=self._boot_clock(), seen_ms=seen_ms)
+        return age_of_oldest(state.earlier.open, present)
+
+    async def write(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> None:
+        """Write down that the attempt is about to send; for publishers of which `keeps_intents` is true.
+
+        The intent that stands there, if it is the one the claim found, has been settled.
+
+        Raises:
+            OutcomeUnknownError: Another attempt's does.
+            CancelledError: The worker is going down; nothing is sent, and none stands there.
+        """
+        facts = state.facts
+        if facts is None:
+            return
+        if has_mortal_key(publisher):
+            state.since_boot = self._boot_clock()
+        earlier = facts.sending or None  # HELD is nobody's intent
+        intent = asyncio.ensure_future(persist(lambda: self._begin(job, state, earlier)))
+        try:
+            begun = await asyncio.shield(intent)
+        except asyncio.CancelledError:
+            if await intent:  # it was written, and nothing will be sent: whoever runs next may send
+                await self._ledger.cancel_send(job.task_id, state.number, self._clock())
+            raise
+        if not begun and facts.sending == HELD:
+            raise CannotRepeatError("It was unfinished in a backup that was restored, and may have been sent since.")
+        if not begun:
+            raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
+
+    async def _begin(self, job: PublishJob, state: AttemptState, earlier: int | None) -> bool:
+        return await self._ledger.begin_send(
+            job.task_id, state.number, self._clock(), earlier, since_boot=state.since_boot
+        )
+
+
+async def persist(write: Callable[[], Awaitable[Written]]) -> Written:
+    """Call `write` until the database takes it: the job is held meanwhile, and nothing is lost."""
+    backoff = Backoff(0.1, 5)
+    while True:
+        try:
+            return await write()
+        except Unavailable as error:
+            log.warning("ledger.waits", error=error.message)
+            await asyncio.sleep(backoff.next_s())

@@ -1,0 +1,151 @@
+"""Outcomes that the database did not take before their worker had to end: files beside it, until it takes them (I3)."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from everpost.errors import ServiceError
+from everpost.task.model import TaskRecord
+from everpost_workers.completion import Completion
+from everpost_workers.engine.outcomes import JobOutcome
+
+log = structlog.get_logger("everpost.worker")
+
+SUFFIX = ".outcomes"  # of the database's name: the folder
+UNREADABLE = ".unreadable"
+TRIES = 100
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """What one worker left: arguments of `Ledger.complete_tasks`."""
+
+    records: list[TaskRecord]
+    overtaken: list[TaskRecord]
+
+
+class LeftOver:
+    """Keeps outcomes until they can be recorded.
+
+    Args:
+        files: Beside the database.
+    """
+
+    def __init__(self, completion: Completion, files: "LeftOverFiles") -> None:
+        self._completion = completion
+        self._files = files
+        self._told: set[Path] = set()
+
+    async def keep(self, outcomes: Sequence[JobOutcome]) -> None:
+        """Keep outcomes that the database has not taken: the worker ends.
+
+        Raises:
+            OSError: That is not possible either; what may have been sent ends as unknown.
+        """
+        records, overtaken = self._completion.whole_records_of(outcomes)
+        task_ids = [record.task_id for record in records]
+        try:
+            path = await asyncio.to_thread(self._files.save, records, overtaken)
+        except OSError as error:
+            log.error("outcomes.lost", error=str(error), task_ids=task_ids)  # noqa: TRY400 - the disk's fault
+            raise
+        log.warning("outcomes.left_over", file=str(path), task_ids=task_ids)
+
+    async def take_in(self) -> None:
+        """Record what workers left over, if anything; a file that cannot be taken in stays, and holds up nothing.
+
+        Raises:
+            ServiceError: The database does not take it yet.
+        """
+        for path in self._files.paths():
+            try:
+                await self._take_in(path)
+            except msgspec.DecodeError as error:
+                log.error("outcomes.unreadable", file=str(path), error=str(error))  # noqa: TRY400 - not our bytes
+            except ServiceError:
+                raise
+            except Exception:
+                if path not in self._told:
+                    log.exception("outcomes.not_taken_in", file=str(path))
+                self._told.add(path)
+
+    async def _take_in(self, path: Path) -> None:
+        left = self._files.read(path)
+        if left is not None:
+            late = await self._completion.take_in(left.records, left.overtaken)
+            self._files.forget(path)
+            log.info("outcomes.taken_in", tasks=len(left.records), late=late)
+
+
+class LeftOverFiles:
+    """The files beside one database; every method blocks."""
+
+    def __init__(self, database: Path) -> None:
+        self.folder = database.with_name(database.name + SUFFIX)
+
+    def save(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> Path:
+        """Write outcomes into a new file, which is on the disk when this returns.
+
+        Raises:
+            OSError: The disk takes no file either.
+        """
+        path = self.folder / f"{uuid4().hex}.json"
+        partial = path.with_suffix(".partial")
+        descriptor = self._create(partial)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(Outcomes(list(records), list(overtaken))))
+            file.flush()
+            os.fsync(descriptor)
+        partial.rename(path)
+        with suppress(FileNotFoundError):  # another worker has taken it in already
+            _flush_folder(self.folder)
+        _flush_folder(self.folder.parent)
+        return path
+
+    def _create(self, path: Path) -> int:
+        """Make a file and the folder, which another worker may remove with its last file at any moment."""
+        for _ in range(TRIES):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        raise FileNotFoundError(f"{self.folder} is removed again and again")
+
+    def paths(self) -> list[Path]:
+        """The files there are."""
+        try:
+            return sorted(path for path in self.folder.glob("*.json") if path.is_file())
+        except OSError:
+            return []
+
+    def read(self, path: Path) -> Outcomes | None:
+        """What a file holds; None if another worker has taken it in meanwhile.
+
+        Raises:
+            msgspec.DecodeError: It is none of ours, and is called so from now on.
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Outcomes)
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            path.rename(path.with_suffix(UNREADABLE))
+            raise msgspec.DecodeError(str(error)) from error
+
+    def forget(self, path: Path) -> None:
+        """Remove a file whose outcomes are in the database, and the folder with its last file; others may do so too."""
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it has other files, or is gone
+            self.folder.rmdir()
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,295 @@
+"""The worker's composition root: settings in, a `BatchWorker` out."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from importlib.metadata import version
+from platform import python_version
+from types import MappingProxyType
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import func
+
+from everpost.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
+from everpost.errors import ServiceError
+from everpost.failpoints import watch_failpoints
+from everpost.platforms import Catalogue
+from everpost.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
+from everpost.queue.codec import FUNCTION, deserialize, serialize
+from everpost.queue.metrics import SharedMetrics
+from everpost.queue.pool import connection_pool
+from everpost.settings import Settings
+from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
+from everpost.store.sqlite.care.pause import Pauses, warn_of_pause
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.counts import TaskCounts
+from everpost.store.sqlite.lists.search import SearchIndex
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.operations import Operations
+from everpost_workers.admission import Admission, class_of
+from everpost_workers.attempt import PublishFailedError
+from everpost_workers.cells.isolation import Isolation
+from everpost_workers.cells.process import serve_calls, take_socket
+from everpost_workers.completion import Completion
+from everpost_workers.earlier import may_be_sent
+from everpost_workers.engine.claims import Claim
+from everpost_workers.engine.leases import LONGEST_ROUND_S
+from everpost_workers.engine.outcomes import JobOutcome
+from everpost_workers.engine.worker import BatchWorker
+from everpost_workers.left_over import LeftOver, LeftOverFiles
+from everpost_workers.memory import ResultKeeper
+from everpost_workers.metrics import WorkerMetrics
+from everpost_workers.process_end import end_blocked_process
+from everpost_workers.publish import PublishRunner
+from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
+from everpost_workers.relay import Relay
+from everpost_workers.results import serializer_like
+from everpost_workers.upkeep import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
+
+log = structlog.get_logger("everpost.worker")
+
+UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
+LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # at least: what the ledger has of old must fit too
+PAYLOAD_FACTOR = 8  # JSON that was encoded anew has at most so many times a body's bytes
+PAUSE_POLL_S = 0.5
+LEFT_OVER_S = 5.0
+PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
+
+
+class PublishWorker:
+    """The parts of one worker: opened when its event loop runs, closed with it."""
+
+    database: Database
+    runner: PublishRunner
+    admission: Admission
+    completion: Completion
+    left_over: LeftOver
+    engine: BatchWorker
+
+    def __init__(
+        self, settings: Settings, *, publishers: Overrides, clock: Clock, boot_clock: BootClock, owns_process: bool
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._boot_clock = boot_clock
+        self._catalogue = Catalogue.read(settings.platforms)
+        self._publishers = load_publishers(self._catalogue, settings, publishers)
+        if owns_process and (end := take_socket()) is not None:
+            serve_calls(end, self._publishers, self._catalogue, settings)
+        self._isolation = Isolation(is_possible=owns_process)
+        self._stack = AsyncExitStack()
+        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
+        self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
+        self._started_ms = clock()
+        self._is_paused = False
+        self._upkeeps: list[Upkeep] = []
+
+    async def start(self, ctx: dict[str, Any]) -> None:
+        """Arq's on_startup: open everything."""
+        del ctx
+        settings, stack, clock = self._settings, self._stack, self._clock
+        database = self.database = await Database.open(settings.database_path)
+        stack.push_async_callback(database.close)
+        publishers = await stack.enter_async_context(opened_publishers(self._publishers))
+        queue = TaskQueue.connect(settings.redis_address, clock)
+        stack.push_async_callback(queue.close)
+        shared = SharedMetrics(queue)
+        shared.start()
+        stack.push_async_callback(shared.close)
+        metrics = WorkerMetrics(shared.tally, self._catalogue)
+        ledger = Ledger(database)
+        relay = Relay(
+            ledger,
+            queue,
+            clock,
+            settle_s=1.5 * LONGEST_ROUND_S,
+            may_be_sent=lambda odd: may_be_sent(odd, class_of(odd.platform, self._catalogue, publishers)),
+        )
+        stack.push_async_callback(self._isolation.close)
+        self.runner = PublishRunner(
+            publishers,
+            self._catalogue,
+            ledger,
+            settings,
+            clock,
+            metrics,
+            boot_clock=self._boot_clock,
+            worker_id=self.worker_id,
+            isolation=self._isolation,
+        )
+        self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
+        self.left_over = LeftOver(self.completion, LeftOverFiles(settings.database_path))
+        self.admission = Admission(
+            ledger,
+            relay,
+            clock,
+            self._catalogue,
+            publishers,
+            metrics,
+            settings.max_body,
+            take_in_left_over=self.left_over.take_in,
+        )
+        stack.push_async_callback(say_goodbye, queue, self.worker_id)
+        self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
+        await self._wait_while_paused(Pauses(database))
+        with suppress(ServiceError):  # before anything is claimed that they tell the end of, if it can be
+            await self.left_over.take_in()
+        self._run_beside({"left_over": (LEFT_OVER_S, self.left_over.take_in)})
+        duties = worker_duties(
+            relay=relay,
+            ledger=ledger,
+            archive=Archive(database),
+            operations=Operations(database),
+            search=SearchIndex(database),
+            counts=TaskCounts(database),
+            results=ResultKeeper(queue, settings.result_memory, clock),
+            settings=settings,
+            clock=clock,
+            boot_clock=self._boot_clock,
+            is_busy=lambda: self.engine.job_counter > 0,
+        )
+        self._run_beside(duties)
+        log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))
+
+    def _relay_trouble(self) -> str | None:
+        return next((upkeep.failures["relay"] for upkeep in self._upkeeps if "relay" in upkeep.failures), None)
+
+    def _run_beside(self, duties: Duties) -> None:
+        upkeep = Upkeep(duties)
+        self._upkeeps.append(upkeep)
+        upkeep.start()
+        self._stack.push_async_callback(upkeep.stop)
+
+    async def _wait_while_paused(self, pauses: Pauses) -> None:
+        """Until dispatch is resumed; the engine claims nothing before its start is over.
+
+        A pause begins only while no process has the database open, so there is none to look for later.
+        """
+        self._is_paused = await warn_of_pause(pauses)
+        while self._is_paused:
+            await asyncio.sleep(PAUSE_POLL_S)
+            self._is_paused = await pauses.find() is not None
+
+    async def stop(self, ctx: dict[str, Any]) -> None:
+        """Arq's on_shutdown: close everything, in reverse."""
+        del ctx
+        left_s = self.engine.stop_by + CLOSE_S / 2 - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(left_s, 1.0)):
+                await self._stack.aclose()
+        except TimeoutError:
+            log.warning("worker.not_closed", advice="Redis or the disk does not answer; nothing is lost by that.")
+        log.info("worker.stopped", worker=self.worker_id)
+
+    @property
+    def _trouble(self) -> str | None:
+        if stuck := self.engine.stuck_count:
+            return f"{stuck} attempts do not heed being cancelled; it ends when the others have, to be started again."
+        return None if self.database.trouble is None else self.database.trouble.message
+
+    def describe(self) -> dict[str, Any]:
+        """What the worker tells of itself."""
+        return {
+            **self._versions,
+            "slots": self._settings.max_jobs,
+            "paused": self._is_paused,
+            "consuming": self.engine.is_consuming,
+            "relay_trouble": self._relay_trouble(),
+            "trouble": self._trouble,
+            "running": len(self.engine.job_tasks),
+            "started_at": to_text(self._started_ms),
+        }
+
+    async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arq job function."""
+        return await self.runner.publish(ctx, *args, **kwargs)
+
+    async def on_claim(self, claims: Sequence[Claim]) -> Collection[str]:
+        """The claim hook."""
+        return await self.admission.admit(claims)
+
+    async def on_left_over(self, outcomes: Sequence[JobOutcome]) -> None:
+        """The hook for outcomes that were not recorded when the worker had to end."""
+        await self.left_over.keep(outcomes)
+
+    async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
+        """The on-complete hook."""
+        await self.completion.on_complete(outcomes)
+
+
+def create_worker(
+    settings: Settings,
+    *,
+    publishers: Overrides = MappingProxyType({}),
+    clock: Clock = system_clock,
+    boot_clock: BootClock = system_boot_clock,
+    handle_signals: bool = True,
+) -> BatchWorker:
+    """A worker, ready for `run()`.
+
+    In a cell, which is this process's program started once more, it does not return but serves the worker it belongs to
+    (see `isolation.py`).
+
+    Args:
+        publishers: Publishers by name, instead of the installed ones; for tests.
+        handle_signals: The process is the worker's own: signals stop it, and suspects run in cells.
+
+    Raises:
+        SettingsError: A setting, the catalogue or a publisher's option is wrong.
+    """
+    watch_failpoints(settings.failpoints)
+    _expect_failures()
+    parts = PublishWorker(
+        settings, publishers=publishers, clock=clock, boot_clock=boot_clock, owns_process=handle_signals
+    )
+    pool = connection_pool(settings.redis_address)
+    parts.engine = BatchWorker(
+        [func(parts.publish, name=FUNCTION)],
+        queue_names=QUEUE_NAMES,
+        redis_pool=ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        on_startup=parts.start,
+        on_shutdown=parts.stop,
+        on_claim=parts.on_claim,
+        on_complete=parts.on_complete,
+        own_connections=True,
+        serializer_like=serializer_like,
+        blocked_s=settings.job_timeout + PUBLISHER_GRACE_S,
+        on_blocked=end_blocked_process if handle_signals else None,
+        result_index=RESULTS_KEY,
+        slim_results=True,
+        on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
+        on_left_over=parts.on_left_over,
+        max_payload_bytes=max(LARGEST_PAYLOAD_BYTES, PAYLOAD_FACTOR * settings.max_body),
+        max_jobs=settings.max_jobs,
+        max_tries=UNLIMITED_TRIES,
+        job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,
+        job_completion_wait=round(settings.shutdown_wait),
+        keep_result=settings.result_ttl,
+        lease=settings.lease,
+        allow_abort_jobs=True,
+        handle_signals=handle_signals,
+        log_results=False,
+    )
+    return parts.engine
+
+
+def _expect_failures() -> None:
+    """Keep tracebacks of posts that failed out of the log: they are outcomes, and `task.completed` tells of them."""
+    engine_log = logging.getLogger("arq.worker")
+    if _is_defect not in engine_log.filters:
+        engine_log.addFilter(_is_defect)
+
+
+def _is_defect(line: logging.LogRecord) -> bool:
+    error = line.exc_info[1] if line.exc_info else None
+    return not isinstance(error, PublishFailedError)

@@ -1,0 +1,71 @@
+"""Room in Redis: the oldest results go before it is full, and it is told when it is filling up all the same."""
+
+import structlog
+
+from everpost.clock import Clock
+from everpost.queue.client import RedisMemory, TaskQueue
+
+log = structlog.get_logger("everpost.worker")
+
+RESULTS_UP_TO = 0.75  # of maxmemory: above it, results make room for what waits
+TELLS_EVERY_MS = 60_000
+SHED_AT_ONCE = 1_000  # results, which keeps Redis for about a millisecond
+NO_LIMIT = 2**53
+
+
+class ResultKeeper:
+    """Keeps the results in Redis within bounds; several workers do so at once without harm.
+
+    Args:
+        most_bytes: What results may take, whether Redis has room or not; 0 is no limit.
+    """
+
+    def __init__(self, queue: TaskQueue, most_bytes: int, clock: Clock) -> None:
+        self._queue = queue
+        self._most_bytes = most_bytes or NO_LIMIT
+        self._clock = clock
+        self._told_at_ms = 0
+
+    async def tick(self) -> int:
+        """Drop results until there is room; how many it dropped.
+
+        Raises:
+            QueueUnreachable: Redis is away.
+        """
+        total = dropped = 0
+        result_bytes, _ = await self._queue.shed_results(NO_LIMIT, 0)
+        while True:
+            memory = await self._queue.memory()
+            wanted = wanted_bytes(memory, result_bytes, self._most_bytes)
+            if result_bytes <= wanted:
+                break
+            result_bytes, dropped = await self._queue.shed_results(wanted, SHED_AT_ONCE)
+            total += dropped
+            if not dropped:
+                break
+        if total:
+            log.info("results.shed", results=total, left_bytes=result_bytes, used_bytes=memory.used_bytes)
+        self._tell(memory, result_bytes)
+        return total
+
+    def _tell(self, memory: RedisMemory, result_bytes: int) -> None:
+        now_ms = self._clock()
+        if not memory.is_filling:
+            if self._told_at_ms:
+                log.info("redis.has_room", used_bytes=memory.used_bytes, max_bytes=memory.max_bytes)
+            self._told_at_ms = 0
+        elif not 0 <= now_ms - self._told_at_ms < TELLS_EVERY_MS:
+            self._told_at_ms = now_ms
+            log.warning(
+                "redis.fills_up",
+                used_bytes=memory.used_bytes,
+                max_bytes=memory.max_bytes,
+                result_bytes=result_bytes,
+                share=round(memory.share, 2),
+            )
+
+
+def wanted_bytes(memory: RedisMemory, result_bytes: int, most_bytes: int) -> int:
+    """What the results may take: `most_bytes`, and less where Redis is filling up."""
+    too_much = memory.used_bytes - int(memory.max_bytes * RESULTS_UP_TO) if memory.max_bytes else 0
+    return max(0, min(most_bytes, result_bytes - max(0, too_much)))

@@ -1,0 +1,66 @@
+"""What a worker counts: how long tasks waited for it, its attempts, and the ends it recorded."""
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+
+from everpost.errors import UnknownPlatform
+from everpost.metrics import ACCEPTED, ATTEMPTED, ENDED, PUBLISH_DURATION, QUEUE_WAIT, Counter, Tally
+from everpost.platforms import Catalogue
+from everpost.queue.client import QUEUE_NAMES
+from everpost.task.model import PRIORITIES, Attempt, TaskRecord
+from everpost_workers.engine.claims import Claim
+
+OTHER = "other"  # in place of a platform the catalogue does not have: it could be any text
+
+
+class WorkerMetrics:
+    """Counts, with labels of which there are only so many."""
+
+    def __init__(self, tally: Tally, catalogue: Catalogue) -> None:
+        self._tally = tally
+        self._catalogue = catalogue
+        self._priorities = {name: str(priority) for name, priority in zip(QUEUE_NAMES, PRIORITIES, strict=True)}
+        self._names = {platform.name: platform.name for platform in catalogue}
+
+    def count_claims(self, claims: Sequence[Claim], dropped: Collection[str], now_ms: int) -> None:
+        """Count what was let in of a claim."""
+        waits_s: dict[str, list[float]] = {}
+        for claim in claims:
+            if claim.job_id not in dropped:
+                waits_s.setdefault(claim.queue_name, []).append((now_ms - claim.score) / 1000)
+        for queue_name, some in waits_s.items():
+            self._tally.observe(QUEUE_WAIT, some, self._priorities.get(queue_name, OTHER))
+
+    def count_adopted(self, platform: str | None) -> None:
+        """Count a task of a stock arq client."""
+        self._tally.count(ACCEPTED, self._platform(platform))
+
+    def count_attempts(self, made: Iterable[tuple[str | None, Attempt, int]]) -> None:
+        """Count attempts that are on record; with each the platform, and how many milliseconds it took."""
+        ends: list[tuple[str | None, str, str | None]] = []
+        times_s: dict[str | None, list[float]] = {}
+        for platform, attempt, took_ms in made:
+            ends.append((platform, attempt.outcome, attempt.error_class))
+            times_s.setdefault(platform, []).append(took_ms / 1000)
+        self._count(ATTEMPTED, ends)
+        for platform, some in times_s.items():
+            self._tally.observe(PUBLISH_DURATION, some, self._platform(platform))
+
+    def count_ends(self, ended: Iterable[tuple[str | None, TaskRecord]]) -> None:
+        """Count tasks that have ended; with each the platform."""
+        self._count(ENDED, [(platform, record.status, record.error_class) for platform, record in ended])
+
+    def _count(self, counter: Counter, ends: Iterable[tuple[str | None, str, str | None]]) -> None:
+        """Count ends of one batch: runs of equal ones together, because an enum's hash is a call of Python."""
+        for (platform, end, error_class), equal in groupby(ends):
+            self._tally.count(counter, self._platform(platform), end, error_class or "", times=len(list(equal)))
+
+    def _platform(self, written: str | None) -> str:
+        """The platform's name; tasks of stock arq clients have it as they wrote it."""
+        name = self._names.get(written or "")
+        if name is not None:
+            return name
+        try:
+            return self._catalogue.find(written or "").name
+        except UnknownPlatform:
+            return OTHER

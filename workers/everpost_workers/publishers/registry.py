@@ -1,0 +1,77 @@
+"""Finds the publisher of every platform: entry points in the group `everpost.publishers`, ours and anybody's."""
+
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+
+from everpost.errors import SettingsError
+from everpost.platforms import Catalogue, Platform
+from everpost.publishing.interface import Publisher
+from everpost.settings import Settings
+
+GROUP = "everpost.publishers"
+
+Overrides = Mapping[str, type[Publisher] | Publisher]
+"""Publishers by name, before any entry point; an instance serves every platform that names it."""
+
+
+def load_publishers(
+    catalogue: Catalogue, settings: Settings, overrides: Overrides = MappingProxyType({})
+) -> Mapping[str, Publisher]:
+    """The publisher of each platform, by the platform's name: one instance a platform, not opened yet.
+
+    Only what the catalogue names is imported.
+
+    Raises:
+        SettingsError: A publisher is unknown, cannot be imported or made, is none, or refuses its options; names the
+            platform.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    publishers: dict[str, Publisher] = {}
+    for platform in catalogue:
+        try:
+            publishers[platform.name] = _publisher(platform, settings, overrides, found)
+        except SettingsError as error:
+            raise SettingsError(f"platforms.{platform.name}.{error.message}") from error
+        except Exception as error:  # anybody's code, whose words may hold secrets
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{platform.publisher!r} cannot be made: {type(error).__name__} at {place.filename}:{place.lineno}."
+            raise SettingsError(f"platforms.{platform.name}.publisher: {told}") from error
+    return MappingProxyType(publishers)
+
+
+@asynccontextmanager
+async def opened_publishers(publishers: Mapping[str, Publisher]) -> AsyncIterator[Mapping[str, Publisher]]:
+    """Opens every publisher once, however many platforms share it, and closes them in reverse, even after an error."""
+    async with AsyncExitStack() as stack:
+        for publisher in dict.fromkeys(publishers.values()):
+            await publisher.open()
+            stack.push_async_callback(publisher.close)
+        yield publishers
+
+
+def _publisher(
+    platform: Platform, settings: Settings, overrides: Overrides, found: Mapping[str, EntryPoint]
+) -> Publisher:
+    chosen = overrides.get(platform.publisher)
+    if isinstance(chosen, Publisher):
+        return chosen
+    if chosen is None:
+        chosen = _load_class(platform.publisher, found, [*overrides, *found])
+    return chosen(platform.options, settings)
+
+
+def _load_class(name: str, found: Mapping[str, EntryPoint], known: list[str]) -> type[Publisher]:
+    if name not in found:
+        raise SettingsError(
+            f"publisher: there is no publisher {name!r}; installed are {', '.join(sorted(set(known)))}."
+        )
+    try:
+        loaded = found[name].load()
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"publisher: {name!r} ({found[name].value}) cannot be imported: {error}.") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Publisher)):
+        raise SettingsError(f"publisher: {name!r} ({found[name].value}) is no subclass of Publisher.")
+    return loaded

@@ -1,0 +1,205 @@
+"""The publisher `webhook`: one signed POST a task, to an address that was checked before it was connected to."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import httpx
+import msgspec
+
+from everpost.clock import Clock, system_clock
+from everpost.publishing.interface import (
+    InvalidError,
+    OutcomeUnknownError,
+    Publisher,
+    PublisherClass,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    RateLimitedError,
+    SendTrace,
+    TransientError,
+)
+from everpost.publishing.media import describe_media
+from everpost.settings import Settings
+from everpost_workers.publishers.outbound import SpreadTransport, resolve_host
+from everpost_workers.publishers.webhook_answer import (
+    EXCERPT_CHARACTERS,
+    Answer,
+    error_type_of,
+    read_post,
+    read_retry_after,
+)
+from everpost_workers.publishers.webhook_options import Endpoint
+
+# At INFO it logs whole addresses, and a token may be part of one.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class WebhookPublisher(Publisher):
+    """POSTs each task as JSON, with the idempotency key as `Idempotency-Key` and `webhook-id`.
+
+    The body of an automatic rerun is the same byte for byte, because a receiver may compare it with the key's first;
+    the number of the attempt is the header `Everpost-Attempt`.
+
+    Raises:
+        SettingsError: An option is unknown or wrong, or the variable of `secret_env` is not set.
+    """
+
+    publisher_class = PublisherClass.KEYED
+
+    def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
+        self._endpoint = Endpoint(options)
+        self._options = self._endpoint.options
+        self.key_lifetime_s = self._options.key_lifetime_s
+        self._host = self._endpoint.url.host
+        self._connections = settings.max_jobs
+        self._clock = clock
+        self._client: httpx.AsyncClient | None = None
+
+    async def open(self) -> None:
+        """Make the HTTP client; no proxy, netrc or cookie takes part."""
+        self._client = httpx.AsyncClient(
+            transport=SpreadTransport(self._connections),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - `timeout_s` is one deadline around everything
+        )
+        # No cookie is ever sent, so none is kept either.
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    async def close(self) -> None:
+        """Close the HTTP client and its connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        """Send it once. A 2xx is success; its JSON object may name `provider_post_id` or `id`, `publish_url` or `url`.
+
+        Raises:
+            OutcomeUnknownError: The request was on its way, and no whole answer came.
+            PublishError: The answer was no success, see `ERROR_OF_STATUS`; or nothing could be sent.
+        """
+        answer = await self._send(_encode_body(job), job)
+        if not answer.is_success:
+            raise self._refusal(answer)
+        post_id, url = read_post(answer)
+        detail = {"status": answer.status, "media": describe_media(job.data, job.media)}
+        return PublishResult(provider_post_id=post_id, publish_url=url, detail=detail)
+
+    async def _send(self, body: bytes, job: PublishJob) -> Answer:
+        """Try the host's addresses in turn until one takes the connection, all within the one deadline."""
+        exchange: _Exchange | None = None
+        reason = "no address"
+        job.trace.nothing_sent()
+        try:
+            async with asyncio.timeout(self._options.timeout_s):
+                for address in await self._resolve():
+                    exchange = self._exchange(address, body, job)
+                    try:
+                        return await self._exchange_once(exchange)
+                    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                        reason = _reason(error)
+        except TimeoutError as error:
+            raise self._broken(exchange, f"no answer within {self._options.timeout_s:g} s") from error
+        except httpx.TransportError as error:
+            raise self._broken(exchange, _reason(error)) from error
+        raise self._broken(None, reason)
+
+    async def _resolve(self) -> tuple[str, ...]:
+        allow_private = self._options.allow_private
+        return await resolve_host(self._host, self._endpoint.port, allow_private=allow_private)
+
+    def _exchange(self, address: str, body: bytes, job: PublishJob) -> "_Exchange":
+        """A request to this very address; its Host header and the name TLS checks are the url's."""
+        url = self._endpoint.url
+        headers = httpx.Headers(self._endpoint.headers)
+        headers.update(self._own_headers(body, job))
+        names = {"sni_hostname": url.raw_host.decode("ascii")}
+        target = url.copy_with(host=address)
+        return _Exchange(httpx.Request("POST", target, headers=headers, content=body, extensions=names), job.trace)
+
+    def _own_headers(self, body: bytes, job: PublishJob) -> dict[str, str]:
+        sent_at = datetime.fromtimestamp(self._clock() // 1000, UTC)
+        headers = {
+            "Host": self._endpoint.url.netloc.decode("ascii"),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # so that the cap on an answer is a cap on what it unpacks to
+            "User-Agent": "Everpost",
+            "Idempotency-Key": job.idempotency_key,
+            "Everpost-Attempt": str(job.attempt),
+            "webhook-id": job.idempotency_key,
+            "webhook-timestamp": str(int(sent_at.timestamp())),
+        }
+        if self._endpoint.signer is not None:
+            headers["webhook-signature"] = self._endpoint.signer.sign(job.idempotency_key, sent_at, body.decode())
+        return headers
+
+    async def _exchange_once(self, exchange: "_Exchange") -> Answer:
+        assert self._client is not None, "open() comes first"
+        response = await self._client.send(exchange.request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > self._options.max_answer_bytes:
+                    break
+        finally:
+            await response.aclose()
+        limit = self._options.max_answer_bytes
+        return Answer(
+            status=response.status_code,
+            retry_after=response.headers.get("Retry-After"),
+            body=bytes(body[:limit]),
+            is_whole=len(body) <= limit,
+        )
+
+    def _broken(self, exchange: "_Exchange | None", reason: str) -> PublishError:
+        if exchange is not None and exchange.has_begun:
+            return OutcomeUnknownError(self._endpoint.hide(f"{self._host} may have accepted it: {reason}."))
+        return TransientError(self._endpoint.hide(f"{self._host} was not reached: {reason}."))
+
+    def _refusal(self, answer: Answer) -> PublishError:
+        error_type = error_type_of(answer)
+        excerpt = self._endpoint.hide(answer.excerpt)[:EXCERPT_CHARACTERS]
+        message = f"{self._host} answered {answer.status}{': ' if excerpt else ''}{excerpt}"
+        if error_type is not RateLimitedError:
+            return error_type(message)
+        return error_type(message, retry_after_s=read_retry_after(answer.retry_after, self._clock()))
+
+
+class _Exchange:
+    """One request on its way; knows, and tells, whether its first byte may have left."""
+
+    def __init__(self, request: httpx.Request, trace: SendTrace) -> None:
+        self.request = request
+        self.has_begun = False
+        self._trace = trace
+        request.extensions["trace"] = self._follow
+
+    async def _follow(self, event: str, details: Mapping[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started"):
+            self.has_begun = True
+            self._trace.sending("The request is on its way.")
+        elif event.endswith(".receive_response_headers.complete"):
+            self._trace.answered(f"The answer began with the status {details['return_value'][1]}.")
+
+
+def _encode_body(job: PublishJob) -> bytes:
+    body: dict[str, Any] = {"task_id": job.task_id, "platform": job.platform.name, "data": job.data}
+    if job.media is not None:
+        names = ("filename", "content_type", "size_bytes")
+        body["media"] = {name: getattr(job.media, name) for name in names}
+    try:
+        return msgspec.json.encode(body)
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        raise InvalidError(f"The task cannot be written as JSON: {type(error).__name__}.") from error
+
+
+def _reason(error: httpx.TransportError) -> str:
+    return f"{type(error).__name__} {error}".rstrip(" .")

@@ -1,0 +1,184 @@
+"""The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from uuid import uuid4
+
+import structlog
+
+from everpost.clock import Clock
+from everpost.queue.client import TaskQueue
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.odd_rows import NO_ID, MayBeSent, OddRow, RowStuck
+from everpost.task.model import QueueEntry
+
+log = structlog.get_logger("everpost.relay")
+
+EPOCH = "epoch"
+CHUNK = 500  # tasks looked for in one call
+RESTORED = 100  # payloads in memory at a time
+SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
+FULL_SWEEP_MS = 600_000
+ROUND_TICKS = 20
+ROUND_SHARE_S = 0.05
+LOST_SWEEP_MS = 1_000
+EVICTED_SWEEP_MS = 5_000
+
+
+def _always(_: OddRow) -> bool:
+    return True
+
+
+class Relay:
+    """Compares ledger and queue.
+
+    Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
+    Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
+    for want of memory, when the clock was set back, and every ten minutes. At each tick some are looked for besides, in
+    turns: what others removed is back within 30 s, as long as no more than about 100,000 tasks wait.
+    Several relays at once do no harm: enqueuing twice changes nothing.
+
+    A row that no worker could run ends in the history, as failed or unknown, where a person finds it: it must not keep
+    the others from running.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: TaskQueue,
+        clock: Clock,
+        *,
+        settle_s: float = 0.0,
+        may_be_sent: MayBeSent = _always,
+    ) -> None:
+        """`settle_s` is how long the workers take to renew the leases of what they run after Redis lost them."""
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+        self._settle_s = settle_s
+        self._may_be_sent = may_be_sent
+        self._stuck: set[int] = set()  # rows that cannot be set aside either
+        self._position = 0
+        self._round_position = self._round_quota = 0
+        self._next_full_ms = 0
+        self._evicted = 0
+
+    def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
+        """Look for every task soon, not at once: jobs whose payload is lost are being dropped from Redis meanwhile."""
+        self._next_full_ms = min(self._next_full_ms, self._clock() + after_ms)
+
+    async def tick(self) -> int:
+        """One comparison; how many tasks went back into their queues.
+
+        Raises:
+            QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
+        """
+        known = await self._ledger.get_meta(EPOCH)
+        epoch = await self._queue.epoch(uuid4().hex)
+        is_new = epoch != known
+        if is_new:
+            if known is not None:
+                log.warning("relay.redis_changed", epoch=epoch)
+            await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
+        await self._note_evictions()
+        if is_new or not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS:  # due, or the clock was set back
+            self._position = 0
+        restored = await self._sweep(0 if is_new else SETTLED_MS)
+        if is_new:
+            await self._ledger.set_meta(EPOCH, epoch)
+        return restored + await self._go_round() + await self._return_withdrawn()
+
+    async def _note_evictions(self) -> None:
+        evicted = await self._queue.evictions()
+        if evicted > self._evicted:
+            log.warning("relay.redis_evicts", keys=evicted - self._evicted)
+            self.look_again(EVICTED_SWEEP_MS)
+        self._evicted = evicted
+
+    async def _sweep(self, settled_ms: int) -> int:
+        if self._position == 0:
+            self._next_full_ms = self._clock() + FULL_SWEEP_MS
+        after, restored = self._position, 0
+        while True:
+            before_ms = self._clock() - settled_ms
+            rows = await self._ledger.accepted_after(after, before_ms, CHUNK)
+            await self._set_aside({row: NO_ID for row, entry in rows if entry is None})
+            restored += await self._restore([entry for _, entry in rows if entry is not None])
+            after = rows[-1][0] if rows else after
+            self._position = await self._settled_up_to(after, before_ms)
+            if len(rows) < CHUNK:
+                return restored
+
+    async def _go_round(self) -> int:
+        """Look for some of the tasks again; how many went back.
+
+        Others may remove queue entries without a trace. All tasks have their turn within `ROUND_TICKS` ticks, unless
+        that would take more than `ROUND_SHARE_S` of each: then it takes longer.
+        """
+        if self._round_position == 0:
+            self._round_quota = -(-await self._ledger.count_unfinished() // ROUND_TICKS)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + ROUND_SHARE_S
+        looked_for = restored = 0
+        while True:
+            before_ms = self._clock() - SETTLED_MS
+            rows = await self._ledger.accepted_after(self._round_position, before_ms, CHUNK)
+            restored += await self._restore([entry for _, entry in rows if entry is not None])
+            looked_for += len(rows)
+            self._round_position = rows[-1][0] if len(rows) == CHUNK else 0
+            if len(rows) < CHUNK or looked_for >= self._round_quota or loop.time() > ends_at:
+                return restored
+
+    async def _return_withdrawn(self) -> int:
+        """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
+        restored = 0
+        while task_ids := await self._queue.old_withdrawals(CHUNK):
+            tasks, faults = await self._ledger.accepted_among(task_ids)
+            await self._set_aside(faults)
+            restored += await self._restore(tasks)
+            await self._queue.forget_withdrawals(task_ids)
+        return restored
+
+    async def _restore(self, entries: Sequence[QueueEntry]) -> int:
+        """Put back those of the tasks that Redis has lost and the ledger still has; how many."""
+        missing = await self._queue.missing_among(entries)
+        restored: list[str] = []
+        for start in range(0, len(missing), RESTORED):
+            task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
+            with_result = await self._queue.results_among(task_ids)
+            tasks, faults = await self._ledger.accepted_among(task_ids)
+            await self._set_aside(faults)
+            await self._forget_planted(with_result.intersection(task.task_id for task in tasks))
+            answers = await self._queue.restore_tasks(tasks)
+            restored += [task.task_id for task, is_back in zip(tasks, answers, strict=True) if is_back]
+        if restored:
+            log.warning("relay.restored", tasks=len(restored), task_id=restored[0])
+        return len(restored)
+
+    async def _forget_planted(self, task_ids: Collection[str]) -> None:
+        """Remove results of tasks that were still in the ledger after these results were seen.
+
+        An outcome is in the history before its result is in Redis (I3), so others wrote them.
+        """
+        if task_ids:
+            log.error("relay.results_planted", tasks=len(task_ids), task_id=min(task_ids))
+            await self._queue.forget_results(task_ids)
+
+    async def _set_aside(self, faults: Mapping[int, str]) -> None:
+        """End the tasks of rows that cannot be run; one that cannot be moved either stays, and is told once."""
+        for row, fault in faults.items():
+            if row in self._stuck:
+                continue
+            try:
+                moved = await self._ledger.set_aside(row, fault, self._may_be_sent, self._clock())
+            except RowStuck as error:
+                self._stuck.add(row)
+                log.error("relay.row_stuck", row=row, fault=fault, error=str(error))  # noqa: TRY400 - no defect of ours
+            else:
+                if moved is not None:
+                    log.error("task.set_aside", task_id=moved.task_id, row=row, fault=fault, status=moved.status.value)
+
+    async def _settled_up_to(self, row: int, before_ms: int) -> int:
+        """`row`, or the last one before any that was too fresh to be looked for; asked after the rows were read."""
+        fresh = await self._ledger.first_accepted_since(before_ms)
+        return row if fresh is None else min(row, fresh - 1)

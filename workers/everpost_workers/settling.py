@@ -1,0 +1,135 @@
+"""Attempts whose outcome is not known: what their publisher's class lets be found out, and lets be repeated (I6)."""
+
+import asyncio
+
+from everpost.publishing.interface import (
+    NotFound,
+    OutcomeUnknownError,
+    Publisher,
+    PublisherClass,
+    PublishJob,
+    PublishResult,
+    TransientError,
+    error_class_of,
+)
+from everpost.publishing.raised import message_of, text_of
+from everpost.task.model import ErrorClass
+from everpost_workers.cells.isolation import SuspectDiedError
+from everpost_workers.defects import tell_of_defect
+from everpost_workers.earlier import OpenAttempt
+from everpost_workers.engine.cancellation import comes_from_outside
+
+LOOK_UP_S = 10.0  # twice in an attempt at most, which the engine's own limit leaves room for
+
+
+class CannotRepeatError(OutcomeUnknownError):
+    """An earlier attempt may have been accepted, so none was made now."""
+
+
+class StrayExitError(Exception):
+    """The publisher raised what is no error, such as SystemExit, or a CancelledError of its own making."""
+
+
+class NoAnswerError(OutcomeUnknownError):
+    """The publisher did not answer in time: the words are ours, not its own."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The publisher did not answer within {timeout_s:g} s.")
+
+
+def keeps_intents(publisher: Publisher) -> bool:
+    """Whether an attempt is written down before its first byte leaves.
+
+    That is so where it must not run twice, or only while the platform knows its key: then the ledger alone can say when
+    the key was first used, whatever becomes of Redis.
+    """
+    declared = publisher.publisher_class
+    return declared is not PublisherClass.LOCAL and (declared is not PublisherClass.KEYED or has_mortal_key(publisher))
+
+
+def has_mortal_key(publisher: Publisher) -> bool:
+    """Whether the platform takes a key and forgets it some day."""
+    return publisher.publisher_class is PublisherClass.KEYED and publisher.key_lifetime_s is not None
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What a publisher raised, as something that means a failure wherever it is caught."""
+    if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
+        stray = StrayExitError(repr(error))
+        stray.__cause__ = error
+        return stray
+    return error
+
+
+async def settle_earlier(
+    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float | None
+) -> PublishResult | None:
+    """What became of earlier attempts nobody knows the outcome of: the post, or None if it may be sent (again).
+
+    Args:
+        oldest_s: How many seconds ago the oldest of them began; None if no clock tells, and the key may be forgotten.
+
+    Raises:
+        CannotRepeatError: It may not.
+    """
+    numbers = ", ".join(str(attempt.number) for attempt in attempts)
+    open_since = f"Attempt {numbers} began to send and never reported how it ended"
+    match publisher.publisher_class:
+        case PublisherClass.KEYED if _is_remembered(publisher.key_lifetime_s, oldest_s):
+            return None
+        case PublisherClass.KEYED:
+            raise CannotRepeatError(f"{open_since}, and the platform may have forgotten its key.")
+        case PublisherClass.CHECKABLE:
+            found = await _look_up(publisher, job)
+            if isinstance(found, PublishResult):
+                return found
+            if found is NotFound.NOT_FOUND:
+                return None
+            raise CannotRepeatError(f"{open_since}, and {found}.")
+    raise CannotRepeatError(f"{open_since}.")
+
+
+def _is_remembered(lifetime_s: float | None, oldest_s: float | None) -> bool:
+    return lifetime_s is None or (oldest_s is not None and oldest_s < lifetime_s)
+
+
+async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseException) -> PublishResult:
+    """The post an attempt made although it ended with `error`.
+
+    Raises:
+        TransientError: The platform does not have it.
+        BaseException: `error` itself, where there is nothing to look for or nobody to ask.
+    """
+    publisher_class = publisher.publisher_class
+    if (
+        publisher_class is not PublisherClass.CHECKABLE
+        or error_class_of(error, publisher_class) is not ErrorClass.UNKNOWN
+    ):
+        raise error
+    found = await _look_up(publisher, job)
+    if isinstance(found, PublishResult):
+        return found
+    said = message_of(error)
+    if found is NotFound.NOT_FOUND:
+        raise TransientError(f"{said} (a look-up did not find it)") from error
+    raise OutcomeUnknownError(f"{said} ({found})") from error
+
+
+async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
+    """The publisher's answer; where it has no verdict, why."""
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(LOOK_UP_S):
+            found = await publisher.look_up(job)
+    except TimeoutError:
+        return f"a look-up gave no answer within {LOOK_UP_S:g} s"
+    except SuspectDiedError:
+        raise  # its look-up is made again
+    except BaseException as error:
+        if comes_from_outside(error, task):
+            raise
+        tell_of_defect(error, job)
+        return f"a look-up failed: {type(error).__name__}: {text_of(error)}"
+    if isinstance(found, PublishResult):
+        return PublishResult.storable(found, found_by="a look-up, after an attempt whose outcome was not known")
+    return found if found is NotFound.NOT_FOUND else "a look-up gave no verdict"

@@ -1,0 +1,157 @@
+"""What a worker does beside its jobs: the relay, telling that it lives, ageing what is old."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from everpost.clock import BootClock, Clock
+from everpost.errors import ServiceError
+from everpost.pace import Pace
+from everpost.queue.client import TaskQueue
+from everpost.running_time import STEP_S, ClockMark
+from everpost.settings import Settings
+from everpost.store.sqlite.lists.counts import TaskCounts
+from everpost.store.sqlite.lists.search import SearchIndex
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.operations import Operations
+from everpost_workers.engine.cancellation import cancel_until_done
+from everpost_workers.memory import ResultKeeper
+from everpost_workers.relay import Relay
+
+log = structlog.get_logger("everpost.upkeep")
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+ARCHIVE_S = 1800.0
+CHUNK = 1_000
+REST = 4  # seconds of rest for a second of work
+LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
+COUNT_EVERY_S = 3600.0
+TOLD = 300  # characters of an error
+ALIVE_S = 5.0  # a worker silent for longer counts as dead
+
+Duty = Callable[[], Awaitable[object]]
+Duties = Mapping[str, tuple[float, Duty]]
+"""For each name the seconds between two turns, and what to do."""
+
+
+class Upkeep:
+    """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn.
+
+    Attributes:
+        failures: The error of each duty whose last turn ended with one that is no `ServiceError`: a defect of ours.
+    """
+
+    def __init__(self, duties: Duties) -> None:
+        self.failures: dict[str, str] = {}
+        self._duties = duties
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._loops = [
+            asyncio.create_task(self._repeat(name, every_s, duty), name=name)
+            for name, (every_s, duty) in self._duties.items()
+        ]
+
+    async def stop(self) -> None:
+        """Stop every loop, wherever it is."""
+        await cancel_until_done(*self._loops)
+
+    async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
+        failing = False
+        while True:
+            try:
+                await duty()
+                failing = False
+                self.failures.pop(name, None)
+            except ServiceError as error:
+                log.log(10 if failing else 30, "upkeep.failed", duty=name, error=error.message)
+                failing = True
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"[:TOLD]
+                if self.failures.get(name) != told:
+                    log.exception("upkeep.failed", duty=name)
+                self.failures[name] = told
+            await asyncio.sleep(every_s)
+
+
+def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Mapping[str, Any]]) -> Duties:
+    """The duties of a worker from its start on, also while dispatch is paused. `describe`: what it tells of itself."""
+
+    async def announce() -> None:
+        await queue.announce_worker(worker_id, describe(), ALIVE_S)
+
+    async def bury_dead() -> None:
+        await queue.forget_workers(await queue.dead_workers())
+
+    return {"announce": (ALIVE_S / 5, announce), "bury": (15.0, bury_dead)}
+
+
+def worker_duties(
+    *,
+    relay: Relay,
+    ledger: Ledger,
+    archive: Archive,
+    operations: Operations,
+    search: SearchIndex,
+    counts: TaskCounts,
+    results: ResultKeeper,
+    settings: Settings,
+    clock: Clock,
+    boot_clock: BootClock,
+    is_busy: Callable[[], bool],
+) -> Duties:
+    """The duties of a worker that works.
+
+    Args:
+        is_busy: Whether it is running tasks.
+    """
+
+    async def count_time() -> ClockMark:
+        return await ledger.count_time(clock(), boot_clock())
+
+    async def expire_keys() -> None:
+        kept_ms = settings.idempotency_hours * HOUR_MS
+        await _until_none(lambda: ledger.expire_idempotency_keys(kept_ms, CHUNK))
+
+    async def archive_old() -> None:
+        if settings.archive_after_days and (await count_time()).is_settled:
+            before_ms = clock() - settings.archive_after_days * DAY_MS
+            async for _ in archive.archive_in_steps(before_ms, Pace(CHUNK, rest=REST)):
+                pass
+
+    async def forget_operations() -> None:
+        now_ms = clock() if (await count_time()).is_settled else None
+        await _until_none(lambda: operations.forget_old(now_ms, CHUNK))
+
+    return {
+        "relay": (1.0, relay.tick),
+        "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
+        "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
+        "results": (1.0, results.tick),
+        "clock": (STEP_S, count_time),
+        "expire": (600.0, expire_keys),
+        "operations": (60.0, forget_operations),
+        "archive": (ARCHIVE_S, archive_old),
+        "counts": (COUNT_EVERY_S, counts.repair),
+    }
+
+
+async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int] = lambda: REST) -> None:
+    """Do step after step until one finds nothing to do, with rests between: what clients wait for goes first."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while await step():
+        await asyncio.sleep(max(0.01, rest() * (loop.time() - began)))
+        began = loop.time()
+
+
+async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
+    """Take the worker off the list of the living, if Redis answers."""
+    with suppress(ServiceError):
+        await queue.forget_workers([worker_id])
