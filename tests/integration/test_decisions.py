@@ -15,7 +15,7 @@ from everpost.publishing.interface import InvalidError, OutcomeUnknownError
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack
-from everpost_workers.completion import Completion
+from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
 
@@ -211,7 +211,7 @@ async def test_a_late_success_after_it_was_sent_again_is_an_error_in_the_log(eve
         start_ms=1, finish_ms=2, queue_name="arq:queue", reason=OutcomeReason.COMPLETE, payload=None, extra={},
     )  # fmt: skip
     with capture_logs() as lines:
-        await Completion(
+        await EndRecorder(
             Ledger(everpost.database), WorkerMetrics(Tally(), Catalogue([])), worker_id="frozen"
         ).on_complete([outcome])
     (line,) = [line for line in lines if line["log_level"] == "error"]

@@ -133,7 +133,7 @@ async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
         monkeypatch.setattr("everpost_workers.engine.worker.STALLED_S", 0.7)
         await stack.start_worker()
         await consuming(stack)
-        monkeypatch.setattr("everpost_workers.admission.Admission.admit", fail)
+        monkeypatch.setattr("everpost_workers.attempts.admission.Admission.admit", fail)
         await stack.publish()
 
         async def has_stopped() -> bool:

@@ -9,17 +9,17 @@ from everpost.publishing.interface import PublisherClass
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
-from everpost_workers.left_over import UNREADABLE, LeftOverFiles
+from everpost_workers.ends.leftovers import UNREADABLE, LeftoverFiles
 
 
 def success(task_id: str, **fields: Any) -> TaskRecord:
     return TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=1, provider_post_id="p", **fields)
 
 
-async def left_to_the_next_worker(stack: Stack, *records: TaskRecord) -> LeftOverFiles:
+async def left_to_the_next_worker(stack: Stack, *records: TaskRecord) -> LeftoverFiles:
     """Have a worker that starts find these, and wait until it has taken them in."""
     await stack.stop_workers()
-    files = LeftOverFiles(stack.settings.database_path)
+    files = LeftoverFiles(stack.settings.database_path)
     files.save(list(records), [])
     await stack.start_worker()
 
@@ -54,7 +54,7 @@ async def test_a_restored_database_learns_of_posts_it_has_no_row_of() -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b""])
 async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(content: bytes) -> None:
     async with everpost_stack(workers=0) as stack:
-        folder = LeftOverFiles(stack.settings.database_path).folder
+        folder = LeftoverFiles(stack.settings.database_path).folder
         folder.mkdir()
         (folder / "a.json").write_bytes(content)
         await stack.start_worker()
@@ -75,7 +75,7 @@ async def test_a_task_whose_worker_left_its_outcome_is_not_run_by_whoever_takes_
         await stack.start_worker()
         assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
         failed = TaskRecord(task_id=task_id, status=TaskStatus.FAILED, finished_at_ms=1, error_message="no")
-        LeftOverFiles(stack.settings.database_path).save([failed], [])
+        LeftoverFiles(stack.settings.database_path).save([failed], [])
         task = await stack.wait_until_ended(task_id)
         assert (task["status"], task["error_message"]) == ("failed", "no")
         assert stack.publisher.times_published(task_id) == 0
@@ -83,7 +83,7 @@ async def test_a_task_whose_worker_left_its_outcome_is_not_run_by_whoever_takes_
 
 async def test_outcomes_the_database_refuses_keep_no_worker_from_its_start_and_hold_up_no_others() -> None:
     async with everpost_stack(workers=0) as stack:
-        files = LeftOverFiles(stack.settings.database_path)
+        files = LeftoverFiles(stack.settings.database_path)
         task_id = await stack.publish()
         refused = files.save([TaskRecord(task_id="a" * 32, status=TaskStatus.SUCCESS, finished_at_ms=2**62)], [])
         refused = refused.rename(refused.with_name("0.json"))  # before the other
@@ -101,7 +101,7 @@ async def test_outcomes_the_database_refuses_keep_no_worker_from_its_start_and_h
 
 
 def test_two_workers_that_take_in_the_same_file_both_go_on(tmp_path: Path) -> None:
-    files = LeftOverFiles(tmp_path / "everpost.db")
+    files = LeftoverFiles(tmp_path / "everpost.db")
     path = files.save([success("a")], [])
     files.forget(path)
     files.forget(path)
@@ -110,7 +110,7 @@ def test_two_workers_that_take_in_the_same_file_both_go_on(tmp_path: Path) -> No
 def test_outcomes_are_kept_while_another_worker_removes_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = LeftOverFiles(tmp_path / "everpost.db")
+    files = LeftoverFiles(tmp_path / "everpost.db")
     mkdir, made = Path.mkdir, []
 
     def removed_once(folder: Path, **options: Any) -> None:
@@ -124,7 +124,7 @@ def test_outcomes_are_kept_while_another_worker_removes_the_folder(
 
 
 def test_a_file_is_open_to_its_owner_alone(tmp_path: Path) -> None:
-    files = LeftOverFiles(tmp_path / "everpost.db")
+    files = LeftoverFiles(tmp_path / "everpost.db")
     path = files.save([success("a")], [])
     assert (files.folder.stat().st_mode & 0o077, path.stat().st_mode & 0o077) == (0, 0)
     files.forget(path)

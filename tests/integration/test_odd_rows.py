@@ -17,7 +17,7 @@ from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.odd_rows import NO_DATA, MayBeSent, RowStuck
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.relay import Relay
+from everpost_workers.upkeep.relay import Relay
 from store_rows import accept, insert, make_task
 
 COLUMNS = (

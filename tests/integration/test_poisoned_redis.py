@@ -19,9 +19,9 @@ from everpost.queue.client import QUEUE_NAMES
 from everpost.queue.codec import serialize
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.adoption import task_id_of
+from everpost_workers.attempts.adoption import task_id_of
 from everpost_workers.engine.dispatch import CUT_BYTES
-from everpost_workers.relay import ROUND_TICKS, SETTLED_MS, Relay
+from everpost_workers.upkeep.relay import ROUND_TICKS, SETTLED_MS, Relay
 
 SHARED = (
     "everpost:workers",
@@ -258,7 +258,7 @@ async def test_queue_entries_that_others_removed_are_back_at_the_next_ticks() ->
 
 
 async def test_a_round_looks_for_every_task_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("everpost_workers.relay.CHUNK", 10)
+    monkeypatch.setattr("everpost_workers.upkeep.relay.CHUNK", 10)
     async with everpost_stack(workers=0) as stack:
         await asyncio.gather(*(stack.publish() for _ in range(95)))
         async with relay_of(stack) as relay:

@@ -14,7 +14,7 @@ from everpost.queue.client import QUEUE_NAMES, Entry, TaskQueue
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import WITHDRAWN_S, Task
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
+from everpost_workers.upkeep.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
 from store_rows import end, make_task
 
 HOUR_MS = 3_600_000
@@ -146,7 +146,7 @@ async def test_relays_at_once_queue_everything_once() -> None:
 
 
 async def test_no_more_payloads_are_held_in_memory_than_go_back_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("everpost_workers.relay.RESTORED", 2)
+    monkeypatch.setattr("everpost_workers.upkeep.relay.RESTORED", 2)
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         for _ in range(5):
             await stack.publish()

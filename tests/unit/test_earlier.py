@@ -7,7 +7,7 @@ import pytest
 
 from everpost.publishing.interface import PublisherClass
 from everpost.store.sqlite.tasks.ledger import ClaimFacts
-from everpost_workers.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from everpost_workers.attempts.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
 
 KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
 OPEN = {"phase": "sending", "bytes_sent": "not_known", "last_words": None}

@@ -18,7 +18,7 @@ from everpost.logs import OF_A_LIBRARY, configure_logging
 from everpost.platforms import Catalogue
 from everpost.publishing.interface import InvalidError, PublishJob
 from everpost.settings import Settings
-from everpost_workers.defects import LONGEST_TRACE, tell_of_defect, trace_of
+from everpost_workers.attempts.defects import LONGEST_TRACE, tell_of_defect, trace_of
 
 ROOT = Path(__file__).parents[2]
 EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")

@@ -7,8 +7,8 @@ import pytest
 
 from everpost.clock import system_boot_clock, system_clock
 from everpost.settings import Settings
-from everpost_workers import upkeep
-from everpost_workers.upkeep import LONG_REST, REST, worker_duties
+from everpost_workers.upkeep import duties as upkeep
+from everpost_workers.upkeep.duties import LONG_REST, REST, worker_duties
 
 
 class Index:

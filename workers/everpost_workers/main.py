@@ -34,25 +34,25 @@ from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.operations import Operations
-from everpost_workers.admission import Admission, class_of
-from everpost_workers.attempt import PublishFailedError
+from everpost_workers.attempts.admission import Admission, class_of
+from everpost_workers.attempts.attempt import PublishFailedError
+from everpost_workers.attempts.earlier import may_be_sent
+from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
-from everpost_workers.completion import Completion
-from everpost_workers.earlier import may_be_sent
+from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
+from everpost_workers.ends.recorder import EndRecorder
+from everpost_workers.ends.results import serializer_like
 from everpost_workers.engine.claims import Claim
 from everpost_workers.engine.leases import LONGEST_ROUND_S
 from everpost_workers.engine.outcomes import JobOutcome
 from everpost_workers.engine.worker import BatchWorker
-from everpost_workers.left_over import LeftOver, LeftOverFiles
-from everpost_workers.memory import ResultKeeper
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
-from everpost_workers.publish import PublishRunner
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
-from everpost_workers.relay import Relay
-from everpost_workers.results import serializer_like
-from everpost_workers.upkeep import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
+from everpost_workers.upkeep.duties import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
+from everpost_workers.upkeep.memory import ResultKeeper
+from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 
@@ -68,10 +68,10 @@ class PublishWorker:
     """The parts of one worker: opened when its event loop runs, closed with it."""
 
     database: Database
-    runner: PublishRunner
+    runner: AttemptRunner
     admission: Admission
-    completion: Completion
-    left_over: LeftOver
+    completion: EndRecorder
+    left_over: Leftovers
     engine: BatchWorker
 
     def __init__(
@@ -114,7 +114,7 @@ class PublishWorker:
             may_be_sent=lambda odd: may_be_sent(odd, class_of(odd.platform, self._catalogue, publishers)),
         )
         stack.push_async_callback(self._isolation.close)
-        self.runner = PublishRunner(
+        self.runner = AttemptRunner(
             publishers,
             self._catalogue,
             ledger,
@@ -125,8 +125,8 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.completion = Completion(ledger, metrics, worker_id=self.worker_id)
-        self.left_over = LeftOver(self.completion, LeftOverFiles(settings.database_path))
+        self.completion = EndRecorder(ledger, metrics, worker_id=self.worker_id)
+        self.left_over = Leftovers(self.completion, LeftoverFiles(settings.database_path))
         self.admission = Admission(
             ledger,
             relay,

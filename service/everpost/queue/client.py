@@ -325,7 +325,7 @@ class TaskQueue:
             return [int(score) for head in await pipe.execute() for _, score in head]
 
     async def workers(self) -> list[dict[str, Any]]:
-        """What each living worker last said of itself; see `workers/everpost_workers/upkeep.py`."""
+        """What each living worker last said of itself; see `workers/everpost_workers/upkeep/duties.py`."""
         now_ms = self._clock()
         said = (read_said(value, now_ms) for value in (await self._said())[0].values())
         return [facts for facts in said if facts is not None and facts["until_ms"] > now_ms]

@@ -14,8 +14,8 @@ from everpost.publishing.raised import message_of, text_of
 from everpost.queue.codec import encoded_data, priority_of, publish_arguments
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
-from everpost_workers.adoption import UNREADABLE, task_id_of
-from everpost_workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
+from everpost_workers.attempts.adoption import UNREADABLE, task_id_of
+from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
 
@@ -38,7 +38,7 @@ End = tuple[TaskStatus, ErrorClass | None, str | None]
 _CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
 
 
-class Completion:
+class EndRecorder:
     """Records how jobs ended."""
 
     def __init__(self, ledger: Ledger, metrics: WorkerMetrics, *, worker_id: str) -> None:

@@ -31,28 +31,28 @@ from everpost.settings import Settings
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
-from everpost_workers.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
-from everpost_workers.cells.isolation import Isolation, SuspectDiedError
-from everpost_workers.defects import tell_of_defect
-from everpost_workers.engine.cancellation import comes_from_outside
-from everpost_workers.engine.deadlines import TimeLimits
-from everpost_workers.engine.outcomes import CancelCause, HandBackError, cause_of
-from everpost_workers.intents import Intents, persist
-from everpost_workers.metrics import WorkerMetrics
-from everpost_workers.settling import (
+from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
+from everpost_workers.attempts.defects import tell_of_defect
+from everpost_workers.attempts.intents import Intents, persist
+from everpost_workers.attempts.unknown import (
     CannotRepeatError,
     NoAnswerError,
     as_failure,
     keeps_intents,
     settle_failed,
 )
+from everpost_workers.cells.isolation import Isolation, SuspectDiedError
+from everpost_workers.engine.cancellation import comes_from_outside
+from everpost_workers.engine.deadlines import TimeLimits
+from everpost_workers.engine.outcomes import CancelCause, HandBackError, cause_of
+from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")
 
 STOPPED = "The worker was stopped while it was sending."
 
 
-class PublishRunner:
+class AttemptRunner:
     """Runs attempts.
 
     Args:

@@ -16,13 +16,13 @@ from everpost.publishing.interface import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store.sqlite.tasks.ledger import ClaimFacts, Ledger
 from everpost.task.model import Attempt, Task
-from everpost_workers.adoption import adoptable_task
-from everpost_workers.attempt import ATTEMPT, AttemptState
-from everpost_workers.earlier import lost_attempts, read_earlier
+from everpost_workers.attempts.adoption import adoptable_task
+from everpost_workers.attempts.attempt import ATTEMPT, AttemptState
+from everpost_workers.attempts.earlier import lost_attempts, read_earlier
 from everpost_workers.engine.claims import Claim
 from everpost_workers.engine.outcomes import OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
-from everpost_workers.relay import Relay
+from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 

@@ -14,9 +14,9 @@ from everpost.publishing.interface import (
 )
 from everpost.publishing.raised import message_of, text_of
 from everpost.task.model import ErrorClass
+from everpost_workers.attempts.defects import tell_of_defect
+from everpost_workers.attempts.earlier import OpenAttempt
 from everpost_workers.cells.isolation import SuspectDiedError
-from everpost_workers.defects import tell_of_defect
-from everpost_workers.earlier import OpenAttempt
 from everpost_workers.engine.cancellation import comes_from_outside
 
 LOOK_UP_S = 10.0  # twice in an attempt at most, which the engine's own limit leaves room for

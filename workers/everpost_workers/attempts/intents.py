@@ -12,10 +12,10 @@ from everpost.errors import Unavailable
 from everpost.publishing.interface import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import HELD
-from everpost_workers.attempt import AttemptState
+from everpost_workers.attempts.attempt import AttemptState
+from everpost_workers.attempts.key_age import Present, age_of_oldest
+from everpost_workers.attempts.unknown import CannotRepeatError, has_mortal_key, settle_earlier
 from everpost_workers.engine.backoff import Backoff
-from everpost_workers.key_age import Present, age_of_oldest
-from everpost_workers.settling import CannotRepeatError, has_mortal_key, settle_earlier
 
 log = structlog.get_logger("everpost.worker")
 

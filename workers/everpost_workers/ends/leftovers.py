@@ -12,7 +12,7 @@ import structlog
 
 from everpost.errors import ServiceError
 from everpost.task.model import TaskRecord
-from everpost_workers.completion import Completion
+from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.engine.outcomes import JobOutcome
 
 log = structlog.get_logger("everpost.worker")
@@ -29,14 +29,14 @@ class Outcomes(msgspec.Struct, frozen=True):
     overtaken: list[TaskRecord]
 
 
-class LeftOver:
+class Leftovers:
     """Keeps outcomes until they can be recorded.
 
     Args:
         files: Beside the database.
     """
 
-    def __init__(self, completion: Completion, files: "LeftOverFiles") -> None:
+    def __init__(self, completion: EndRecorder, files: "LeftoverFiles") -> None:
         self._completion = completion
         self._files = files
         self._told: set[Path] = set()
@@ -82,7 +82,7 @@ class LeftOver:
             log.info("outcomes.taken_in", tasks=len(left.records), late=late)
 
 
-class LeftOverFiles:
+class LeftoverFiles:
     """The files beside one database; every method blocks."""
 
     def __init__(self, database: Path) -> None:

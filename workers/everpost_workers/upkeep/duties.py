@@ -19,8 +19,8 @@ from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.operations import Operations
 from everpost_workers.engine.cancellation import cancel_until_done
-from everpost_workers.memory import ResultKeeper
-from everpost_workers.relay import Relay
+from everpost_workers.upkeep.memory import ResultKeeper
+from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.upkeep")
 
