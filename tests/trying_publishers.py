@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from everpost_workers.publishers import base
+from everpost.publishing import interface as base
 
 HERE = pathlib.Path(__file__).parent
 
