@@ -39,7 +39,7 @@ test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 	$(BIN)/pytest -n 4 --dist worksteal
 
 chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60, EVERPOST_CHAOS_SEED=20260)
-	$(BIN)/pytest tests/chaos -m chaos -s
+	$(BIN)/pytest -m chaos -s
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)
 	$(BIN)/python tests/bench/compare.py --readme

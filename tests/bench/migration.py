@@ -15,7 +15,7 @@ from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.schema.migrate import migrate
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from original_database import finished_task, make_original, make_task_queue, queued_task
+from sqlite.original_database import finished_task, make_original, make_task_queue, queued_task
 
 STARTS = 50
 

@@ -18,7 +18,7 @@ from everpost.store.sqlite.care.restore import restore_database
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
-from original_database import make_original
+from sqlite.original_database import make_original
 
 HOUR_MS = 3_600_000
 RESUME = "/api/v1/dispatch/resume"

@@ -16,7 +16,7 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import adopt
 from everpost.store.sqlite.schema.migrate import migrate
-from original_database import finished_task, insert, make_original
+from sqlite.original_database import finished_task, insert, make_original
 
 ROWS = 200_000
 

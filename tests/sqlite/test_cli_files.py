@@ -11,8 +11,8 @@ import pytest
 from cli_support import DEADLINE_S, command, environment, free_port, run, until
 from everpost.store.sqlite.care.backup import new_file
 from everpost.store.sqlite.schema.migrate import migrate
-from original_database import insert, make_original, make_task_queue, queued_task
-from original_database import run as sql
+from sqlite.original_database import insert, make_original, make_task_queue, queued_task
+from sqlite.original_database import run as sql
 
 OLD, NEW = "2020-01-01T00:00:00.000Z", "2099-01-01T00:00:00.000Z"
 HISTORY = "INSERT INTO publish_tasks (job_id, status, created_at, completed_at, queued_at, task_data) VALUES "

@@ -28,7 +28,7 @@ from everpost.store.sqlite.schema.schema import (
     read_schema,
     wanted_schema,
 )
-from original_database import (
+from sqlite.original_database import (
     NOT_UTF8,
     PUBLISH_TASKS,
     Raw,

@@ -9,7 +9,7 @@ from everpost.errors import DatabaseUnusable
 from everpost.store.sqlite.schema import import_queue as module
 from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.schema.migrate import migrate
-from original_database import NOT_UTF8, TASK_QUEUE, insert, make_original, make_task_queue, queued_task, run
+from sqlite.original_database import NOT_UTF8, TASK_QUEUE, insert, make_original, make_task_queue, queued_task, run
 
 COLUMNS = tuple(name for name in TASK_QUEUE if name != "id")
 

@@ -15,7 +15,7 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
-from original_database import run as sql
+from sqlite.original_database import run as sql
 from store_rows import select
 
 ARCHIVED = """

@@ -18,7 +18,7 @@ from everpost.store.sqlite.schema import strangers
 from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tasks.ledger import Ledger
-from original_database import make_original, make_task_queue
+from sqlite.original_database import make_original, make_task_queue
 from store_rows import accept, add_ended, make_task, select
 
 ENDLESS = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)"
