@@ -32,7 +32,7 @@ def test_what_only_make_chaos_runs_says_so(promise: str) -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         text = path.read_text("utf-8")
         left_to_chaos |= set(LONG.findall(text)) | ({str(path.relative_to(ROOT))} if LONG_FILE.search(text) else set())
-    assert "tests/chaos/test_syscall_crashes.py" in left_to_chaos
+    assert "tests/sqlite/test_syscall_crashes.py" in left_to_chaos
     assert "test_a_long_run_of_faults_at_random" in left_to_chaos
     for name in left_to_chaos:
         assert f"`{name}`" not in promise or f"`{name}` (`make chaos`)" in promise
