@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from everpost.publishing import interface as base
+from everpost import publishing as base
 
 HERE = pathlib.Path(__file__).parent
 

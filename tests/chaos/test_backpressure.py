@@ -19,7 +19,7 @@ from chaos_kit.load import PUBLISH, SLOWEST_S, body_of
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
 from everpost.bench.load import LoadReport, LoadSpec, run_load
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 
 CONNECTIONS = 50

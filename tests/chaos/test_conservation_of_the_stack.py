@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from everpost.publishing.interface import PermanentError
+from everpost.publishing import PermanentError
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 
 EXAMPLES = 4

@@ -11,7 +11,7 @@ import pytest
 from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
 from chaos_kit.effects_worker import Effect
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 
 POSTS = 40

@@ -8,7 +8,7 @@ import pytest
 from chaos_kit.checks import Verdict
 from chaos_kit.faults import API_POINTS, FAULTS, WORKER_POINTS, do
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "failpoints.md").read_text("utf-8")

@@ -13,7 +13,7 @@ import pytest
 from chaos_kit.duress import small_disk
 from chaos_kit.faults import FAULTS, do
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 FEW = ["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"]

@@ -8,7 +8,7 @@ import pytest
 
 from chaos_kit.faults import do
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 
 CLIENTS = 64
 SLOTS = 100

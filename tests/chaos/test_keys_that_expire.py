@@ -8,7 +8,7 @@ import pytest
 
 from chaos_kit.effects_worker import Effect, hold_of
 from chaos_kit.processes import Worker
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.testing import eventually, everpost_stack
 
 pytestmark = pytest.mark.chaos

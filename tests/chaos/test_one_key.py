@@ -11,7 +11,7 @@ import pytest
 
 from chaos_kit.load import HANG_S, body_of
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 
 CLIENTS = 50
 ITEMS = 5

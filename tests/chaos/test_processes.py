@@ -15,7 +15,7 @@ from chaos_kit.faults import WHILE
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import LEASE_S, Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.testing import ENDED, eventually
 

@@ -12,7 +12,7 @@ import pytest
 from chaos_kit.checks import Facts, Row
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 
 CLIENTS = 100

@@ -13,7 +13,7 @@ import httpx
 from chaos_kit.checks import Facts, find_twins
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 
 TASKS = 30

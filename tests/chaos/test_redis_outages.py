@@ -12,7 +12,7 @@ import pytest
 
 from chaos_kit.redis_faults import REDIS_FAULTS, WHILE, accept_meanwhile
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 
 CLIENTS = 4  # few enough not to wait for one another
 FAST_S = 0.05

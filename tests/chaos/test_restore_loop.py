@@ -12,7 +12,7 @@ from chaos_kit.checks import judge, read_effects
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from cli_support import environment, run
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 
 MORE = 60  # tasks between one event and the next

@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from chaos_kit.effects_worker import Effect
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.queue.client import QUEUE_NAMES
 from everpost.store.sqlite.library import sqlite3
 from everpost.task.model import ErrorClass, TaskStatus

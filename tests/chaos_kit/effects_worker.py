@@ -23,7 +23,7 @@ import uvloop
 
 from everpost.failpoints import failpoint
 from everpost.logs import configure_logging
-from everpost.publishing.interface import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.publishing import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
 from everpost.settings import read_settings
 from everpost.testing import eventually
 from everpost_workers.main import create_worker

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from everpost.children import Child, wait_for_log
 from everpost.embedded import EmbeddedValkey
 from everpost.failpoints import Action, hit_of
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 START_TIMEOUT_S = 30

@@ -20,7 +20,7 @@ from chaos_kit.load import Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
 from everpost.clock import system_clock, to_text
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 from everpost.testing import eventually
 

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from api_support import assert_problem
 from everpost.actions.bulk import AT_ONCE
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.testing import Stack, eventually, everpost_stack
 
 API = "/api/v1/tasks"

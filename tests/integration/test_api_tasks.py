@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api_support import assert_problem
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.testing import Stack, eventually
 
 API = "/api/v1/tasks"

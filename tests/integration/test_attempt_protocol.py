@@ -8,7 +8,7 @@ import pytest
 
 from everpost.clock import SinceBoot, system_boot_clock, system_clock
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import (
+from everpost.publishing import (
     InvalidError,
     OutcomeUnknownError,
     PublisherClass,

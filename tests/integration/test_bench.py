@@ -24,7 +24,7 @@ from everpost.children import Child
 from everpost.cli.bench import bench
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
-from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.publishing import InvalidError, PublishJob
 from everpost.settings import Settings
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from everpost.clock import system_clock, to_text
 from everpost.metrics import Tally
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import InvalidError, OutcomeUnknownError
+from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack

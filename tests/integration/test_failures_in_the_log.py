@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cli_support import Up
-from everpost.publishing.interface import AuthError, TransientError
+from everpost.publishing import AuthError, TransientError
 from everpost.testing import Stack
 
 

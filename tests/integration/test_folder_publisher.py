@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import (
+from everpost.publishing import (
     InvalidError,
+    Media,
     PermanentError,
     PublishError,
     PublishJob,
@@ -28,7 +29,7 @@ from everpost.publishing.interface import (
     TransientError,
     idempotency_key,
 )
-from everpost.publishing.media import Media, resolve_media
+from everpost.publishing.media import resolve_media
 from everpost.settings import Settings, temporary_settings
 from everpost.testing import everpost_stack
 from everpost_workers.main import create_worker

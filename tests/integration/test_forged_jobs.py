@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from everpost.actions.retry import DIFFERS
 from everpost.clock import system_clock
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.queue.pool import connection_pool
 from everpost.task.model import new_task_id

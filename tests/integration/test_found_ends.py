@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from everpost.clock import system_clock, to_text
-from everpost.publishing.interface import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
+from everpost.publishing import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack

@@ -9,7 +9,7 @@ from arq.jobs import Job
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.queue.client import RESULT, RESULTS_KEY
 from everpost.queue.codec import deserialize, serialize
 from everpost.queue.pool import connection_pool

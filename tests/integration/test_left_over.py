@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from everpost.metrics import ACCEPTED, written_field
-from everpost.publishing.interface import InvalidError, TransientError
+from everpost.publishing import InvalidError, TransientError
 from everpost.queue.client import METRICS_KEY
 from everpost.testing import Stack, eventually
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.publishing import InvalidError, PublishJob
 from everpost.store.sqlite.tasks.payloads import REBUILT
 from everpost.testing import Stack, eventually, everpost_stack
 

@@ -16,9 +16,9 @@ import httpx
 import msgspec
 import pytest
 
+from everpost import publishing
 from everpost.platforms import Catalogue, Platform
-from everpost.publishing import interface as base
-from everpost.publishing.interface import (
+from everpost.publishing import (
     AuthError,
     InvalidError,
     NotFound,
@@ -28,8 +28,8 @@ from everpost.publishing.interface import (
     PublishResult,
     RateLimitedError,
     TransientError,
-    error_class_of,
 )
+from everpost.publishing.raised import error_class_of
 from everpost.settings import Settings
 from everpost.task.model import ErrorClass
 from everpost_workers.publishers.folder import FolderOptions
@@ -173,7 +173,7 @@ async def test_the_documents_look_up_has_a_post_or_none_or_no_verdict(
         assert request.url.params["marker"] == "k" * 32
         return httpx.Response(status, json=posts)
 
-    names: dict[str, Any] = {"base": base}
+    names: dict[str, Any] = {**vars(publishing)}
     exec(f"class Documented:\n{LOOK_UP}", names)
     publisher = names["Documented"]()
     publisher.client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://example.test")

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock, to_text
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.queue.client import QUEUE_NAMES
 from everpost.queue.codec import serialize
 from everpost.store.sqlite.tasks.ledger import Ledger

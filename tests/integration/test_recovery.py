@@ -11,7 +11,7 @@ import pytest
 from everpost.actions.retry import Recovered, Recovery, Tier
 from everpost.api.services import Services
 from everpost.clock import system_clock
-from everpost.publishing.interface import InvalidError, OutcomeUnknownError
+from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.queue.client import TaskQueue
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.store.sqlite.tasks.payloads import REBUILT, Payloads, StoredPayload

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 import httpx
 import pytest
 
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.queue.sender import PATIENCE_S
 from everpost.testing import Stack, eventually, everpost_stack
 

@@ -8,7 +8,7 @@ import pytest
 
 from chaos_kit.proxy import Proxy
 from everpost.embedded import EmbeddedValkey
-from everpost.publishing.interface import PermanentError
+from everpost.publishing import PermanentError
 from everpost.testing import eventually, everpost_stack
 
 

@@ -12,7 +12,7 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import DeserializationError, Job, JobStatus
 from arq.worker import JobExecutionFailed
 
-from everpost.publishing.interface import TransientError
+from everpost.publishing import TransientError
 from everpost.testing import Stack, eventually
 
 TASK = {"platform": 3, "account_id": "stock", "title": "来自 arq", "tags": ["a", "b"], "extra": [1, {"a": None}, 2.5]}

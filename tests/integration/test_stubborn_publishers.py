@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.testing import PublisherDouble, everpost_stack
 
 NO_ERRORS = [GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError]

@@ -13,12 +13,12 @@ import pytest
 
 from everpost import embedded
 from everpost.embedded import EmbeddedValkey, server_environment, server_program
-from everpost.publishing.interface import InvalidError, PublisherClass
+from everpost.publishing import InvalidError, PublisherClass
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 
 THEIR_TEST = """
 import pytest
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 
 @pytest.fixture
 def everpost_settings():

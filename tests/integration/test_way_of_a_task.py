@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everpost.publishing.interface import (
+from everpost.publishing import (
     AuthError,
     OutcomeUnknownError,
     PublisherClass,

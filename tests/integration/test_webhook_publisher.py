@@ -18,9 +18,10 @@ from standardwebhooks import Webhook
 
 from everpost.errors import SettingsError
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import (
+from everpost.publishing import (
     AuthError,
     InvalidError,
+    Media,
     OutcomeUnknownError,
     PermanentError,
     PublishError,
@@ -29,7 +30,6 @@ from everpost.publishing.interface import (
     SendTrace,
     TransientError,
 )
-from everpost.publishing.media import Media
 from everpost.settings import Settings
 from everpost.task.model import BytesSent, Evidence, SendPhase
 from everpost_workers.publishers.outbound import CONNECTIONS_PER_POOL, is_public

@@ -18,7 +18,7 @@ from chaos_kit.duress import all_failing, filled, free_bytes, moved_away, small_
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
 from everpost.failpoints import Action
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 from everpost.testing import eventually
 

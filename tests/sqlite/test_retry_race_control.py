@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from chaos_kit.checks import find_twins
-from everpost.publishing.interface import InvalidError
+from everpost.publishing import InvalidError
 from everpost.store.sqlite.tasks import resubmission
 from everpost.testing import Stack, everpost_stack
 

@@ -8,7 +8,7 @@ import pytest
 
 from chaos_kit.duress import failing
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 BODY = {"platform": 1, "account_id": "a"}

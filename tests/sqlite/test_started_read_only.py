@@ -10,7 +10,7 @@ import pytest
 
 from chaos_kit.processes import Api, Worker
 from everpost.embedded import EmbeddedValkey
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.testing import eventually
 

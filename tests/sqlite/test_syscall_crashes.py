@@ -14,7 +14,7 @@ from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
 from everpost.children import Child
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 from everpost.testing import eventually
 

@@ -10,7 +10,7 @@ import httpx
 
 from chaos_kit.duress import failing
 from chaos_kit.scene import Scene, playing
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.library import sqlite3
 from everpost.testing import eventually
 

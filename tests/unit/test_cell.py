@@ -8,7 +8,7 @@ import pytest
 
 from everpost.children import Child
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
+from everpost.publishing import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
 from everpost.task.attempt_rules import Place
 from everpost.testing import PublisherDouble
 from everpost_workers.cells.cell import Cell, error_of, meaning_of

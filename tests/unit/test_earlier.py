@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.tasks.ledger import ClaimFacts
 from everpost_workers.attempts.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from everpost.log_fields import as_event
 from everpost.logs import OF_A_LIBRARY, configure_logging
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import InvalidError, PublishJob
+from everpost.publishing import InvalidError, PublishJob
 from everpost.settings import Settings
 from everpost_workers.attempts.defects import LONGEST_TRACE, tell_of_defect, trace_of
 

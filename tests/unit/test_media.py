@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.publishing.errors import InvalidError
-from everpost.publishing.media import describe_media, resolve_media
+from everpost.publishing import InvalidError, describe_media
+from everpost.publishing.media import resolve_media
 
 OPEN_FILES = Path("/proc/self/fd")
 NAMES = ["clip.mp4", "folder", "inner.jpg", "..", ".", "", "outside", "link", "secret.txt", "/", "\0", "~", "absent"]

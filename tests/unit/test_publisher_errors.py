@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from everpost.errors import SettingsError
 from everpost.platforms import Catalogue, Platform
-from everpost.publishing.interface import (
+from everpost.publishing import (
     AuthError,
     InvalidError,
     OutcomeUnknownError,
@@ -23,10 +23,10 @@ from everpost.publishing.interface import (
     PublishResult,
     RateLimitedError,
     TransientError,
-    error_class_of,
     idempotency_key,
     read_options,
 )
+from everpost.publishing.raised import error_class_of
 from everpost.settings import Settings
 from everpost.task.model import ErrorClass
 from everpost_workers.publishers.folder import FolderPublisher

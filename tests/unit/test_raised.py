@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from everpost.publishing.interface import AuthError, PermanentError, PublisherClass, RateLimitedError, error_class_of
-from everpost.publishing.raised import LONGEST_MESSAGE, message_of, retry_after_of
+from everpost.publishing import AuthError, PermanentError, PublisherClass, RateLimitedError
+from everpost.publishing.raised import LONGEST_MESSAGE, error_class_of, message_of, retry_after_of
 from everpost.task.model import ErrorClass
 
 

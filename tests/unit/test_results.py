@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.publishing.interface import PublishResult
+from everpost.publishing import PublishResult
 from everpost.publishing.plain import plain
 from everpost.publishing.results import LONGEST, MOST_DETAIL_BYTES
 

@@ -1,0 +1,56 @@
+"""What a publisher imports: the class it implements, the job it is given, the result it returns, the errors it raises.
+
+These names are the public interface; docs/publishers.md describes them. The modules of this package are not public.
+
+    from everpost.publishing import Publisher, PublishJob, PublishResult
+
+    class MyPublisher(Publisher):
+        async def publish(self, job: PublishJob) -> PublishResult: ...
+"""
+
+from everpost.errors import SettingsError
+from everpost.platforms import Platform
+from everpost.publishing.errors import (
+    AuthError,
+    InvalidError,
+    OutcomeUnknownError,
+    PermanentError,
+    PublishError,
+    RateLimitedError,
+    TransientError,
+)
+from everpost.publishing.interface import (
+    NotFound,
+    Publisher,
+    PublisherClass,
+    PublishJob,
+    idempotency_key,
+    read_options,
+)
+from everpost.publishing.media import Media, describe_media
+from everpost.publishing.results import PublishResult
+from everpost.publishing.trace import SendTrace
+from everpost.settings import Settings
+
+__all__ = [
+    "AuthError",
+    "InvalidError",
+    "Media",
+    "NotFound",
+    "OutcomeUnknownError",
+    "PermanentError",
+    "Platform",
+    "PublishError",
+    "PublishJob",
+    "PublishResult",
+    "Publisher",
+    "PublisherClass",
+    "RateLimitedError",
+    "SendTrace",
+    "Settings",
+    "SettingsError",
+    "TransientError",
+    "describe_media",
+    "idempotency_key",
+    "read_options",
+]

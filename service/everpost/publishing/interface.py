@@ -10,43 +10,10 @@ import msgspec
 
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
-from everpost.publishing.errors import (
-    AuthError,
-    InvalidError,
-    OutcomeUnknownError,
-    PermanentError,
-    PublishError,
-    RateLimitedError,
-    TransientError,
-)
 from everpost.publishing.media import Media
-from everpost.publishing.raised import declared_class_of
-from everpost.publishing.results import CUT, UNPRINTABLE, PublishResult
-from everpost.publishing.trace import SendTrace, storable_text
+from everpost.publishing.results import PublishResult
+from everpost.publishing.trace import SendTrace
 from everpost.settings import Settings
-from everpost.task.model import ErrorClass
-
-__all__ = [
-    "CUT",
-    "UNPRINTABLE",
-    "AuthError",
-    "InvalidError",
-    "NotFound",
-    "OutcomeUnknownError",
-    "PermanentError",
-    "PublishError",
-    "PublishJob",
-    "PublishResult",
-    "Publisher",
-    "PublisherClass",
-    "RateLimitedError",
-    "SendTrace",
-    "TransientError",
-    "error_class_of",
-    "idempotency_key",
-    "read_options",
-    "storable_text",
-]
 
 KEY_DIGITS = 32
 
@@ -135,7 +102,8 @@ class Publisher(abc.ABC):
         """Publish it once, and return only when the platform has said so.
 
         Raises:
-            PublishError: What happened instead; `error_class_of` says what any other exception means.
+            PublishError: What happened instead. Any other exception is transient for class local, and an unknown
+                outcome for the others.
         """
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
@@ -166,16 +134,6 @@ def read_options(options: Mapping[str, Any], into: type[Options]) -> Options:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         raise SettingsError(f"options{path.rstrip('`')}: {message}.") from error
-
-
-def error_class_of(error: BaseException, publisher_class: PublisherClass) -> ErrorClass:
-    """What an exception of a publisher means: its own class, or else the worst its publisher's class leaves open.
-
-    An `OutcomeUnknownError` is `unknown` for every class; whether it is rerun then, `PublisherClass.may_rerun` says.
-    """
-    if (declared := declared_class_of(error)) is not None:
-        return declared
-    return ErrorClass.TRANSIENT if publisher_class is PublisherClass.LOCAL else ErrorClass.UNKNOWN
 
 
 def idempotency_key(chain_id: str, generation: int) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from everpost.publishing.errors import PublishError
+from everpost.publishing.interface import PublisherClass
 from everpost.publishing.trace import storable_text
 from everpost.task.model import ErrorClass
 
@@ -43,6 +44,16 @@ def declared_class_of(error: BaseException) -> ErrorClass | None:
         return ErrorClass(error.error_class)  # type: ignore[attr-defined]  # a PublishError has it
     except BaseException:  # noqa: BLE001 - a stranger's attribute
         return None
+
+
+def error_class_of(error: BaseException, publisher_class: PublisherClass) -> ErrorClass:
+    """What an exception of a publisher means: its own class, or else the worst its publisher's class leaves open.
+
+    An `OutcomeUnknownError` is `unknown` for every class; whether it is rerun then, `PublisherClass.may_rerun` says.
+    """
+    if (declared := declared_class_of(error)) is not None:
+        return declared
+    return ErrorClass.TRANSIENT if publisher_class is PublisherClass.LOCAL else ErrorClass.UNKNOWN
 
 
 def retry_after_of(error: BaseException) -> float | None:

@@ -12,7 +12,7 @@ from everpost.clock import Clock
 from everpost.errors import InvalidValue, UnknownPlatform
 from everpost.failpoints import failpoint
 from everpost.platforms import Catalogue
-from everpost.publishing.interface import Publisher, PublisherClass
+from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store.sqlite.tasks.ledger import ClaimFacts, Ledger
 from everpost.task.model import Attempt, Task

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import SinceBoot
-from everpost.publishing.interface import PublishResult, SendTrace
+from everpost.publishing import PublishResult, SendTrace
 from everpost.store.sqlite.tasks.ledger import ClaimFacts
 from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from everpost_workers.attempts.earlier import NOTHING_EARLIER, Earlier

@@ -4,7 +4,7 @@ import traceback
 
 import structlog
 
-from everpost.publishing.interface import PublishError, PublishJob
+from everpost.publishing import PublishError, PublishJob
 from everpost.publishing.raised import is_a, message_of
 
 log = structlog.get_logger("everpost.worker")

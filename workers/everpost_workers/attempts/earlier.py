@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from everpost.clock import SinceBoot
-from everpost.publishing.interface import PublisherClass
+from everpost.publishing import PublisherClass
 from everpost.store.sqlite.tasks.ledger import ClaimFacts
 from everpost.store.sqlite.tasks.odd_rows import OddRow
 from everpost.task.attempt_rules import NO_RATE_LIMITS, RateLimits

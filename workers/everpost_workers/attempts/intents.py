@@ -9,7 +9,7 @@ import structlog
 
 from everpost.clock import BootClock, Clock
 from everpost.errors import Unavailable
-from everpost.publishing.interface import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.publishing import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState

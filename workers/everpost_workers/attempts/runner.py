@@ -12,20 +12,18 @@ from everpost.clock import BootClock, Clock, to_text
 from everpost.errors import InvalidValue
 from everpost.failpoints import failpoint
 from everpost.platforms import Catalogue, Platform
-from everpost.publishing.interface import (
-    CUT,
-    UNPRINTABLE,
+from everpost.publishing import (
     InvalidError,
     Publisher,
     PublisherClass,
     PublishJob,
     PublishResult,
-    error_class_of,
+    describe_media,
     idempotency_key,
 )
-from everpost.publishing.media import describe_media, resolve_media
-from everpost.publishing.raised import declared_class_of, is_a, message_of, retry_after_of
-from everpost.publishing.results import checked_result
+from everpost.publishing.media import resolve_media
+from everpost.publishing.raised import declared_class_of, error_class_of, is_a, message_of, retry_after_of
+from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.queue.codec import decoded_data, publish_arguments
 from everpost.settings import Settings
 from everpost.store.sqlite.tasks.ledger import Ledger

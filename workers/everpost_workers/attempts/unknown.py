@@ -2,7 +2,7 @@
 
 import asyncio
 
-from everpost.publishing.interface import (
+from everpost.publishing import (
     NotFound,
     OutcomeUnknownError,
     Publisher,
@@ -10,9 +10,8 @@ from everpost.publishing.interface import (
     PublishJob,
     PublishResult,
     TransientError,
-    error_class_of,
 )
-from everpost.publishing.raised import message_of, text_of
+from everpost.publishing.raised import error_class_of, message_of, text_of
 from everpost.task.model import ErrorClass
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.earlier import OpenAttempt

@@ -11,8 +11,7 @@ from typing import Self
 import msgspec
 
 from everpost.children import Child
-from everpost.publishing import errors
-from everpost.publishing.interface import NotFound, PublishError, PublishJob, PublishResult
+from everpost.publishing import NotFound, PublishError, PublishJob, PublishResult, errors
 from everpost_workers.cells.frames import (
     Answer,
     Call,

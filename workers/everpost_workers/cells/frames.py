@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from everpost.publishing.interface import NotFound
+from everpost.publishing import NotFound
 from everpost.task.model import BytesSent, SendPhase
 
 _LENGTH = struct.Struct("!I")

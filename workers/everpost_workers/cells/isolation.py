@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
-from everpost.publishing.interface import NotFound, Publisher, PublishJob, PublishResult
+from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult
 from everpost.task.attempt_rules import Place
 from everpost_workers.cells.cell import Cell, CellDiedError, CellUnavailableError
 from everpost_workers.cells.frames import Verb

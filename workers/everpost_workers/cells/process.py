@@ -16,18 +16,11 @@ import structlog
 import uvloop
 
 from everpost.platforms import Catalogue
-from everpost.publishing import errors
-from everpost.publishing.interface import (
-    NotFound,
-    Publisher,
-    PublishJob,
-    PublishResult,
-    SendTrace,
-    storable_text,
-)
+from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult, SendTrace, errors
 from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import retry_after_of, text_of
 from everpost.publishing.results import checked_result
+from everpost.publishing.trace import storable_text
 from everpost.settings import Settings
 from everpost_workers.cells.frames import Answer, Call, FrameLine, Missing, Raised, Ready, Returned, Said, Stop, Verb
 from everpost_workers.engine.cancellation import cancel_until_done

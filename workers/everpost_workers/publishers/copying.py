@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from everpost.publishing.errors import InvalidError, TransientError
+from everpost.publishing import InvalidError, TransientError
 from everpost.publishing.media import too_large
 
 CHUNK_BYTES = 1 << 20

@@ -16,8 +16,9 @@ import msgspec
 
 from everpost.clock import Clock, system_clock, to_text
 from everpost.errors import SettingsError
-from everpost.publishing.interface import (
+from everpost.publishing import (
     InvalidError,
+    Media,
     PermanentError,
     Publisher,
     PublisherClass,
@@ -25,9 +26,9 @@ from everpost.publishing.interface import (
     PublishJob,
     PublishResult,
     TransientError,
+    describe_media,
     read_options,
 )
-from everpost.publishing.media import Media, describe_media
 from everpost.settings import Settings, expand_user
 from everpost_workers.publishers.copying import CHUNK_BYTES, Copier, Lane
 

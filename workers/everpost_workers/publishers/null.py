@@ -7,14 +7,7 @@ from typing import Any
 
 import msgspec
 
-from everpost.publishing.interface import (
-    InvalidError,
-    Publisher,
-    PublisherClass,
-    PublishJob,
-    PublishResult,
-    read_options,
-)
+from everpost.publishing import InvalidError, Publisher, PublisherClass, PublishJob, PublishResult, read_options
 from everpost.settings import Settings
 
 NOTHING = PublishResult()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from everpost.publishing.errors import PermanentError, TransientError
+from everpost.publishing import PermanentError, TransientError
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 IPV4_BITS = (1 << 32) - 1

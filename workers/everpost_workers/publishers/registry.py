@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from everpost.errors import SettingsError
 from everpost.platforms import Catalogue, Platform
-from everpost.publishing.interface import Publisher
+from everpost.publishing import Publisher
 from everpost.settings import Settings
 
 GROUP = "everpost.publishers"

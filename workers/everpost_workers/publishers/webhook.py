@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from everpost.clock import Clock, system_clock
-from everpost.publishing.interface import (
+from everpost.publishing import (
     InvalidError,
     OutcomeUnknownError,
     Publisher,
@@ -22,8 +22,8 @@ from everpost.publishing.interface import (
     RateLimitedError,
     SendTrace,
     TransientError,
+    describe_media,
 )
-from everpost.publishing.media import describe_media
 from everpost.settings import Settings
 from everpost_workers.publishers.outbound import SpreadTransport, resolve_host
 from everpost_workers.publishers.webhook_answer import (

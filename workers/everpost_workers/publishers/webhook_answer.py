@@ -6,14 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from everpost.publishing.errors import (
-    AuthError,
-    InvalidError,
-    PermanentError,
-    PublishError,
-    RateLimitedError,
-    TransientError,
-)
+from everpost.publishing import AuthError, InvalidError, PermanentError, PublishError, RateLimitedError, TransientError
 
 RETRY_AFTER_DEFAULT_S = 60.0
 RETRY_AFTER_MAX_S = 3600.0

@@ -12,7 +12,7 @@ from msgspec import Meta
 from standardwebhooks import Webhook
 
 from everpost.errors import SettingsError
-from everpost.publishing.interface import read_options
+from everpost.publishing import read_options
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of Standard Webhooks
 SECRET_CHARACTERS = 6  # anything shorter is no secret, and hiding it would garble the error
