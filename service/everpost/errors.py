@@ -28,8 +28,6 @@ ServiceError
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
 
-from everpost.decisions import Decided
-
 SHOWN_CHARACTERS = 100  # of a value that is wrong: an answer is not to be as large as what was asked
 
 
@@ -235,13 +233,13 @@ class NothingToDecide(Conflict):
 
 
 class AlreadyDecided(Conflict):
-    """Somebody else has decided about the task; `decision` in the answer says who, what and why."""
+    """Another decision about the task came first; `decision`, the whole of it, stands in the answer."""
 
     code = "already_decided"
 
-    def __init__(self, decision: Decided) -> None:
-        by = f" by {decision.decided_by}" if decision.decided_by else ""
-        super().__init__(f"It was decided{by} at {decision.decided_at}: {decision.decision}.", decision.task_id)
+    def __init__(self, task_id: str, *, kind: str, at: str, by: str | None, decision: object) -> None:
+        told_by = f" by {by}" if by else ""
+        super().__init__(f"It was decided{told_by} at {at}: {kind}.", task_id)
         self.decision = decision
 
 

@@ -26,7 +26,7 @@ from everpost.queue.client import TaskQueue
 from everpost.store.sqlite.lists.filters import TaskFilter
 from everpost.store.sqlite.tasks.operations import KEPT_SKIPS, ChunkLostError, Operation
 from everpost.task.model import Task, TaskStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_rows import START_MS, accept, add_ended, insert, make_task, select
 

@@ -15,7 +15,8 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, Task, TaskRecord, TaskStatus, new_task_id
-from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
+from everpost.task.place import Place, Position
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
 
 PLACES = """
 SELECT task_id AS id, 'task_queue' AS place FROM task_queue
@@ -108,14 +109,14 @@ class Conservation(RuleBasedStateMachine):
         task_id = self.some_id(number)
         stand_in = Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id)
 
-        def decide(position: Position, relatives: Sequence[Position]) -> Decision:
+        def decide(position: Position, relatives: Sequence[Position]) -> RetryDecision:
             return decide_retry(position, relatives, force=force, withdrawn=True)
 
         tasks = [self.new_task() for _ in range(callers)]
         answers = self.run(
             together(*(self.ledger.resubmit_task(stand_in, task, self.now_ms, decide) for task in tasks))
         )
-        made = [task.task_id for decision, task in answers if decision.action is Action.RESUBMIT]
+        made = [task.task_id for decision, task in answers if decision.action is RetryAction.RETRY]
         assert len(made) <= 1
         self.accepted += made
 

@@ -16,7 +16,7 @@ from everpost.queue.client import TaskQueue
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.store.sqlite.tasks.payloads import REBUILT, Payloads, StoredPayload
 from everpost.task.model import Task, new_task_id
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_rows import insert, make_task
 

@@ -15,7 +15,7 @@ from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.lists.filters import TaskFilter, compose
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.queries import FOLDER
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
 SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|\(.*)$")

@@ -14,7 +14,8 @@ from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tasks.completion import prepare_moves
 from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
 from everpost.task.model import HELD
-from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
+from everpost.task.place import Place, Position
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
 from store_rows import START_MS, make_task
 
 CHAINS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "c": None}
@@ -88,7 +89,7 @@ def retries_of(task_ids: Sequence[str]) -> list[Resubmission]:
     ]
 
 
-def comparable(answers: Sequence[tuple[Decision, Any]]) -> list[Any]:
+def comparable(answers: Sequence[tuple[RetryDecision, Any]]) -> list[Any]:
     return [
         (
             decision.action,
@@ -110,7 +111,7 @@ def comparable(answers: Sequence[tuple[Decision, Any]]) -> list[Any]:
 def test_a_chunk_of_retries_is_decided_and_written_as_one_after_the_other(
     schema: sqlite3.Connection, given_rows: Sequence[Row], asked: Sequence[str], withdrawn: set[str], force: bool
 ) -> None:
-    def decide(task: Position, relatives: Sequence[Position]) -> Decision:
+    def decide(task: Position, relatives: Sequence[Position]) -> RetryDecision:
         return decide_retry(task, relatives, force=force, withdrawn=task.task_id in withdrawn)
 
     wanted = retries_of(asked)
@@ -129,5 +130,5 @@ def test_a_chunk_takes_the_same_few_statements_however_many_tasks_it_has(schema:
         connection.set_trace_callback(statements.append)
         answers = resubmit_tasks(connection, retries_of(tasks), START_MS, decide_retry)
         connection.set_trace_callback(None)
-    assert {decision.action for decision, _ in answers} == {Action.RESUBMIT}
+    assert {decision.action for decision, _ in answers} == {RetryAction.RETRY}
     assert len(set(statements)) == 3  # it is told of one again for each trigger that fires

@@ -9,11 +9,12 @@ import pytest
 from everpost.clock import to_text
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks import archive as module
-from everpost.store.sqlite.tasks.archive import DAY_MS, Archive, Removal
+from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
 from everpost.store.sqlite.tasks.history import History
 from everpost.store.sqlite.tasks.payloads import Payloads
 from everpost.task.model import TaskStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
+from everpost.task.removal_rules import Removal
 from store_rows import START_MS, accept, add_ended, insert, make_task, select
 
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"

@@ -23,7 +23,7 @@ from everpost.store.sqlite.lists.finder import zone_in_question
 from everpost.store.sqlite.lists.listing import MAX_LIMIT, Listing
 from everpost.store.sqlite.tasks.history import DAMAGED, History
 from everpost.task.model import ErrorClass, TaskStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 from store_rows import START_MS, accept, add_ended, end, ids, insert, make_task
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

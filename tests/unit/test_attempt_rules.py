@@ -9,13 +9,13 @@ from everpost.task.attempt_rules import (
     MOST_LOST_ATTEMPTS,
     RATE_LIMIT_CAP_S,
     RATE_LIMIT_WAIT_S,
+    CellKind,
     Ended,
     NextAttempt,
-    Place,
     RateLimits,
+    cell_for,
     decide_attempt,
     kills_its_workers,
-    place_of,
 )
 from everpost.task.model import ErrorClass, TaskStatus
 
@@ -124,7 +124,7 @@ def test_a_platform_s_wait_is_heeded_within_reason(asked_s: float | None, delay_
 
 
 def test_each_death_of_a_process_lets_a_task_run_beside_fewer_others() -> None:
-    assert [place_of(deaths) for deaths in range(4)] == [Place.WORKER, Place.AMONG_SUSPECTS, Place.ALONE, Place.ALONE]
+    assert [cell_for(deaths) for deaths in range(4)] == [CellKind.NONE, CellKind.SHARED, CellKind.OWN, CellKind.OWN]
 
 
 @pytest.mark.parametrize(

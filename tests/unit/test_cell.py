@@ -9,7 +9,7 @@ import pytest
 from everpost.children import Child
 from everpost.platforms import Catalogue
 from everpost.publishing import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
-from everpost.task.attempt_rules import Place
+from everpost.task.attempt_rules import CellKind
 from everpost.testing import PublisherDouble
 from everpost_workers.cells.cell import Cell, error_of, meaning_of
 from everpost_workers.cells.frames import FrameLine, Missing, Returned, Verb
@@ -83,9 +83,9 @@ class IdleCell:
         self.has_ended.set()
 
 
-@pytest.mark.parametrize("place", [Place.AMONG_SUSPECTS, Place.ALONE])
+@pytest.mark.parametrize("kind", [CellKind.SHARED, CellKind.OWN])
 async def test_a_cell_does_not_end_as_idle_under_an_attempt_that_has_entered_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    kind: CellKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = IdleCell()
 
@@ -95,9 +95,9 @@ async def test_a_cell_does_not_end_as_idle_under_an_attempt_that_has_entered_it(
     monkeypatch.setattr("everpost_workers.cells.isolation.Cell.start", start)
     monkeypatch.setattr("everpost_workers.cells.isolation.IDLE_S", 0.01)
     isolation, publisher = Isolation(is_possible=True), PublisherDouble()
-    async with isolation.enter(publisher, place):
+    async with isolation.enter(publisher, kind):
         pass
-    async with isolation.enter(publisher, place):
+    async with isolation.enter(publisher, kind):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(cell.has_ended.wait(), 0.1)
     await asyncio.wait_for(cell.has_ended.wait(), 5)

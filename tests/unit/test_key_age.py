@@ -1,8 +1,8 @@
 import pytest
 
 from everpost.clock import SinceBoot, to_text
-from everpost_workers.attempts.earlier import OpenAttempt
-from everpost_workers.attempts.key_age import Present, age_of_oldest
+from everpost.task.earlier_attempts import OpenAttempt
+from everpost.task.key_age import Present, age_of_oldest
 
 NOW_MS = 1_800_000_000_000
 NOW = SinceBoot("this boot", 5_000_000)

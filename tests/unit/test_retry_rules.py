@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost.errors import OutcomeUnknown, TaskRunning, TaskSucceeded
-from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
+from everpost.task.place import Place, Position
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
 
 
 def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: bool) -> Position:
@@ -12,18 +13,18 @@ def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **mo
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "retry", "pending", ""])
 def test_what_ended_badly_or_was_left_waiting_in_the_history_is_resubmitted(status: str) -> None:
-    assert decide_retry(position(status), []) == Decision(Action.RESUBMIT)
+    assert decide_retry(position(status), []) == RetryDecision(RetryAction.RETRY)
 
 
 def test_a_success_is_published_again_only_by_force() -> None:
     refusal = decide_retry(position("success"), []).refusal
     assert isinstance(refusal, TaskSucceeded)
-    assert decide_retry(position("success"), [], force=True).action is Action.RESUBMIT
+    assert decide_retry(position("success"), [], force=True).action is RetryAction.RETRY
 
 
 def test_an_unknown_outcome_waits_for_a_person() -> None:
     assert isinstance(decide_retry(position("unknown"), []).refusal, OutcomeUnknown)
-    assert decide_retry(position("unknown"), [], force=True).action is Action.RESUBMIT
+    assert decide_retry(position("unknown"), [], force=True).action is RetryAction.RETRY
 
 
 def test_a_task_whose_retry_succeeded_is_not_published_again() -> None:
@@ -35,15 +36,15 @@ def test_a_task_whose_retry_succeeded_is_not_published_again() -> None:
 
 def test_a_live_retry_is_the_answer_even_to_force() -> None:
     live = [position("pending", Place.LEDGER, task_id="b")]
-    assert decide_retry(position("failed"), live) == Decision(Action.ANSWER_LIVE, "b")
-    assert decide_retry(position("success"), live, force=True) == Decision(Action.ANSWER_LIVE, "b")
+    assert decide_retry(position("failed"), live) == RetryDecision(RetryAction.ANSWER_LIVE, "b")
+    assert decide_retry(position("success"), live, force=True) == RetryDecision(RetryAction.ANSWER_LIVE, "b")
 
 
 @pytest.mark.parametrize("status", ["pending", "scheduled", "retry"])
 def test_a_waiting_task_is_withdrawn_before_it_is_resubmitted(status: str) -> None:
     waiting = position(status, Place.LEDGER)
-    assert decide_retry(waiting, []).action is Action.WITHDRAW
-    assert decide_retry(waiting, [], withdrawn=True).action is Action.RESUBMIT
+    assert decide_retry(waiting, []).action is RetryAction.WITHDRAW
+    assert decide_retry(waiting, [], withdrawn=True).action is RetryAction.RETRY
 
 
 def test_a_task_whose_first_byte_may_have_left_is_running() -> None:
@@ -57,7 +58,7 @@ def test_a_row_inherited_while_it_ran_has_an_unknown_outcome() -> None:
 
 
 def test_a_row_inherited_while_it_waited_needs_no_redis() -> None:
-    assert decide_retry(position("pending", Place.LEDGER, inherited=True), []).action is Action.RESUBMIT
+    assert decide_retry(position("pending", Place.LEDGER, inherited=True), []).action is RetryAction.RETRY
 
 
 positions = st.builds(
@@ -76,7 +77,7 @@ def test_without_force_nothing_is_resubmitted_that_was_or_may_have_been_publishe
     task: Position, relatives: list[Position], force: bool, withdrawn: bool
 ) -> None:
     decision = decide_retry(task, relatives, force=force, withdrawn=withdrawn)
-    assert (decision.refusal is not None) == (decision.action is Action.REFUSE)
-    if decision.action is Action.RESUBMIT and not force:
+    assert (decision.refusal is not None) == (decision.action is RetryAction.REFUSE)
+    if decision.action is RetryAction.RETRY and not force:
         assert not {"success", "unknown"} & {other.status for other in [task, *relatives]}
         assert all(other.place is not Place.LEDGER for other in relatives)

@@ -34,9 +34,9 @@ from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.operations import Operations
+from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import PublishFailedError
-from everpost_workers.attempts.earlier import may_be_sent
 from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
@@ -111,7 +111,9 @@ class PublishWorker:
             queue,
             clock,
             settle_s=1.5 * LONGEST_ROUND_S,
-            may_be_sent=lambda odd: may_be_sent(odd, class_of(odd.platform, self._catalogue, publishers)),
+            may_be_sent=lambda odd: may_be_sent(
+                odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers)
+            ),
         )
         stack.push_async_callback(self._isolation.close)
         self.runner = AttemptRunner(

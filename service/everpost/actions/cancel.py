@@ -7,8 +7,9 @@ from everpost.clock import Clock
 from everpost.errors import TaskRunning
 from everpost.queue.client import TaskQueue
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks.cancellation import CancelAction, cancel_tasks, decide_cancel
+from everpost.store.sqlite.tasks.cancellation import cancel_tasks
 from everpost.store.sqlite.tasks.candidates import Candidates
+from everpost.task.cancel_rules import CancelAction, decide_cancel
 from everpost.task.model import MOVED_WITHIN_S
 
 log = structlog.get_logger("everpost.cancel")

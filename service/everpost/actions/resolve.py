@@ -4,10 +4,10 @@ import structlog
 
 from everpost.actions.retry import Recovery
 from everpost.clock import Clock
-from everpost.decisions import Decided, Grounds
 from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
 from everpost.store.sqlite.tasks.decisions import Decisions
 from everpost.store.sqlite.tasks.history import History
+from everpost.task.resolution_rules import Decided, Grounds
 
 log = structlog.get_logger("everpost.resolution")
 
@@ -57,6 +57,6 @@ class Resolution:
     async def _refusal(self, task_id: str) -> AlreadyDecided | NothingToDecide | TaskNotFound:
         taken = [decided for decided in await self._decisions.find(task_id) if decided.task_id == task_id]
         if taken:
-            return AlreadyDecided(taken[-1])
+            return taken[-1].as_refusal()
         task = await self._history.find_task(task_id)
         return TaskNotFound(task_id) if task is None else NothingToDecide(task_id, task.status)

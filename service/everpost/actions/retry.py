@@ -10,7 +10,6 @@ import structlog
 
 from everpost.actions.publish import Intake
 from everpost.clock import Clock, read_time
-from everpost.decisions import UNSAID, Grounds
 from everpost.errors import BadInput, QueueUnreachable, TaskNotFound, TaskRunning, TaskUnreadable
 from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue
@@ -19,12 +18,14 @@ from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.payloads import Payloads, StoredPayload
 from everpost.store.sqlite.tasks.resubmission import Decide, Resubmission
 from everpost.task.model import Task, TaskStatus, new_task_id
-from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry, decide_sending_again
+from everpost.task.place import Place, Position
+from everpost.task.resolution_rules import UNSAID, Grounds
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry, decide_send_again
 from everpost.task.submission import decode_json, encode_json
 
 log = structlog.get_logger("everpost.recovery")
 
-RetryRule = Callable[..., Decision]
+RetryRule = Callable[..., RetryDecision]
 """`decide_retry` and its like: (task, relatives, withdrawn=...)."""
 
 DIFFERS = "Redis had other data of this task; what SQLite has was resubmitted"
@@ -198,7 +199,7 @@ class _Resubmitted(msgspec.Struct, frozen=True, kw_only=True):
 
     found: Recovered
     stand_in: Position
-    decision: Decision
+    decision: RetryDecision
     task: Task
     warning: str | None
 
@@ -248,19 +249,19 @@ class Recovery:
             NothingToDecide: Its outcome is not unknown, or not any more.
             TaskNotFound, UnknownPlatform, DiskFull: As for a retry.
         """
-        return await self._run_again(task_id, decide_sending_again, grounds)
+        return await self._run_again(task_id, decide_send_again, grounds)
 
     async def _run_again(self, task_id: str, rule: RetryRule, grounds: Grounds) -> Retried:
         self._intake.room.check()
         done = await self._resubmit(task_id, partial(rule, withdrawn=False), grounds)
         decision, task = done.decision, done.task
-        if decision.action is Action.WITHDRAW:
+        if decision.action is RetryAction.WITHDRAW:
             decision, task = await self._withdraw_and_resubmit(done, rule, grounds)
         if done.found.differs:
             log.error("task.data_differs", task_id=task_id, used="sqlite")
         if decision.refusal is not None:
             raise decision.refusal
-        created = decision.action is Action.RESUBMIT
+        created = decision.action is RetryAction.RETRY
         if created:
             self._intake.count_accepted([task])
             self._queue.enqueue_soon(task)
@@ -305,14 +306,14 @@ class Recovery:
 
     async def _withdraw_and_resubmit(
         self, done: _Resubmitted, rule: RetryRule, grounds: Grounds
-    ) -> tuple[Decision, Task]:
+    ) -> tuple[RetryDecision, Task]:
         """A task that waits in Redis is taken out of there, and then decided about once more."""
         withdrawn = await self._queue.withdraw_task(done.stand_in.task_id)
         decision, task = await self._ledger.resubmit_task(
             done.stand_in, done.task, self._clock(), partial(rule, withdrawn=withdrawn), grounds
         )
-        if decision.action is Action.WITHDRAW:
-            decision = Decision(Action.REFUSE, refusal=TaskRunning(done.stand_in.task_id))
+        if decision.action is RetryAction.WITHDRAW:
+            decision = RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(done.stand_in.task_id))
         return decision, task
 
     async def find_behind_redis(self, task_id: str) -> Recovered:

@@ -17,7 +17,7 @@ from everpost.errors import QueueUnreachable
 from everpost.store.sqlite.lists.listing import MAX_LIMIT, Summary, TaskRow
 from everpost.store.sqlite.tasks.history import IdMatch
 from everpost.task.model import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100

@@ -11,8 +11,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from everpost.api.answers import JsonAnswer
-from everpost.decisions import Decided
 from everpost.errors import InvalidValue, ServiceError
+from everpost.task.resolution_rules import Decided
 
 log = structlog.get_logger("everpost.api")
 

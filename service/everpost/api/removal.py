@@ -16,8 +16,9 @@ from everpost.api.schema import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.api.tasks import TaskId, checked_id
 from everpost.errors import Conflict, TaskNotFound
-from everpost.store.sqlite.tasks.archive import DAY_MS, Removal
+from everpost.store.sqlite.tasks.archive import DAY_MS
 from everpost.store.sqlite.tasks.operations import OperationStatus
+from everpost.task.removal_rules import Removal
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]
 

@@ -11,9 +11,9 @@ from everpost.api.bodies import read_object
 from everpost.api.schema import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.api.tasks import TaskId, checked_id
-from everpost.decisions import Decided, DecisionKind, Grounds
 from everpost.errors import InvalidValue
 from everpost.printable import is_printable
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds
 
 NO_NUL = r"^[^\x00]*$"
 

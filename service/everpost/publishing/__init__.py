@@ -22,7 +22,6 @@ from everpost.publishing.errors import (
 from everpost.publishing.interface import (
     NotFound,
     Publisher,
-    PublisherClass,
     PublishJob,
     idempotency_key,
     read_options,
@@ -31,6 +30,7 @@ from everpost.publishing.media import Media, describe_media
 from everpost.publishing.results import PublishResult
 from everpost.publishing.trace import SendTrace
 from everpost.settings import Settings
+from everpost.task.model import PublisherClass
 
 __all__ = [
     "AuthError",

@@ -14,32 +14,11 @@ from everpost.publishing.media import Media
 from everpost.publishing.results import PublishResult
 from everpost.publishing.trace import SendTrace
 from everpost.settings import Settings
+from everpost.task.model import PublisherClass
 
 KEY_DIGITS = 32
 
 Options = TypeVar("Options", bound=msgspec.Struct)
-
-
-class PublisherClass(StrEnum):
-    """What a publisher declares about itself, so that a lost answer never becomes a silent duplicate (I6).
-
-    | class | it declares | after a crash or timeout once sending began |
-    |---|---|---|
-    | local | its effect is one atomic rename or row | rerun |
-    | keyed | the platform takes an idempotency key | rerun with the same key while it is remembered, else unknown |
-    | checkable | the platform can be asked, read-only, for the post | look, then confirm or rerun; else unknown |
-    | none (default) | nothing | unknown: a person decides |
-    """
-
-    LOCAL = "local"
-    KEYED = "keyed"
-    CHECKABLE = "checkable"
-    NONE = "none"
-
-    @property
-    def may_rerun(self) -> bool:
-        """Whether an attempt whose outcome is not known may run again without a person's word."""
-        return self in {PublisherClass.LOCAL, PublisherClass.KEYED}
 
 
 class PublishJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,8 @@ import math
 from collections.abc import Iterator
 
 from everpost.publishing.errors import PublishError
-from everpost.publishing.interface import PublisherClass
 from everpost.publishing.trace import storable_text
-from everpost.task.model import ErrorClass
+from everpost.task.model import ErrorClass, PublisherClass
 
 LONGEST_MESSAGE = 4_000  # characters kept with the task
 MOST_MEMBERS = 3  # of a group of exceptions, in its message

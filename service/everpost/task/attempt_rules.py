@@ -19,12 +19,12 @@ MAX_LOST_ATTEMPTS = 3  # processes that may die on a task before it is taken for
 MOST_LOST_ATTEMPTS = 10  # the same for one that never ran alone to the end: its killing reaches the worker itself
 
 
-class Place(Enum):
-    """Where an attempt runs, so that a task that kills its process kills as few others with it as can be."""
+class CellKind(Enum):
+    """Which process an attempt runs in, so that a task that kills its process kills few other attempts with it."""
 
-    WORKER = "worker"
-    AMONG_SUSPECTS = "among suspects"  # in a process that runs only tasks whose last process died
-    ALONE = "alone"  # in a process that runs nothing else meanwhile
+    NONE = "none"  # the worker itself
+    SHARED = "shared"  # a process that runs only tasks whose last process died
+    OWN = "own"  # a process that runs nothing else meanwhile
 
 
 class NextAttempt(msgspec.Struct, frozen=True):
@@ -105,15 +105,15 @@ def _after_rate_limit(
     return NextAttempt(max(min(pause_s, left_s), RATE_LIMIT_FLOOR_S), spends=False)
 
 
-def place_of(deaths: int) -> Place:
+def cell_for(deaths: int) -> CellKind:
     """Where a task runs after so many deaths of processes that may have been inside its publisher.
 
     One death proves little: dozens of tasks are under way when a machine kills a worker, and all of them can go on side
     by side. Of those that are there when a second one dies, each runs alone, and the killer is the one that dies then.
     """
     if deaths == 0:
-        return Place.WORKER
-    return Place.AMONG_SUSPECTS if deaths == 1 else Place.ALONE
+        return CellKind.NONE
+    return CellKind.SHARED if deaths == 1 else CellKind.OWN
 
 
 def kills_its_workers(deaths: int, *, died_alone: bool, can_run_alone: bool) -> bool:

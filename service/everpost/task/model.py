@@ -73,6 +73,28 @@ class ErrorClass(StrEnum):
     CANCELLED = "cancelled"
 
 
+class PublisherClass(StrEnum):
+    """What a publisher declares about itself, so that a lost answer never becomes a silent duplicate (I6).
+
+    | class | it declares | after a crash or timeout once sending began |
+    |---|---|---|
+    | local | its effect is one atomic rename or row | rerun |
+    | keyed | the platform takes an idempotency key | rerun with the same key while it is remembered, else unknown |
+    | checkable | the platform can be asked, read-only, for the post | look, then confirm or rerun; else unknown |
+    | none (default) | nothing | unknown: a person decides |
+    """
+
+    LOCAL = "local"
+    KEYED = "keyed"
+    CHECKABLE = "checkable"
+    NONE = "none"
+
+    @property
+    def may_rerun(self) -> bool:
+        """Whether an attempt whose outcome is not known may run again without a person's word."""
+        return self in {PublisherClass.LOCAL, PublisherClass.KEYED}
+
+
 class SendPhase(StrEnum):
     """How far an attempt had come when it was last heard of."""
 

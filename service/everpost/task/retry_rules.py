@@ -7,56 +7,29 @@ import msgspec
 
 from everpost.errors import Conflict, NothingToDecide, OutcomeUnknown, TaskHeld, TaskRunning, TaskSucceeded
 from everpost.task.model import WAITING, TaskStatus
+from everpost.task.place import Place, Position
 
 
-class Place(StrEnum):
-    """Which table a task lies in."""
-
-    LEDGER = "task_queue"
-    HISTORY = "publish_tasks"
-    ARCHIVE = "publish_tasks_archive"
-
-
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task lies and how it stands.
-
-    Attributes:
-        status: As stored; an original file may hold any text.
-        inherited: A row of an original file, which no worker of ours ever runs by itself.
-        sending: An attempt's intent to send is on record.
-        held: It was unfinished in a restored backup, and nobody has resumed dispatch since.
-    """
-
-    task_id: str
-    place: Place
-    status: str
-    chain_id: str
-    generation: int = 0
-    inherited: bool = False
-    sending: bool = False
-    held: bool = False
-
-
-class Action(StrEnum):
+class RetryAction(StrEnum):
     """What a retry does."""
 
-    RESUBMIT = "resubmit"
+    RETRY = "retry"
     WITHDRAW = "withdraw"  # take it out of Redis first, then decide again
     ANSWER_LIVE = "answer_live"  # a retry exists already: its id is the answer (I5)
     REFUSE = "refuse"
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """An `Action`, with the live retry's id or the reason to refuse."""
+class RetryDecision(msgspec.Struct, frozen=True):
+    """A `RetryAction`, with the live retry's id or the reason to refuse."""
 
-    action: Action
+    action: RetryAction
     task_id: str | None = None
     refusal: Conflict | None = None
 
 
 def decide_retry(
     task: Position, relatives: Sequence[Position], *, force: bool = False, withdrawn: bool = False
-) -> Decision:
+) -> RetryDecision:
     """What a retry of `task` does, given the other tasks of its retry chain.
 
     Args:
@@ -65,26 +38,26 @@ def decide_retry(
     """
     live = next((other for other in relatives if other.place is Place.LEDGER), None)
     if live is not None:
-        return Decision(Action.ANSWER_LIVE, live.task_id)
+        return RetryDecision(RetryAction.ANSWER_LIVE, live.task_id)
     refusal = None if force else refusal_of([task, *relatives])
     if refusal is not None:
-        return Decision(Action.REFUSE, refusal=refusal)
+        return RetryDecision(RetryAction.REFUSE, refusal=refusal)
     if task.place is not Place.LEDGER or task.inherited:
-        return Decision(Action.RESUBMIT)
+        return RetryDecision(RetryAction.RETRY)
     if task.held:
-        return Decision(Action.REFUSE, refusal=TaskHeld(task.task_id))
+        return RetryDecision(RetryAction.REFUSE, refusal=TaskHeld(task.task_id))
     if task.sending or task.status not in WAITING:
-        return Decision(Action.REFUSE, refusal=TaskRunning(task.task_id))
-    return Decision(Action.RESUBMIT if withdrawn else Action.WITHDRAW)
+        return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(task.task_id))
+    return RetryDecision(RetryAction.RETRY if withdrawn else RetryAction.WITHDRAW)
 
 
-def decide_sending_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> Decision:
+def decide_send_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> RetryDecision:
     """What a person's decision to send `task` again does: a retry by force, but only while its outcome is unknown."""
     if task.status != TaskStatus.UNKNOWN:
-        return Decision(Action.REFUSE, refusal=NothingToDecide(task.task_id, task.status))
+        return RetryDecision(RetryAction.REFUSE, refusal=NothingToDecide(task.task_id, task.status))
     decision = decide_retry(task, relatives, force=True, withdrawn=withdrawn)
-    if decision.action is Action.ANSWER_LIVE:
-        return Decision(Action.REFUSE, refusal=TaskRunning(str(decision.task_id)))
+    if decision.action is RetryAction.ANSWER_LIVE:
+        return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(str(decision.task_id)))
     return decision
 
 

@@ -15,10 +15,10 @@ from everpost.platforms import Catalogue
 from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store.sqlite.tasks.ledger import ClaimFacts, Ledger
+from everpost.task.earlier_attempts import lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost_workers.attempts.adoption import adoptable_task
 from everpost_workers.attempts.attempt import ATTEMPT, AttemptState
-from everpost_workers.attempts.earlier import lost_attempts, read_earlier
 from everpost_workers.engine.claims import Claim
 from everpost_workers.engine.outcomes import OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
@@ -105,7 +105,7 @@ class Admission:
             elif facts.attempts is None:
                 state = AttemptState(facts=facts, number=1)
             else:
-                earlier = read_earlier(facts, self._class_of(facts))
+                earlier = read_earlier(facts.attempts, self._class_of(facts))
                 state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
             state.task_data = ledger_data.get(claim.job_id)
             claim.extra[ATTEMPT] = state
@@ -132,7 +132,7 @@ class Admission:
         tries = {claim.job_id: claim.job_try for claim in counted if claim.job_id in known}
 
         def lost_attempts_of(facts: ClaimFacts) -> list[Attempt]:
-            return lost_attempts(facts, tries[facts.task_id], self._class_of(facts))
+            return lost_attempts(facts.attempts, facts.sending, tries[facts.task_id], self._class_of(facts))
 
         lost = {
             task_id: [attempt.number for attempt in attempts]

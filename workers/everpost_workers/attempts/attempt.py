@@ -8,8 +8,8 @@ import msgspec
 from everpost.clock import SinceBoot
 from everpost.publishing import PublishResult, SendTrace
 from everpost.store.sqlite.tasks.ledger import ClaimFacts
+from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
 from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
-from everpost_workers.attempts.earlier import NOTHING_EARLIER, Earlier
 
 ATTEMPT = "attempt"  # the key of an `AttemptState` in a job's ctx and in its outcome's extra
 NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)

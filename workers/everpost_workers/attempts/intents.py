@@ -11,9 +11,9 @@ from everpost.clock import BootClock, Clock
 from everpost.errors import Unavailable
 from everpost.publishing import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
 from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
-from everpost_workers.attempts.key_age import Present, age_of_oldest
 from everpost_workers.attempts.unknown import CannotRepeatError, has_mortal_key, settle_earlier
 from everpost_workers.engine.backoff import Backoff
 

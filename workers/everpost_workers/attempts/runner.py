@@ -27,7 +27,7 @@ from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.queue.codec import decoded_data, publish_arguments
 from everpost.settings import Settings
 from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.task.attempt_rules import Ended, NextAttempt, decide_attempt, kills_its_workers, place_of
+from everpost.task.attempt_rules import Ended, NextAttempt, cell_for, decide_attempt, kills_its_workers
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
 from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
 from everpost_workers.attempts.defects import tell_of_defect
@@ -101,7 +101,7 @@ class AttemptRunner:
             job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
             publisher = self._publishers[job.platform.name]
             if state.earlier.suspected:
-                async with self._isolation.enter(publisher, place_of(state.earlier.suspected)) as stand_in:
+                async with self._isolation.enter(publisher, cell_for(state.earlier.suspected)) as stand_in:
                     state.result = await self._attempt(stand_in, job, state)
             else:
                 state.result = await self._attempt(publisher, job, state)

@@ -12,9 +12,9 @@ from everpost.publishing import (
     TransientError,
 )
 from everpost.publishing.raised import error_class_of, message_of, text_of
+from everpost.task.earlier_attempts import OpenAttempt
 from everpost.task.model import ErrorClass
 from everpost_workers.attempts.defects import tell_of_defect
-from everpost_workers.attempts.earlier import OpenAttempt
 from everpost_workers.cells.isolation import SuspectDiedError
 from everpost_workers.engine.cancellation import comes_from_outside
 

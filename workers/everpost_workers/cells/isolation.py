@@ -1,7 +1,7 @@
 """Where suspects run: tasks whose last process died under them, one of which may have killed it.
 
 A suspect runs in a cell, a child process of the worker, so that the next death ends nothing but suspects. After one
-death it shares a cell with others; after a second one it has a cell of its own (`attempt_rules.place_of`). Why:
+death it shares a cell with others; after a second one it has a cell of its own (`attempt_rules.cell_for`). Why:
 docs/decisions/0028.
 """
 
@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 
 from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult
-from everpost.task.attempt_rules import Place
+from everpost.task.attempt_rules import CellKind
 from everpost_workers.cells.cell import Cell, CellDiedError, CellUnavailableError
 from everpost_workers.cells.frames import Verb
 from everpost_workers.engine.outcomes import HandBackError
@@ -58,15 +58,15 @@ class Isolation:
         self._entered: Counter[Cell] = Counter()  # also before their calls: an intent may wait for the disk
 
     @asynccontextmanager
-    async def enter(self, publisher: Publisher, place: Place) -> AsyncIterator[Publisher]:
+    async def enter(self, publisher: Publisher, kind: CellKind) -> AsyncIterator[Publisher]:
         """The publisher as it is called at its place.
 
         Raises:
             HandBackError: Too many others wait for a cell of their own.
         """
-        if place is Place.WORKER or not self.is_possible:
+        if kind is CellKind.NONE or not self.is_possible:
             yield publisher
-        elif place is Place.AMONG_SUSPECTS:
+        elif kind is CellKind.SHARED:
             cell = await self._shared_cell()
             with self._kept(cell):
                 yield self._called_in(cell, publisher, is_alone=False)

@@ -9,7 +9,7 @@ from everpost.errors import InvalidValue
 from everpost.store.sqlite.lists.filters import TaskFilter
 from everpost.store.sqlite.tasks.chunks import Outcome
 from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 MAX_IDS = 100_000
 

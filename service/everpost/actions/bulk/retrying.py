@@ -13,7 +13,8 @@ from everpost.queue.client import TaskQueue
 from everpost.store.sqlite.tasks.candidates import Candidate, Candidates
 from everpost.store.sqlite.tasks.chunks import Outcome, outcome_of, retry_chunk
 from everpost.store.sqlite.tasks.resubmission import Resubmission
-from everpost.task.retry_rules import Action, Decision, Place, Position, decide_retry
+from everpost.task.place import Place, Position
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
 
 log = structlog.get_logger("everpost.bulk")
 
@@ -61,7 +62,7 @@ class RetryStep:
         waiting = [
             candidate.task_id
             for candidate, wanted in ready
-            if self._decide(wanted.stand_in, candidate.relatives, withdrawn=False).action is Action.WITHDRAW
+            if self._decide(wanted.stand_in, candidate.relatives, withdrawn=False).action is RetryAction.WITHDRAW
         ]
         answers = await withdraw_tasks(self._queue, waiting)
         refused += unreachable(answers)
@@ -104,13 +105,13 @@ class RetryStep:
         decision = self._decide(wanted.stand_in, candidate.relatives, withdrawn=True)
         return outcome_of(candidate.task_id, decision, None)  # thousands of outcomes are kept, their data is not
 
-    def _decide_any(self, task: Position, relatives: Sequence[Position], withdrawn: bool) -> Decision:
+    def _decide_any(self, task: Position, relatives: Sequence[Position], withdrawn: bool) -> RetryDecision:
         return self._decide(task, relatives, withdrawn=withdrawn)
 
-    def _decide(self, task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> Decision:
+    def _decide(self, task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> RetryDecision:
         decision = decide_retry(task, relatives, force=self._force, withdrawn=withdrawn)
-        if self._newest_only and decision.action is not Action.REFUSE and _is_superseded(task, relatives):
-            return Decision(Action.REFUSE)
+        if self._newest_only and decision.action is not RetryAction.REFUSE and _is_superseded(task, relatives):
+            return RetryDecision(RetryAction.REFUSE)
         return decision
 
 

@@ -26,7 +26,7 @@ from everpost.store.sqlite.tasks.candidates import Candidates
 from everpost.store.sqlite.tasks.chunks import Outcome
 from everpost.store.sqlite.tasks.operations import ChunkLostError, Operation, Operations, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 log = structlog.get_logger("everpost.bulk")
 

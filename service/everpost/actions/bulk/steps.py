@@ -9,10 +9,11 @@ import msgspec
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.tasks.archive import Reason, judge_removal
-from everpost.store.sqlite.tasks.cancellation import CancelAction, CancelDecision, decide_cancel
+from everpost.store.sqlite.tasks.archive import Reason
 from everpost.store.sqlite.tasks.candidates import Candidate, Candidates
 from everpost.store.sqlite.tasks.chunks import Change, Outcome, cancel_chunk, outcome_of_removal, remove_chunk
+from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
+from everpost.task.removal_rules import decide_removal
 
 AT_A_TIME = 32  # requests to Redis
 
@@ -48,7 +49,7 @@ class RemoveStep:
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """See `Step`."""
         found = await self._candidates.find(task_ids, whole=False)
-        return [outcome_of_removal(task.task_id, judge_removal(task.position)) for task in found]
+        return [outcome_of_removal(task.task_id, decide_removal(task.position)) for task in found]
 
     async def prepare(self, task_ids: Sequence[str]) -> Chunk:
         """See `Step`."""

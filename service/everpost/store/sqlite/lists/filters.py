@@ -16,7 +16,7 @@ from everpost.clock import FIRST_MS, LAST_MS, to_text
 from everpost.store.sqlite.lists.cursor import LAST, Key
 from everpost.store.sqlite.lists.search import Hits
 from everpost.task.model import TaskStatus
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 HOUR_MS = 3_600_000
 

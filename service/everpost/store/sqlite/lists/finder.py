@@ -10,7 +10,7 @@ from everpost.store.sqlite.lists.filters import Search, TaskFilter, compose, tim
 from everpost.store.sqlite.lists.search import FEW, find_hits
 from everpost.store.sqlite.lists.words import Query
 from everpost.store.sqlite.queries import load
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 
 class Finder:

@@ -19,7 +19,7 @@ from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.words import read_query
 from everpost.store.sqlite.queries import load
 from everpost.task.model import Evidence
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.positions import find_positions
-from everpost.task.retry_rules import Place, Position
+from everpost.task.removal_rules import Removal, decide_removal
 
 DAY_MS = 86_400_000
 MOST_BYTES = 16 << 20  # of data, moved in one transaction: nobody else writes meanwhile
@@ -25,15 +25,6 @@ class Reason(StrEnum):
 
     AGE = "age"
     DELETED = "deleted"
-
-
-class Removal(StrEnum):
-    """What became of one task that was to go to the archive."""
-
-    ARCHIVED = "archived"
-    NOT_FOUND = "task_not_found"
-    UNFINISHED = "task_unfinished"  # cancel it first; I1 lets no task vanish
-    ARCHIVED_BEFORE = "task_archived"
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -136,24 +127,13 @@ def archive_tasks(
     rows: list[int] = []
     positions = find_positions(connection, task_ids)
     for task_id in dict.fromkeys(task_ids):
-        removals[task_id] = removal = judge_removal(positions.get(task_id))
+        removals[task_id] = removal = decide_removal(positions.get(task_id))
         if removal is Removal.ARCHIVED:
             for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
                 _archive_inherited(connection, row, task_id, reason, now_ms)
             rows += [row for (row,) in connection.execute(load("find_history_rows"), {"task_id": task_id})]
     archive_rows(connection, rows, reason, now_ms)
     return removals
-
-
-def judge_removal(position: Position | None) -> Removal:
-    """Whether a task may go to the archive: ended ones, and rows of an original file that nobody runs."""
-    if position is None:
-        return Removal.NOT_FOUND
-    if position.place is Place.ARCHIVE:
-        return Removal.ARCHIVED_BEFORE
-    if position.place is Place.LEDGER and not position.inherited:
-        return Removal.UNFINISHED
-    return Removal.ARCHIVED
 
 
 def archive_rows(

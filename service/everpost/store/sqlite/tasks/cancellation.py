@@ -1,58 +1,15 @@
-"""Cancelling tasks that wait: the decision, and the move from the ledger to the history."""
+"""Cancelling tasks that wait: the move from the ledger to the history."""
 
 from collections.abc import Collection, Sequence
-from enum import StrEnum
 
-import msgspec
-
-from everpost.errors import ServiceError, TaskEnded, TaskHeld, TaskNotFound, TaskRunning
+from everpost.errors import ServiceError, TaskRunning
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.completion import complete_tasks
 from everpost.store.sqlite.tasks.positions import find_positions
-from everpost.task.model import WAITING, ErrorClass, TaskRecord, TaskStatus
-from everpost.task.retry_rules import Place, Position
+from everpost.task.cancel_rules import CancelAction, decide_cancel
+from everpost.task.model import ErrorClass, TaskRecord, TaskStatus
 
 CANCELLED_MESSAGE = "Cancelled on request"
-
-
-class CancelAction(StrEnum):
-    """What cancelling does."""
-
-    CANCEL = "cancel"
-    WITHDRAW = "withdraw"  # take it out of Redis first, then decide again
-    ABORT = "abort"  # a worker may be at it: ask it to stop
-    REFUSE = "refuse"
-
-
-class CancelDecision(msgspec.Struct, frozen=True):
-    """A `CancelAction`, with the reason to refuse."""
-
-    action: CancelAction
-    refusal: ServiceError | None = None
-
-
-def decide_cancel(
-    task_id: str, position: Position | None, *, withdrawn: bool = False, force: bool = False
-) -> CancelDecision:
-    """What cancelling a task does.
-
-    Args:
-        withdrawn: Redis no longer has the task, and no worker held it.
-        force: Cancel it although a worker holds it.
-    """
-    if position is None:
-        return CancelDecision(CancelAction.REFUSE, TaskNotFound(task_id))
-    if position.place is not Place.LEDGER:
-        return CancelDecision(CancelAction.REFUSE, TaskEnded(task_id, position.status))
-    if position.inherited:
-        if position.status in WAITING:
-            return CancelDecision(CancelAction.CANCEL)
-        return CancelDecision(CancelAction.REFUSE, TaskEnded(task_id, position.status))
-    if not position.sending and position.status in WAITING:
-        return CancelDecision(CancelAction.CANCEL if withdrawn else CancelAction.WITHDRAW)
-    refusal = TaskHeld(task_id) if position.held else TaskRunning(task_id)
-    may_abort = force and not position.held
-    return CancelDecision(CancelAction.ABORT) if may_abort else CancelDecision(CancelAction.REFUSE, refusal)
 
 
 def cancel_tasks(

@@ -10,7 +10,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.payloads import StoredPayload, find_payloads
 from everpost.store.sqlite.tasks.positions import Chains, find_chains, find_positions, json_list, relatives_of
-from everpost.task.retry_rules import Place, Position
+from everpost.task.place import Place, Position
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,15 @@ from functools import partial
 import msgspec
 
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.archive import Reason, Removal, archive_tasks
+from everpost.store.sqlite.tasks.archive import Reason, archive_tasks
 from everpost.store.sqlite.tasks.cancellation import cancel_tasks
 from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
 from everpost.task.model import Task
-from everpost.task.retry_rules import Action, Decision, Position
+from everpost.task.place import Position
+from everpost.task.removal_rules import Removal
+from everpost.task.retry_rules import RetryAction, RetryDecision
 
-DecideRetry = Callable[[Position, Sequence[Position], bool], Decision]
+DecideRetry = Callable[[Position, Sequence[Position], bool], RetryDecision]
 """The decision on a retry; the third argument says that Redis no longer has the task."""
 
 RETRY_EXISTS = "retry_exists"
@@ -58,16 +60,16 @@ def retry_chunk(
     return retry
 
 
-def outcome_of(task_id: str, decision: Decision, task: Task | None) -> Outcome:
+def outcome_of(task_id: str, decision: RetryDecision, task: Task | None) -> Outcome:
     """The outcome of a decision on a retry; one to withdraw was not withdrawn: a worker holds it."""
     match decision.action:
-        case Action.RESUBMIT:
+        case RetryAction.RETRY:
             return Outcome(task_id=task_id, new_task=task)
-        case Action.ANSWER_LIVE:
+        case RetryAction.ANSWER_LIVE:
             return Outcome(task_id=task_id, reason=RETRY_EXISTS, other_task_id=decision.task_id)
-        case Action.WITHDRAW:
+        case RetryAction.WITHDRAW:
             return Outcome(task_id=task_id, reason="task_running")
-        case Action.REFUSE if decision.refusal is not None:
+        case RetryAction.REFUSE if decision.refusal is not None:
             other = decision.refusal.task_id
             return Outcome(
                 task_id=task_id, reason=decision.refusal.code, other_task_id=None if other == task_id else other

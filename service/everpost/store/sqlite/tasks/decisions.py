@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import msgspec
 
 from everpost.clock import to_text
-from everpost.decisions import Decided, DecisionKind, Grounds
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.task.model import Task, TaskStatus
-from everpost.task.retry_rules import Place, Position, refusal_of
+from everpost.task.place import Place, Position
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds
+from everpost.task.retry_rules import refusal_of
 
 SETTLED = (Place.HISTORY, Place.ARCHIVE)  # where a task of unknown outcome may lie
 

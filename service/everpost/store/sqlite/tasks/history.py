@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from everpost.clock import utc_text
-from everpost.decisions import Decided
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.decisions import find_decisions
 from everpost.store.sqlite.tasks.payloads import read_members
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
+from everpost.task.resolution_rules import Decided
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"
 SHOWN_BYTES = 1_000  # of a message nothing could be taken from

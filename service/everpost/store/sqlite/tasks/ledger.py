@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from everpost.clock import SinceBoot, from_text, to_text
-from everpost.decisions import UNSAID, Grounds
 from everpost.errors import KeyReused, ServiceError
 from everpost.running_time import ClockMark, count_step, read_mark
 from everpost.store.sqlite.file.database import Database
@@ -49,7 +48,9 @@ from everpost.task.model import (
     Task,
     TaskRecord,
 )
-from everpost.task.retry_rules import Decision, Position
+from everpost.task.place import Position
+from everpost.task.resolution_rules import UNSAID, Grounds
+from everpost.task.retry_rules import RetryDecision
 
 Found = TypeVar("Found")
 
@@ -153,7 +154,7 @@ class Ledger:
 
     async def resubmit_task(
         self, stand_in: Position, task: Task, now_ms: int, decide: Decide, grounds: Grounds = UNSAID
-    ) -> tuple[Decision, Task]:
+    ) -> tuple[RetryDecision, Task]:
         """Decide on a retry and write its task down, in one transaction; see `resubmission.resubmit_tasks`."""
         wanted = [Resubmission(stand_in, task)]
         answers = await self._database.write(

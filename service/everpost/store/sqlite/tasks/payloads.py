@@ -10,7 +10,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
-from everpost.task.retry_rules import Place
+from everpost.task.place import Place
 
 REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
 NUMBER_DIGITS = 18  # what every JSON reader takes for an integer

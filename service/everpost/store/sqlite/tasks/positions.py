@@ -7,7 +7,7 @@ import msgspec
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.task.model import HELD
-from everpost.task.retry_rules import Place, Position
+from everpost.task.place import Place, Position
 
 Chains = Mapping[str, Sequence[Position]]
 """All tasks of each chain; a chain nobody is in is left out."""

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 import msgspec
 
-from everpost.decisions import UNSAID, Grounds
 from everpost.errors import ServiceError
 from everpost.store.sqlite.file.faults import is_undecodable
 from everpost.store.sqlite.library import sqlite3
@@ -16,11 +15,13 @@ from everpost.store.sqlite.tasks.decisions import keep_send_again
 from everpost.store.sqlite.tasks.payloads import StoredPayload, find_payloads
 from everpost.store.sqlite.tasks.positions import find_chains, find_positions, json_list, relatives_of
 from everpost.task.model import Task, TaskRecord, TaskStatus
-from everpost.task.retry_rules import Action, Decision, Place, Position
+from everpost.task.place import Place, Position
+from everpost.task.resolution_rules import UNSAID, Grounds
+from everpost.task.retry_rules import RetryAction, RetryDecision
 
 LARGEST_BYTES = 65_536  # of a task that is read and decoded inside a transaction
 
-Decide = Callable[[Position, Sequence[Position]], Decision]
+Decide = Callable[[Position, Sequence[Position]], RetryDecision]
 
 
 class Resubmission(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class Resubmission(msgspec.Struct, frozen=True):
     task: Task
 
 
-Answer = tuple[Decision, Task]
+Answer = tuple[RetryDecision, Task]
 """A decision, and the new task: on RESUBMIT as it was written, with its place in the retry chain."""
 
 
@@ -120,7 +121,7 @@ def _decide_some(
             continue
         relatives = relatives_of(position, chains)
         decision, task = decide(position, relatives), wanted[number].task
-        if decision.action is Action.RESUBMIT:
+        if decision.action is RetryAction.RETRY:
             task = _joined(task, [position, *relatives])
             successions[position.chain_id] = Succession([position, *relatives], task)
         answers[number] = decision, task

@@ -5,20 +5,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.publishing import PublisherClass
-from everpost.store.sqlite.tasks.ledger import ClaimFacts
-from everpost_workers.attempts.earlier import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from everpost.task.earlier_attempts import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from everpost.task.model import PublisherClass
 
 KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
 OPEN = {"phase": "sending", "bytes_sent": "not_known", "last_words": None}
 CLOSED = {"phase": "claimed", "bytes_sent": "no", "last_words": None}
 
 
-def facts(*attempts: dict[str, Any], sending: int | None = None) -> ClaimFacts:
-    return ClaimFacts(
-        task_id="t", status="pending", spent=0, sending=sending, chain_id="t", generation=0, platform="douyin",
-        attempts=msgspec.json.encode(attempts).decode() if attempts else None,
-    )  # fmt: skip
+def recorded(*attempts: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(attempts).decode() if attempts else None
 
 
 def attempt(number: int, **fields: Any) -> dict[str, Any]:
@@ -26,31 +22,31 @@ def attempt(number: int, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("known", "job_try", "lost"),
+    ("known", "sending", "job_try", "lost"),
     [
-        (facts(), 1, []),
-        (facts(), 3, [(1, "crashed"), (2, "crashed")]),
-        (facts(attempt(1)), 2, []),
-        (facts(attempt(1)), 3, [(2, "crashed")]),
-        (facts(attempt(7)), 1, []),  # Redis lost its count
-        (facts(sending=1), 1, [(1, "unknown")]),  # Redis lost its count, or the worker was stopped
-        (facts(sending=1), 2, [(1, "crashed")]),
-        (facts(attempt(1), sending=2), 3, [(2, "crashed")]),
-        (facts(attempt(5)), 6, []),  # a stock client's first try may be any
-        (facts(sending=0), 1, []),  # held since a restore
-        (facts(attempt(2**62)), 1, []),  # no number of ours
+        (recorded(), None, 1, []),
+        (recorded(), None, 3, [(1, "crashed"), (2, "crashed")]),
+        (recorded(attempt(1)), None, 2, []),
+        (recorded(attempt(1)), None, 3, [(2, "crashed")]),
+        (recorded(attempt(7)), None, 1, []),  # Redis lost its count
+        (recorded(), 1, 1, [(1, "unknown")]),  # Redis lost its count, or the worker was stopped
+        (recorded(), 1, 2, [(1, "crashed")]),
+        (recorded(attempt(1)), 2, 3, [(2, "crashed")]),
+        (recorded(attempt(5)), None, 6, []),  # a stock client's first try may be any
+        (recorded(), 0, 1, []),  # held since a restore
+        (recorded(attempt(2**62)), None, 1, []),  # no number of ours
     ],
 )
 def test_an_attempt_no_record_tells_of_is_found_by_redis_s_count_or_by_its_intent(
-    known: ClaimFacts, job_try: int, lost: list[tuple[int, str]]
+    known: str | None, sending: int | None, job_try: int, lost: list[tuple[int, str]]
 ) -> None:
-    found = lost_attempts(known, job_try, NONE)
+    found = lost_attempts(known, sending, job_try, NONE)
     assert [(one.number, one.error_class) for one in found] == lost
 
 
 @pytest.mark.parametrize(("sending", "job_try"), [(2**62, 1), (None, 2**62), (10**9, 10**9)])
 def test_an_absurd_number_of_attempts_is_not_counted_to_its_end(sending: int | None, job_try: int) -> None:
-    assert len(lost_attempts(facts(sending=sending), job_try, NONE)) == MOST_LOST
+    assert len(lost_attempts(None, sending, job_try, NONE)) == MOST_LOST
 
 
 @pytest.mark.parametrize(
@@ -65,30 +61,30 @@ def test_an_absurd_number_of_attempts_is_not_counted_to_its_end(sending: int | N
 def test_without_an_intent_nothing_was_sent_where_the_class_writes_one(
     publisher_class: PublisherClass, phases: list[str]
 ) -> None:
-    found = lost_attempts(facts(sending=2), 3, publisher_class)
+    found = lost_attempts(None, 2, 3, publisher_class)
     assert [f"{one.evidence.phase}/{one.evidence.bytes_sent}" for one in found if one.evidence] == phases
 
 
 def test_what_may_have_been_sent_is_open_until_it_reports() -> None:
     lost = attempt(1, evidence=OPEN, error_class="crashed")
-    earlier = read_earlier(facts(lost, attempt(2, evidence=CLOSED), attempt(3)), KEYED)
+    earlier = read_earlier(recorded(lost, attempt(2, evidence=CLOSED), attempt(3)), KEYED)
     assert (earlier.last, earlier.crashed, earlier.open) == (3, 1, (OpenAttempt(1, "s1"),))
-    reported = read_earlier(facts(lost, attempt(2), attempt(1, late=True, error_class="invalid")), KEYED)
+    reported = read_earlier(recorded(lost, attempt(2), attempt(1, late=True, error_class="invalid")), KEYED)
     assert (reported.last, reported.crashed, reported.open) == (2, 0, ())
 
 
 def test_a_local_publisher_leaves_nothing_open() -> None:
-    assert read_earlier(facts(attempt(1, evidence=OPEN)), LOCAL).open == ()
+    assert read_earlier(recorded(attempt(1, evidence=OPEN)), LOCAL).open == ()
 
 
 @pytest.mark.parametrize("text", [None, "[]", "{", '[{"number": "one"}]', "7"])
 def test_what_a_stranger_wrote_into_the_column_is_no_past(text: str | None) -> None:
-    assert read_earlier(msgspec.structs.replace(facts(), attempts=text), NONE) == NOTHING_EARLIER
+    assert read_earlier(text, NONE) == NOTHING_EARLIER
 
 
 def test_who_had_not_begun_to_send_is_no_suspect() -> None:
     earlier = read_earlier(
-        facts(
+        recorded(
             attempt(1, error_class="crashed", evidence=CLOSED),
             attempt(2, error_class="crashed", evidence=OPEN),
             attempt(3, error_class="crashed", evidence=OPEN, alone=True),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from everpost.clock import SinceBoot, from_text
-from everpost_workers.attempts.earlier import OpenAttempt
+from everpost.task.earlier_attempts import OpenAttempt
 
 LATE_MS = 2_000  # processes read the clock in another order than they write what it said
 

@@ -1,8 +1,10 @@
-"""What people decide about tasks whose outcome nobody knows: the words; `store/decisions.py` keeps them."""
+"""What a person decides about a task whose outcome is unknown."""
 
 from enum import StrEnum
 
 import msgspec
+
+from everpost.errors import AlreadyDecided
 
 
 class DecisionKind(StrEnum):
@@ -39,3 +41,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     provider_post_id: str | None = None
     publish_url: str | None = None
     new_task_id: str | None = None
+
+    def as_refusal(self) -> AlreadyDecided:
+        """The error for a later decision about the same task."""
+        return AlreadyDecided(self.task_id, kind=self.decision, at=self.decided_at, by=self.decided_by, decision=self)

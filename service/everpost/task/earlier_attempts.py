@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from everpost.clock import SinceBoot
-from everpost.publishing import PublisherClass
-from everpost.store.sqlite.tasks.ledger import ClaimFacts
-from everpost.store.sqlite.tasks.odd_rows import OddRow
 from everpost.task.attempt_rules import NO_RATE_LIMITS, RateLimits
-from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
+from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, PublisherClass, SendPhase, TaskStatus
 
 MOST_LOST = 100  # attempts noted at once: whoever can write to Redis can set the count of claims
 NEVER_REPORTED = "It began to send and never reported how it ended."
@@ -66,16 +63,24 @@ class _Recorded(msgspec.Struct):
         return self.evidence is not None and self.evidence.bytes_sent is not BytesSent.NO
 
 
-def lost_attempts(facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> list[Attempt]:
-    """The attempts that are not on record although `job_try`, Redis's count of claims, or an intent tells of them."""
-    last = max((attempt.number for attempt in _read(facts.attempts)), default=0)
-    until = max(min(job_try - 1, last + MOST_LOST), min(facts.sending or 0, MOST_ATTEMPTS))
+def lost_attempts(
+    attempts: str | None, sending: int | None, job_try: int, publisher_class: PublisherClass
+) -> list[Attempt]:
+    """The attempts that are not on record although something tells of them.
+
+    Args:
+        attempts: Those on record, as a JSON list; None if there are none.
+        sending: The attempt whose first byte may have left: its intent is on record.
+        job_try: Redis's count of claims, this one included.
+    """
+    last = max((attempt.number for attempt in _read(attempts)), default=0)
+    until = max(min(job_try - 1, last + MOST_LOST), min(sending or 0, MOST_ATTEMPTS))
     first = max(last + 1, until + 1 - MOST_LOST)
-    return [_lost_attempt(number, facts, job_try, publisher_class) for number in range(first, until + 1)]
+    return [_lost_attempt(number, sending, job_try, publisher_class) for number in range(first, until + 1)]
 
 
-def _lost_attempt(number: int, facts: ClaimFacts, job_try: int, publisher_class: PublisherClass) -> Attempt:
-    has_begun = number == facts.sending
+def _lost_attempt(number: int, sending: int | None, job_try: int, publisher_class: PublisherClass) -> Attempt:
+    has_begun = number == sending
     cannot_have_begun = not publisher_class.may_rerun and not has_begun  # or its intent would be on record
     return Attempt(
         number=number,
@@ -90,9 +95,9 @@ def _lost_attempt(number: int, facts: ClaimFacts, job_try: int, publisher_class:
     )
 
 
-def read_earlier(facts: ClaimFacts, publisher_class: PublisherClass) -> Earlier:
+def read_earlier(attempts: str | None, publisher_class: PublisherClass) -> Earlier:
     """What the attempts on record mean for the next one."""
-    recorded = {attempt.number: attempt for attempt in _read(facts.attempts)}.values()  # what was reported late counts
+    recorded = {attempt.number: attempt for attempt in _read(attempts)}.values()  # what was reported late counts
     if not recorded:
         return NOTHING_EARLIER
     crashed = [attempt for attempt in recorded if attempt.error_class == ErrorClass.CRASHED]
@@ -120,15 +125,15 @@ def _limits_of(limited: Sequence[_Recorded]) -> RateLimits:
     )
 
 
-def may_be_sent(odd: OddRow, publisher_class: PublisherClass) -> bool:
+def may_be_sent(attempts: str | None, sending: int | None, publisher_class: PublisherClass) -> bool:
     """Whether an attempt of a row that cannot be run may have reached the platform, to which that would matter.
 
     A keyed publisher may write no intent, so nothing on record says that none of its attempts began.
     """
     if publisher_class is PublisherClass.LOCAL:
         return False
-    has_intent = odd.sending is not None
-    return publisher_class.may_rerun or has_intent or any(attempt.may_have_sent for attempt in _read(odd.attempts))
+    has_intent = sending is not None
+    return publisher_class.may_rerun or has_intent or any(attempt.may_have_sent for attempt in _read(attempts))
 
 
 def _read(attempts: str | None) -> list[_Recorded]:

@@ -1,0 +1,49 @@
+"""May this task be cancelled? A pure function from what the store says to what happens next."""
+
+from enum import StrEnum
+
+import msgspec
+
+from everpost.errors import ServiceError, TaskEnded, TaskHeld, TaskNotFound, TaskRunning
+from everpost.task.model import WAITING
+from everpost.task.place import Place, Position
+
+
+class CancelAction(StrEnum):
+    """What cancelling does."""
+
+    CANCEL = "cancel"
+    WITHDRAW = "withdraw"  # take it out of Redis first, then decide again
+    ABORT = "abort"  # a worker may be at it: ask it to stop
+    REFUSE = "refuse"
+
+
+class CancelDecision(msgspec.Struct, frozen=True):
+    """A `CancelAction`, with the reason to refuse."""
+
+    action: CancelAction
+    refusal: ServiceError | None = None
+
+
+def decide_cancel(
+    task_id: str, position: Position | None, *, withdrawn: bool = False, force: bool = False
+) -> CancelDecision:
+    """What cancelling a task does.
+
+    Args:
+        withdrawn: Redis no longer has the task, and no worker held it.
+        force: Cancel it although a worker holds it.
+    """
+    if position is None:
+        return CancelDecision(CancelAction.REFUSE, TaskNotFound(task_id))
+    if position.place is not Place.LEDGER:
+        return CancelDecision(CancelAction.REFUSE, TaskEnded(task_id, position.status))
+    if position.inherited:
+        if position.status in WAITING:
+            return CancelDecision(CancelAction.CANCEL)
+        return CancelDecision(CancelAction.REFUSE, TaskEnded(task_id, position.status))
+    if not position.sending and position.status in WAITING:
+        return CancelDecision(CancelAction.CANCEL if withdrawn else CancelAction.WITHDRAW)
+    refusal = TaskHeld(task_id) if position.held else TaskRunning(task_id)
+    may_abort = force and not position.held
+    return CancelDecision(CancelAction.ABORT) if may_abort else CancelDecision(CancelAction.REFUSE, refusal)
