@@ -47,15 +47,9 @@ from everpost.queue.client import TaskQueue
 from everpost.queue.metrics import SharedMetrics
 from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
+from everpost.store import Store, open_store
 from everpost.store.disk_room import DiskRoom
-from everpost.store.sqlite.care.pause import Pauses, warn_of_pause
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists.listing import Listing
-from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.decisions import Decisions
-from everpost.store.sqlite.tasks.history import History
-from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.store.sqlite.care.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
 
 log = structlog.get_logger("everpost.api")
@@ -101,15 +95,15 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
 @asynccontextmanager
 async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app: Litestar) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        database = await Database.open(settings.database_path)
-        stack.push_async_callback(database.close)
+        store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
+        stack.push_async_callback(store.close)
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
         metrics = SharedMetrics(queue)
         metrics.start()
         stack.push_async_callback(metrics.close)
-        app.state.services = services = assemble(settings, catalogue, clock, database, queue, metrics)
-        await warn_of_pause(services.pauses)
+        app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)
+        await warn_of_pause(services.store.pause)
         stack.push_async_callback(services.waiter.close)
         services.bulk.start()
         stack.push_async_callback(services.bulk.close)
@@ -120,17 +114,16 @@ def assemble(
     settings: Settings,
     catalogue: Catalogue,
     clock: Clock,
-    database: Database,
+    store: Store,
     queue: TaskQueue,
     metrics: SharedMetrics,
 ) -> Services:
-    """The services on an open database and a connected queue."""
-    ledger = Ledger(database)
+    """The services on an open store and a connected queue."""
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
     folder = settings.database_path.absolute().parent
     room = DiskRoom(folder, settings.min_free_disk)
     intake = Intake(
-        ledger,
+        store.ledger,
         queue,
         clock,
         accepted_by=accepted_by,
@@ -138,29 +131,22 @@ def assemble(
         room=room,
         max_backlog=settings.max_backlog,
     )
-    listing = Listing(database, settings.zone, catalogue)
-    tiers = recovery_tiers(queue, Payloads(database))
-    pauses = Pauses(database)
-    recovery = Recovery(tiers, ledger, queue, intake, catalogue, clock, settings.zone)
-    history = History(database, settings.zone)
+    tiers = recovery_tiers(queue, store.payloads)
+    recovery = Recovery(tiers, store.ledger, queue, intake, catalogue, clock, settings.zone)
     return Services(
         settings=settings,
         clock=clock,
         catalogue=catalogue,
         queue=queue,
-        ledger=ledger,
-        history=history,
-        listing=listing,
+        store=store,
         reader=SubmissionReader(catalogue, settings.zone),
         intake=intake,
         recovery=recovery,
-        resolution=Resolution(Decisions(database), history, recovery, clock),
-        cancellation=Cancellation(database, queue, clock),
-        bulk=Bulk(database=database, listing=listing, recovery=recovery, queue=queue, intake=intake, clock=clock),
-        archive=Archive(database, clock),
-        pauses=pauses,
-        resumption=Resumption(pauses, queue, clock),
-        waiter=EndWaiter(ledger),
+        resolution=Resolution(store.decisions, store.history, recovery, clock),
+        cancellation=Cancellation(store, queue, clock),
+        bulk=Bulk(store=store, recovery=recovery, queue=queue, intake=intake, clock=clock),
+        resumption=Resumption(store.pause, queue, clock),
+        waiter=EndWaiter(store.ledger),
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),
         metrics=metrics,

@@ -126,6 +126,13 @@ class Catalogue:
             raise UnknownPlatform(shown, self._known)
         return found
 
+    def name_of(self, spelling: str) -> str:
+        """The name of the platform a task's row spells so; the spelling itself if the catalogue has none."""
+        try:
+            return self.find(spelling).name
+        except UnknownPlatform:
+            return spelling
+
     @staticmethod
     def spellings(platform: Platform) -> tuple[str, ...]:
         """Every text a stored `platform` column may have for it: the name first, then the id, then the aliases."""

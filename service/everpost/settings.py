@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from everpost.database_address import sqlite_path
 from everpost.errors import SettingsError
 
 PREFIX = "EVERPOST_"
@@ -36,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
-        database: The SQLite file; None puts `everpost.db` into `data`.
+        database: Path or address of the database, see `database_address.py`; None puts `everpost.db` into `data`.
         redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
         host: Address the API binds to. Others than loopback need `token` or `insecure`.
         port: TCP port of the API; 0 takes a free one.
@@ -67,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     data: Path = Path("everpost-data")
-    database: Path | None = None
+    database: str | None = None
     redis: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
@@ -95,9 +96,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     failpoints: Path | None = None
 
     @property
+    def database_address(self) -> str:
+        """What `open_store` opens."""
+        return str(self.database or self.data / "everpost.db")
+
+    @property
     def database_path(self) -> Path:
-        """The SQLite file."""
-        return self.database or self.data / "everpost.db"
+        """The SQLite file, for what has to know where it lies, such as disk room and file modes.
+
+        Raises:
+            SettingsError: The address names no file.
+        """
+        return sqlite_path(self.database_address)
 
     @property
     def media_root(self) -> Path:
@@ -167,6 +177,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
             given[field] = value
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)
+    _ = settings.database_path
     try:
         _ = settings.zone
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

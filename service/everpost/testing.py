@@ -28,6 +28,7 @@ from everpost.platforms import Catalogue
 from everpost.publishing import NotFound, Publisher, PublisherClass, PublishJob, PublishResult
 from everpost.queue.client import TaskQueue
 from everpost.settings import Settings, temporary_settings
+from everpost.store import Store, open_store
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost_workers.engine.worker import BatchWorker
@@ -194,12 +195,14 @@ class Stack:
     Attributes:
         client: An HTTP client of the API; it needs no address, `client.post("/api/v1/publish", json=...)` is enough.
         publisher: The double behind every platform.
-        database: Connections of the stack's own to the SQLite file.
+        store: The store, on connections of the stack's own.
+        database: Those connections.
         queue: A connection of the stack's own to Valkey.
     """
 
     client: httpx.AsyncClient
     app: Litestar
+    store: Store
     database: Database
     queue: TaskQueue
 
@@ -351,8 +354,9 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     stack.client = await cleanup.enter_async_context(
         httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
     )
-    stack.database = await Database.open(stack.settings.database_path)
-    cleanup.push_async_callback(stack.database.close)
+    stack.store = await open_store(stack.settings.database_address, zone=stack.settings.zone)
+    stack.database = stack.store.database
+    cleanup.push_async_callback(stack.store.close)
     stack.queue = TaskQueue.connect(stack.valkey.address)
     cleanup.push_async_callback(stack.queue.close)
 

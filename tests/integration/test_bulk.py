@@ -51,8 +51,7 @@ def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
     """Bulk work as one more API process would do it."""
     services: Services = stack.app.state.services
     return Bulk(
-        database=stack.database,
-        listing=services.listing,
+        store=stack.store,
         recovery=services.recovery,
         queue=queue or stack.queue,
         intake=services.intake,
@@ -404,7 +403,7 @@ async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, b
 
 
 async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) -> None:
-    cancellation = Cancellation(stack.database, stack.queue, stack.app.state.services.clock)
+    cancellation = Cancellation(stack.store, stack.queue, stack.app.state.services.clock)
     stack.publisher.hold()
     await stack.start_worker()
     running = [await stack.publish(title=f"{number}") for number in range(2)]
@@ -427,11 +426,11 @@ async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) 
 
 async def test_one_task_is_cancelled_once(stack: Stack) -> None:
     clock = stack.app.state.services.clock
-    cancellation = Cancellation(stack.database, stack.queue, clock)
+    cancellation = Cancellation(stack.store, stack.queue, clock)
     task_id = await stack.publish(title="t")
     nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
     with pytest.raises(QueueUnreachable):
-        await Cancellation(stack.database, nowhere, clock).cancel_task(task_id)
+        await Cancellation(stack.store, nowhere, clock).cancel_task(task_id)
     answers = await asyncio.gather(*(cancellation.cancel_task(task_id) for _ in range(5)), return_exceptions=True)
     assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
     assert sum(isinstance(answer, TaskEnded) for answer in answers) == 4

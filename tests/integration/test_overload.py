@@ -55,7 +55,7 @@ async def post(stack: Stack, **fields: str) -> int:
 
 
 def commits_of(stack: Stack) -> GroupCommits[Any]:
-    commits: GroupCommits[Any] = stack.app.state.services.ledger._database._commits
+    commits: GroupCommits[Any] = stack.app.state.services.store.ledger._database._commits
     return commits
 
 

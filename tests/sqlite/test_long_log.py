@@ -8,7 +8,6 @@ import pytest
 
 from everpost.cli import checkup
 from everpost.errors import Unavailable
-from everpost.settings import Settings
 from everpost.store.sqlite.file import watch
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -51,7 +50,7 @@ async def test_readiness_metrics_log_and_doctor_tell_of_a_log_that_a_reader_lets
         metrics = (await stack.client.get("/metrics")).text
         (line,) = [line for line in metrics.splitlines() if line.startswith("everpost_database_log_bytes ")]
         assert float(line.split()[1]) > LONG_BYTES
-        found = [*checkup.check_sizes(Settings(database=stack.settings.database_path))]
+        found = [*checkup.check_sizes(stack.settings)]
         (finding,) = [finding for finding in found if finding.name == "write-ahead log"]
         assert finding.ok is False
         assert "end it. Open in the processes" in finding.advice

@@ -208,7 +208,7 @@ async def test_the_summary_knows_a_platform_by_all_its_spellings(database: Datab
     await add_ended(database, make_task("a"), make_task("b"))
     await accept(database, make_task("c"))
     await insert(database, "publish_tasks", inherited("old", "2025-01-01 08:00:00"), inherited("x", None, platform="?"))
-    summary = await Listing(database, UTC, Catalogue.read(None)).summary()
+    summary = await Listing(database, UTC).summary(Catalogue.read(None).name_of)
     assert summary.total == 5
     assert summary.by_status == {"failed": 2, "pending": 1, "success": 2}
     assert summary.by_platform == {"douyin": 4, "?": 1}

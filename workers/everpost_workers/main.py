@@ -27,13 +27,8 @@ from everpost.queue.metrics import SharedMetrics
 from everpost.queue.pool import connection_pool
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
+from everpost.store import Store, open_store
 from everpost.store.sqlite.care.pause import Pauses, warn_of_pause
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists.counts import TaskCounts
-from everpost.store.sqlite.lists.search import SearchIndex
-from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.store.sqlite.tasks.operations import Operations
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import PublishFailedError
@@ -67,7 +62,7 @@ PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends
 class PublishWorker:
     """The parts of one worker: opened when its event loop runs, closed with it."""
 
-    database: Database
+    store: Store
     runner: AttemptRunner
     admission: Admission
     completion: EndRecorder
@@ -96,8 +91,8 @@ class PublishWorker:
         """Arq's on_startup: open everything."""
         del ctx
         settings, stack, clock = self._settings, self._stack, self._clock
-        database = self.database = await Database.open(settings.database_path)
-        stack.push_async_callback(database.close)
+        store = self.store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
+        stack.push_async_callback(store.close)
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
@@ -105,9 +100,8 @@ class PublishWorker:
         shared.start()
         stack.push_async_callback(shared.close)
         metrics = WorkerMetrics(shared.tally, self._catalogue)
-        ledger = Ledger(database)
         relay = Relay(
-            ledger,
+            store.ledger,
             queue,
             clock,
             settle_s=1.5 * LONGEST_ROUND_S,
@@ -119,7 +113,7 @@ class PublishWorker:
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
-            ledger,
+            store.ledger,
             settings,
             clock,
             metrics,
@@ -127,10 +121,10 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.completion = EndRecorder(ledger, metrics, worker_id=self.worker_id)
+        self.completion = EndRecorder(store.ledger, metrics, worker_id=self.worker_id)
         self.left_over = Leftovers(self.completion, LeftoverFiles(settings.database_path))
         self.admission = Admission(
-            ledger,
+            store.ledger,
             relay,
             clock,
             self._catalogue,
@@ -141,17 +135,17 @@ class PublishWorker:
         )
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
-        await self._wait_while_paused(Pauses(database))
+        await self._wait_while_paused(store.pause)
         with suppress(ServiceError):  # before anything is claimed that they tell the end of, if it can be
             await self.left_over.take_in()
         self._run_beside({"left_over": (LEFT_OVER_S, self.left_over.take_in)})
         duties = worker_duties(
             relay=relay,
-            ledger=ledger,
-            archive=Archive(database),
-            operations=Operations(database),
-            search=SearchIndex(database),
-            counts=TaskCounts(database),
+            ledger=store.ledger,
+            archive=store.archive,
+            operations=store.operations,
+            search=store.search,
+            counts=store.counts,
             results=ResultKeeper(queue, settings.result_memory, clock),
             settings=settings,
             clock=clock,
@@ -195,7 +189,7 @@ class PublishWorker:
     def _trouble(self) -> str | None:
         if stuck := self.engine.stuck_count:
             return f"{stuck} attempts do not heed being cancelled; it ends when the others have, to be started again."
-        return None if self.database.trouble is None else self.database.trouble.message
+        return None if self.store.database.trouble is None else self.store.database.trouble.message
 
     def describe(self) -> dict[str, Any]:
         """What the worker tells of itself."""

@@ -6,9 +6,8 @@ import structlog
 from everpost.clock import Clock
 from everpost.errors import TaskRunning
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.file.database import Database
+from everpost.store import Store
 from everpost.store.sqlite.tasks.cancellation import cancel_tasks
-from everpost.store.sqlite.tasks.candidates import Candidates
 from everpost.task.cancel_rules import CancelAction, decide_cancel
 from everpost.task.model import MOVED_WITHIN_S
 
@@ -29,9 +28,9 @@ class Cancelled(msgspec.Struct, frozen=True):
 class Cancellation:
     """Cancels tasks that wait; with force, asks the worker to stop one that runs."""
 
-    def __init__(self, database: Database, queue: TaskQueue, clock: Clock) -> None:
-        self._database = database
-        self._candidates = Candidates(database)
+    def __init__(self, store: Store, queue: TaskQueue, clock: Clock) -> None:
+        self._database = store.database
+        self._candidates = store.candidates
         self._queue = queue
         self._clock = clock
 

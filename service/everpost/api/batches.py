@@ -84,7 +84,7 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
     if key is None:
         return await _publish_json(services, body, None)
     with services.keys_in_use.using(key):
-        first = await services.ledger.find_answer(key)
+        first = await services.store.ledger.find_answer(key)
         return await _publish_json(services, body, key) if first is None else _accepted(first)
 
 

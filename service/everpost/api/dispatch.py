@@ -45,7 +45,7 @@ class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     """Answer with the pause, if there is one."""
-    pauses = services_of(request).pauses
+    pauses = services_of(request).store.pause
     pause = await pauses.find()
     held = 0 if pause is None else await pauses.count_held()
     return JsonAnswer(DispatchAnswer(success=True, paused=pause is not None, pause=pause, held=held))

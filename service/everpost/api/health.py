@@ -69,11 +69,11 @@ async def show_readiness(request: ApiRequest) -> JsonAnswer:
 
 async def _database(services: Services) -> Check:
     async def write() -> str:
-        await services.ledger.check_writable(services.clock())
+        await services.store.ledger.check_writable(services.clock())
         services.intake.room.check()
-        if not services.ledger.has_long_log:
+        if not services.store.ledger.has_long_log:
             return "It can be written."
-        log_mb = services.ledger.log_bytes >> 20
+        log_mb = services.store.ledger.log_bytes >> 20
         return f"It can be written. A reader that does not end has let its write-ahead log grow to {log_mb:,} MiB."
 
     return await _check("database", write)
@@ -109,11 +109,11 @@ async def _worker(services: Services) -> Check:
 
 async def _dispatch(services: Services) -> Check:
     async def ask() -> str:
-        pause = await services.pauses.find()
+        pause = await services.store.pause.find()
         if pause is not None:
             raise Unavailable(
                 f"Paused since {pause.restored_at}, when the backup {pause.backup} was restored: tasks are accepted, "
-                f"none is sent until `everpost resume`; {await services.pauses.count_held()} are held."
+                f"none is sent until `everpost resume`; {await services.store.pause.count_held()} are held."
             )
         return "It goes on."
 

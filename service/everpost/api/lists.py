@@ -114,7 +114,8 @@ async def list_tasks(
     )
     wanted = task_filter(services, filters)
     (page, total), summary = await asyncio.gather(
-        while_client_waits(request, services.listing.page_and_total(wanted, cursor, limit)), services.listing.summary()
+        while_client_waits(request, services.store.listing.page_and_total(wanted, cursor, limit)),
+        services.store.listing.summary(services.catalogue.name_of),
     )
     return JsonAnswer(
         ListAnswer(
@@ -144,7 +145,7 @@ async def complete_id(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks of the answer.")] = 10,
 ) -> JsonAnswer:
     """List the ids that begin with a prefix."""
-    found = await services_of(request).history.find_ids(prefix, limit + 1)
+    found = await services_of(request).store.history.find_ids(prefix, limit + 1)
     return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
 
 
@@ -158,8 +159,9 @@ async def complete_id(
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
     """List what ended of late."""
     services = services_of(request)
+    listing = services.store.listing
     wanted = [FilterRequest(status=status) for status in sorted(ENDED)]
-    pages = await asyncio.gather(*(services.listing.page(task_filter(services, one), None, limit) for one in wanted))
+    pages = await asyncio.gather(*(listing.page(task_filter(services, one), None, limit) for one in wanted))
     rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
     return JsonAnswer(LogsAnswer(success=True, data=rows[:limit]))
 

@@ -51,8 +51,8 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
     """Answer with the metrics of this moment."""
     services = services_of(request)
     queue = await queue_health(services)
-    summary = await services.listing.summary()
-    pause = await services.pauses.find()
+    summary = await services.store.listing.summary(services.catalogue.name_of)
+    pause = await services.store.pause.find()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
         Snapshot(
@@ -61,7 +61,9 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
                 *queue_metrics(queue),
                 *worked_metrics(await _numbers(services.metrics)),
                 GaugeMetricFamily(
-                    "everpost_database_log_bytes", "Length of the write-ahead log.", value=services.ledger.log_bytes
+                    "everpost_database_log_bytes",
+                    "Length of the write-ahead log.",
+                    value=services.store.ledger.log_bytes,
                 ),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(request.app.state.answered),

@@ -65,7 +65,7 @@ async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) ->
         return FirstAnswer(tasks[0].task_id, msgspec.json.encode(_answer_to(tasks[0])).decode())
 
     with services.keys_in_use.using(key):
-        first = await services.ledger.find_answer(key)
+        first = await services.store.ledger.find_answer(key)
         if first is None:
             submission = services.reader.read(body, services.clock())
             first = await services.intake.publish_once([submission], key, first_answer)

@@ -64,7 +64,7 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     """Archive one task."""
-    removals = await services_of(request).archive.delete_tasks([checked_id(task_id)])
+    removals = await services_of(request).store.archive.delete_tasks([checked_id(task_id)])
     removal = removals[task_id]
     if removal is Removal.NOT_FOUND:
         raise TaskNotFound(task_id)
@@ -118,7 +118,7 @@ async def archive_tasks(request: ApiRequest) -> JsonAnswer:
     body = await read_object(request, ArchiveBody, services.settings.max_body)
     before_ms = services.clock() - body.older_than_days * DAY_MS
     if body.dry_run:
-        count = await while_client_waits(request, services.archive.count_older(before_ms))
+        count = await while_client_waits(request, services.store.archive.count_older(before_ms))
         return JsonAnswer(_foreseen(count))
     answer = await services.bulk.archive(before_ms)
     return answer_of_operation(_archived(answer), answer)

@@ -19,11 +19,7 @@ from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue
 from everpost.queue.metrics import SharedMetrics
 from everpost.settings import Settings
-from everpost.store.sqlite.care.pause import Pauses
-from everpost.store.sqlite.lists.listing import Listing
-from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.history import History
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store import Store
 from everpost.task.submission import SubmissionReader
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]
@@ -36,17 +32,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     catalogue: Catalogue
     queue: TaskQueue
-    ledger: Ledger
-    history: History
-    listing: Listing
+    store: Store
     reader: SubmissionReader
     intake: Intake
     recovery: Recovery
     resolution: Resolution
     cancellation: Cancellation
     bulk: Bulk
-    archive: Archive
-    pauses: Pauses
     resumption: Resumption
     waiter: EndWaiter
     keys_in_use: KeysInUse

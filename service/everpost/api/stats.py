@@ -82,7 +82,8 @@ class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def show_stats(request: ApiRequest) -> JsonAnswer:
     """Answer with the counts."""
-    summary = await services_of(request).listing.summary()
+    services = services_of(request)
+    summary = await services.store.listing.summary(services.catalogue.name_of)
     return JsonAnswer(StatsAnswer(success=True, summary=status_counts(summary), stats=summary))
 
 
@@ -98,7 +99,9 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
     queue, summary, accepted = await asyncio.gather(
-        queue_health(services), services.listing.summary(), services.listing.total(last_minute)
+        queue_health(services),
+        services.store.listing.summary(services.catalogue.name_of),
+        services.store.listing.total(last_minute),
     )
     healthy = queue is not None and queue.workers
     return JsonAnswer(

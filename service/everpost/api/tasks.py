@@ -96,7 +96,7 @@ async def find_task(services: Services, task_id: str) -> TaskDetail:
     Raises:
         TaskNotFound: No table has it.
     """
-    task = await services.history.find_task(task_id)
+    task = await services.store.history.find_task(task_id)
     if task is None:
         raise TaskNotFound(task_id)
     return task

@@ -1,0 +1,100 @@
+"""The store: what accepts, keeps, moves and finds tasks. One protocol a noun; `open_store` opens what an address names.
+
+Nothing outside of a store's own package knows its SQL, its tables or its driver. The rules of a decision are pure
+functions of `everpost.task`; the caller hands one in, and the store calls it with the facts, inside the transaction
+that carries out the answer.
+"""
+
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Protocol
+
+from everpost.clock import Clock, system_clock
+from everpost.database_address import sqlite_path
+
+if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
+    from everpost.store.sqlite.care.pause import Pauses
+    from everpost.store.sqlite.file.database import Database
+    from everpost.store.sqlite.lists.counts import TaskCounts
+    from everpost.store.sqlite.lists.listing import Listing
+    from everpost.store.sqlite.lists.search import SearchIndex
+    from everpost.store.sqlite.tasks.archive import Archive
+    from everpost.store.sqlite.tasks.candidates import Candidates
+    from everpost.store.sqlite.tasks.decisions import Decisions
+    from everpost.store.sqlite.tasks.history import History
+    from everpost.store.sqlite.tasks.ledger import Ledger
+    from everpost.store.sqlite.tasks.operations import Operations
+    from everpost.store.sqlite.tasks.payloads import Payloads
+
+
+class Store(Protocol):
+    """An open store: one attribute a noun."""
+
+    @property
+    def ledger(self) -> "Ledger":
+        """Tasks that have not ended, and how they end."""
+
+    @property
+    def history(self) -> "History":
+        """Tasks found by id, with all that is known of them."""
+
+    @property
+    def archive(self) -> "Archive":
+        """Ended tasks that were put away."""
+
+    @property
+    def pause(self) -> "Pauses":
+        """Dispatch on hold after a restore."""
+
+    @property
+    def operations(self) -> "Operations":
+        """Bulk work behind answers."""
+
+    # To be parts of the nouns above and of `relay`, `meta`, `care` and `changes`.
+
+    @property
+    def listing(self) -> "Listing":
+        """Lists and counts: of `history`."""
+
+    @property
+    def payloads(self) -> "Payloads":
+        """Data of tasks: of `changes`."""
+
+    @property
+    def candidates(self) -> "Candidates":
+        """Tasks to be changed: of `changes`."""
+
+    @property
+    def decisions(self) -> "Decisions":
+        """Decisions on unknown outcomes: of `changes`."""
+
+    @property
+    def search(self) -> "SearchIndex":
+        """The index of texts: of `care`."""
+
+    @property
+    def counts(self) -> "TaskCounts":
+        """Numbers of tasks: of `care`."""
+
+    @property
+    def database(self) -> "Database":
+        """The file itself, for what has no verb yet."""
+
+    async def close(self) -> None:
+        """Write what was accepted, then let go of everything. Nothing may be asked any more."""
+
+
+async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Store:
+    """Open the store an address names, and bring what it holds up to this version.
+
+    Args:
+        address: As `EVERPOST_DATABASE` has it; see `everpost.database_address`.
+        zone: How times without an offset are read, which rows of an original file have.
+
+    Raises:
+        SettingsError: No store has the address's scheme.
+        DatabaseUnusable: It is no database, is damaged, or belongs to a newer Everpost.
+        DatabaseUnwritable: It cannot be written.
+    """
+    from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
+
+    return await SqliteStore.open(sqlite_path(address), zone=zone, clock=clock)

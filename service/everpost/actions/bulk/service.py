@@ -16,15 +16,13 @@ from everpost.clock import Clock, to_text
 from everpost.errors import InvalidValue, OperationNotFound, ServiceError, TasksPending, Unavailable
 from everpost.pace import Pace
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.file.database import Database
+from everpost.store import Store
 from everpost.store.sqlite.file.others import OtherWriters
 from everpost.store.sqlite.file.searches import SEARCH_S
 from everpost.store.sqlite.lists.filters import TaskFilter
-from everpost.store.sqlite.lists.listing import Listing
-from everpost.store.sqlite.tasks.archive import Archive, Reason
-from everpost.store.sqlite.tasks.candidates import Candidates
+from everpost.store.sqlite.tasks.archive import Reason
 from everpost.store.sqlite.tasks.chunks import Outcome
-from everpost.store.sqlite.tasks.operations import ChunkLostError, Operation, Operations, OperationStatus, Skip
+from everpost.store.sqlite.tasks.operations import ChunkLostError, Operation, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 
@@ -55,18 +53,17 @@ class Bulk:
     def __init__(
         self,
         *,
-        database: Database,
-        listing: Listing,
+        store: Store,
         recovery: Recovery,
         queue: TaskQueue,
         intake: Intake,
         clock: Clock,
     ) -> None:
-        self._database = database
-        self._archive = Archive(database, clock)
-        self._operations = Operations(database)
-        self._candidates = Candidates(database)
-        self._listing = listing
+        self._database = store.database
+        self._archive = store.archive
+        self._operations = store.operations
+        self._candidates = store.candidates
+        self._listing = store.listing
         self._recovery = recovery
         self._queue = queue
         self._intake = intake

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from everpost.clock import read_time, to_text, utc_text
-from everpost.errors import InvalidValue, UnknownPlatform
-from everpost.platforms import Catalogue
+from everpost.errors import InvalidValue
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCH_S
 from everpost.store.sqlite.file.snapshot import snapshot
@@ -115,13 +114,11 @@ class Listing:
 
     Args:
         timezone: How the naive times of inherited rows are read.
-        catalogue: Whose names the summary has for platforms; without it they are counted as stored.
     """
 
-    def __init__(self, database: Database, timezone: tzinfo = UTC, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, database: Database, timezone: tzinfo = UTC) -> None:
         self._database = database
         self._timezone = timezone
-        self._catalogue = catalogue
 
     async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
         """The next tasks behind `cursor`, newest first, at most `limit` (1 to `MAX_LIMIT`).
@@ -167,13 +164,17 @@ class Listing:
         row = await self._database.read(lambda connection: connection.execute(load("count_accepted")).fetchone())
         return int(row[0])
 
-    async def summary(self) -> Summary:
-        """How many tasks there are, without counting them: triggers keep the numbers."""
+    async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
+        """How many tasks there are, without counting them: triggers keep the numbers.
+
+        Args:
+            name_of: The name of a platform for each way in which tasks spell it.
+        """
         by_status: dict[str, int] = {}
         by_platform: dict[str, int] = {}
         by_both: dict[str, dict[str, int]] = {}
         for _, status, spelling, tasks in await self._counts():
-            platform = self._platform_name(spelling)
+            platform = name_of(spelling)
             of_platform = by_both.setdefault(platform, {})
             for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
                 tally[name] = tally.get(name, 0) + tasks
@@ -181,12 +182,6 @@ class Listing:
 
     async def _counts(self) -> list[tuple[str, str, str, int]]:
         return await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
-
-    def _platform_name(self, spelling: str) -> str:
-        try:
-            return spelling if self._catalogue is None else self._catalogue.find(spelling).name
-        except UnknownPlatform:
-            return spelling
 
     async def _searching(
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S

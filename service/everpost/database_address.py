@@ -1,0 +1,61 @@
+"""What `EVERPOST_DATABASE` may say: the path of a file, or an address with a scheme."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from everpost.errors import SettingsError
+
+SQLITE = "sqlite"
+SUPPORTED = "a path, or sqlite:///relative/path, or sqlite:////absolute/path"
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def scheme_of(address: str) -> str:
+    """The kind of database that an address names, in lower case. A path names a SQLite file."""
+    found = _ADDRESS.fullmatch(address)
+    return SQLITE if found is None else found[1].lower()
+
+
+def sqlite_path(address: str) -> Path:
+    """The file of a SQLite database, with the folder of a user for `~`.
+
+    A path is taken as it is. In an address, `%` begins a character in hexadecimal, as in every URL. `?` and `#` have to
+    be written so, because URLs give them another meaning.
+
+    Raises:
+        SettingsError: The address has another scheme, a host, or no path.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        if address.lower().startswith(f"{SQLITE}:"):
+            raise _refusal(f"the path follows {SQLITE}:///, with three or four slashes")
+        return _expanded(address)
+    scheme, rest = found[1].lower(), found[2]
+    if scheme != SQLITE:
+        raise _refusal(f"{scheme}:// is not supported")
+    host, _, path = rest.partition("/")
+    if host:
+        raise _refusal("a SQLite file has no host, so three slashes follow sqlite:")
+    if "?" in path or "#" in path:
+        raise _refusal("in an address, a path has %3F for ? and %23 for #")
+    try:
+        return _expanded(unquote(path, errors="strict"))
+    except UnicodeDecodeError:
+        raise _refusal("its path is no UTF-8") from None
+
+
+def _expanded(path: str) -> Path:
+    if not path or "\0" in path:
+        raise _refusal("it names no file")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = path.partition("/")[0]
+        raise _refusal(f"there is no user {user}, or no folder of that user") from None
+
+
+def _refusal(reason: str) -> SettingsError:
+    """The error, without the address itself: those of other databases hold passwords."""
+    return SettingsError(f"EVERPOST_DATABASE: {reason}. Supported is {SUPPORTED}.")

@@ -1,0 +1,46 @@
+"""The store on a SQLite file: every noun on one open database."""
+
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Self
+
+from everpost.clock import Clock, system_clock
+from everpost.store.sqlite.care.pause import Pauses
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.counts import TaskCounts
+from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.search import SearchIndex
+from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.candidates import Candidates
+from everpost.store.sqlite.tasks.decisions import Decisions
+from everpost.store.sqlite.tasks.history import History
+from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.operations import Operations
+from everpost.store.sqlite.tasks.payloads import Payloads
+
+
+class SqliteStore:
+    """See `everpost.store.Store`."""
+
+    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
+        self.database = database
+        self.ledger = Ledger(database)
+        self.history = History(database, zone)
+        self.archive = Archive(database, clock)
+        self.pause = Pauses(database)
+        self.operations = Operations(database)
+        self.listing = Listing(database, zone)
+        self.payloads = Payloads(database)
+        self.candidates = Candidates(database)
+        self.decisions = Decisions(database)
+        self.search = SearchIndex(database)
+        self.counts = TaskCounts(database)
+
+    @classmethod
+    async def open(cls, path: Path, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
+        """Bring the file up to `schema.sql`, adopting an original one, and connect; see `Database.open`."""
+        return cls(await Database.open(path), zone=zone, clock=clock)
+
+    async def close(self) -> None:
+        """Commit what was submitted, then close every connection."""
+        await self.database.close()
