@@ -23,7 +23,7 @@ from everpost.errors import (
     TasksPending,
 )
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.tasks.operations import KEPT_SKIPS, ChunkLostError, Operation
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place

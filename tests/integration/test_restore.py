@@ -12,8 +12,8 @@ import pytest
 
 from everpost.clock import system_clock, to_text
 from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from everpost.store.pause import Pause
 from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.pause import Pause
 from everpost.store.sqlite.care.restore import restore_database
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3

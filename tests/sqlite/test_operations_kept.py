@@ -8,8 +8,8 @@ import pytest
 
 from everpost.actions.bulk import BulkKind, BulkRequest
 from everpost.clock import to_text
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists.filters import TaskFilter
 from everpost.store.sqlite.tasks import operations as limits
 from everpost.store.sqlite.tasks.operations import KEPT_MS, Operation, Operations, OperationStatus
 from everpost.task.model import new_task_id

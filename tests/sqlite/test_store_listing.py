@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from everpost.clock import to_text
 from everpost.errors import InvalidValue
 from everpost.platforms import Catalogue
+from everpost.store.history import MAX_LIMIT, TaskFilter
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.cursor import Key, read_cursor, write_cursor
-from everpost.store.sqlite.lists.filters import TaskFilter, time_bounds
+from everpost.store.sqlite.lists.filters import time_bounds
 from everpost.store.sqlite.lists.finder import zone_in_question
-from everpost.store.sqlite.lists.listing import MAX_LIMIT, Listing
+from everpost.store.sqlite.lists.listing import Listing
 from everpost.store.sqlite.tasks.history import DAMAGED, History
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from everpost import pace
 from everpost.errors import InvalidValue
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists import search, words
-from everpost.store.sqlite.lists.filters import TaskFilter
 from everpost.store.sqlite.lists.listing import Listing
 from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of

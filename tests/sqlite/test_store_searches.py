@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from everpost.errors import SearchTimeout, Unavailable
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCHERS
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists import words
-from everpost.store.sqlite.lists.filters import TaskFilter
 from everpost.store.sqlite.lists.listing import Listing
 from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.tasks.history import History

@@ -15,7 +15,8 @@ from everpost.clock import Clock, from_text
 from everpost.errors import InvalidValue
 from everpost.queue.client import TaskQueue
 from everpost.queue.codec import QueuedJob, decoded_data
-from everpost.store.sqlite.care.pause import Pause, Pauses
+from everpost.store.pause import Pause
+from everpost.store.sqlite.care.pause import Pauses
 from everpost.task.model import ErrorClass, TaskRecord, TaskStatus, columns_of
 
 log = structlog.get_logger("everpost.resume")

@@ -10,7 +10,7 @@ from everpost.actions.resume import Resumed, Unfinished
 from everpost.api.answers import JsonAnswer
 from everpost.api.schema import documented
 from everpost.api.services import ApiRequest, services_of
-from everpost.store.sqlite.care.pause import Pause
+from everpost.store.pause import Pause
 
 
 class DispatchAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec import Meta
 from everpost.api.services import Services
 from everpost.clock import read_time
 from everpost.errors import InvalidValue
-from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.history import TaskFilter
 from everpost.task.model import ErrorClass, TaskStatus
 
 Text = Annotated[str, Meta(min_length=1, max_length=256)]

@@ -14,8 +14,7 @@ from everpost.api.hanging_up import while_client_waits
 from everpost.api.schema import documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import QueueUnreachable
-from everpost.store.sqlite.lists.listing import MAX_LIMIT, Summary, TaskRow
-from everpost.store.sqlite.tasks.history import IdMatch
+from everpost.store.history import MAX_LIMIT, IdMatch, Summary, TaskRow
 from everpost.task.model import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
 from everpost.task.place import Place
 

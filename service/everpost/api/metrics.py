@@ -23,7 +23,7 @@ from everpost.api.stats import QueueHealth, queue_health
 from everpost.errors import QueueUnreachable
 from everpost.metrics import COUNTERS, HISTOGRAMS, SUM, Counter, Field, Histogram
 from everpost.queue.metrics import SharedMetrics
-from everpost.store.sqlite.lists.listing import Summary
+from everpost.store.history import Summary
 
 HTTP_BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 

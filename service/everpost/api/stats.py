@@ -13,8 +13,7 @@ from everpost.api.schema import documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import QueueUnreachable
 from everpost.queue.client import QueueDepth, RedisMemory
-from everpost.store.sqlite.lists.filters import TaskFilter
-from everpost.store.sqlite.lists.listing import Summary
+from everpost.store.history import Summary, TaskFilter
 
 MINUTE_MS = 60_000
 

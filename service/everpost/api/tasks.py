@@ -10,7 +10,7 @@ from everpost.api.answers import JsonAnswer
 from everpost.api.schema import WITH_ID, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import QueueUnreachable, TaskNotFound
-from everpost.store.sqlite.tasks.history import TaskDetail
+from everpost.store.history import TaskDetail
 from everpost.task.model import DEFAULT_PRIORITY, MAX_ID, UNFINISHED, WAITING, TaskStatus, is_task_id
 from everpost.task.place import Place
 from everpost.task.resolution_rules import Grounds

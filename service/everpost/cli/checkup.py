@@ -23,6 +23,7 @@ from everpost.errors import ServiceError, SettingsError
 from everpost.platforms import Catalogue
 from everpost.private_files import open_to_others
 from everpost.settings import PREFIX, Settings
+from everpost.store.pause import Pause
 from everpost.store.sqlite.care.inspection import (
     SAMPLE,
     Contents,
@@ -31,7 +32,7 @@ from everpost.store.sqlite.care.inspection import (
     inspect_contents,
     inspect_upgrade,
 )
-from everpost.store.sqlite.care.pause import Pause, Pauses
+from everpost.store.sqlite.care.pause import Pauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY
 from everpost.task.model import TaskStatus

@@ -9,7 +9,7 @@ from everpost.cli.client import Api
 from everpost.cli.options import api_options, database_options, database_settings
 from everpost.cli.output import say, say_json
 from everpost.clock import system_clock
-from everpost.store.sqlite.care.pause import Pause
+from everpost.store.pause import Pause
 from everpost.store.sqlite.care.restore import restore_database
 
 

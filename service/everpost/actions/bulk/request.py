@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from everpost.errors import InvalidValue
-from everpost.store.sqlite.lists.filters import TaskFilter
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.tasks.chunks import Outcome
 from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
 from everpost.task.place import Place

@@ -17,10 +17,9 @@ from everpost.errors import InvalidValue, OperationNotFound, ServiceError, Tasks
 from everpost.pace import Pace
 from everpost.queue.client import TaskQueue
 from everpost.store import Store
+from everpost.store.archive import Reason
+from everpost.store.history import SEARCH_S, TaskFilter
 from everpost.store.sqlite.file.others import OtherWriters
-from everpost.store.sqlite.file.searches import SEARCH_S
-from everpost.store.sqlite.lists.filters import TaskFilter
-from everpost.store.sqlite.tasks.archive import Reason
 from everpost.store.sqlite.tasks.chunks import Outcome
 from everpost.store.sqlite.tasks.operations import ChunkLostError, Operation, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id

@@ -9,7 +9,7 @@ import msgspec
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.tasks.archive import Reason
+from everpost.store.archive import Reason
 from everpost.store.sqlite.tasks.candidates import Candidate, Candidates
 from everpost.store.sqlite.tasks.chunks import Change, Outcome, cancel_chunk, outcome_of_removal, remove_chunk
 from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
+from everpost.store.pause import Pause
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -14,31 +15,6 @@ from everpost.task.model import TaskRecord
 log = structlog.get_logger("everpost.dispatch")
 
 KEY = "paused"  # in everpost_meta; while it is there, no worker claims anything
-
-
-class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Why dispatch is paused, as it was when the backup took the database's place.
-
-    Attributes:
-        newest_at: The time of the newest row: whatever happened since is not in the database.
-        sending: Tasks that were being sent when the backup was made; they are unknown now.
-        held: Tasks that were unfinished in it, and may have been sent since.
-        scheduled: Tasks that were not due before the restore; they wait for their time.
-        operations: Bulk requests that were under way; they are given up.
-        replaced: Where the file lies that was there before; None if there was none.
-        left_out: What the backup held that no Everpost made, and that acts by itself: triggers, views and the like.
-    """
-
-    backup: str
-    restored_at: str
-    newest_at: str | None
-    ended: int
-    sending: int
-    held: int
-    scheduled: int
-    operations: int
-    replaced: str | None
-    left_out: tuple[str, ...] = ()
 
 
 class Pauses:

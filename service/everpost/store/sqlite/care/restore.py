@@ -8,6 +8,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.errors import DatabaseUnusable
+from everpost.store.pause import Pause
 from everpost.store.sqlite.care.backup import (
     SIDE_FILES,
     check_integrity,
@@ -16,7 +17,7 @@ from everpost.store.sqlite.care.backup import (
     new_file,
     open_read_only,
 )
-from everpost.store.sqlite.care.pause import KEY, Pause
+from everpost.store.sqlite.care.pause import KEY
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load

@@ -9,7 +9,6 @@ from everpost.errors import SearchTimeout
 from everpost.store.sqlite.file.connection import Operation, Result, connect, run
 from everpost.store.sqlite.library import aiosqlite, sqlite3
 
-SEARCH_S = 5.0  # the time of a search that a client waits for
 SEARCHERS = 2  # connections; with more of them searches would take the processor from everything else
 STEPS = 1_000  # of SQLite's virtual machine, a tenth of a millisecond or so, between two looks whether to stop
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import FIRST_MS, LAST_MS, to_text
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.lists.cursor import LAST, Key
 from everpost.store.sqlite.lists.search import Hits
 from everpost.task.model import TaskStatus
@@ -29,46 +30,22 @@ AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
 MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_tasks_search MATCH :query)"
 
 
-class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tasks: those that match every field given.
+def is_counted(wanted: TaskFilter) -> bool:
+    """Whether `task_counts` has the number of tasks that match: the filter gives only status, platform or neither."""
+    others = (name for name in wanted.__struct_fields__ if name not in {"status", "platform"})
+    return all(getattr(wanted, name) is None for name in others)
 
-    Attributes:
-        status: As stored; of tasks that wait in the ledger, only Redis knows which a worker holds.
-        platform: Every text the column may hold for it: `Catalogue.spellings`.
-        created_after_ms: UTC milliseconds, inclusive.
-        created_before_ms: UTC milliseconds, exclusive.
-        place: Ledger or history; both if it is None.
-        q: What a person looks for in title, error and payload; see `service/everpost/store/sqlite/lists/words.py`.
-    """
 
-    status: str | None = None
-    platform: tuple[str, ...] | None = None
-    account_id: str | None = None
-    created_after_ms: int | None = None
-    created_before_ms: int | None = None
-    error_class: str | None = None
-    q: str | None = None
-    batch_id: str | None = None
-    retry_of: str | None = None
-    task_ids: tuple[str, ...] | None = None
-    place: Place | None = None
+def may_look_far(wanted: TaskFilter) -> bool:
+    """Whether a search may read many rows to find few, because no index covers all that is asked for."""
+    narrowing = (wanted.status, wanted.error_class, wanted.batch_id, wanted.retry_of)
+    searching = (wanted.q, wanted.platform, wanted.account_id, wanted.error_class)
+    return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
 
-    @property
-    def is_counted(self) -> bool:
-        """Whether `task_counts` knows how many match: no field but status and platform is given."""
-        others = (name for name in self.__struct_fields__ if name not in {"status", "platform"})
-        return all(getattr(self, name) is None for name in others)
 
-    @property
-    def may_look_far(self) -> bool:
-        """Whether it may have to look at many tasks to find few: there is no index for all that is asked for."""
-        narrowing = (self.status, self.error_class, self.batch_id, self.retry_of)
-        searching = (self.q, self.platform, self.account_id, self.error_class)
-        return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
-
-    def counts(self, status: str, platform: str) -> bool:
-        """Whether tasks of this status and platform match, as far as these go."""
-        return self.status in {None, status} and (self.platform is None or platform in self.platform)
+def fits(wanted: TaskFilter, status: str, platform: str) -> bool:
+    """Whether tasks of this status and platform match, as far as these two go."""
+    return wanted.status in {None, status} and (wanted.platform is None or platform in wanted.platform)
 
 
 class Lead(msgspec.Struct, frozen=True):

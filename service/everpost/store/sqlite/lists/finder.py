@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
+from everpost.store.history import TaskFilter
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
-from everpost.store.sqlite.lists.filters import Search, TaskFilter, compose, time_bounds
+from everpost.store.sqlite.lists.filters import Search, compose, fits, time_bounds
 from everpost.store.sqlite.lists.search import FEW, find_hits
 from everpost.store.sqlite.lists.words import Query
 from everpost.store.sqlite.queries import load
@@ -73,7 +74,7 @@ def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
 
 
 def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
-    return sum(tasks for _, status, platform, tasks in counts if wanted.counts(status, platform))
+    return sum(tasks for _, status, platform, tasks in counts if fits(wanted, status, platform))
 
 
 def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:

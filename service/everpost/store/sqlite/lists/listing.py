@@ -8,12 +8,12 @@ import msgspec
 
 from everpost.clock import read_time, to_text, utc_text
 from everpost.errors import InvalidValue
+from everpost.store.history import COUNTED, MAX_IDS, MAX_LIMIT, SEARCH_S, Page, Summary, TaskFilter, TaskRow, Total
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.file.searches import SEARCH_S
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.cursor import BEGINNING, Key, read_cursor, write_cursor
-from everpost.store.sqlite.lists.filters import TaskFilter, column
+from everpost.store.sqlite.lists.filters import column, fits, is_counted, may_look_far
 from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.words import read_query
 from everpost.store.sqlite.queries import load
@@ -21,66 +21,6 @@ from everpost.task.model import Evidence
 from everpost.task.place import Place
 
 Result = TypeVar("Result")
-
-MAX_LIMIT = 1_000
-MAX_IDS = 10_000  # of one call for ids only
-COUNTED = 10_000  # a filter's total is exact up to here
-
-
-class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as a list shows it. Times are UTC text.
-
-    Attributes:
-        status: As stored: whether a worker holds a task that waits in the ledger, only Redis knows.
-        inherited: A row of an original file's queue, which nobody runs unless it is retried.
-        attempts: How many were made, as far as is on record.
-        evidence: What is known of the attempt whose outcome is not, while the task is `unknown`.
-    """
-
-    task_id: str
-    place: Place
-    inherited: bool
-    status: str
-    platform: str | None
-    account_id: str | None
-    title: str | None
-    priority: int | None
-    created_at: str | None
-    updated_at: str | None
-    due_at: str | None
-    started_at: str | None
-    completed_at: str | None
-    error_class: str | None
-    error_message: str | None
-    retry_of: str | None
-    batch_id: str | None
-    attempts: int
-    provider_post_id: str | None
-    publish_url: str | None
-    evidence: Evidence | None
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some tasks, and the cursor of what follows; None if nothing does."""
-
-    items: list[TaskRow]
-    next_cursor: str | None
-
-
-class Total(msgspec.Struct, frozen=True):
-    """How many tasks match; at least so many if it is not exact."""
-
-    total: int
-    total_is_exact: bool
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform."""
-
-    total: int
-    by_status: dict[str, int]
-    by_platform: dict[str, int]
-    by_platform_and_status: dict[str, dict[str, int]]
 
 
 _TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
@@ -134,7 +74,7 @@ class Listing:
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
     ) -> tuple[Page, Total]:
         """What `page` and `total` answer, as it stood at one moment; of a search with `q`, for half of the work."""
-        if wanted.is_counted:
+        if is_counted(wanted):
             return await self.page(wanted, cursor, limit), await self.total(wanted)
         after = _beginning(cursor, limit)
         rows, count = await self._searching(
@@ -152,9 +92,9 @@ class Listing:
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """How many tasks match: exact if only status and platform are asked for, else counted up to `limit`."""
-        if wanted.is_counted:
+        if is_counted(wanted):
             rows = await self._counts()
-            count = sum(tasks for _, status, platform, tasks in rows if wanted.counts(status, platform))
+            count = sum(tasks for _, status, platform, tasks in rows if fits(wanted, status, platform))
             return Total(count, total_is_exact=True)
         count = await self._searching(wanted, lambda search: search.count(limit), within_s=within_s)
         return Total(count, total_is_exact=limit is None or count < limit)
@@ -194,7 +134,7 @@ class Listing:
             with snapshot(connection):
                 return operation(Finder(connection, wanted, query, self._timezone))
 
-        return await self._database.search(run, within_s=within_s, looks_far=wanted.may_look_far)
+        return await self._database.search(run, within_s=within_s, looks_far=may_look_far(wanted))
 
     def _page(self, rows: list[Any], limit: int) -> Page:
         return Page([self._task_row(row) for row in _without_doubles(rows[:limit])], _following(rows, limit))

@@ -1,7 +1,6 @@
 """The archive: where old and deleted tasks go, and the one place that destroys any (`everpost purge`)."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 
 from everpost.clock import Clock, system_clock, to_text
 from everpost.pace import Pace
+from everpost.store.archive import Reason
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -18,13 +18,6 @@ from everpost.task.removal_rules import Removal, decide_removal
 DAY_MS = 86_400_000
 MOST_BYTES = 16 << 20  # of data, moved in one transaction: nobody else writes meanwhile
 COUNTING_S = 60.0
-
-
-class Reason(StrEnum):
-    """Why a task lies in the archive."""
-
-    AGE = "age"
-    DELETED = "deleted"
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):

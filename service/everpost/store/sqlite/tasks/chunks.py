@@ -5,8 +5,9 @@ from functools import partial
 
 import msgspec
 
+from everpost.store.archive import Reason
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.archive import Reason, archive_tasks
+from everpost.store.sqlite.tasks.archive import archive_tasks
 from everpost.store.sqlite.tasks.cancellation import cancel_tasks
 from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
 from everpost.task.model import Task

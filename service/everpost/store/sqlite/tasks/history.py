@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import utc_text
+from everpost.store.history import RETRIES, IdMatch, RawJob, Retry, TaskDetail
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
@@ -15,101 +16,13 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.decisions import find_decisions
 from everpost.store.sqlite.tasks.payloads import read_members
 from everpost.task.place import Place
-from everpost.task.resolution_rules import Decided
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"
 SHOWN_BYTES = 1_000  # of a message nothing could be taken from
 LAST_CHARACTER = "\U0010ffff"
-RETRIES = 100  # the newest retries a detail names
 
 TIMES = ("created_at", "updated_at", "queued_at", "due_at", "started_at", "completed_at", "published_at", "archived_at")
 JSON_FIELDS = ("attempts", "result")
-
-
-class RawJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A stock arq client's message as it came.
-
-    Attributes:
-        text: Its beginning, at most `SHOWN_BYTES`, with everything that is no printable ASCII escaped.
-        base64: All of it.
-    """
-
-    size_bytes: int
-    text: str
-    base64: str
-
-
-class Retry(msgspec.Struct, frozen=True):
-    """A task that retries another."""
-
-    task_id: str
-    status: str
-    place: Place
-    created_at: str | None
-
-
-class IdMatch(msgspec.Struct, frozen=True):
-    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
-
-    task_id: str
-    place: Place
-    status: str
-    title: str | None
-    created_at: str | None
-
-
-class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A task. Times are UTC text; a field its table has no column for is None.
-
-    Attributes:
-        status: As stored: whether a worker holds a task that waits here, only Redis knows.
-        inherited: A row of an original file's queue, which nobody runs unless it is retried.
-        task_data: The client's object, its members as JSON (`msgspec.Raw`); None if it is absent or damaged.
-        raw_job: Of a job that a stock arq client enqueued and no task data could be taken from, the message itself.
-        task_data_text: The stored text where it is no JSON object, with `note` saying so.
-        attempts: As `everpost.task.model.Attempt` writes them.
-        attempts_spent: How many of them counted against the platform's `max_attempts`; None once it has ended.
-        sending: The attempt that may be at the platform just now; 0 on a task that is held since a restore.
-        decisions: What people decided about it, and the decision that made it.
-        retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
-    """
-
-    task_id: str
-    place: Place
-    row: int
-    status: str
-    inherited: bool = False
-    platform: str | None = None
-    account_id: str | None = None
-    title: str | None = None
-    priority: int | None = None
-    created_at: str | None = None
-    updated_at: str | None = None
-    queued_at: str | None = None
-    due_at: str | None = None
-    started_at: str | None = None
-    completed_at: str | None = None
-    published_at: str | None = None
-    error_class: str | None = None
-    error_message: str | None = None
-    attempts: Sequence[Any] = ()
-    attempts_spent: int | None = None
-    sending: int | None = None
-    result: Any = None
-    provider_post_id: str | None = None
-    publish_url: str | None = None
-    retry_of: str | None = None
-    root_id: str | None = None
-    generation: int = 0
-    batch_id: str | None = None
-    decisions: Sequence[Decided] = ()
-    retries: Sequence[Retry] = ()
-    archived_at: str | None = None
-    archive_reason: str | None = None
-    task_data: dict[str, Any] | None = None
-    raw_job: RawJob | None = None
-    task_data_text: str | None = None
-    note: str | None = None
 
 
 class History:

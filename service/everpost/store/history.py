@@ -1,0 +1,191 @@
+"""The port's noun `history`: looking tasks up, listing them and counting them, wherever they are.
+
+A store reads times without an offset, as rows of an original file have them, in the time zone it was opened with.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.task.model import Evidence
+from everpost.task.place import Place
+from everpost.task.resolution_rules import Decided
+
+MAX_LIMIT = 1_000  # tasks of one page
+MAX_IDS = 10_000  # ids of one page of ids only
+COUNTED = 10_000  # a filter's total is exact up to here
+RETRIES = 100  # the newest retries that a detail names
+SEARCH_S = 5.0  # the time of a search that a client waits for
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks of ledger and history: those that match every field given. Archived tasks never match.
+
+    Attributes:
+        status: As stored. Only Redis knows which of the tasks in the ledger a worker holds.
+        platform: Every stored text that means the platform: `Catalogue.spellings`.
+        account_id: As stored.
+        created_after_ms: UTC milliseconds, inclusive.
+        created_before_ms: UTC milliseconds, exclusive.
+        error_class: As stored; no task in the ledger has one.
+        q: Words to look for in title, error and payload. Terms are separated by spaces, and each must occur: a term is
+            a phrase of its words. Case, width and accents do not count. A Chinese, Japanese or Korean character is a
+            word. The last word also finds longer ones if it has 3 letters or more.
+        task_ids: One of these ids.
+        place: Ledger or history; None is both.
+    """
+
+    status: str | None = None
+    platform: tuple[str, ...] | None = None
+    account_id: str | None = None
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    error_class: str | None = None
+    q: str | None = None
+    batch_id: str | None = None
+    retry_of: str | None = None
+    task_ids: tuple[str, ...] | None = None
+    place: Place | None = None
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as a list shows it. Times are UTC text.
+
+    Attributes:
+        status: As stored. Only Redis knows whether a worker holds a task that waits in the ledger.
+        inherited: A row of an original file's queue. It runs only if it is retried.
+        attempts: How many were made, as far as is on record.
+        evidence: What is known of the attempt whose outcome is unknown, while the task is `unknown`.
+    """
+
+    task_id: str
+    place: Place
+    inherited: bool
+    status: str
+    platform: str | None
+    account_id: str | None
+    title: str | None
+    priority: int | None
+    created_at: str | None
+    updated_at: str | None
+    due_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    error_class: str | None
+    error_message: str | None
+    retry_of: str | None
+    batch_id: str | None
+    attempts: int
+    provider_post_id: str | None
+    publish_url: str | None
+    evidence: Evidence | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some tasks, and the cursor of the tasks behind them; None if there are none."""
+
+    items: list[TaskRow]
+    next_cursor: str | None
+
+
+class Total(msgspec.Struct, frozen=True):
+    """How many tasks match; if it is not exact, there are at least so many."""
+
+    total: int
+    total_is_exact: bool
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform."""
+
+    total: int
+    by_status: dict[str, int]
+    by_platform: dict[str, int]
+    by_platform_and_status: dict[str, dict[str, int]]
+
+
+class RawJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A stock arq client's message as it came.
+
+    Attributes:
+        text: Its beginning, with everything escaped that is not printable ASCII.
+        base64: All of it.
+    """
+
+    size_bytes: int
+    text: str
+    base64: str
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """A task that retries another."""
+
+    task_id: str
+    status: str
+    place: Place
+    created_at: str | None
+
+
+class IdMatch(msgspec.Struct, frozen=True):
+    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
+
+    task_id: str
+    place: Place
+    status: str
+    title: str | None
+    created_at: str | None
+
+
+class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A task. Times are UTC text; a field that its place does not keep is None.
+
+    Attributes:
+        status: As stored. Only Redis knows whether a worker holds a task that waits in the ledger.
+        inherited: A row of an original file's queue. It runs only if it is retried.
+        task_data: The client's object, its members as JSON (`msgspec.Raw`); None if it is absent or damaged.
+        raw_job: The message of a stock arq client, if no task data could be taken from it.
+        task_data_text: The stored text if it is not a JSON object; `note` then says so.
+        attempts: As `everpost.task.model.Attempt` writes them.
+        attempts_spent: How many of them counted against the platform's `max_attempts`; None once the task has ended.
+        sending: The attempt that may be at the platform now; 0 on a task that is held since a restore.
+        decisions: What people decided about it, and the decision that made it.
+        retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
+    """
+
+    task_id: str
+    place: Place
+    row: int
+    status: str
+    inherited: bool = False
+    platform: str | None = None
+    account_id: str | None = None
+    title: str | None = None
+    priority: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    queued_at: str | None = None
+    due_at: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    published_at: str | None = None
+    error_class: str | None = None
+    error_message: str | None = None
+    attempts: Sequence[Any] = ()
+    attempts_spent: int | None = None
+    sending: int | None = None
+    result: Any = None
+    provider_post_id: str | None = None
+    publish_url: str | None = None
+    retry_of: str | None = None
+    root_id: str | None = None
+    generation: int = 0
+    batch_id: str | None = None
+    decisions: Sequence[Decided] = ()
+    retries: Sequence[Retry] = ()
+    archived_at: str | None = None
+    archive_reason: str | None = None
+    task_data: dict[str, Any] | None = None
+    raw_job: RawJob | None = None
+    task_data_text: str | None = None
+    note: str | None = None
