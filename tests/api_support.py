@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from everpost.api.protocol import HttpProtocol
-from everpost.api.server import ApiServer
+from everpost.api.server.api_server import ApiServer
+from everpost.api.server.protocol import HttpProtocol
 from everpost.app import create_server
 from everpost.embedded import EmbeddedValkey
 from everpost.settings import Settings, temporary_settings

@@ -1,4 +1,4 @@
-"""Every error Everpost raises on purpose, each with a stable `code`; `api/problems.py` maps codes to HTTP answers.
+"""Every error Everpost raises on purpose, each with a stable `code`; `api/http/problems.py` maps codes to HTTP answers.
 
 ServiceError
 ├── BadInput                what the client sent cannot be served; nothing was written

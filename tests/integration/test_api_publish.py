@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_support import JSON, PUBLISH, TASK, Api, assert_problem, running_valkey, serving
-from everpost.api.publish import SAMPLE
+from everpost.api.routes.publish import SAMPLE
 from everpost.publishing import InvalidError
 from everpost.testing import Stack, eventually, everpost_stack
 

@@ -242,7 +242,7 @@ SILENT = {
 async def test_who_sends_no_request_is_hung_up_on(
     tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr("everpost.api.server.api_server.KEEP_ALIVE_S", 0.2)
     async with serving(tmp_path, valkey, token=TOKEN) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(sent)
@@ -257,7 +257,7 @@ async def test_who_sends_no_request_is_hung_up_on(
 async def test_a_connection_in_use_is_kept(
     tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.KEEP_ALIVE_S", 0.4)
+    monkeypatch.setattr("everpost.api.server.api_server.KEEP_ALIVE_S", 0.4)
     async with serving(tmp_path, valkey) as api:
         task_id = await api.publish()
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)

@@ -17,8 +17,8 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from api_support import NO_REDIS, PUBLISH, Api, serving
-from everpost.api.descriptors import most_connections
-from everpost.api.protocol import MOST_WAITING, PIECE_BYTES
+from everpost.api.server.descriptors import most_connections
+from everpost.api.server.protocol import MOST_WAITING, PIECE_BYTES
 from everpost.children import Child, wait_for_log
 from everpost.testing import eventually
 
@@ -45,8 +45,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture
 async def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    monkeypatch.setattr("everpost.api.server.STALL_S", 0.4)
-    monkeypatch.setattr("everpost.api.server.LEAVE_S", 0.4)
+    monkeypatch.setattr("everpost.api.server.api_server.STALL_S", 0.4)
+    monkeypatch.setattr("everpost.api.server.api_server.LEAVE_S", 0.4)
     async with serving(tmp_path, None) as served:
         yield served
 
@@ -67,12 +67,12 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 # What one connection may ask for
 
 
-@pytest.mark.parametrize(("path", "module"), [("/schema", "document"), ("/schema/openapi.json", "openapi")])
+@pytest.mark.parametrize(("path", "module"), [("/schema", "page"), ("/schema/openapi.json", "frame")])
 async def test_who_asks_for_the_document_again_makes_nobody_render_it_again(
     api: Api, path: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = (await api.client.get(path)).content
-    monkeypatch.delattr(f"everpost.api.{module}.refined")
+    monkeypatch.delattr(f"everpost.api.openapi.{module}.refined")
     assert (await api.client.get(path)).content == first
 
 
@@ -195,7 +195,7 @@ async def test_half_a_body_is_hung_up_on_and_logged(impatient: Api) -> None:
 async def test_half_a_head_is_hung_up_on_and_logged_and_silence_between_requests_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.KEEP_ALIVE_S", 0.4)
+    monkeypatch.setattr("everpost.api.server.api_server.KEEP_ALIVE_S", 0.4)
     chunked = POST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
     async with serving(tmp_path, None) as api:
         with capture_logs() as lines:
@@ -267,7 +267,7 @@ async def test_who_waits_for_a_task_is_kept(impatient: Api) -> None:
 async def test_a_stop_does_not_wait_long_for_who_sends_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.STALL_AT_STOP_S", 0.2)
+    monkeypatch.setattr("everpost.api.server.api_server.STALL_AT_STOP_S", 0.2)
     async with serving(tmp_path, None) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(HALF_BODY)
@@ -288,7 +288,7 @@ async def has_begun(api: Api) -> bool:
 async def test_the_connection_that_has_waited_longest_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.room_for_connections", lambda: 2)
+    monkeypatch.setattr("everpost.api.server.api_server.room_for_connections", lambda: 2)
     async with serving(tmp_path, None) as api:
         task_id = (await api.publish()).encode()
         await api.client.aclose()
@@ -307,7 +307,7 @@ async def test_the_connection_that_has_waited_longest_makes_room(
 async def test_who_comes_while_all_are_served_is_told_to_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.api.server.room_for_connections", lambda: 2)
+    monkeypatch.setattr("everpost.api.server.api_server.room_for_connections", lambda: 2)
     async with serving(tmp_path, None) as api:
         task_id = (await api.publish()).encode()
         await api.client.aclose()

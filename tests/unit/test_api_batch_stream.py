@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope
 
-from everpost.api import spool
-from everpost.api.batch_intake import BatchIntake
-from everpost.api.batch_stream import CHUNK_ITEMS, BatchStream
+from everpost.api.batch import spool
+from everpost.api.batch.items import BatchIntake
+from everpost.api.batch.spool import Spools
+from everpost.api.batch.stream import CHUNK_ITEMS, BatchStream
 from everpost.api.services import Services
-from everpost.api.spool import Spools
 from everpost.platforms import Catalogue
 from everpost.settings import Settings
 from everpost.store.disk_room import DiskRoom
@@ -29,7 +29,7 @@ SCOPE = cast("Scope", {"litestar_app": SimpleNamespace(state={}), "method": "POS
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> BatchStream:
-    monkeypatch.setattr("everpost.api.batch_stream.count_answer", lambda *_: None)
+    monkeypatch.setattr("everpost.api.batch.stream.count_answer", lambda *_: None)
     services = SimpleNamespace(clock=lambda: 0, settings=Settings(), reader=SubmissionReader(Catalogue.read(None), UTC))
     return BatchStream(BatchIntake(cast("Services", services)), Spools(HERE, DiskRoom(HERE, 0)), 1_000)
 

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from everpost.api.connections import Connections, Standing
+from everpost.api.server.connections import Connections, Standing
 from everpost.testing import eventually
 
 LIMITS_S = {Standing.IDLE: 0.02, Standing.BODY: 0.02}

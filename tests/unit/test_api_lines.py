@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.api.lines import LineReader
+from everpost.api.batch.lines import LineReader
 
 LIMIT = 20
 

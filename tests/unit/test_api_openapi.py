@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
 
-from everpost.api.filters import FilterRequest
-from everpost.api.once import PATTERN, read_key
-from everpost.api.openapi import document_of
-from everpost.api.problems import STATUS_OF_CODE
-from everpost.api.publish import SAMPLE
-from everpost.api.refine import STATUS, STATUS_FIELDS
-from everpost.api.schema import meaning_of_codes
+from everpost.api.http.idempotency import PATTERN, read_key
+from everpost.api.http.problems import STATUS_OF_CODE
+from everpost.api.openapi.describe import meaning_of_codes
+from everpost.api.openapi.frame import document_of
+from everpost.api.openapi.refine import STATUS, STATUS_FIELDS
+from everpost.api.routes.publish import SAMPLE
 from everpost.app import create_app
 from everpost.errors import BadInput
 from everpost.settings import temporary_settings
+from everpost.views.filter_request import FilterRequest
 
 ROUTES = {
     "POST /api/v1/publish",

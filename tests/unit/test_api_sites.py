@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.api.heads import HeaderLines, check_head, name_of_host
-from everpost.api.sites import SiteCheck, is_same_origin
+from everpost.api.http.heads import HeaderLines, check_head, name_of_host
+from everpost.api.http.sites import SiteCheck, is_same_origin
 from everpost.errors import (
     BadInput,
     ForeignHost,

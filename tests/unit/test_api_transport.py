@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from everpost.api.transport import MOST_HELD_BYTES, JoinedWrites
+from everpost.api.server.transport import MOST_HELD_BYTES, JoinedWrites
 
 
 class Recorder:

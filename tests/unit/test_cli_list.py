@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.api.problems import STATUS_OF_CODE
-from everpost.api.schema import meaning_of_codes
+from everpost.api.http.problems import STATUS_OF_CODE
+from everpost.api.openapi.describe import meaning_of_codes
 from everpost.cli.columns import LONGEST
 from everpost.cli.refusals import refusal_text
 from everpost.cli.task_table import lines_of

@@ -9,9 +9,9 @@ import click
 import pytest
 
 from everpost import errors as service_errors
-from everpost.api.bulk import REASONS
-from everpost.api.openapi import document_of
-from everpost.api.problems import STATUS_OF_CODE
+from everpost.api.http.problems import STATUS_OF_CODE
+from everpost.api.openapi.frame import document_of
+from everpost.api.routes.many_tasks import REASONS
 from everpost.app import create_app
 from everpost.cli import COMMANDS, everpost
 from everpost.errors import ServiceError

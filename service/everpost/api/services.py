@@ -11,9 +11,8 @@ from everpost.actions.publish import Intake
 from everpost.actions.resolve import Resolution
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Recovery
-from everpost.api.keys import KeysInUse
-from everpost.api.spool import Spools
-from everpost.api.waiting import EndWaiter
+from everpost.api.batch.spool import Spools
+from everpost.api.http.keys_in_use import KeysInUse
 from everpost.clock import Clock
 from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue
@@ -21,6 +20,7 @@ from everpost.queue.metrics import SharedMetrics
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.submission import SubmissionReader
+from everpost.views.waiting import EndWaiter
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]
 

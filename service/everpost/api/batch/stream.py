@@ -1,0 +1,106 @@
+"""An NDJSON batch of any size, answered line by line while it comes in, in the memory of a few hundred lines.
+
+Answers that the client does not read wait in a spool; when that is full, no more of the request is read.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import structlog
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from everpost.api.batch.items import BatchIntake, ItemResult
+from everpost.api.batch.lines import LineReader
+from everpost.api.batch.spool import Spool, Spools
+from everpost.api.http.bodies import NDJSON, ClientGone
+from everpost.api.http.json_answer import count_answer
+from everpost.errors import InvalidValue, ServiceError
+
+log = structlog.get_logger("everpost.api")
+
+CHUNK_ITEMS = 256  # the most items of one transaction
+STATUS = 202
+_encoder = msgspec.json.Encoder()
+
+
+class BatchEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of the answer; without it the answer was cut off."""
+
+    batch_id: str
+    accepted: int
+    rejected: int
+    done: bool = True
+
+
+class BatchStream(ASGIResponse):
+    """The answer to a stream: it reads the request as it writes itself."""
+
+    __slots__ = ("_batch", "_lines", "_spool")
+
+    def __init__(self, batch: BatchIntake, spools: Spools, limit_bytes: int) -> None:
+        """`limit_bytes` is the most a line may have."""
+        self._batch = batch
+        self._lines = LineReader(limit_bytes)
+        self._spool = Spool(spools)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Accept and answer at once; a client may send much before it reads anything."""
+        accepting = asyncio.create_task(self._accept_all(receive))
+        try:
+            await self._spool.wait()
+            if self._spool.is_empty:
+                await accepting  # it failed before it could answer anything
+            await self._send_all(scope, send)
+            await accepting
+        finally:
+            accepting.cancel()
+            self._spool.close()
+
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        count_answer(scope, STATUS)
+        headers = [
+            (b"content-type", NDJSON.encode()),
+            (b"location", f"/api/v1/tasks?batch_id={self._batch.batch_id}".encode()),
+        ]
+        await send({"type": "http.response.start", "status": STATUS, "headers": headers})
+        async for chunk in self._spool.chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _accept_all(self, receive: Receive) -> None:
+        batch = self._batch
+        try:
+            async for lines in self._chunks_of_lines(receive):
+                await self._spool.write(_encoder.encode_lines(await self._accept(lines)))
+                await asyncio.sleep(0)  # lines that are all refused have nothing else to wait for
+            if not batch.accepted + batch.rejected:
+                raise InvalidValue("There is no task in the body.")
+            end = BatchEnd(batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
+            await self._spool.write(_encoder.encode(end) + b"\n")
+        except ClientGone:
+            log.warning("batch.cut_off", batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
+        finally:
+            self._spool.finish()
+
+    async def _accept(self, lines: list[bytes | None]) -> list[ItemResult]:
+        try:
+            return await self._batch.accept_lines(lines)
+        except ServiceError as error:
+            if not self._batch.accepted + self._batch.rejected:
+                raise
+            return self._batch.refuse(len(lines), error)  # the answer has begun; each line is told
+
+    async def _chunks_of_lines(self, receive: Receive) -> AsyncIterator[list[bytes | None]]:
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] != "http.request":
+                raise ClientGone
+            more = event.get("more_body", False)
+            lines = list(self._lines.feed(event.get("body", b"")))
+            if not more:
+                lines += self._lines.end()
+            for start in range(0, len(lines), CHUNK_ITEMS):
+                yield lines[start : start + CHUNK_ITEMS]

@@ -1,0 +1,62 @@
+"""Idempotency-Key: however often a request comes with one, what it asks for is done once and answered the same.
+
+After draft-ietf-httpapi-idempotency-key-header: 400 for a key that is none, 409 while the first request with it is
+being served, 422 for another request with it. A key lasts EVERPOST_IDEMPOTENCY_HOURS.
+"""
+
+import re
+from hashlib import sha256
+
+from everpost.api.http.bodies import Headers
+from everpost.api.openapi.describe import Header
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import BadInput
+from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
+
+MAX_KEY = 255
+HOUR_MS = 3_600_000
+PLAIN = re.compile(rb"[!#-~][!-~]*")
+QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a String of RFC 8941, as the draft has it
+PATTERN = r'^([!#-~][!-~]{0,254}|"([ !#-\[\]-~]|\\["\\]){1,255}")$'  # both, for clients
+ESCAPE = re.compile(rb"\\(.)")
+
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "1 to 255 visible ASCII characters, in quotes or not. The same key with the same body gives the same answer and "
+    "nothing is done twice; while the first such request is being served, 409; with another body, 422. Remembered for "
+    "EVERPOST_IDEMPOTENCY_HOURS.",
+    "order-8271-video-1",
+    PATTERN,
+)
+
+WITH_KEY = ("bad_input", "idempotency_key_in_use", "idempotency_key_reused")
+"""What a request with a key can be refused with."""
+
+
+def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> IdempotencyKey | None:
+    """The key of a request, with the digest of its path and body; None if it has none.
+
+    Raises:
+        BadInput: The key is none.
+    """
+    if b"idempotency-key" not in headers:
+        return None
+    values = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    services = services_of(request)
+    kept_ms = services.settings.idempotency_hours * HOUR_MS
+    fingerprint = sha256(request.scope["path"].encode() + b"\n" + body).hexdigest()
+    return IdempotencyKey(read_key(values), fingerprint, kept_ms)
+
+
+def read_key(values: list[bytes]) -> str:
+    """The key in a header's values, of which there must be one.
+
+    Raises:
+        BadInput: There are more, or it is empty, too long, or has other characters.
+    """
+    (value, *more) = values
+    quoted = QUOTED.fullmatch(value)
+    key = ESCAPE.sub(rb"\1", quoted[1]) if quoted else value
+    if more or not 0 < len(key) <= MAX_KEY or not (quoted or PLAIN.fullmatch(value)):
+        raise BadInput(f"The Idempotency-Key must be one text of 1 to {MAX_KEY} visible ASCII characters.")
+    return key.decode("ascii")

@@ -1,0 +1,34 @@
+"""Which Idempotency-Keys are in use at this moment; see `service/everpost/api/http/idempotency.py`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from everpost.errors import KeyInUse, KeyReused
+from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
+
+
+class KeysInUse:
+    """The keys of the requests that this process is serving.
+
+    Other processes need not know: of two that write the same key, the second finds the answer of the first.
+    """
+
+    def __init__(self) -> None:
+        self._fingerprints: dict[str, str] = {}
+
+    @contextmanager
+    def using(self, key: IdempotencyKey) -> Iterator[None]:
+        """Serve a request with that key.
+
+        Raises:
+            KeyInUse: The same request is being served.
+            KeyReused: Another one with that key is.
+        """
+        fingerprint = self._fingerprints.get(key.key)
+        if fingerprint is not None:
+            raise KeyInUse if fingerprint == key.fingerprint else KeyReused
+        self._fingerprints[key.key] = key.fingerprint
+        try:
+            yield
+        finally:
+            del self._fingerprints[key.key]

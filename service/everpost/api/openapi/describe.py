@@ -1,0 +1,215 @@
+"""What OpenAPI says of every route: its bodies, answers, headers and every way it can refuse."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIHeader,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+)
+
+from everpost import errors
+from everpost.api.http.json_answer import JSON
+from everpost.api.http.problems import PROBLEM_JSON, STATUS_OF_CODE, ProblemDetails
+
+TRANSPORT_CODES = MappingProxyType(
+    {
+        "route_not_found": "There is no such route.",
+        "method_not_allowed": "The route takes other methods; `Allow` names them.",
+        "internal_error": "A defect of ours; the log says more.",
+    }
+)
+"""Codes no error class has, because only HTTP knows them."""
+
+EVERYWHERE = (
+    "bad_input",
+    "unauthorized",
+    "foreign_host",
+    "foreign_origin",
+    "unsupported_transfer_coding",
+    "invalid_value",
+    "internal_error",
+    "database_busy",
+    "database_unwritable",
+    "write_unconfirmed",
+    "database_unusable",
+    "database_damaged",
+)
+WITH_BODY = ("malformed_json", "body_too_large", "unsupported_media_type")
+WITH_ID = ("task_not_found",)
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header, of a request or an answer."""
+
+    name: str
+    description: str
+    example: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request body: by media type its type, what it is for, and examples by name: as JSON, and in the other type."""
+
+    description: str
+    media: Mapping[str, Any]
+    examples: Mapping[str, Any]
+    other_examples: Mapping[str, Any] = field(default_factory=dict)
+
+
+REFERENCE = "#/components/schemas/{name}"
+BODY_TYPES: list[Any] = []
+"""The types of all request bodies."""
+
+RETRY_AFTER = Header("Retry-After", "Seconds after which the same request may succeed.", "5")
+
+
+def meaning_of_codes() -> dict[str, str]:
+    """What every code means: the first line of its class's docstring."""
+    found = {error.code: (error.__doc__ or "").partition("\n")[0] for error in error_classes(errors.ServiceError)}
+    return {**found, **TRANSPORT_CODES}
+
+
+def error_classes(root: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
+    """Every error class of errors.py, `root` first."""
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from error_classes(child)
+
+
+def documented(
+    answer: Any,
+    *,
+    status: int = 200,
+    description: str = "It was done.",
+    refusals: Sequence[str] = (),
+    body: Body | None = None,
+    takes: Sequence[Header] = (),
+    gives: Sequence[Header] = (),
+    media_type: str = JSON,
+    others: Mapping[int, Any] = MappingProxyType({}),
+    also: Mapping[int, str] = MappingProxyType({}),
+    example: Any = None,
+) -> dict[str, Any]:
+    """The keyword arguments of a route decorator that describe the route.
+
+    Args:
+        answer: The type of the answer with `status`; None has no content of a fixed form.
+        refusals: Codes of the errors the route can answer with, beside those every route can.
+        takes: Headers of the request.
+        gives: Headers of the answer with `status`.
+        also: Other statuses of the same answer, with what they mean; `gives` is given with them too.
+        others: Types of answers with the status of a problem that are none.
+    """
+    examples = None if example is None else [Example(summary="For example", value=example)]
+    success = _response(answer, description, media_type, examples)
+    codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
+    problems = problem_responses(codes)
+    same = {other: _response(answer, meaning, media_type) for other, meaning in also.items()}
+    responses = {status: success, **same, **problems, **_other_responses(others, problems)}
+    headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
+    headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}
+    headers |= {str(code): gives for code in (status, *also)}
+    return {
+        "status_code": status,
+        "responses": responses,
+        "operation_class": _operation_class(body, takes, headers),
+    }
+
+
+def _response(
+    answer: Any, description: str, media_type: str = JSON, examples: list[Example] | None = None
+) -> ResponseSpec:
+    return ResponseSpec(
+        answer, generate_examples=False, description=description, media_type=media_type, examples=examples
+    )
+
+
+def _other_responses(others: Mapping[int, Any], problems: Mapping[int, ResponseSpec]) -> dict[int, ResponseSpec]:
+    described = {status: f"{answer.__doc__}\n{problems[status].description}" for status, answer in others.items()}
+    return {status: _response(answer | ProblemDetails, described[status]) for status, answer in others.items()}
+
+
+def problem_responses(codes: Sequence[str]) -> dict[int, ResponseSpec]:
+    """The problem responses of a route, one a status, each naming its codes."""
+    meanings = meaning_of_codes()
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        by_status.setdefault(STATUS_OF_CODE[code], []).append(f"- `{code}`: {meanings[code]}")
+    return {
+        int(status): _response(ProblemDetails, "\n".join(lines), PROBLEM_JSON)
+        for status, lines in sorted(by_status.items())
+    }
+
+
+def _operation_class(
+    body: Body | None, takes: Sequence[Header], gives: Mapping[str, Sequence[Header]]
+) -> type[Operation]:
+    """Litestar's way in for what it cannot see: bodies that handlers read themselves, and headers of answers.
+
+    `gives` has the headers by status; a response of another status is Litestar's own guess, and is left out.
+    """
+
+    @dataclass
+    class DocumentedOperation(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or []), *map(_request_header, takes)] or None
+            self.request_body = None if body is None else _request_body(body)
+            self.responses = {code: self.responses[code] for code in gives} if self.responses else None
+            for code, response in (self.responses or {}).items():
+                if isinstance(response, OpenAPIResponse):
+                    response.headers = {header.name: _answer_header(header) for header in gives[code]} or None
+
+    return DocumentedOperation
+
+
+def _request_header(header: Header) -> Parameter:
+    schema: Any = _TEXT if header.pattern is None else {**_TEXT, "pattern": header.pattern}
+    return Parameter(
+        name=header.name,
+        param_in="header",
+        schema=schema,
+        description=header.description,
+        example=header.example,
+    )
+
+
+def _answer_header(header: Header) -> OpenAPIHeader:
+    return OpenAPIHeader(schema=_TEXT, description=header.description, example=header.example)
+
+
+_TEXT: Any = {"type": "string"}
+
+
+def _request_body(body: Body) -> RequestBody:
+    content = {
+        media_type: OpenAPIMediaType(schema=body_schema(wanted), examples=_examples(body, media_type))
+        for media_type, wanted in body.media.items()
+    }
+    return RequestBody(content=content, required=True, description=body.description)
+
+
+def _examples(body: Body, media_type: str) -> dict[str, Example | Reference]:
+    examples = body.examples if media_type == JSON else body.other_examples
+    return {name: Example(summary=name, value=value) for name, value in examples.items()}
+
+
+def body_schema(wanted: Any) -> Any:
+    """The JSON Schema of a body's type; what it refers to, `refine.py` puts among the components."""
+    if wanted not in BODY_TYPES:
+        BODY_TYPES.append(wanted)
+    (schema,), _ = msgspec.json.schema_components([wanted], ref_template=REFERENCE)
+    return schema

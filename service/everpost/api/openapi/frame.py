@@ -1,0 +1,82 @@
+"""The OpenAPI document's frame, and where it is served: as JSON, and as a page to read and to try requests with."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Request, Router, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
+
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.http.tokens import PUBLIC
+from everpost.api.openapi.page import PageRenderPlugin
+from everpost.api.openapi.refine import Document, refined
+from everpost.api.services import ApiRequest
+
+DESCRIPTION = """\
+Durable publish tasks: once a client has its 202, the task is never lost, never silently published twice, and can be
+retried for ever. Every refusal is an RFC 9457 problem with a `code` that never changes its meaning.
+"""
+
+TAGS = (
+    Tag("Publishing", "Handing in tasks, one or many."),
+    Tag("Tasks", "Looking at tasks, retrying, cancelling and deleting them."),
+    Tag("Bulk", "The same on many tasks at once."),
+    Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
+    Tag("Health", "Is it alive, does it do its work, and how much of it."),
+)
+ALIASES = frozenset({"list", "status"})  # the original's second paths to a list and a task
+SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
+
+
+class RefinedJson(JsonRenderPlugin):
+    """Renders the document for machines, once: whoever asks needs no token."""
+
+    _rendered = b""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The document."""
+        self._rendered = self._rendered or super().render(request, refined(openapi_schema))
+        return self._rendered
+
+
+@get("/document.js", include_in_schema=False)
+async def show_script(request: ApiRequest) -> JsonAnswer:
+    """Answer with the page's script."""
+    del request
+    return JsonAnswer(SCRIPT, media_type="text/javascript; charset=utf-8")
+
+
+def openapi_config(*, with_token: bool) -> OpenAPIConfig:
+    """The document's frame; the routes bring the rest. It is the same everywhere, so that it asks for no token."""
+    bearer = SecurityScheme(type="http", scheme="bearer", description="The value of EVERPOST_TOKEN.")
+    return OpenAPIConfig(
+        title="Everpost",
+        version=version("everpost"),
+        description=DESCRIPTION,
+        contact=Contact(name="The Everpost authors"),
+        license=License(name="MIT", identifier="MIT"),
+        tags=list(TAGS),
+        operation_id_creator=operation_id,
+        openapi_router=Router("/schema", route_handlers=[show_script], include_in_schema=False, opt={PUBLIC: True}),
+        render_plugins=[PageRenderPlugin(path="/"), RefinedJson(path="/openapi.json")],
+        components=Components(security_schemes={"bearer": bearer}) if with_token else Components(),
+        security=[{"bearer": []}] if with_token else None,
+    )
+
+
+def operation_id(handler: HTTPRouteHandler, method: Method, path: list[str | PathParameterDefinition]) -> str:
+    """What generated clients call the operation: its handler's name."""
+    del method
+    names = [part for part in path if isinstance(part, str)]
+    return f"{handler.handler_name}_alias" if names[-1] in ALIASES else handler.handler_name
+
+
+def document_of(app: Litestar) -> Document:
+    """The document as it is served."""
+    return refined(app.openapi_schema.to_schema())

@@ -1,0 +1,237 @@
+"""Bulk work over HTTP: retry, cancel and delete many tasks, and how far that has come."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
+
+from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
+from everpost.api.http.bodies import read_object
+from everpost.api.http.hanging_up import while_client_waits
+from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.openapi.describe import Body, Header, documented, meaning_of_codes
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import InvalidValue, OperationNotFound
+from everpost.store.sqlite.tasks.operations import OperationStatus
+from everpost.views.filter_request import FilterRequest, task_filter
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        **meaning_of_codes(),
+        "retry_exists": "A retry of it exists and has not ended.",
+        "superseded": "It was retried before; its newest retry is what can be retried.",
+        "task_unfinished": "It has not ended; cancel it first.",
+        "task_archived": "It is in the archive.",
+    }
+)
+"""What the codes of tasks passed over mean."""
+
+IDS = ["019b76da3f007c8e9d2b4f6a8c0e1d3f", "019b76da3f017c8e9d2b4f6a8c0e1d40"]
+FILTER = {"status": "failed", "platform": 1, "created_after": "2026-01-01"}
+EXAMPLES = {
+    "By ids": {"task_ids": IDS},
+    "By filter": {"filter": FILTER},
+    "The ids that match": {"task_ids": IDS, "filter": FILTER, "dry_run": True},
+}
+LOCATION = Header(
+    "Location", "Where the operation's progress is.", "/api/v1/operations/019b76da3f007c8e9d2b4f6a8c0e1d3f"
+)
+
+
+class BulkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks: those with these ids, those that match the filter, or with both, the ids that match."""
+
+    task_ids: list[Id] | None = None
+    filter: FilterRequest | None = None
+    dry_run: Annotated[bool, Meta(description="Change nothing, and say what would be done.")] = False
+    force: Annotated[bool, Meta(description="Retry what was published; cancel what runs.")] = False
+
+
+class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task to which nothing was done, and why."""
+
+    task_id: str
+    code: str
+    detail: str
+    other_task_id: str | None = None
+
+
+class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, or is being done.
+
+    Attributes:
+        status: running goes on in the background; its progress is at /operations/{operation_id}.
+        operation_id: The `batch_id` of all retries it makes; null for a dry run.
+        done: How many were looked at; a dry run stops at about ten thousand.
+        new_task_ids: The new tasks of a retry; of one in the background they are found by `batch_id`.
+        retries: The new task of each task.
+        errors: The tasks to which nothing was done.
+    """
+
+    success: bool
+    message: str
+    operation_id: str | None
+    kind: BulkKind
+    status: OperationStatus
+    dry_run: bool
+    total: int
+    done: int
+    success_count: int
+    failed_count: int
+    succeeded: int
+    new_task_ids: Sequence[str]
+    retries: Mapping[str, str]
+    errors: Sequence[PassedOver]
+
+
+def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> BulkReply:
+    """The answer of bulk work as clients see it."""
+    if errors is None:
+        errors = [passed_over(skip.task_id, skip.reason, skip.other_task_id) for skip in answer.skipped]
+    status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
+    return BulkReply(
+        success=answer.error is None,
+        message=message_of(answer),
+        operation_id=answer.operation_id,
+        kind=answer.kind,
+        status=status if answer.error is None else OperationStatus.FAILED,
+        dry_run=answer.dry_run,
+        total=answer.total,
+        done=answer.done,
+        success_count=answer.succeeded,
+        failed_count=answer.done - answer.succeeded,
+        succeeded=answer.succeeded,
+        new_task_ids=list(answer.new_task_ids.values()),
+        retries=answer.new_task_ids,
+        errors=errors,
+    )
+
+
+def passed_over(task_id: str, code: str, other_task_id: str | None = None) -> PassedOver:
+    """A task passed over, with what its code means."""
+    return PassedOver(task_id, code, REASONS.get(code, code), other_task_id)
+
+
+VERBS = MappingProxyType({"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived"})
+
+
+def message_of(answer: BulkAnswer) -> str:
+    """One sentence for people."""
+    verb = VERBS[answer.kind]
+    if answer.error is not None:
+        return f"Given up after {answer.done} of {answer.total} tasks: {answer.error}"
+    if answer.dry_run:
+        sight = "" if answer.done == answer.total else f"; only {answer.done} were looked at"
+        return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
+    if not answer.finished:
+        return f"{answer.total} tasks are being {verb}; {answer.done} done"
+    return f"{answer.succeeded} of {answer.total} tasks {verb}"
+
+
+def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
+    """200 with what was done, or 202 with where its progress is."""
+    return answer_of_operation(reply_of(answer), answer)
+
+
+def answer_of_operation(reply: msgspec.Struct, answer: BulkAnswer) -> JsonAnswer:
+    """The reply, as 200 if the operation has ended, else as 202 with where its progress is."""
+    if answer.finished:
+        return JsonAnswer(reply)
+    return JsonAnswer(reply, 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
+
+
+async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
+    """Read which tasks are meant, and do it.
+
+    Raises:
+        InvalidValue: The body does not fit, or names no tasks.
+    """
+    services = services_of(request)
+    body = await read_object(request, BulkBody, services.settings.max_body)
+    if body.filter is not None and body.filter.is_empty and body.task_ids is None:
+        raise InvalidValue("An empty filter matches every task; give it at least one field.", "$.filter")
+    wanted = BulkRequest(
+        kind=kind,
+        task_ids=None if body.task_ids is None else tuple(body.task_ids),
+        filter=None
+        if body.filter is None
+        else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
+        force=body.force,
+    )
+    if body.dry_run:
+        return answer_bulk(await while_client_waits(request, services.bulk.run(wanted, dry_run=True)))
+    return answer_bulk(await services.bulk.run(wanted))
+
+
+DOCUMENTED = documented(
+    BulkReply,
+    description="It is done, or with `dry_run` would be.",
+    refusals=("unknown_platform", "disk_full", "search_timeout"),
+    body=Body("Which tasks.", {JSON: BulkBody}, EXAMPLES),
+    also={202: "There are many; it goes on in the background."},
+    gives=(LOCATION,),
+)
+
+
+@post(
+    "/tasks/batch/retry",
+    summary="Retry many tasks",
+    description="Retries tasks by ids, by a filter, or both: then the ids that match. Of a chain of retries, a filter "
+    "retries only the newest. Large sets run in the background.",
+    tags=["Bulk"],
+    **DOCUMENTED,
+)
+async def retry_tasks(request: ApiRequest) -> JsonAnswer:
+    """Retry many tasks."""
+    return await run_bulk(request, BulkKind.RETRY)
+
+
+@post(
+    "/tasks/batch/cancel",
+    summary="Cancel many tasks",
+    description="Cancels waiting tasks; with `force` also asks the workers to stop running ones.",
+    tags=["Bulk"],
+    **DOCUMENTED,
+)
+async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
+    """Cancel many tasks."""
+    return await run_bulk(request, BulkKind.CANCEL)
+
+
+@post(
+    "/tasks/batch/delete",
+    summary="Delete many tasks",
+    description="Moves ended tasks to the archive, from which they can still be retried.",
+    tags=["Bulk"],
+    **DOCUMENTED,
+)
+async def delete_tasks(request: ApiRequest) -> JsonAnswer:
+    """Delete many tasks."""
+    return await run_bulk(request, BulkKind.DELETE)
+
+
+@get(
+    "/operations/{operation_id:str}",
+    summary="Look at bulk work",
+    description="How far bulk work has come, and the tasks it did nothing to, by id, up to 1,000 of an answer.",
+    tags=["Bulk"],
+    **documented(BulkReply, description="Its state.", refusals=("operation_not_found",)),
+)
+async def show_operation(
+    request: ApiRequest,
+    operation_id: Annotated[str, PathParameter(description="The `operation_id` of a bulk answer.")],
+    after: Annotated[str, QueryParameter(max_length=128, description="The last id of the `errors` before.")] = "",
+) -> JsonAnswer:
+    """Answer with the progress of an operation."""
+    bulk = services_of(request).bulk
+    if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - ids of ours are 32 hex digits
+        raise OperationNotFound(operation_id[:64])
+    answer = await bulk.progress(operation_id)
+    skips = await bulk.skips(operation_id, after)
+    return JsonAnswer(reply_of(answer, [passed_over(skip.task_id, skip.reason) for skip in skips]))

@@ -1,0 +1,75 @@
+"""Whether tasks are dispatched to workers, and letting it begin after a backup was restored."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.params import QueryParameter
+
+from everpost.actions.resume import Resumed, Unfinished
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.openapi.describe import documented
+from everpost.api.services import ApiRequest, services_of
+from everpost.store.pause import Pause
+
+
+class DispatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether workers take tasks, and if not, why.
+
+    Attributes:
+        held: How many tasks wait for the decision that comes with resuming.
+    """
+
+    success: bool
+    paused: bool
+    pause: Pause | None
+    held: int
+
+
+class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the tasks that were held; after `dry_run`, what would."""
+
+    success: bool
+    message: str
+    dry_run: bool
+    resumed: Resumed
+
+
+@get(
+    "/dispatch",
+    summary="Look at dispatch",
+    description="Whether workers take tasks. After a backup was restored they do not until somebody resumes it; tasks "
+    "are accepted meanwhile, and wait.",
+    tags=["Dispatch"],
+    **documented(DispatchAnswer, description="How it stands."),
+)
+async def show_dispatch(request: ApiRequest) -> JsonAnswer:
+    """Answer with the pause, if there is one."""
+    pauses = services_of(request).store.pause
+    pause = await pauses.find()
+    held = 0 if pause is None else await pauses.count_held()
+    return JsonAnswer(DispatchAnswer(success=True, paused=pause is not None, pause=pause, held=held))
+
+
+@post(
+    "/dispatch/resume",
+    summary="Resume dispatch",
+    description="Lets workers take tasks again after a backup was restored. What it held as unfinished may have been "
+    "published since: Redis is asked first, and what it does not know to be published becomes `unknown`, or runs.",
+    tags=["Dispatch"],
+    **documented(ResumeAnswer, description="Dispatch goes on.", refusals=("queue_unreachable",)),
+)
+async def resume_dispatch(
+    request: ApiRequest,
+    unfinished: Annotated[
+        Unfinished,
+        QueryParameter(description="unknown: a person decides over each; run: all run, perhaps a second time."),
+    ] = Unfinished.UNKNOWN,
+    dry_run: Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")] = False,
+) -> JsonAnswer:
+    """End the pause."""
+    resumed = await services_of(request).resumption.resume(unfinished, dry_run=dry_run)
+    message = "Dispatch was not paused" if resumed.pause is None else "Dispatch resumed"
+    if dry_run and resumed.pause is not None:
+        message = "Dispatch would be resumed"
+    return JsonAnswer(ResumeAnswer(success=True, message=message, dry_run=dry_run, resumed=resumed))

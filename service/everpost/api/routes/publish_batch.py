@@ -1,0 +1,138 @@
+"""POST /publish/batch: many tasks at once, as JSON or as a stream."""
+
+from typing import Any
+
+import msgspec
+from litestar import post
+from litestar.response.base import ASGIResponse
+
+from everpost.api.batch.items import BatchIntake, ItemResult, submissions_of
+from everpost.api.batch.stream import BatchStream
+from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
+from everpost.api.http.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
+from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.openapi.describe import Body, Header, documented
+from everpost.api.routes.publish import SAMPLE
+from everpost.api.services import ApiRequest, Services, services_of
+from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
+from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
+from everpost.task.model import Task
+from everpost.task.submission import PublishRequest, decode_json
+
+MAX_ITEMS = 1_000
+
+
+class BatchRequest(msgspec.Struct, frozen=True):
+    """Tasks to publish together."""
+
+    tasks: list[PublishRequest]
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each item; `success` says that all were accepted."""
+
+    success: bool
+    message: str
+    batch_id: str
+    accepted: int
+    rejected: int
+    results: list[ItemResult]
+
+
+LOCATION = Header(
+    "Location", "The list of the batch's tasks.", "/api/v1/tasks?batch_id=019b76da3f007c8e9d2b4f6a8c0e1d3f"
+)
+
+
+@post(
+    "/publish/batch",
+    summary="Publish many tasks",
+    description=f"Accepts every valid item and says of every other one what is wrong with it. As JSON: a list, or an "
+    f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction. As NDJSON: one task a line, any number of "
+    "them; the answer is NDJSON too, a line for each item as soon as it is on the disk, and a last line with "
+    "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key.",
+    tags=["Publishing"],
+    **documented(
+        BatchAnswer,
+        status=202,
+        description="At least one task was accepted. A stream is answered as application/x-ndjson.",
+        refusals=("unknown_platform", *WITH_KEY, "backlog_full", "disk_full"),
+        body=Body(
+            "Tasks; as NDJSON one a line.",
+            {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
+            {"Two posts": [SAMPLE, {**SAMPLE, "priority": 0}]},
+            {"A line": SAMPLE},
+        ),
+        takes=(IDEMPOTENCY_KEY,),
+        gives=(LOCATION,),
+        others={422: BatchAnswer},
+    ),
+)
+async def publish_batch(request: ApiRequest) -> ASGIResponse:
+    """Accept many tasks."""
+    services = services_of(request)
+    headers = headers_of(request)
+    media_type = media_type_of(headers)
+    if media_type == NDJSON:
+        if b"idempotency-key" in headers:
+            raise BadInput(f"A stream takes no Idempotency-Key: send up to {MAX_ITEMS} tasks as {JSON}.")
+        return BatchStream(BatchIntake(services), services.spools, services.settings.max_body)
+    if not is_json(media_type):
+        raise UnsupportedMedia(f"{JSON} or {NDJSON}")
+    body = await read_body(request, headers, services.settings.max_body)
+    key = idempotency_key(request, headers, body)
+    if key is None:
+        return await _publish_json(services, body, None)
+    with services.keys_in_use.using(key):
+        first = await services.store.ledger.find_answer(key)
+        return await _publish_json(services, body, key) if first is None else _accepted(first)
+
+
+async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
+    batch = BatchIntake(services)
+    items = batch.read_values(*items_of(decode_json(body)))
+    submissions = submissions_of(items)
+    if not submissions:
+        return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)
+
+    def first_answer(tasks: list[Task]) -> FirstAnswer:
+        answer = _answer_to(batch, batch.results_of(items, tasks))
+        return FirstAnswer(batch.batch_id, msgspec.json.encode(answer).decode())
+
+    if key is None:
+        return _accepted(first_answer(await services.intake.publish_tasks(submissions, batch.batch_id)))
+    return _accepted(await services.intake.publish_once(submissions, key, first_answer, batch.batch_id))
+
+
+def _answer_to(batch: BatchIntake, results: list[ItemResult]) -> BatchAnswer:
+    return BatchAnswer(
+        success=not batch.rejected,
+        message=f"{batch.accepted} of {len(results)} tasks accepted",
+        batch_id=batch.batch_id,
+        accepted=batch.accepted,
+        rejected=batch.rejected,
+        results=results,
+    )
+
+
+def _accepted(answer: FirstAnswer) -> JsonAnswer:
+    location = f"/api/v1/tasks?batch_id={answer.accepted_id}"
+    return JsonAnswer(answer.body.encode(), 202, headers={"location": location})
+
+
+def items_of(body: Any) -> tuple[list[Any], str]:
+    """The items of a JSON batch, and the JSON path of their list.
+
+    Raises:
+        InvalidValue: The body is neither a list nor an object with the list `tasks`, or has no items, or too many.
+    """
+    path = "$"
+    if isinstance(body, dict):
+        if unknown := [name for name in body if name != "tasks"]:
+            raise InvalidValue(f"There is no field {unknown[0][:64]!r} here, only `tasks`.")
+        body, path = body.get("tasks"), "$.tasks"
+    if not isinstance(body, list):
+        raise InvalidValue("Send a list of tasks, or an object with the list `tasks`.", path)
+    if not 1 <= len(body) <= MAX_ITEMS:
+        raise InvalidValue(f"A batch has 1 to {MAX_ITEMS} items; send more as {NDJSON}.", path)
+    return body, path

@@ -1,0 +1,148 @@
+"""Taking tasks out of sight: to the archive, where `everpost purge` alone destroys any."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import delete, post
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
+
+from everpost.actions.bulk import CLEARED, BulkAnswer
+from everpost.api.http.bodies import read_object
+from everpost.api.http.hanging_up import while_client_waits
+from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.openapi.describe import WITH_ID, Body, documented
+from everpost.api.routes.many_tasks import LOCATION, BulkReply, answer_bulk, answer_of_operation, message_of
+from everpost.api.routes.one_task import TaskId, checked_id
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import Conflict, TaskNotFound
+from everpost.store.sqlite.tasks.archive import DAY_MS
+from everpost.store.sqlite.tasks.operations import OperationStatus
+from everpost.task.removal_rules import Removal
+
+DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]
+
+
+class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The task lies in the archive."""
+
+    success: bool
+    message: str
+    task_id: str
+
+
+class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which successes to archive: those that ended more than so many days ago."""
+
+    older_than_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
+    dry_run: bool = False
+
+
+class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks were archived, and how many that are old enough are left.
+
+    Attributes:
+        status: running goes on in the background; its progress is at /operations/{operation_id}.
+        operation_id: Null for a dry run.
+    """
+
+    success: bool
+    message: str
+    archived: int
+    remaining: int
+    dry_run: bool
+    status: OperationStatus
+    operation_id: str | None
+
+
+@delete(
+    "/tasks/{task_id:str}",
+    summary="Delete a task",
+    description="Moves an ended task to the archive. It is no longer listed; it can still be looked at and retried.",
+    tags=["Tasks"],
+    **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
+)
+async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
+    """Archive one task."""
+    removals = await services_of(request).store.archive.delete_tasks([checked_id(task_id)])
+    removal = removals[task_id]
+    if removal is Removal.NOT_FOUND:
+        raise TaskNotFound(task_id)
+    if removal is Removal.UNFINISHED:
+        raise Conflict("The task has not ended; cancel it first.", task_id)
+    message = "Task deleted" if removal is Removal.ARCHIVED else "Task was deleted before"
+    return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))
+
+
+@post(
+    "/tasks/clear/{what:str}",
+    summary="Clear tasks",
+    description="`pending` cancels what waits; `failed`, `success` and `all` move what has ended so to the archive. "
+    "`all` refuses while tasks are not finished.",
+    tags=["Bulk"],
+    **documented(
+        BulkReply,
+        description="It is done, or with `dry_run` would be.",
+        refusals=("tasks_pending", "search_timeout"),
+        also={202: "There are many; it goes on in the background."},
+        gives=(LOCATION,),
+    ),
+)
+async def clear_tasks(
+    request: ApiRequest,
+    what: Annotated[str, PathParameter(description="What to clear.", schema_extra={"enum": list(CLEARED)})],
+    dry_run: DryRun = False,
+) -> JsonAnswer:
+    """Clear tasks of one kind."""
+    return answer_bulk(await services_of(request).bulk.clear(what, dry_run=dry_run))
+
+
+@post(
+    "/tasks/archive",
+    summary="Archive old successes",
+    description="Moves successes that ended long ago to the archive. Large sets are moved in the background, in "
+    "steps that let posts go first.",
+    tags=["Bulk"],
+    **documented(
+        ArchiveAnswer,
+        description="It is done, or with `dry_run` would be.",
+        body=Body("How old.", {JSON: ArchiveBody}, {"A year": {"older_than_days": 365, "dry_run": True}}),
+        refusals=("search_timeout",),
+        also={202: "There are many; it goes on in the background."},
+        gives=(LOCATION,),
+    ),
+)
+async def archive_tasks(request: ApiRequest) -> JsonAnswer:
+    """Archive old successes."""
+    services = services_of(request)
+    body = await read_object(request, ArchiveBody, services.settings.max_body)
+    before_ms = services.clock() - body.older_than_days * DAY_MS
+    if body.dry_run:
+        count = await while_client_waits(request, services.store.archive.count_older(before_ms))
+        return JsonAnswer(_foreseen(count))
+    answer = await services.bulk.archive(before_ms)
+    return answer_of_operation(_archived(answer), answer)
+
+
+def _foreseen(count: int) -> ArchiveAnswer:
+    return ArchiveAnswer(
+        success=True,
+        message=f"{count} tasks would be archived",
+        archived=0,
+        remaining=count,
+        dry_run=True,
+        status=OperationStatus.DONE,
+        operation_id=None,
+    )
+
+
+def _archived(answer: BulkAnswer) -> ArchiveAnswer:
+    return ArchiveAnswer(
+        success=True,
+        message=f"{answer.succeeded} tasks archived" if answer.finished else message_of(answer),
+        archived=answer.succeeded,
+        remaining=answer.total - answer.done,
+        dry_run=False,
+        status=OperationStatus.DONE if answer.finished else OperationStatus.RUNNING,
+        operation_id=answer.operation_id,
+    )

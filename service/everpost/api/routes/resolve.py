@@ -1,0 +1,83 @@
+"""POST /tasks/{id}/resolve: a person's decision about a task whose outcome nobody knows."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from msgspec import Meta
+
+from everpost.api.http.bodies import read_object
+from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.openapi.describe import WITH_ID, Body, documented
+from everpost.api.routes.one_task import TaskId, checked_id
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import InvalidValue
+from everpost.printable import is_printable
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds
+
+NO_NUL = r"^[^\x00]*$"
+
+Text = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=NO_NUL)]
+Url = Annotated[str, Meta(max_length=2_000, pattern=r"^https?://[^\s\x00]+$")]
+
+EXAMPLES = {
+    "The post is there": {
+        "decision": "succeeded",
+        "by": "mei",
+        "why": "The post stands in the account's timeline.",
+        "provider_post_id": "17",
+    },
+    "It is not there": {"decision": "send_again", "by": "mei", "why": "Nothing in the account's timeline."},
+}
+
+
+class ResolveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decision: what somebody who looked at the platform found, who that was, and why it is so decided."""
+
+    decision: DecisionKind
+    by: Annotated[Text, Meta(description="Who decides.")]
+    why: Annotated[Text, Meta(description="What was found.")]
+    provider_post_id: Text | None = None
+    publish_url: Url | None = None
+
+
+class ResolveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision as it is kept; of one to send again, `new_task_id` is the task that does."""
+
+    success: bool
+    message: str
+    data: Decided
+
+
+@post(
+    "/tasks/{task_id:str}/resolve",
+    summary="Decide about an unknown outcome",
+    description="For a task that is `unknown`, once somebody has looked at the platform: `succeeded` makes it a "
+    "success, `send_again` runs it again as a new task. The decision is kept for ever. Of several at once one counts, "
+    "and the others are refused with it.",
+    tags=["Tasks"],
+    **documented(
+        ResolveAnswer,
+        description="It is decided.",
+        refusals=(*WITH_ID, "already_decided", "nothing_to_decide", "task_running", "unknown_platform"),
+        body=Body("The decision.", {JSON: ResolveBody}, EXAMPLES),
+    ),
+)
+async def resolve_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
+    """Take a decision."""
+    services = services_of(request)
+    body = await read_object(request, ResolveBody, services.settings.max_body)
+    grounds = Grounds(body.by, body.why)
+    for name in ("provider_post_id", "publish_url"):
+        if not is_printable(getattr(body, name) or ""):
+            raise InvalidValue("It holds characters that act on a terminal or hide.", f"$.{name}")
+    if body.decision is DecisionKind.SUCCEEDED:
+        decided = await services.resolution.mark_succeeded(
+            checked_id(task_id), grounds, provider_post_id=body.provider_post_id, publish_url=body.publish_url
+        )
+        return JsonAnswer(ResolveAnswer(success=True, message="Task marked as succeeded", data=decided))
+    for name in ("provider_post_id", "publish_url"):
+        if getattr(body, name) is not None:
+            raise InvalidValue("Only what succeeded has a post.", f"$.{name}")
+    decided = await services.resolution.send_again(checked_id(task_id), grounds)
+    return JsonAnswer(ResolveAnswer(success=True, message="Task is sent again", data=decided))

@@ -1,0 +1,138 @@
+"""What the service does: counts, queues, workers, platforms."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import get
+
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.openapi.describe import documented
+from everpost.api.routes.task_lists import StatusCounts, status_counts
+from everpost.api.services import ApiRequest, Services, services_of
+from everpost.errors import QueueUnreachable
+from everpost.queue.client import QueueDepth, RedisMemory
+from everpost.store.history import Summary, TaskFilter
+
+MINUTE_MS = 60_000
+
+
+class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks there are, by status and platform."""
+
+    success: bool
+    summary: StatusCounts
+    stats: Summary
+
+
+class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What Redis says: jobs by priority, due now or later, every living worker, and how full Redis is."""
+
+    depths: Mapping[int, QueueDepth]
+    workers: Sequence[Mapping[str, Any]]
+    memory: RedisMemory
+
+
+class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the queue.
+
+    Attributes:
+        status: healthy; degraded if no worker is alive or Redis does not answer.
+        queue: Null if Redis does not answer.
+        accepted_last_minute: Tasks accepted in the last 60 seconds, counted up to 10,000.
+    """
+
+    success: bool
+    status: str
+    queue: QueueHealth | None
+    summary: StatusCounts
+    accepted_last_minute: int
+
+
+class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
+    """A platform tasks can be published to; null limits are none."""
+
+    id: int
+    name: str
+    title: str
+    aliases: Sequence[str]
+    publisher: str
+    max_attempts: int | None
+    rate_limit_deadline_s: float
+    title_max: int | None
+    description_max: int | None
+    tags_max: int | None
+
+
+class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The catalogue."""
+
+    success: bool
+    data: Sequence[PlatformView]
+
+
+@get(
+    "/tasks/stats",
+    summary="Count tasks",
+    description="How many tasks there are, by status and by platform. It counts nothing: the numbers are kept.",
+    tags=["Tasks"],
+    **documented(StatsAnswer, description="The numbers."),
+)
+async def show_stats(request: ApiRequest) -> JsonAnswer:
+    """Answer with the counts."""
+    services = services_of(request)
+    summary = await services.store.listing.summary(services.catalogue.name_of)
+    return JsonAnswer(StatsAnswer(success=True, summary=status_counts(summary), stats=summary))
+
+
+@get(
+    "/tasks/health",
+    summary="Look at the queue",
+    description="Queue depth by priority, living workers, and how many tasks came in during the last minute.",
+    tags=["Tasks"],
+    **documented(HealthAnswer, description="The state of the queue.", refusals=("search_timeout",)),
+)
+async def show_queue_health(request: ApiRequest) -> JsonAnswer:
+    """Answer with the state of the queue."""
+    services = services_of(request)
+    last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
+    queue, summary, accepted = await asyncio.gather(
+        queue_health(services),
+        services.store.listing.summary(services.catalogue.name_of),
+        services.store.listing.total(last_minute),
+    )
+    healthy = queue is not None and queue.workers
+    return JsonAnswer(
+        HealthAnswer(
+            success=True,
+            status="healthy" if healthy else "degraded",
+            queue=queue,
+            summary=status_counts(summary),
+            accepted_last_minute=accepted.total,
+        )
+    )
+
+
+async def queue_health(services: Services) -> QueueHealth | None:
+    """What Redis says; None if it does not answer."""
+    try:
+        depths, workers, memory = await asyncio.gather(
+            services.queue.depths(), services.queue.workers(), services.queue.memory()
+        )
+    except QueueUnreachable:
+        return None
+    return QueueHealth(depths=depths, workers=workers, memory=memory)
+
+
+@get(
+    "/platforms",
+    summary="List platforms",
+    description="The platforms tasks can be published to, with their limits.",
+    tags=["Publishing"],
+    **documented(PlatformsAnswer, description="The catalogue."),
+)
+async def list_platforms(request: ApiRequest) -> JsonAnswer:
+    """Answer with the catalogue."""
+    platforms = [PlatformView(**platform.describe()) for platform in services_of(request).catalogue]
+    return JsonAnswer(PlatformsAnswer(success=True, data=platforms))

@@ -1,0 +1,186 @@
+"""GET /tasks: lists of tasks, with the numbers that belong to them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
+
+from everpost.api.http.hanging_up import while_client_waits
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.openapi.describe import documented
+from everpost.api.services import ApiRequest, Services, services_of
+from everpost.errors import QueueUnreachable
+from everpost.store.history import MAX_LIMIT, IdMatch, Summary, TaskFilter, TaskRow
+from everpost.task.model import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
+from everpost.task.place import Place
+from everpost.views.filter_request import FilterRequest, task_filter
+
+DEFAULT_LIMIT = 50
+MAX_IDS = 100
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks of one answer.")]
+
+
+def _word(description: str, max_length: int = 256) -> QueryParameter:
+    return QueryParameter(description=description, min_length=1, max_length=max_length)
+
+
+class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks there are by status; `running` are those whose start is on record in the ledger."""
+
+    pending: int = 0
+    scheduled: int = 0
+    running: int = 0
+    success: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retry: int = 0
+    unknown: int = 0
+    total: int = 0
+
+
+class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Some tasks, newest first.
+
+    Attributes:
+        total: How many match; at least so many if not `total_is_exact`.
+        summary: All tasks by status, whatever the filter.
+        stats: All tasks by status and platform, whatever the filter.
+        next_cursor: What to send as `cursor` for the next tasks; null if there are none.
+    """
+
+    success: bool
+    data: Sequence[TaskRow]
+    total: int
+    total_is_exact: bool
+    summary: StatusCounts
+    stats: Summary
+    next_cursor: str | None
+
+
+class IdsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks whose ids begin alike, one whose id is the prefix first, then the newest; `more` says there are others."""
+
+    success: bool
+    data: Sequence[IdMatch]
+    more: bool
+
+
+class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that ended, the last first."""
+
+    success: bool
+    data: Sequence[TaskRow]
+
+
+@get(
+    ["/tasks", "/tasks/list"],
+    summary="List tasks",
+    description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
+    "tasks are not among them.",
+    tags=["Tasks"],
+    **documented(ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout")),
+)
+async def list_tasks(
+    request: ApiRequest,
+    status: Annotated[TaskStatus | None, QueryParameter(description="As stored.")] = None,
+    platform: Annotated[str | None, _word("A platform's id, name or alias.")] = None,
+    account_id: Annotated[str | None, _word("The account.")] = None,
+    created_after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
+    created_before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    error_class: Annotated[ErrorClass | None, QueryParameter(description="How the task failed.")] = None,
+    q: Annotated[str | None, _word("Words in title, error or payload.")] = None,
+    batch_id: Annotated[str | None, _word("The batch.")] = None,
+    retry_of: Annotated[str | None, _word("The task that was retried.")] = None,
+    cursor: Annotated[str | None, _word("`next_cursor` of the answer before.", 2_000)] = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> JsonAnswer:
+    """List tasks."""
+    services = services_of(request)
+    filters = FilterRequest(
+        status=status,
+        platform=platform,
+        account_id=account_id,
+        created_after=created_after,
+        created_before=created_before,
+        error_class=error_class,
+        q=q,
+        batch_id=batch_id,
+        retry_of=retry_of,
+    )
+    wanted = task_filter(filters, services.catalogue, services.settings.zone)
+    (page, total), summary = await asyncio.gather(
+        while_client_waits(request, services.store.listing.page_and_total(wanted, cursor, limit)),
+        services.store.listing.summary(services.catalogue.name_of),
+    )
+    return JsonAnswer(
+        ListAnswer(
+            success=True,
+            data=await with_running(services, page.items),
+            total=total.total,
+            total_is_exact=total.total_is_exact,
+            summary=status_counts(summary),
+            stats=summary,
+            next_cursor=page.next_cursor,
+        )
+    )
+
+
+@get(
+    "/tasks/ids",
+    summary="Complete an id",
+    description="The tasks whose ids begin with `prefix`, wherever they lie, the archive included. Every other route "
+    "takes whole ids: look a shortened one up here first, and ask if it has several. Ids begin with their time: those "
+    "of one millisecond share their first 12 digits.",
+    tags=["Tasks"],
+    **documented(IdsAnswer, description="The tasks."),
+)
+async def complete_id(
+    request: ApiRequest,
+    prefix: Annotated[str, _word("The beginning of an id.", MAX_ID)],
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks of the answer.")] = 10,
+) -> JsonAnswer:
+    """List the ids that begin with a prefix."""
+    found = await services_of(request).store.history.find_ids(prefix, limit + 1)
+    return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
+
+
+@get(
+    "/tasks/logs/recent",
+    summary="Recent ends",
+    description="How the newest of the ended tasks ended, with their errors; the last end first.",
+    tags=["Tasks"],
+    **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",)),
+)
+async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
+    """List what ended of late."""
+    services = services_of(request)
+    wanted = [TaskFilter(status=status) for status in sorted(ENDED)]
+    pages = await asyncio.gather(*(services.store.listing.page(one, None, limit) for one in wanted))
+    rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
+    return JsonAnswer(LogsAnswer(success=True, data=rows[:limit]))
+
+
+def _ended_at(row: TaskRow) -> str:
+    return row.completed_at or row.updated_at or row.created_at or ""
+
+
+async def with_running(services: Services, rows: Sequence[TaskRow]) -> Sequence[TaskRow]:
+    """The rows, with the status `running` on those a worker holds, if Redis answers."""
+    waiting = [row.task_id for row in rows if row.place is Place.LEDGER and row.status in UNFINISHED]
+    try:
+        running = await services.queue.running_among(waiting)
+    except QueueUnreachable:
+        return rows
+    return [
+        msgspec.structs.replace(row, status=TaskStatus.RUNNING.value) if row.task_id in running else row for row in rows
+    ]
+
+
+def status_counts(summary: Summary) -> StatusCounts:
+    """The counts as the original answers them; what an original file holds of other statuses is in `total` only."""
+    known = {status.value: summary.by_status.get(status, 0) for status in TaskStatus}
+    return StatusCounts(**known, total=summary.total)
