@@ -1,6 +1,7 @@
 """The checks can fail: each kind of damage, done behind the back of a run that went well, is found."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,25 +9,47 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects, read_rows
+from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects
 from chaos_kit.effects_worker import Effect
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
-from everpost.store.sqlite.library import sqlite3
+from everpost.task.place import Place
+from store_kit import StoredTask, StoreKit, kit_of
 
 POSTS = 40
 
-STRAY = """
-INSERT INTO publish_tasks (job_id, status, task_data, created_at) VALUES ('stray', 'failed', '{"marker": "?"}', '2026')
-"""
-TWICE = """
-INSERT INTO task_queue (task_id, task_type, status, data, accepted_by)
-SELECT job_id, 'publish', 'pending', task_data, 'test' FROM publish_tasks WHERE task_id = 1
-"""
-RESUBMITTED = """
-INSERT INTO publish_tasks (job_id, status, task_data, created_at)
-SELECT 'again', 'failed', task_data, created_at FROM publish_tasks WHERE task_id = 1
-"""
+Damage = Callable[[StoreKit, StoredTask], None]
+"""What is done to a store that has this task."""
+
+
+def lose(kit: StoreKit, task: StoredTask) -> None:
+    kit.remove(Place.HISTORY, task.task_id)
+
+
+def add_stray(kit: StoreKit, _: StoredTask) -> None:
+    kit.add(Place.HISTORY, {"task_id": "stray", "status": "failed", "data": '{"marker": "?"}', "created_at": "2026"})
+
+
+def add_to_ledger(kit: StoreKit, task: StoredTask) -> None:
+    data = json.dumps(task.data)
+    kit.add(Place.LEDGER, {"task_id": task.task_id, "status": "pending", "data": data, "accepted_by": "test"})
+
+
+def alter(kit: StoreKit, task: StoredTask) -> None:
+    kit.change(Place.HISTORY, task.task_id, data=json.dumps({**task.data, "extra": 1}))
+
+
+def call_failed(kit: StoreKit, task: StoredTask) -> None:
+    kit.change(Place.HISTORY, task.task_id, status="failed")
+
+
+def miscount(kit: StoreKit, _: StoredTask) -> None:
+    kit.miscount()
+
+
+def submit_again(kit: StoreKit, task: StoredTask) -> None:
+    row = {"task_id": "again", "status": "failed", "data": json.dumps(task.data), "created_at": task.created_at}
+    kit.add(Place.HISTORY, row)
 
 
 @pytest.fixture(scope="module")
@@ -51,44 +74,42 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Path]:
     return asyncio.run(play()), folder
 
 
-def verdict_of_damaged(good: tuple[Facts, Path], folder: Path, statement: str) -> Verdict:
-    """The verdict after a statement has changed a copy of the database."""
+def verdict_of_damaged(good: tuple[Facts, Path], folder: Path, damage: Damage) -> Verdict:
+    """The verdict after a copy of the database was damaged."""
     facts, original = good
     copy = folder / "damaged.db"
     shutil.copyfile(original / "everpost.db", copy)
-    connection = sqlite3.connect(copy, isolation_level=None)
-    connection.execute(statement)
-    connection.close()
-    rows, counted, integrity = read_rows(copy)
-    damaged = msgspec.structs.replace(facts, rows=rows, counted=counted, integrity=integrity)
+    kit = kit_of(copy)
+    damage(kit, facts.rows[0])
+    damaged = msgspec.structs.replace(facts, rows=kit.tasks(), counted=kit.counted(), faults=kit.find_faults())
     return judge(damaged, PublisherClass.NONE)
 
 
 def test_a_row_deleted_behind_the_back_is_lost(good: tuple[Facts, Path], tmp_path: Path) -> None:
-    verdict = verdict_of_damaged(good, tmp_path, "DELETE FROM publish_tasks WHERE task_id = 1")
+    verdict = verdict_of_damaged(good, tmp_path, lose)
     assert len(verdict.lost) == 1
     assert any("is not recorded" in line for line in verdict.unexpected)
 
 
 @pytest.mark.parametrize(
-    ("statement", "found"),
+    ("damage", "found"),
     [
-        (STRAY, "holds what nobody posted"),
-        (TWICE, "stands in 2 places"),
-        (TWICE, "is open: pending"),
-        ("UPDATE publish_tasks SET task_data = json_set(task_data, '$.extra', 1) WHERE task_id = 1", "was altered"),
-        ("UPDATE publish_tasks SET status = 'failed' WHERE task_id = 1", "is called failed (None) and was sent"),
-        ("UPDATE task_counts SET tasks = tasks + 1", "there are"),
+        (add_stray, "holds what nobody posted"),
+        (add_to_ledger, "stands in 2 places"),
+        (add_to_ledger, "is open: pending"),
+        (alter, "was altered"),
+        (call_failed, "is called failed (None) and was sent"),
+        (miscount, "there are"),
     ],
 )
-def test_damage_to_the_tables_is_found(good: tuple[Facts, Path], tmp_path: Path, statement: str, found: str) -> None:
-    verdict = verdict_of_damaged(good, tmp_path, statement)
+def test_damage_to_the_tables_is_found(good: tuple[Facts, Path], tmp_path: Path, damage: Damage, found: str) -> None:
+    verdict = verdict_of_damaged(good, tmp_path, damage)
     assert not verdict.is_good
     assert any(found in line for line in verdict.unexpected), verdict
 
 
 def test_a_request_that_became_two_tasks_is_duplicated(good: tuple[Facts, Path], tmp_path: Path) -> None:
-    assert len(verdict_of_damaged(good, tmp_path, RESUBMITTED).duplicated) == 1
+    assert len(verdict_of_damaged(good, tmp_path, submit_again).duplicated) == 1
 
 
 def test_a_second_effect_is_duplicated_unless_the_platform_allows_it(good: tuple[Facts, Path]) -> None:

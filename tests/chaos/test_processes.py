@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from chaos_kit.checks import Row
 from chaos_kit.faults import WHILE
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
@@ -18,6 +17,7 @@ from chaos_kit.scene import LEASE_S, Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.testing import ENDED, eventually
+from store_kit import StoredTask
 
 NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.KEYED
 BACK_WITHIN_S = 5  # after the end of a crashed worker's lease
@@ -25,7 +25,7 @@ RESTARTS = 10
 ROOM_BYTES = 256 << 20
 
 
-async def good_end(scene: Scene) -> dict[str, Row]:
+async def good_end(scene: Scene) -> dict[str, StoredTask]:
     """Heal, drain, check; the rows by task id."""
     verdict = await scene.finish()
     assert verdict.is_good, verdict

@@ -9,11 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaos_kit.checks import Facts, Row
+from chaos_kit.checks import Facts
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
+from store_kit import StoredTask
 
 CLIENTS = 100
 TASKS = 150
@@ -50,7 +51,7 @@ async def contend(scene: Scene, verb: str) -> dict[str, httpx.Response]:
     return answers
 
 
-async def settled(scene: Scene) -> tuple[Facts, Mapping[str, Row], Counter[str]]:
+async def settled(scene: Scene) -> tuple[Facts, Mapping[str, StoredTask], Counter[str]]:
     """What is left, the rows by task id, and how often each task was sent."""
     verdict = await scene.finish()
     assert verdict.is_good, verdict

@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 
-from chaos_kit.checks import Facts, find_twins
+from chaos_kit.checks import Facts
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
+from everpost.task.place import Place
 
 TASKS = 30
 CALLERS = 4
@@ -69,7 +70,7 @@ async def test_a_retry_asked_for_while_its_task_fails_never_runs_beside_another(
 
         retrying = asyncio.gather(*(retry_again_and_again() for _ in range(TASKS)))
         while not retrying.done():
-            assert find_twins(scene.database) == []
+            assert scene.kit.find_chains_twice_alive() == []
             await asyncio.wait([retrying], timeout=0.001)
         await retrying
         facts = await facts_at_the_end(scene)
@@ -96,10 +97,10 @@ async def test_a_failed_task_that_is_deleted_and_retried_at_once_is_archived_and
     rows = {row.task_id: row for row in facts.rows}
     effects = Counter(effect.task_id for effect in facts.effects)
     assert len(facts.rows) == 2 * TASKS
-    assert {rows[task_id].table for task_id in task_ids} == {"publish_tasks_archive"}
+    assert {rows[task_id].place for task_id in task_ids} == {Place.ARCHIVE}
     for ids in retries:
         (new_id,) = ids
-        assert (rows[new_id].table, rows[new_id].status, effects[new_id]) == ("publish_tasks", "success", 1)
+        assert (rows[new_id].place, rows[new_id].status, effects[new_id]) == (Place.HISTORY, "success", 1)
 
 
 async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and_each_retry_is_sent_once(
@@ -117,7 +118,7 @@ async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and
         facts = await facts_at_the_end(scene)
     assert {answer.status_code for answer in answers} == {HTTPStatus.OK}
     rows = {row.task_id: row for row in facts.rows}
-    assert {rows[task_id].table for task_id in task_ids} == {"publish_tasks_archive"}
+    assert {rows[task_id].place for task_id in task_ids} == {Place.ARCHIVE}
     told = Counter(answer.json()["new_task_id"] for answer in answers if "new_task_id" in answer.json())
     assert {rows[task_id].retry_of for task_id in told} == set(task_ids)
     assert {row.task_id for row in facts.rows if row.retry_of} == set(told)

@@ -16,7 +16,7 @@ import pytest
 
 from cli_support import Up, command, descendants, environment, free_port, is_alive, run, serving, until
 from everpost.embedded import server_program
-from everpost.store.sqlite.library import sqlite3
+from store_kit import kit_of
 from trying_publishers import LOCAL, PLAIN, Trial
 
 WAIT_S = 1
@@ -54,14 +54,12 @@ def check_all_are_published_once(folder: Path, trial: Trial, task_ids: list[str]
 def test_outcomes_that_a_locked_file_does_not_take_are_recorded_at_the_next_start(tmp_path: Path, trial: Trial) -> None:
     with serving(tmp_path, PLATFORMS=trial.platforms) as up:
         task_ids = begin(up, trial)
-        holder = sqlite3.connect(tmp_path / "data" / "everpost.db", isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        let_them_send(trial)
-        began = time.monotonic()
-        assert up.stop() == 0
-        assert time.monotonic() - began < BUDGET_S + LATE_S
-        assert "outcomes.left_over" in up.said()
-        holder.close()
+        with kit_of(tmp_path / "data" / "everpost.db").locked():
+            let_them_send(trial)
+            began = time.monotonic()
+            assert up.stop() == 0
+            assert time.monotonic() - began < BUDGET_S + LATE_S
+            assert "outcomes.left_over" in up.said()
     check_all_are_published_once(tmp_path, trial, task_ids)
     assert not list((tmp_path / "data").glob("*.outcomes"))
 

@@ -12,34 +12,11 @@ from redis.asyncio import Redis
 from chaos_kit.effects_worker import Effect
 from everpost.publishing import PublisherClass
 from everpost.queue.client import QUEUE_NAMES
-from everpost.store.sqlite.library import sqlite3
 from everpost.task.model import ErrorClass, TaskStatus
+from everpost.task.place import Place
+from store_kit import StoredTask
 
 ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
-
-ROWS = """
-SELECT task_id, 'task_queue', status, data, NULL, retry_of, created_at, NULL FROM task_queue
-UNION ALL SELECT job_id, 'publish_tasks', status, task_data, error_class, retry_of, created_at, completed_at
-FROM publish_tasks
-UNION ALL SELECT job_id, 'publish_tasks_archive', status, task_data, error_class, retry_of, created_at, completed_at
-FROM publish_tasks_archive
-"""
-COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
-
-TWINS = "SELECT ifnull(root_id, task_id) AS chain, count(*) FROM task_queue GROUP BY chain HAVING count(*) > 1"
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A task as one table has it."""
-
-    task_id: str
-    table: str
-    status: str
-    data: Any
-    error_class: str | None
-    retry_of: str | None
-    created_at: str | None
-    completed_at: str | None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +26,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         posted: The body of everything sent, by marker.
         acked: The marker of everything acknowledged, by task id.
         effects: What the platform accepted, in order.
-        counted: How many rows of each table `task_counts` tells of.
-        integrity: What PRAGMA integrity_check says.
+        counted: How many tasks of each place the store counts.
+        faults: What the store finds wrong with its own data.
         left_over: What should be gone from Redis.
         struck_at: When faults struck, in order.
         answers: Answers of the API that no client should get.
@@ -58,10 +35,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     posted: Mapping[str, Any]
     acked: Mapping[str, str]
-    rows: Sequence[Row]
+    rows: Sequence[StoredTask]
     effects: Sequence[Effect]
-    counted: Mapping[str, int]
-    integrity: Sequence[str] = ("ok",)
+    counted: Mapping[Place, int]
+    faults: Sequence[str] = ()
     left_over: Sequence[str] = ()
     answers: Sequence[str] = ()
     struck_at: Sequence[str] = ()
@@ -71,7 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Jepsen's words for what became of the posts.
 
     Attributes:
-        lost: Acknowledged, and in no table.
+        lost: Acknowledged, and in no place.
         duplicated: Posts the platform accepted more than once without anybody's word, and requests that became two
             tasks.
         unknown: How many ended so: allowed where the publisher declares nothing.
@@ -110,7 +87,7 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
         unexpected=[
             *facts.answers,
             *facts.left_over,
-            *(line for line in facts.integrity if line != "ok"),
+            *facts.faults,
             *_misplaced(facts),
             *_altered(facts),
             *_untrue(facts, effects, publisher_class),
@@ -119,13 +96,13 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
 
 
 def _misplaced(facts: Facts) -> list[str]:
-    """I1: each task in exactly one table, and none of them unfinished."""
+    """I1: each task in exactly one place, and none of them unfinished."""
     places = Counter(row.task_id for row in facts.rows)
-    per_table = Counter(row.table for row in facts.rows if row.table != "publish_tasks_archive")  # counted nowhere
+    per_place = Counter(row.place for row in facts.rows if row.place is not Place.ARCHIVE)  # counted nowhere
     return [
         *(f"{task_id} stands in {count} places" for task_id, count in places.items() if count > 1),
-        *(f"{row.task_id} is open: {row.status}" for row in facts.rows if row.table == "task_queue"),
-        *([f"counted {dict(facts.counted)}, there are {dict(per_table)}"] if per_table != facts.counted else []),
+        *(f"{row.task_id} is open: {row.status}" for row in facts.rows if row.place is Place.LEDGER),
+        *([f"counted {dict(facts.counted)}, there are {dict(per_place)}"] if per_place != facts.counted else []),
     ]
 
 
@@ -158,42 +135,18 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
     return found
 
 
-def _is_recovered(row: Row, struck_at: Sequence[str]) -> bool:
+def _is_recovered(row: StoredTask, struck_at: Sequence[str]) -> bool:
     if row.status != TaskStatus.SUCCESS or not row.created_at or not row.completed_at:
         return False
     return bisect_left(struck_at, row.created_at) < bisect_left(struck_at, row.completed_at)
 
 
-def _is_unanswered(row: Row, facts: Facts) -> bool:
+def _is_unanswered(row: StoredTask, facts: Facts) -> bool:
     return row.retry_of is None and row.task_id not in facts.acked and _marker(row) in facts.posted
 
 
-def _marker(row: Row) -> str:
+def _marker(row: StoredTask) -> str:
     return str(row.data.get("marker")) if isinstance(row.data, dict) else ""
-
-
-def read_rows(database: Path) -> tuple[list[Row], dict[str, int], list[str]]:
-    """The tasks of all tables, what `task_counts` tells of them, and the integrity of the file."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        rows = [
-            Row(task_id, table, status, None if data is None else msgspec.json.decode(data), *rest)
-            for task_id, table, status, data, *rest in connection.execute(ROWS)
-        ]
-        counted = dict(connection.execute(COUNTED))
-        integrity = [line for (line,) in connection.execute("PRAGMA integrity_check")]
-    finally:
-        connection.close()
-    return rows, counted, integrity
-
-
-def find_twins(database: Path) -> list[str]:
-    """I5: retry chains of which more than one task lives at this moment."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        return [f"{count} tasks of the chain {chain} live" for chain, count in connection.execute(TWINS)]
-    finally:
-        connection.close()
 
 
 def read_effects(path: Path) -> list[Effect]:

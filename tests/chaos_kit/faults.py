@@ -121,7 +121,7 @@ async def kill_worker_amid_records(scene: Scene) -> None:
     with ExitStack() as locked:
         with scene.held_answers():
             await scene.sent(UNANSWERED * len(scene.workers))
-            locked.enter_context(scene.locked_database())
+            locked.enter_context(scene.kit.locked())
         await scene.answered(UNANSWERED)
         scene.strike()
         worker.kill()
@@ -193,7 +193,7 @@ async def freeze_api(scene: Scene) -> None:
 @contextlib.contextmanager
 def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
     with ExitStack() as stack:
-        with scene.locked_database():  # a process stopped with the lock would stop everybody
+        with scene.kit.locked():  # a process stopped with the lock would stop everybody
             stack.enter_context(process.frozen())
         scene.strike()
         yield
@@ -202,7 +202,7 @@ def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
 async def lock_database(scene: Scene) -> None:
     """Another process holds a write transaction open until requests are refused."""
     await scene.sent(WHILE)
-    with scene.locked_database():
+    with scene.kit.locked():
         scene.strike()
         await scene.load.refused(FEW)
     await scene.sent(WHILE)

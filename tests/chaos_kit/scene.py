@@ -9,27 +9,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects, read_rows
+from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
 from everpost.clock import system_clock, to_text
 from everpost.publishing import PublisherClass
-from everpost.store.sqlite.library import sqlite3
+from everpost.task.place import Place
 from everpost.testing import eventually
+from store_kit import kit_of
 
 DRAIN_S = 60.0
 SHOWN = 10
 LEASE_S = 2
-OPEN = "SELECT count(*) FROM task_queue"
-OLDEST = "SELECT coalesce(min(created_at), '') FROM task_queue WHERE due_at IS NULL"
-RECORDED = "SELECT (SELECT count(*) FROM task_queue) + (SELECT count(*) FROM publish_tasks)"
 
 Fault = Callable[["Scene"], Awaitable[None]]
 
@@ -42,6 +39,7 @@ class Scene:
         proxy: Before Valkey, if the processes reach it that way.
         chance: Decides what is broken; made from the seed.
         database: By default in `folder`.
+        kit: A look into the database.
         faults: How often each was done.
         struck_at: When.
         waits_s: How long each 202 took that was given while Redis was in trouble.
@@ -73,6 +71,7 @@ class Scene:
         self.struck_at: list[str] = []
         self.waits_s: list[float] = []
         self.database = database or folder / "everpost.db"
+        self.kit = kit_of(self.database)
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
         self.proxy = Proxy(self.valkey.socket)
@@ -186,7 +185,7 @@ class Scene:
         await eventually(is_so, what=f"{count} unanswered tasks")
 
     def _count_unanswered(self) -> int:
-        return self._count(RECORDED) - len(self.load.acked)
+        return self.kit.count(Place.LEDGER, Place.HISTORY) - len(self.load.acked)
 
     def strike(self) -> None:
         """Note that what is in flight now is hit by a fault."""
@@ -197,20 +196,10 @@ class Scene:
         now = to_text(system_clock())
 
         async def is_ended() -> bool:
-            oldest = self._look(OLDEST)
-            return not oldest or oldest > now
+            oldest = self.kit.oldest_waiting()
+            return oldest is None or oldest > now
 
         await eventually(is_ended, what=f"the end of all that was accepted before {now}")
-
-    @contextmanager
-    def locked_database(self) -> Iterator[None]:
-        """Let nobody else write for a while."""
-        connection = sqlite3.connect(self.database, isolation_level=None, timeout=10)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-        finally:
-            connection.close()
 
     @contextmanager
     def held_answers(self) -> Iterator[None]:
@@ -258,15 +247,14 @@ class Scene:
 
     async def facts(self) -> Facts:
         """What there is now."""
-        rows, counted, integrity = read_rows(self.database)
         crashes = [line for process in (*self.apis, *self.workers) for line in process.tracebacks()]
         return Facts(
             posted=self.load.posted,
             acked=self.load.acked,
-            rows=rows,
+            rows=self.kit.tasks(),
             effects=read_effects(self.effects),
-            counted=counted,
-            integrity=integrity,
+            counted=self.kit.counted(),
+            faults=self.kit.find_faults(),
             left_over=await find_left_over(self.redis),
             answers=[*self.load.unexpected, *crashes],
             struck_at=self.struck_at,
@@ -276,22 +264,12 @@ class Scene:
         """Wait until the ledger and the queues are empty; what is still there after a minute, the checks will tell."""
 
         async def is_drained() -> bool:
-            return self._count(OPEN) == 0 and not await find_left_over(self.redis)
+            return self.kit.count(Place.LEDGER) == 0 and not await find_left_over(self.redis)
 
         try:
             await eventually(is_drained, timeout_s=DRAIN_S)
         except TimeoutError:
             return
-
-    def _count(self, statement: str) -> int:
-        return int(self._look(statement))
-
-    def _look(self, statement: str) -> Any:
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
-        try:
-            return connection.execute(statement).fetchone()[0]
-        finally:
-            connection.close()
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ Fault = Callable[[Scene], AbstractAsyncContextManager[None]]
 @asynccontextmanager
 async def locked(scene: Scene) -> AsyncIterator[None]:
     """Another process holds a write transaction open."""
-    with scene.locked_database():
+    with scene.kit.locked():
         yield
 
 

@@ -5,10 +5,10 @@ from http import HTTPStatus
 
 import pytest
 
-from chaos_kit.checks import find_twins
 from everpost.publishing import InvalidError
 from everpost.store.sqlite.tasks import resubmission
 from everpost.testing import Stack, everpost_stack
+from store_kit import kit_of
 
 CALLERS = 12
 
@@ -40,7 +40,7 @@ async def test_either_the_look_at_relatives_or_the_unique_index_keeps_many_retri
         if not has_index:
             await stack.execute("DROP INDEX task_queue_one_live_retry")  # a process that starts would make it again
         new_ids = await retry_at_once(stack, task_id)
-        twins = find_twins(stack.settings.database_path)
+        twins = kit_of(stack.settings.database_path).find_chains_twice_alive()
     if has_index or not is_blind:
         assert (len(new_ids), twins) == (1, [])
     else:
