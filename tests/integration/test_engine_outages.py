@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from everpost_workers.engine import lua
+from everpost_workers.engine.connections import ScriptConnection
 from everpost_workers.engine.dispatch import UNRELEASED_SHARE
 from everpost_workers.engine.worker import JobOutcome
 
@@ -43,6 +44,17 @@ async def enqueue_when_up(stage: Stage, job_id: str) -> None:
             return False
 
     await until(is_enqueued)
+
+
+async def test_a_script_of_a_lost_connection_is_not_sent_again_by_itself(stage: Stage) -> None:
+    counter = ScriptConnection(stage.redis.connection_pool, "return redis.call('INCR', KEYS[1])")
+    assert await counter.run(["key"], []) == 1
+    stage.server.stop()
+    stage.server.start()
+    with pytest.raises(RedisError):
+        await counter.run(["key"], [])
+    assert await counter.run(["key"], []) == 1  # the call that failed did nothing
+    await counter.close()
 
 
 async def test_defect_09_a_worker_outlives_a_killed_and_emptied_redis(stage: Stage) -> None:

@@ -56,20 +56,6 @@ async def test_a_server_that_started_anew_since_the_last_call_is_found(
     assert await echo.run(["key"], [4, 4]) == [b"key", b"4", b"4"]
 
 
-async def test_a_script_that_may_not_run_twice_is_not_sent_again_by_itself(valkey: EmbeddedValkey) -> None:
-    counter = ScriptConnection(connection_pool(valkey.address), "return redis.call('INCR', KEYS[1])", may_repeat=False)
-    try:
-        await counter.run(["key"], [])
-        assert valkey.child is not None
-        await valkey.child.stop()
-        await valkey.start()
-        with pytest.raises(RedisError):
-            await counter.run(["key"], [])
-        assert await counter.run(["key"], []) == 2  # the call that failed did nothing
-    finally:
-        await counter.close()
-
-
 async def test_a_late_answer_of_a_frozen_server_is_nobody_elses(echo: ScriptConnection, valkey: EmbeddedValkey) -> None:
     await echo.run(["key"], [1, 1])
     assert valkey.child is not None

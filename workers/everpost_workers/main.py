@@ -18,13 +18,14 @@ from arq.connections import ArqRedis
 from arq.worker import func
 
 from everpost.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
-from everpost.errors import ServiceError
-from everpost.failpoints import watch_failpoints
+from everpost.errors import ServiceError, Unavailable
+from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
 from everpost.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
 from everpost.queue.codec import FUNCTION, deserialize, serialize
 from everpost.queue.metrics import SharedMetrics
 from everpost.queue.pool import connection_pool
+from everpost.queue.strangers import set_aside
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
@@ -265,6 +266,9 @@ def create_worker(
         slim_results=True,
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
         on_left_over=parts.on_left_over,
+        outages=(Unavailable,),
+        on_wrong_type=set_aside,
+        failpoint=failpoint,
         max_payload_bytes=max(LARGEST_PAYLOAD_BYTES, PAYLOAD_FACTOR * settings.max_body),
         max_jobs=settings.max_jobs,
         max_tries=UNLIMITED_TRIES,

@@ -20,7 +20,7 @@ JOB = serialize({"t": None, "f": "nothing", "a": (), "k": {}, "et": 0})
 
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What `python -m everpost_workers.engine.bench` is asked; described there."""
+    """What `python -m everpost_workers.engine_bench` is asked; described there."""
 
     engine: Engine
     redis: str
@@ -87,7 +87,7 @@ async def run_engine(
     """
     queue = queue or f"bench:{uuid4().hex}"
     spec = EngineSpec(engine=engine, redis=stack.valkey.address, queue=queue, jobs=jobs, waiting=waiting)
-    report = await run_program("everpost_workers.engine.bench", spec, EngineReport)
+    report = await run_program("everpost_workers.engine_bench", spec, EngineReport)
     if report.lost or report.repeated or report.unfinished:
         raise WorkIncomplete(
             f"of {jobs} jobs of the engine {engine!r}, {report.lost} never ran, {report.repeated} ran again, and "

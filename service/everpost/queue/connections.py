@@ -19,17 +19,15 @@ class OwnConnection:
     task of each write, 25 us more.
 
     Args:
-        pool: Where the connection's address and options come from; it is none of the pool's own.
-        may_repeat: The commands may run twice: they are sent once more when the connection was lost.
+        pool: Gives the connection's address and options; the connection does not belong to it.
     """
 
-    def __init__(self, pool: ConnectionPool, *, may_repeat: bool = True) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._connection = pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection.socket_timeout = None
-        self._may_repeat = may_repeat
 
     async def ask(self, *command: str | bytes | int) -> Any:
-        """The server's answer.
+        """The server's answer; the command is sent once more if the connection was lost, so it may run twice.
 
         Raises:
             RedisError: The server is away, slow or unwilling; the command may have run.
@@ -37,8 +35,6 @@ class OwnConnection:
         try:
             return await self._ask(command)
         except ConnectionLost:  # the server may only have started anew since the last call
-            if not self._may_repeat:
-                raise
             return await self._ask(command)
 
     async def close(self) -> None:
@@ -54,8 +50,8 @@ class OwnConnection:
 class ScriptConnection:
     """Runs one Lua script over a connection of its own; like `OwnConnection`, one call at a time."""
 
-    def __init__(self, pool: ConnectionPool, script: str, *, may_repeat: bool = True) -> None:
-        self._connection = OwnConnection(pool, may_repeat=may_repeat)
+    def __init__(self, pool: ConnectionPool, script: str) -> None:
+        self._connection = OwnConnection(pool)
         self._script = script
         self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
 

@@ -18,11 +18,3 @@ def refusal_of(error: BaseException) -> Refusal | None:
     if isinstance(inner, AuthenticationError):
         return Refusal(str(inner), is_password=True)
     return Refusal(str(inner), is_password=False) if isinstance(inner, ResponseError) else None
-
-
-def trouble_text(error: BaseException) -> str:
-    """An error of redis-py for a log line."""
-    refusal = refusal_of(error)
-    if refusal is None:
-        return repr(error)
-    return f"it refuses {'the password' if refusal.is_password else 'a command'} ({refusal.words})"

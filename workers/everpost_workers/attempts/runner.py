@@ -42,7 +42,8 @@ from everpost_workers.attempts.unknown import (
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
 from everpost_workers.engine.cancellation import comes_from_outside
 from everpost_workers.engine.deadlines import TimeLimits
-from everpost_workers.engine.outcomes import CancelCause, HandBackError, cause_of
+from everpost_workers.engine.errors import HandBackError
+from everpost_workers.engine.outcomes import CancelCause, cause_of
 from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")

@@ -14,17 +14,17 @@ from arq.constants import abort_job_max_age, abort_jobs_ss
 from arq.jobs import Serializer
 from arq.worker import Worker
 
-from everpost.errors import Unavailable
-from everpost.log_fields import as_event
 from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import raise_unless_failure, whereabouts
 from everpost_workers.engine.claims import Claim, HeldJob, JobPhase
 from everpost_workers.engine.finishing import Finisher, ResultRules
 from everpost_workers.engine.leases import RETRY_KEY_TTL_S, LeaseKeeper, LoopWatch, blocking_client
-from everpost_workers.engine.lua import REDIS_TROUBLE, Scripts
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.lua import OnWrongType, Scripts
 from everpost_workers.engine.outcomes import CancelCause, JobOutcome
 from everpost_workers.engine.reading import LONGEST_TOLD, ClaimReply, JobReader, UnnamedEntry, read_claim_reply
 from everpost_workers.engine.running import JobRunner
+from everpost_workers.engine.trouble import REDIS_TROUBLE
 from everpost_workers.engine.turns import QueueTurns
 from everpost_workers.engine.wakeup import WakeSignal
 
@@ -60,6 +60,13 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_stopping: Callable[[], None] | None
     on_left_over: OnComplete | None
     max_payload_bytes: int
+    outages: tuple[type[Exception], ...]
+    on_wrong_type: OnWrongType | None
+    failpoint: Callable[[str], None] | None
+
+
+def _pass(_: str) -> None:
+    """No failpoint."""
 
 
 class Dispatcher:
@@ -94,7 +101,10 @@ class Dispatcher:
         self._paused_until = 0.0
         self._is_settled = False
         self.scripts = Scripts(
-            pool, zsets=[abort_jobs_ss, *options.queue_names], own_connections=options.own_connections
+            pool,
+            zsets=[abort_jobs_ss, *options.queue_names],
+            own_connections=options.own_connections,
+            on_wrong_type=options.on_wrong_type,
         )
         self.signal = WakeSignal()
         self.next_claim_at = 0.0
@@ -120,6 +130,8 @@ class Dispatcher:
             on_released=self._on_released,
             queue_names=options.queue_names,
             wake_channel=options.wake_channel,
+            outages=options.outages,
+            failpoint=options.failpoint or _pass,
         )
 
     @property
@@ -282,7 +294,7 @@ class Dispatcher:
         except BaseException as error:
             raise_unless_failure(error)
             told = "%d entries whose ids are not UTF-8 are left to the end of their leases: %s"
-            is_defect = not isinstance(error, (Unavailable, *REDIS_TROUBLE))
+            is_defect = not isinstance(error, (*self._options.outages, *REDIS_TROUBLE))
             logger.error(told, len(entries), error, exc_info=is_defect)  # noqa: TRY400 - an outage has no traceback
 
     async def _take_all(self, claimed: ClaimReply) -> list[HeldJob]:
@@ -349,7 +361,7 @@ class Dispatcher:
             raise_unless_failure(error)
             wait_s = self._hook_backoff.next_s()
             self._paused_until = self._worker.loop.time() + wait_s
-            is_defect = not isinstance(error, Unavailable)
+            is_defect = not isinstance(error, self._options.outages)
             told = "on_claim failed, %d jobs handed back, next claim in %.1fs: %s"
             fields = as_event("claim.hook_failed", jobs=len(jobs), again_in_s=round(wait_s, 2), error=str(error))
             logger.error(told, len(jobs), wait_s, error, exc_info=is_defect, extra=fields)  # noqa: TRY400 - an outage has no traceback

@@ -13,16 +13,14 @@ from arq.constants import abort_jobs_ss, keep_cronjob_progress
 from arq.cron import CronJob
 from arq.jobs import Serializer, serialize_result
 
-from everpost.errors import Unavailable
-from everpost.failpoints import failpoint
-from everpost.log_fields import as_event
-from everpost.queue.refusals import trouble_text
 from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import raise_unless_failure
 from everpost_workers.engine.claims import HeldJob
 from everpost_workers.engine.leases import RETRY_KEY_TTL_S, LeaseKeeper
-from everpost_workers.engine.lua import REDIS_TROUBLE, Scripts
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.outcomes import JobOutcome
+from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
 
 logger = logging.getLogger("arq.worker")
 
@@ -189,6 +187,8 @@ class Finisher:
         on_released: Callable[[list[HeldJob]], None],
         queue_names: Sequence[str],
         wake_channel: str | None,
+        outages: tuple[type[Exception], ...],
+        failpoint: Callable[[str], None],
     ) -> None:
         self._scripts = scripts
         self._leases = leases
@@ -197,6 +197,8 @@ class Finisher:
         self._on_released = on_released
         self._keys = [abort_jobs_ss, *queue_names]
         self._wake_channel = wake_channel or ""
+        self._outages = outages
+        self._failpoint = failpoint
         self._is_failing = False
         self.is_behind = False  # Redis has not heard of what ended, and was asked already
         self._records = Collector(self._record, most=RECORDS_AT_ONCE)
@@ -235,7 +237,7 @@ class Finisher:
                 raise_unless_failure(error)
                 self._is_failing = True
                 wait_s = backoff.next_s()
-                is_defect = not isinstance(error, Unavailable)
+                is_defect = not isinstance(error, self._outages)
                 told = "on_complete failed for %d jobs, calling it again in %.1fs: %s"
                 fields = as_event(
                     "complete.hook_failed", jobs=len(batch), again_in_s=round(wait_s, 2), error=str(error)
@@ -283,7 +285,7 @@ class Finisher:
         options = [RETRY_KEY_TTL_S, self._wake_channel, jobs, self._results.index, self._results.list_ms]
         arguments = [*options, *(data for _, _, data in portion)]
         backoff = Backoff(0.05, 1.0)
-        failpoint("release.before")
+        self._failpoint("release.before")
         while True:
             try:
                 positions = await self._scripts.call("release", self._keys, arguments)
@@ -297,7 +299,7 @@ class Finisher:
             else:
                 break
         self.is_behind = False
-        failpoint("release.after")
+        self._failpoint("release.after")
         self._report(batch, positions)
         self._let_go(batch)
 

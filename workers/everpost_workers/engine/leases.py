@@ -11,9 +11,10 @@ import redis.asyncio
 from arq.connections import ArqRedis
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from everpost.log_fields import as_event
 from everpost_workers.engine.claims import HeldJob
-from everpost_workers.engine.lua import REDIS_TROUBLE, script_source
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.lua import script_source
+from everpost_workers.engine.trouble import REDIS_TROUBLE
 
 logger = logging.getLogger("arq.worker")
 

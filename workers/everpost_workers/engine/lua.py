@@ -2,24 +2,23 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from arq.connections import ArqRedis
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from everpost.queue.connections import ScriptConnection
-from everpost.queue.strangers import is_wrong_type, set_aside
+from everpost_workers.engine.connections import ScriptConnection
 
 _FOLDER = Path(__file__).with_name("scripts")
 
 ANSWER_S = 2.0  # a Redis that is silent for longer is away, as for the pool's connections
 
-REDIS_TROUBLE = (RedisError, OSError, TimeoutError)
-"""What a Redis that is away, starting, read-only or full raises; asyncio's TimeoutError is the built-in one."""
+OnWrongType = Callable[[ArqRedis, Mapping[str, str]], Awaitable[Sequence[str]]]
+"""Given the types that keys should have, moves keys of another type out of the way, and answers which."""
 
 
 @cache
@@ -34,12 +33,21 @@ class Scripts:
     Args:
         own_connections: They go over connections of their own, past the pool and what it does on errors: the pool costs
             40 us a call and 0.6 us an argument, more than a small claim itself.
-        zsets: Keys that scripts take for sorted sets. Others of another type are moved out of the way when met.
+        zsets: Keys that the scripts take for sorted sets.
+        on_wrong_type: Called when one of them has another type. If it has moved a key away, the script runs again.
     """
 
-    def __init__(self, pool: ArqRedis, *, zsets: Sequence[str] = (), own_connections: bool = False) -> None:
+    def __init__(
+        self,
+        pool: ArqRedis,
+        *,
+        zsets: Sequence[str] = (),
+        own_connections: bool = False,
+        on_wrong_type: OnWrongType | None = None,
+    ) -> None:
         self._pool = pool
         self._types = dict.fromkeys(zsets, "zset")
+        self._on_wrong_type = on_wrong_type
         self._own_connections = own_connections
         self._scripts: dict[str, AsyncScript] = {}
         self._idle: dict[str, list[ScriptConnection]] = {}
@@ -53,7 +61,9 @@ class Scripts:
         try:
             return await self._call(name, keys, arguments)
         except ResponseError as error:
-            if not is_wrong_type(error) or not await set_aside(self._pool, self._types):
+            if self._on_wrong_type is None or "WRONGTYPE" not in str(error):  # Redis 6 wraps what a script meets
+                raise
+            if not await self._on_wrong_type(self._pool, self._types):
                 raise
             return await self._call(name, keys, arguments)
 
@@ -76,7 +86,7 @@ class Scripts:
     async def _run_past_the_pool(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         idle = self._idle.setdefault(name, [])
         pool = self._pool.connection_pool
-        connection = idle.pop() if idle else ScriptConnection(pool, script_source(name), may_repeat=False)
+        connection = idle.pop() if idle else ScriptConnection(pool, script_source(name))
         try:
             return await connection.run(keys, arguments)
         finally:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from arq.worker import Retry, RetryJob
 
+from everpost_workers.engine.errors import HandBackError
+
 
 class OutcomeReason(StrEnum):
     """Why a job is over; the last five never reached the job's function."""
@@ -48,14 +50,6 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None
     extra: Mapping[str, Any]
     fenced: bool = False
-
-
-class HandBackError(Exception):
-    """A job raises it to go back to its queue, no try spent, due in `in_s` seconds: it has not begun."""
-
-    def __init__(self, in_s: float) -> None:
-        super().__init__(f"not begun, again in {in_s:g} s")
-        self.in_s = in_s
 
 
 class CancelCause(Enum):

@@ -12,8 +12,8 @@ from arq.jobs import DeserializationError, Deserializer
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
-from everpost.log_fields import as_event
 from everpost_workers.engine.claims import UNKNOWN_FUNCTION_NAME, HeldJob, whole_score
+from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
 
 logger = logging.getLogger("arq.worker")

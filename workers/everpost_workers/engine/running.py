@@ -8,11 +8,12 @@ from typing import Any
 from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
-from everpost.log_fields import as_event
 from everpost_workers.engine.cancellation import comes_from_outside, raise_unless_failure
 from everpost_workers.engine.claims import HeldJob, JobPhase
 from everpost_workers.engine.deadlines import Deadlines
-from everpost_workers.engine.outcomes import CancelCause, HandBackError, NextStep, OutcomeReason, cause_of, next_step
+from everpost_workers.engine.errors import HandBackError
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.outcomes import CancelCause, NextStep, OutcomeReason, cause_of, next_step
 
 logger = logging.getLogger("arq.worker")
 

@@ -8,9 +8,9 @@ from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoPermissionError
 
-from everpost.log_fields import as_event
 from everpost_workers.engine.backoff import Backoff
-from everpost_workers.engine.lua import REDIS_TROUBLE
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.trouble import REDIS_TROUBLE
 
 logger = logging.getLogger("arq.worker")
 

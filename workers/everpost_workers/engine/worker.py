@@ -25,9 +25,6 @@ from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
 
-from everpost.log_fields import as_event
-from everpost.queue.refusals import trouble_text
-from everpost.stopping import stop_signals
 from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import cancel_until_done, raise_if_cancelled
 from everpost_workers.engine.claims import Claim, HeldJob
@@ -39,9 +36,12 @@ from everpost_workers.engine.dispatch import (
     OnClaim,
     OnComplete,
 )
+from everpost_workers.engine.errors import StuckJobsError
 from everpost_workers.engine.health import HealthCheck
-from everpost_workers.engine.lua import REDIS_TROUBLE
+from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.lua import OnWrongType
 from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
+from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
 from everpost_workers.engine.wakeup import WakeListener
 
 __all__ = ["BatchWorker", "Claim", "JobOutcome", "OutcomeReason", "StuckJobsError"]
@@ -52,18 +52,6 @@ DEFAULT_WAKE_CHANNEL = "everpost:wake"
 
 STALLED_S = 5.0  # without a claim, although there are free slots
 LEAST_GRACE_S = 5.0  # for the records and releases of ended jobs
-
-
-class StuckJobsError(Exception):
-    """Jobs go on although they were cancelled: the process has to end, or they keep its slots and their leases.
-
-    Args:
-        job_ids: What they are. Their leases run out when the process has ended, and not before.
-    """
-
-    def __init__(self, job_ids: Sequence[str]) -> None:
-        super().__init__(f"{len(job_ids)} jobs do not heed being cancelled: {', '.join(job_ids)}")
-        self.job_ids = list(job_ids)
 
 
 class BatchWorker(Worker):
@@ -85,6 +73,12 @@ class BatchWorker(Worker):
         own_connections: Claim and release over connections of the engine's own, which costs less; the pool's settings
             for retries do not hold for them. The engine goes on after an outage either way.
         max_payload_bytes: A larger job is not read but ends as one that cannot be; 0 reads any.
+        outages: Exceptions that mean "not now" when a hook raises them. They are logged without a traceback.
+        on_wrong_type: Called with the pool, and with the types that keys should have, when a key has another type. It
+            answers the keys that it moved out of the way; if it moved any, the command is repeated. By default such a
+            key counts as trouble with Redis.
+        failpoint: Called with the name of a point on a job's way (`release.before`, `release.after`), where a test may
+            end the process.
         serializer_like: From a job's payload, b"" if it is gone, the serializer of its result; by default
             `job_serializer` for all.
         on_blocked: Called, in a thread, when a job has blocked the event loop for `blocked_s` seconds, while its worker
@@ -114,6 +108,9 @@ class BatchWorker(Worker):
         on_stopping: Callable[[], None] | None = None,
         on_left_over: OnComplete | None = None,
         max_payload_bytes: int = 0,
+        outages: tuple[type[Exception], ...] = (),
+        on_wrong_type: OnWrongType | None = None,
+        failpoint: Callable[[str], None] | None = None,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -132,6 +129,9 @@ class BatchWorker(Worker):
             on_stopping=on_stopping,
             on_left_over=on_left_over,
             max_payload_bytes=max_payload_bytes,
+            outages=outages,
+            on_wrong_type=on_wrong_type,
+            failpoint=failpoint,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._dispatcher: Dispatcher | None = None  # built when the pool is there, see `_dispatch`
@@ -141,7 +141,8 @@ class BatchWorker(Worker):
         self._has_left = asyncio.Event()
         self._has_left.set()
         self._stop_by: float | None = None
-        if self._handle_signals and signal.SIGHUP in stop_signals():  # arq handles the others
+        is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
+        if self._handle_signals and not is_ignored:  # arq handles the other signals
             waits = self._job_completion_wait > 0
             self._add_signal_handler(signal.SIGHUP, self.handle_sig_wait_for_completion if waits else self.handle_sig)
 

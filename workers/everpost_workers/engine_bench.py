@@ -1,6 +1,6 @@
 """How fast an engine is without SQLite and without publishing: `BatchWorker` or stock `arq.Worker` on the same jobs.
 
-`python -m everpost_workers.engine.bench` reads one `EngineSpec` and writes one `EngineReport`, both in msgpack.
+`python -m everpost_workers.engine_bench` reads one `EngineSpec` and writes one `EngineReport`, both in msgpack.
 `everpost bench` runs it; it stands on this side because it imports the engine.
 """
 
