@@ -1,7 +1,6 @@
 """What other teams get: the stack in-process, the fixture, the publisher double."""
 
 import asyncio
-import re
 import shutil
 import subprocess
 import sys
@@ -15,41 +14,6 @@ from everpost import embedded
 from everpost.embedded import EmbeddedValkey, server_environment, server_program
 from everpost.publishing import InvalidError, PublisherClass
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
-
-THEIR_TEST = """
-import pytest
-from everpost.publishing import InvalidError
-
-@pytest.fixture
-def everpost_settings():
-    return {"max_attempts": 1}
-
-@pytest.mark.asyncio
-async def test_our_app_retries_what_failed(everpost):
-    everpost.publisher.fail_next(InvalidError("no"))
-    task_id = await everpost.publish(platform="douyin", title="t")
-    assert (await everpost.wait_until_ended(task_id))["status"] == "failed"
-    new_task_id = await everpost.retry(task_id)
-    await everpost.drain()
-    assert everpost.publisher.times_published(new_task_id) == 1
-"""
-
-
-def test_the_document_s_examples_work_in_a_project_of_somebody_else(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text("utf-8")
-    examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / "test_theirs.py").write_text("\n".join(examples))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_the_fixture_works_in_a_project_of_somebody_else(tmp_path: Path) -> None:
-    (tmp_path / "test_theirs.py").write_text(THEIR_TEST)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
 
 
 def test_a_project_without_pytest_asyncio_can_run_its_own_tests(tmp_path: Path) -> None:
