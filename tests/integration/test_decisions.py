@@ -211,9 +211,8 @@ async def test_a_late_success_after_it_was_sent_again_is_an_error_in_the_log(eve
         start_ms=1, finish_ms=2, queue_name="arq:queue", reason=OutcomeReason.COMPLETE, payload=None, extra={},
     )  # fmt: skip
     with capture_logs() as lines:
-        await EndRecorder(
-            Ledger(everpost.database), WorkerMetrics(Tally(), Catalogue([])), worker_id="frozen"
-        ).on_complete([outcome])
+        recorder = EndRecorder(everpost.store, WorkerMetrics(Tally(), Catalogue([])), worker_id="frozen")
+        await recorder.on_complete([outcome])
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert line["event"] == "task.accepted_and_sent_again"
     assert (line["task_id"], line["new_task_id"]) == (task_id, new_task_id)

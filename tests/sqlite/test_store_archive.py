@@ -8,9 +8,9 @@ import pytest
 
 from everpost.clock import to_text
 from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.tasks import archive as module
 from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
-from everpost.store.sqlite.tasks.history import History
 from everpost.store.sqlite.tasks.payloads import Payloads
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
@@ -57,7 +57,7 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
         "publish_tasks": ["failed", "new"],
         "publish_tasks_archive": [f"old{number}" for number in range(5)],
     }
-    task = await History(database).find_task("old3")
+    task = await SqliteHistory(database).find_task("old3")
     assert task is not None
     assert (task.place, task.archive_reason, task.archived_at) == (Place.ARCHIVE, "age", to_text(START_MS + DAY_MS))
     assert await Payloads(database).find(Place.ARCHIVE, "old3") is not None
@@ -161,7 +161,7 @@ async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(
     await add_ended(database, make_task("again", retry_of="root", root_id="root", generation=1))
     await archive.delete_tasks(["again"])
     for _ in range(2):
-        root = await History(database).find_task("root")
+        root = await SqliteHistory(database).find_task("root")
         assert root is not None
         assert [(retry.task_id, retry.place) for retry in root.retries] == [("again", Place.ARCHIVE)]
         await archive.delete_tasks(["root"])

@@ -19,10 +19,10 @@ from everpost.platforms import Catalogue
 from everpost.store.history import MAX_LIMIT, TaskFilter
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.cursor import Key, read_cursor, write_cursor
+from everpost.store.sqlite.lists.detail import DAMAGED
 from everpost.store.sqlite.lists.filters import time_bounds
 from everpost.store.sqlite.lists.finder import zone_in_question
-from everpost.store.sqlite.lists.listing import Listing
-from everpost.store.sqlite.tasks.history import DAMAGED, History
+from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place
 from store_rows import START_MS, accept, add_ended, end, ids, insert, make_task
@@ -37,7 +37,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def all_ids(listing: Listing, wanted: TaskFilter | None = None, limit: int = 2) -> list[str]:
+async def all_ids(listing: SqliteHistory, wanted: TaskFilter | None = None, limit: int = 2) -> list[str]:
     """The whole list, page by page."""
     found, cursor = [], None
     while True:
@@ -63,7 +63,7 @@ async def test_filters_are_joined_by_and_over_both_tables(database: Database) ->
         make_task("later", due_at_ms=START_MS + 60_000),
     )
     await insert(database, "publish_tasks", inherited("old", "2025-01-01 08:00:00"))
-    listing = Listing(database)
+    listing = SqliteHistory(database)
     cases: list[tuple[dict[str, Any], set[str]]] = [
         ({}, {"f1", "f2", "s1", "p1", "p2", "later", "old"}),
         ({"status": "failed"}, {"f1", "f2"}),
@@ -103,7 +103,7 @@ async def test_the_newest_come_first_and_rows_without_a_time_last(database: Data
     await add_ended(database, make_task("c", created_at_ms=START_MS + 1), make_task("b"))
     await accept(database, make_task("a"), make_task("d", created_at_ms=START_MS + 2))
     for limit in (1, 2, 3, 100):
-        found = await all_ids(Listing(database), limit=limit)
+        found = await all_ids(SqliteHistory(database), limit=limit)
         assert found == ["d", "c", "b", "a", "old", "undated", "also undated"]
 
 
@@ -113,12 +113,12 @@ async def test_an_id_an_original_file_has_twice_is_one_task(database: Database) 
     await insert(database, "publish_tasks", inherited("twice", "2025-03-01 08:00:00"))
     await accept(database, make_task("new"))
     for limit in (1, 2, 3):
-        assert await all_ids(Listing(database), limit=limit) == ["new", "twice"]
+        assert await all_ids(SqliteHistory(database), limit=limit) == ["new", "twice"]
 
 
 @pytest.mark.parametrize("zone", [UTC, SHANGHAI, ZoneInfo("America/New_York")])
 async def test_created_after_and_before_read_inherited_times_in_the_zone(database: Database, zone: Any) -> None:
-    listing = Listing(database, zone)
+    listing = SqliteHistory(database, zone)
     start = datetime(2026, 3, 8, 12, tzinfo=UTC)
     texts = {}
     for hours in range(-60, 60, 5):
@@ -166,7 +166,7 @@ async def test_inherited_rows_show_what_their_json_holds_in_utc(database: Databa
         row | {"data": '{"platform": 3, "account_id": "a", "title": "测试"}'},
         row | {"task_id": "damaged", "data": '{"platform": '},
     )
-    listing = Listing(database, SHANGHAI)
+    listing = SqliteHistory(database, SHANGHAI)
     damaged, old = sorted((await listing.page(TaskFilter())).items, key=lambda item: item.task_id)
     assert (str(old.platform), old.account_id, old.title) == ("3", "a", "测试")
     assert (old.inherited, old.place, old.created_at) == (True, Place.LEDGER, "2025-03-01T00:00:00.000Z")
@@ -177,7 +177,7 @@ async def test_inherited_rows_show_what_their_json_holds_in_utc(database: Databa
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "%%%", "W10", "bnVsbA", "a" * 5_000, "测试", "WzEsMl0", "AA=="])
 async def test_what_is_no_cursor_is_refused_with_its_path(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidValue) as refused:
-        await Listing(database).page(TaskFilter(), cursor)
+        await SqliteHistory(database).page(TaskFilter(), cursor)
     assert refused.value.path == "$.cursor"
 
 
@@ -189,14 +189,14 @@ def test_a_cursor_is_read_as_it_was_written(created_at: str | None, task_id: str
 @pytest.mark.parametrize("limit", [0, -1, MAX_LIMIT + 1])
 async def test_a_limit_out_of_range_is_refused(database: Database, limit: int) -> None:
     with pytest.raises(InvalidValue) as refused:
-        await Listing(database).page(TaskFilter(), limit=limit)
+        await SqliteHistory(database).page(TaskFilter(), limit=limit)
     assert refused.value.path == "$.limit"
 
 
 async def test_a_total_is_exact_where_triggers_count_and_elsewhere_up_to_a_limit(database: Database) -> None:
     await add_ended(database, *(make_task(f"{number:02}") for number in range(12)))
     await accept(database, make_task("p"))
-    listing = Listing(database)
+    listing = SqliteHistory(database)
     exact = await listing.total(TaskFilter(status="failed", platform=("douyin", "3")), limit=5)
     assert (exact.total, exact.total_is_exact) == (12, True)
     counted = await listing.total(TaskFilter(account_id="a"), limit=5)
@@ -209,7 +209,7 @@ async def test_the_summary_knows_a_platform_by_all_its_spellings(database: Datab
     await add_ended(database, make_task("a"), make_task("b"))
     await accept(database, make_task("c"))
     await insert(database, "publish_tasks", inherited("old", "2025-01-01 08:00:00"), inherited("x", None, platform="?"))
-    summary = await Listing(database, UTC).summary(Catalogue.read(None).name_of)
+    summary = await SqliteHistory(database, UTC).summary(Catalogue.read(None).name_of)
     assert summary.total == 5
     assert summary.by_status == {"failed": 2, "pending": 1, "success": 2}
     assert summary.by_platform == {"douyin": 4, "?": 1}
@@ -217,7 +217,7 @@ async def test_the_summary_knows_a_platform_by_all_its_spellings(database: Datab
 
 
 async def test_a_task_is_found_whole_wherever_it_lies(database: Database) -> None:
-    history = History(database, SHANGHAI)
+    history = SqliteHistory(database, SHANGHAI)
     await accept(database, make_task("root", extra={"deep": [1, None]}))
     waiting = await history.find_task("root")
     assert waiting is not None
@@ -238,7 +238,7 @@ async def test_a_task_is_found_whole_wherever_it_lies(database: Database) -> Non
 async def test_damaged_data_is_shown_as_text_with_a_note(database: Database) -> None:
     for name, data in {"cut": '{"title": "测', "list": "[1]", "bytes": b"\xff{"}.items():
         await insert(database, "publish_tasks", inherited(name, "2025-01-01 08:00:00", task_data=data))
-        task = await History(database, SHANGHAI).find_task(name)
+        task = await SqliteHistory(database, SHANGHAI).find_task(name)
         assert task is not None
         assert (task.task_data, task.note) == (None, DAMAGED)
         assert task.task_data_text
@@ -262,7 +262,7 @@ async def _read_while_tasks_complete(created: list[int], limit: int, ended: list
         database = await Database.open(Path(folder) / "everpost.db")
         tasks = [make_task(f"t{n}", created_at_ms=START_MS + at) for n, at in enumerate(created)]
         await accept(database, *tasks)
-        listing, found, waiting = Listing(database), [], {task.task_id for task in tasks}
+        listing, found, waiting = SqliteHistory(database), [], {task.task_id for task in tasks}
         cursor, pending = None, list(ended)
         while True:
             page = await listing.page(TaskFilter(), cursor, limit)

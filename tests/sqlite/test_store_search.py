@@ -15,7 +15,7 @@ from everpost.errors import InvalidValue
 from everpost.store.history import TaskFilter
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists import search, words
-from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
 from everpost.store.sqlite.tasks.archive import Archive
@@ -85,7 +85,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 async def found(database: Database, q: str, **others: object) -> set[str]:
-    listing = Listing(database, UTC)
+    listing = SqliteHistory(database, UTC)
     wanted = TaskFilter(q=q, **others)  # type: ignore[arg-type]  # a test's own fields
     items = (await listing.page(wanted, limit=1_000)).items
     assert (await listing.total(wanted)).total == len(items)
@@ -182,7 +182,7 @@ async def test_damaged_payloads_are_searched_as_text(database: Database) -> None
 async def test_a_long_query_is_refused_and_one_at_the_limit_is_served(database: Database) -> None:
     assert await found(database, "测" * MAX_QUERY_CHARACTERS) == set()
     with pytest.raises(InvalidValue) as refused:
-        await Listing(database).page(TaskFilter(q="测" * (MAX_QUERY_CHARACTERS + 1)))
+        await SqliteHistory(database).page(TaskFilter(q="测" * (MAX_QUERY_CHARACTERS + 1)))
     assert refused.value.path == "$.q"
 
 

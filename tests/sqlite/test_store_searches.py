@@ -14,9 +14,8 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCHERS
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists import words
-from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.lists.search import SearchIndex
-from everpost.store.sqlite.tasks.history import History
 from everpost.testing import eventually
 from store_rows import accept, add_ended, make_task
 
@@ -110,7 +109,7 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
     assert all(len(task.task_data) > MEGABYTE for task in waiting)
     await accept(database, *waiting)
     await add_ended(database, *ended)
-    listing = Listing(database)
+    listing = SqliteHistory(database)
     for _ in range(2):
         page, total = await listing.page_and_total(TaskFilter(q="stollen"))
         assert {item.task_id for item in page.items} == {task.task_id for task in (*waiting, *ended)}
@@ -123,7 +122,7 @@ async def test_a_list_does_not_wait_for_one_that_looks_far(database: Database, m
     far = [TaskFilter(q="x"), TaskFilter(account_id="a"), TaskFilter(platform=("x",)), TaskFilter(error_class="auth")]
     far += [TaskFilter(status="failed", batch_id="b"), TaskFilter(retry_of="r", batch_id="b")]
     near = [TaskFilter(), TaskFilter(status="failed"), TaskFilter(batch_id="b"), TaskFilter(created_after_ms=1)]
-    search, listing = database.search, Listing(database)
+    search, listing = database.search, SqliteHistory(database)
     searches = [asyncio.create_task(search(search_for_ever, within_s=600)) for _ in range(SEARCHERS)]
     await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
 
@@ -150,7 +149,7 @@ async def test_no_list_keeps_a_task_from_being_looked_up(database: Database) -> 
     ]
     await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
     await accept(database, make_task("wanted"))
-    assert await History(database).find_task("wanted") is not None
+    assert await SqliteHistory(database).find_task("wanted") is not None
     for waiting in lists:
         waiting.cancel()
     await asyncio.wait(lists)

@@ -122,7 +122,7 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.completion = EndRecorder(store.ledger, metrics, worker_id=self.worker_id)
+        self.completion = EndRecorder(store, metrics, worker_id=self.worker_id)
         self.left_over = Leftovers(self.completion, LeftoverFiles(settings.database_path))
         self.admission = Admission(
             store.ledger,

@@ -5,8 +5,8 @@ import structlog
 from everpost.actions.retry import Recovery
 from everpost.clock import Clock
 from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
+from everpost.store.history import History
 from everpost.store.sqlite.tasks.decisions import Decisions
-from everpost.store.sqlite.tasks.history import History
 from everpost.task.resolution_rules import Decided, Grounds
 
 log = structlog.get_logger("everpost.resolution")

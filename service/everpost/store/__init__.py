@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
+from everpost.store.history import History
 
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
     from everpost.store.sqlite.care.pause import Pauses
     from everpost.store.sqlite.file.database import Database
     from everpost.store.sqlite.lists.counts import TaskCounts
-    from everpost.store.sqlite.lists.listing import Listing
     from everpost.store.sqlite.lists.search import SearchIndex
     from everpost.store.sqlite.tasks.archive import Archive
     from everpost.store.sqlite.tasks.candidates import Candidates
     from everpost.store.sqlite.tasks.decisions import Decisions
-    from everpost.store.sqlite.tasks.history import History
     from everpost.store.sqlite.tasks.ledger import Ledger
     from everpost.store.sqlite.tasks.operations import Operations
     from everpost.store.sqlite.tasks.payloads import Payloads
@@ -34,8 +33,8 @@ class Store(Protocol):
         """Tasks that have not ended, and how they end."""
 
     @property
-    def history(self) -> "History":
-        """Tasks found by id, with all that is known of them."""
+    def history(self) -> History:
+        """Tasks found by id, listed and counted."""
 
     @property
     def archive(self) -> "Archive":
@@ -50,10 +49,6 @@ class Store(Protocol):
         """Bulk work behind answers."""
 
     # To be parts of the nouns above and of `relay`, `meta`, `care` and `changes`.
-
-    @property
-    def listing(self) -> "Listing":
-        """Lists and counts: of `history`."""
 
     @property
     def payloads(self) -> "Payloads":

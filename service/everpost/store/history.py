@@ -3,8 +3,8 @@
 A store reads times without an offset, as rows of an original file have them, in the time zone it was opened with.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -189,3 +189,79 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     raw_job: RawJob | None = None
     task_data_text: str | None = None
     note: str | None = None
+
+
+class History(Protocol):
+    """Finds tasks. An answer is one state of the store, with all that was committed before the question."""
+
+    async def find_task(self, task_id: str) -> TaskDetail | None:
+        """The task with all that is known of it; None if the id is nowhere.
+
+        An original file may have an id several times. Then the ledger counts before the history, the history before the
+        archive, and of several rows in one place the newest.
+        """
+
+    async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
+        """The ids that begin with `prefix`, in every place, each once, at most `limit`.
+
+        The id that is the prefix itself comes first, then the others in descending order. Case counts.
+        """
+
+    async def find_decisions(self, task_id: str) -> list[Decided]:
+        """The decisions on a task, and the one that it was made by, the oldest first."""
+
+    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
+        """Those of the tasks that a person had sent again while their outcome was unknown, and as which new task."""
+
+    async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
+        """The next tasks that match, newest first: by `created_at`, then by id, both descending.
+
+        Tasks without a time come last. Rows without an id are left out. A task keeps its place in this order when it
+        moves from the ledger to the history, so whoever follows the cursors sees each task once. Tasks that are
+        accepted meanwhile come before the first page. If the caller is cancelled, the search stops.
+
+        Args:
+            cursor: `next_cursor` of a page with the same filter; None is the beginning. Clients may keep it for ever.
+            limit: 1 to `MAX_LIMIT`.
+
+        Raises:
+            InvalidValue: `cursor` is not a cursor, `limit` is out of range, or `q` is too long. `path` names which.
+            SearchTimeout: It took longer than `SEARCH_S`.
+        """
+
+    async def page_and_total(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
+    ) -> tuple[Page, Total]:
+        """What `page` and `total` answer, for less work than asking both; the errors are theirs."""
+
+    async def page_ids(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> tuple[list[str], str | None]:
+        """The ids of the tasks that `page` answers, and the next cursor; the cursors of both are the same.
+
+        Args:
+            limit: 1 to `MAX_IDS`.
+
+        Raises:
+            InvalidValue: See `page`.
+            SearchTimeout: It took longer than `within_s` seconds.
+        """
+
+    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
+        """How many tasks match.
+
+        It is exact if the filter has no other field than status and platform: these numbers are kept, not counted. Else
+        tasks are counted up to `limit`; with None to the end.
+
+        Raises:
+            InvalidValue: `q` is too long.
+            SearchTimeout: It took longer than `within_s` seconds.
+        """
+
+    async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
+        """How many tasks are in ledger and history. The numbers are kept, so it costs the same for any number of tasks.
+
+        Args:
+            name_of: Gives the name of a platform for a text that tasks have stored for it. Texts with the same name are
+                counted together.
+        """

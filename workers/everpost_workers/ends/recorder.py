@@ -12,7 +12,7 @@ from everpost.errors import InvalidValue
 from everpost.failpoints import failpoint
 from everpost.publishing.raised import message_of, text_of
 from everpost.queue.codec import encoded_data, priority_of, publish_arguments
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store import Store
 from everpost.task.model import Attempt, ErrorClass, TaskRecord, TaskStatus, columns_of
 from everpost_workers.attempts.adoption import UNREADABLE, task_id_of
 from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
@@ -41,8 +41,9 @@ _CUT_OFF = frozenset({OutcomeReason.TIMEOUT, OutcomeReason.ABORTED})
 class EndRecorder:
     """Records how jobs ended."""
 
-    def __init__(self, ledger: Ledger, metrics: WorkerMetrics, *, worker_id: str) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store, metrics: WorkerMetrics, *, worker_id: str) -> None:
+        self._ledger = store.ledger
+        self._history = store.history
         self._metrics = metrics
         self._worker_id = worker_id
 
@@ -109,7 +110,7 @@ class EndRecorder:
     async def _warn_of_second_posts(self, late: Sequence[str], records: Sequence[TaskRecord]) -> None:
         """Nobody may overlook that a post is out which a person had sent again; the task's own record says it too."""
         succeeded = {record.task_id for record in records if record.status is TaskStatus.SUCCESS}
-        for task_id, new_task_id in (await self._ledger.find_sent_again(succeeded.intersection(late))).items():
+        for task_id, new_task_id in (await self._history.find_sent_again(succeeded.intersection(late))).items():
             log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
 
 

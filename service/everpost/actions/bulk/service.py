@@ -60,9 +60,10 @@ class Bulk:
     ) -> None:
         self._database = store.database
         self._archive = store.archive
+        self._ledger = store.ledger
         self._operations = store.operations
         self._candidates = store.candidates
-        self._listing = store.listing
+        self._history = store.history
         self._recovery = recovery
         self._queue = queue
         self._intake = intake
@@ -123,7 +124,7 @@ class Bulk:
         """
         if what not in CLEARED:
             raise InvalidValue(f"What can be cleared is {', '.join(CLEARED)}.", "$.status")
-        unfinished = await self._listing.count_accepted() if what == "all" else 0
+        unfinished = await self._ledger.count_unfinished() if what == "all" else 0
         if unfinished:
             raise TasksPending(unfinished)
         kind, wanted = CLEARED[what]
@@ -166,7 +167,7 @@ class Bulk:
             return await self._archive.count_older(request.ended_before_ms)
         if request.filter is None:
             return len(request.task_ids or ())
-        return (await self._listing.total(request.filter, limit=None)).total
+        return (await self._history.total(request.filter, limit=None)).total
 
     def _operation(self, request: BulkRequest, total: int, now_ms: int) -> Operation:
         return Operation(
@@ -272,7 +273,7 @@ class Bulk:
         if request.ended_before_ms is not None:
             return await self._archive.page_older(request.ended_before_ms, position, limit)
         if request.filter is not None:
-            return await self._listing.page_ids(request.filter, position, limit, within_s=within_s)
+            return await self._history.page_ids(request.filter, position, limit, within_s=within_s)
         ids = request.task_ids or ()
         start = int(position or 0)
         end = start + limit

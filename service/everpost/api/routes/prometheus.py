@@ -51,7 +51,7 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
     """Answer with the metrics of this moment."""
     services = services_of(request)
     queue = await queue_health(services)
-    summary = await services.store.listing.summary(services.catalogue.name_of)
+    summary = await services.store.history.summary(services.catalogue.name_of)
     pause = await services.store.pause.find()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(

@@ -82,7 +82,7 @@ class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def show_stats(request: ApiRequest) -> JsonAnswer:
     """Answer with the counts."""
     services = services_of(request)
-    summary = await services.store.listing.summary(services.catalogue.name_of)
+    summary = await services.store.history.summary(services.catalogue.name_of)
     return JsonAnswer(StatsAnswer(success=True, summary=status_counts(summary), stats=summary))
 
 
@@ -99,8 +99,8 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
     queue, summary, accepted = await asyncio.gather(
         queue_health(services),
-        services.store.listing.summary(services.catalogue.name_of),
-        services.store.listing.total(last_minute),
+        services.store.history.summary(services.catalogue.name_of),
+        services.store.history.total(last_minute),
     )
     healthy = queue is not None and queue.workers
     return JsonAnswer(

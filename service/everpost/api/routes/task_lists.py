@@ -113,8 +113,8 @@ async def list_tasks(
     )
     wanted = task_filter(filters, services.catalogue, services.settings.zone)
     (page, total), summary = await asyncio.gather(
-        while_client_waits(request, services.store.listing.page_and_total(wanted, cursor, limit)),
-        services.store.listing.summary(services.catalogue.name_of),
+        while_client_waits(request, services.store.history.page_and_total(wanted, cursor, limit)),
+        services.store.history.summary(services.catalogue.name_of),
     )
     return JsonAnswer(
         ListAnswer(
@@ -159,7 +159,7 @@ async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) ->
     """List what ended of late."""
     services = services_of(request)
     wanted = [TaskFilter(status=status) for status in sorted(ENDED)]
-    pages = await asyncio.gather(*(services.store.listing.page(one, None, limit) for one in wanted))
+    pages = await asyncio.gather(*(services.store.history.page(one, None, limit) for one in wanted))
     rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
     return JsonAnswer(LogsAnswer(success=True, data=rows[:limit]))
 

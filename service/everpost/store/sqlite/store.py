@@ -8,12 +8,11 @@ from everpost.clock import Clock, system_clock
 from everpost.store.sqlite.care.pause import Pauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.counts import TaskCounts
-from everpost.store.sqlite.lists.listing import Listing
+from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.candidates import Candidates
 from everpost.store.sqlite.tasks.decisions import Decisions
-from everpost.store.sqlite.tasks.history import History
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.operations import Operations
 from everpost.store.sqlite.tasks.payloads import Payloads
@@ -25,11 +24,10 @@ class SqliteStore:
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
         self.database = database
         self.ledger = Ledger(database)
-        self.history = History(database, zone)
+        self.history = SqliteHistory(database, zone)
         self.archive = Archive(database, clock)
         self.pause = Pauses(database)
         self.operations = Operations(database)
-        self.listing = Listing(database, zone)
         self.payloads = Payloads(database)
         self.candidates = Candidates(database)
         self.decisions = Decisions(database)

@@ -264,13 +264,6 @@ class Ledger:
         parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
         await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
 
-    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
-        """Those of the tasks that a person had sent again because their outcome was unknown, and as which."""
-        parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode()}
-        return await self._database.read(
-            lambda connection: dict(connection.execute(load("find_sent_again"), parameters).fetchall())
-        )
-
     async def count_unfinished(self) -> int:
         """How many tasks that Everpost accepted have not ended; inherited rows are nobody's backlog."""
         row = await self._database.read(lambda connection: connection.execute(load("count_accepted")).fetchone())

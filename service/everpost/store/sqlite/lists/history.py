@@ -1,0 +1,148 @@
+"""The port's noun `history` in SQLite."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, tzinfo
+from typing import Any, TypeVar
+
+from everpost.clock import read_time, to_text
+from everpost.errors import InvalidValue
+from everpost.store.history import (
+    COUNTED,
+    MAX_IDS,
+    MAX_LIMIT,
+    SEARCH_S,
+    IdMatch,
+    Page,
+    Summary,
+    TaskDetail,
+    TaskFilter,
+    Total,
+)
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.snapshot import snapshot
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.lists.cursor import BEGINNING, Key, read_cursor, write_cursor
+from everpost.store.sqlite.lists.detail import find_ids, find_task
+from everpost.store.sqlite.lists.filters import fits, is_counted, may_look_far
+from everpost.store.sqlite.lists.finder import Finder
+from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, task_row
+from everpost.store.sqlite.lists.words import read_query
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.decisions import find_decisions
+from everpost.store.sqlite.tasks.positions import json_list
+from everpost.task.resolution_rules import Decided
+
+Result = TypeVar("Result")
+
+
+class SqliteHistory:
+    """See `everpost.store.history.History`. A page costs the same wherever it is in a list."""
+
+    def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
+        self._database = database
+        self._zone = zone
+
+    async def find_task(self, task_id: str) -> TaskDetail | None:
+        """See `History`."""
+        return await self._database.read(lambda connection: find_task(connection, task_id, self._zone))
+
+    async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
+        """See `History`."""
+        return await self._database.read(lambda connection: find_ids(connection, prefix, limit, self._zone))
+
+    async def find_decisions(self, task_id: str) -> list[Decided]:
+        """See `History`."""
+        return await self._database.read(lambda connection: find_decisions(connection, task_id))
+
+    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
+        """See `History`."""
+        parameters = {"task_ids": json_list(task_ids)}
+        return await self._database.read(
+            lambda connection: dict(connection.execute(load("find_sent_again"), parameters).fetchall())
+        )
+
+    async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
+        """See `History`."""
+        after = _beginning(cursor, limit)
+        return self._page(await self._searching(wanted, lambda search: search.rows(ROW, after, limit + 1)), limit)
+
+    async def page_and_total(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
+    ) -> tuple[Page, Total]:
+        """See `History`. A search for words is made once for both, and they are of one state of the database."""
+        if is_counted(wanted):
+            return await self.page(wanted, cursor, limit), await self.total(wanted)
+        after = _beginning(cursor, limit)
+        rows, count = await self._searching(
+            wanted, lambda search: (search.rows(ROW, after, limit + 1), search.count(COUNTED))
+        )
+        return self._page(rows, limit), Total(count, total_is_exact=count < COUNTED)
+
+    async def page_ids(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> tuple[list[str], str | None]:
+        """See `History`."""
+        after = _beginning(cursor, limit, MAX_IDS)
+        rows = await self._searching(wanted, lambda search: search.rows(KEY_ALONE, after, limit + 1), within_s=within_s)
+        return [row[-1] for row in _without_doubles(rows[:limit])], _following(rows, limit)
+
+    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
+        """See `History`."""
+        if is_counted(wanted):
+            rows = await self._counts()
+            count = sum(tasks for _, status, platform, tasks in rows if fits(wanted, status, platform))
+            return Total(count, total_is_exact=True)
+        count = await self._searching(wanted, lambda search: search.count(limit), within_s=within_s)
+        return Total(count, total_is_exact=limit is None or count < limit)
+
+    async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
+        """See `History`. Triggers keep the numbers."""
+        by_status: dict[str, int] = {}
+        by_platform: dict[str, int] = {}
+        by_both: dict[str, dict[str, int]] = {}
+        for _, status, spelling, tasks in await self._counts():
+            platform = name_of(spelling)
+            of_platform = by_both.setdefault(platform, {})
+            for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
+                tally[name] = tally.get(name, 0) + tasks
+        return Summary(sum(by_status.values()), by_status, by_platform, by_both)
+
+    async def _counts(self) -> list[tuple[str, str, str, int]]:
+        return await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+
+    async def _searching(
+        self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
+    ) -> Result:
+        """Run `operation` with what finds and counts the tasks, all in one state of the database."""
+        query = None if wanted.q is None else read_query(wanted.q)
+
+        def run(connection: sqlite3.Connection) -> Result:
+            connection.create_function("everpost_utc", 1, self._utc_of)
+            with snapshot(connection):
+                return operation(Finder(connection, wanted, query, self._zone))
+
+        return await self._database.search(run, within_s=within_s, looks_far=may_look_far(wanted))
+
+    def _utc_of(self, stored: object) -> str | None:
+        try:
+            return None if stored is None else to_text(read_time(str(stored), self._zone))
+        except (ValueError, OverflowError):
+            return None
+
+    def _page(self, rows: list[Any], limit: int) -> Page:
+        return Page([task_row(row, self._zone) for row in _without_doubles(rows[:limit])], _following(rows, limit))
+
+
+def _beginning(cursor: str | None, limit: int, most: int = MAX_LIMIT) -> Key:
+    if not 1 <= limit <= most:
+        raise InvalidValue(f"limit is 1 to {most}.", "$.limit")
+    return BEGINNING if cursor is None else read_cursor(cursor)
+
+
+def _following(rows: Sequence[Any], limit: int) -> str | None:
+    return write_cursor(Key(*rows[limit - 1][-2:])) if len(rows) > limit else None
+
+
+def _without_doubles(rows: list[Any]) -> list[Any]:
+    """An original file may have one id twice, in two tables or one. It is one task."""
+    return [row for number, row in enumerate(rows) if not number or row[-2:] != rows[number - 1][-2:]]

@@ -1,0 +1,52 @@
+"""A task of a list: which columns it is made of in each table, and how a row becomes a `TaskRow`."""
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any
+
+import msgspec
+
+from everpost.clock import utc_text
+from everpost.store.history import TaskRow
+from everpost.store.sqlite.lists.filters import column
+from everpost.task.model import Evidence
+from everpost.task.place import Place
+
+_TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
+_LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
+_ATTEMPTS = (
+    "CASE WHEN NOT ifnull(json_valid(attempts), 0) THEN 0 WHEN attempts NOT LIKE '%\"omitted\":%' "
+    "THEN json_array_length(attempts) ELSE (SELECT sum(1 + CASE type WHEN 'object' "
+    "THEN CAST(ifnull(value ->> 'omitted', 0) AS INTEGER) ELSE 0 END) FROM json_each(attempts)) END"
+)
+_EVIDENCE = (
+    "CASE WHEN status = 'unknown' AND json_valid(attempts) THEN (SELECT value ->> 'evidence' FROM json_each(attempts) "
+    "WHERE value ->> 'evidence' IS NOT NULL ORDER BY key DESC LIMIT 1) END"
+)
+ROW = {
+    Place.HISTORY: (
+        "job_id AS task_id, 'publish_tasks' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
+        "created_at, updated_at, NULL AS due_at, started_at, completed_at, error_class, error_message, retry_of, "
+        f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url, {_EVIDENCE} AS evidence"
+    ),
+    Place.LEDGER: (
+        f"task_id, 'task_queue', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
+        "priority, created_at, updated_at, due_at, started_at, completed_at, NULL, error_message, retry_of, "
+        f"batch_id, {_ATTEMPTS}, NULL, NULL, NULL"
+    ),
+}
+"""The columns of `TaskRow`, in its order."""
+
+KEY_ALONE = dict.fromkeys(ROW, "1 AS one")
+"""No column but the key, which every search adds."""
+
+
+def task_row(row: Sequence[Any], zone: tzinfo) -> TaskRow:
+    """The task of a row that has `ROW`'s columns and then its key."""
+    fields = dict(zip(TaskRow.__struct_fields__, row[:-2], strict=True))
+    fields |= {name: utc_text(fields[name], zone) for name in _TIMES}
+    fields |= {"place": Place(fields["place"]), "inherited": bool(fields["inherited"])}
+    fields["status"] = fields["status"] or ""
+    if fields["evidence"] is not None:
+        fields["evidence"] = msgspec.json.decode(fields["evidence"], type=Evidence)
+    return TaskRow(**fields)
