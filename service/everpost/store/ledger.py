@@ -190,7 +190,7 @@ class Ledger(Protocol):
             The ids of the `records` whose tasks had ended before.
 
         Raises:
-            RecordRefusedError: The store cannot keep one of the records, as where its row is damaged. All others were kept.
+            RecordRefusedError: The store cannot keep a record, because its row is damaged. It kept all others.
         """
 
     async def count_unfinished(self) -> int:
