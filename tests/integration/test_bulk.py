@@ -24,7 +24,7 @@ from everpost.errors import (
 )
 from everpost.queue.client import TaskQueue
 from everpost.store.history import TaskFilter
-from everpost.store.sqlite.tasks.operations import KEPT_SKIPS, ChunkLostError, Operation
+from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -273,7 +273,7 @@ async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack
     other = make_bulk(stack)
     taken = await other._operations.claim_abandoned(other._owner, START_MS + 1, START_MS + 2)
     assert taken is not None
-    with pytest.raises(ChunkLostError):
+    with pytest.raises(OperationLostError):
         await bulk._advance(operation, request)
     assert await select(stack.database, "SELECT count(*) FROM task_queue") == [(0,)]
     assert await other._operations.claim_abandoned(bulk._owner, START_MS + 1, START_MS + 2) is None

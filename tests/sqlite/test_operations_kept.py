@@ -9,9 +9,10 @@ import pytest
 from everpost.actions.bulk import BulkKind, BulkRequest
 from everpost.clock import to_text
 from everpost.store.history import TaskFilter
+from everpost.store.operations import KEPT_MS, Operation, OperationStatus
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks import operations as limits
-from everpost.store.sqlite.tasks.operations import KEPT_MS, Operation, Operations, OperationStatus
+from everpost.store.sqlite.tasks.operations import Operations
 from everpost.task.model import new_task_id
 from everpost.testing import Stack, eventually, everpost_stack
 from store_rows import START_MS, insert, select

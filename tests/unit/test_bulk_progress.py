@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost.actions.bulk.request import answer_of
-from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
+from everpost.store.operations import Operation, OperationStatus
 
 
 @given(total=st.integers(0, 50_000), done=st.integers(0, 50_000), status=st.sampled_from(OperationStatus))

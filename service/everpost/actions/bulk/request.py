@@ -7,8 +7,8 @@ import msgspec
 
 from everpost.errors import InvalidValue
 from everpost.store.history import TaskFilter
+from everpost.store.operations import Operation, OperationStatus
 from everpost.store.sqlite.tasks.chunks import Outcome
-from everpost.store.sqlite.tasks.operations import Operation, OperationStatus
 from everpost.task.place import Place
 
 MAX_IDS = 100_000

@@ -19,9 +19,9 @@ from everpost.queue.client import TaskQueue
 from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.history import SEARCH_S, TaskFilter
+from everpost.store.operations import Operation, OperationLostError, OperationStatus, Skip
 from everpost.store.sqlite.file.others import OtherWriters
 from everpost.store.sqlite.tasks.chunks import Outcome
-from everpost.store.sqlite.tasks.operations import ChunkLostError, Operation, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 
@@ -156,7 +156,7 @@ class Bulk:
             OperationNotFound: There is none.
         """
         await self.find(operation_id)
-        return await self._operations.skips(operation_id, after, limit)
+        return await self._operations.find_skips(operation_id, after, limit)
 
     async def archive(self, ended_before_ms: int) -> BulkAnswer:
         """Archive successes that ended before a time."""
@@ -203,7 +203,7 @@ class Bulk:
         try:
             while operation.status is OperationStatus.RUNNING and not self._is_closing:
                 operation = await self._advance_patiently(operation, request, pace)
-        except ChunkLostError:
+        except OperationLostError:
             log.warning("operation.taken_over", operation_id=operation.operation_id)
         except Exception as error:
             log.exception("operation.failed", operation_id=operation.operation_id)

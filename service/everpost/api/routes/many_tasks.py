@@ -16,7 +16,7 @@ from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import Body, Header, documented, meaning_of_codes
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue, OperationNotFound
-from everpost.store.sqlite.tasks.operations import OperationStatus
+from everpost.store.operations import OperationStatus
 from everpost.views.filter_request import FilterRequest, task_filter
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -16,8 +16,8 @@ from everpost.api.routes.many_tasks import LOCATION, BulkReply, answer_bulk, ans
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import Conflict, TaskNotFound
+from everpost.store.operations import OperationStatus
 from everpost.store.sqlite.tasks.archive import DAY_MS
-from everpost.store.sqlite.tasks.operations import OperationStatus
 from everpost.task.removal_rules import Removal
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]

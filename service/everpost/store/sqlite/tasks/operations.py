@@ -1,66 +1,27 @@
 """Bulk work on more tasks than one answer waits for, table `operations`: its progress, and who is at work on it."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from everpost.clock import to_text
+from everpost.store.operations import (
+    KEPT_MS,
+    KEPT_OPERATIONS,
+    KEPT_SKIPS,
+    KEPT_SKIPS_OF_ALL,
+    Operation,
+    OperationLostError,
+    OperationStatus,
+    Skip,
+)
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.cursor import LAST
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.chunks import Change, Outcome
 from everpost.task.model import MOVED_WITHIN_S, first_id_of
-
-KEPT_SKIPS = 1_000  # of one operation; the numbers are right beyond it
-KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
-KEPT_OPERATIONS = 10_000
-KEPT_MS = 7 * 86_400_000  # after its end
-
-
-class OperationStatus(StrEnum):
-    """How far bulk work has come."""
-
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `operations`.
-
-    Attributes:
-        total: Tasks that matched when it began.
-        done: Tasks looked at so far.
-        succeeded: Tasks of these to which it was done; the others were skipped.
-        position: Where the next chunk begins; None before the first.
-    """
-
-    operation_id: str
-    kind: str
-    request: str
-    status: OperationStatus
-    total: int
-    done: int = 0
-    succeeded: int = 0
-    position: str | None = None
-    error: str | None = None
-    owner: str | None
-    created_at: str
-    updated_at: str
-
-
-class Skip(msgspec.Struct, frozen=True):
-    """A task to which nothing was done, and why: an error's code, or one of `chunks`."""
-
-    task_id: str
-    reason: str
-
-
-class ChunkLostError(Exception):
-    """Another process has taken the operation over; nothing of this chunk was written."""
 
 
 class Operations:
@@ -91,7 +52,7 @@ class Operations:
             is_new: The operation begins in this transaction, too: it is known only if its first chunk is done.
 
         Raises:
-            ChunkLostError: The operation belongs to another process by now.
+            OperationLostError: The operation belongs to another process by now.
             DatabaseBusy: It could not begin while the chunk's tasks were sure to stay out of Redis.
         """
 
@@ -116,7 +77,7 @@ class Operations:
         )
         return None if row is None else _operation(row)
 
-    async def skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
         """The next tasks, by id behind `after`, to which nothing was done; the first `KEPT_SKIPS` of them are known."""
         parameters = {"operation_id": operation_id, "after": after, "limit": limit}
         rows = await self._database.read(
@@ -194,7 +155,7 @@ def _advance(
     }
     row = connection.execute(load("advance_operation"), parameters).fetchone()
     if row is None:
-        raise ChunkLostError(operation.operation_id)
+        raise OperationLostError(operation.operation_id)
     room = KEPT_SKIPS - (operation.done - operation.succeeded)
     kept: list[dict[str, Any]] = [
         {"operation_id": operation.operation_id, "task_id": outcome.task_id, "reason": outcome.reason}

@@ -1,0 +1,132 @@
+"""The port's noun `operations`: bulk work that goes on behind its answer, its progress, and who is at work on it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from everpost.pace import Pace
+from everpost.store.changes import Change, Outcome
+
+KEPT_SKIPS = 1_000  # of one operation; its numbers count all of them
+KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
+KEPT_OPERATIONS = 10_000
+KEPT_MS = 7 * 86_400_000  # after an operation's end
+
+
+class OperationStatus(StrEnum):
+    """How far bulk work has come."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """Bulk work as a store keeps it. Times are UTC text.
+
+    Attributes:
+        request: What it does, as JSON. Once the operation has ended, a store drops `$.task_ids` and `$.filter.task_ids`
+            from it; else it does not read it.
+        total: Tasks that matched when it began.
+        done: Tasks looked at so far.
+        succeeded: Tasks of these to which it was done; the others were skipped.
+        position: Where the next step begins, as its caller wrote it; None before the first.
+        error: Why it failed.
+        owner: The process that is at work on it; None if none is.
+    """
+
+    operation_id: str
+    kind: str
+    request: str
+    status: OperationStatus
+    total: int
+    done: int = 0
+    succeeded: int = 0
+    position: str | None = None
+    error: str | None = None
+    owner: str | None
+    created_at: str
+    updated_at: str
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """A task to which nothing was done, and why: an `Outcome.reason`."""
+
+    task_id: str
+    reason: str
+
+
+class OperationLostError(Exception):
+    """Another process has taken the operation over; nothing of this step was written."""
+
+
+class Operations(Protocol):
+    """Keeps operations. Several processes may work on them; each operation has one owner at a time."""
+
+    async def begin(self, operation: Operation) -> None:
+        """Keep a new operation.
+
+        Raises:
+            Unavailable: As for every write.
+        """
+
+    async def advance(
+        self,
+        operation: Operation,
+        change: Change,
+        decided: Sequence[Outcome],
+        following: str | None,
+        now_ms: int,
+        *,
+        is_new: bool = False,
+        pace: Pace | None = None,
+    ) -> tuple[Operation, list[Outcome]]:
+        """Apply a change as `Changes.apply` does, and record the progress, in one transaction.
+
+        So a step that a crash interrupts is either done and counted, or neither. The answer is the operation as it is
+        now, and the outcomes: `decided`, then those of the change. An outcome with a reason is kept as a skip, the
+        first `KEPT_SKIPS` of an operation.
+
+        Args:
+            operation: As the last step left it.
+            decided: Outcomes of the step's tasks that the change does not touch.
+            following: Where the next step begins; None ends the operation as DONE.
+            is_new: The operation begins in this transaction: it is kept only if its first step is.
+            pace: Measures the change; its `Others`, if any, were made by this store.
+
+        Raises:
+            OperationLostError: The operation has another owner, another position, or has ended.
+            DatabaseBusy, Unavailable: As in `Changes.apply`.
+        """
+
+    async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
+        """Give an operation up. This changes nothing if it has another owner or has ended."""
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """The operation, or None."""
+
+    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+        """The skips of an operation whose task ids come after `after`, in the order of their ids, at most `limit`."""
+
+    async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
+        """Make `owner` the owner of an operation that is left alone, and return it; None if there is none.
+
+        An operation is left alone if it runs and has no owner, or was not advanced since `before_ms`. One that was
+        advanced as far ahead of `now_ms` counts too: the clock was set back, and it would wait for that time. Of
+        several callers at once each gets another operation.
+        """
+
+    async def release(self, owner: str) -> None:
+        """Take `owner` from its running operations, so that another process claims them at once."""
+
+    async def forget_old(self, now_ms: int | None, limit: int) -> int:
+        """Remove the next operations that have ended, and skips, at most `limit` of each; how many were removed.
+
+        The newest `KEPT_OPERATIONS` stay for `KEPT_MS` after their end, and the newest `KEPT_SKIPS_OF_ALL` skips with
+        them. The answer 0 means that nothing is left to remove.
+
+        Args:
+            now_ms: None while the clock may be wrong: then nothing is removed because of its age.
+        """
