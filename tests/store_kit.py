@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from everpost.database_address import sqlite_path
+from everpost.settings import Settings
 from everpost.task.place import Place
 
 
@@ -40,6 +42,9 @@ class StoreKit(Protocol):
 
     def tasks(self) -> list[StoredTask]:
         """Every row of the three places, the ledger's first, in the order in which they were written."""
+
+    def get_meta(self, key: str) -> str | None:
+        """What Everpost keeps under this name; None if it keeps nothing."""
 
     def columns(self, place: Place, task_id: str, *names: str) -> tuple[Any, ...]:
         """The values of these columns of a task, as stored."""
@@ -75,8 +80,9 @@ class StoreKit(Protocol):
         """While it lasts, no other process or connection can write."""
 
 
-def kit_of(database: str | Path) -> StoreKit:
-    """The kit of the store at this address, which exists already."""
+def kit_of(database: Settings | str | Path) -> StoreKit:
+    """The kit of the store at this address, or at the address in these settings. The store is there already."""
     from sqlite.kit import SqliteKit  # noqa: PLC0415 - only the kit that is asked for is loaded
 
-    return SqliteKit(Path(database))
+    address = database.database_address if isinstance(database, Settings) else str(database)
+    return SqliteKit(sqlite_path(address))

@@ -21,6 +21,7 @@ from everpost.api.server.descriptors import most_connections
 from everpost.api.server.protocol import MOST_WAITING, PIECE_BYTES
 from everpost.children import Child, wait_for_log
 from everpost.testing import eventually
+from store_kit import kit_of
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 DOCUMENT = b"GET /schema/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -117,8 +118,8 @@ async def test_bodies_sent_together_are_each_their_own(api: Api) -> None:
     for _ in range(40):
         assert (await read_answer(reader))[0] == 202
     writer.close()
-    accounts = await api.sql("SELECT account_id FROM task_queue ORDER BY id")
-    assert accounts == [(f"account-{number}",) for number in range(40)]
+    accounts = [task.data["account_id"] for task in kit_of(api.settings).tasks()]
+    assert accounts == [f"account-{number}" for number in range(40)]
 
 
 @pytest.mark.parametrize("is_in_pieces", [False, True])

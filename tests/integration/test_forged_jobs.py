@@ -13,8 +13,10 @@ from everpost.publishing import InvalidError
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.queue.pool import connection_pool
 from everpost.task.model import new_task_id
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually
-from store_rows import insert, make_task
+from store_kit import kit_of
+from store_rows import make_task
 
 HONEST: dict[str, Any] = {"platform": 3, "account_id": "shop", "title": "an honest post", "priority": 4}
 FORGED: dict[str, Any] = {"platform": 1, "account_id": "somebody", "title": "a forged post!", "priority": 0}
@@ -81,9 +83,9 @@ async def test_a_stock_client_s_task_that_comes_again_is_not_taken_for_forged(ev
         await everpost.stop_workers()  # it goes back and is claimed once more, from the ledger
         everpost.publisher.release()
         await everpost.start_worker()
-        task_id = (await everpost.sql("SELECT task_id FROM task_queue UNION SELECT job_id FROM publish_tasks"))[0][0]
+        (task,) = kit_of(everpost.settings).tasks()
         await eventually(lambda: _has_ended(everpost), what="its end")
-    assert task_id == 'a "stock" id\\'
+    assert task.task_id == 'a "stock" id\\'
     assert differences(lines) == []
     await client.aclose(close_connection_pool=True)
 
@@ -93,23 +95,23 @@ async def _is_adopted(stack: Stack) -> bool:
 
 
 async def _has_ended(stack: Stack) -> bool:
-    return bool(await stack.sql("SELECT 1 FROM publish_tasks"))
+    return kit_of(stack.settings).count(Place.HISTORY) > 0
 
 
 async def test_a_row_without_data_runs_with_what_redis_has(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish(**HONEST)
-    await everpost.execute("UPDATE task_queue SET data = NULL WHERE task_id = ?", [task_id])
+    kit_of(everpost.settings).change(Place.LEDGER, task_id, data=None)
     await everpost.start_worker()
     assert (await everpost.wait_until_ended(task_id))["status"] == "success"
     assert [job.data for job in everpost.publisher.published] == [HONEST]
 
 
-@pytest.mark.parametrize("table", ["publish_tasks", "publish_tasks_archive"])
-async def test_a_result_forged_in_redis_is_not_what_a_retry_sends(everpost: Stack, table: str) -> None:
+@pytest.mark.parametrize("place", [Place.HISTORY, Place.ARCHIVE])
+async def test_a_result_forged_in_redis_is_not_what_a_retry_sends(everpost: Stack, place: Place) -> None:
     task_id = new_task_id(system_clock())
     data = msgspec.json.encode(HONEST).decode()
-    await insert(everpost.database, table, {"job_id": task_id, "status": "failed", "task_data": data, "priority": 4})
+    kit_of(everpost.settings).add(place, {"task_id": task_id, "status": "failed", "data": data, "priority": 4})
     await forged_result(everpost, task_id)
     with capture_logs() as lines:
         answer = (await everpost.post_retry(task_id)).json()
@@ -135,7 +137,7 @@ async def test_a_waiting_job_forged_in_redis_is_not_what_its_retry_sends(everpos
 async def test_a_large_task_forged_in_redis_is_not_what_a_retry_sends(everpost: Stack) -> None:
     task_id, large = new_task_id(system_clock()), {**HONEST, "title": "x" * 100_000}
     data = msgspec.json.encode(large).decode()
-    await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "task_data": data})
+    kit_of(everpost.settings).add(Place.HISTORY, {"task_id": task_id, "status": "failed", "data": data})
     await forged_result(everpost, task_id)
     answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer["warning"]) == ("redis", DIFFERS)
@@ -145,14 +147,14 @@ async def test_a_large_task_forged_in_redis_is_not_what_a_retry_sends(everpost: 
 async def test_a_result_of_a_platform_that_is_none_does_not_hold_up_a_retry(everpost: Stack) -> None:
     task_id = new_task_id(system_clock())
     data = msgspec.json.encode(HONEST).decode()
-    await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "task_data": data})
+    kit_of(everpost.settings).add(Place.HISTORY, {"task_id": task_id, "status": "failed", "data": data})
     await forged_result(everpost, task_id, {"platform": "nowhere"})
     assert (await everpost.post_retry(task_id)).json()["source"] == "redis"
 
 
 async def test_a_row_without_data_is_retried_with_what_redis_has_of_it(everpost: Stack) -> None:
     task_id = new_task_id(system_clock())
-    await insert(everpost.database, "publish_tasks", {"job_id": task_id, "status": "failed", "platform": "1"})
+    kit_of(everpost.settings).add(Place.HISTORY, {"task_id": task_id, "status": "failed", "platform": "1"})
     await forged_result(everpost, task_id, HONEST)
     answer = (await everpost.post_retry(task_id)).json()
     assert (answer["source"], answer.get("warning")) == ("redis", None)

@@ -9,13 +9,15 @@ from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
     async with everpost_stack(workers=0) as stack:
         task_id = await stack.publish()
-        await stack.execute("UPDATE task_queue SET sending = 1, status = 'running'")  # as kill -9 leaves it
+        kit_of(stack.settings).change(Place.LEDGER, task_id, sending=1, status="running")  # as kill -9 leaves it
         answer = await stack.client.post(f"/api/v1/tasks/cancel/{task_id}", params={"force": "true"})
         assert answer.status_code == 202
         await stack.start_worker()

@@ -11,9 +11,10 @@ from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
 from everpost.app import create_app
 from everpost.clock import SinceBoot, system_boot_clock, system_clock
 from everpost.running_time import LONGEST_STEP_MS
-from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 ITEMS: list[Any] = [TASK, {"platform": "nowhere"}, {**TASK, "schedule_time": "2031-01-01 08:00"}, 7]
 ROUTES = pytest.mark.parametrize(("route", "body", "tasks"), [(PUBLISH, TASK, 1), (BATCH, ITEMS, 2)])
@@ -40,7 +41,7 @@ async def run_for(stack: Stack, duration_ms: int) -> None:
 
 
 async def count_tasks(stack: Stack) -> int:
-    return int((await stack.sql("SELECT count(*) FROM task_queue"))[0][0])
+    return kit_of(stack.settings).count(Place.LEDGER)
 
 
 @ROUTES
@@ -130,10 +131,8 @@ async def test_a_worker_and_an_api_that_start_a_day_ahead_forget_no_key() -> Non
 async def test_a_request_that_comes_while_the_first_is_served_is_told_to_wait(
     stack: Stack, route: str, body: Any, tasks: int
 ) -> None:
-    lock = sqlite3.connect(stack.settings.database_path, isolation_level=None)
     in_use = stack.app.state.services.keys_in_use
-    try:
-        lock.execute("BEGIN IMMEDIATE")
+    with kit_of(stack.settings).locked():
         first = asyncio.create_task(post(stack, route, body))
 
         async def is_served() -> bool:
@@ -143,8 +142,6 @@ async def test_a_request_that_comes_while_the_first_is_served_is_told_to_wait(
         assert_problem(await post(stack, route, body), 409, "idempotency_key_in_use")
         other = [TASK] if route == BATCH else {**body, "title": "other"}
         assert_problem(await post(stack, route, other), 422, "idempotency_key_reused")
-    finally:
-        lock.close()
     assert (await first).status_code == 202
     assert (await post(stack, route, body)).text == (await first).text
     assert await count_tasks(stack) == tasks

@@ -13,6 +13,7 @@ from arq.worker import Worker, func
 from everpost.queue.codec import deserialize, serialize
 from everpost.queue.pool import connection_pool
 from everpost.testing import Stack, eventually
+from store_kit import kit_of
 
 TASK = {"platform": 3, "account_id": "stock", "title": "from arq", "extra": [1, {"a": None}]}
 
@@ -99,7 +100,7 @@ async def test_a_stock_worker_s_result_is_understood_by_our_retry(everpost: Stac
     )  # fmt: skip
     await worker.async_run()
     await worker.close()
-    assert await everpost.sql("SELECT 1 FROM publish_tasks") == []
+    assert kit_of(everpost.settings).tasks() == []
     answer = (await everpost.post_retry(job.job_id)).json()
     assert (answer["source"], answer["message"]) == ("redis", "Task resubmitted to arq from Redis")
     await everpost.start_worker()

@@ -8,8 +8,9 @@ import pytest
 
 from everpost.actions import publish as intake
 from everpost.store.sqlite.file.commits import GroupCommits
-from everpost.store.sqlite.library import sqlite3
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 WAITING = 3
 POSTS = 20
@@ -19,27 +20,22 @@ async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: 
     monkeypatch.setattr(intake, "MOST_UNWRITTEN", WAITING)
     async with everpost_stack(workers=0) as stack:
         await eventually(lambda: is_idle(stack), what="the end of what a start writes")
-        locked = sqlite3.connect(stack.settings.database_path, isolation_level=None)
-        locked.execute("BEGIN IMMEDIATE")
-        first = asyncio.create_task(post(stack))
-        await eventually(lambda: has_begun(stack), what="a commit that waits for the lock")
-        others = [asyncio.create_task(post(stack)) for _ in range(POSTS)]
-        await eventually(lambda: count_done(others, POSTS - WAITING), what="refusals")
-        locked.close()
+        with kit_of(stack.settings).locked():
+            first = asyncio.create_task(post(stack))
+            await eventually(lambda: has_begun(stack), what="a commit that waits for the lock")
+            others = [asyncio.create_task(post(stack)) for _ in range(POSTS)]
+            await eventually(lambda: count_done(others, POSTS - WAITING), what="refusals")
         answers = await asyncio.gather(first, *others)
         assert answers.count(HTTPStatus.ACCEPTED) == 1 + WAITING
-        rows = await stack.sql("SELECT count(*) FROM task_queue")
-        assert rows[0][0] == 1 + WAITING
+        assert kit_of(stack.settings).count(Place.LEDGER) == 1 + WAITING
 
 
 async def test_posts_are_refused_while_too_much_waits_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MOST_UNWRITTEN_BYTES", WAITING * 1_000)
     async with everpost_stack(workers=0) as stack:
-        locked = sqlite3.connect(stack.settings.database_path, isolation_level=None)
-        locked.execute("BEGIN IMMEDIATE")
-        posts = [asyncio.create_task(post(stack, title="x" * 1_000)) for _ in range(POSTS)]
-        await eventually(lambda: count_done(posts, POSTS - WAITING), what="refusals")
-        locked.close()
+        with kit_of(stack.settings).locked():
+            posts = [asyncio.create_task(post(stack, title="x" * 1_000)) for _ in range(POSTS)]
+            await eventually(lambda: count_done(posts, POSTS - WAITING), what="refusals")
         answers = await asyncio.gather(*posts)
         assert answers.count(HTTPStatus.ACCEPTED) == WAITING
         assert await post(stack) == HTTPStatus.ACCEPTED

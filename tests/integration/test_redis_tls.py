@@ -9,7 +9,9 @@ import pytest
 from chaos_kit.proxy import Proxy
 from everpost.embedded import EmbeddedValkey
 from everpost.publishing import PermanentError
+from everpost.task.place import Place
 from everpost.testing import eventually, everpost_stack
+from store_kit import kit_of
 
 
 @pytest.fixture
@@ -53,4 +55,4 @@ async def test_a_server_of_another_name_is_sent_nothing_and_tasks_wait_in_the_le
         await stack.publish(title="t")
         checks = (await stack.client.get("/health/ready")).json()["checks"]
         assert [check["ok"] for check in checks if check["name"] == "redis"] == [False]
-        assert await stack.sql("SELECT title FROM task_queue") == [("t",)]
+        assert [(task.place, task.title) for task in kit_of(stack.settings).tasks()] == [(Place.LEDGER, "t")]

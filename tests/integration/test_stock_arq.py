@@ -14,6 +14,7 @@ from arq.worker import JobExecutionFailed
 
 from everpost.publishing import TransientError
 from everpost.testing import Stack, eventually
+from store_kit import kit_of
 
 TASK = {"platform": 3, "account_id": "stock", "title": "来自 arq", "tags": ["a", "b"], "extra": [1, {"a": None}, 2.5]}
 
@@ -129,8 +130,7 @@ async def test_what_the_relay_brings_back_for_a_stock_client_stays_in_its_serial
     job = await job_of(client, "publish", TASK)
 
     async def is_deferred() -> bool:
-        rows = await everpost.sql("SELECT 1 FROM task_queue WHERE task_id = ? AND status = 'retry'", [job.job_id])
-        return bool(rows)
+        return [task.status for task in kit_of(everpost.settings).tasks()] == ["retry"]
 
     await eventually(is_deferred, what="the first attempt's failure")
     await everpost.queue.redis.flushall()

@@ -20,7 +20,9 @@ from everpost.queue.codec import job_of
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task import attempt_rules
 from everpost.task.model import Task, TaskRecord, TaskStatus
+from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 
 class Panic(BaseException):
@@ -247,16 +249,17 @@ async def test_flushall_while_a_task_runs_neither_loses_nor_repeats_it() -> None
 
 
 async def test_rows_inherited_from_an_original_file_are_never_run_on_their_own(everpost: Stack) -> None:
-    await everpost.execute("INSERT INTO task_queue (task_id, task_type, data) VALUES ('old', 'publish', '{}')")
+    kit = kit_of(everpost.settings)
+    kit.add(Place.LEDGER, {"task_id": "old", "data": "{}"})
     await everpost.flush_redis()  # makes every relay look at every row
 
     async def is_reconciled() -> bool:
-        return bool(await everpost.sql("SELECT 1 FROM everpost_meta WHERE key = 'epoch'"))
+        return kit.get_meta("epoch") is not None
 
     await eventually(is_reconciled, what="a reconciliation")
     await everpost.wait_until_ended(await everpost.publish())
     assert len(everpost.publisher.attempts) == 1
-    assert await everpost.sql("SELECT status FROM task_queue") == [("pending",)]
+    assert [task.status for task in kit.tasks() if task.place is Place.LEDGER] == ["pending"]
 
 
 async def test_the_more_urgent_task_goes_first_and_the_less_urgent_one_is_not_forgotten() -> None:

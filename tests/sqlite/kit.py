@@ -22,15 +22,16 @@ NAMES = {
 """The columns whose names differ between the tables."""
 
 TASKS = """
-SELECT task_id, 'task_queue', status, data, title, NULL, retry_of, root_id, accepted_by IS NULL, created_at, NULL
+SELECT 0 AS source, id AS row, task_id, status, data, title, NULL, retry_of, root_id, accepted_by IS NULL, created_at,
+       NULL
 FROM task_queue
 UNION ALL
-SELECT job_id, 'publish_tasks', status, task_data, title, error_class, retry_of, root_id, 0, created_at, completed_at
+SELECT 1, task_id, job_id, status, task_data, title, error_class, retry_of, root_id, 0, created_at, completed_at
 FROM publish_tasks
 UNION ALL
-SELECT job_id, 'publish_tasks_archive', status, task_data, title, error_class, retry_of, root_id, 0, created_at,
-       completed_at
+SELECT 2, task_id, job_id, status, task_data, title, error_class, retry_of, root_id, 0, created_at, completed_at
 FROM publish_tasks_archive
+ORDER BY source, row
 """
 OLDEST = "SELECT min(created_at) FROM task_queue WHERE due_at IS NULL"
 COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
@@ -45,6 +46,10 @@ class SqliteKit:
 
     def tasks(self) -> list[StoredTask]:
         return [_task_of(row) for row in self._select(TASKS)]
+
+    def get_meta(self, key: str) -> str | None:
+        rows = self._select("SELECT value FROM everpost_meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
 
     def columns(self, place: Place, task_id: str, *names: str) -> tuple[Any, ...]:
         wanted = ", ".join(_name(place, name) for name in names)
@@ -110,10 +115,10 @@ def _name(place: Place, name: str) -> str:
 
 
 def _task_of(row: tuple[Any, ...]) -> StoredTask:
-    task_id, table, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
+    source, _, task_id, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
     return StoredTask(
         task_id=task_id,
-        place=PLACES[table],
+        place=list(TABLES)[source],
         status=status,
         data=_decoded(data),
         title=title,
