@@ -14,9 +14,8 @@ from redis.asyncio import Redis
 from everpost.bench.checks import WorkIncomplete
 from everpost.bench.cost import cpu_s, most_resident_mb
 from everpost.children import Child
-from everpost.cli.probe import ask
-from everpost.cli.up import free_port
 from everpost.embedded import EmbeddedValkey
+from everpost.probe import ask, free_port
 from everpost.queue.client import WORKERS_KEY
 from everpost.settings import PREFIX, Settings
 

@@ -1,7 +1,6 @@
 """`everpost bench`: measure Everpost on this machine."""
 
 import asyncio
-import importlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,10 +48,12 @@ def bench(
     arq is measured beside it, in the same run. Every task is counted in the database file: if one is lost, repeated or
     not answered, nothing is told but that. It needs neither settings nor Redis, and leaves nothing behind.
     """
-    program = importlib.import_module("everpost.bench.run")  # it stands above the commands, and brings much
-    plans = importlib.import_module("everpost.bench.plan")
-    report = importlib.import_module("everpost.bench.report")
-    plan = plans.resized(plans.QUICK if quick else plans.FULL, runs=runs, tasks=tasks)
+    # Imported here because they bring much that the other commands do not need.
+    from everpost.bench.plan import FULL, QUICK, resized  # noqa: PLC0415
+    from everpost.bench.report import print_report  # noqa: PLC0415
+    from everpost.bench.run import run_bench  # noqa: PLC0415
+
+    plan = resized(QUICK if quick else FULL, runs=runs, tasks=tasks)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -60,11 +61,11 @@ def bench(
         tempfile.TemporaryDirectory(prefix="everpost-bench-", dir=folder) as made,
         _progress() as say,
     ):
-        answer = asyncio.run(program.run_bench(plan, Path(made), say, only=only, growth=growth))
+        answer = asyncio.run(run_bench(plan, Path(made), say, only=only, growth=growth))
     if as_json:
         say_json(answer)
     else:
-        report.print_report(answer, console())
+        print_report(answer, console())
 
 
 @contextmanager

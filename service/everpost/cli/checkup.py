@@ -14,7 +14,6 @@ import httpx
 import msgspec
 
 from everpost.cli.findings import MIB, Finding, size_text
-from everpost.cli.probe import TIMEOUT_S, base_url
 from everpost.cli.programs import MISUSED, described
 from everpost.cli.uplock import UpFacts
 from everpost.clock import Clock, from_text, to_text
@@ -22,6 +21,7 @@ from everpost.embedded import allocator_trouble, server_version
 from everpost.errors import ServiceError, SettingsError
 from everpost.platforms import Catalogue
 from everpost.private_files import open_to_others
+from everpost.probe import TIMEOUT_S, base_url
 from everpost.settings import PREFIX, Settings
 from everpost.store.pause import Pause
 from everpost.store.sqlite.care.inspection import (

@@ -9,11 +9,11 @@ from urllib.parse import quote
 import click
 import httpx
 
-from everpost.cli.probe import base_url
 from everpost.cli.refusals import refusal_text
 from everpost.cli.uplock import find_up
 from everpost.errors import ServiceError
 from everpost.printable import printable
+from everpost.probe import base_url
 from everpost.settings import Settings, read_settings
 
 PREFIX = "/api/v1"

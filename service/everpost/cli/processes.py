@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import importlib
 import os
 import socket
 import sys
@@ -12,8 +11,8 @@ from urllib.parse import urlsplit
 import click
 
 from everpost.cli.output import say
-from everpost.cli.probe import ask, base_url
 from everpost.cli.uplock import find_up
+from everpost.probe import ask, base_url
 from everpost.settings import Settings, read_settings
 
 HTTP_OK = 200
@@ -22,7 +21,7 @@ HTTP_OK = 200
 @click.command(epilog="\b\nExample:\n  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost api --port 8080")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
-def api(host: str | None, port: int | None) -> int | None:
+def api(host: str | None, port: int | None) -> None:
     """Serve the HTTP API alone; workers run elsewhere, with the same EVERPOST_REDIS and database file.
 
     An address that others can reach is refused unless EVERPOST_TOKEN is set.
@@ -30,9 +29,9 @@ def api(host: str | None, port: int | None) -> int | None:
     settings = read_settings(os.environ, host=host, port=port)
     settings.check_exposure()
     _ = settings.redis_address
-    serve = importlib.import_module("everpost.app").serve  # it takes a while, and refusals need not wait for it
-    code: int | None = serve(settings)
-    return code
+    from everpost.app import serve  # noqa: PLC0415 - it takes a while, and refusals need not wait for it
+
+    serve(settings)
 
 
 @click.command(epilog="\b\nExample:\n  EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost worker")
@@ -54,11 +53,9 @@ def demo(folder: Path | None) -> int | None:
 
     It needs neither settings nor Redis, and leaves nothing behind unless a folder is named.
     """
-    main = importlib.import_module(
-        "everpost.demo"
-    ).main  # the one command above the commands; it brings all of Everpost
-    code: int | None = main(folder, keep=folder is not None)
-    return code
+    from everpost.demo import main  # noqa: PLC0415 - it brings much that the other commands do not need
+
+    return main(folder, keep=folder is not None)
 
 
 @click.command(epilog="\b\nExamples:\n  everpost health --ready\n  everpost health --worker")
@@ -88,10 +85,12 @@ def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
 
 
 async def _worker_health(settings: Settings) -> tuple[bool, str]:
-    importlib.import_module("everpost.logs").configure_logging(settings)
-    client = importlib.import_module("everpost.queue.client")
+    from everpost.logs import configure_logging  # noqa: PLC0415 - only this check needs it
+    from everpost.queue.client import TaskQueue  # noqa: PLC0415 - only this check needs it
+
+    configure_logging(settings)
     running = find_up(settings.data)
-    queue = client.TaskQueue.connect((running.redis if running else None) or settings.redis_address)
+    queue = TaskQueue.connect((running.redis if running else None) or settings.redis_address)
     host = socket.gethostname()
     try:
         if not await queue.ping():

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from everpost.cli.probe import ask
 from everpost.cli.programs import MISUSED, Program, described
 from everpost.cli.telling import Say
 from everpost.embedded import EmbeddedValkey
+from everpost.probe import ask
 from everpost.stopping import stop_signals
 
 API_FIRST_S = 2.0  # from then on workers stop, too, although requests are still answered

@@ -1,6 +1,5 @@
 """What `everpost up` says while it runs: sentences for people, or the same as log lines where these are JSON."""
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -21,8 +20,12 @@ def say_of(settings: Settings) -> Say:
     """How to say things with these settings."""
     if settings.log_format != "json":
         return _say_to_people
-    importlib.import_module("everpost.logs").configure_logging(settings)
-    log = importlib.import_module("structlog").get_logger("everpost.up")
+    import structlog  # noqa: PLC0415 - what people read needs neither
+
+    from everpost.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings)
+    log = structlog.get_logger("everpost.up")
 
     def say(event: str, text: str, **fields: Any) -> None:
         log.info(event, message=text, **fields)

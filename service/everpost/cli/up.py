@@ -1,9 +1,7 @@
 """`everpost up`: all of Everpost with one command, for a laptop, a small server or a container."""
 
 import asyncio
-import errno
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +9,14 @@ from pathlib import Path
 import click
 
 from everpost.children import stopped_by_signals
-from everpost.cli.probe import base_url
 from everpost.cli.programs import Program
 from everpost.cli.supervisor import Supervisor, told_of_moved_data
 from everpost.cli.telling import Say, say_of
 from everpost.cli.uplock import UpFacts, UpLock
 from everpost.embedded import EmbeddedValkey, allocator_trouble, server_version
-from everpost.errors import ServiceError, SettingsError
+from everpost.errors import ServiceError
 from everpost.private_files import close_to_others
+from everpost.probe import base_url, free_port
 from everpost.redaction import shown_address
 from everpost.settings import PREFIX, Settings, read_settings
 from everpost.stopping import up_budget_s
@@ -29,13 +27,6 @@ Examples:
   everpost up --port 8080 --workers 2
   EVERPOST_REDIS=redis://127.0.0.1:6379/0 everpost up
 """
-
-
-class PortTaken(SettingsError):
-    """Another process listens there already."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"Port {port} of {host} is in use; choose another with --port or EVERPOST_PORT (0: any free).")
 
 
 class ValkeyFailed(ServiceError):
@@ -75,25 +66,6 @@ def up(host: str | None, port: int | None, data: str | None, workers: int) -> in
     port = free_port(settings.host, settings.port)
     with stopped_by_signals():  # until the supervisor watches them
         return asyncio.run(_serve(settings, port, workers, say_of(settings)))
-
-
-def free_port(host: str, port: int) -> int:
-    """`port` if it can be bound to on `host`; any free one for 0.
-
-    Raises:
-        PortTaken: Somebody listens there.
-        OSError: The address is not this machine's, or the port is not ours to take.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(host, port) from error
-            raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
-        return int(probe.getsockname()[1])
 
 
 async def _serve(settings: Settings, port: int, workers: int, say: Say) -> int:

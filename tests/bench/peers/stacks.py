@@ -13,9 +13,8 @@ import msgspec
 from everpost.bench.cost import cpu_s, most_resident_mb
 from everpost.bench.stack import HOST, Cost
 from everpost.children import Child
-from everpost.cli.probe import ask
-from everpost.cli.up import free_port
 from everpost.embedded import EmbeddedValkey
+from everpost.probe import ask, free_port
 from everpost.store.sqlite.library import sqlite3
 
 HERE = Path(__file__).parent

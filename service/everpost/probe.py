@@ -1,12 +1,22 @@
-"""Asking a server of ours how it is, with no more than a socket."""
+"""Where a server of ours is reached, which port is free for one, and how it is, with no more than a socket."""
 
+import errno
 import http.client
+import socket
 from urllib.parse import quote
 
+from everpost.errors import SettingsError
 from everpost.settings import Settings
 
 TIMEOUT_S = 4
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - these are where not to connect to
+
+
+class PortTaken(SettingsError):
+    """Another process listens there already."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"Port {port} of {host} is in use; choose another with --port or EVERPOST_PORT (0: any free).")
 
 
 def reachable_host(host: str) -> str:
@@ -20,11 +30,30 @@ def base_url(settings: Settings, port: int | None = None) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port or settings.port}"
 
 
+def free_port(host: str, port: int) -> int:
+    """`port` if it can be bound to on `host`; any free one for 0.
+
+    Raises:
+        PortTaken: Another server listens there.
+        OSError: The address is not this machine's, or the port is not ours to take.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+        return int(probe.getsockname()[1])
+
+
 def ask(host: str, port: int, path: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
     """GET `path`, with the bearer token if there is one; the status and the body's beginning.
 
     Raises:
-        OSError: Nobody answers there within `timeout_s`.
+        OSError: There is no answer within `timeout_s`.
         http.client.HTTPException: What answers speaks no HTTP.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
