@@ -13,7 +13,8 @@ from everpost.api.server.protocol import HttpProtocol
 from everpost.app import create_server
 from everpost.embedded import EmbeddedValkey
 from everpost.settings import Settings, temporary_settings
-from everpost.store.sqlite.file.database import Database
+from everpost.task.place import Place
+from store_kit import kit_of
 
 PUBLISH = "/api/v1/publish"
 BATCH = "/api/v1/publish/batch"
@@ -32,12 +33,11 @@ class Api:
         address: Where it listens.
     """
 
-    def __init__(self, server: ApiServer, settings: Settings, client: httpx.AsyncClient, database: Database) -> None:
+    def __init__(self, server: ApiServer, settings: Settings, client: httpx.AsyncClient) -> None:
         self._server = server
         self.settings = settings
         self.address = server.address
         self.client = client
-        self._database = database
 
     @property
     def port(self) -> int:
@@ -51,15 +51,8 @@ class Api:
     async def stop(self) -> None:
         await self._server.stop()
 
-    async def sql(self, statement: str) -> list[Any]:
-        return await self._database.read(lambda connection: connection.execute(statement).fetchall())
-
-    async def execute(self, statement: str) -> None:
-        await self._database.write(lambda connection: connection.execute(statement).rowcount)
-
     async def count_tasks(self) -> int:
-        rows = await self.sql("SELECT (SELECT count(*) FROM task_queue) + (SELECT count(*) FROM publish_tasks)")
-        return int(rows[0][0])
+        return kit_of(self.settings).count(Place.LEDGER, Place.HISTORY)
 
     async def count_keys(self) -> int:
         redis = Redis.from_url(self.settings.redis_address)
@@ -70,7 +63,7 @@ class Api:
 
     async def assert_nothing_left(self) -> None:
         assert await self.count_tasks() == 0
-        assert await self.sql("SELECT count(*) FROM idempotency_keys") == [(0,)]
+        assert kit_of(self.settings).count_keys() == 0
         assert await self.count_keys() == 0
 
     async def publish(self, **fields: Any) -> str:
@@ -86,13 +79,11 @@ async def serving(folder: Path, valkey: EmbeddedValkey | None, **settings: Any) 
     chosen = temporary_settings(folder, **{"redis": redis, "lease": 2.0, **settings})
     server = create_server(chosen)
     address = await server.start()
-    database = await Database.open(chosen.database_path)
     headers = {"authorization": f"Bearer {chosen.token}"} if chosen.token else {}
     try:
         async with httpx.AsyncClient(base_url=address, timeout=30, headers=headers) as client:
-            yield Api(server, chosen, client, database)
+            yield Api(server, chosen, client)
     finally:
-        await database.close()
         await server.stop()
 
 

@@ -55,6 +55,15 @@ class StoreKit(Protocol):
     def oldest_waiting(self) -> str | None:
         """When the oldest task of the ledger that is not due at a set time was accepted."""
 
+    def count_operations(self) -> int:
+        """How many bulk operations are kept."""
+
+    def count_skips(self) -> int:
+        """How many skipped tasks of bulk operations are kept."""
+
+    def count_keys(self) -> int:
+        """How many Idempotency-Keys are kept."""
+
     def counted(self) -> dict[Place, int]:
         """How many tasks the store says it has in the ledger and in the history; places without any are left out."""
 
@@ -72,6 +81,9 @@ class StoreKit(Protocol):
 
     def miscount(self) -> None:
         """Have the store believe that it has more tasks than there are."""
+
+    def hide_ledger(self) -> None:
+        """Break the store as only a defect can: what it keeps the ledger in is called `hidden` now."""
 
     def remove(self, place: Place, task_id: str) -> None:
         """Delete a task."""

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from api_support import Api, assert_problem, running_valkey, serving
+from store_kit import kit_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,7 +45,7 @@ async def test_bulk_work_that_makes_no_sense_is_refused(api: Api, body: Any, pat
     for kind in ("retry", "cancel", "delete"):
         answer = await api.client.post(f"{API}/batch/{kind}", json=body)
         assert_problem(answer, 422, "invalid_value", path)
-    assert await api.sql("SELECT count(*) FROM operations") == [(0,)]
+    assert kit_of(api.settings).count_operations() == 0
 
 
 async def test_an_unknown_platform_in_a_filter_is_refused(api: Api) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,19 @@ import pytest
 from api_support import PUBLISH, running_valkey
 from everpost.app import create_server
 from everpost.settings import temporary_settings
-from everpost.store.sqlite.file.database import Database
+from everpost.task.place import Place
+from store_kit import kit_of
 
 RETRY = "/api/v1/tasks/retry"
 FAILED, SUCCEEDED = "0" * 32, "1" * 32
 TOKEN = "a secret of twenty"
-ENDED = """
-INSERT INTO publish_tasks (job_id, platform, account_id, title, status, task_data, created_at)
-VALUES ('{}', 'douyin', 'a', 't', '{}', '{{"platform": 1, "account_id": "a"}}', '2026-01-01T00:00:00.000Z')
-"""
+ENDED = {
+    "platform": "douyin",
+    "account_id": "a",
+    "title": "t",
+    "data": '{"platform": 1, "account_id": "a"}',
+    "created_at": "2026-01-01T00:00:00.000Z",
+}
 REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a retry": ("POST", f"{RETRY}/{FAILED}", {}),
     "with a body": ("POST", f"{RETRY}/{FAILED}", {"json": {"force": True}}),
@@ -58,10 +61,8 @@ async def both_ways(folder: Path) -> AsyncIterator[tuple[httpx.AsyncClient, http
         server = create_server(settings)
         address = await server.start()
         try:
-            database = await Database.open(settings.database_path)
-            for row in (ENDED.format(FAILED, "failed"), ENDED.format(SUCCEEDED, "success")):
-                await database.write(methodcaller("execute", row))
-            await database.close()
+            for task_id, status in ((FAILED, "failed"), (SUCCEEDED, "success")):
+                kit_of(settings).add(Place.HISTORY, {"task_id": task_id, "status": status, **ENDED})
             headers = {"authorization": f"Bearer {TOKEN}"}
             transport = httpx.ASGITransport(app=server.app)  # type: ignore[arg-type]  # as Litestar types it
             async with (

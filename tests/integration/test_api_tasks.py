@@ -8,7 +8,9 @@ import pytest
 
 from api_support import assert_problem
 from everpost.publishing import InvalidError
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually
+from store_kit import kit_of
 
 API = "/api/v1/tasks"
 
@@ -184,10 +186,8 @@ async def test_an_archive_request_that_does_not_fit_is_refused(everpost: Stack) 
 
 async def test_the_beginning_of_an_id_is_completed_from_every_table(everpost: Stack) -> None:
     for name in ("aa-1", "aa-2", "aa-22", "ab-1"):
-        await everpost.execute(
-            "INSERT INTO publish_tasks (job_id, status, title, created_at) VALUES (?, 'failed', 't', ?)",
-            (name, "2026-01-01 08:00"),
-        )
+        row = {"task_id": name, "status": "failed", "title": "t", "created_at": "2026-01-01 08:00"}
+        kit_of(everpost.settings).add(Place.HISTORY, row)
     assert (await everpost.client.delete("/api/v1/tasks/aa-1")).status_code == 200
 
     async def completed(prefix: str, limit: int = 10) -> tuple[list[str], bool]:

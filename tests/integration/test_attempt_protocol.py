@@ -18,8 +18,10 @@ from everpost.publishing import (
     idempotency_key,
 )
 from everpost.store.sqlite.tasks.ledger import ClaimedTasks, Ledger
-from everpost.task.model import Attempt, TaskRecord, TaskStatus
+from everpost.task.model import HELD, Attempt, TaskRecord, TaskStatus
+from everpost.task.place import Place
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 DAY_S = 86_400
 HOUR_MS = 3_600_000
@@ -258,7 +260,7 @@ class Witness(PublisherDouble):
     seen: Any = None
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        self.seen = await self.stack.sql("SELECT sending, sending_since FROM task_queue")
+        self.seen = kit_of(self.stack.settings).columns(Place.LEDGER, job.task_id, "sending", "sending_since")
         return await super().publish(job)
 
 
@@ -279,7 +281,7 @@ async def test_an_attempt_is_on_the_disk_before_it_sends_where_it_must_not_run_a
     async with stack_of(witness) as stack:
         witness.stack = stack
         await stack.wait_until_ended(await stack.publish())
-    ((seen, since_boot),) = witness.seen
+    seen, since_boot = witness.seen
     assert seen == sending
     assert (since_boot is not None) == (lifetime_s is not None)
 
@@ -344,7 +346,7 @@ async def test_a_keyed_task_held_since_a_restore_is_not_sent_where_its_key_can_e
     publisher.key_lifetime_s = DAY_S
     async with stack_of(publisher, workers=0) as stack:
         task_id = await stack.publish()
-        await stack.execute("UPDATE task_queue SET sending = 0")
+        kit_of(stack.settings).change(Place.LEDGER, task_id, sending=HELD)
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)
     assert (task["status"], task["attempts"], publisher.attempts) == ("unknown", [], [])
@@ -430,15 +432,15 @@ async def test_an_attempt_that_is_put_off_leaves_another_s_intent_alone(everpost
     overtaken = Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.RETRY)
     await ledger.defer_task(task_id, overtaken, 1, spent=True)
     await ledger.cancel_send(task_id, 1, 1)
-    assert await everpost.sql("SELECT sending FROM task_queue") == [(2,)]
+    assert (await ledger.check_claims({task_id: None})).known[task_id].sending == 2
     await ledger.cancel_send(task_id, 2, 1)
-    assert await everpost.sql("SELECT sending FROM task_queue") == [(None,)]
+    assert (await ledger.check_claims({task_id: None})).known[task_id].sending is None
 
 
 async def test_a_task_held_since_a_restore_is_not_sent_whoever_claims_it(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish()
-    await everpost.execute("UPDATE task_queue SET sending = 0")
+    kit_of(everpost.settings).change(Place.LEDGER, task_id, sending=HELD)
     await everpost.start_worker()
     assert (await everpost.wait_until_ended(task_id))["status"] == "unknown"
     assert everpost.publisher.attempts == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,7 +29,8 @@ from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
-from store_rows import START_MS, accept, add_ended, insert, make_task, select
+from store_kit import kit_of
+from store_rows import START_MS, accept, add_ended, make_task
 
 FAILED = TaskFilter(status="failed")
 
@@ -82,8 +84,8 @@ def many(count: int, **fields: Any) -> list[Task]:
 
 
 async def statuses(stack: Stack) -> dict[str, int]:
-    rows = await select(stack.database, "SELECT status, sum(tasks) FROM task_counts GROUP BY 1")
-    return {status: count for status, count in rows if count}
+    """How many tasks of the ledger and the history there are of each status."""
+    return Counter(task.status for task in kit_of(stack.settings).tasks() if task.place is not Place.ARCHIVE)
 
 
 async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bulk) -> None:
@@ -96,11 +98,8 @@ async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bu
     for original, retry in answer.new_task_ids.items():
         task = await stack.wait_until_ended(retry)
         assert (task["status"], task["retry_of"]) == ("success", original)
-    rows = await select(
-        stack.database,
-        "SELECT DISTINCT batch_id, priority, task_data ->> '$.extra.kept' FROM publish_tasks WHERE retry_of > ''",
-    )
-    assert rows == [(answer.operation_id, 2, "视频")]
+        assert (task["batch_id"], task["priority"]) == (answer.operation_id, 2)
+        assert task["task_data"]["extra"] == {"kept": "视频"}
 
 
 async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> None:
@@ -108,10 +107,9 @@ async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> No
     await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
     await add_ended(stack.database, make_task("lost"), status=TaskStatus.UNKNOWN)
     await accept(stack.database, make_task("retry", retry_of="live", root_id="live", generation=1), make_task("sent"))
-    await stack.execute("UPDATE task_queue SET sending = 1 WHERE task_id = 'sent'")
-    await stack.execute(
-        "UPDATE publish_tasks SET task_data = json_set(task_data, '$.platform', 'gone') WHERE job_id = 'strange'"
-    )
+    kit = kit_of(stack.settings)
+    kit.change(Place.LEDGER, "sent", sending=1)
+    kit.change(Place.HISTORY, "strange", data='{"platform": "gone", "account_id": "a"}')
     asked = ["ok", "live", "strange", "done", "lost", "sent", "nobody", "ok"]
     expected = {
         "live": "retry_exists",
@@ -134,13 +132,14 @@ async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> No
 async def test_a_dry_run_changes_nothing(stack: Stack, bulk: Bulk) -> None:
     await add_ended(stack.database, *many(3))
     await accept(stack.database, make_task("waiting"))
-    before = await select(stack.database, "SELECT * FROM task_counts")
+    kit = kit_of(stack.settings)
+    before = kit.tasks()
     for kind in BulkKind:
         answer = await bulk.run(ask(kind, wanted=TaskFilter()), dry_run=True)
         assert (answer.dry_run, answer.operation_id, answer.finished) == (True, None, True)
         assert answer.succeeded == {"retry": 4, "cancel": 1, "delete": 3, "archive": 3}[kind]
-    assert await select(stack.database, "SELECT * FROM task_counts") == before
-    assert await select(stack.database, "SELECT count(*) FROM operations") == [(0,)]
+    assert kit.tasks() == before
+    assert kit.count_operations() == 0
 
 
 async def test_of_a_retry_chain_a_filter_retries_only_the_newest(stack: Stack, bulk: Bulk) -> None:
@@ -211,8 +210,8 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     assert (ended.total, ended.done, ended.succeeded, ended.error) == (1_202, 1_202, 1_201, None)
     skips = await bulk.skips(str(answer.operation_id))
     assert [(skip.task_id, skip.reason) for skip in skips] == [("done", "task_succeeded")]
-    batch = await select(stack.database, "SELECT count(*) FROM task_queue WHERE batch_id = ?", answer.operation_id)
-    assert batch == [(1_201,)]
+    batch = await stack.client.get("/api/v1/tasks", params={"batch_id": str(answer.operation_id), "limit": 1})
+    assert (batch.json()["total"], kit_of(stack.settings).count(Place.LEDGER)) == (1_201, 1_201)
 
     async def are_queued() -> bool:
         return (await stack.queue.depths())[5].ready == 1_201
@@ -260,8 +259,8 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     second.start()
     ended = await until_finished(second, operation_id)
     assert (ended.done, ended.succeeded) == (600, 600)
-    retried = await select(stack.database, "SELECT count(*), count(DISTINCT retry_of) FROM task_queue")
-    assert retried == [(600, 600)]
+    retried = [task.retry_of for task in kit_of(stack.settings).tasks() if task.place is Place.LEDGER]
+    assert (len(retried), len(set(retried))) == (600, 600)
     await second.close()
 
 
@@ -275,7 +274,7 @@ async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack
     assert taken is not None
     with pytest.raises(OperationLostError):
         await bulk._advance(operation, request)
-    assert await select(stack.database, "SELECT count(*) FROM task_queue") == [(0,)]
+    assert kit_of(stack.settings).count(Place.LEDGER) == 0
     assert await other._operations.claim_abandoned(bulk._owner, START_MS + 1, START_MS + 2) is None
     await other._advance(taken, request)
     assert (await bulk.progress(operation.operation_id)).succeeded == 3
@@ -311,8 +310,7 @@ async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk
     assert [skip.task_id for skip in page] == nobody[:3]
     page = await bulk.skips(str(answer.operation_id), after=page[-1].task_id, limit=2)
     assert [skip.task_id for skip in page] == nobody[3:5]
-    kept = await select(stack.database, "SELECT count(*) FROM operation_skips")
-    assert kept == [(KEPT_SKIPS,)]
+    assert kit_of(stack.settings).count_skips() == KEPT_SKIPS
 
 
 async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +328,7 @@ async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pyt
     await bulk.close()
     await stack.drain()
     assert len(stack.publisher.published) == 1
-    assert await select(stack.database, "SELECT count(*) FROM operations") == [(0,)]
+    assert kit_of(stack.settings).count_operations() == 0
 
 
 async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
@@ -372,7 +370,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     await bulk.close()
     assert (foreseen.succeeded, ended.total, ended.done, ended.succeeded) == (30, 30, 30, 30)
     assert sizes == [1, 1, 2, 2, 24]
-    assert await select(stack.database, "SELECT count(DISTINCT retry_of) FROM task_queue") == [(30,)]
+    assert len({task.retry_of for task in kit_of(stack.settings).tasks() if task.place is Place.LEDGER}) == 30
 
 
 async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
@@ -392,10 +390,10 @@ async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, b
     answer = await bulk.run(ask(BulkKind.CANCEL, *waiting, "failed", "nobody"))
     assert (answer.succeeded, reasons(answer)) == (3, {"failed": "task_ended", "nobody": "task_not_found"})
     assert (await stack.queue.depths())[5].ready == 0
-    rows = await select(
-        stack.database, "SELECT DISTINCT status, error_class, error_message FROM publish_tasks WHERE job_id <> 'failed'"
-    )
-    assert rows == [("cancelled", "cancelled", "Cancelled on request")]
+    for task_id in waiting:
+        task = await stack.task(task_id)
+        told = (task["status"], task["error_class"], task["error_message"])
+        assert told == ("cancelled", "cancelled", "Cancelled on request")
     await stack.start_worker()
     last = await stack.publish(title="last")
     await stack.wait_until_ended(last)
@@ -440,10 +438,9 @@ async def test_one_task_is_cancelled_once(stack: Stack) -> None:
 
 
 async def test_inherited_queue_rows_are_cancelled_unless_they_may_have_run(stack: Stack, bulk: Bulk) -> None:
-    row = {"task_type": "publish", "created_at": "2025-01-01 08:00:00", "data": json.dumps({"platform": 3})}
-    await insert(
-        stack.database,
-        "task_queue",
+    row = {"created_at": "2025-01-01 08:00:00", "data": json.dumps({"platform": 3})}
+    kit_of(stack.settings).add(
+        Place.LEDGER,
         row | {"task_id": "waits", "status": "pending"},
         row | {"task_id": "ran", "status": "running"},
     )
@@ -458,8 +455,8 @@ async def test_deleting_and_archiving_move_what_ended(stack: Stack, bulk: Bulk) 
     assert reasons(deleted) == {"waiting": "task_unfinished"}
     archived = await bulk.run(ask(BulkKind.ARCHIVE, wanted=FAILED))
     assert archived.succeeded == 1
-    rows = await select(stack.database, "SELECT job_id, archive_reason FROM publish_tasks_archive ORDER BY 1")
-    assert rows == [("a", "deleted"), ("b", "age")]
+    reasons_of = {task_id: (await stack.task(task_id))["archive_reason"] for task_id in ("a", "b")}
+    assert reasons_of == {"a": "deleted", "b": "age"}
     retried = await bulk.run(ask(BulkKind.RETRY, "a"))
     assert list(retried.new_task_ids) == ["a"]
 
@@ -480,7 +477,7 @@ async def test_clear_empties_what_it_names_and_destroys_nothing(stack: Stack, bu
     assert await statuses(stack) == {"cancelled": 2}
     assert (await bulk.clear("all")).succeeded == 2
     assert await statuses(stack) == {}
-    assert await select(stack.database, "SELECT count(*) FROM publish_tasks_archive") == [(6,)]
+    assert kit_of(stack.settings).count(Place.ARCHIVE) == 6
 
 
 def test_the_set_of_a_filter_is_fixed_when_it_begins() -> None:

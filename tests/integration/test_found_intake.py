@@ -10,7 +10,9 @@ from everpost.settings import read_settings
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
 from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
+from store_kit import kit_of
 from store_rows import START_MS, make_task
 
 TASK = {"platform": 1, "account_id": "a"}
@@ -19,10 +21,7 @@ TASK = {"platform": 1, "account_id": "a"}
 async def test_inherited_rows_are_nobody_s_backlog() -> None:
     async with everpost_stack(workers=0, max_backlog=2) as stack:
         for number in range(5):
-            row = {"task_id": f"old{number}", "data": "{}"}
-            await stack.execute(
-                "INSERT INTO task_queue (task_id, task_type, data) VALUES (:task_id, 'publish', :data)", row
-            )
+            kit_of(stack.settings).add(Place.LEDGER, {"task_id": f"old{number}", "data": "{}"})
         answers = [await stack.client.post("/api/v1/publish", json=TASK) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [202, 202, 503]
 

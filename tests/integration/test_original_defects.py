@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-import msgspec
-
 from everpost.publishing import InvalidError, PublishJob
 from everpost.store.sqlite.tasks.payloads import REBUILT
+from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
+from store_kit import kit_of
 
 SEED_TASK: dict[str, Any] = {
     "platform": 1,
@@ -27,20 +27,12 @@ async def failed_task(stack: Stack, **fields: Any) -> str:
     return task_id
 
 
-async def insert_history(stack: Stack, **columns: Any) -> None:
-    """A row as an original file would have left it."""
-    names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
-    await stack.execute(f"INSERT INTO publish_tasks ({names}) VALUES ({places})", columns)
-
-
 async def test_defect_1_the_real_priority_is_recorded_and_a_retry_keeps_it(everpost: Stack) -> None:
     task_id = await failed_task(everpost, priority=2)
     await everpost.flush_redis()
     answer = (await everpost.post_retry(task_id)).json()
     task = await everpost.wait_until_ended(answer["new_task_id"])
-    rows = await everpost.sql("SELECT DISTINCT priority FROM publish_tasks")
-    assert rows == [(2,)]
-    assert task["priority"] == 2
+    assert [(await everpost.task(ended))["priority"] for ended in (task_id, task["task_id"])] == [2, 2]
 
 
 async def test_defect_2_a_successful_task_is_not_published_again(everpost: Stack) -> None:
@@ -54,20 +46,17 @@ async def test_defect_2_a_successful_task_is_not_published_again(everpost: Stack
 
 
 async def test_defect_3_corrupt_task_data_is_rebuilt_with_the_warning(everpost: Stack) -> None:
-    await insert_history(
-        everpost, job_id="corrupt", platform="1", account_id="a", title="t", status="failed",
-        task_data='{"platform": 1,',
-    )  # fmt: skip
+    row = {"task_id": "corrupt", "platform": "1", "account_id": "a", "title": "t", "status": "failed"}
+    kit_of(everpost.settings).add(Place.HISTORY, {**row, "data": '{"platform": 1,'})
     answer = (await everpost.post_retry("corrupt")).json()
     assert answer["source"] == "sqlite"
     assert answer["warning"] == REBUILT
 
 
 async def test_defect_4_a_rebuilt_task_keeps_schedule_time_and_publish_mode(everpost: Stack) -> None:
-    await insert_history(
-        everpost, job_id="old", platform="3", account_id="a", material_id="77", title="旧", tags='["x"]',
-        status="failed", schedule_time="2020-01-01 08:00", publish_mode="manual",
-    )  # fmt: skip
+    row = {"task_id": "old", "platform": "3", "account_id": "a", "material_id": "77", "title": "旧", "tags": '["x"]'}
+    row |= {"status": "failed", "schedule_time": "2020-01-01 08:00", "publish_mode": "manual"}
+    kit_of(everpost.settings).add(Place.HISTORY, row)
     answer = (await everpost.post_retry("old")).json()
     task = await everpost.wait_until_ended(answer["new_task_id"])
     assert task["task_data"] == {
@@ -100,27 +89,23 @@ async def test_defect_6_simultaneous_retries_make_one_task(everpost: Stack) -> N
 
 async def test_defect_7_a_history_write_that_fails_is_tried_until_it_holds() -> None:
     async with everpost_stack() as stack:
-        everpost_lock = stack.database._writer
-        assert everpost_lock is not None
         stack.publisher.hold()
         task_id = await stack.publish(title="durable")
         await _until_attempted(stack)
-        await everpost_lock.execute("BEGIN IMMEDIATE")  # somebody else has the file locked
-        stack.publisher.release()
-        await _until_published(stack)
-        assert await stack.sql("SELECT 1 FROM publish_tasks") == []
-        await everpost_lock.execute("ROLLBACK")
+        with kit_of(stack.settings).locked():
+            stack.publisher.release()
+            await _until_published(stack)
+            assert kit_of(stack.settings).count(Place.HISTORY) == 0
         assert (await stack.wait_until_ended(task_id, timeout_s=30))["status"] == "success"
         assert stack.publisher.times_published(task_id) == 1
 
 
 async def test_defect_8_completed_at_is_set_and_every_row_has_its_own_priority(everpost: Stack) -> None:
     for priority in (0, 9):
-        await everpost.wait_until_ended(await everpost.publish(priority=priority))
-    rows = await everpost.sql("SELECT priority, completed_at >= started_at, published_at FROM publish_tasks ORDER BY 1")
-    assert [(priority, ordered, published is not None) for priority, ordered, published in rows] == [
-        (0, 1, True), (9, 1, True),
-    ]  # fmt: skip
+        task = await everpost.wait_until_ended(await everpost.publish(priority=priority))
+        assert task["priority"] == priority
+        assert task["completed_at"] >= task["started_at"]
+        assert task["published_at"] is not None
 
 
 async def test_defect_9_the_retry_of_a_pending_task_withdraws_the_queued_job(everpost: Stack) -> None:
@@ -135,20 +120,13 @@ async def test_defect_9_the_retry_of_a_pending_task_withdraws_the_queued_job(eve
 
 
 async def test_defect_10_clearing_reads_in_chunks_and_has_no_limit(everpost: Stack) -> None:
-    rows = 2_500
-    await everpost.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)"
-        " INSERT INTO publish_tasks (job_id, platform, status) SELECT 'old' || i, '1', 'failed' FROM n",
-        {"rows": rows},
-    )
+    rows, kit = 2_500, kit_of(everpost.settings)
+    kit.add(Place.HISTORY, *({"task_id": f"old{i}", "platform": "1", "status": "failed"} for i in range(rows)))
     answer = await everpost.client.post("/api/v1/tasks/clear/failed")
     assert answer.status_code in {200, 202}, answer.text
 
     async def cleared() -> bool:
-        (left,), (archived,) = await everpost.sql(
-            "SELECT count(*) FROM publish_tasks UNION ALL SELECT count(*) FROM publish_tasks_archive"
-        )
-        return bool(left == 0 and archived == rows)
+        return (kit.count(Place.HISTORY), kit.count(Place.ARCHIVE)) == (0, rows)
 
     await eventually(cleared, what="every failed task in the archive")
 
@@ -159,16 +137,6 @@ async def test_defect_11_a_task_and_its_retry_are_linked_both_ways(everpost: Sta
     retried = await everpost.wait_until_ended(new_task_id)
     assert retried["retry_of"] == task_id
     assert [retry["task_id"] for retry in (await everpost.task(task_id))["retries"]] == [new_task_id]
-
-
-async def test_the_seed_s_own_sql_shows_the_whole_json(everpost: Stack) -> None:
-    task_id = await everpost.publish(**SEED_TASK)
-    await everpost.wait_until_ended(task_id)
-    rows = await everpost.sql(
-        "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = ?", (task_id,)
-    )
-    assert [(found, msgspec.json.decode(data)) for found, data in rows] == [(task_id, SEED_TASK)]
-    assert "测试视频" in rows[0][1]
 
 
 async def _until_attempted(stack: Stack) -> None:

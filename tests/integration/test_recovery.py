@@ -18,10 +18,10 @@ from everpost.store.sqlite.tasks.payloads import REBUILT, Payloads, StoredPayloa
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
-from store_rows import insert, make_task
+from store_kit import kit_of
+from store_rows import make_task
 
 TASK: dict[str, Any] = {"platform": 2, "account_id": "shop", "title": "钱", "priority": 3, "unknown": {"big": 2**70}}
-QUEUED = "INSERT INTO task_queue (task_id, task_type, status, data) VALUES (:task_id, :task_type, :status, :data)"
 
 
 async def failed_task(stack: Stack, **fields: Any) -> str:
@@ -36,7 +36,8 @@ async def inherit(
     stack: Stack, task_id: str, data: str | None, *, status: str = "pending", task_type: str = "publish"
 ) -> None:
     """A row of an original file's task_queue."""
-    await stack.execute(QUEUED, {"task_id": task_id, "task_type": task_type, "status": status, "data": data})
+    row = {"task_id": task_id, "task_type": task_type, "status": status, "data": data}
+    kit_of(stack.settings).add(Place.LEDGER, row)
 
 
 async def test_a_failed_task_in_redis_is_retried_from_redis(everpost: Stack) -> None:
@@ -138,10 +139,8 @@ async def test_an_archived_task_is_retried_from_the_archive(everpost: Stack) -> 
 
 
 async def test_a_row_from_before_the_upgrade_is_rebuilt_with_the_warning(everpost: Stack) -> None:
-    await everpost.execute(
-        "INSERT INTO publish_tasks (job_id, platform, account_id, material_id, title, tags, status)"
-        " VALUES ('old', '1', 'a', '77', '旧', '[\"x\"]', 'failed')"
-    )
+    row = {"task_id": "old", "platform": "1", "account_id": "a", "material_id": "77", "title": "旧", "tags": '["x"]'}
+    kit_of(everpost.settings).add(Place.HISTORY, {**row, "status": "failed"})
     answer = (await everpost.post_retry("old")).json()
     assert (answer["source"], answer["warning"]) == ("sqlite", REBUILT)
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == {
@@ -278,8 +277,8 @@ async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> N
 
 async def keep_failed(stack: Stack, task_id: str, **columns: Any) -> None:
     """A row of the history."""
-    row = {"job_id": task_id, "status": "failed", "task_data": '{"platform": 1, "account_id": "a"}', **columns}
-    await insert(stack.database, "publish_tasks", row)
+    row = {"task_id": task_id, "status": "failed", "data": '{"platform": 1, "account_id": "a"}', **columns}
+    kit_of(stack.settings).add(Place.HISTORY, row)
 
 
 async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpost: Stack) -> None:
@@ -312,13 +311,13 @@ async def test_a_large_task_is_not_read_where_others_wait_for_the_lock(
 
     monkeypatch.setattr(Payloads, "find", watched)
     for task_id, title in (("small", "x" * 60_000), ("large", "x" * 70_000)):
-        await keep_failed(everpost, task_id, task_data=f'{{"platform": 1, "title": "{title}"}}')
+        await keep_failed(everpost, task_id, data=f'{{"platform": 1, "title": "{title}"}}')
         assert (await everpost.post_retry(task_id)).json()["source"] == "sqlite"
     assert read_apart == ["large"]
 
 
 async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everpost: Stack) -> None:
-    await keep_failed(everpost, "gone", task_data='{"platform": "nowhere"}')
+    await keep_failed(everpost, "gone", data='{"platform": "nowhere"}')
     await keep_failed(everpost, "here")
     gone, here = await asyncio.gather(everpost.post_retry("gone"), everpost.post_retry("here"))
     assert (gone.status_code, here.status_code) == (422, 200)

@@ -9,6 +9,7 @@ import msgspec
 
 from everpost.store.sqlite.library import sqlite3
 from everpost.task.place import Place
+from everpost.testing import Stack
 from store_kit import StoredTask
 
 BUSY_S = 10.0
@@ -64,6 +65,15 @@ class SqliteKit:
         oldest: str | None = self._select(OLDEST)[0][0]
         return oldest
 
+    def count_operations(self) -> int:
+        return int(self._select("SELECT count(*) FROM operations")[0][0])
+
+    def count_skips(self) -> int:
+        return int(self._select("SELECT count(*) FROM operation_skips")[0][0])
+
+    def count_keys(self) -> int:
+        return int(self._select("SELECT count(*) FROM idempotency_keys")[0][0])
+
     def counted(self) -> dict[Place, int]:
         return {PLACES[table]: count for table, count in self._select(COUNTED)}
 
@@ -75,10 +85,13 @@ class SqliteKit:
 
     def add(self, place: Place, *rows: Mapping[str, Any]) -> None:
         defaults = {"task_type": "publish"} if place is Place.LEDGER else {}
-        for given in rows:
-            row = {_name(place, name): value for name, value in {**defaults, **given}.items()}
-            marks = ", ".join("?" * len(row))
-            self._execute(f"INSERT INTO {TABLES[place]} ({', '.join(row)}) VALUES ({marks})", *row.values())
+        with closing(self._open()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for given in rows:
+                row = {_name(place, name): value for name, value in {**defaults, **given}.items()}
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {TABLES[place]} ({', '.join(row)}) VALUES ({marks})", [*row.values()])
+            connection.execute("COMMIT")
 
     def change(self, place: Place, task_id: str | None = None, **columns: Any) -> None:
         changes = ", ".join(f"{_name(place, name)} = ?" for name in columns)
@@ -88,6 +101,9 @@ class SqliteKit:
 
     def miscount(self) -> None:
         assert self._execute("UPDATE task_counts SET tasks = tasks + 1")
+
+    def hide_ledger(self) -> None:
+        self._execute("ALTER TABLE task_queue RENAME TO hidden")
 
     def remove(self, place: Place, task_id: str) -> None:
         assert self._execute(f"DELETE FROM {TABLES[place]} WHERE {_name(place, 'task_id')} = ?", task_id) == 1
@@ -108,6 +124,12 @@ class SqliteKit:
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_S)
+
+
+def run_sql(stack: Stack, statement: str, *parameters: Any) -> list[Any]:
+    """Run a statement on a stack's file, in a transaction of its own; its rows."""
+    with closing(sqlite3.connect(stack.settings.database_path, isolation_level=None, timeout=BUSY_S)) as connection:
+        return connection.execute(statement, parameters).fetchall()
 
 
 def _name(place: Place, name: str) -> str:

@@ -9,13 +9,15 @@ import pytest
 from everpost.actions.retry import UNSCHEDULED
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.testing import Stack, everpost_stack
+from sqlite.kit import run_sql
+from sqlite.original_database import TASK_DATA
 
 DATA = '{"platform": 1, "account_id": "a"}'
 TIMES = [20_240_101, 1_700_000_000.5, b"\xff", "garbage", "9999-12-31T23:59:59-12:00", "", 10**17, float("inf"), 0]
 
 
 async def insert(stack: Stack, table: str, **row: Any) -> None:
-    await stack.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+    run_sql(stack, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", *row.values())
 
 
 async def inherit_queued(stack: Stack, task_id: str, **row: Any) -> None:
@@ -32,7 +34,7 @@ async def test_an_id_in_the_queue_and_the_history_is_retried_as_both_allow(of_hi
         await inherit_queued(stack, "twice")
         await inherit_ended(stack, "twice", status=of_history, task_data=DATA)
         assert (await stack.post_retry("twice")).status_code == status
-        assert len(await stack.sql("SELECT 1 FROM publish_tasks")) == (2 if status == 200 else 1)
+        assert len(run_sql(stack, "SELECT 1 FROM publish_tasks")) == (2 if status == 200 else 1)
 
 
 async def test_an_id_in_the_queue_and_the_history_can_be_cancelled() -> None:
@@ -41,7 +43,7 @@ async def test_an_id_in_the_queue_and_the_history_can_be_cancelled() -> None:
         await inherit_ended(stack, "twice", task_data=DATA)
         assert (await stack.client.post("/api/v1/tasks/cancel/twice")).status_code == 200
         assert (await stack.task("twice"))["status"] == "failed"
-        statuses = await stack.sql("SELECT job_id, status FROM publish_tasks ORDER BY task_id")
+        statuses = run_sql(stack, "SELECT job_id, status FROM publish_tasks ORDER BY task_id")
         assert statuses == [("twice", "failed"), (None, "cancelled")]
 
 
@@ -96,7 +98,7 @@ async def test_a_rebuilt_file_id_is_a_number_only_if_no_digit_is_lost(material_i
     async with everpost_stack(workers=0) as stack:
         await inherit_ended(stack, "old", account_id="a", material_id=material_id)
         await stack.post_retry("old")
-        [(data,)] = await stack.sql("SELECT data FROM task_queue")
+        [(data,)] = run_sql(stack, "SELECT data FROM task_queue")
         assert msgspec.json.decode(data)["file_id"] == file_id
 
 
@@ -112,10 +114,18 @@ async def test_an_odd_row_keeps_no_other_of_its_claim_from_being_found(everpost:
     insert = (
         "INSERT INTO task_queue (task_id, task_type, status, retry_count, generation, root_id, platform, attempts) "
     )
-    await everpost.execute(
-        insert + "VALUES ('odd', 'publish', x'ff', 'many', x'31', x'fe', CAST(x'61ff00' AS TEXT), x'5b5d')"
+    run_sql(
+        everpost, insert + "VALUES ('odd', 'publish', x'ff', 'many', x'31', x'fe', CAST(x'61ff00' AS TEXT), x'5b5d')"
     )
-    await everpost.execute(insert + "VALUES ('bare', 'publish', NULL, NULL, NULL, NULL, 'a' || char(0), NULL)")
+    run_sql(everpost, insert + "VALUES ('bare', 'publish', NULL, NULL, NULL, NULL, 'a' || char(0), NULL)")
     known, ended = await Ledger(everpost.database).claim_facts(["odd", "bare", "unknown"])
     assert (set(known), ended) == ({"odd", "bare"}, set())
     assert (known["odd"].spent, known["odd"].generation, known["bare"].chain_id) == (0, 1, "bare")
+
+
+async def test_the_seed_s_own_sql_shows_the_whole_json(everpost: Stack) -> None:
+    task_id = await everpost.publish(**TASK_DATA)
+    await everpost.wait_until_ended(task_id)
+    rows = run_sql(everpost, "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = ?", task_id)
+    assert [(found, msgspec.json.decode(data)) for found, data in rows] == [(task_id, TASK_DATA)]
+    assert "测试视频" in rows[0][1]

@@ -15,6 +15,7 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.task.model import TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
+from sqlite.kit import run_sql
 from store_rows import START_MS, add_ended, make_task, select
 
 ARCHIVE = "/api/v1/tasks/archive"
@@ -53,7 +54,7 @@ async def test_few_are_archived_before_the_answer(stack: Stack) -> None:
     assert answer.status_code == 200
     done = answer.json()
     assert (done["archived"], done["remaining"], done["status"]) == (AT_ONCE, 0, "done")
-    assert await stack.sql(COUNT) == [(0, AT_ONCE)]
+    assert run_sql(stack, COUNT) == [(0, AT_ONCE)]
 
 
 async def test_many_are_archived_behind_the_answer(stack: Stack) -> None:
@@ -66,8 +67,8 @@ async def test_many_are_archived_behind_the_answer(stack: Stack) -> None:
     assert begun["message"] == f"{count} tasks are being archived; 0 done"
     state = await ended(stack, answer.headers["location"])
     assert (state["kind"], state["total"], state["success_count"], state["errors"]) == ("archive", count, count, [])
-    assert await stack.sql(COUNT) == [(0, count)]
-    assert await stack.sql("SELECT DISTINCT archive_reason FROM publish_tasks_archive") == [("age",)]
+    assert run_sql(stack, COUNT) == [(0, count)]
+    assert run_sql(stack, "SELECT DISTINCT archive_reason FROM publish_tasks_archive") == [("age",)]
 
 
 async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) -> None:
@@ -81,7 +82,7 @@ async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) ->
         posted += 5
         state = (await stack.client.get(f"/api/v1/operations/{begun['operation_id']}")).json()
     assert state["success_count"] == 2_000
-    assert await stack.sql("SELECT count(*) FROM task_queue") == [(posted,)]
+    assert run_sql(stack, "SELECT count(*) FROM task_queue") == [(posted,)]
     assert posted > 5  # it went in steps, with posts between
 
 
@@ -91,7 +92,7 @@ async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatc
     answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
     assert answer.status_code == 202
     assert (await ended(stack, answer.headers["location"]))["success_count"] == 30
-    assert await stack.sql(COUNT) == [(0, 30)]
+    assert run_sql(stack, COUNT) == [(0, 30)]
 
 
 async def test_archiving_goes_on_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,7 @@ async def test_archiving_goes_on_after_a_restart(tmp_path: Path, monkeypatch: py
     monkeypatch.undo()
     async with everpost_stack(workers=0, folder=tmp_path) as stack:
         assert (await ended(stack, answer.headers["location"]))["success_count"] == AT_ONCE + 100
-        assert await stack.sql(COUNT) == [(0, AT_ONCE + 100)]
+        assert run_sql(stack, COUNT) == [(0, AT_ONCE + 100)]
 
 
 async def test_the_commands_go_in_steps(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from everpost.store.sqlite.tasks.odd_rows import NO_DATA, MayBeSent, RowStuck
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.upkeep.relay import Relay
+from sqlite.kit import run_sql
 from store_rows import accept, insert, make_task
 
 COLUMNS = (
@@ -54,7 +55,7 @@ async def spoil(stack: Stack, task_id: str, column: str, value: Any) -> bool:
     """Whether the table takes the value."""
     change, parameters = assignment(column, value)
     try:
-        await stack.execute(f"UPDATE task_queue SET {change} WHERE task_id = ?", [*parameters, task_id])
+        run_sql(stack, f"UPDATE task_queue SET {change} WHERE task_id = ?", *parameters, task_id)
     except sqlite3.IntegrityError:
         return False
     return True
@@ -67,13 +68,13 @@ async def test_odd_values_in_any_column_of_the_ledger_hold_up_no_other_task() ->
             for value in VALUES.values():
                 odd += await spoil(stack, await stack.publish(), column, value)
                 good.append(await stack.publish())
-        total = await stack.sql(PLACES)
+        total = run_sql(stack, PLACES)
         await stack.flush_redis()
         await stack.start_worker()
         await stack.drain(timeout_s=60)
         for task_id in good:
             assert (await stack.task(task_id))["status"] == "success"
-        assert await stack.sql(PLACES) == total
+        assert run_sql(stack, PLACES) == total
         assert odd > 150
         assert (await stack.client.get("/api/v1/tasks", params={"limit": 1000})).status_code == 200
 
@@ -99,7 +100,7 @@ async def test_a_row_without_data_ends_where_a_person_finds_it_and_can_retry_it(
 async def test_a_row_without_data_that_was_being_sent_ends_as_unknown_for_a_person_to_decide() -> None:
     async with everpost_stack(workers=0) as stack:
         task_id = await stack.publish()
-        await stack.execute("UPDATE task_queue SET data = NULL, sending = 1")
+        run_sql(stack, "UPDATE task_queue SET data = NULL, sending = 1")
         await stack.flush_redis()
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)

@@ -15,6 +15,7 @@ from everpost.store.sqlite.tasks import operations as limits
 from everpost.store.sqlite.tasks.operations import Operations
 from everpost.task.model import new_task_id
 from everpost.testing import Stack, eventually, everpost_stack
+from sqlite.kit import run_sql
 from store_rows import START_MS, insert, select
 
 DAY_MS = 86_400_000
@@ -134,5 +135,5 @@ async def test_a_worker_clears_away_what_twenty_small_requests_leave(monkeypatch
 
 
 async def is_clear(stack: Stack) -> bool:
-    rows = await stack.sql("SELECT (SELECT count(*) FROM operations), (SELECT count(*) FROM operation_skips)")
+    rows = run_sql(stack, "SELECT (SELECT count(*) FROM operations), (SELECT count(*) FROM operation_skips)")
     return rows == [(5, 250)]

@@ -8,6 +8,7 @@ import pytest
 from everpost.publishing import InvalidError
 from everpost.store.sqlite.tasks import resubmission
 from everpost.testing import Stack, everpost_stack
+from sqlite.kit import run_sql
 from store_kit import kit_of
 
 CALLERS = 12
@@ -38,7 +39,7 @@ async def test_either_the_look_at_relatives_or_the_unique_index_keeps_many_retri
     async with everpost_stack() as stack:
         task_id = await failed_task(stack)
         if not has_index:
-            await stack.execute("DROP INDEX task_queue_one_live_retry")  # a process that starts would make it again
+            run_sql(stack, "DROP INDEX task_queue_one_live_retry")  # a process that starts would make it again
         new_ids = await retry_at_once(stack, task_id)
         twins = kit_of(stack.settings.database_path).find_chains_twice_alive()
     if has_index or not is_blind:
