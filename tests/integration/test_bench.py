@@ -2,19 +2,16 @@
 
 import json
 import signal
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-import everpost.bench.backlog as backlog_module
 import everpost.bench.stack as stack_module
 import everpost.bench.throughput as throughput_module
-from everpost.bench.checks import RecordFile, WorkIncomplete, check_queued, check_recorded
+from everpost.bench.checks import WorkIncomplete, check_queued, check_recorded
 from everpost.bench.engine import JOB, run_engine
-from everpost.bench.fill import fill_history, fill_ledger, fill_queue, leave_nothing_to_do
 from everpost.bench.load import LoadReport
 from everpost.bench.metrics import METRICS
 from everpost.bench.plan import Plan, resized
@@ -26,9 +23,12 @@ from everpost.errors import SettingsError
 from everpost.platforms import Platform
 from everpost.publishing import InvalidError, PublishJob
 from everpost.settings import Settings
-from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store import open_store
+from everpost.store.measured import MeasuredStore, measured_store
+from everpost.store.sqlite.measured import SqliteMeasured
+from everpost.task.place import Place
 from everpost_workers.publishers.null import NullPublisher
+from store_kit import kit_of
 
 TINY = Plan(
     runs=1,
@@ -82,11 +82,9 @@ def test_the_command_answers_in_json(tmp_path: Path) -> None:
 
 
 async def test_a_lost_task_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose_one(path: Path, ids: list[str]) -> None:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("DELETE FROM task_queue WHERE task_id = ?", (ids[0],))
-            connection.commit()
-        check_queued(path, ids)
+    def lose_one(store: MeasuredStore, ids: list[str]) -> None:
+        kit_of(next(tmp_path.glob("*/everpost.db"))).remove(Place.LEDGER, ids[0])
+        check_queued(store, ids)
 
     monkeypatch.setattr(throughput_module, "check_queued", lose_one)
     with pytest.raises(WorkIncomplete, match="of 20 accepted tasks the ledger has 19"):
@@ -109,17 +107,19 @@ async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypa
 async def test_a_lost_task_of_the_backlog_is_told_instead_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_one_too_few(path: Path, rows: int, data: bytes, priority: int) -> list[str]:
-        return fill_ledger(path, rows - 1, data, priority)
+    fill_ledger = SqliteMeasured.fill_ledger
 
-    monkeypatch.setattr(backlog_module, "fill_ledger", fill_one_too_few)
+    def fill_one_too_few(store: SqliteMeasured, rows: int, data: bytes, priority: int) -> list[str]:
+        return fill_ledger(store, rows - 1, data, priority)
+
+    monkeypatch.setattr(SqliteMeasured, "fill_ledger", fill_one_too_few)
     with pytest.raises(WorkIncomplete, match="of 50 waiting tasks 49 were recorded"):
         await run_bench(TINY, tmp_path, lambda _: None, only=["backlog"])
 
 
 async def test_jobs_that_were_to_be_left_and_are_not_are_told_instead_of_rates(tmp_path: Path) -> None:
     async with BenchStack(tmp_path).running(apis=0, workers=0) as stack:
-        await fill_queue(stack.redis, "few", ["a", "b"], JOB)
+        await stack.queue.fill("few", ["a", "b"], JOB)
         await run_engine(stack, "batch", 100, "few", waiting=2)
         with pytest.raises(WorkIncomplete, match="1 were not finished"):
             await run_engine(stack, "batch", 100, "few", waiting=3)
@@ -155,50 +155,24 @@ async def test_a_server_that_does_not_start_is_told_and_nothing_else(
             pass
 
 
-def recorded(path: Path, *attempts: str) -> list[str]:
-    """A file whose history has a success with each of these attempt lists; the ids."""
-    migrate(path)
-    ids = [f"task{position}" for position in range(len(attempts))]
-    with closing(sqlite3.connect(path)) as connection:
-        rows = list(zip(ids, attempts, strict=True))
-        connection.executemany("INSERT INTO publish_tasks (job_id, status, attempts) VALUES (?, 'success', ?)", rows)
-        connection.commit()
-    return ids
+async def recorded(path: Path, *attempts: str) -> MeasuredStore:
+    """A store whose history has a success with each of these attempt lists."""
+    await (await open_store(str(path))).close()
+    rows = [{"task_id": f"task{n}", "status": "success", "attempts": made} for n, made in enumerate(attempts)]
+    kit_of(path).add(Place.HISTORY, *rows)
+    return measured_store(str(path))
 
 
-def test_a_task_that_ran_twice_or_is_missing_is_refused(tmp_path: Path) -> None:
-    ids = recorded(tmp_path / "once.db", "[{}]", "[{}]")
-    check_recorded(tmp_path / "once.db", ids)
+async def test_a_task_that_ran_twice_or_is_missing_is_refused(tmp_path: Path) -> None:
+    ids = ["task0", "task1"]
+    once = await recorded(tmp_path / "once.db", "[{}]", "[{}]")
+    check_recorded(once, ids)
     with pytest.raises(WorkIncomplete, match="of 3 tasks 2 are recorded"):
-        check_recorded(tmp_path / "once.db", [*ids, "lost"])
+        check_recorded(once, [*ids, "lost"])
     with pytest.raises(WorkIncomplete, match="of 2 tasks 0 are recorded as failed"):
-        check_recorded(tmp_path / "once.db", ids, "failed")
+        check_recorded(once, ids, "failed")
     with pytest.raises(WorkIncomplete, match="with 3 attempts"):
-        check_recorded(tmp_path / "twice.db", recorded(tmp_path / "twice.db", "[{}]", "[{}, {}]"))
-
-
-def test_a_history_made_by_sql_is_one_that_everpost_takes_as_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "everpost.db"
-    fill_history(path, 1_000, lambda _: None)
-    assert migrate(path).kind == "current"
-    with closing(sqlite3.connect(path)) as connection:
-        counts = "SELECT status, tasks FROM task_counts ORDER BY tasks"
-        assert connection.execute(counts).fetchall() == [("failed", 100), ("success", 900)]
-        accounts = "SELECT count(DISTINCT account_id), min(account_id), max(account_id) FROM publish_tasks"
-        assert connection.execute(accounts).fetchone() == (1_000, "account0", "account999")
-        connection.execute("INSERT INTO publish_tasks (job_id, status, platform) VALUES ('x', 'failed', 'other')")
-        assert connection.execute("SELECT sum(tasks) FROM task_counts").fetchone() == (1_001,)
-
-
-def test_what_one_measurement_leaves_to_workers_is_not_done_in_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "everpost.db"
-    fill_history(path, 10, lambda _: None)
-    fill_ledger(path, 5, b'{"platform":"bench"}', 5)
-    leave_nothing_to_do(path)
-    with closing(RecordFile(path)) as records:
-        assert records.select("SELECT count(*) FROM task_queue WHERE ? = 'any'", "any") == (0,)
-        assert records.select("SELECT sum(tasks) FROM task_counts WHERE source = ?", "task_queue") == (0,)
-        assert records.count("bench", "success") == 9
+        check_recorded(await recorded(tmp_path / "twice.db", "[{}]", "[{}, {}]"), ids)
 
 
 async def test_the_publisher_null_counts_its_calls_and_refuses_on_request(tmp_path: Path) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import closing
 
 import msgspec
 
-from everpost.bench.checks import RecordFile, WorkIncomplete
-from everpost.bench.fill import fill_ledger, fill_queue, wait_for_rewrite
+from everpost.bench.checks import WorkIncomplete, wait_for_ends
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results
 from everpost.bench.stack import ACCEPTING, WAITING, BenchStack
@@ -16,13 +14,12 @@ from everpost.bench.throughput import check_run, submit
 from everpost.bench.traffic import TASK
 from everpost.queue.client import queue_name
 from everpost.queue.codec import job_of
+from everpost.store.measured import Look
 from everpost.task.model import PRIORITIES, Task
 
 PRIORITY = PRIORITIES[-1]  # what the load sends goes first
 LOOK_EVERY_S = 0.01
 PATIENCE_S = 600.0
-RELAYED = "SELECT count(*) FROM everpost_meta WHERE key = ?"
-LEFT = "SELECT ifnull(sum(tasks), 0) FROM task_counts WHERE source = 'task_queue' AND platform = ?"
 
 
 async def measure_backlog(stack: BenchStack, plan: Plan, results: Results) -> None:
@@ -31,44 +28,44 @@ async def measure_backlog(stack: BenchStack, plan: Plan, results: Results) -> No
     await stack.start_api()
     await stack.start_worker()
     started_s = time.monotonic()
-    with closing(RecordFile(stack.database)) as records:
-        await _wait_for_relay(records)
+    with stack.store.look() as look:
+        await _wait_for_relay(look)
         relayed_s = time.monotonic()
         for _ in range(plan.runs):
-            check_run(stack, await _run(stack, plan, records))
+            check_run(stack, await _run(stack, plan, look))
         api_mb, worker_mb = stack.most_resident_mb()
         await stack.stop_workers()
-        _check_backlog(stack, plan, records)
+        _check_backlog(stack, plan, look)
     results.add(rss_api_backlog=api_mb, rss_worker_backlog=worker_mb, relay_round=relayed_s - started_s)
 
 
 async def _fill(stack: BenchStack, tasks: int) -> None:
     data = msgspec.json.encode({"platform": WAITING, **TASK})
-    ids = await asyncio.to_thread(fill_ledger, stack.database, tasks, data, PRIORITY)
+    ids = await asyncio.to_thread(stack.store.fill_ledger, tasks, data, PRIORITY)
     task = Task(task_id="", task_data=data, platform=WAITING, account_id="", created_at_ms=0, priority=PRIORITY)
-    await fill_queue(stack.redis, queue_name(PRIORITY), ids, job_of(task, 0))
-    await wait_for_rewrite(stack.redis)
+    await stack.queue.fill(queue_name(PRIORITY), ids, job_of(task, 0))
+    await stack.queue.wait_for_rewrite()
 
 
-async def _wait_for_relay(records: RecordFile) -> None:
+async def _wait_for_relay(look: Look) -> None:
     """A worker writes down which Redis it has seen once its relay has looked there for every task."""
     deadline = time.monotonic() + PATIENCE_S
-    while records.select(RELAYED, "epoch") == (0,):
+    while not look.has_relayed():
         if time.monotonic() > deadline:
             raise WorkIncomplete("the relay has not come to the backlog's end")
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _run(stack: BenchStack, plan: Plan, records: RecordFile) -> Sequence[str]:
-    wanted = records.count(ACCEPTING, "success") + plan.tasks
+async def _run(stack: BenchStack, plan: Plan, look: Look) -> Sequence[str]:
+    wanted = look.count_ended(ACCEPTING, "success") + plan.tasks
     report = await submit(stack, plan, plan.tasks)
-    await records.wait_for(ACCEPTING, "success", wanted)
+    await wait_for_ends(look, ACCEPTING, "success", wanted)
     return report.ids
 
 
-def _check_backlog(stack: BenchStack, plan: Plan, records: RecordFile) -> None:
+def _check_backlog(stack: BenchStack, plan: Plan, look: Look) -> None:
     """What has run of it was recorded, and the rest still waits."""
-    done, left = records.count(WAITING, "success"), records.select(LEFT, WAITING)
-    if left != (plan.backlog - done,):
+    done, left = look.count_ended(WAITING, "success"), look.count_waiting(WAITING)
+    if left != plan.backlog - done:
         raise WorkIncomplete(f"of {plan.backlog} waiting tasks {done} were recorded, and {left} are left")
     stack.expected_calls += done

@@ -6,7 +6,6 @@ from uuid import uuid4
 import msgspec
 
 from everpost.bench.checks import WorkIncomplete
-from everpost.bench.fill import fill_queue, wait_for_rewrite
 from everpost.bench.plan import Plan
 from everpost.bench.programs import run_program
 from everpost.bench.samples import Results
@@ -50,7 +49,7 @@ async def measure_engine(stack: BenchStack, plan: Plan, results: Results) -> Non
 
 async def _rates(stack: BenchStack, engine: Engine, jobs: int) -> dict[str, float | None]:
     report = await run_engine(stack, engine, jobs)
-    await stack.redis.flushall()
+    await stack.queue.flush()
     name = "engine" if engine == "batch" else "engine_arq"
     return {name: jobs / report.took_s, f"{name}_cpu": 1_000 * report.cpu_s / jobs}
 
@@ -63,8 +62,8 @@ async def measure_claims(stack: BenchStack, plan: Plan, results: Results) -> Non
     """
     queue = f"bench:{uuid4().hex}"
     for jobs, due_in_ms in ((plan.due, 0), (plan.scheduled, DAY_MS)):
-        await fill_queue(stack.redis, queue, [uuid4().hex for _ in range(jobs)], JOB, due_in_ms)
-    await wait_for_rewrite(stack.redis)
+        await stack.queue.fill(queue, [uuid4().hex for _ in range(jobs)], JOB, due_in_ms)
+    await stack.queue.wait_for_rewrite()
     async with BenchStack(stack.folder / "alone").running(apis=0, workers=0) as empty:
         for number in plan.rounds:
             alone = await run_engine(empty, "batch", plan.claim_jobs)

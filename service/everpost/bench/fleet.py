@@ -1,11 +1,10 @@
 """Several workers that share slow tasks: are all their slots in use?"""
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from datetime import datetime
 from itertools import accumulate
 
-from everpost.bench.checks import RecordFile
+from everpost.bench.checks import wait_for_ends
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results
 from everpost.bench.stack import SLOTS, SLOW, BenchStack
@@ -22,11 +21,11 @@ Span = tuple[float, float]
 async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None:
     """As many tasks as the plan has, each of which takes its worker a while."""
     for number in plan.rounds:
-        with closing(RecordFile(stack.database)) as records:
-            wanted = records.count(SLOW, "success") + plan.fleet_tasks
+        with stack.store.look() as look:
+            wanted = look.count_ended(SLOW, "success") + plan.fleet_tasks
             report = await submit(stack, plan, plan.fleet_tasks, publish_request(SLOW))
-            await records.wait_for(SLOW, "success", wanted)
-            spans = read_spans(records.attempts(report.ids))
+            await wait_for_ends(look, SLOW, "success", wanted)
+            spans = read_spans(look.first_attempts(report.ids))
         check_run(stack, report.ids)
         if number:
             results.add(fleet=most_at_once(spans), fleet_busy=100 * busy_share(spans, SLOTS_IN_ALL))

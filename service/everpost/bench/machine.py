@@ -7,10 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
-
 from everpost.embedded import ALLOCATOR, server_environment
-from everpost.store.sqlite.library import LIBRARY
+from everpost.queue.measured import MeasuredQueue
+from everpost.store.measured import MeasuredStore
 
 PACKAGES = ("everpost", "arq", "redis", "hiredis", "litestar", "uvicorn", "uvloop", "httptools", "msgspec", "aiosqlite")
 
@@ -26,15 +25,17 @@ def describe_machine(folder: Path) -> dict[str, Any]:
     }
 
 
-async def describe_versions(redis: Redis) -> dict[str, str]:
+async def describe_versions(store: MeasuredStore, queue: MeasuredQueue) -> dict[str, str]:
     """The versions of the language, the stores (and what the server takes its memory from) and the packages."""
-    server: Mapping[str, Any] = await redis.info("server")
+    server = await queue.server()
     packages = {name: found for name in PACKAGES if (found := _version(name))}
-    name, number = server.get("server_name", "redis"), server.get("valkey_version", server["redis_version"])
-    memory: Mapping[str, Any] = await redis.info("memory")
-    allocator = f"mimalloc {_version(ALLOCATOR)}" if server_environment() else memory["mem_allocator"]
-    server_version = f"{number} with {allocator}"
-    return {"python": platform.python_version(), "sqlite": LIBRARY, str(name): server_version, **packages}
+    allocator = f"mimalloc {_version(ALLOCATOR)}" if server_environment() else server.allocator
+    return {
+        "python": platform.python_version(),
+        store.name: store.version,
+        server.name: f"{server.version} with {allocator}",
+        **packages,
+    }
 
 
 def machine_line(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:

@@ -5,21 +5,19 @@
 
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
 import msgspec
 
 from everpost.bench.answers import is_whole
 from everpost.bench.programs import read_question, run_program, write_answer
-from everpost.store.sqlite.library import sqlite3
+from everpost.store.measured import measured_store
 
 LOOK_EVERY_S = 0.00005
 PATIENCE_S = 10.0
 RECEIVE_BYTES = 65_536
 ID_DIGITS = 32
-RECORDED = "SELECT 1 FROM publish_tasks WHERE job_id = ?"
 
 
 class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +27,7 @@ class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
         requests: Sent each in its turn, from the beginning again behind the last one.
         expect: What is in every answer.
         id_after: Where in the answer the id of `id_digits` digits begins.
-        recorded: A statement that gives a row once the task of that id is recorded.
+        database: The address of the store.
     """
 
     address: tuple[str, int]
@@ -37,7 +35,6 @@ class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     database: str
     expect: Sequence[bytes] = (b"HTTP/1.1 202",)
-    recorded: str = RECORDED
     id_after: bytes = b'"task_id":"'
     id_digits: int = ID_DIGITS
 
@@ -50,24 +47,28 @@ class OneByOneReport(msgspec.Struct, frozen=True, kw_only=True):
     recorded_s: Sequence[float]
 
 
-async def run_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
+async def run_one_by_one(spec: OneByOneSpec, program: str = "everpost.bench.one_by_one") -> OneByOneReport:
     """Send them, from a process of its own.
+
+    Args:
+        program: As `run_program` takes it; it says of its own store what is recorded there.
 
     Raises:
         ProgramFailed: That process failed, an answer was not as expected, or a task was not recorded in time.
     """
-    return await run_program("everpost.bench.one_by_one", spec, OneByOneReport)
+    return await run_program(program, spec, OneByOneReport)
 
 
-def send_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
-    """Send them from this process, with nothing under way beside."""
+def send_one_by_one(spec: OneByOneSpec, is_recorded: Callable[[str], bool]) -> OneByOneReport:
+    """Send them from this process, with nothing under way beside.
+
+    Args:
+        is_recorded: Whether the store has recorded the end of a task.
+    """
     ids: list[str] = []
     answered_s: list[float] = []
     recorded_s: list[float] = []
-    with (
-        closing(sqlite3.connect(f"file:{spec.database}?mode=ro", uri=True)) as database,
-        socket.create_connection(spec.address) as connection,
-    ):
+    with socket.create_connection(spec.address) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for request in islice(cycle(spec.requests), spec.count):
             sent_s = time.monotonic()
@@ -78,7 +79,7 @@ def send_one_by_one(spec: OneByOneSpec) -> OneByOneReport:
                 raise ValueError(f"an answer was {answer[:300]!r}")
             start = answer.find(spec.id_after) + len(spec.id_after)
             task_id = answer[start : start + spec.id_digits].decode()
-            _wait_for_record(database, spec.recorded, task_id)
+            _wait_for_record(is_recorded, task_id)
             ids.append(task_id)
             answered_s.append(got_s - sent_s)
             recorded_s.append(time.monotonic() - got_s)
@@ -92,13 +93,15 @@ def _receive(connection: socket.socket) -> bytes:
     return answer
 
 
-def _wait_for_record(database: sqlite3.Connection, statement: str, task_id: str) -> None:
+def _wait_for_record(is_recorded: Callable[[str], bool], task_id: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while database.execute(statement, (task_id,)).fetchone() is None:
+    while not is_recorded(task_id):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{task_id} was not recorded within {PATIENCE_S:g} s")
         time.sleep(LOOK_EVERY_S)
 
 
 if __name__ == "__main__":
-    write_answer(send_one_by_one(read_question(OneByOneSpec)))
+    question = read_question(OneByOneSpec)
+    with measured_store(question.database).look() as look:
+        write_answer(send_one_by_one(question, look.is_recorded))

@@ -16,27 +16,28 @@ class ProgramFailed(ServiceError):
 
     code = "program_failed"
 
-    def __init__(self, module: str, said: str) -> None:
-        super().__init__(f"{module} failed: {said}")
+    def __init__(self, program: str, said: str) -> None:
+        super().__init__(f"{program} failed: {said}")
 
 
-async def run_program(module: str, question: object, answer: type[Answer]) -> Answer:
-    """Run `python -m module`; `question` goes to its standard input in msgpack, the answer comes from its output.
+async def run_program(program: str, question: object, answer: type[Answer]) -> Answer:
+    """Run a module, or a file whose name ends in `.py`.
+
+    `question` goes to its standard input in msgpack, and the answer comes from its output.
 
     Raises:
         ProgramFailed: It ended with another exit code than 0; what it said is in the message.
     """
+    argv = [program] if program.endswith(".py") else ["-P", "-m", program]
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", module, stdin=pipe, stdout=pipe, stderr=pipe
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, *argv, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         output, said = await process.communicate(msgspec.msgpack.encode(question))
     except asyncio.CancelledError:
         process.kill()
         raise
     if process.returncode != 0:
-        raise ProgramFailed(module, said[-2000:].decode(errors="replace"))
+        raise ProgramFailed(program, said[-2000:].decode(errors="replace"))
     return msgspec.msgpack.decode(output, type=answer)
 
 

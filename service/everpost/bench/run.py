@@ -10,7 +10,6 @@ import msgspec
 
 from everpost.bench.backlog import measure_backlog
 from everpost.bench.engine import measure_claims, measure_engine
-from everpost.bench.fill import fill_history, leave_nothing_to_do
 from everpost.bench.fleet import WORKERS, measure_fleet
 from everpost.bench.machine import describe_machine, describe_versions
 from everpost.bench.metrics import GROUPS, GROWING
@@ -20,8 +19,8 @@ from everpost.bench.samples import Results
 from everpost.bench.stack import BenchStack
 from everpost.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
 from everpost.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
+from everpost.store.measured import Say, measured_store
 
-Say = Callable[[str], None]
 Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
 
 
@@ -101,10 +100,11 @@ class _Bench:
         """Make some with a large history: each on a stack of its own, all on one file."""
         with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
             database = Path(made) / "everpost.db"
-            await asyncio.to_thread(fill_history, database, rows, self._say)
+            store = measured_store(str(database))
+            await asyncio.to_thread(store.fill_history, rows, self._say)
             for name in names:
                 self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
-                leave_nothing_to_do(database)
+                store.leave_nothing_to_do()
                 await self._measure(name, results, database)
 
     async def _measure(self, name: str, results: Results, database: Path | None) -> None:
@@ -112,7 +112,7 @@ class _Bench:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
             stack = BenchStack(Path(made), database)
             async with stack.running(apis=group.apis, workers=group.workers):
-                self.versions = self.versions or await describe_versions(stack.redis)
+                self.versions = self.versions or await describe_versions(stack.store, stack.queue)
                 await group.measure(stack, self._plan, results)
                 await stack.stop_workers()
                 stack.check_calls()

@@ -9,15 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
-from redis.asyncio import Redis
 
 from everpost.bench.checks import WorkIncomplete
 from everpost.bench.cost import cpu_s, most_resident_mb
 from everpost.children import Child
 from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask, free_port
-from everpost.queue.client import WORKERS_KEY
+from everpost.queue.measured import MeasuredQueue
 from everpost.settings import PREFIX, Settings
+from everpost.store.measured import measured_store
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0
@@ -59,6 +59,8 @@ class BenchStack:
     """Everpost on free ports and temporary files; `database` is one that is there already.
 
     Attributes:
+        store: The store under measurement.
+        queue: The server under measurement, while the stack runs.
         apis, workers: The processes that run now.
         expected_calls: How often the publishers must have been called when the workers have stopped.
     """
@@ -66,6 +68,7 @@ class BenchStack:
     def __init__(self, folder: Path, database: Path | None = None) -> None:
         self.folder = folder
         self.database = database or folder / "everpost.db"
+        self.store = measured_store(str(self.database))
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.apis: list[Server] = []
         self.workers: list[Server] = []
@@ -86,8 +89,8 @@ class BenchStack:
         async with AsyncExitStack() as cleanup:
             await self.valkey.start()
             cleanup.push_async_callback(self.valkey.stop)
-            self.redis = Redis.from_url(self.valkey.address)
-            cleanup.push_async_callback(self.redis.aclose)
+            self.queue = MeasuredQueue(self.valkey.address)
+            cleanup.push_async_callback(self.queue.close)
             cleanup.push_async_callback(self._stop)
             for _ in range(apis):
                 await self.start_api()
@@ -110,9 +113,8 @@ class BenchStack:
         """One more worker process, once it has said that it lives."""
         started = time.monotonic()
         child = self._spawn("worker")
-        mark = f":{child.pid}:".encode()
         with child.starting():
-            while not any(mark in worker for worker in await self.redis.hkeys(WORKERS_KEY)):
+            while not await self.queue.has_worker(child.pid):
                 await _wait_for_start(child, started, "worker")
         self.workers.append(Server(child, time.monotonic() - started))
         return self.workers[-1]

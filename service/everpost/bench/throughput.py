@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
 
-from everpost.bench.checks import RecordFile, check_answers, check_queued, check_recorded
+from everpost.bench.checks import check_answers, check_queued, check_recorded, wait_for_ends
 from everpost.bench.load import LoadReport, LoadSpec, run_load
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results, percentile
@@ -20,7 +19,7 @@ async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> Non
     for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
-        check_queued(stack.database, report.ids)
+        check_queued(stack.store, report.ids)
         drained = await drain(stack, report.ids)
         if number:
             results.add(
@@ -36,7 +35,7 @@ async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> N
     for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
-        check_queued(stack.database, report.ids)
+        check_queued(stack.store, report.ids)
         if number:
             results.add(accept_two=count / report.took_s, accept_two_worst=1_000 * max(report.waits_s))
 
@@ -45,11 +44,11 @@ async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) ->
     """Submit, run and record, all at the same time."""
     for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
-        with closing(RecordFile(stack.database)) as records:
-            wanted = records.count(ACCEPTING, "success") + count
+        with stack.store.look() as look:
+            wanted = look.count_ended(ACCEPTING, "success") + count
             before = stack.cost()
             report = await submit(stack, plan, count)
-            ended_s = (await records.wait_for(ACCEPTING, "success", wanted))[-1][0]
+            ended_s = (await wait_for_ends(look, ACCEPTING, "success", wanted))[-1][0]
             after = stack.cost()
         check_run(stack, report.ids)
         if number:
@@ -75,11 +74,11 @@ async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | Non
 
 async def drain(stack: BenchStack, ids: Sequence[str]) -> float:
     """Let a worker start and run what is queued; tasks a second, once it had got going."""
-    with closing(RecordFile(stack.database)) as records:
-        had = records.count(ACCEPTING, "success")
+    with stack.store.look() as look:
+        had = look.count_ended(ACCEPTING, "success")
         looks = [(time.monotonic(), had)]  # a worker may be done with a few before the next one
         await stack.start_worker()
-        looks += await records.wait_for(ACCEPTING, "success", had + len(ids))
+        looks += await wait_for_ends(look, ACCEPTING, "success", had + len(ids))
     check_run(stack, ids)
     await stack.stop_workers()
     stack.check_calls()
@@ -105,7 +104,7 @@ def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
     Raises:
         WorkIncomplete: One did not.
     """
-    check_recorded(stack.database, ids)
+    check_recorded(stack.store, ids)
     stack.expected_calls += len(ids)
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import closing
 
 import msgspec
 
-from everpost.bench.checks import RecordFile, WorkIncomplete, check_answers, check_recorded
+from everpost.bench.checks import WorkIncomplete, check_answers, check_recorded, wait_for_ends
 from everpost.bench.cost import cpu_s
-from everpost.bench.fill import add_failed
 from everpost.bench.load import LoadReport, LoadSpec, run_load
 from everpost.bench.one_by_one import OneByOneSpec, run_one_by_one
 from everpost.bench.plan import Plan
@@ -19,13 +17,12 @@ from everpost.bench.throughput import submit
 from everpost.bench.traffic import TASK, batch_retry_request, get_request, publish_request, retry_requests
 from everpost.clock import system_clock
 from everpost.settings import Settings
+from everpost.store.measured import Look
 
 OK = b"HTTP/1.1 200"
 NEW_ID = b'"new_task_id":"'
 LOOK_EVERY_S = 0.003
 PATIENCE_S = 120.0
-RETRY_OF = "SELECT count(DISTINCT retry_of), count(*) FROM task_queue WHERE batch_id = ?"
-OPERATION = "SELECT status FROM operations WHERE operation_id = ?"
 
 
 async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
@@ -36,7 +33,7 @@ async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
             address=stack.addresses[0], requests=[publish_request()], count=count, database=str(stack.database)
         )
         report = await run_one_by_one(spec)
-        check_recorded(stack.database, report.ids)
+        check_recorded(stack.store, report.ids)
         stack.expected_calls += count
         whole_s = [sum(both) for both in zip(report.answered_s, report.recorded_s, strict=True)]
         idle = await _idle_percent(stack, plan.idle_s) if number else None
@@ -98,10 +95,10 @@ async def _retry_on_idle_stack(stack: BenchStack, plan: Plan, source: str) -> Se
 async def _retry_in_a_row(stack: BenchStack, plan: Plan, source: str) -> Sequence[float]:
     """Each once the one before is answered, while that one's task is run."""
     failed = await _fail_for_retries(stack, plan, source)
-    with closing(RecordFile(stack.database)) as records:
-        wanted = records.count(REFUSING, "failed") + len(failed)
+    with stack.store.look() as look:
+        wanted = look.count_ended(REFUSING, "failed") + len(failed)
         report = await ask(stack, retry_requests(failed), len(failed), _retried_from(source), id_after=NEW_ID)
-        await records.wait_for(REFUSING, "failed", wanted)
+        await wait_for_ends(look, REFUSING, "failed", wanted)
     _check_failed(stack, report.ids)
     return report.waits_s
 
@@ -112,7 +109,7 @@ async def _fail_for_retries(stack: BenchStack, plan: Plan, source: str) -> Seque
         return await _fail(stack, plan, plan.retries, publish_request(REFUSING))
     data = msgspec.json.encode({"platform": REFUSING, **TASK})
     ended_ms = system_clock() - 2_000 * Settings().result_ttl
-    return await asyncio.to_thread(add_failed, stack.database, plan.retries, data, ended_ms)
+    return await asyncio.to_thread(stack.store.add_failed, plan.retries, data, ended_ms)
 
 
 def _retried_from(source: str) -> Sequence[bytes]:
@@ -127,22 +124,22 @@ async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:
     started_s = time.monotonic()
     request = batch_retry_request(status="failed", account_id=account_id)
     report = await ask(stack, [request], 1, [b'"success":true'], id_after=b'"operation_id":"')
-    with closing(RecordFile(stack.database)) as records:
-        await _wait_for_operation(records, report.ids[0])
+    with stack.store.look() as look:
+        await _wait_for_operation(look, report.ids[0])
         took_s = time.monotonic() - started_s
-        found = records.select(RETRY_OF, report.ids[0])
+        found = look.retries_of(report.ids[0])
         if found != (len(failed), len(failed)):
             raise WorkIncomplete(f"{len(failed)} tasks were to be retried; there are {found} of them")
-        wanted = records.count(REFUSING, "failed") + len(failed)
+        wanted = look.count_ended(REFUSING, "failed") + len(failed)
         await stack.start_worker()
-        await records.wait_for(REFUSING, "failed", wanted)
+        await wait_for_ends(look, REFUSING, "failed", wanted)
     stack.expected_calls += len(failed)
     return len(failed) / took_s
 
 
-async def _wait_for_operation(records: RecordFile, operation_id: str) -> None:
+async def _wait_for_operation(look: Look, operation_id: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while records.select(OPERATION, operation_id) != ("done",):
+    while not look.is_done(operation_id):
         if time.monotonic() > deadline:
             raise WorkIncomplete(f"the batch retry {operation_id} did not end")
         await asyncio.sleep(LOOK_EVERY_S)
@@ -150,16 +147,16 @@ async def _wait_for_operation(records: RecordFile, operation_id: str) -> None:
 
 async def _fail(stack: BenchStack, plan: Plan, count: int, request: bytes) -> Sequence[str]:
     """So many failed tasks, each recorded; their ids."""
-    with closing(RecordFile(stack.database)) as records:
-        wanted = records.count(REFUSING, "failed") + count
+    with stack.store.look() as look:
+        wanted = look.count_ended(REFUSING, "failed") + count
         report = await submit(stack, plan, count, request)
-        await records.wait_for(REFUSING, "failed", wanted)
+        await wait_for_ends(look, REFUSING, "failed", wanted)
     _check_failed(stack, report.ids)
     return report.ids
 
 
 def _check_failed(stack: BenchStack, ids: Sequence[str]) -> None:
-    check_recorded(stack.database, ids, "failed")
+    check_recorded(stack.store, ids, "failed")
     stack.expected_calls += len(ids)
 
 

@@ -20,7 +20,7 @@ from peers.stacks import Peer, PeerStack
 LOOK_EVERY_S = 0.003
 COUNT = "SELECT ifnull(max(id), 0) FROM history"
 COMPLETE = "SELECT count(*), count(DISTINCT job_id), sum(status = 'success') FROM history"
-RECORDED = "SELECT 1 FROM history WHERE job_id = ?"
+SENDER = str(Path(__file__).with_name("sender.py"))
 
 
 async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan, say: Callable[[str], None]) -> Results:
@@ -101,11 +101,10 @@ class _PeerBench:
             count=count,
             database=str(self._stack.database),
             expect=[expect],
-            recorded=RECORDED,
             id_after=id_after,
             id_digits=self._stack.peer.id_digits,
         )
-        report = await run_one_by_one(spec)
+        report = await run_one_by_one(spec, SENDER)
         await self._wait_for(count)
         return report
 

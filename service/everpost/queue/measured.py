@@ -1,0 +1,72 @@
+"""Redis beside the processes that use it, for the bench and the demonstration: to fill it, empty it and look at it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+from redis.asyncio import Redis
+
+from everpost.queue.client import WORKERS_KEY
+
+FILLED_AT_A_TIME = 1_000  # jobs
+LOOK_EVERY_S = 0.05
+
+
+class ServerFacts(msgspec.Struct, frozen=True):
+    """What a server says of itself; `name` is `redis` or `valkey`."""
+
+    name: str
+    version: str
+    allocator: str
+
+
+class MeasuredQueue:
+    """A connection to the server under measurement."""
+
+    def __init__(self, address: str) -> None:
+        self._redis = Redis.from_url(address)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+    async def fill(self, queue: str, job_ids: Sequence[str], payload: bytes, due_in_ms: int = 0) -> None:
+        """Put jobs with one and the same payload into a queue of arq's."""
+        due_at_ms = time.time_ns() // 1_000_000 + due_in_ms
+        for start in range(0, len(job_ids), FILLED_AT_A_TIME):
+            some = job_ids[start : start + FILLED_AT_A_TIME]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.mset({f"arq:job:{job_id}": payload for job_id in some})
+                pipe.zadd(queue, dict.fromkeys(some, due_at_ms))
+                await pipe.execute()
+
+    async def wait_for_rewrite(self) -> None:
+        """Wait until the server has done what a sudden growth makes it do: writing its append-only file anew."""
+        while True:
+            facts = await self._redis.info("persistence")
+            if not facts["aof_rewrite_in_progress"] and not facts["aof_rewrite_scheduled"]:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def flush(self) -> None:
+        """Make the server forget everything."""
+        await self._redis.flushall()
+
+    async def keys_of(self, task_id: str) -> list[str]:
+        """The keys of a task."""
+        return [key.decode() for key in await self._redis.keys(f"arq:*{task_id}")]
+
+    async def has_worker(self, pid: int) -> bool:
+        """Whether the worker of this process has said that it lives."""
+        mark = f":{pid}:".encode()
+        return any(mark in worker for worker in await self._redis.hkeys(WORKERS_KEY))
+
+    async def server(self) -> ServerFacts:
+        """What the server says of itself."""
+        server, memory = await self._redis.info("server"), await self._redis.info("memory")
+        return ServerFacts(
+            name=str(server.get("server_name", "redis")),
+            version=server.get("valkey_version", server["redis_version"]),
+            allocator=memory["mem_allocator"],
+        )
