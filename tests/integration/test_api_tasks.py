@@ -212,6 +212,27 @@ async def test_the_beginning_of_an_id_is_completed_from_every_table(everpost: St
     }
 
 
+async def test_answers_name_the_place_of_a_task_by_its_table(everpost: Stack) -> None:
+    task_id = await everpost.publish()
+    await everpost.drain()
+    retry_id = await everpost.retry(task_id, force=True)
+    await everpost.drain()
+    waiting_id = await everpost.publish(schedule_time="2035-01-01T00:00:00Z")
+
+    async def places(path: str) -> dict[str, str]:
+        data = (await everpost.client.get(f"{API}{path}")).json()["data"]
+        return {task["task_id"]: task["place"] for task in (data if isinstance(data, list) else [data])}
+
+    listed = {task_id: "publish_tasks", retry_id: "publish_tasks", waiting_id: "task_queue"}
+    assert await places("") == await places("/ids?prefix=0") == listed
+    assert await places("/logs/recent") == {task_id: "publish_tasks", retry_id: "publish_tasks"}
+    assert await places(f"/{waiting_id}") == {waiting_id: "task_queue"}
+    await everpost.client.delete(f"{API}/{retry_id}")
+    assert await places(f"/{retry_id}") == {retry_id: "publish_tasks_archive"}
+    (retry,) = (await everpost.task(task_id))["retries"]
+    assert (retry["task_id"], retry["place"]) == (retry_id, "publish_tasks_archive")
+
+
 @pytest.mark.parametrize("query", ["", "prefix=", f"prefix={'a' * 129}", "prefix=a&limit=0", "prefix=a&limit=101"])
 async def test_an_id_without_a_beginning_is_refused(everpost: Stack, query: str) -> None:
     assert_problem(await everpost.client.get(f"/api/v1/tasks/ids?{query}"), 422, "invalid_value")

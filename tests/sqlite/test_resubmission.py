@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store.sqlite.tables import TABLES
 from everpost.store.sqlite.tasks.completion import prepare_moves
 from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
 from everpost.task.model import HELD
@@ -71,7 +72,9 @@ def filled(schema: sqlite3.Connection, given_rows: Sequence[Row]) -> sqlite3.Con
     prepare_moves(connection)
     for place, row in given_rows:
         marks = ", ".join("?" * len(row))
-        connection.execute(f"INSERT OR IGNORE INTO {place} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+        connection.execute(
+            f"INSERT OR IGNORE INTO {TABLES[place]} ({', '.join(row)}) VALUES ({marks})", list(row.values())
+        )
     return connection
 
 

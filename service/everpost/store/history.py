@@ -118,7 +118,7 @@ class RawJob(msgspec.Struct, frozen=True, kw_only=True):
     base64: str
 
 
-class Retry(msgspec.Struct, frozen=True):
+class KnownRetry(msgspec.Struct, frozen=True):
     """A task that retries another."""
 
     task_id: str
@@ -182,7 +182,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     batch_id: str | None = None
     decisions: Sequence[Decided] = ()
-    retries: Sequence[Retry] = ()
+    retries: Sequence[KnownRetry] = ()
     archived_at: str | None = None
     archive_reason: str | None = None
     task_data: dict[str, Any] | None = None

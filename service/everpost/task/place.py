@@ -6,11 +6,11 @@ import msgspec
 
 
 class Place(StrEnum):
-    """Which table a task lies in."""
+    """Where a store keeps a task. Each task is in exactly one place (I1)."""
 
-    LEDGER = "task_queue"
-    HISTORY = "publish_tasks"
-    ARCHIVE = "publish_tasks_archive"
+    LEDGER = "ledger"  # accepted, and not ended
+    HISTORY = "history"  # ended
+    ARCHIVE = "archive"  # ended, and put away
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,18 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return wanted
 
 
+EARLIER_NAMES = {"task_queue": Place.LEDGER, "publish_tasks": Place.HISTORY}
+
+
+def read_request(text: str) -> BulkRequest:
+    """The request that an operation keeps. Earlier versions named a place by its table."""
+    fields = msgspec.json.decode(text)
+    wanted = fields.get("filter")
+    if wanted is not None and wanted.get("place") in EARLIER_NAMES:
+        wanted["place"] = EARLIER_NAMES[wanted["place"]]
+    return msgspec.convert(fields, BulkRequest)
+
+
 class BulkSkip(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task to which nothing was done, and why: the code of an error, or a reason of `everpost.actions.bulk`."""
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 import msgspec
 import structlog
 
-from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
+from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of, read_request
 from everpost.actions.bulk.retrying import RetryStep
 from everpost.actions.bulk.steps import CancelStep, RemoveStep, Step
 from everpost.actions.publish import Intake
@@ -197,7 +197,7 @@ class Bulk:
         task.add_done_callback(lambda _: self._running.pop(operation.operation_id, None))
 
     async def _run_to_end(self, operation: Operation) -> None:
-        request = msgspec.json.decode(operation.request, type=BulkRequest)
+        request = read_request(operation.request)
         log.info("operation.began", operation_id=operation.operation_id, kind=operation.kind, total=operation.total)
         pace = Pace(CHUNK, others=OtherWriters(self._database))
         try:

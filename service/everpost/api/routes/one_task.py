@@ -9,8 +9,9 @@ from litestar.params import PathParameter, QueryParameter
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import WITH_ID, documented
 from everpost.api.services import ApiRequest, Services, services_of
+from everpost.api.task_views import TaskDetail, detail_view
 from everpost.errors import QueueUnreachable, TaskNotFound
-from everpost.store.history import TaskDetail
+from everpost.store import history
 from everpost.task.model import DEFAULT_PRIORITY, MAX_ID, UNFINISHED, WAITING, TaskStatus, is_task_id
 from everpost.task.place import Place
 from everpost.task.resolution_rules import Grounds
@@ -86,15 +87,15 @@ async def show_task(
         await services.waiter.wait_for_end(task.task_id, wait)
         task = await find_task(services, task.task_id)
     if task.place is not Place.LEDGER:
-        return JsonAnswer(TaskAnswer(success=True, data=task))
+        return JsonAnswer(TaskAnswer(success=True, data=detail_view(task)))
     return JsonAnswer(await with_queue(services, task))
 
 
-async def find_task(services: Services, task_id: str) -> TaskDetail:
-    """The task as SQLite has it.
+async def find_task(services: Services, task_id: str) -> history.TaskDetail:
+    """The task as the store has it.
 
     Raises:
-        TaskNotFound: No table has it.
+        TaskNotFound: The store does not have it.
     """
     task = await services.store.history.find_task(task_id)
     if task is None:
@@ -102,19 +103,19 @@ async def find_task(services: Services, task_id: str) -> TaskDetail:
     return task
 
 
-async def with_queue(services: Services, task: TaskDetail) -> TaskAnswer:
+async def with_queue(services: Services, task: history.TaskDetail) -> TaskAnswer:
     """The task with what only Redis knows, if Redis answers: whether a worker holds it, else its place in the queue."""
-    position = None
+    position, is_running = None, False
     try:
-        if task.status in UNFINISHED and await services.queue.running_among([task.task_id]):
-            task = msgspec.structs.replace(task, status=TaskStatus.RUNNING.value)
-        elif task.status in WAITING:
+        if task.status in UNFINISHED:
+            is_running = bool(await services.queue.running_among([task.task_id]))
+        if task.status in WAITING and not is_running:
             position = await services.queue.queue_position(
                 task.task_id, DEFAULT_PRIORITY if task.priority is None else task.priority
             )
     except QueueUnreachable:
         pass
-    return TaskAnswer(success=True, data=task, queue_position=position)
+    return TaskAnswer(success=True, data=detail_view(task, is_running=is_running), queue_position=position)
 
 
 @post(

@@ -12,8 +12,10 @@ from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, Services, services_of
+from everpost.api.task_views import IdMatch, TaskRow, id_view, row_view
 from everpost.errors import QueueUnreachable
-from everpost.store.history import MAX_LIMIT, IdMatch, Summary, TaskFilter, TaskRow
+from everpost.store import history
+from everpost.store.history import MAX_LIMIT, Summary, TaskFilter
 from everpost.task.model import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
 from everpost.task.place import Place
 from everpost.views.filter_request import FilterRequest, task_filter
@@ -145,7 +147,9 @@ async def complete_id(
 ) -> JsonAnswer:
     """List the ids that begin with a prefix."""
     found = await services_of(request).store.history.find_ids(prefix, limit + 1)
-    return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
+    return JsonAnswer(
+        IdsAnswer(success=True, data=[id_view(match) for match in found[:limit]], more=len(found) > limit)
+    )
 
 
 @get(
@@ -161,23 +165,21 @@ async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) ->
     wanted = [TaskFilter(status=status) for status in sorted(ENDED)]
     pages = await asyncio.gather(*(services.store.history.page(one, None, limit) for one in wanted))
     rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
-    return JsonAnswer(LogsAnswer(success=True, data=rows[:limit]))
+    return JsonAnswer(LogsAnswer(success=True, data=[row_view(row) for row in rows[:limit]]))
 
 
-def _ended_at(row: TaskRow) -> str:
+def _ended_at(row: history.TaskRow) -> str:
     return row.completed_at or row.updated_at or row.created_at or ""
 
 
-async def with_running(services: Services, rows: Sequence[TaskRow]) -> Sequence[TaskRow]:
-    """The rows, with the status `running` on those a worker holds, if Redis answers."""
+async def with_running(services: Services, rows: Sequence[history.TaskRow]) -> Sequence[TaskRow]:
+    """The rows as a list shows them; those that a worker holds are `running`, if Redis answers."""
     waiting = [row.task_id for row in rows if row.place is Place.LEDGER and row.status in UNFINISHED]
     try:
         running = await services.queue.running_among(waiting)
     except QueueUnreachable:
-        return rows
-    return [
-        msgspec.structs.replace(row, status=TaskStatus.RUNNING.value) if row.task_id in running else row for row in rows
-    ]
+        running = set()
+    return [row_view(row, is_running=row.task_id in running) for row in rows]
 
 
 def status_counts(summary: Summary) -> StatusCounts:

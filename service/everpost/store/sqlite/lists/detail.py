@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from everpost.clock import utc_text
-from everpost.store.history import RETRIES, IdMatch, RawJob, Retry, TaskDetail
+from everpost.store.history import RETRIES, IdMatch, KnownRetry, RawJob, TaskDetail
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tables import TABLES
 from everpost.store.sqlite.tasks.decisions import find_decisions
 from everpost.store.sqlite.tasks.payloads import read_members
 from everpost.task.place import Place
@@ -28,7 +29,7 @@ def find_task(connection: sqlite3.Connection, task_id: str, zone: tzinfo) -> Tas
     """See `History.find_task`; times without an offset are read in `zone`."""
     with snapshot(connection):
         for place in Place:
-            cursor = connection.execute(load(f"find_task_{place.value}"), {"task_id": task_id})
+            cursor = connection.execute(load(f"find_task_{TABLES[place]}"), {"task_id": task_id})
             row = cursor.fetchone()
             if row is not None:
                 found = dict(zip((column[0] for column in cursor.description), row, strict=True))
@@ -60,7 +61,7 @@ def _detail(row: dict[str, Any], retries: Sequence[Sequence[Any]], zone: tzinfo)
     fields["inherited"] = bool(fields["inherited"])
     fields["generation"] = fields["generation"] or 0
     fields["retries"] = [
-        Retry(task_id, status or "", Place(place), utc_text(created_at, zone))
+        KnownRetry(task_id, status or "", Place(place), utc_text(created_at, zone))
         for task_id, status, place, created_at in retries
     ]
     return TaskDetail(**fields)

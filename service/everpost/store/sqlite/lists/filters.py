@@ -16,6 +16,7 @@ from everpost.clock import FIRST_MS, LAST_MS, to_text
 from everpost.store.history import TaskFilter
 from everpost.store.sqlite.lists.cursor import LAST, Key
 from everpost.store.sqlite.lists.search import Hits
+from everpost.store.sqlite.tables import TABLES
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 
@@ -126,9 +127,10 @@ def _select(place: Place, columns: str | None, lead: Lead, checks: tuple[str, ..
     order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
     where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
     if columns is None:
-        return f"SELECT 1 FROM {place.value} {lead.hint}\n    WHERE {where}"
+        return f"SELECT 1 FROM {TABLES[place]} {lead.hint}\n    WHERE {where}"
     return (
-        f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id FROM {place.value} {lead.hint}\n"
+        f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id\n"
+        f"    FROM {TABLES[place]} {lead.hint}\n"
         f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"
     )
 
@@ -169,7 +171,7 @@ def _leads_by_status(wanted: TaskFilter, suffix: str, terms: Sequence[str], stat
 
 
 def _lead(place: Place, suffix: str, *fields: str) -> Lead:
-    return Lead(f"INDEXED BY {place.value}_{suffix}", tuple(f"{field} = :{field}" for field in fields), fields)
+    return Lead(f"INDEXED BY {TABLES[place]}_{suffix}", tuple(f"{field} = :{field}" for field in fields), fields)
 
 
 def _among_ids(place: Place) -> str:

@@ -11,6 +11,7 @@ from everpost.store.sqlite.lists.filters import Search, compose, fits, time_boun
 from everpost.store.sqlite.lists.search import FEW, find_hits
 from everpost.store.sqlite.lists.words import Query
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tables import TABLES
 from everpost.task.place import Place
 
 
@@ -79,7 +80,7 @@ def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
 
 def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
     """All that the history's rows may have; one without any is counted as an empty text."""
-    return [*sorted({status for source, status, _, _ in counts if source == Place.HISTORY}), None]
+    return [*sorted({status for source, status, _, _ in counts if source == TABLES[Place.HISTORY]}), None]
 
 
 def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:

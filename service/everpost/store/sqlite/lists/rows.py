@@ -25,12 +25,12 @@ _EVIDENCE = (
 )
 ROW = {
     Place.HISTORY: (
-        "job_id AS task_id, 'publish_tasks' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
+        "job_id AS task_id, 'history' AS place, 0 AS inherited, status, platform, account_id, title, priority, "
         "created_at, updated_at, NULL AS due_at, started_at, completed_at, error_class, error_message, retry_of, "
         f"batch_id, {_ATTEMPTS} AS attempts, provider_post_id, publish_url, {_EVIDENCE} AS evidence"
     ),
     Place.LEDGER: (
-        f"task_id, 'task_queue', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
+        f"task_id, 'ledger', accepted_by IS NULL, status, {_LEDGER_COLUMNS}, "
         "priority, created_at, updated_at, due_at, started_at, completed_at, NULL, error_message, retry_of, "
         f"batch_id, {_ATTEMPTS}, NULL, NULL, NULL"
     ),

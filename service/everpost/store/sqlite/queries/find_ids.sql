@@ -1,16 +1,16 @@
 -- A range of each table's index of ids, so that it costs the same however many tasks there are.
 SELECT * FROM (
-    SELECT task_id, 'task_queue' AS place, status, title, created_at FROM task_queue
+    SELECT task_id, 'ledger' AS place, status, title, created_at FROM task_queue
     WHERE task_id >= :first AND task_id < :end ORDER BY task_id DESC LIMIT :limit
 )
 UNION ALL
 SELECT * FROM (
-    SELECT job_id, 'publish_tasks', status, title, created_at FROM publish_tasks
+    SELECT job_id, 'history', status, title, created_at FROM publish_tasks
     WHERE job_id >= :first AND job_id < :end ORDER BY job_id DESC LIMIT :limit
 )
 UNION ALL
 SELECT * FROM (
-    SELECT job_id, 'publish_tasks_archive', status, title, created_at FROM publish_tasks_archive
+    SELECT job_id, 'archive', status, title, created_at FROM publish_tasks_archive
     WHERE job_id >= :first AND job_id < :end ORDER BY job_id DESC LIMIT :limit
 )
 ORDER BY 1 DESC

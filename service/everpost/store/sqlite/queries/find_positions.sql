@@ -1,12 +1,12 @@
 -- Where tasks lie, and what decides whether they may be retried. Of several rows with one id the last counts: that of the
 -- ledger, else the newest of the history, else the newest of the archive.
-SELECT a.job_id AS id, 'publish_tasks_archive' AS source, a.status, ifnull(a.root_id, a.job_id) AS chain_id,
+SELECT a.job_id AS id, 'archive' AS source, a.status, ifnull(a.root_id, a.job_id) AS chain_id,
     a.generation, NULL AS accepted_by, NULL AS sending, 1 AS rank, a.task_id AS row
 FROM json_each(:task_ids) AS wanted CROSS JOIN publish_tasks_archive AS a ON a.job_id = wanted.value
 UNION ALL
-SELECT h.job_id, 'publish_tasks', h.status, ifnull(h.root_id, h.job_id), h.generation, NULL, NULL, 2, h.task_id
+SELECT h.job_id, 'history', h.status, ifnull(h.root_id, h.job_id), h.generation, NULL, NULL, 2, h.task_id
 FROM json_each(:task_ids) AS wanted CROSS JOIN publish_tasks AS h ON h.job_id = wanted.value
 UNION ALL
-SELECT t.task_id, 'task_queue', t.status, ifnull(t.root_id, t.task_id), t.generation, t.accepted_by, t.sending, 3, t.id
+SELECT t.task_id, 'ledger', t.status, ifnull(t.root_id, t.task_id), t.generation, t.accepted_by, t.sending, 3, t.id
 FROM json_each(:task_ids) AS wanted CROSS JOIN task_queue AS t ON t.task_id = wanted.value
 ORDER BY rank, row

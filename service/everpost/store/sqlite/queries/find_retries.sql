@@ -1,9 +1,9 @@
 -- The archive keeps no index by retry_of; every retry of a chain has the chain's root.
-SELECT task_id, status, 'task_queue' AS place, created_at FROM task_queue WHERE retry_of = :task_id
+SELECT task_id, status, 'ledger' AS place, created_at FROM task_queue WHERE retry_of = :task_id
 UNION ALL
-SELECT job_id, status, 'publish_tasks', created_at FROM publish_tasks WHERE retry_of = :task_id
+SELECT job_id, status, 'history', created_at FROM publish_tasks WHERE retry_of = :task_id
 UNION ALL
-SELECT job_id, status, 'publish_tasks_archive', created_at FROM publish_tasks_archive
+SELECT job_id, status, 'archive', created_at FROM publish_tasks_archive
 WHERE root_id = (
     SELECT ifnull(root_id, task_id) FROM task_queue WHERE task_id = :task_id
     UNION ALL

@@ -8,6 +8,7 @@ from everpost.clock import to_text
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tables import TABLES
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.resolution_rules import Decided, DecisionKind, Grounds
@@ -92,4 +93,4 @@ def _keep(connection: sqlite3.Connection, decided: Decided) -> None:
 def _change(connection: sqlite3.Connection, statement: str, decided: Decided) -> bool:
     """Apply a statement to the table the unknown task lies in; False if it is in none."""
     parameters = msgspec.structs.asdict(decided)
-    return any(connection.execute(load(f"{statement}_{place}"), parameters).fetchall() for place in SETTLED)
+    return any(connection.execute(load(f"{statement}_{TABLES[place]}"), parameters).fetchall() for place in SETTLED)

@@ -1,0 +1,66 @@
+"""Tasks as answers show them. Only the names of places differ: clients know the tables of the original system."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec.structs import asdict
+
+from everpost.store import history
+from everpost.task import place as places
+from everpost.task.model import TaskStatus
+
+
+class Place(StrEnum):
+    """Where a task is: `task_queue` the ledger, `publish_tasks` the history, `publish_tasks_archive` the archive."""
+
+    LEDGER = "task_queue"
+    HISTORY = "publish_tasks"
+    ARCHIVE = "publish_tasks_archive"
+
+
+NAMES = {place: Place[place.name] for place in places.Place}
+
+# No code reads these as the port's types: the fields differ as answers do.
+
+
+class TaskRow(history.TaskRow, frozen=True, kw_only=True):
+    """A task as a list shows it. Times are UTC text; see `everpost.store.history.TaskRow`."""
+
+    place: Place  # type: ignore[assignment]
+
+
+class Retry(history.KnownRetry, frozen=True):
+    """A task that retries another."""
+
+    place: Place  # type: ignore[assignment]
+
+
+class IdMatch(history.IdMatch, frozen=True):
+    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
+
+    place: Place  # type: ignore[assignment]
+
+
+class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
+    """A task. Times are UTC text; see `everpost.store.history.TaskDetail`."""
+
+    place: Place  # type: ignore[assignment]
+    retries: Sequence[Retry] = ()
+
+
+def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
+    """The row as a list shows it; `is_running` says that a worker holds the task."""
+    status = TaskStatus.RUNNING if is_running else row.status
+    return TaskRow(**{**asdict(row), "place": NAMES[row.place], "status": status})
+
+
+def id_view(match: history.IdMatch) -> IdMatch:
+    """The id as an answer shows it."""
+    return IdMatch(**{**asdict(match), "place": NAMES[match.place]})
+
+
+def detail_view(task: history.TaskDetail, *, is_running: bool = False) -> TaskDetail:
+    """The task as an answer shows it; `is_running` says that a worker holds it."""
+    status = TaskStatus.RUNNING if is_running else task.status
+    retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
+    return TaskDetail(**{**asdict(task), "place": NAMES[task.place], "retries": retries, "status": status})

@@ -1,0 +1,5 @@
+"""In which table each place is."""
+
+from everpost.task.place import Place
+
+TABLES = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks", Place.ARCHIVE: "publish_tasks_archive"}
