@@ -116,8 +116,10 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Remove(msgspec.Struct, frozen=True, kw_only=True):
-    """Move ended tasks to the archive. On ARCHIVED, every row with the id in the history moves there, and so does an
-    inherited row of the ledger; else nothing is written.
+    """Move ended tasks to the archive.
+
+    On ARCHIVED, every row with the id in the history moves there, and so does an inherited row of the ledger; else
+    nothing is written.
     """
 
     task_ids: Sequence[str]
