@@ -12,16 +12,16 @@ from typing import Any, TypeVar, cast
 
 import httpx
 import msgspec
-from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
 from everpost.children import Child, stopped_by_signals, wait_for_log
-from everpost.demo.files import OLD_TASK, SEED_TASK, write_original_database, write_sound
+from everpost.demo.files import SEED_TASK, write_sound
 from everpost.embedded import EmbeddedValkey
 from everpost.errors import SettingsError
+from everpost.queue.measured import MeasuredQueue
 from everpost.settings import PREFIX, Settings
-from everpost.store.sqlite.library import sqlite3
+from everpost.store.shown import ORIGINAL_TASK, ShownRows, shown_store
 
 Found = TypeVar("Found")
 
@@ -30,18 +30,6 @@ START_TIMEOUT_S = 20.0
 TABLE_WIDTH = 150  # an id in full, twice
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
 WARNING = "Task data rebuilt from individual fields (may be incomplete)"
-SINGLE_TASKS = """
-SELECT celery_task_id, platform, status, priority, retry_of, title, error_class
-FROM publish_tasks WHERE platform <> 'bilibili' ORDER BY task_id
-"""
-COUNTS = "SELECT platform, status, count(*) AS tasks FROM publish_tasks GROUP BY platform, status"
-IN_TWO_TABLES = """
-SELECT job_id, count(*) FROM (
-    SELECT task_id AS job_id FROM task_queue
-    UNION ALL SELECT job_id FROM publish_tasks
-    UNION ALL SELECT job_id FROM publish_tasks_archive
-) GROUP BY job_id HAVING count(*) > 1
-"""
 
 
 class DemoFailedError(Exception):
@@ -55,7 +43,7 @@ class Demo:
         self.folder = folder
         self.console = console
         self.media = folder / "media"
-        self.database = folder / "everpost.db"
+        self.store = shown_store(str(folder / "everpost.db"))
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.worker: Child | None = None
         self._steps = 0
@@ -81,12 +69,12 @@ class Demo:
     async def _start(self, cleanup: AsyncExitStack) -> None:
         self.step("Start: an original database file, an embedded Valkey, the API, a worker")
         self.media.mkdir(parents=True)
-        write_original_database(self.database)
-        self.tell(f"wrote a Celery-era database with a failed task and no task_data: {self.database.name}")
+        self.store.write_original()
+        self.tell("wrote a Celery-era database with a failed task and no task_data: everpost.db")
         await self.valkey.start()
         cleanup.push_async_callback(self.valkey.stop)
-        self.redis = Redis.from_url(self.valkey.address)
-        cleanup.push_async_callback(self.redis.aclose)
+        self.queue = MeasuredQueue(self.valkey.address)
+        cleanup.push_async_callback(self.queue.close)
         api, address = await self._start_api()
         cleanup.push_async_callback(api.stop)
         self.client = await cleanup.enter_async_context(httpx.AsyncClient(base_url=address, timeout=DEADLINE_S))
@@ -135,7 +123,7 @@ class Demo:
         self.check(task["status"] == "success", f"it was published: {task['publish_url']}")
         published = Path(httpx.URL(task["publish_url"]).path) / "media.wav"
         self.check(published.read_bytes() == sound.read_bytes(), f"the file is there, {sound.stat().st_size} bytes")
-        row = self.row(task_id)
+        row = self.store.row(task_id)
         self.check(
             msgspec.json.decode(row["task_data"]) == {**SEED_TASK, "file_path": "a440.wav"}, "SQLite has every field"
         )
@@ -174,13 +162,13 @@ class Demo:
         )
         await self.until_ended(task_id)
         write_sound(self.media / "soon.wav")
-        await self.redis.flushall()
-        self.check(await self.redis.keys(f"arq:*{task_id}") == [], "FLUSHALL: Redis knows nothing of it")
+        await self.queue.flush()
+        self.check(await self.queue.keys_of(task_id) == [], "FLUSHALL: Redis knows nothing of it")
         answer = await self.retry(task_id)
         self.check(answer["source"] == "sqlite", f"source: {answer['source']}, {answer['message']!r}")
         task = await self.until_ended(answer["new_task_id"])
         self.check(task["status"] == "success", "it was published")
-        before, after = self.row(task_id), self.row(answer["new_task_id"])
+        before, after = self.store.row(task_id), self.store.row(answer["new_task_id"])
         self.check(before["task_data"] == after["task_data"], "every field survived, 2^70 among them")
         self.check(after["priority"] == 2, "and so did priority 2")  # noqa: PLR2004 - it was sent above
 
@@ -190,9 +178,9 @@ class Demo:
         await self._stop_worker()
         self.tell("the worker is stopped (SIGTERM)")
         task_id = await self.publish(platform="kuaishou", account_id="shop", title="orphan")
-        self.check(bool(await self.redis.exists(f"arq:job:{task_id}")), "accepted and queued, nobody runs it")
-        await self.redis.flushall()
-        self.check(not await self.redis.exists(f"arq:job:{task_id}"), "FLUSHALL: its Redis copy is gone")
+        self.check(f"arq:job:{task_id}" in await self.queue.keys_of(task_id), "accepted and queued, nobody runs it")
+        await self.queue.flush()
+        self.check(await self.queue.keys_of(task_id) == [], "FLUSHALL: its Redis copy is gone")
         began = time.monotonic()
         await self._start_worker()
         task = await self.until_ended(task_id)
@@ -203,12 +191,12 @@ class Demo:
     async def retries_a_row_of_the_original_system(self) -> None:
         """A Celery-era row without task_data is rebuilt, with the seed's warning."""
         self.step("A task of the original system, without task_data")
-        answer = await self.retry(OLD_TASK)
+        answer = await self.retry(ORIGINAL_TASK)
         self.check(answer["source"] == "sqlite", f"source: {answer['source']}")
         self.check(answer.get("warning") == WARNING, f"warning: {answer.get('warning')}")
         task = await self.until_ended(answer["new_task_id"])
         self.check(task["status"] == "success", "it was published")
-        self.check(self.row(OLD_TASK)["status"] == "failed", "the old row stands as it was")
+        self.check(self.store.row(ORIGINAL_TASK)["status"] == "failed", "the old row stands as it was")
 
     async def retries_a_batch(self) -> None:
         """Twenty tasks fail for one reason and are retried with one request."""
@@ -236,12 +224,11 @@ class Demo:
     def shows_the_rows(self) -> None:
         """The rows that prove it."""
         self.step("The rows in SQLite")
-        for statement in (SINGLE_TASKS, COUNTS):
-            self.tell(f"[dim]{' '.join(statement.split())}[/dim]")
-            self.console.print(as_table(self.select(statement)))
-        self.check(self.select(IN_TWO_TABLES) == [], "no task stands in two tables")
-        self.check(self.select("SELECT 1 FROM task_queue") == [], "no task is left unfinished")
-        self.check(self.select("PRAGMA integrity_check")[0][0] == "ok", "integrity_check: ok")
+        for shown in self.store.ask():
+            self.tell(f"[dim]{shown.question}[/dim]")
+            self.console.print(as_table(shown))
+        faults = self.store.find_faults()
+        self.check(not faults, "; ".join(faults) or "no task is in two tables or unfinished, and the file is sound")
 
     # -- the means
 
@@ -289,19 +276,6 @@ class Demo:
 
         return cast("dict[str, Any]", await until(ended, f"the end of {task_id}"))
 
-    def row(self, task_id: str) -> Any:
-        """A task's row in the history."""
-        return self.select("SELECT * FROM publish_tasks WHERE celery_task_id = ?", task_id)[0]
-
-    def select(self, statement: str, *parameters: Any) -> list[Any]:
-        """The rows of a SELECT, read by a connection of its own."""
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
-        connection.row_factory = sqlite3.Row
-        try:
-            return connection.execute(statement, parameters).fetchall()
-        finally:
-            connection.close()
-
 
 async def until(condition: Callable[[], Awaitable[Found]], what: str) -> Found:
     """Wait until `condition` gives something true.
@@ -317,10 +291,10 @@ async def until(condition: Callable[[], Awaitable[Found]], what: str) -> Found:
     return found
 
 
-def as_table(rows: list[Any]) -> Table:
-    """Rows of a SELECT, for the console."""
-    table = Table(*(rows[0].keys() if rows else ()), box=None, padding=(0, 1), header_style="dim")
-    for row in rows:
+def as_table(shown: ShownRows) -> Table:
+    """Rows of the store, for the console."""
+    table = Table(*shown.columns, box=None, padding=(0, 1), header_style="dim")
+    for row in shown.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     return table
 
