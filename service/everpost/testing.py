@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import httpx
-import msgspec
 from litestar import Litestar
 
 from everpost.app import create_app
@@ -47,7 +46,6 @@ Found = TypeVar("Found")
 
 DEADLINE_S = 20.0
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
-UNFINISHED_AMONG = "SELECT 1 FROM task_queue WHERE task_id IN (SELECT value FROM json_each(?))"
 QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0})
 """Settings that let a test see in seconds what production sees in tens of them."""
 
@@ -257,8 +255,7 @@ class Stack:
         """Wait until no accepted task is unfinished, scheduled ones included."""
 
         async def is_empty() -> bool:
-            rows = await self.sql("SELECT count(*) FROM task_queue WHERE accepted_by IS NOT NULL")
-            return bool(rows[0][0] == 0)
+            return await self.store.ledger.count_unfinished() == 0
 
         await eventually(is_empty, timeout_s=timeout_s, what="an empty ledger")
 
@@ -279,8 +276,9 @@ class Stack:
 
         async def is_released() -> bool:
             keys = await self.queue.redis.keys("arq:in-progress:*")
-            held = msgspec.json.encode([key.decode().rpartition(":")[2] for key in keys]).decode()
-            return len(await self.sql(UNFINISHED_AMONG, [held])) == len(keys)
+            held = [key.decode().rpartition(":")[2] for key in keys]
+            claimed = await self.store.ledger.check_claims(dict.fromkeys(held))
+            return len(claimed.known) == len(keys)
 
         await eventually(is_released, what="the release of what has ended")
         await self.queue.redis.flushall()
