@@ -48,7 +48,7 @@ from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import Store, open_store
 from everpost.store.disk_room import DiskRoom
-from everpost.store.sqlite.care.pause import warn_of_pause
+from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
 from everpost.views.waiting import EndWaiter
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.queue.codec import ADOPTED_FROM_PICKLE, QueuedJob, deserialize, job_of, read_job, serialize
+from everpost.queue.codec import ADOPTED_FROM_PICKLE, deserialize, job_of, read_job, serialize
 from everpost.task.model import Task
+from everpost.task.queued_job import QueuedJob
 
 JSON = st.recursive(
     st.none()

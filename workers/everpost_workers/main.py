@@ -29,7 +29,7 @@ from everpost.queue.strangers import set_aside
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
-from everpost.store.sqlite.care.pause import Pauses, warn_of_pause
+from everpost.store.pause import Pauses, warn_of_pause
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import PublishFailedError

@@ -4,9 +4,8 @@ Redis may be the one from before, and newer than the backup: its results tell ho
 unfinished, and it may have tasks the backup has not heard of.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 import structlog
@@ -14,18 +13,15 @@ import structlog
 from everpost.clock import Clock, from_text
 from everpost.errors import InvalidValue
 from everpost.queue.client import TaskQueue
-from everpost.queue.codec import QueuedJob, decoded_data
-from everpost.store.pause import Pause
-from everpost.store.sqlite.care.pause import Pauses
-from everpost.task.model import ErrorClass, TaskRecord, TaskStatus, columns_of
+from everpost.queue.codec import decoded_data
+from everpost.store.pause import Pause, Pauses
+from everpost.task.model import TaskColumns, TaskStatus, columns_of
+from everpost.task.queued_job import QueuedJob
+from everpost.task.restore_rules import end_of_held, end_of_unrecorded
 
 log = structlog.get_logger("everpost.resume")
 
 CHUNK = 500
-MAY_BE_OUT = "Unfinished in a backup that was restored: it may have been published after the backup was made"
-NOT_IN_BACKUP = "Newer than a backup that was restored, known from Redis alone: it may have been published"
-REDIS_SAYS = "{message}; Redis says: {outcome}"
-LONGEST = 500  # characters of what Redis says
 
 Scan = Callable[[int], Awaitable[tuple[int, list[str]]]]
 Find = Callable[[list[str]], Awaitable[dict[str, QueuedJob]]]
@@ -83,14 +79,11 @@ class Resumption:
 
     async def _let_go(self, unfinished: Unfinished, *, dry_run: bool) -> dict[str, int]:
         counts = {"succeeded": 0, "unknown": 0, "released": 0}
-        row = 0
-        while held := await self._pauses.held_after(row, CHUNK):
-            row = held[-1][0]
-            task_ids = [task_id for _, task_id in held]
+        async for task_ids in self._held():
             results = await self._queue.find_results(task_ids)
             released = [] if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task not in results]
             ended = [
-                record_of(task_id, results.get(task_id), self._clock(), MAY_BE_OUT)
+                end_of_held(task_id, results.get(task_id), self._clock())
                 for task_id in task_ids
                 if task_id not in set(released)
             ]
@@ -102,6 +95,14 @@ class Resumption:
             counts["released"] += len(released)
         return counts
 
+    async def _held(self) -> AsyncIterator[Sequence[str]]:
+        cursor: str | None = None
+        while True:
+            task_ids, cursor = await self._pauses.held_page(cursor, CHUNK)
+            yield task_ids
+            if cursor is None:
+                return
+
     async def _recover(self, pause: Pause, unfinished: Unfinished, *, dry_run: bool) -> int:
         """Write down what only Redis knows; jobs that are to run anyway are adopted when they are claimed."""
         restored_at_ms = from_text(pause.restored_at) or 0
@@ -110,9 +111,9 @@ class Resumption:
             sources.append((self._queue.job_ids, self._queue.find_jobs))
         recovered = 0
         for scan, find in sources:
-            async for jobs in self._strangers(scan, find):
+            async for jobs in self._unrecorded(scan, find):
                 records = [
-                    stranger_record(task_id, job, self._clock())
+                    end_of_unrecorded(task_id, job, _columns_of(job.task_data), self._clock())
                     for task_id, job in jobs.items()
                     if (job.enqueued_at_ms or 0) < restored_at_ms
                 ]
@@ -121,48 +122,18 @@ class Resumption:
                 recovered += len(records)
         return recovered
 
-    async def _strangers(self, scan: Scan, find: Find) -> AsyncIterator[Mapping[str, QueuedJob]]:
-        cursor = -1
-        while cursor:
-            cursor, found = await scan(max(cursor, 0))
-            strangers = await self._pauses.strangers_among(found)
-            yield await find(sorted(strangers))
+    async def _unrecorded(self, scan: Scan, find: Find) -> AsyncIterator[Mapping[str, QueuedJob]]:
+        """What Redis has of the tasks that the store does not know."""
+        cursor = 0
+        while True:
+            cursor, found = await scan(cursor)
+            yield await find(sorted(await self._pauses.unknown_among(found)))
+            if not cursor:
+                return
 
 
-def record_of(task_id: str, result: QueuedJob | None, now_ms: int, message: str) -> TaskRecord:
-    """How a task ended, as far as Redis has its result: a success it can be told to be, anything else is uncertain."""
-    if result is None or not result.success:
-        told = None if result is None or result.outcome is None else str(result.outcome)[:LONGEST]
-        return TaskRecord(
-            task_id=task_id,
-            status=TaskStatus.UNKNOWN,
-            finished_at_ms=now_ms,
-            error_class=ErrorClass.RESTORED,
-            error_message=message if told is None else REDIS_SAYS.format(message=message, outcome=told),
-        )
-    outcome: dict[str, Any] = result.outcome if isinstance(result.outcome, dict) else {}
-    detail = outcome.get("detail")
-    return TaskRecord(
-        task_id=task_id,
-        status=TaskStatus.SUCCESS,
-        finished_at_ms=result.finished_at_ms or now_ms,
-        result=None if detail is None else msgspec.json.encode(detail).decode(),
-        provider_post_id=outcome.get("provider_post_id"),
-        publish_url=outcome.get("publish_url"),
-    )
-
-
-def stranger_record(task_id: str, job: QueuedJob, now_ms: int) -> TaskRecord:
-    """The whole of a task that only Redis knows."""
+def _columns_of(task_data: bytes | None) -> TaskColumns | None:
     try:
-        columns = columns_of(decoded_data(job.task_data))
+        return columns_of(decoded_data(task_data))
     except InvalidValue:
-        columns = None
-    return msgspec.structs.replace(
-        record_of(task_id, job if job.success is not None else None, now_ms, NOT_IN_BACKUP),
-        task_data=job.task_data,
-        columns=columns,
-        priority=job.priority,
-        retry_of=job.retry_of,
-        queued_at_ms=job.enqueued_at_ms or now_ms,
-    )
+        return None

@@ -13,12 +13,13 @@ from everpost.clock import Clock, read_time
 from everpost.errors import BadInput, QueueUnreachable, TaskNotFound, TaskRunning, TaskUnreadable
 from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue
-from everpost.queue.codec import QueuedJob, decoded_data, job_in
+from everpost.queue.codec import decoded_data, job_in
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.payloads import Payloads, StoredPayload
 from everpost.store.sqlite.tasks.resubmission import Decide, Resubmission
 from everpost.task.model import Task, TaskStatus, new_task_id
 from everpost.task.place import Place, Position
+from everpost.task.queued_job import QueuedJob
 from everpost.task.resolution_rules import UNSAID, Grounds
 from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry, decide_send_again
 from everpost.task.submission import decode_json, encode_json

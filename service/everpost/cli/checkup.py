@@ -32,7 +32,7 @@ from everpost.store.sqlite.care.inspection import (
     inspect_contents,
     inspect_upgrade,
 )
-from everpost.store.sqlite.care.pause import Pauses
+from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY
 from everpost.task.model import TaskStatus
@@ -106,7 +106,7 @@ async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None)
             database = await Database.open(path, readers=1)
             try:
                 contents = await inspect_contents(database, to_text(clock()), check)
-                pause = await Pauses(database).find()
+                pause = await SqlitePauses(database).find()
             finally:
                 await database.close()
             found += _content_findings(contents, clock(), check)

@@ -12,7 +12,7 @@ from everpost.errors import QueueUnreachable, ServiceError
 from everpost.queue.client import RedisMemory, TaskQueue
 from everpost.settings import Settings
 from everpost.store.sqlite.care.inspection import inspect_upgrade
-from everpost.store.sqlite.care.pause import Pauses
+from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import QueueEntry
@@ -70,7 +70,7 @@ async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
             return []
         database = await Database.open(path, readers=1)
         try:
-            if await Pauses(database).find() is not None:
+            if await SqlitePauses(database).find() is not None:
                 return []
             rows = await Ledger(database).accepted_after(0, now_ms - LATE_MS, LOOKED_AT)
         finally:

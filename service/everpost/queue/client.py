@@ -18,7 +18,7 @@ from everpost.errors import QueueUnreachable
 from everpost.failpoints import failpoint
 from everpost.metrics import Field, written_field
 from everpost.queue.breaker import Breaker
-from everpost.queue.codec import QueuedJob, job_of, read_jobs
+from everpost.queue.codec import job_of, read_jobs
 from everpost.queue.connections import ScriptConnection
 from everpost.queue.pool import connection_pool
 from everpost.queue.refusals import Refusal, refusal_of
@@ -33,6 +33,7 @@ from everpost.queue.strangers import (
     set_aside,
 )
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, WITHDRAWN_S, QueueEntry, Task
+from everpost.task.queued_job import QueuedJob
 
 log = structlog.get_logger("everpost.queue")
 

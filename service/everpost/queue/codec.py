@@ -14,6 +14,7 @@ import msgspec
 from everpost.errors import InvalidValue
 from everpost.queue.plain_pickle import read_plain_pickle
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, Task
+from everpost.task.queued_job import QueuedJob
 
 FUNCTION = "publish"
 PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
@@ -21,27 +22,6 @@ ADOPTED = "arq"  # what `accepted_by` says of a task that a stock arq client enq
 ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads pickles only
 PICKLE_PROTOCOL = 4  # every Python that arq runs on reads it
 _MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # what a msgpack map begins with; no pickle does
-
-
-class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis knows of a task.
-
-    Attributes:
-        task_data: None in a result that has left out its arguments, as successes do.
-        enqueued_at_ms: When it came into the queue.
-        success: How it ended; None while it has not.
-        finished_at_ms: When it ended.
-        outcome: What the publisher returned, or the text of the error.
-    """
-
-    task_data: bytes | None
-    priority: int = DEFAULT_PRIORITY
-    retry_of: str | None = None
-    batch_id: str | None = None
-    enqueued_at_ms: int | None = None
-    success: bool | None = None
-    finished_at_ms: int | None = None
-    outcome: Any = None
 
 
 def _encode_other(value: Any) -> Any:

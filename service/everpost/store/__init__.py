@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
 from everpost.store.history import History
+from everpost.store.pause import Pauses
 
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
-    from everpost.store.sqlite.care.pause import Pauses
     from everpost.store.sqlite.file.database import Database
     from everpost.store.sqlite.lists.counts import TaskCounts
     from everpost.store.sqlite.lists.search import SearchIndex
@@ -41,7 +41,7 @@ class Store(Protocol):
         """Ended tasks that were put away."""
 
     @property
-    def pause(self) -> "Pauses":
+    def pause(self) -> Pauses:
         """Dispatch on hold after a restore."""
 
     @property

@@ -1,6 +1,14 @@
 """The port's noun `pause`: dispatch on hold after a restore, the tasks that are held, and how they are let go."""
 
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
 import msgspec
+import structlog
+
+from everpost.task.model import TaskRecord
+
+log = structlog.get_logger("everpost.dispatch")
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,3 +34,52 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     operations: int
     replaced: str | None
     left_out: tuple[str, ...] = ()
+
+
+class Pauses(Protocol):
+    """The pause of dispatch. A restore begins it; while there is one, no worker claims a task.
+
+    A held task is a task of the ledger that was unfinished in the backup. It stays held until `let_go`. Tasks that are
+    accepted during the pause are not held.
+    """
+
+    async def find(self) -> Pause | None:
+        """The pause; None if dispatch goes on."""
+
+    async def count_held(self) -> int:
+        """How many tasks are held."""
+
+    async def held_page(self, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """The ids of the next held tasks, at most `limit`, and the cursor of the ones behind them; None at the end.
+
+        Tasks that are let go between two pages do not move the cursor: each held task comes once.
+
+        Args:
+            cursor: None is the beginning.
+        """
+
+    async def unknown_among(self, task_ids: Collection[str]) -> set[str]:
+        """Those of the ids that the store has nowhere."""
+
+    async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
+        """End some held tasks, and free others so that they can run; all of it or nothing.
+
+        Tasks that are not held stay as they are, so it can be repeated.
+        """
+
+    async def record(self, ends: Sequence[TaskRecord]) -> None:
+        """Write the ends of tasks that only Redis knew into the history; all of them or none.
+
+        A task that the store has meanwhile keeps what it has, as with a second `Ledger.end`, so it can be repeated.
+        """
+
+    async def end(self) -> None:
+        """Let dispatch go on. It can be repeated."""
+
+
+async def warn_of_pause(pauses: Pauses) -> bool:
+    """Write the pause into the log; False if there is none."""
+    pause = await pauses.find()
+    if pause is not None:
+        log.warning("dispatch.paused", resume_with="everpost resume", **msgspec.structs.asdict(pause))
+    return pause is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from everpost.clock import Clock, system_clock
-from everpost.store.sqlite.care.pause import Pauses
+from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.counts import TaskCounts
 from everpost.store.sqlite.lists.history import SqliteHistory
@@ -26,7 +26,7 @@ class SqliteStore:
         self.ledger = Ledger(database)
         self.history = SqliteHistory(database, zone)
         self.archive = Archive(database, clock)
-        self.pause = Pauses(database)
+        self.pause = SqlitePauses(database)
         self.operations = Operations(database)
         self.payloads = Payloads(database)
         self.candidates = Candidates(database)

@@ -25,10 +25,8 @@ from everpost.store.sqlite.schema.migrate import explained, migrate
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
 from everpost.store.sqlite.tasks.completion import complete_tasks, prepare_moves
-from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskRecord, TaskStatus
+from everpost.task.restore_rules import HELD, end_of_send
 
-HELD = "Held since a backup was restored: it may have been published after the backup was made"
-CUT_OFF = "Attempt {attempt} was being sent when the backup was made that was restored, and how it ended is not in it"
 GIVEN_UP = "It was under way when the backup was made that was restored; look what it did, and ask again"
 
 
@@ -101,7 +99,9 @@ def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, 
     now = to_text(now_ms)
     (newest_at,) = connection.execute(load("find_newest")).fetchone()
     sends = connection.execute(load("find_sends")).fetchall()
-    complete_tasks(connection, [_cut_off(row, now_ms) for row in sends])
+    complete_tasks(
+        connection, [end_of_send(task_id, attempt, started_at, now_ms) for task_id, attempt, started_at in sends]
+    )
     connection.execute(load("hold_unfinished"), {"message": HELD, "now": now})
     (held,) = connection.execute(load("count_held")).fetchone()
     (unfinished,) = connection.execute(load("count_accepted")).fetchone()
@@ -117,27 +117,6 @@ def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, 
         scheduled=unfinished - held,
         operations=operations,
         replaced=None if replaced is None else str(replaced),
-    )
-
-
-def _cut_off(row: tuple[str, int, str | None], now_ms: int) -> TaskRecord:
-    task_id, number, started_at = row
-    message = CUT_OFF.format(attempt=number)
-    attempt = Attempt(
-        number=number,
-        started_at=started_at or "",
-        outcome=TaskStatus.UNKNOWN,
-        error_class=ErrorClass.RESTORED,
-        error=message,
-        evidence=Evidence(phase=SendPhase.SENDING, bytes_sent=BytesSent.NOT_KNOWN),
-    )
-    return TaskRecord(
-        task_id=task_id,
-        status=TaskStatus.UNKNOWN,
-        finished_at_ms=now_ms,
-        attempt=attempt,
-        error_class=ErrorClass.RESTORED,
-        error_message=message,
     )
 
 
