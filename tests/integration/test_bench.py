@@ -23,8 +23,8 @@ from everpost.errors import SettingsError
 from everpost.platforms import Platform
 from everpost.publishing import InvalidError, PublishJob
 from everpost.settings import Settings
-from everpost.store import open_store
-from everpost.store.measured import MeasuredStore, measured_store
+from everpost.store import measured_store, open_store
+from everpost.store.measured import MeasuredStore
 from everpost.store.sqlite.measured import SqliteMeasured
 from everpost.task.place import Place
 from everpost_workers.publishers.null import NullPublisher

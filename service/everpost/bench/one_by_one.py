@@ -12,7 +12,7 @@ import msgspec
 
 from everpost.bench.answers import is_whole
 from everpost.bench.programs import read_question, run_program, write_answer
-from everpost.store.measured import measured_store
+from everpost.store import measured_store
 
 LOOK_EVERY_S = 0.00005
 PATIENCE_S = 10.0

@@ -19,7 +19,8 @@ from everpost.bench.samples import Results
 from everpost.bench.stack import BenchStack
 from everpost.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
 from everpost.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
-from everpost.store.measured import Say, measured_store
+from everpost.store import measured_store
+from everpost.store.measured import Say
 
 Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
 

@@ -17,7 +17,7 @@ from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask, free_port
 from everpost.queue.measured import MeasuredQueue
 from everpost.settings import PREFIX, Settings
-from everpost.store.measured import measured_store
+from everpost.store import measured_store
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0

@@ -21,7 +21,8 @@ from everpost.embedded import EmbeddedValkey
 from everpost.errors import SettingsError
 from everpost.queue.measured import MeasuredQueue
 from everpost.settings import PREFIX, Settings
-from everpost.store.shown import ORIGINAL_TASK, ShownRows, shown_store
+from everpost.store import shown_store
+from everpost.store.shown import ORIGINAL_TASK, ShownRows
 
 Found = TypeVar("Found")
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
 from everpost.store.history import History
+from everpost.store.measured import MeasuredStore
 from everpost.store.pause import Pauses
+from everpost.store.shown import ShownStore
 
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
     from everpost.store.sqlite.file.database import Database
@@ -93,3 +95,25 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
     return await SqliteStore.open(sqlite_path(address), zone=zone, clock=clock)
+
+
+def measured_store(address: str) -> MeasuredStore:
+    """The store at this address as the bench uses it; it need not be there yet.
+
+    Raises:
+        SettingsError: No store has the address's scheme.
+    """
+    from everpost.store.sqlite.measured import SqliteMeasured  # noqa: PLC0415 - only the bench needs it
+
+    return SqliteMeasured(sqlite_path(address))
+
+
+def shown_store(address: str) -> ShownStore:
+    """The store at this address as the demonstration shows it; it need not be there yet.
+
+    Raises:
+        SettingsError: No store has the address's scheme.
+    """
+    from everpost.store.sqlite.shown import SqliteShown  # noqa: PLC0415 - only the demonstration needs it
+
+    return SqliteShown(sqlite_path(address))

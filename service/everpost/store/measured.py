@@ -9,8 +9,6 @@ from typing import Protocol
 
 import msgspec
 
-from everpost.database_address import sqlite_path
-
 Say = Callable[[str], None]
 
 
@@ -82,14 +80,3 @@ class MeasuredStore(Protocol):
 
     def look(self) -> AbstractContextManager[Look]:
         """A look at the store, which is there already."""
-
-
-def measured_store(address: str) -> MeasuredStore:
-    """The store at this address; it need not be there yet.
-
-    Raises:
-        SettingsError: No store has the address's scheme.
-    """
-    from everpost.store.sqlite.measured import SqliteMeasured  # noqa: PLC0415 - only the store in use is imported
-
-    return SqliteMeasured(sqlite_path(address))

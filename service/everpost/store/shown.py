@@ -8,8 +8,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from everpost.database_address import sqlite_path
-
 ORIGINAL_TASK = "3f0c9d52-6a41-4d3e-9d0a-2f6f0f7b1c11"
 
 
@@ -35,14 +33,3 @@ class ShownStore(Protocol):
 
     def find_faults(self) -> Sequence[str]:
         """What is wrong: tasks in two places, unfinished tasks, and what the store finds damaged."""
-
-
-def shown_store(address: str) -> ShownStore:
-    """The store at this address; it need not be there yet.
-
-    Raises:
-        SettingsError: No store has the address's scheme.
-    """
-    from everpost.store.sqlite.shown import SqliteShown  # noqa: PLC0415 - only the store in use is imported
-
-    return SqliteShown(sqlite_path(address))
