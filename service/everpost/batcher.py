@@ -1,4 +1,4 @@
-"""Batching without timers: what concurrent callers ask for while a flush is running is flushed next, as one unit."""
+"""Batching without timers: items that arrive while a flush runs are flushed together as the next batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,11 +11,12 @@ Answer = TypeVar("Answer")
 class Batcher(Generic[Item, Answer]):
     """Turns many concurrent `submit` calls into few `flush` calls.
 
-    An idle batcher flushes a single item at once, so batching adds no latency; a busy one flushes all that came in
-    while the last flush ran. One flush runs at a time, in order of submission.
+    An idle batcher flushes a single item at once, so batching adds no latency. A busy one flushes all items that
+    arrived during the last flush. One flush runs at a time, in the order of submission.
 
     Args:
-        flush: Takes the items, returns one answer or exception for each, in order. What it raises reaches every caller.
+        flush: Takes the items and returns one answer or exception for each, in order. If it raises, every caller of
+            the batch gets that exception.
         max_items: The most items of one flush; the rest wait for the next.
     """
 
@@ -29,15 +30,15 @@ class Batcher(Generic[Item, Answer]):
         self._loop: asyncio.AbstractEventLoop
 
     async def submit(self, item: Item) -> Answer:
-        """Have `item` flushed and return its own answer, or raise its own error.
+        """Have `item` flushed, and return its answer or raise its error.
 
-        Cancelling the caller does not take the item out of a flush that has begun.
+        Cancelling the caller does not stop a flush that has begun.
         """
         return await self.put(item)
 
     def put(self, item: Item) -> "asyncio.Future[Answer]":
-        """Have `item` flushed; nobody needs to wait for its answer."""
-        if self._runner is None:  # asking for the loop each time is a system call each time, on Python 3.11
+        """Have `item` flushed; the caller may ignore the returned future."""
+        if self._runner is None:  # get_running_loop() costs a system call on Python 3.11, so it is called rarely
             self._loop = asyncio.get_running_loop()
             self._runner = self._loop.create_task(self._run())
         future: asyncio.Future[Answer] = self._loop.create_future()
@@ -45,7 +46,7 @@ class Batcher(Generic[Item, Answer]):
         return future
 
     async def drain(self) -> None:
-        """Wait until nothing submitted so far is left."""
+        """Wait until all submitted items have been flushed."""
         while self._runner is not None:
             await asyncio.wait((self._runner,))
 
@@ -58,7 +59,7 @@ class Batcher(Generic[Item, Answer]):
             self._runner = None
 
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
-        # A caller that gave up before its item was flushed is not waited on: its item is left out.
+        # If a caller gave up before the flush, its item is left out.
         batch = [(item, future) for item, future in batch if not future.done()]
         if not batch:
             return
@@ -70,7 +71,7 @@ class Batcher(Generic[Item, Answer]):
 
 
 def give_answers(batch: Sequence[tuple[Any, asyncio.Future[Any]]], answers: Sequence[Any]) -> None:
-    """Hand each caller that still waits its own answer, or its own error."""
+    """Give each caller that still waits its answer or its error."""
     for (_, future), answer in zip(batch, answers, strict=True):
         if future.done():
             continue

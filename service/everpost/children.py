@@ -1,4 +1,4 @@
-"""Processes Everpost starts itself: they outlive neither a Ctrl-C handled in order nor a killed parent."""
+"""Processes that Everpost starts. They end with their parent, even if the parent is killed."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,16 @@ PR_SET_PDEATHSIG = 1
 
 @cache
 def _dying_with_parent() -> Callable[[], object] | None:
-    """What a new child calls first: one function of libc, looked up before the fork."""
+    """The first call in a new child: a function of libc, looked up before the fork."""
     if sys.platform != "linux":
         return None
-    import ctypes  # noqa: PLC0415 - 0.7 MB, and most processes start no child
+    import ctypes  # noqa: PLC0415 - it takes 0.7 MB, and most processes start no child
 
     return partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:
-    """A child process in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+    """A child process in its own session, so that a terminal's Ctrl-C reaches only the parent."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Child:
         output: IO[bytes] | int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        """`output` takes what it prints, standard error included; None lets it through."""
+        """`output` receives what the child prints, standard error included; None passes it through."""
         self.process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
             list(argv),
             env=None if env is None else {**os.environ, **env},
@@ -57,16 +57,16 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """The exit code; None while it runs."""
         return self.process.poll()
 
     async def wait(self) -> int:
-        """Wait until it has ended; its exit code."""
+        """Wait until it has ended, and return its exit code."""
         return await asyncio.to_thread(self.process.wait)
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Kill it if the block, which waits until it does its work, ends with an error."""
+        """Kill the child if the block, which waits for it to start up, ends with an error."""
         try:
             yield
         except BaseException:
@@ -74,7 +74,7 @@ class Child:
             raise
 
     async def stop(self, grace_s: float = 30) -> int:
-        """SIGTERM, and SIGKILL after `grace_s` seconds; its exit code."""
+        """Send SIGTERM, and SIGKILL after `grace_s` seconds; return the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -84,26 +84,26 @@ class Child:
             return await self.wait()
 
     def kill(self) -> None:
-        """SIGKILL, at once."""
+        """Send SIGKILL at once."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Do what Ctrl-C does at this moment: while asyncio runs, it cancels the main task.
+    """Do what Ctrl-C does now: while asyncio runs, it cancels the main task.
 
-    An exception would be raised wherever the process is, and be lost where that is a function called after a fork.
+    Raising an exception here would not do: it would be lost if it hit a function that runs after a fork.
     """
     on_ctrl_c = signal.getsignal(signal.SIGINT)
-    if not callable(on_ctrl_c):  # ignored, as in the background of a script
+    if not callable(on_ctrl_c):  # SIGINT is ignored, for example in the background of a script
         raise KeyboardInterrupt
     on_ctrl_c(number, frame)
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP interrupt this process as Ctrl-C does, so that nothing it made or started is left behind."""
+    """Make SIGTERM and SIGHUP interrupt this process as Ctrl-C does, so that it cleans up files and children."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, _interrupt)
@@ -115,10 +115,11 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 async def wait_for_log(path: Path, text: bytes, child: Child, timeout_s: float) -> None:
-    """Wait until `child` has written `text` into its log; one that nobody waits for any more is killed.
+    """Wait until `child` has written `text` into its log. If the wait fails or is cancelled, the child is killed.
 
     Raises:
-        TimeoutError: It has not, within `timeout_s` seconds, or it has ended before; the log's end is in the message.
+        TimeoutError: The text did not appear within `timeout_s` seconds, or the child ended before; the message has the
+            end of the log.
     """
     deadline = time.monotonic() + timeout_s
     with child.starting():

@@ -1,4 +1,4 @@
-"""Times: UTC milliseconds inside, ISO 8601 text with milliseconds and `Z` outside."""
+"""Times: UTC milliseconds inside Everpost, ISO 8601 text with milliseconds and `Z` in tables and answers."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 Clock = Callable[[], int]
-"""Gives the present as UTC milliseconds since the epoch; handed in at the composition roots."""
+"""Returns the present time in UTC milliseconds since the epoch; the composition roots pass it in."""
 
 
-FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 and 9999, which datetime ends at
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 and 9999, the limits of datetime
 
 
 def system_clock() -> int:
@@ -21,11 +21,11 @@ def system_clock() -> int:
 
 
 class SinceBoot(msgspec.Struct, frozen=True):
-    """The time since a boot of this host. It goes on while the host sleeps, and setting the wall clock leaves it alone.
+    """The time since a boot of this host. It advances while the host sleeps, and does not change with the wall clock.
 
     Attributes:
-        boot: Which boot it was; empty where the host does not say, and such times are compared with nothing.
-        ms: Milliseconds since.
+        boot: The id of that boot; empty if the host has none, and then the time cannot be compared.
+        ms: Milliseconds since that boot.
     """
 
     boot: str
@@ -33,14 +33,14 @@ class SinceBoot(msgspec.Struct, frozen=True):
 
 
 BootClock = Callable[[], SinceBoot]
-"""Gives the present as time since the boot; handed in beside `Clock` where an age must survive a clock that is set."""
+"""Returns the time since the boot; for ages that must stay right when the wall clock is set."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 
 def system_boot_clock() -> SinceBoot:
     """The time since the machine's boot; containers on one kernel share it."""
-    source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux alone has the first: clock_gettime(2)
+    source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has CLOCK_BOOTTIME: clock_gettime(2)
     return SinceBoot(_boot_id(), time.clock_gettime_ns(source) // 1_000_000)
 
 
@@ -54,7 +54,7 @@ def _boot_id() -> str:
 
 @lru_cache(maxsize=1_024)  # many tasks share one moment
 def to_text(time_ms: int) -> str:
-    """The time as every table and answer has it: `2026-01-31T12:00:00.000Z`."""
+    """The time in the form of tables and answers: `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -69,12 +69,12 @@ def from_text(text: str | None) -> int | None:
 
 
 def read_time(text: str, timezone: tzinfo) -> int:
-    """UTC milliseconds of an ISO 8601 date or time; one without an offset is read in `timezone`.
+    """UTC milliseconds of an ISO 8601 date or time. A time without an offset is read in `timezone`.
 
-    The original's `YYYY-MM-DD HH:MM[:SS]` is one of them.
+    The original's form `YYYY-MM-DD HH:MM[:SS]` is accepted too.
 
     Raises:
-        ValueError: The text is no such time, or outside the years 1 to 9999 in UTC.
+        ValueError: The text is not such a time, or is outside the years 1 to 9999 in UTC.
     """
     moment = datetime.fromisoformat(text.strip())
     if moment.tzinfo is None:
@@ -86,9 +86,9 @@ def read_time(text: str, timezone: tzinfo) -> int:
 
 
 def utc_text(stored: object, timezone: tzinfo) -> str | None:
-    """A stored time as answers have it. Inherited rows hold naive local times; what cannot be read stays as it is.
+    """A stored time in the form of answers. Inherited rows hold naive local times. Unreadable values are not changed.
 
-    SQLite keeps a number or a blob in a column of times as that.
+    SQLite does not enforce a column's type, so a value may also be a number or a blob.
     """
     if stored is None:
         return None

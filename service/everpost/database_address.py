@@ -1,4 +1,4 @@
-"""What `EVERPOST_DATABASE` may say: the path of a file, or an address with a scheme."""
+"""Reads `EVERPOST_DATABASE`: the path of a file, or an address with a scheme."""
 
 import re
 from pathlib import Path
@@ -13,16 +13,16 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 def scheme_of(address: str) -> str:
-    """The kind of database that an address names, in lower case. A path names a SQLite file."""
+    """The kind of database that an address names, in lower case. A path means an SQLite file."""
     found = _ADDRESS.fullmatch(address)
     return SQLITE if found is None else found[1].lower()
 
 
 def sqlite_path(address: str) -> Path:
-    """The file of a SQLite database, with the folder of a user for `~`.
+    """The file of an SQLite database, with `~` replaced by the home folder.
 
-    A path is taken as it is. In an address, `%` begins a character in hexadecimal, as in every URL. `?` and `#` have to
-    be written so, because URLs give them another meaning.
+    A path is taken unchanged. In an address, `%` begins a hexadecimal escape, as in every URL. `?` and `#` must be
+    escaped, because they have another meaning in URLs.
 
     Raises:
         SettingsError: The address has another scheme, a host, or no path.
@@ -37,13 +37,13 @@ def sqlite_path(address: str) -> Path:
         raise _refusal(f"{scheme}:// is not supported")
     host, _, path = rest.partition("/")
     if host:
-        raise _refusal("a SQLite file has no host, so three slashes follow sqlite:")
+        raise _refusal("an SQLite file has no host, so three slashes follow sqlite:")
     if "?" in path or "#" in path:
         raise _refusal("in an address, a path has %3F for ? and %23 for #")
     try:
         return _expanded(unquote(path, errors="strict"))
     except UnicodeDecodeError:
-        raise _refusal("its path is no UTF-8") from None
+        raise _refusal("its path is not valid UTF-8") from None
 
 
 def _expanded(path: str) -> Path:
@@ -53,9 +53,9 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         user = path.partition("/")[0]
-        raise _refusal(f"there is no user {user}, or no folder of that user") from None
+        raise _refusal(f"there is no user {user}, or the user has no home folder") from None
 
 
 def _refusal(reason: str) -> SettingsError:
-    """The error, without the address itself: those of other databases hold passwords."""
+    """The error. It does not show the address, because an address may hold a password."""
     return SettingsError(f"EVERPOST_DATABASE: {reason}. Supported is {SUPPORTED}.")

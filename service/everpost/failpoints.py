@@ -1,7 +1,7 @@
-"""Named points of a task's way at which tests kill, stop or fail a process; docs/failpoints.md lists them.
+"""Failpoints: named points of a task's way at which tests kill, stop or fail a process; docs/failpoints.md lists them.
 
-`EVERPOST_FAILPOINTS` names a folder. Whoever puts a file there, named like a point and holding an action, has the
-process that next comes to this point do it, once. Without the setting a point is the test of one variable.
+`EVERPOST_FAILPOINTS` names a folder. A test puts a file there that is named like a point and holds an action. The next
+process that reaches the point carries out the action, once. Without the setting, a point only tests one variable.
 """
 
 import os
@@ -17,32 +17,32 @@ _folder: Path | None = None
 
 
 class Action(StrEnum):
-    """What is done at a point."""
+    """What a process does at a point."""
 
-    KILL = "kill"  # as kill -9 does
-    PAUSE = "pause"  # stop this thread, until the file NAME.hit is removed
+    KILL = "kill"  # like kill -9
+    PAUSE = "pause"  # stop this thread until the file NAME.hit is removed
     RAISE = "raise"
 
 
 class FailpointHit(Exception):
-    """Raised at the point that is its argument."""
+    """Raised at a point; the argument is the point's name."""
 
 
 def watch_failpoints(folder: Path | None) -> None:
-    """Look for actions in `folder` from now on; None looks nowhere."""
-    global _folder  # noqa: PLW0603 - a point is anywhere, and must cost nothing when off
+    """Look for actions in `folder` from now on; None turns failpoints off."""
+    global _folder  # noqa: PLW0603 - points are everywhere, and must cost nothing when off
     _folder = folder
 
 
 def failpoint(name: str) -> None:
-    """The point `name`: does nothing, unless somebody has put an action there."""
+    """The point `name`: carries out the action a test has put there, if any."""
     if _folder is not None:
         _reach(_folder / name)
 
 
 def _reach(point: Path) -> None:
     hit = hit_of(point)
-    with suppress(FileNotFoundError):  # nobody asked, or another process was first
+    with suppress(FileNotFoundError):  # there is no action, or another process was first
         point.rename(hit)
         _act(Action(hit.read_text(encoding="ascii")), hit)
 
@@ -57,5 +57,5 @@ def _act(action: Action, hit: Path) -> None:
 
 
 def hit_of(point: Path) -> Path:
-    """What an action's file is renamed to when its point is reached."""
+    """The name an action's file gets when its point is reached."""
     return point.with_name(f"{point.name}.hit")

@@ -1,14 +1,14 @@
-"""Python's garbage collector, kept out of the way of a process that many wait for."""
+"""Tunes Python's garbage collector, so that it rarely delays requests."""
 
 import gc
 
-NEW_OBJECTS = 10_000  # requests in flight keep a few thousand; Python's own 700 have it search among those all the time
+NEW_OBJECTS = 10_000  # running requests hold a few thousand; with Python's default of 700 it would run all the time
 
 
 def settle_garbage() -> None:
-    """Leave what has been made so far alone for ever, and search for cycles among `NEW_OBJECTS` at a time.
+    """Exclude all existing objects from collection, and collect only after `NEW_OBJECTS` new ones.
 
-    A full collection goes through every object of every module, and everybody waits for it: 20 to 50 ms each time.
+    A full collection visits every object of every module, and stops the process for 20 to 50 ms.
     """
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS)

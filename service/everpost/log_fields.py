@@ -1,7 +1,7 @@
-"""Fields of a line of the standard library's logging, for code that others use without structlog.
+"""Structured fields in lines of the standard library's logging, for code that must not depend on structlog.
 
-They are two attributes of the record, `event_name` and `event_fields`. A library that knows nothing of Everpost can
-write such lines too; the worker's engine does.
+The fields are two attributes of the record, `event_name` and `event_fields`. A library can set them without knowing
+Everpost, as the worker's engine does.
 """
 
 import logging
@@ -11,10 +11,10 @@ import msgspec
 
 
 class LineFields(msgspec.Struct, frozen=True):
-    """What a line says beside its text.
+    """The structured part of a line.
 
     Attributes:
-        event: What stands in place of the text where lines are structured; None leaves the text.
+        event: Replaces the text in structured logs; None keeps the text.
     """
 
     event: str | None
@@ -27,6 +27,6 @@ def as_event(event: str | None = None, /, **fields: Any) -> dict[str, Any]:
 
 
 def fields_of(line: logging.LogRecord) -> LineFields | None:
-    """What a line was given with `as_event`; None if it was not."""
+    """The fields that `as_event` gave to a line; None if there are none."""
     fields = getattr(line, "event_fields", None)
     return LineFields(getattr(line, "event_name", None), fields) if isinstance(fields, dict) else None

@@ -1,4 +1,4 @@
-"""Logging: one structured line a state change, for people on a console or as JSON for machines."""
+"""Logging: one structured line per state change, as text for people or as JSON for machines."""
 
 import importlib
 import logging
@@ -14,10 +14,10 @@ from everpost.settings import Settings
 
 
 def _import_structlog() -> ModuleType:
-    """Structlog without rich, which it would bring for tracebacks that are never drawn: 4 MB and 40 ms a worker."""
+    """Import structlog without rich, which it would load for unused tracebacks: 4 MB and 40 ms per worker."""
     if "structlog" in sys.modules or "rich" in sys.modules:
         return importlib.import_module("structlog")
-    sys.modules["rich"] = None  # type: ignore[assignment]  # makes an import of it fail
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes `import rich` fail
     try:
         return importlib.import_module("structlog")
     finally:
@@ -34,10 +34,10 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
-    """Send structlog's and the standard library's lines to standard error, in one form.
+    """Send the lines of structlog and of the standard library to standard error, in one format.
 
     Args:
-        at_least: A higher level than the settings', for commands that people read; `debug` in the settings wins.
+        at_least: The lowest level shown, for commands that people read; `debug` in the settings overrides it.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -77,7 +77,7 @@ def _level(wanted: str, at_least: str) -> str:
 
 
 def take_fields(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":
-    """Make an event of a line of the standard library's: its own, or the one that says what another library said."""
+    """Turn a line of the standard library into an event: the event it names, or `library.said` with its text."""
     given = fields_of(event["_record"])
     if given is None:
         return {**event, "event": OF_A_LIBRARY, "message": event["event"]}
@@ -89,12 +89,12 @@ OF_A_LIBRARY = "library.said"
 
 def _renderers(*, is_json: bool) -> "list[structlog.typing.Processor]":
     if is_json:
-        return [structlog.processors.JSONRenderer()]  # JSON in ASCII: whatever a field holds is escaped, and exact
+        return [structlog.processors.JSONRenderer()]  # writes ASCII, so every field is escaped and exact
     return [make_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
 
 
 def make_printable(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":
-    """Escape what others wrote in any field; the lines of a traceback are indented, so that none looks like a log's."""
+    """Escape unsafe characters in all fields, and indent tracebacks, so that their lines do not look like log lines."""
     told = {name: _printable_value(value) for name, value in event.items() if name not in TRACES}
     traces = {name: _indented(str(event[name])) for name in TRACES if event.get(name)}
     return told | traces

@@ -1,4 +1,4 @@
-"""What is counted while Everpost works: each process adds up its own, Redis adds up everybody's, /metrics shows it.
+"""Counters and histograms. Each process counts in memory, Redis adds up all processes, and /metrics shows the sums.
 
 Names and units follow https://prometheus.io/docs/practices/naming/.
 """
@@ -12,10 +12,10 @@ import msgspec
 
 BOUNDS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 INFINITE = "+Inf"
-SUM = "sum"  # in place of a bucket: all observed times together, in microseconds, so that it is a whole number too
+SUM = "sum"  # stands in place of a bucket: the sum of all observed times in microseconds, so that it is a whole number
 
 Field: TypeAlias = tuple[str, ...]
-"""What one number belongs to: a metric's name, its labels' values and, of a histogram, the bucket or `SUM`."""
+"""The key of one number: the metric's name, its labels' values and, for a histogram, the bucket or `SUM`."""
 
 
 class Counter(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
     """Counts durations by their length.
 
     Attributes:
-        bounds_s: The upper bounds of the buckets, in seconds, in order; one without a bound follows.
+        bounds_s: The upper bounds of the buckets in seconds, ascending; a bucket without a bound follows.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """What the buckets are called in a `Field`."""
+        """The names of the buckets in a `Field`."""
         return (*(f"{bound:g}" for bound in self.bounds_s), INFINITE)
 
 
 ACCEPTED = Counter(
     name="everpost_tasks_accepted",
-    help="Tasks written down for a client: posted, retried, or enqueued with arq.",
+    help="Accepted tasks: posted, retried, or enqueued with arq.",
     labels=("platform",),
 )
 ENDED = Counter(
@@ -76,18 +76,18 @@ HISTOGRAMS = (QUEUE_WAIT, PUBLISH_DURATION)
 
 
 class Tally:
-    """What this process has counted and Redis does not know yet."""
+    """What this process has counted but not yet added to Redis."""
 
     def __init__(self) -> None:
         self._numbers: dict[Field, int] = {}
         self._buckets = {histogram.name: histogram.buckets for histogram in HISTOGRAMS}
 
     def count(self, counter: Counter, *labels: str, times: int = 1) -> None:
-        """One more, or as many as `times`; `labels` are the values, in the order of the counter's names."""
+        """Add `times` to the counter; `labels` are the values, in the order of the counter's label names."""
         self._add((counter.name, *labels), times)
 
     def observe(self, histogram: Histogram, times_s: Collection[float], *labels: str) -> None:
-        """Add durations, all with the same labels; a clock that was set back makes one 0."""
+        """Add durations that have the same labels. A negative one (the clock was set back) counts as 0 in the sum."""
         buckets, bounds_s = self._buckets[histogram.name], histogram.bounds_s
         for position, count in Counted([bisect_left(bounds_s, time_s) for time_s in times_s]).items():
             self._add((histogram.name, *labels, buckets[position]), count)
@@ -98,18 +98,18 @@ class Tally:
         self._numbers[field] = self._numbers.get(field, 0) + amount
 
     def take(self) -> dict[Field, int]:
-        """Everything since the last call."""
+        """Everything counted since the last call."""
         taken, self._numbers = self._numbers, {}
         return taken
 
     def give_back(self, numbers: Mapping[Field, int]) -> None:
-        """Count again what was taken and did not get to Redis."""
+        """Add back numbers that were taken but did not reach Redis."""
         for field, amount in numbers.items():
             self._add(field, amount)
 
 
 def written_field(field: Field) -> bytes:
-    """The field as Redis has it."""
+    """The field in the form it has in Redis."""
     return msgspec.json.encode(field)
 
 
@@ -120,7 +120,7 @@ _PLACES = {histogram.name: {*histogram.buckets, SUM} for histogram in HISTOGRAMS
 
 
 def read_numbers(written: Iterable[tuple[bytes, bytes]]) -> dict[Field, int]:
-    """The numbers in Redis, without those that are none of ours: anybody may write there."""
+    """The numbers in Redis. Unknown or unreadable fields are skipped: other programs may write there."""
     numbers: dict[Field, int] = {}
     for key, value in written:
         try:

@@ -1,4 +1,4 @@
-"""How fast long work on the database may go: at full speed while it is alone, and else so that others hardly notice."""
+"""The pace of long work on the database: full speed while nothing else writes, otherwise small steps with rests."""
 
 import asyncio
 import time
@@ -9,26 +9,26 @@ from typing import Any, Protocol, TypeVar
 Handle = TypeVar("Handle")
 Result = TypeVar("Result")
 
-STEP_S = 0.015  # that a step should work while it has the file to itself, which others wait for
-STEP_ALONE_S = 0.04  # the same while nobody waits: the first who comes then waits for one such step
-LEAST = 8  # tasks of a step, however slow the file
-FIRST = 16
-REST = 1.0  # seconds of rest for a second of work
+STEP_S = 0.015  # target duration of a step; other writers wait that long
+STEP_ALONE_S = 0.04  # the same while nothing else writes; at most one writer waits for such a step
+LEAST = 8  # tasks in a step, however slow the file
+FIRST = 16  # tasks in the first step
+REST = 1.0  # seconds of rest per second of work
 LEAST_REST_S = 0.005
 
 
 class Others(Protocol):
-    """Tells whether others write, too."""
+    """Tells whether other code or processes write to the database."""
 
     def look(self, raw: Any) -> None:
-        """See what they have done so far; called in a step's transaction."""
+        """Note what has been written so far; called in a step's transaction."""
 
     def are_writing(self) -> bool:
-        """Whether they have lately; called once behind each step."""
+        """Whether others have written lately; called once after each step."""
 
 
 class Pace:
-    """Finds how many tasks make a step of `STEP_S`, and rests between two steps.
+    """Finds how many tasks fill a step of `STEP_S`, and rests between two steps.
 
     Attributes:
         size: How many tasks the next step should have.
@@ -36,7 +36,7 @@ class Pace:
     Args:
         most: The most tasks of a step.
         rest: Seconds of rest for each second that a step took.
-        others: For whom it rests; by default it always does. Work that passes them has pauses of its own between its
+        others: If given, the work rests only while others write. Such work must have its own pauses between its
             transactions, in which another process can take the file.
     """
 
@@ -48,9 +48,10 @@ class Pace:
         self._worked_s = 0.0
 
     def timed(self, operation: Callable[[Handle], Result]) -> Callable[[Handle], Result]:
-        """The operation, measured: neither the wait for the file nor the flush of the disk is its own doing.
+        """The operation, with its duration measured.
 
-        With these in the account, a busy or slow disk would make the steps ever smaller, and each has one flush.
+        The wait for the file and the flush are not counted. If they were, a busy or slow disk would make the steps
+        ever smaller, and each step has its own flush.
         """
 
         def measured(handle: Handle) -> Result:
@@ -66,7 +67,7 @@ class Pace:
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[int]:
-        """Around a step of as many tasks as it gives: learns from it, and rests behind it, so that others go first."""
+        """Surrounds one step: gives its number of tasks, measures it, and rests afterwards so that others go first."""
         began, self._worked_s = time.monotonic(), 0.0
         yield self.size
         took_s = time.monotonic() - began
@@ -77,9 +78,9 @@ class Pace:
 
 
 def next_size(size: int, worked_s: float, most: int, step_s: float = STEP_S) -> int:
-    """The size of the next step, which should work for `step_s`, after one of `size` tasks that worked for `worked_s`.
+    """The number of tasks for a step of `step_s`, if the last step of `size` tasks took `worked_s`.
 
-    It at most doubles, because a single fast step says little, and shrinks as far as it must.
+    It doubles at most, because one fast step says little. It shrinks without a limit, down to `LEAST`.
     """
     fitting = 2 * size if 2 * worked_s < step_s else int(size * step_s / worked_s)
     return max(LEAST, min(most, fitting))

@@ -12,28 +12,28 @@ from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
 from everpost.settings import MOST_S
 
 BUILT_IN = Path(__file__).with_name("platforms.toml")
-SHOWN_CHARACTERS = 64  # of a platform nobody knows, in the error
+SHOWN_CHARACTERS = 64  # of an unknown platform, in the error
 
 Limit = Annotated[int, Meta(ge=1)] | None
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}\Z")]
-"""A letter first, so that it is no id; nothing a path could trip over, because publishers name folders after it."""
+"""It begins with a letter, to differ from an id, and is safe in a path, because publishers name folders after it."""
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A platform tasks are published to. Its repr leaves the options out: they may hold secrets.
+    """A platform that tasks are published to. Its repr has no options, because they may hold secrets.
 
     Attributes:
         id: The number clients may send instead of the name.
         name: What tasks store, and the key of the TOML table.
-        title: What people are shown; empty shows the name.
+        title: The name people see; if empty, `name`.
         aliases: Other names clients may send.
         publisher: An entry point in the group `everpost.publishers`.
         max_attempts: Automatic attempts for transient errors; None takes `EVERPOST_MAX_ATTEMPTS`.
-        rate_limit_deadline_s: Seconds a task is paused for rate limits in all; then it fails.
+        rate_limit_deadline_s: Seconds a task may be paused for rate limits in all; then it fails.
         title_max: Longest title in characters (Unicode code points); None is no limit.
         description_max: Longest description in characters; None is no limit.
         tags_max: The most tags; None is no limit.
-        options: Handed to the publisher as they are.
+        options: Passed to the publisher unchanged.
     """
 
     id: Annotated[int, Meta(ge=1)]
@@ -52,17 +52,17 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"Platform(id={self.id}, name={self.name!r}, publisher={self.publisher!r})"
 
     def check(self, title: str | None, description: str | None, tags: Sequence[object] | None) -> None:
-        """Hold a task against the platform's limits; what is absent passes.
+        """Check a task against the platform's limits; None passes.
 
         Raises:
-            InvalidValue: Something is too long; its `path` says what.
+            InvalidValue: A value is too long; the error's `path` says which.
         """
         self._check_size("title", title, self.title_max, "characters")
         self._check_size("description", description, self.description_max, "characters")
         self._check_size("tags", tags, self.tags_max, "tags")
 
     def describe(self) -> dict[str, Any]:
-        """What everybody may know of it, JSON-ready: all but the options."""
+        """The platform as JSON-ready values, without the options."""
         shown = msgspec.structs.asdict(self)
         del shown["options"]
         return shown | {"title": self.title or self.name}
@@ -73,7 +73,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Catalogue:
-    """The platforms, each found by id, name or alias with one dictionary look-up; iterates in the order of ids.
+    """The platforms, found by id, name or alias with one dictionary look-up; iteration is in order of ids.
 
     Raises:
         SettingsError: Two platforms share an id, name or alias.
@@ -94,10 +94,10 @@ class Catalogue:
     def read(cls, path: Path | None = None) -> "Catalogue":
         """The built-in catalogue, with the TOML file at `path` laid over it, field by field.
 
-        `options` is one field: a platform that is given some has those and no others.
+        `options` counts as one field: options in the file replace all built-in ones.
 
         Raises:
-            SettingsError: The file cannot be read, or something in it is wrong; the message names file and key.
+            SettingsError: The file cannot be read, or has a mistake; the message names file and key.
         """
         tables = _read_tables(BUILT_IN)
         if path is None:
@@ -111,10 +111,10 @@ class Catalogue:
             raise SettingsError(f"{path}: {error.message}") from error
 
     def find(self, value: int | str) -> Platform:
-        """The platform a client means by an id, as a number or its digits, or by a name or alias in any case.
+        """The platform with this id (a number, or its digits), name or alias (in upper or lower case).
 
         Raises:
-            UnknownPlatform: There is none, or the value is neither int nor str; a bool is no int.
+            UnknownPlatform: There is none, or the value is neither an int nor a str. A bool does not count as an int.
         """
         found = None
         if isinstance(value, str):
@@ -127,7 +127,7 @@ class Catalogue:
         return found
 
     def name_of(self, spelling: str) -> str:
-        """The name of the platform a task's row spells so; the spelling itself if the catalogue has none."""
+        """The platform's name for a spelling stored in a row; the spelling itself if the catalogue does not know it."""
         try:
             return self.find(spelling).name
         except UnknownPlatform:
@@ -135,7 +135,7 @@ class Catalogue:
 
     @staticmethod
     def spellings(platform: Platform) -> tuple[str, ...]:
-        """Every text a stored `platform` column may have for it: the name first, then the id, then the aliases."""
+        """Every text that a stored `platform` column may use for it: the name, then the id, then the aliases."""
         return tuple(dict.fromkeys((platform.name, str(platform.id), *platform.aliases)))
 
     def __iter__(self) -> Iterator[Platform]:
@@ -150,14 +150,14 @@ def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
-        raise SettingsError(f"{path}: is no TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # from TOML or UTF-8
+        raise SettingsError(f"{path}: is not valid TOML: {error}.") from error
     for key in document:
         if key != "platforms":
             raise SettingsError(f"{path}: {key}: unknown; every table is named [platforms.NAME].")
     tables = document.get("platforms", {})
     if not isinstance(tables, dict):
-        raise SettingsError(f"{path}: platforms: must hold one table a platform, [platforms.NAME].")
+        raise SettingsError(f"{path}: platforms: must hold one table per platform, [platforms.NAME].")
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: platforms.{name}: must be a table, [platforms.{name}].")

@@ -1,8 +1,8 @@
-"""Texts that others wrote, made safe to show: on a terminal, in a line of a log, in JSON that a person reads.
+"""Makes text that others wrote safe to show: on a terminal, in a log line, in JSON that a person reads.
 
 A title or an error message may hold escape sequences that write to the clipboard, characters that reverse the text
-around them, line breaks that forge a line, and characters nobody sees. Each of them is shown as its escape, as
-Python writes it, so that nothing happens and nothing is hidden.
+around them, line breaks that forge a line, and invisible characters. Each is replaced by its Python escape, so that it
+has no effect and can be seen.
 """
 
 import re
@@ -23,9 +23,9 @@ _emoji_glue = re.compile(f"(?<=[{_EMOJI}])(?:[\ufe0e\ufe0f]\u200d?|\u200d)|(?<=[
 
 
 def printable(text: str) -> str:
-    """The text in one line, with the escape of every character that would act, reorder or hide.
+    """The text in one line. Characters that control a terminal, reorder text or are invisible become escapes.
 
-    What glues emoji together is left out instead: posts are full of it, and terminals disagree about its width.
+    Joiners within emoji are removed instead: posts are full of them, and terminals disagree about their width.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -33,12 +33,12 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, but line feeds stay: for texts whose lines are ours."""
+    """Like `printable`, but keeps line feeds: for texts whose lines Everpost made."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_json(text: str) -> str:
-    """A JSON document that means the same, whose strings show the same escapes; its own line feeds stay."""
+    """The same JSON document with these characters escaped in its strings; its line feeds stay."""
     return "\n".join(_unprintable.sub(_json_escape, line) for line in text.split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Who may read what Everpost writes: the user it runs as, and the group where a person gave it the folder."""
+"""File modes: only Everpost's user may read its files, and a group if a person opened the data folder to it."""
 
 import os
 import stat
@@ -15,29 +15,29 @@ log = structlog.get_logger("everpost.files")
 OTHERS = 0o007
 GROUP = 0o070
 GROUP_WRITES = 0o020
-MADE_BY_US = ("up.lock", "everpost.db", "valkey")  # one of them is in every data folder that was used
+MADE_BY_US = ("up.lock", "everpost.db", "valkey")  # every used data folder contains one of them
 IN_DATA = ("valkey", "media", "published")
 
 
 def private_mode(mode: int) -> int:
-    """The permission bits of a file or folder without those nobody gave on purpose.
+    """The permission bits of a file or folder, without those that only a umask gave.
 
-    Others never keep any. A group keeps its own where it may write, or where others may not read: no usual umask makes
-    such a mode (022 makes 0755 and 0644), so a person did.
+    Other users lose all bits. The group keeps its bits if it may write, or if other users have none: the usual umask
+    022 makes 0755 and 0644, so a person must have set such a mode.
     """
     is_meant = mode & GROUP_WRITES or not mode & OTHERS
     return mode & 0o7777 & ~OTHERS & ~(0 if is_meant else GROUP)
 
 
 def umask_of(folder_mode: int) -> int:
-    """The umask under which new files are open to those alone who have the folder."""
+    """The umask that makes new files accessible only to those who can access the folder."""
     return OTHERS | (GROUP & ~folder_mode)
 
 
 def close_to_others(settings: Settings) -> None:
-    """Make or tighten the data folder and what lies in it, and have this process write private files from now on.
+    """Make the data folder, or tighten it and its content, and set this process's umask.
 
-    A folder that nobody has used as a data folder before is left as it is: it may be another program's too.
+    A folder that Everpost has not used before keeps its mode: other programs may use it too.
     """
     data = settings.data
     if not data.exists():
@@ -51,24 +51,24 @@ def close_to_others(settings: Settings) -> None:
 
 
 def is_data_folder(folder: Path) -> bool:
-    """Whether Everpost has used the folder, and nobody else can be expected to."""
+    """Whether Everpost has used the folder, and it is not a shared one such as the home folder."""
     shared = {Path.home(), Path.cwd(), Path(tempfile.gettempdir()), Path("/")}
     return folder.resolve() not in shared and any((folder / name).exists() for name in MADE_BY_US)
 
 
 def database_files(database: Path) -> Iterator[Path]:
-    """The database file, and what lies beside it under its name: log, index, copies made before a change."""
+    """The database file and the files beside it that begin with its name: log, index, copies made before a change."""
     if database.parent.is_dir():
         yield from sorted(path for path in database.parent.iterdir() if path.name.startswith(database.name))
 
 
 def new_file_mode(folder: Path) -> int:
-    """The mode of a new file in a folder: for its user, and for a group that was given the folder."""
+    """The mode of a new file in a folder: for the user, and for the group if the folder is open to it."""
     return 0o600 | (private_mode(folder.stat().st_mode) & 0o060)
 
 
 def tighten(path: Path) -> None:
-    """Take from a file or folder of this user what `private_mode` does not leave; links are not followed."""
+    """Set a file or folder to its `private_mode`. Links are not followed; a failure is logged."""
     try:
         found = path.lstat()
         wanted = private_mode(found.st_mode)
@@ -82,7 +82,7 @@ def tighten(path: Path) -> None:
 
 
 def open_to_others(settings: Settings) -> list[Path]:
-    """What of the data folder and of the database others on this machine may read."""
+    """The parts of the data folder and of the database that other users may read."""
     if _is_closed(settings.data) and settings.database is None:
         return []
     in_data = [] if _is_closed(settings.data) else [settings.data, *(settings.data / name for name in IN_DATA)]

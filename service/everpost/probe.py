@@ -1,4 +1,4 @@
-"""Where a server of ours is reached, which port is free for one, and how it is, with no more than a socket."""
+"""Finds an API's address, a free port, and asks a server one question; needs only sockets."""
 
 import errno
 import http.client
@@ -9,7 +9,7 @@ from everpost.errors import SettingsError
 from everpost.settings import Settings
 
 TIMEOUT_S = 4
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - these are where not to connect to
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - nothing binds to these here
 
 
 class PortTaken(SettingsError):
@@ -20,12 +20,12 @@ class PortTaken(SettingsError):
 
 
 def reachable_host(host: str) -> str:
-    """Where a server that binds to `host` is reached on this machine."""
+    """The host under which this machine reaches a server that binds to `host`."""
     return EVERY_ADDRESS.get(host, host)
 
 
 def base_url(settings: Settings, port: int | None = None) -> str:
-    """The address of the API those settings describe, as a client on this machine writes it."""
+    """The URL under which a client on this machine reaches the API of these settings."""
     host = reachable_host(settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port or settings.port}"
 
@@ -35,7 +35,7 @@ def free_port(host: str, port: int) -> int:
 
     Raises:
         PortTaken: Another server listens there.
-        OSError: The address is not this machine's, or the port is not ours to take.
+        OSError: This machine does not have the address, or this user may not bind to the port.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
@@ -50,11 +50,11 @@ def free_port(host: str, port: int) -> int:
 
 
 def ask(host: str, port: int, path: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
-    """GET `path`, with the bearer token if there is one; the status and the body's beginning.
+    """GET `path`, with the bearer token if there is one; return the status and the beginning of the body.
 
     Raises:
         OSError: There is no answer within `timeout_s`.
-        http.client.HTTPException: What answers speaks no HTTP.
+        http.client.HTTPException: The server does not speak HTTP.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     connection = http.client.HTTPConnection(reachable_host(host), port, timeout=timeout_s)

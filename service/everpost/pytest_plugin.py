@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def everpost_settings() -> dict[str, Any]:
-    """Settings of the `everpost` fixture other than the defaults; override it in a module or a conftest."""
+    """Settings of the `everpost` fixture that differ from the defaults; override it in a module or a conftest."""
     return {}
 
 
 @pytest.fixture
 def everpost_publisher() -> "PublisherDouble":
-    """The publisher behind every platform; override it for one of another class."""
+    """The publisher that serves every platform; override it to use another class."""
     from everpost.testing import PublisherDouble  # noqa: PLC0415 - see above
 
     return PublisherDouble()
 
 
 async def _everpost(everpost_settings: dict[str, Any], everpost_publisher: "PublisherDouble") -> "AsyncIterator[Stack]":
-    """A running stack of the test's own: `everpost.testing.Stack`."""
+    """A running stack for one test: `everpost.testing.Stack`."""
     from everpost.testing import NoAsyncioError, everpost_stack  # noqa: PLC0415 - see above
 
     try:
@@ -44,7 +44,7 @@ async def _everpost(everpost_settings: dict[str, Any], everpost_publisher: "Publ
 
 
 def pytest_configure() -> None:
-    """Make the fixture `everpost` of the kind that the run needs: pytest-asyncio serves only fixtures of its own."""
+    """Register the fixture `everpost` with pytest-asyncio if that is loaded, because it runs only its own fixtures."""
     asyncio_plugin = sys.modules.get("pytest_asyncio")
     fixture = pytest.fixture if asyncio_plugin is None else asyncio_plugin.fixture
     globals()["everpost"] = fixture(name="everpost")(_everpost)

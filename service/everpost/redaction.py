@@ -4,16 +4,16 @@ from urllib.parse import parse_qsl, urlencode
 
 HIDDEN = "***"
 PLAIN = frozenset({"db", "protocol", "client_name", "socket_timeout", "socket_connect_timeout", "max_connections"})
-"""Parameters of an address that are no secrets."""
+"""Parameters whose values are not secret."""
 NAMED = PLAIN | {"password", "username"}
-"""Parameters whose names are shown; others may be the rest of a password that has `&` in it."""
+"""Parameters whose names are shown. Any other name may be part of a password that contains `&`."""
 
 
 def shown_address(address: str) -> str:
-    """An address with user, password and the values of parameters hidden, whichever way it is written.
+    """The address without user, password and secret parameters.
 
-    `redis://user:password@host/0`, `redis://host/0?password=...` and `unix:///path?password=...` are the usual ones. A
-    password that is not percent-encoded may make an address ambiguous; then only its scheme is shown.
+    The usual forms are `redis://user:password@host/0`, `redis://host/0?password=...` and `unix:///path?password=...`.
+    A password that is not percent-encoded may make the address ambiguous; then only its scheme is shown.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:

@@ -1,8 +1,8 @@
-"""The time Everpost has run, counted in small steps, so that no clock set wrongly makes anything old.
+"""The time Everpost has run, counted in small steps, so that a wrong clock cannot make anything seem old.
 
-Each worker counts a step every `STEP_S` seconds and leaves its clocks in the database, as `everpost_meta.clock`, for
-the next worker. What is kept for a number of hours is kept for so many hours of this time: a process that starts with
-its clock a day ahead adds a step, not a day. Time in which no worker runs is not counted.
+Each worker counts a step every `STEP_S` seconds and stores its clocks in the database, as `everpost_meta.clock`, for
+the next worker. Data with a lifetime in hours is kept for that many hours of this time. A process that starts with its
+clock a day ahead adds a step, not a day. Time in which no worker runs is not counted.
 """
 
 import msgspec
@@ -10,21 +10,22 @@ import msgspec
 from everpost.clock import SinceBoot
 
 STEP_S = 60.0
-LONGEST_STEP_MS = 2 * round(STEP_S * 1000)  # a worker that was late counts no more than this
-SETTLED_MS = 3_600_000  # a wall clock that has been steady for so long is believed
-STEADY_MS = 5_000  # by how much the wall clock may gain or lose in a step and still count as steady
+LONGEST_STEP_MS = 2 * round(STEP_S * 1000)  # the most a late worker counts
+SETTLED_MS = 3_600_000  # a wall clock that was steady for this long is trusted
+STEADY_MS = 5_000  # a wall clock that gains or loses at most this much in a step is steady
 
 
 class ClockMark(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last worker to count saw and counted.
+    """What the last worker saw and counted.
 
     Attributes:
         boot: The boot of the host, as in `SinceBoot`.
         boot_ms: The time since that boot.
         wall_ms: The wall clock, UTC milliseconds.
-        highest_ms: The most it has said since it was last steady for `SETTLED_MS`: a clock behind this was set back.
-        counted_ms: The running time; it never goes back.
-        steady_ms: How much of it the wall clock has kept in step, without a jump, up to now.
+        highest_ms: The highest wall time since the clock was last steady for `SETTLED_MS`; a lower time means that the
+            clock was set back.
+        counted_ms: The running time; it never shrinks.
+        steady_ms: For how much of the running time, up to now, the wall clock has not jumped.
     """
 
     boot: str
@@ -36,12 +37,12 @@ class ClockMark(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the wall clock is believed, so that what is old by it may be put away."""
+        """Whether the wall clock is trusted, so that tasks may be archived by their age."""
         return self.steady_ms >= SETTLED_MS
 
 
 def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> ClockMark:
-    """The mark after one more step; the first one of a boot, and one after a jump, begin to count."""
+    """The mark after one more step. The first step after a boot adds no time; a clock's jump resets `steady_ms`."""
     counted_ms = mark.counted_ms if mark is not None else 0
     steady_ms = 0
     if mark is not None and mark.boot == since_boot.boot:
@@ -62,7 +63,7 @@ def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> C
 
 
 def read_mark(text: str | None) -> ClockMark | None:
-    """The mark that was stored; None if there is none, or something that is none."""
+    """The stored mark; None if there is none or it cannot be read."""
     try:
         return None if text is None else msgspec.json.decode(text, type=ClockMark)
     except msgspec.DecodeError:

@@ -16,7 +16,7 @@ from everpost.errors import SettingsError
 PREFIX = "EVERPOST_"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-MOST_S = 366 * 86_400  # a year: what is longer is a mistake, and infinity breaks every timer
+MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks timers
 MOST_DAYS = 36_600
 
 SECRET = frozenset({"token", "redis"})  # never shown in an error
@@ -25,7 +25,7 @@ Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
 Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")]
-"""Printable ASCII, so that it can stand in a header; no white space about it, such as the end of a file's line."""
+"""Printable ASCII, because it is sent in a header; no white space around it, such as a line break from a file."""
 
 HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
 HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
@@ -39,12 +39,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
         database: Path or address of the database, see `database_address.py`; None puts `everpost.db` into `data`.
         redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
-        host: Address the API binds to. Others than loopback need `token` or `insecure`.
+        host: Address the API binds to. An address other than loopback needs `token` or `insecure`.
         port: TCP port of the API; 0 takes a free one.
-        token: What clients send as a bearer token; None asks for none.
-        insecure: Serve an address others can reach without asking for a token.
-        allowed_hosts: Names, with commas between them, that requests without a token may come by, besides loopback's,
-            and whose pages may change something.
+        token: The bearer token clients must send; None means that none is needed.
+        insecure: Allow an address other than loopback without a token.
+        allowed_hosts: Comma-separated host names, besides loopback, that requests without a token may use. Pages of
+            these hosts may change things.
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
         max_media: Largest media file, in bytes.
@@ -53,18 +53,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         timezone: IANA name of the zone that times without an offset are read in.
         max_jobs: Tasks one worker runs at a time.
         job_timeout: Seconds a publisher may take for one attempt.
-        lease: Seconds after which a crashed worker's tasks are run elsewhere.
+        lease: Seconds after which a crashed worker's tasks run on another worker.
         shutdown_wait: Seconds that running tasks and requests may take after SIGTERM; see `stopping.py`.
-        max_attempts: Automatic attempts for transient errors, where the platform does not say; 1 turns retries off.
+        max_attempts: Automatic attempts for transient errors, unless the platform has its own; 1 turns retries off.
         max_body: Largest body, or line of a stream, in bytes.
         max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
         min_free_disk: Bytes that must be free on the database's disk for a task to be accepted, and on the posts' disk
             for media to be copied; 0 is no limit.
-        archive_after_days: Successes older than this are archived; 0 leaves them.
-        idempotency_hours: For how much running time an Idempotency-Key is remembered.
+        archive_after_days: Successes older than this are archived; 0 archives none.
+        idempotency_hours: Hours an Idempotency-Key is remembered; only time in which a worker runs counts.
         log_level: debug, info, warning or error.
         log_format: `console` for people, `json` for machines.
-        failpoints: A folder of actions at named points, for tests; None has none.
+        failpoints: For tests: a folder of actions at named points, see `failpoints.py`; None turns them off.
     """
 
     data: Path = Path("everpost-data")
@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file, for what has to know where it lies, such as disk room and file modes.
+        """The SQLite file, for code that needs its place: free disk space, file modes.
 
         Raises:
             SettingsError: The address names no file.
@@ -121,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def redis_address(self) -> str:
-        """`redis`, which the API and the worker cannot do without.
+        """`redis`, which the API and the worker need.
 
         Raises:
             SettingsError: It is not set.
@@ -137,33 +137,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def allowed_host_names(self) -> Sequence[str]:
-        """`allowed_hosts`, one by one, in lower case."""
+        """`allowed_hosts` as a list, in lower case."""
         return [name.strip().lower().strip("[]") for name in (self.allowed_hosts or "").split(",") if name.strip()]
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether the API can be reached from elsewhere, and asks nobody for a token."""
+        """Whether other machines can reach the API without a token."""
         return self.host not in LOOPBACK and not self.token
 
     def check_exposure(self) -> None:
-        """Refuse to serve others without a token.
+        """Refuse to serve other machines without a token.
 
         Raises:
-            SettingsError: The host is not loopback, no token is set, and nobody said that this is meant.
+            SettingsError: The host is not loopback, and neither `token` nor `insecure` is set.
         """
         if self.insecure or not self.is_open_to_others:
             return
         raise SettingsError(
-            f"EVERPOST_HOST={self.host} can be reached by others, and no EVERPOST_TOKEN is set. Set a token, or say "
+            f"EVERPOST_HOST={self.host} can be reached by others, and no EVERPOST_TOKEN is set. Set a token, or set "
             "EVERPOST_INSECURE=1 to let everyone who can reach this address publish, cancel and delete."
         )
 
 
 def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
-    """The settings of an environment; `overrides` (of the command line) win, None among them counts as not given.
+    """The settings of an environment. `overrides` come from the command line and win; None means "not given".
 
     Raises:
-        SettingsError: A variable is unknown or its value cannot be read; the message names it and what is wanted.
+        SettingsError: A variable is unknown or its value cannot be read; the message names it and the expected value.
     """
     fields = Settings.__struct_fields__
     given: dict[str, Any] = {}
@@ -181,11 +181,11 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
     try:
         _ = settings.zone
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is no IANA time zone.") from error
+        raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is not an IANA time zone.") from error
     try:
         settings.host.encode("idna")
     except UnicodeError as error:
-        raise SettingsError(f"EVERPOST_HOST={settings.host!r} is no name of a host.") from error
+        raise SettingsError(f"EVERPOST_HOST={settings.host!r} is not a valid host name.") from error
     return settings
 
 
@@ -199,19 +199,19 @@ def _convert(given: dict[str, Any]) -> Settings:
         raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {message}.") from error
     except UnicodeEncodeError as error:
         names = [name for name, value in given.items() if value == error.object]
-        raise SettingsError(f"{PREFIX}{''.join(names).upper()}: is no UTF-8.") from error
+        raise SettingsError(f"{PREFIX}{''.join(names).upper()}: is not valid UTF-8.") from error
 
 
 def expand_user(path: str) -> Path:
-    """The path, with the folder of a user for `~` and `~NAME`.
+    """The path, with `~` and `~NAME` replaced by the home folder.
 
     Raises:
-        ValueError: There is no such user, or nobody knows the folder.
+        ValueError: The user or the home folder is unknown.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"there is no user {path.partition('/')[0]}, or no folder of that user") from error
+        raise ValueError(f"there is no user {path.partition('/')[0]}, or the user has no home folder") from error
 
 
 def _decode(wanted: type, value: object) -> object:

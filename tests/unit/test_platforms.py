@@ -108,8 +108,8 @@ def test_a_users_file_changes_single_fields_and_adds_platforms(tmp_path: Path) -
         ("[platform.douyin]\nid = 3", "platform: unknown"),
         ("platforms = 3", "platforms: must hold"),
         ("[platforms]\ndouyin = 3", "platforms.douyin: must be a table"),
-        ("[platforms", "is no TOML"),
-        ("deep = " + "[" * 5_000, "is no TOML"),
+        ("[platforms", "is not valid TOML"),
+        ("deep = " + "[" * 5_000, "is not valid TOML"),
     ],
 )
 def test_a_mistake_in_a_users_file_is_named_with_file_and_key(tmp_path: Path, text: str, named: str) -> None:
