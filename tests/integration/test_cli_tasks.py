@@ -335,7 +335,7 @@ def test_an_unknown_task_is_listed_with_its_evidence_and_resolved(up: Up) -> Non
     assert up.everpost("resolve", task_id, "--why", "why not").returncode == 2
     assert up.everpost("resolve", task_id, "--send-again").returncode == 2
     both = up.everpost("resolve", task_id, "--send-again", "--succeeded", "--why", "why not")
-    assert (both.returncode, "Say either --succeeded or --send-again." in both.stderr) == (2, True)
+    assert (both.returncode, "Pass either --succeeded or --send-again." in both.stderr) == (2, True)
     done = up.everpost("resolve", task_id, "--send-again", "--by", "mei", "--why", "it is not there")
     message, _, new_id = done.stdout.strip().rpartition(": ")
     assert message == "Task is sent again", done

@@ -69,7 +69,7 @@ def test_purge_destroys_only_what_was_archived_before_and_only_when_told(path: P
 def test_a_date_that_is_none_is_said_in_one_line(path: Path, env: dict[str, str]) -> None:
     done = run("purge", "--archived-before", "soon", "--yes", env=env)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "'soon' is no date" in done.stderr
+    assert "'soon' is not a date" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_an_older_file_is_made_smaller_by_a_command_of_its_own(path: Path, tmp_p
     as_older(path)
     env = environment(DATA=str(tmp_path))
     told = run(*PURGE, env=env).stdout.splitlines()[1]
-    assert told.endswith(" MiB of the file are free for new tasks; `everpost compact` gives them back.")
+    assert told.endswith(" MiB of the file are unused; new tasks use them, `everpost compact` frees them.")
     assert size_of(path) > 4 << 20
     before = facts(path)
     done = run("compact", env=env)

@@ -88,7 +88,7 @@ def test_where_nobody_has_a_user_name_a_decision_asks_for_one(
 
     monkeypatch.setattr("getpass.getuser", unknown)
     assert run(["resolve", "x", "--succeeded", "--why", "it is there"]) == 2
-    assert "say who decides with --by NAME" in capsys.readouterr().err
+    assert "pass --by NAME to say who decides" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_large() -> None:

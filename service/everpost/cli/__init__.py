@@ -1,7 +1,7 @@
-"""The `everpost` command: what commands there are, and how an error becomes one line and an exit code.
+"""The `everpost` command: the list of commands, and how an error becomes one line and an exit code.
 
-A command's module is imported when it is called, so that `everpost --help` is quick and `everpost api` loads only what
-it runs.
+A command's module is imported only when the command is called. So `everpost --help` is quick, and `everpost api` loads
+only what it runs.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from everpost.errors import ServiceError, SettingsError
 from everpost.printable import printable
 
 FAILED = 1
-MISUSED = 2  # of the command line or the settings, as a shell's own commands have it
+MISUSED = 2  # the command line or a setting is wrong; shells use the same code
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -26,7 +26,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "up": ("everpost.cli.up:up", "Serve: API, worker, and a Valkey of its own; Ctrl-C stops all."),
             "api": ("everpost.cli.processes:api", "Serve the HTTP API alone."),
             "worker": ("everpost.cli.processes:worker", "Run one worker, until SIGTERM."),
-            "health": ("everpost.cli.processes:health", "Say whether the API or this host's workers are well."),
+            "health": ("everpost.cli.processes:health", "Check the health of the API or of this host's workers."),
             "demo": ("everpost.cli.processes:demo", "Show the main job end to end, and prove each step."),
             "bench": ("everpost.cli.bench:bench", "Measure Everpost on this machine, every task counted."),
         },
@@ -35,22 +35,22 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "show": ("everpost.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("everpost.cli.retry:retry", "Run tasks again, by id or by filter."),
             "resolve": ("everpost.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),
-            "cancel": ("everpost.cli.tasks:cancel", "Withdraw tasks that have not run."),
-            "resume": ("everpost.cli.restore:resume", "Send tasks again after a backup was restored."),
+            "cancel": ("everpost.cli.tasks:cancel", "Cancel tasks that have not run."),
+            "resume": ("everpost.cli.restore:resume", "End the pause after a backup was restored."),
         },
         "The database file": {
             "archive": ("everpost.cli.files:archive", "Move old successes to the archive."),
-            "purge": ("everpost.cli.files:purge", "Destroy archived tasks, for good."),
-            "compact": ("everpost.cli.files:compact", "Give back what is free in an older database file."),
+            "purge": ("everpost.cli.files:purge", "Destroy archived tasks permanently."),
+            "compact": ("everpost.cli.files:compact", "Free the unused space of an older database file."),
             "import": ("everpost.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
             "backup": ("everpost.cli.files:backup", "Copy the database to a new file while Everpost serves."),
             "restore": ("everpost.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),
-            "doctor": ("everpost.cli.doctor:doctor", "Examine settings, database, Redis and workers."),
+            "doctor": ("everpost.cli.doctor:doctor", "Check settings, database, Redis and workers."),
         },
         "Your shell": {
             "completion": (
                 "everpost.cli.completion:completion",
-                "Print the script that makes a shell complete.",
+                "Print a script for shell completion.",
             ),
         },
     }
@@ -64,12 +64,12 @@ class Commands(click.Group):
     """The commands of the table above, each imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in the order of the table."""
+        """The commands' names, in the order of the table."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None if there is none."""
+        """The command with this name; None if there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -78,12 +78,12 @@ class Commands(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands and options that begin so, without importing any command."""
+        """The commands and options that begin with `incomplete`, without importing any command."""
         found = [CompletionItem(name, help=text) for name, text in HELP.items() if name.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help, without importing any command."""
+        """Write the list of commands without importing any of them."""
         del ctx
         for section, commands in SECTIONS.items():
             with formatter.section(section):
@@ -108,36 +108,36 @@ def everpost(ctx: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 when it did what was asked, 1 when it failed, 2 when it was asked wrongly."""
+    """Run the command line and exit: 0 is success, 1 is failure, 2 is a wrong option or setting."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (`arguments`, else the process's own); its exit code. Errors are one line, no traceback."""
+    """Run `arguments`, or the process's own command line; return the exit code. An error is one line, no traceback."""
     try:
         answer = everpost.main(arguments, prog_name="everpost", standalone_mode=False)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         return complain("stopped", FAILED)
-    except Exception as error:  # noqa: BLE001 - the edge: people are told in one line
+    except Exception as error:  # noqa: BLE001 - the outermost edge: any error becomes one line
         code = complain(*_line_of(error))
-        for detail in getattr(error, "details", ()):  # of an ambiguous id, its candidates
+        for detail in getattr(error, "details", ()):  # the candidates of an ambiguous id
             click.echo(printable(str(detail)), err=True)
         return code
     return answer if isinstance(answer, int) else 0
 
 
 def complain(message: str, code: int) -> int:
-    """Say what went wrong; `code` again, to exit with."""
+    """Print the error; return `code`, the exit code."""
     click.echo(printable(f"everpost: {message}"), err=True)
     return code
 
 
 def _line_of(error: Exception) -> tuple[str, int]:
-    """One line about an error, and the exit code it has."""
-    while isinstance(error, ExceptionGroup):  # Litestar starts its parts in a group
+    """One line about an error, and its exit code."""
+    while isinstance(error, ExceptionGroup):  # Litestar starts its parts in a task group
         error = error.exceptions[0]
     if isinstance(error, click.UsageError):
         name = error.ctx.command_path if error.ctx else "everpost"

@@ -1,4 +1,4 @@
-"""`python -m everpost.cli`: the `everpost` command, for those who start it by the interpreter's path."""
+"""`python -m everpost.cli`: the `everpost` command, run by a given interpreter."""
 
 from everpost.cli import main
 

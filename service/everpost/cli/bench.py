@@ -25,13 +25,17 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--quick", is_flag=True, help="Measure less, in under a minute.")
-@click.option("--only", type=click.Choice(GROUPS), multiple=True, help="Measure this alone; may be given repeatedly.")
-@click.option("--runs", type=click.IntRange(1, 100), help="How often each is measured.")
-@click.option("--tasks", type=click.IntRange(64, 1_000_000), help="Tasks accepted, drained, and sent end to end a run.")
+@click.option("--only", type=click.Choice(GROUPS), multiple=True, help="Measure only this; may be repeated.")
+@click.option("--runs", type=click.IntRange(1, 100), help="How many times each is measured.")
+@click.option("--tasks", type=click.IntRange(64, 1_000_000), help="Tasks per run.")
 @click.option(
-    "--growth", type=click.IntRange(0), default=0, metavar="ROWS", help="Repeat with so many rows in the history."
+    "--growth",
+    type=click.IntRange(0),
+    default=0,
+    metavar="ROWS",
+    help="Measure again with this many rows in the history.",
 )
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the temporary files go: the disk to measure.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder of the temporary files: the disk to measure.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 def bench(
     quick: bool,
@@ -42,13 +46,13 @@ def bench(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure Everpost on this machine, on a stack of the bench's own: rates, waits, CPU and memory.
+    """Measure Everpost on this machine, on its own stack: rates, waits, CPU and memory.
 
-    Each is measured several times after a run that warms up; the table has the least, the middle and the most. Stock
-    arq is measured beside it, in the same run. Every task is counted in the database file: if one is lost, repeated or
-    not answered, nothing is told but that. It needs neither settings nor Redis, and leaves nothing behind.
+    Each figure is measured several times after a warm-up; the table shows minimum, median and maximum. Stock arq is
+    measured in the same run. Every task is counted in the database file: if one is lost, repeated or not answered,
+    the bench reports only that. It needs neither settings nor Redis, and leaves nothing behind.
     """
-    # Imported here because they bring much that the other commands do not need.
+    # Imported here because they load much that the other commands do not need.
     from everpost.bench.plan import FULL, QUICK, resized  # noqa: PLC0415
     from everpost.bench.report import print_report  # noqa: PLC0415
     from everpost.bench.run import run_bench  # noqa: PLC0415
@@ -70,7 +74,7 @@ def bench(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Says what is being done, beside the output: one changing line on a terminal, a line each elsewhere."""
+    """Reports progress on standard error: one changing line on a terminal, otherwise one line per step."""
     screen = Console(stderr=True, highlight=False)
     if not screen.is_terminal:
         yield lambda text: say(text, err=True)

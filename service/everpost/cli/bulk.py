@@ -1,4 +1,4 @@
-"""Requests for many tasks at once: choosing them, following the work, telling how it went."""
+"""Requests for many tasks: choosing the tasks, following the work, and printing the result."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> 
     """The members `task_ids` and `filter` of a request.
 
     Raises:
-        click.UsageError: Nothing was chosen, which would be everything.
+        click.UsageError: No task was chosen. Without this check, that would mean all tasks.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     if not task_ids and not given:
@@ -32,7 +32,7 @@ def chosen_tasks(task_ids: Sequence[str], filters: Mapping[str, str | None]) -> 
 
 
 def with_whole_ids(api: Api, request: Mapping[str, Any]) -> dict[str, Any]:
-    """A request or filter with whole ids where it has the beginnings of some."""
+    """The request or filter with all shortened ids completed."""
     whole = dict(request)
     if request.get("task_ids"):
         whole["task_ids"] = whole_ids(api, request["task_ids"])
@@ -44,13 +44,13 @@ def with_whole_ids(api: Api, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def only_id(request: Mapping[str, Any]) -> str | None:
-    """The id, if the request names one task and nothing else, and the id can stand in a path."""
+    """The id, if the request names exactly one task and has no filter, and the id can stand in a path."""
     task_ids = request.get("task_ids", ())
     return task_ids[0] if len(task_ids) == 1 and "filter" not in request and "/" not in task_ids[0] else None
 
 
 def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) -> int:
-    """Send it, follow it to its end, print how it went; 1 if a task was left out, else 0."""
+    """Send the request, follow it to its end and print the result; return 1 if a task was skipped, else 0."""
     answer = api.post(path, request)
     if answer["status"] == RUNNING:
         answer = follow_operation(api, str(answer["operation_id"]))
@@ -62,7 +62,7 @@ def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) 
 
 
 def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
-    """Show an operation's progress until it ends; its last state."""
+    """Show an operation's progress until it ends; return its last state."""
     screen = Console(stderr=True)
     with Progress(*COLUMNS, console=screen, disable=not screen.is_terminal) as progress:
         bar = progress.add_task("working")

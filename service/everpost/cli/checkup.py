@@ -1,4 +1,4 @@
-"""What `everpost doctor` examines beside Redis; each gives findings and raises nothing it can report instead."""
+"""The checks of `everpost doctor` outside Redis. Each returns findings, and reports problems instead of raising."""
 
 import asyncio
 import os
@@ -45,42 +45,42 @@ LARGE_WAL_BYTES = 256 * MIB
 
 
 def check_library() -> Iterator[Finding]:
-    """Which SQLite it is, and whether it can corrupt a WAL database."""
+    """The version of SQLite, and whether it can corrupt a WAL database."""
     advice = "" if CORRUPTION_FIXED else "It can corrupt a WAL database (fixed in 3.51.3): install the pysqlite3 wheel."
     yield Finding("database", "library", LIBRARY, CORRUPTION_FIXED, advice)
 
 
 def check_sizes(settings: Settings) -> Iterator[Finding]:
-    """How large the file and its log are, whether they may grow, and how much room is left."""
+    """The size of the file and its log, whether they may grow, and the free space on the disk."""
     path = settings.database_path
     if path.is_file():
         wal = path.with_name(f"{path.name}-wal")
         wal_bytes = wal.stat().st_size if wal.exists() else 0
         yield Finding("database", "size", size_text(path.stat().st_size))
         readers = _others_with(path) if wal_bytes >= LARGE_WAL_BYTES else ""
-        advice = f"A reader that does not end keeps it from starting anew: end it. {readers}".strip() if readers else ""
+        advice = f"A long-running reader keeps it from starting over: end it. {readers}".strip() if readers else ""
         yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
     folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
     locked = [place for place in (path, folder) if place.exists() and not os.access(place, os.W_OK)]
-    advice = "Whoever runs Everpost must be able to write the file, and into its folder." if locked else ""
+    advice = "The user that runs Everpost must be able to write the file and its folder." if locked else ""
     told = f"not {' and '.join(map(str, locked))}, by this user" if locked else "yes"
     yield Finding("database", "may be written", told, not locked, advice)
     free = shutil.disk_usage(folder).free
     least = size_text(settings.min_free_disk)
     is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)
-    advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: make room."
+    advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: free some space."
     yield Finding("database", "disk free", size_text(free), not advice, advice)
 
 
 def check_privacy(settings: Settings) -> Finding:
     """Whether other users of this machine can read the data."""
     places = open_to_others(settings)
-    advice = "Others may read them: `chmod o=` them, or start Everpost, which closes what is its own." if places else ""
+    advice = "Others may read them: `chmod o=` them, or start Everpost, which fixes its own files." if places else ""
     return Finding("files", "open to others", ", ".join(map(str, places)) or "none", not places, advice)
 
 
 def _others_with(path: Path) -> str:
-    """Which processes have the file open, as far as Linux tells this user."""
+    """The processes that have the file open, as far as Linux shows them to this user."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -96,7 +96,7 @@ def _others_with(path: Path) -> str:
 
 
 async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:
-    """What kind of file it is and, where it is up to date, what stands in it."""
+    """The kind of file and, if it is up to date, what it contains."""
     try:
         upgrade = await asyncio.to_thread(inspect_upgrade, path)
         if upgrade is None:
@@ -128,29 +128,29 @@ def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
     if upgrade.missing:
         yield Finding("database", "missing", ", ".join(upgrade.missing))
     if upgrade.strangers:
-        advice = "They could change or refuse tasks. The next start removes them, and logs their SQL."
+        advice = "They could change or refuse tasks. The next start removes them and logs their SQL."
         yield Finding("database", "not Everpost's", ", ".join(upgrade.strangers), ok=False, advice=advice)
     if upgrade.duplicates.count:
         sample = ", ".join(upgrade.duplicates.sample)
-        advice = f"Such as {sample}. All rows are kept; the UNIQUE index waits until they are gone."
+        advice = f"Such as {sample}. All rows are kept; the UNIQUE index is added once these are removed."
         yield Finding("database", "ids more than once", str(upgrade.duplicates.count), ok=False, advice=advice)
 
 
 def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | None) -> Iterator[Finding]:
     wrong = ", ".join(f"{name}={value}" for name, value in contents.pragmas.items())
     yield Finding(
-        "database", "pragmas", wrong or "as set", not wrong, "They read back other than set." if wrong else ""
+        "database", "pragmas", wrong or "as set", not wrong, "SQLite did not take over these values." if wrong else ""
     )
     if check is not None and contents.damage is not None:
         advice = "Stop every process, then `everpost restore` a backup." if contents.damage else ""
         yield Finding("database", check, "; ".join(contents.damage) or "ok", not contents.damage, advice)
     if contents.in_two_tables is not None:
         broken = len(contents.in_two_tables)
-        advice = f"This must not be (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
+        advice = f"This must never happen (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
         yield Finding("tasks", "in two tables", str(broken or "none"), not broken, advice)
     if contents.wrong_counts is not None:
-        advice = "A worker mends them within the hour." if contents.wrong_counts else ""
-        told = f"{contents.wrong_counts} differ from the tasks there are" if contents.wrong_counts else "right"
+        advice = "A worker repairs them within the hour." if contents.wrong_counts else ""
+        told = f"{contents.wrong_counts} differ from the number of tasks" if contents.wrong_counts else "right"
         yield Finding("tasks", "counts", told, not contents.wrong_counts, advice)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(contents.statuses.items()))
     yield Finding("tasks", "by status", counts or "none")
@@ -160,7 +160,7 @@ def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | N
     advice = "`everpost list --error-class unreadable` says why; retry or resolve them." if contents.unreadable else ""
     yield Finding("tasks", "unreadable", str(contents.unreadable), None if contents.unreadable else True, advice)
     twice = contents.published_twice
-    advice = "Their errors say so (`everpost list --q accepted`): look for second posts." if twice else ""
+    advice = "Find them with `everpost list --q accepted`, and look for second posts." if twice else ""
     yield Finding("tasks", "sent again though accepted", str(twice), None if twice else True, advice)
     yield Finding("tasks", "oldest unfinished", _oldest_text(contents, now_ms))
 
@@ -182,7 +182,7 @@ def _pause_finding(pause: Pause | None) -> Finding:
 
 
 def check_embedded_server(settings: Settings) -> Iterator[Finding]:
-    """Which server `everpost up` brings where EVERPOST_REDIS names none, and whether that has its allocator."""
+    """The server that `everpost up` would start, if EVERPOST_REDIS is not set, and whether it has its allocator."""
     if settings.redis:
         return
     try:
@@ -190,12 +190,12 @@ def check_embedded_server(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("Redis", "embedded server", "none", advice=error.message)
         return
-    advice = f"It has the C library's memory allocator, and is slower for it: {trouble}" if trouble else ""
+    advice = f"It uses the C library's memory allocator, which is slower: {trouble}" if trouble else ""
     yield Finding("Redis", "embedded server", server, None if trouble else True, advice)
 
 
 def check_publishers(settings: Settings) -> Iterator[Finding]:
-    """Whether every platform of the catalogue names a publisher that is installed, and that takes its options."""
+    """Whether every platform's publisher is installed and accepts the platform's options."""
     try:
         catalogue = Catalogue.read(settings.platforms)
     except SettingsError as error:
@@ -215,7 +215,7 @@ def check_publishers(settings: Settings) -> Iterator[Finding]:
 
 
 def _refusal_of_options(settings: Settings) -> str:
-    """Why a worker of this environment would not start with them; empty if it would. No publisher is opened."""
+    """Why a worker would not start with these options; empty if it would. No publisher is opened."""
     told = {"DATA": settings.data, "PLATFORMS": settings.platforms}
     environment = {**os.environ, **{PREFIX + name: str(path) for name, path in told.items() if path is not None}}
     program = [
@@ -223,7 +223,7 @@ def _refusal_of_options(settings: Settings) -> str:
         "-P",
         "-m",
         "everpost_workers.publishers",
-    ]  # -P: as the worker, it imports nothing of this folder
+    ]  # -P: like the worker, it must not import modules from the current folder
     try:
         tried = subprocess.run(program, env=environment, capture_output=True, timeout=TRIAL_S, check=False)  # noqa: S603 - our own program, no shell
     except subprocess.TimeoutExpired:
@@ -235,17 +235,17 @@ def _refusal_of_options(settings: Settings) -> str:
 
 
 def check_api(settings: Settings, running: UpFacts | None, url: str | None, *, is_expected: bool) -> Finding:
-    """Whether an API answers at `url`, else where a running `everpost up`, else where the settings say.
+    """Whether an API answers: at `url`, else that of a running `everpost up`, else at the address of the settings.
 
     Args:
-        is_expected: Everpost has been started here before, so there should be one.
+        is_expected: Everpost has been started here before, so an API should answer.
     """
     place = (url or (running.url if running else base_url(settings))).rstrip("/")
     try:
         headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         answer = httpx.get(f"{place}/health/ready", headers=headers, timeout=TIMEOUT_S, trust_env=False)
-    except Exception:  # noqa: BLE001 - whatever is there, it is no API of ours
-        advice = "Start one with `everpost up` or `everpost api`, or name one that runs elsewhere with --url."
+    except Exception:  # noqa: BLE001 - any failure means that there is no Everpost API
+        advice = "Start one with `everpost up` or `everpost api`, or give the address of another one with --url."
         return Finding(
             "API",
             "ready",
@@ -260,11 +260,11 @@ def check_api(settings: Settings, running: UpFacts | None, url: str | None, *, i
 
 
 def _api_advice(status: int, body: str) -> str:
-    """What to do about an answer that is not 200: what is not ready, by the API's own checks."""
+    """What to do if the API is not ready, from the API's own checks."""
     if status == HTTPStatus.OK:
         return ""
     if status == HTTPStatus.UNAUTHORIZED:
-        return "It asks for a token: set EVERPOST_TOKEN to it."
+        return "It needs a token: set EVERPOST_TOKEN to it."
     try:
         checks = msgspec.json.decode(body, type=Readiness).checks
     except msgspec.DecodeError:
@@ -281,6 +281,6 @@ class ReadinessCheck(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
-    """What the API says of itself."""
+    """The body of the API's readiness answer."""
 
     checks: list[ReadinessCheck]

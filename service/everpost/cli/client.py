@@ -1,4 +1,4 @@
-"""The running API, as the commands `list`, `show`, `retry` and `cancel` ask it."""
+"""The client of the running API, for the commands that ask it."""
 
 import os
 from collections.abc import Mapping
@@ -21,25 +21,25 @@ TIMEOUT_S = 70.0  # longer than the longest `wait`
 
 
 class ApiUnreachable(ServiceError):
-    """Nobody answers at the address."""
+    """No API answers at the address."""
 
     code = "api_unreachable"
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
             f"No API answers at {printable(url)} ({printable(reason)}). "
-            "Start one with `everpost up`, or name one with --url."
+            "Start one with `everpost up`, or give its address with --url."
         )
 
 
 class ApiRefused(ServiceError):
-    """The API answered with a problem."""
+    """The API answered with an error."""
 
     code = "api_refused"
 
 
 class Api:
-    """One conversation with the API."""
+    """A connection to the API."""
 
     def __init__(self, url: str, token: str | None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
@@ -49,12 +49,12 @@ class Api:
 
     @classmethod
     def open(cls, url: str | None, timeout_s: float = TIMEOUT_S) -> "Api":
-        """The API at `url`, else that of a running `everpost up` on the data folder, else where the settings say."""
+        """The API at `url`, else that of a running `everpost up` on the data folder, else that of the settings."""
         settings = read_settings(os.environ)
         return cls((url or _found_url(settings)).rstrip("/"), settings.token, timeout_s)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The answer to a GET; parameters that are None are left out. Errors as in `post`."""
+        """The answer to a GET; parameters that are None are left out. Raises the same errors as `post`."""
         return self._send("GET", path, parameters, None)
 
     def post(
@@ -63,8 +63,8 @@ class Api:
         """The answer to a POST.
 
         Raises:
-            ApiUnreachable: Nobody answers.
-            ApiRefused: The answer is a problem; the message tells it in the words of the command line.
+            ApiUnreachable: No API answers.
+            ApiRefused: The API answered with an error; the message is in the words of the command line.
         """
         return self._send("POST", path, parameters, body)
 
@@ -79,7 +79,7 @@ class Api:
         try:
             content = answer.json()
         except ValueError as error:
-            raise ApiUnreachable(self.url, f"what answers there, with {answer.status_code}, is no Everpost") from error
+            raise ApiUnreachable(self.url, f"another server answers there, with {answer.status_code}") from error
         if answer.is_error:
             raise ApiRefused(_refusal(content, answer.status_code, has_token=self._has_token))
         return cast("dict[str, Any]", content)
@@ -92,9 +92,9 @@ class Api:
 
 
 def task_path(task_id: str) -> str:
-    """An id as one segment of a path, whatever it holds: `../cancel/x` and `.` name no other route.
+    """An id as one segment of a path. An id such as `../cancel/x` or `.` cannot reach another route.
 
-    An HTTP client takes `.` and `..` out of a path, and no client takes `%2E%2E`.
+    HTTP clients resolve `.` and `..` in a path, but not `%2E%2E`.
     """
     return quote(task_id, safe="").replace(".", "%2E")
 
@@ -107,7 +107,7 @@ def _refusal(content: Any, status: int, *, has_token: bool) -> str:
 
 
 def _running_command() -> tuple[str, Mapping[str, str]]:
-    """The command that runs, and its options by the name of their parameter."""
+    """The running command, and its options by parameter name."""
     context = click.get_current_context(silent=True)
     if context is None:
         return "", MappingProxyType({})

@@ -1,4 +1,4 @@
-"""Which columns of a table fit a terminal, and how wide each is: ids and statuses whole, the rest as far as it goes."""
+"""Which columns of a table fit a terminal, and their widths: ids and statuses whole, the rest as far as they fit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,16 +6,16 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 
 GAP = 2
-LONGEST = 60  # cells of a text in a list
+LONGEST = 60  # cells for a text in a list
 
 
 class Column(msgspec.Struct, frozen=True):
     """A column.
 
     Attributes:
-        least: Cells of its texts that have to be shown for the column to be of use; 0 is all of them.
-        rank: Columns of a lower rank get room first; those of rank 0 are always there.
-        comfort: Cells it gets, where its texts need so many, before columns of rank 2 and more get any.
+        least: The fewest cells at which the column is useful; 0 means that its texts must be whole.
+        rank: Columns of a lower rank get room first; columns of rank 0 are always shown.
+        comfort: Cells the column gets, if its texts need them, before columns of rank 2 or higher get any.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def natural_width(column: Column, texts: Sequence[str]) -> int:
-    """The cells that the widest of the texts takes, or the title; a column that may be cut takes `LONGEST` at most."""
+    """The cells that the widest text or the title needs; a column that may be cut takes `LONGEST` at most."""
     widest = max((cell_len(text) for text in texts), default=0)
     return max(min(widest, LONGEST) if column.least else widest, cell_len(column.title))
 
 
 def fit_columns(columns: Sequence[Column], natural: Mapping[str, int], width: int | None) -> dict[str, int]:
-    """The widths of the columns that fit, by name, in the order given; all of them where `width` is None.
+    """The widths of the columns that fit, by name, in the given order; all columns if `width` is None.
 
-    It is empty where those of rank 0 do not fit. Columns nobody has a text for are left out by the caller.
+    The result is empty if the columns of rank 0 do not fit. The caller leaves out columns without any text.
     """
     if width is None:
         return {column.name: natural[column.name] for column in columns}
@@ -55,7 +55,7 @@ def fit_columns(columns: Sequence[Column], natural: Mapping[str, int], width: in
 
 
 def _grow(chosen: dict[str, int], wanted: Mapping[str, int], left: int) -> int:
-    """Widen the columns to what is wanted, one after the other, as far as `left` cells go; the cells it took."""
+    """Widen the columns one by one to the wanted widths, as far as `left` cells allow; return the cells used."""
     taken = 0
     for name, width in chosen.items():
         more = max(min(left - taken, wanted[name] - width), 0)
@@ -65,7 +65,7 @@ def _grow(chosen: dict[str, int], wanted: Mapping[str, int], left: int) -> int:
 
 
 def fit_text(text: str, width: int) -> str:
-    """The text in exactly `width` cells, Chinese characters taking two: padded, or cut with an ellipsis."""
+    """The text in exactly `width` cells, padded or cut with an ellipsis; a Chinese character takes two cells."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, max(width - 1, 0)) + "…"[:width]

@@ -1,4 +1,4 @@
-"""`everpost completion`: what a shell needs to complete commands, options, statuses, platforms and ids."""
+"""`everpost completion`: scripts for shell completion of commands, options, statuses, platforms and ids."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,13 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 def completion(shell: str | None) -> None:
-    """Print the script that makes a shell complete `everpost`; SHELL is bash (4.4 or newer), zsh or fish.
+    """Print a script for shell completion of `everpost`; SHELL is bash (4.4 or newer), zsh or fish.
 
-    Without SHELL it is that of the environment. Ids are asked of the running API whenever the Tab key is pressed.
+    The default is the shell in the variable SHELL. Ids are fetched from the running API when you press the Tab key.
     """
     wanted = shell or Path(os.environ.get("SHELL", "")).name
     kind = get_completion_class(wanted)
     if wanted not in SHELLS or kind is None:
-        raise click.UsageError(f"Say which shell: {', '.join(SHELLS)}.", click.get_current_context())
+        raise click.UsageError(f"Name the shell: {', '.join(SHELLS)}.", click.get_current_context())
     group = click.get_current_context().find_root().command
     click.echo(kind(group, {}, "everpost", VARIABLE).source())

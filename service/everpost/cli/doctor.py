@@ -1,4 +1,4 @@
-"""`everpost doctor`: what is well, what is not, and what to do about it."""
+"""`everpost doctor`: what works, what does not, and what to do about it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,19 +33,19 @@ MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
 
 @click.command(epilog="\b\nExamples:\n  everpost doctor\n  everpost doctor --fast --json")
 @database_options
-@click.option("--fast", is_flag=True, help="Leave out what reads the whole database file.")
-@click.option("--integrity", is_flag=True, help="Also compare the indexes with their tables, which takes longer.")
+@click.option("--fast", is_flag=True, help="Skip checks that read the whole database file.")
+@click.option("--integrity", is_flag=True, help="Also compare indexes with their tables; takes longer.")
 @click.option(
-    "--url", metavar="URL", help="Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
+    "--url", metavar="URL", help="Address of the API; default: a running `everpost up`, else EVERPOST_HOST/PORT."
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, url: str | None, as_json: bool) -> int:
-    """Examine settings, database, Redis, workers, platforms and the API. Exits with 1 when something is wrong.
+    """Check settings, database, Redis, workers, platforms and the API. Exits with 1 if something is wrong.
 
-    An API that does not answer counts as that, once the database was used. Doctor changes nothing, and can be run while
+    An API that does not answer is wrong if the database has been used before. Doctor changes nothing, and can run while
     Everpost serves. Secrets are never shown.
     """
-    settings = database_settings(data, database, log_at_least="error")  # what else it would log, it finds
+    settings = database_settings(data, database, log_at_least="error")  # warnings would repeat the findings
     check: IntegrityCheck | None = None if fast else "quick_check"
     findings = asyncio.run(examine(settings, "integrity_check" if integrity else check, url))
     is_well = all(finding.ok is not False for finding in findings)
@@ -57,7 +57,7 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
 
 
 async def examine(settings: Settings, check: IntegrityCheck | None, url: str | None = None) -> list[Finding]:
-    """Every finding, in the order people read them: those about one thing together."""
+    """All findings, grouped by subject."""
     running = find_up(settings.data)
     path = settings.database_path
     found = [

@@ -1,4 +1,4 @@
-"""The commands that work on the database file itself: `archive`, `purge`, `compact`, `import`, `backup`."""
+"""The commands that work on the database file: `archive`, `purge`, `compact`, `import`, `backup`."""
 
 import asyncio
 import sys
@@ -35,14 +35,14 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
     type=click.IntRange(1, MOST_DAYS),
     required=True,
     metavar="N",
-    help="Ended at least so long ago.",
+    help="Archive successes that ended at least this long ago.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say how many tasks it would be.")
+@click.option("--dry-run", is_flag=True, help="Only print the number of tasks.")
 @database_options
 def archive(older_than_days: int, dry_run: bool, data: str | None, database: str | None) -> None:
     """Move successes that ended more than N days ago from the history to the archive.
 
-    Archived tasks can still be retried; lists no longer show them. Everpost may serve meanwhile.
+    Archived tasks can still be retried, but lists no longer show them. Everpost may be running.
     """
     settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
@@ -63,15 +63,14 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     "--archived-before",
     required=True,
     metavar="DATE",
-    help="Archived before this time; without an offset: EVERPOST_TIMEZONE.",
+    help="Tasks archived before this time; a time without an offset is in EVERPOST_TIMEZONE.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
 def purge(archived_before: str, yes: bool, data: str | None, database: str | None) -> None:
-    """Destroy archived tasks: nothing of them is left, and nobody can retry them.
+    """Destroy archived tasks. They cannot be retried or shown any more.
 
-    The one command that destroys. It asks first; where nobody can be asked it wants --yes. Everpost may serve
-    meanwhile.
+    No other command destroys tasks. It asks first; without a terminal it needs --yes. Everpost may be running.
     """
     settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
@@ -79,7 +78,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
     async def work(archive: Archive, database: Database) -> None:
         total = await archive.count_archived(before_ms)
         if total:
-            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}, for good?", yes=yes)
+            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}permanently?", yes=yes)
         done = await _follow("destroying", total, archive.purge_in_steps(before_ms, Pace(CHUNK)))
         say(f"{done} tasks destroyed.")
         await _give_back(database)
@@ -90,11 +89,11 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
 @click.command(epilog="\b\nExample:\n  everpost compact")
 @database_options
 def compact(data: str | None, database: str | None) -> None:
-    """Give the file system what is free in the database file; stop Everpost first.
+    """Give the unused space of the database file back to the file system; stop Everpost first.
 
-    Only a file begun by an older Everpost, or an original one, needs it: from then on `everpost purge` gives back by
-    itself what it frees. The file is copied, the copy read back and flushed before it takes the file's place, so the
-    disk must have room for both.
+    Only a file begun by an older Everpost or the original needs this, once: afterwards `everpost purge` frees space
+    automatically. The file is copied, and the copy is checked and flushed before it replaces the file. So the disk must
+    have room for both.
     """
     settings = database_settings(data, database)
     before_bytes, after_bytes = compact_database(settings.database_path)
@@ -107,8 +106,8 @@ def compact(data: str | None, database: str | None) -> None:
 def import_tasks(source: Path, data: str | None, database: str | None) -> None:
     """Copy the task_queue of an original system's second file into the database.
 
-    Its tasks do not run by themselves; they can be listed and retried. Importing again adds only what is new, and the
-    file is only read.
+    These tasks do not run, but can be listed and retried. Importing again adds only new tasks. The source file is only
+    read.
     """
     settings = database_settings(data, database)
     with _progress() as progress:
@@ -126,7 +125,7 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
 def backup(target: Path, data: str | None, database: str | None) -> None:
     """Copy the database to a new file, as it is at one moment, while Everpost serves.
 
-    The copy is read back and flushed before it gets its name. Nothing is overwritten.
+    The copy is checked and flushed before it gets its name. No file is overwritten.
     """
     settings = database_settings(data, database)
     made = back_up_database(settings.database_path, target)
@@ -144,19 +143,19 @@ async def _with_archive(settings: Settings, work: Callable[[Archive, Database], 
 
 
 async def _give_back(database: Database) -> None:
-    """Give the file system what is free in the file, and say so where it is worth a word."""
+    """Free the unused space of the file, and report it if it is worth mentioning."""
     space = await find_space(database)
     if space.free_bytes < WORTH_TELLING_BYTES:
         return
     if not space.is_shrinkable:
-        say(f"{size_text(space.free_bytes)} of the file are free for new tasks; `everpost compact` gives them back.")
+        say(f"{size_text(space.free_bytes)} of the file are unused; new tasks use them, `everpost compact` frees them.")
         return
     given = await _follow("giving back", space.free_bytes, give_back_space(database, Pace(CHUNK)))
     say(f"{size_text(given)} given back to the file system.")
 
 
 async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:
-    """Show how far it has come, step by step; how many tasks it was."""
+    """Show the progress, step by step; return the number of tasks."""
     done = 0
     with _progress() as progress:
         bar = progress.add_task(description, total=total)
@@ -175,12 +174,14 @@ def _time_of(text: str, zone: tzinfo) -> int:
     try:
         return read_time(text, zone)
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no date such as 2026-01-31.", param_hint="--archived-before") from error
+        raise click.BadParameter(
+            f"{text!r} is not a date such as 2026-01-31.", param_hint="--archived-before"
+        ) from error
 
 
 def _make_sure(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here; say --yes to destroy without asking.")
+        raise click.UsageError("There is no terminal to ask on; pass --yes to destroy without asking.")
     click.confirm(question, abort=True, err=True)

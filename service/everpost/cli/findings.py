@@ -1,4 +1,4 @@
-"""What `everpost doctor` finds: one fact a line, each well, ill, or only worth knowing."""
+"""The findings of `everpost doctor`: one fact a line, which is good, bad or only information."""
 
 import msgspec
 
@@ -12,8 +12,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """A fact.
 
     Attributes:
-        ok: None where there is nothing to judge.
-        advice: What to do; empty where nothing is.
+        ok: True is good, False is bad, None is only information.
+        advice: What to do; empty if nothing has to be done.
     """
 
     about: str
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def settings_as_read(settings: Settings) -> list[Finding]:
-    """Every setting with its value; of secrets, only whether there is one."""
+    """Every setting with its value; for secrets, only whether one is set."""
     values = msgspec.structs.asdict(settings)
     return [
         Finding("settings", f"EVERPOST_{name.upper()}", shown_setting(name, value)) for name, value in values.items()
@@ -32,7 +32,7 @@ def settings_as_read(settings: Settings) -> list[Finding]:
 
 
 def shown_setting(name: str, value: object) -> str:
-    """A setting's value as people may see it."""
+    """A setting's value as it may be shown."""
     if value is None:
         return "(not set)"
     if name in SECRET:
@@ -41,7 +41,7 @@ def shown_setting(name: str, value: object) -> str:
 
 
 def size_text(size_bytes: int) -> str:
-    """A size for people."""
+    """A size in the form people read."""
     for limit, unit in ((GIB, "GiB"), (MIB, "MiB")):
         if size_bytes >= limit:
             return f"{size_bytes / limit:.1f} {unit}"

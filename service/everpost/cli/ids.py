@@ -1,4 +1,4 @@
-"""Ids on the command line: whole ones, or a beginning that no other task's id has."""
+"""Ids on the command line: a whole id, or a beginning that only one task's id has."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from everpost.task.model import MAX_ID
 WHOLE = re.compile(r"[0-9a-f]{32}")
 CANDIDATES = 10
 COMPLETED = 50
-COMPLETION_S = 3.0  # of an API that is slow; one that is away refuses at once
+COMPLETION_S = 3.0  # how long to wait for a slow API
 
 
 class AmbiguousId(ServiceError):
-    """More than one task's id begins so; `details` has a line for each, the newest first."""
+    """Several tasks' ids begin with the given text; `details` has a line for each, newest first."""
 
     code = "ambiguous_id"
 
@@ -39,10 +39,10 @@ def _candidate_line(candidate: Mapping[str, Any], now_ms: int) -> str:
 
 
 def whole_id(api: Api, given: str) -> str:
-    """The id that `given` is, or is the beginning of; `given` itself where the database has none such.
+    """The whole id for a whole or shortened id; `given` itself if the database has no such id.
 
     Raises:
-        AmbiguousId: Several ids begin so.
+        AmbiguousId: Several ids begin with it.
         TaskNotFound: It is empty.
     """
     if not given:
@@ -53,7 +53,7 @@ def whole_id(api: Api, given: str) -> str:
     found = [str(candidate["task_id"]) for candidate in answer["data"]]
     if len(found) > 1 and found[0] != given:
         raise AmbiguousId(given, answer["data"], more=answer["more"])
-    return found[0] if found else given  # Redis may know a task that the database does not
+    return found[0] if found else given  # Redis may know a task that the database does not know
 
 
 def whole_ids(api: Api, given: Sequence[str]) -> list[str]:
@@ -62,7 +62,7 @@ def whole_ids(api: Api, given: Sequence[str]) -> list[str]:
 
 
 def complete_task_id(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell: ids that begin so, or the newest; none where no API answers."""
+    """For shell completion: the ids that begin with the text, or the newest ids; empty if no API answers."""
     try:
         with Api.open(None, timeout_s=COMPLETION_S) as api:
             if incomplete:

@@ -1,4 +1,4 @@
-"""Options several commands share."""
+"""Options that several commands share."""
 
 import os
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from everpost.task.model import ErrorClass, TaskStatus
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILTERS = {
-    "status": "Tasks of this status, such as failed; docs/statuses.md lists them.",
+    "status": "Tasks with this status, such as failed; docs/statuses.md lists them.",
     "platform": "Tasks of this platform: its id, name or alias.",
     "account_id": "Tasks of this account.",
-    "created_after": "Accepted at or after this time, such as 2026-01-31 or 2026-01-31T08:00:00Z.",
-    "created_before": "Accepted before this time.",
-    "error_class": "Ended with this class of error, such as transient or auth.",
+    "created_after": "Tasks accepted at or after this time, such as 2026-01-31 or 2026-01-31T08:00:00Z.",
+    "created_before": "Tasks accepted before this time.",
+    "error_class": "Tasks that ended with this class of error, such as transient or auth.",
     "q": "Tasks whose title, error or data contain these words.",
     "batch_id": "Tasks of this batch.",
     "retry_of": "Retries of this task.",
@@ -37,12 +37,12 @@ def api_options(command: Command) -> Command:
 
 def url_option(command: Command) -> Command:
     """`--url`, as the parameter `url`."""
-    text = "Where the API serves; default: a running `everpost up`, else EVERPOST_HOST/PORT."
+    text = "Address of the API; default: a running `everpost up`, else EVERPOST_HOST/PORT."
     return click.option("--url", metavar="URL", help=text)(command)
 
 
 def filter_options(command: Command) -> Command:
-    """The filters of GET /tasks, each a parameter of its own name."""
+    """The filters of GET /tasks, each as an option and a parameter with its name."""
     for name, text in reversed(FILTERS.items()):
         flag = f"--{name.replace('_', '-')}"
         if name in CHOICES:
@@ -60,14 +60,14 @@ def task_id_argument(name: str = "task_id", *, many: bool = False) -> Callable[[
 
 
 def database_settings(data: str | None, database: str | None, *, log_at_least: str = "warning") -> Settings:
-    """The settings of a command that opens the file itself, with logging that leaves its output alone."""
+    """The settings of a command that opens the file itself, with logging that does not mix with its output."""
     settings = read_settings(os.environ, data=data, database=database)
     configure_logging(settings, at_least=log_at_least)
     return settings
 
 
 def complete_platform(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell: the platforms of the catalogue that the settings name."""
+    """For shell completion: the platforms of the catalogue."""
     try:
         catalogue = Catalogue.read(read_settings(os.environ).platforms)
     except ServiceError:

@@ -1,4 +1,4 @@
-"""How the commands speak: the one way out for texts, so that no task can act on the terminal of who looks at it."""
+"""Prints the commands' output. All text passes here, so that no task's content can control the terminal."""
 
 import click
 import msgspec
@@ -7,13 +7,13 @@ from everpost.printable import printable, printable_json, printable_lines
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines, to standard error with `err`; a line break within one is others', and is escaped."""
+    """Print lines, to standard error with `err`. A line break within a line is not Everpost's, so it is escaped."""
     for line in lines:
         click.echo(printable(line), err=err)
 
 
 def say_lines(text: str) -> None:
-    """Print a text whose line breaks are ours."""
+    """Print a text whose line breaks Everpost made."""
     click.echo(printable_lines(text))
 
 
@@ -23,5 +23,5 @@ def say_json(answer: object) -> None:
 
 
 def as_json_text(answer: object) -> str:
-    """An answer as indented JSON; what would act on a terminal is escaped, so the values are exact all the same."""
+    """An answer as indented JSON. Characters that control a terminal are escaped; the values stay exact."""
     return printable_json(msgspec.json.format(msgspec.json.encode(answer)).decode())

@@ -1,4 +1,4 @@
-"""The commands that become one process of a fleet, and the check of a container's health."""
+"""The commands that run one process (API, worker, demo), and the health check of a container."""
 
 import asyncio
 import http.client
@@ -22,14 +22,14 @@ HTTP_OK = 200
 @click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
 def api(host: str | None, port: int | None) -> None:
-    """Serve the HTTP API alone; workers run elsewhere, with the same EVERPOST_REDIS and database file.
+    """Serve the HTTP API alone. Workers run elsewhere, with the same EVERPOST_REDIS and database file.
 
-    An address that others can reach is refused unless EVERPOST_TOKEN is set.
+    An address that other machines can reach is refused unless EVERPOST_TOKEN is set.
     """
     settings = read_settings(os.environ, host=host, port=port)
     settings.check_exposure()
     _ = settings.redis_address
-    from everpost.app import serve  # noqa: PLC0415 - it takes a while, and refusals need not wait for it
+    from everpost.app import serve  # noqa: PLC0415 - the import is slow, and wrong settings should be refused at once
 
     serve(settings)
 
@@ -39,32 +39,32 @@ def worker() -> None:
     """Run one worker: claim tasks, publish them, record how they ended.
 
     On SIGTERM it takes no more tasks, lets the running ones finish for EVERPOST_SHUTDOWN_WAIT seconds, and gives back
-    those it has not begun. It takes the place of this process, so signals reach it directly.
+    those it has not begun. The worker replaces this process, so it receives signals directly.
     """
     _ = read_settings(os.environ).redis_address
-    # -P: what lies in the current folder is not imported in place of ours.
+    # -P: modules in the current folder must not replace Everpost's.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "everpost_workers"])  # noqa: S606 - our own program, no shell
 
 
 @click.command(epilog="\b\nExample:\n  everpost demo --folder /tmp/seen")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where everything goes, and stays.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep all files in this folder.")
 def demo(folder: Path | None) -> int | None:
-    """Show the main job end to end, and prove each step, on a stack of its own.
+    """Show the main job end to end on its own stack, and prove each step.
 
-    It needs neither settings nor Redis, and leaves nothing behind unless a folder is named.
+    It needs neither settings nor Redis, and leaves nothing behind unless --folder is given.
     """
-    from everpost.demo import main  # noqa: PLC0415 - it brings much that the other commands do not need
+    from everpost.demo import main  # noqa: PLC0415 - it loads much that the other commands do not need
 
     return main(folder, keep=folder is not None)
 
 
 @click.command(epilog="\b\nExamples:\n  everpost health --ready\n  everpost health --worker")
-@click.option("--ready", is_flag=True, help="Ask whether tasks are accepted and run, not only whether it lives.")
-@click.option("--worker", "of_worker", is_flag=True, help="Ask Redis whether a worker of this host is alive.")
+@click.option("--ready", is_flag=True, help="Check that tasks are accepted and run, not only that the API is alive.")
+@click.option("--worker", "of_worker", is_flag=True, help="Check in Redis that a worker of this host is alive.")
 def health(ready: bool, of_worker: bool) -> int:
-    """Exit with 0 if all is well and with 1 if not: the health check of a container.
+    """The health check of a container: exit with 0 if all is well, with 1 if not.
 
-    A worker outlives Redis, so with --worker a Redis that does not answer is no reason to call the worker ill.
+    A worker survives an outage of Redis, so with --worker, a Redis that does not answer does not fail the check.
     """
     settings = read_settings(os.environ)
     is_well, text = asyncio.run(_worker_health(settings)) if of_worker else _api_health(settings, ready=ready)
@@ -94,7 +94,7 @@ async def _worker_health(settings: Settings) -> tuple[bool, str]:
     host = socket.gethostname()
     try:
         if not await queue.ping():
-            return True, "Redis does not answer, so nothing can be said of the worker."
+            return True, "Redis does not answer, so the worker's state is not known."
         alive = [facts for facts in await queue.workers() if str(facts["worker"]).startswith(f"{host}:")]
     finally:
         await queue.close()

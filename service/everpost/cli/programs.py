@@ -1,4 +1,4 @@
-"""A program that `everpost up` keeps running: when it ends by itself it is started again, later each time."""
+"""A program that `everpost up` keeps running: if it ends unexpectedly, it is restarted with growing delays."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,24 @@ from everpost.children import Child
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
-SETTLED_S = 60.0  # a program that ran for this long had no trouble with its start
-MISUSED = 2  # a setting is wrong: starting it again will not help
+SETTLED_S = 60.0  # a program that ran this long has started well
+MISUSED = 2  # the exit code for a wrong setting; a restart will not help
 
 
 def restart_delay_s(failures: int) -> float:
-    """Seconds to wait after that many failed starts in a row; doubles from `FIRST_DELAY_S` to `LONGEST_DELAY_S`."""
+    """Seconds to wait after this many failed starts in a row: doubles from `FIRST_DELAY_S` to `LONGEST_DELAY_S`."""
     return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures - 1, 30))
 
 
 class Program:
-    """One child process after the other, all of one command line."""
+    """A command line and its current child process; after each end there may be a new one."""
 
     def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self.name = name
         self.argv = argv
         self.env = env
         self.child: Child | None = None
-        self.due_s: float | None = None  # of the next start, on the monotonic clock; None while it runs
+        self.due_s: float | None = None  # the next start on the monotonic clock; None while it runs
         self._started_s = 0.0
         self._failures = 0
 
@@ -40,7 +40,7 @@ class Program:
         return self.child is not None and self.child.exit_code is None
 
     def note_end(self) -> tuple[int, float] | None:
-        """If it has ended since the last look: its exit code, and the seconds until it is due again."""
+        """If the process has ended since the last call: its exit code and the seconds until its restart; else None."""
         code = self.child.exit_code if self.child else None
         if self.child is None or code is None:
             return None
@@ -52,16 +52,16 @@ class Program:
         return code, delay_s
 
     def terminate(self) -> None:
-        """SIGTERM, if it runs."""
+        """Send SIGTERM if it runs."""
         if self.child is not None and self.child.exit_code is None:
             self.child.process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL, if it runs."""
+        """Send SIGKILL if it runs."""
         if self.child is not None and self.child.exit_code is None:
             self.child.kill()
 
 
 def described(code: int) -> str:
-    """How a process ended, for people."""
+    """How a process ended, as words."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""What `everpost doctor` examines in Redis: the server, the queue, who works, and whether the relay keeps up."""
+"""The checks of `everpost doctor` in Redis: the server, the queue, the workers, and whether the relay keeps up."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import QueueEntry
 
-OLDEST_REDIS = (6, 2)  # its ZRANGE BYSCORE is what claims are made with
-LATE_MS = 10_000  # a task the relay has not seen to by then, it will not
+OLDEST_REDIS = (6, 2)  # the first with ZRANGE BYSCORE, which claims need
+LATE_MS = 10_000  # the relay looks at a task before this age
 LOOKED_AT = 1_000
-RELAY_FAILS = "What Redis loses meanwhile waits. A defect of Everpost: its log has the traceback."
+RELAY_FAILS = "Tasks that Redis loses now must wait. This is a defect of Everpost: the log has the traceback."
 
 
 async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock) -> list[Finding]:
-    """Whether Redis answers, how it is set up, who works, and whether it has what it should have."""
+    """Whether Redis answers, how it is set up, which workers there are, and whether jobs are missing."""
     address = settings.redis or (running.redis if running else None)
     if address is None:
-        told = "EVERPOST_REDIS is not set, and no `everpost up` runs on this folder, which would bring its own"
+        told = "EVERPOST_REDIS is not set, and no `everpost up` with its own Redis runs on this folder"
         return [Finding("Redis", "server", told)]
     queue = TaskQueue.connect(address, clock, may_repair=False)
     found: list[Finding] = []
@@ -49,7 +49,7 @@ def _unreachable_finding(error: QueueUnreachable, *, is_first: bool) -> Finding:
     if not is_first:
         return Finding("Redis", "queue", "cannot be looked at", ok=False, advice=error.message)
     told = "refuses the password" if error.is_password else "refuses" if error.refusal else "does not answer"
-    advice = f"{error.message} Tasks are accepted all the same, and run when it is back."
+    advice = f"{error.message} Tasks are still accepted, and run when it is back."
     return Finding("Redis", "server", told, ok=False, advice=advice)
 
 
@@ -58,15 +58,15 @@ async def _key_finding(queue: TaskQueue) -> Finding:
     if not wrong:
         return Finding("Redis", "keys", "as written", ok=True)
     told = "; ".join(f"{key} {what}" for key, what in wrong.items())
-    advice = "Others write to this Redis. Workers skip, move aside or overwrite it; delete what was moved aside."
+    advice = "Other programs write to this Redis. Workers skip, move or overwrite such keys; delete the moved ones."
     return Finding("Redis", "keys", told, ok=False, advice=advice)
 
 
 async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
-    """The oldest tasks a worker should have found or brought to Redis by now; none where that cannot be told."""
+    """The oldest tasks that a worker should have claimed or put into Redis by now; empty if that cannot be told."""
     try:
         upgrade = await asyncio.to_thread(inspect_upgrade, path)
-        if upgrade is None or upgrade.kind != "current":  # opening it would change it
+        if upgrade is None or upgrade.kind != "current":  # opening the file would change it
             return []
         database = await Database.open(path, readers=1)
         try:
@@ -75,7 +75,7 @@ async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
             rows = await Ledger(database).accepted_after(0, now_ms - LATE_MS, LOOKED_AT)
         finally:
             await database.close()
-    except ServiceError:  # `check_database` has said it
+    except ServiceError:  # `check_database` has reported it
         return []
     return [task for _, task in rows if task is not None]
 
@@ -85,7 +85,7 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
     policy, has_file = str(facts["maxmemory_policy"]), bool(facts["append_only_file"])
     is_new = tuple(int(part) for part in facts["version"].split(".")[:2]) >= OLDEST_REDIS
     policy_advice = "" if policy == "noeviction" else "Set `maxmemory-policy noeviction`, or Redis drops waiting tasks."
-    file_advice = "" if has_file else "Set `appendonly yes`: without it a restart empties the queue for a while."
+    file_advice = "" if has_file else "Set `appendonly yes`: without it, a restart empties the queue for some time."
     return [
         Finding("Redis", "server", str(facts["server"]), is_new, "" if is_new else "Redis 6.2 or newer is needed."),
         Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
@@ -101,9 +101,7 @@ def memory_finding(memory: RedisMemory) -> Finding:
     if not memory.max_bytes:
         return Finding("Redis", "memory", f"{used}, no maxmemory", ok=True)
     told = f"{used} of {size_text(memory.max_bytes)} ({memory.share:.0%})"
-    advice = (
-        "Give it a larger maxmemory, or start more workers: what waits for them fills it." if memory.is_filling else ""
-    )
+    advice = "Give it a larger maxmemory, or start more workers: waiting tasks fill it." if memory.is_filling else ""
     return Finding("Redis", "memory", told, not memory.is_filling, advice)
 
 
@@ -111,7 +109,7 @@ async def _write_finding(queue: TaskQueue) -> Finding:
     try:
         await queue.check_writable()
     except QueueUnreachable as error:
-        advice = f"{error.message} Tasks are accepted all the same; give it the memory or disk it lacks."
+        advice = f"{error.message} Tasks are still accepted; give it the memory or disk space it lacks."
         return Finding("Redis", "writes", "refused", ok=False, advice=advice)
     return Finding("Redis", "writes", "taken", ok=True)
 
@@ -123,22 +121,22 @@ async def _queue_findings(queue: TaskQueue) -> list[Finding]:
         Finding(
             "Redis", "queue", f"{sum(d.ready for d in depths)} due or running, {sum(d.later for d in depths)} later"
         ),
-        Finding("Redis", "longest wait", f"{wait_s:,.0f} s past due, taken by no worker" if wait_s else "none"),
+        Finding("Redis", "longest wait", f"{wait_s:,.0f} s past due, not taken by a worker" if wait_s else "none"),
     ]
 
 
 def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """What the living workers say of themselves."""
+    """What the living workers report about themselves."""
     slots = sum(int(worker.get("slots", 0)) for worker in workers)
     running = sum(int(worker.get("running", 0)) for worker in workers)
     advice = "" if workers else "Nothing runs until one is started: `everpost worker`."
     found = [Finding("workers", "alive", f"{len(workers)}, running {running} of {slots} tasks", bool(workers), advice)]
     idle = [str(worker["worker"]) for worker in workers if not worker.get("consuming")]
     if workers:
-        advice = f"Alive, but they take no tasks: {', '.join(idle)}." if idle else ""
+        advice = f"They are alive but take no tasks: {', '.join(idle)}." if idle else ""
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
     troubled = [f"{worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
-    found += [Finding("workers", "trouble", told, ok=False, advice="Its outcomes wait.") for told in troubled]
+    found += [Finding("workers", "trouble", told, ok=False, advice="Outcomes wait.") for told in troubled]
     found += [
         Finding("workers", "relay", f"{worker['worker']}: {worker['relay_trouble']}", ok=False, advice=RELAY_FAILS)
         for worker in workers
@@ -148,10 +146,10 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def relay_finding(lost: Sequence[QueueEntry], workers: Sequence[Mapping[str, Any]], now_ms: int) -> Finding:
-    """How far the relay is behind: what the ledger has, and Redis lacks."""
+    """How many tasks of the ledger are missing in Redis, and for how long."""
     if not lost:
         return Finding("workers", "relay lag", "none", ok=True)
     age_s = (now_ms - min(task.created_at_ms for task in lost)) / 1000
     told = f"{len(lost)} of the {LOOKED_AT:,} oldest tasks are not in Redis, the first for {age_s:,.0f} s"
-    advice = "A worker brings them there within seconds." if workers else "No worker is there to bring them."
+    advice = "A worker puts them back within seconds." if workers else "No worker is running to put them back."
     return Finding("workers", "relay lag", told, ok=False, advice=advice)

@@ -1,4 +1,4 @@
-"""What the API refused, in the words of the command line: its own options and settings instead of HTTP's."""
+"""Turns the API's refusals into the words of the command line: its options and settings instead of HTTP's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from everpost.printable import printable
 
 WORDS: Mapping[str, str] = {
-    "task_succeeded": "The task was published already; --force publishes it a second time.",
+    "task_succeeded": "The task was already published; --force publishes it a second time.",
     "outcome_unknown": "The task may have been published: look at the platform, then decide with `everpost resolve`; "
     "--force sends it again.",
-    "task_held": "The task may have been published since the backup that was restored; `everpost resume` comes first.",
+    "task_held": "The task may have been published since the restored backup; run `everpost resume` first.",
 }
-"""By the problem's code, whichever command was refused."""
+"""By the problem's code, for every command."""
 
 OF_A_COMMAND: Mapping[tuple[str, str], str] = {
-    ("cancel", "task_running"): "The task is running; --force has its worker stop it, if it is not too late.",
+    ("cancel", "task_running"): "The task is running; --force asks its worker to stop it, if it is not too late.",
     ("cancel", "outcome_unknown"): "The task has ended and may have been published; decide with `everpost resolve`.",
 }
-NO_TOKEN = "The API asks for a token: set EVERPOST_TOKEN to it."  # noqa: S105 - a sentence
+NO_TOKEN = "The API needs a token: set EVERPOST_TOKEN to it."  # noqa: S105 - a sentence
 WRONG_TOKEN = "The API does not accept the token in EVERPOST_TOKEN."  # noqa: S105 - a sentence
 
 
@@ -25,8 +25,8 @@ def refusal_text(problem: Mapping[str, Any], command: str, options: Mapping[str,
     """One line about a problem.
 
     Args:
-        command: The command that was refused, such as `retry`.
-        options: The command's options by the name of what they send, such as `--account-id` by `account_id`.
+        command: The refused command, such as `retry`.
+        options: The command's options by the parameter they set, such as `--account-id` by `account_id`.
     """
     code = str(problem.get("code", problem.get("status", "")))
     if code == "unauthorized":
@@ -40,5 +40,5 @@ def refusal_text(problem: Mapping[str, Any], command: str, options: Mapping[str,
 
 
 def words_of(code: str, detail: str, command: str) -> str:
-    """What a code means to who runs the command; the API's `detail` where that needs no translation."""
+    """A problem's code in the words of the command line; the API's `detail` if it fits as it is."""
     return OF_A_COMMAND.get((command, code)) or WORDS.get(code) or detail

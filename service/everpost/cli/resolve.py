@@ -1,4 +1,4 @@
-"""`everpost resolve`: deciding about a task whose outcome nobody knows, through the API."""
+"""`everpost resolve`: deciding about a task whose outcome is unknown, through the API."""
 
 import getpass
 
@@ -18,35 +18,35 @@ Examples:
 
 
 def user_name() -> str:
-    """Of who runs the command.
+    """The name of the user who runs the command.
 
     Raises:
-        click.UsageError: The system has no name for them, as in a container that runs under any number.
+        click.UsageError: The system has no name for the user, for example in a container with an unknown user id.
     """
     try:
         return getpass.getuser()
     except (KeyError, OSError) as error:
-        raise click.UsageError("You have no user name here: say who decides with --by NAME.") from error
+        raise click.UsageError("You have no user name here: pass --by NAME to say who decides.") from error
 
 
 @click.command(epilog=EXAMPLES)
 @task_id_argument()
 @click.option("--succeeded", is_flag=True, help="The post is there.")
-@click.option("--send-again", is_flag=True, help="It is not: run the task again as a new one.")
-@click.option("--why", metavar="TEXT", required=True, help="What was found; kept for ever.")
+@click.option("--send-again", is_flag=True, help="The post is not there: run the task again as a new one.")
+@click.option("--why", metavar="TEXT", required=True, help="The reason; kept for ever.")
 @click.option("--by", metavar="NAME", default=user_name, help="Who decides; default: your user name.")
 @click.option("--provider-post-id", metavar="TEXT", help="The platform's own id of the post.")
-@click.option("--publish-url", metavar="URL", help="Where the post can be looked at.")
+@click.option("--publish-url", metavar="URL", help="Where the post can be seen.")
 @api_options
 def resolve(
     task_id: str, succeeded: bool, send_again: bool, url: str | None, as_json: bool, **body: str | None
 ) -> None:
-    """Decide about a task that is unknown, once you have looked at the platform; the first decision counts.
+    """Decide about an unknown task after you have looked at the platform; the first decision counts.
 
-    Say either --succeeded or --send-again. TASK_ID is an id or the beginning of one that no other task has.
+    Pass either --succeeded or --send-again. TASK_ID is an id or a beginning that only this task has.
     """
     if succeeded == send_again:
-        raise click.UsageError("Say either --succeeded or --send-again.", click.get_current_context())
+        raise click.UsageError("Pass either --succeeded or --send-again.", click.get_current_context())
     given = {name: value for name, value in body.items() if value is not None}
     given["decision"] = "succeeded" if succeeded else "send_again"
     with Api.open(url) as api:

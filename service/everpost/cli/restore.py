@@ -1,4 +1,4 @@
-"""`everpost restore` and `resume`: a backup takes the database's place, and later tasks are sent again."""
+"""`everpost restore` and `resume`: put a backup in the database's place, and end the pause that follows."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from everpost.store.sqlite.care.restore import restore_database
 def restore(backup: Path, as_json: bool, data: str | None, database: str | None) -> None:
     """Put a copy of a backup in the database's place; stop Everpost first.
 
-    The backup is read whole before anything is changed, and the file that was there is kept beside it. The backup is of
-    the past: what it holds as unfinished may have been published since. So Everpost then starts paused, accepts tasks
-    and sends none, until `everpost resume`.
+    The whole backup is checked before anything is changed, and the old file is kept beside the new one. Tasks that were
+    unfinished in the backup may have been published since. So Everpost then starts paused: it accepts tasks, but sends
+    none until `everpost resume`.
     """
     settings = database_settings(data, database)
     pause = restore_database(backup, settings.database_path, system_clock())
@@ -32,22 +32,22 @@ def restore(backup: Path, as_json: bool, data: str | None, database: str | None)
     say(f"{settings.database_path}: restored from {backup}, checked.")
     for line in _lines_of(pause):
         say(f"  {line}")
-    say("Start Everpost; it accepts tasks and sends none until `everpost resume`.")
+    say("Start Everpost; it accepts tasks, but sends none until `everpost resume`.")
 
 
 def _lines_of(pause: Pause) -> list[str]:
     lines = [
-        f"newest row: {pause.newest_at or 'none'}; what happened since is not in it",
+        f"newest row: {pause.newest_at or 'none'}; later changes are not in the backup",
         f"{pause.ended} tasks have ended, {pause.scheduled} are due later",
-        f"{pause.sending} were being sent when it was made: they are unknown now",
-        f"{pause.held} were unfinished, and may have been sent since: they are held",
+        f"{pause.sending} were being sent when it was made: they are now unknown",
+        f"{pause.held} were unfinished and may have been sent since: they are held",
     ]
     if pause.operations:
-        lines.append(f"{pause.operations} bulk requests were under way: given up")
+        lines.append(f"{pause.operations} bulk requests were unfinished: they are given up")
     if pause.left_out:
-        lines.append(f"not Everpost's, and left out: {', '.join(pause.left_out)}")
+        lines.append(f"left out, because Everpost did not make them: {', '.join(pause.left_out)}")
     if pause.replaced:
-        lines.append(f"the file that was there: {pause.replaced}")
+        lines.append(f"the old file is now {pause.replaced}")
     return lines
 
 
@@ -59,16 +59,16 @@ def _lines_of(pause: Pause) -> list[str]:
     type=click.Choice([choice.value for choice in Unfinished]),
     default=Unfinished.UNKNOWN.value,
     show_default=True,
-    help="What becomes of tasks that may have been sent since the backup. unknown: a person decides over each; "
+    help="What happens to tasks that may have been sent since the backup. unknown: a person decides about each; "
     "run: they are sent, some perhaps a second time.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would become of them.")
+@click.option("--dry-run", is_flag=True, help="Only print what would happen.")
 @api_options
 def resume(unfinished: str, dry_run: bool, url: str | None, as_json: bool) -> None:
-    """Let tasks be sent again after a backup was restored.
+    """End the pause after a backup was restored: workers take tasks again.
 
-    Redis is asked first: what it knows to be published becomes a success, and tasks only it has heard of are written
-    down. Tasks accepted since the restore run in any case.
+    Redis is asked first. Tasks it knows to be published become successes, and tasks that only Redis knows are recorded.
+    Tasks accepted since the restore run in any case.
     """
     with Api.open(url) as api:
         answer = api.post("/dispatch/resume", parameters={"unfinished": unfinished, "dry_run": str(dry_run).lower()})
@@ -79,9 +79,9 @@ def resume(unfinished: str, dry_run: bool, url: str | None, as_json: bool) -> No
     resumed = answer["resumed"]
     if resumed["pause"] is not None:
         say(
-            f"  held: {resumed['succeeded']} published, as Redis knows; {resumed['unknown']} unknown; "
+            f"  held: {resumed['succeeded']} published, according to Redis; {resumed['unknown']} unknown; "
             f"{resumed['released']} to run",
-            f"  in Redis alone: {resumed['recovered']} written down",
+            f"  only in Redis: {resumed['recovered']} recorded",
         )
     if resumed["unknown"] or resumed["recovered"]:
-        say("To look at: everpost list --status unknown --error-class restored")
+        say("Look at these: everpost list --status unknown --error-class restored")

@@ -18,16 +18,16 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @task_id_argument("task_ids", many=True)
 @filter_options
-@click.option("--force", is_flag=True, help="Also what was, or may have been, published: it is sent once more.")
-@click.option("--dry-run", is_flag=True, help="Only say which tasks it would be.")
+@click.option("--force", is_flag=True, help="Also retry tasks that were, or may have been, published.")
+@click.option("--dry-run", is_flag=True, help="Only print which tasks would be retried.")
 @api_options
 def retry(
     task_ids: tuple[str, ...], force: bool, dry_run: bool, url: str | None, as_json: bool, **filters: str | None
 ) -> int:
-    """Run tasks again as new ones, by id or by filter; given both, those of the ids that match.
+    """Run tasks again as new ones, by id or by filter; with both, the given tasks that match the filter.
 
-    TASK_ID is an id or the beginning of one that no other task has. Retrying a task whose retry is under way answers
-    with that one: there are never two at a time. Exits with 1 when a task could not be retried.
+    TASK_ID is an id or a beginning that only this task has. If a retry of the task is unfinished, its id is returned
+    instead of making a second one. Exits with 1 if a task could not be retried.
     """
     request = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
     with Api.open(url) as api:

@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""Output for people: tables and single tasks."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ STYLES = {
     "running": "cyan",
     "retry": "yellow",
 }
-PIPED_COLUMNS = 200  # of output that goes to no terminal
+PIPED_COLUMNS = 200  # if the output is not a terminal
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
 LARGE = frozenset(
     {"task_data", "attempts", "decisions", "retries", "result", "raw_job"}
@@ -28,12 +28,12 @@ LARGE = frozenset(
 
 
 def console() -> Console:
-    """Where people read."""
+    """The console for standard output."""
     return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 
 
 def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
-    """Everything known of a task."""
+    """Print everything known about a task."""
     task = answer["data"]
     screen = console()
     seen_from = now_ms if screen.is_terminal else None
@@ -53,13 +53,13 @@ def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
 
 
 def _advise(screen: Console, task_id: str) -> None:
-    screen.print("\nNobody knows whether it was published. Look at the platform, then decide:")
+    screen.print("\nIt is not known whether it was published. Look at the platform, then decide:")
     for decision in ("--succeeded", "--send-again"):
         screen.print(f"  everpost resolve {printable(task_id)} {decision} --why TEXT", markup=False, soft_wrap=True)
 
 
 def _print_records(screen: Console, title: str, records: object, now_ms: int | None) -> None:
-    """Records below each other, since no terminal is wide enough for their members side by side."""
+    """Print records below each other, because terminals are too narrow for all members side by side."""
     if not isinstance(records, Sequence) or isinstance(records, str):
         return
     for number, record in enumerate(records, 1):
@@ -71,7 +71,7 @@ def _print_records(screen: Console, title: str, records: object, now_ms: int | N
 
 
 def _print_fields(screen: Console, fields: Mapping[str, Any], now_ms: int | None) -> None:
-    """Names and values: wrapped on a terminal, a line each elsewhere."""
+    """Print names and values: wrapped on a terminal, otherwise one per line."""
     told = {
         escape(printable(name)): _cell_whole(name, value, now_ms)
         for name, value in fields.items()
@@ -99,5 +99,5 @@ def _cell_whole(name: str, value: object, now_ms: int | None) -> str:
 
 
 def with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A task or attempt with its evidence, if it has any, as members of its own."""
+    """A task or attempt with the members of its evidence, if it has any, as its own members."""
     return {**row, **(row.get("evidence") or {})}

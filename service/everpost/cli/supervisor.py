@@ -1,4 +1,4 @@
-"""What `everpost up` does: start everything in order, keep it running, and stop it in order."""
+"""The main loop of `everpost up`: start all processes in order, keep them running, and stop them in order."""
 
 import asyncio
 import http.client
@@ -13,14 +13,14 @@ from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask
 from everpost.stopping import stop_signals
 
-API_FIRST_S = 2.0  # from then on workers stop, too, although requests are still answered
-VALKEY_S = 2.0  # of the budget are left for Valkey
-LONGEST_VALKEY_S = 10.0  # it writes each second anyway
+API_FIRST_S = 2.0  # after this time the workers are stopped too, even if requests are still being answered
+VALKEY_S = 2.0  # reserved for Valkey at the end of the budget
+LONGEST_VALKEY_S = 10.0  # enough: Valkey writes its file each second anyway
 READY_POLL_S = 0.05
 
 
 def told_of_moved_data(folder: Path) -> str:
-    """What to say of data that the embedded server could not read."""
+    """The message about data the embedded server could not read."""
     return f"Valkey could not read its data, which is now in {folder}. No task is lost: the database has them all."
 
 
@@ -28,11 +28,11 @@ class Supervisor:
     """Keeps an API, its workers and maybe a Valkey running until it is asked to stop.
 
     Args:
-        valkey: The embedded server, started already; None where Redis is somebody else's.
-        api: Started first, stopped first, so that no request finds the rest gone.
+        valkey: The embedded server, already started; None if Redis runs elsewhere.
+        api: Started first and stopped first, so that no request meets stopped workers.
         workers: Stopped after the API.
-        budget_s: In so many seconds of the first signal everything has ended; what has not is killed.
-        say: Tells people what happened.
+        budget_s: Seconds from the first signal to the end; processes that still run then are killed.
+        say: Reports what happens.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Supervisor:
         return (self._api, *self._workers)
 
     async def run(self, host: str, port: int, on_ready: Callable[[], None]) -> int:
-        """Serve until SIGINT, SIGTERM or SIGHUP; the exit code. `on_ready`: the API answers at `host`:`port`."""
+        """Serve until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+        `on_ready` is called once the API answers at `host`:`port`.
+        """
         self._watch_signals()
         for program in self._programs:
             program.start()
@@ -74,7 +77,7 @@ class Supervisor:
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
-        for number in stop_signals():  # SIGINT also where a shell that began it in the background had it ignored
+        for number in stop_signals():  # SIGINT too: a shell that starts a job in the background ignores it
             loop.add_signal_handler(number, self._ask_to_stop)
 
     def _ask_to_stop(self) -> None:
@@ -128,7 +131,7 @@ class Supervisor:
             program.start()
 
     def _give_up(self, program: Program, code: int) -> None:
-        """Its start fails, for a reason it has told: starting it again and again would only hide that."""
+        """Stop restarting: the program cannot start, and has said why. More restarts would hide that message."""
         told = f"The {program.name} cannot start (it {described(code)}); stopping."
         self._say("up.program_cannot_start", told, program=program.name, exit_code=code)
         self._exit_code = MISUSED if code == MISUSED else 1
@@ -141,7 +144,7 @@ class Supervisor:
         try:
             await valkey.start()
         except TimeoutError as error:
-            self._say("up.valkey_cannot_start", f"Valkey does not come up: {error}", error=str(error))
+            self._say("up.valkey_cannot_start", f"Valkey does not start: {error}", error=str(error))
             self._exit_code = 1
             self._stops_asked = max(self._stops_asked, 1)
         if valkey.moved_to is not None:
@@ -152,7 +155,7 @@ class Supervisor:
         return min(dues) if dues else None
 
     async def _wait_for_change(self, until_s: float | None) -> None:
-        """Until a child has ended or a signal has come, or the monotonic clock says `until_s`."""
+        """Wait until a child has ended, a signal has come, or the monotonic clock reaches `until_s`."""
         timeout_s = None if until_s is None else max(0.0, until_s - time.monotonic())
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
@@ -175,7 +178,7 @@ class Supervisor:
     def _kill_late(self, program: Program) -> None:
         program.kill()
         if self._stops_asked > 1:
-            return  # whoever asked again knows
+            return  # the person who asked again knows that processes are killed
         self._exit_code = 1
         within_s = self._budget_s - VALKEY_S
         told = f"The {program.name} did not stop within {within_s:g} s and was killed."
@@ -183,13 +186,13 @@ class Supervisor:
         if program is not self._api:
             self._say(
                 "up.tasks_cut_off",
-                "Tasks it had begun run again at the next start where their publisher allows it; the others will be "
+                "Tasks it had begun run again at the next start if their publisher allows it; the others will be "
                 "unknown, and wait for a decision: everpost list --status unknown.",
             )
 
     async def _wait_for_end(self, programs: Sequence[Program], until_s: float) -> None:
-        """Until all of them have ended, or the monotonic clock says `until_s`, or somebody asks to stop again."""
-        while any(program.is_running for program in programs) and time.monotonic() < until_s and self._stops_asked < 2:  # noqa: PLR2004 - asked again
+        """Wait until all of them have ended, the monotonic clock reaches `until_s`, or a second stop is requested."""
+        while any(program.is_running for program in programs) and time.monotonic() < until_s and self._stops_asked < 2:  # noqa: PLR2004 - a second stop
             self._changed.clear()
             if any(program.is_running for program in programs):
                 await self._wait_for_change(until_s)

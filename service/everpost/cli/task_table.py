@@ -1,4 +1,4 @@
-"""The list of tasks for a terminal of any width, or for a pipe."""
+"""The list of tasks, for a terminal of any width or for a pipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,18 +24,18 @@ COLUMNS = (
 )
 TIMES = frozenset({"created_at", "due_at"})
 INDENT = "  "
-MOST_READ = 1_000  # characters of a text that is cut anyway
+MOST_READ = 1_000  # characters; a longer text is cut in any case
 
 
 def print_tasks(screen: Console, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
-    """Print a list of tasks: on a terminal with times as seen from `now_ms`, elsewhere all columns and exact times."""
+    """Print a list of tasks: on a terminal with times relative to `now_ms`, in a pipe whole and with exact times."""
     width = screen.width if screen.is_terminal else None
     for line in lines_of(rows, width, now_ms):
         screen.print(line, soft_wrap=True)
 
 
 def lines_of(rows: Sequence[Mapping[str, Any]], width: int | None, now_ms: int) -> Iterator[Text]:
-    """The lines of a list, the titles first; None is a pipe's width, which takes all."""
+    """The lines of a list, titles first. A `width` of None means a pipe, which shows all columns."""
     told = [_texts_of(row, now_ms if width is not None else None) for row in rows]
     given = [column for column in COLUMNS if column.rank == 0 or any(row[column.name] for row in told)]
     if not rows:
@@ -80,7 +80,7 @@ def _line(row: Mapping[str, str], widths: Mapping[str, int]) -> Text:
 
 
 def _stacked(row: Mapping[str, str], width: int) -> Iterator[Text]:
-    """A task on lines of its own, where not even its id, status and title fit beside each other."""
+    """A task on several lines, for a terminal too narrow for its id, status and title side by side."""
     yield Text(row["task_id"])
     status = Text(f"{INDENT}{row['status']}", STYLES.get(row["status"], ""))
     yield status

@@ -1,4 +1,4 @@
-"""`everpost list`, `show` and `cancel`: looking at tasks, and withdrawing them, through the running API."""
+"""`everpost list`, `show` and `cancel`: looking at tasks and cancelling them, through the running API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,27 +28,27 @@ Examples:
 @click.command(name="list", epilog=EXAMPLES)
 @filter_options
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The most tasks to show.")
-@click.option("--cursor", metavar="TEXT", help="Go on behind an earlier page; that page ends with it.")
+@click.option("--cursor", metavar="TEXT", help="Continue after an earlier page, which printed this text.")
 @click.option(
     "--watch",
     type=click.FloatRange(0.2, 3600),
     is_flag=False,
     flag_value=WATCH_S,
     metavar="[SECONDS]",
-    help="Show the list anew every so often, until Ctrl-C; default: 2.",
+    help="Redraw the list every SECONDS (default: 2) until Ctrl-C.",
 )
 @api_options
 def list_tasks(
     url: str | None, as_json: bool, limit: int, cursor: str | None, watch: float | None, **filters: str | None
 ) -> None:
-    """List tasks, newest first; those that match every filter given.
+    """List the tasks that match all given filters, newest first.
 
-    On a terminal ids, statuses and titles are shown whole as far as they fit, and times by their distance; a pipe gets
-    every column, and exact times.
+    On a terminal, ids, statuses and titles come first, and times are shown as ages. In a pipe, every column is printed,
+    with exact times.
     """
     screen = console()
     if watch is not None and (as_json or not screen.is_terminal):
-        raise click.UsageError("--watch needs a terminal, and goes without --json.", click.get_current_context())
+        raise click.UsageError("--watch needs a terminal, and excludes --json.", click.get_current_context())
     with Api.open(url) as api:
         wanted = {**with_whole_ids(api, filters), "limit": limit, "cursor": cursor}
         if watch is not None:
@@ -63,7 +63,7 @@ def list_tasks(
 
 
 def count_line(answer: Mapping[str, Any]) -> str:
-    """How many tasks there are, and how to go on."""
+    """The number of tasks, and the cursor of the next page."""
     shown, total = len(answer["data"]), answer.get("total", len(answer["data"]))
     exact = "" if answer.get("total_is_exact", True) else "at least "
     more = f"; go on with --cursor {answer['next_cursor']}" if answer.get("next_cursor") else ""
@@ -72,12 +72,14 @@ def count_line(answer: Mapping[str, Any]) -> str:
 
 @click.command(epilog="\b\nExamples:\n  everpost show TASK_ID\n  everpost show TASK_ID --wait 30 --json")
 @task_id_argument()
-@click.option("--wait", type=click.FloatRange(0, 60), metavar="SECONDS", help="Wait so long for the task's end.")
+@click.option(
+    "--wait", type=click.FloatRange(0, 60), metavar="SECONDS", help="Wait at most this long for the task's end."
+)
 @api_options
 def show(task_id: str, wait: float | None, url: str | None, as_json: bool) -> None:
-    """Show one task: what was sent, what was tried, what became of it, and its retries.
+    """Show one task: its data, its attempts, its outcome and its retries.
 
-    TASK_ID is an id or the beginning of one that no other task has.
+    TASK_ID is an id or a beginning that only this task has.
     """
     with Api.open(url) as api:
         answer = api.get(f"/tasks/{task_path(whole_id(api, task_id))}", {"wait": wait})
@@ -92,15 +94,15 @@ def show(task_id: str, wait: float | None, url: str | None, as_json: bool) -> No
 )
 @task_id_argument("task_ids", many=True)
 @filter_options
-@click.option("--force", is_flag=True, help="Cancel running tasks too; what they sent stays sent.")
-@click.option("--dry-run", is_flag=True, help="Only say which tasks it would be.")
+@click.option("--force", is_flag=True, help="Cancel running tasks too; a post already sent stays sent.")
+@click.option("--dry-run", is_flag=True, help="Only print which tasks would be cancelled.")
 @api_options
 def cancel(
     task_ids: tuple[str, ...], force: bool, dry_run: bool, url: str | None, as_json: bool, **filters: str | None
 ) -> int:
-    """Withdraw tasks that have not run, by id or by filter; given both, those of the ids that match.
+    """Cancel tasks that have not run, by id or by filter; with both, the given tasks that match the filter.
 
-    TASK_ID is an id or the beginning of one that no other task has.
+    TASK_ID is an id or a beginning that only this task has.
     """
     request = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
     with Api.open(url) as api:

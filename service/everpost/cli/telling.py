@@ -1,4 +1,4 @@
-"""What `everpost up` says while it runs: sentences for people, or the same as log lines where these are JSON."""
+"""What `everpost up` reports: sentences for people, or the same as JSON log lines."""
 
 import os
 import sys
@@ -10,17 +10,17 @@ from everpost.settings import Settings
 
 
 class Say(Protocol):
-    """Says something: `text` to people, or the event and its fields to machines."""
+    """Reports an event: `text` for people, or the event's name and fields for machines."""
 
     def __call__(self, event: str, text: str, **fields: Any) -> None:
-        """Say it, for as long as somebody listens."""
+        """Report it; a closed output is ignored."""
 
 
 def say_of(settings: Settings) -> Say:
-    """How to say things with these settings."""
+    """The way to report with these settings."""
     if settings.log_format != "json":
         return _say_to_people
-    import structlog  # noqa: PLC0415 - what people read needs neither
+    import structlog  # noqa: PLC0415 - output for people needs neither import
 
     from everpost.logs import configure_logging  # noqa: PLC0415
 
@@ -34,7 +34,7 @@ def say_of(settings: Settings) -> Say:
 
 
 def _say_to_people(event: str, text: str, **fields: Any) -> None:
-    """On standard output; a closed terminal stops nothing halfway."""
+    """Print to standard output; a closed terminal must not interrupt a stop."""
     del event, fields
     try:
         say_lines(text)

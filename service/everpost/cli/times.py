@@ -1,14 +1,14 @@
-"""Times as people read them: how long ago, or how soon."""
+"""Times relative to now, for people."""
 
 from datetime import UTC, datetime
 
 SECOND_MS = 1_000
 MINUTE_MS, HOUR_MS, DAY_MS = 60 * SECOND_MS, 3_600 * SECOND_MS, 86_400 * SECOND_MS
-OLDEST_MS = 100 * DAY_MS  # older times are dates
+OLDEST_MS = 100 * DAY_MS  # older times are shown as dates
 
 
 def relative_time(text: str | None, now_ms: int) -> str:
-    """`5 min ago` or `in 3 h` for an API's time; the date of a distant one, and what is no time as it is."""
+    """`5 min ago` or `in 3 h` for a time of the API. A distant time becomes a date; any other text stays unchanged."""
     if not text:
         return ""
     try:

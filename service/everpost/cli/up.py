@@ -30,7 +30,7 @@ Examples:
 
 
 class ValkeyFailed(ServiceError):
-    """The embedded server does not come up."""
+    """The embedded server does not start."""
 
     code = "valkey_failed"
 
@@ -45,26 +45,26 @@ class ValkeyFailed(ServiceError):
 @click.command(epilog=EXAMPLES)
 @click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of EVERPOST_HOST.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port, instead of EVERPOST_PORT; 0 takes a free one.")
-@click.option("--data", metavar="FOLDER", help="Folder of everything it makes, instead of EVERPOST_DATA.")
+@click.option("--data", metavar="FOLDER", help="Folder for everything it makes, instead of EVERPOST_DATA.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 8),
     default=1,
     show_default=True,
-    help="Worker processes. SQLite takes one writer at a time: more than two seldom pay.",
+    help="Worker processes. SQLite has one writer at a time, so more than two rarely help.",
 )
 def up(host: str | None, port: int | None, data: str | None, workers: int) -> int:
     """Serve: API, worker, and a Valkey of its own.
 
-    Where EVERPOST_REDIS is set, that server is used; otherwise a Valkey is started that only these processes reach and
-    that keeps its queue in the data folder. What ends by itself is started again. Ctrl-C or SIGTERM stops all in order:
-    first the API finishes its requests, then the workers their tasks, then Valkey. A second Ctrl-C cuts them off.
+    If EVERPOST_REDIS is set, that server is used. Otherwise `up` starts a Valkey that only its own processes can reach;
+    its data is in the data folder. Processes that end unexpectedly are restarted. Ctrl-C or SIGTERM stops all in order:
+    the API finishes its requests, then the workers their tasks, then Valkey stops. A second Ctrl-C stops them at once.
     """
     settings = read_settings(os.environ, host=host, port=port, data=data)
     settings.check_exposure()
     close_to_others(settings)
     port = free_port(settings.host, settings.port)
-    with stopped_by_signals():  # until the supervisor watches them
+    with stopped_by_signals():  # until the supervisor handles the signals
         return asyncio.run(_serve(settings, port, workers, say_of(settings)))
 
 
@@ -96,18 +96,18 @@ async def _start_valkey(folder: Path, say: Say) -> EmbeddedValkey:
     if valkey.moved_to is not None:
         say("up.data_moved", told_of_moved_data(valkey.moved_to), moved_to=str(valkey.moved_to))
     if trouble := allocator_trouble():
-        told = f"Valkey has the C library's memory allocator, and is slower for it: {trouble}"
+        told = f"Valkey uses the C library's memory allocator, which is slower: {trouble}"
         say("up.allocator_missing", told, trouble=trouble)
     return valkey
 
 
 def _command(name: str) -> list[str]:
-    # -P: what lies in the current folder is not imported in place of ours.
+    # -P: modules in the current folder must not replace Everpost's.
     return [sys.executable, "-P", "-m", "everpost.cli", name]
 
 
 def _environment(settings: Settings, port: int, redis: str) -> Mapping[str, str]:
-    """What the children are told beyond this process's own environment."""
+    """The environment variables the children get in addition to this process's own."""
     told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data), "REDIS": redis}
     return {PREFIX + name: value for name, value in told.items()}
 
@@ -121,7 +121,7 @@ def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
         f"Everpost serves {url}\n"
         f"  database  {settings.database_path}\n"
         f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
-        f"  API       {url}/schema{'' if settings.token else ' (no token asked for)'}\n"
+        f"  API       {url}/schema{'' if settings.token else ' (no token needed)'}\n"
         "Ctrl-C stops it."
     )
     say(

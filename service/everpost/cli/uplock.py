@@ -1,4 +1,4 @@
-"""One `everpost up` a folder: the lock it holds, and what it tells other commands of this machine through it."""
+"""At most one `everpost up` per folder: its lock, and the facts other commands read from it."""
 
 import fcntl
 import os
@@ -13,10 +13,11 @@ NAME = "up.lock"
 
 
 class UpFacts(msgspec.Struct, frozen=True):
-    """A running `everpost up`: its process and where it serves.
+    """A running `everpost up`: its process and its address.
 
     Attributes:
-        redis: The address of its own Valkey; empty where Redis is somebody else's: its address may hold a password.
+        redis: The address of its embedded Valkey. Empty if Redis runs elsewhere, because that address may hold a
+            password.
     """
 
     pid: int
@@ -25,10 +26,10 @@ class UpFacts(msgspec.Struct, frozen=True):
 
 
 class UpLock:
-    """The lock on a data folder. The system gives it up when the process ends, however it ends."""
+    """The lock on a data folder. The operating system releases it when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Take it, making the folder where there is none.
+        """Take the lock, and make the folder if it does not exist.
 
         Raises:
             SettingsError: Another process has it.
@@ -44,13 +45,13 @@ class UpLock:
             raise SettingsError(f"{folder} is in use by an `everpost up` already ({who}).") from error
 
     def tell(self, facts: UpFacts) -> None:
-        """Write the facts down for others to read."""
+        """Write the facts for other commands to read."""
         text = msgspec.json.encode(facts)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, text, 0)
 
     def release(self) -> None:
-        """Give it up; what it told is forgotten."""
+        """Release the lock and remove the facts."""
         os.ftruncate(self._file, 0)
         os.close(self._file)
 
@@ -77,7 +78,7 @@ def find_up(folder: Path) -> UpFacts | None:
 
 
 def read_facts(folder: Path) -> UpFacts | None:
-    """What the file says, whoever wrote it; None where it says nothing yet."""
+    """The facts in the file; None if it has none yet."""
     try:
         return msgspec.json.decode((folder / NAME).read_bytes(), type=UpFacts)
     except (OSError, msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""`everpost list --watch`: the list on a screen of its own, shown anew every few seconds."""
+"""`everpost list --watch`: the list on its own screen, redrawn every few seconds."""
 
 import time
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from everpost.cli.client import Api, ApiUnreachable
 from everpost.cli.task_table import lines_of
 from everpost.clock import Clock
 
-AROUND = 4  # lines of the screen that are not for tasks
+AROUND = 4  # lines of the screen that show no tasks
 
 
 def watch_tasks(api: Api, wanted: Mapping[str, Any], screen: Console, *, every_s: float, clock: Clock) -> None:
-    """Show the list until Ctrl-C. An API that does not answer is said on the screen, and asked again."""
+    """Show the list until Ctrl-C. If the API does not answer, the screen says so and the API is asked again."""
     answer: Mapping[str, Any] = {"data": [], "total": 0}
     with Live(console=screen, screen=True, auto_refresh=False) as live:
         try:
