@@ -1,4 +1,4 @@
-"""A cell from without: a child process of the worker that runs attempts, and whose death ends nothing else."""
+"""The worker's side of a cell: a child process that runs attempts, and whose death ends nothing else."""
 
 import asyncio
 import contextlib
@@ -28,12 +28,12 @@ from everpost_workers.cells.frames import (
 from everpost_workers.cells.process import VARIABLE
 
 START_S = 30.0
-OBEYS_S = 2.0  # for a call that is told to stop, before its process is killed
-LEAVES_S = 5.0  # for a process that is told to end
+OBEYS_S = 2.0  # how long a stopped call may take to end before its process is killed
+LEAVES_S = 5.0  # how long a process may take to end
 
 
 class CellDiedError(Exception):
-    """The process died while it ran this attempt; nobody knows how far that came."""
+    """The process died while it ran this attempt, so it is not known how far the attempt came."""
 
 
 class CellUnavailableError(Exception):
@@ -41,10 +41,10 @@ class CellUnavailableError(Exception):
 
 
 class Cell:
-    """One process. It serves many calls at a time.
+    """One cell process. It serves many calls at a time.
 
     Attributes:
-        begun: How many calls it was given so far.
+        begun: The number of calls it was given so far.
     """
 
     def __init__(self, child: Child, line: FrameLine) -> None:
@@ -60,10 +60,10 @@ class Cell:
 
     @classmethod
     async def start(cls) -> Self:
-        """Start this very program once more, with the same arguments, so that it has the same publishers.
+        """Start the worker's program again with the same arguments, so that the cell has the same publishers.
 
         Raises:
-            CellUnavailableError: It does not come up.
+            CellUnavailableError: The process does not start.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -88,27 +88,27 @@ class Cell:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._child.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it takes calls."""
+        """Whether it accepts calls."""
         return not self._end.done()
 
     @property
     def calls(self) -> int:
-        """How many calls are under way."""
+        """The number of running calls."""
         return len(self._answers)
 
     async def call(self, verb: Verb, job: PublishJob) -> PublishResult | NotFound:
-        """Call the publisher of the job's platform; `job.trace` tells what the publisher says meanwhile.
+        """Call the publisher of the job's platform; the publisher's reports go to `job.trace`.
 
-        When the caller is cancelled, the call is, too, and the process is killed if the publisher does not heed that.
+        If the caller is cancelled, the call is cancelled too. If the publisher ignores that, the process is killed.
 
         Raises:
             CellDiedError: The process died.
-            BaseException: What the publisher raised, or another of the same name.
+            BaseException: What the publisher raised, or a stand-in with the same name.
         """
         self.begun += 1
         number = self.begun
@@ -137,7 +137,7 @@ class Cell:
             self._line.write(Stop(number))
             try:
                 await asyncio.wait((future, self._end), timeout=OBEYS_S, return_when=asyncio.FIRST_COMPLETED)
-            finally:  # also when it is cancelled once more
+            finally:  # also if it is cancelled again
                 if not future.done():
                     self.kill()
             if not future.done():
@@ -163,7 +163,7 @@ class Cell:
             future.set_result(report)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the process in a thread: what a publisher started may keep the socket open."""
+        """Wait for the process in a thread; the socket is no sign, because a publisher's own child may keep it open."""
         code = self._child.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._finish, code)
@@ -172,7 +172,7 @@ class Cell:
         asyncio.get_running_loop().create_task(self._end_with(_described(code)))
 
     async def _end_with(self, how: str) -> None:
-        """Hear what it answered before its end."""
+        """Read the answers it sent before its end."""
         await asyncio.wait((self._reading,), timeout=1)
         self._reading.cancel()
         if not self._end.done():
@@ -180,12 +180,12 @@ class Cell:
         self._line.close()
 
     def kill(self) -> None:
-        """SIGKILL; its calls end with `CellDiedError`."""
+        """Send SIGKILL; its calls end with `CellDiedError`."""
         with contextlib.suppress(ProcessLookupError):
             self._child.process.kill()
 
     def hang_up(self) -> None:
-        """Have it end by itself."""
+        """Tell it to end."""
         self._line.close()
 
     async def close(self) -> None:
@@ -198,10 +198,10 @@ class Cell:
 
 
 def meaning_of(answer: Answer) -> PublishResult | NotFound:
-    """What a call returned.
+    """The result of a call.
 
     Raises:
-        BaseException: What it raised.
+        BaseException: What the call raised.
     """
     if isinstance(answer, Returned):
         detail = msgspec.json.decode(answer.detail)
@@ -212,7 +212,7 @@ def meaning_of(answer: Answer) -> PublishResult | NotFound:
 
 
 def error_of(answer: Raised) -> Exception:
-    """The exception a publisher raised in its cell: of the class it stands for, or one of the same name."""
+    """The exception a publisher raised in its cell: of the same `PublishError` class, or a stand-in of its name."""
     if answer.publish_error is not None:
         kind: type[PublishError] = getattr(errors, answer.publish_error)
         error: Exception = kind(answer.message, retry_after_s=answer.retry_after_s)

@@ -1,4 +1,4 @@
-"""What a worker and its cell say to each other: msgpack frames over a Unix socket, each behind its length.
+"""The messages between a worker and its cell: msgpack frames over a Unix socket, each preceded by its length.
 
 A cell is a child process that runs attempts of suspects, see `isolation.py`.
 """
@@ -19,7 +19,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Verb(StrEnum):
-    """Which method of the publisher is called."""
+    """The publisher's method to call."""
 
     PUBLISH = "publish"
     LOOK_UP = "look_up"
@@ -48,7 +48,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):
-    """Cell to worker: how far the publisher says that it has come."""
+    """Cell to worker: the publisher's report of its progress."""
 
     number: int
     phase: SendPhase
@@ -73,10 +73,10 @@ class Missing(msgspec.Struct, frozen=True, tag=True):
 
 
 class Raised(msgspec.Struct, frozen=True, tag=True):
-    """Cell to worker: the call raised.
+    """Cell to worker: the call raised an exception.
 
     Attributes:
-        publish_error: The name of the class in `publishers/errors.py` that it is an instance of; None if it is of none.
+        publish_error: The name of the `PublishError` class it belongs to; None if it is not a `PublishError`.
         name: The name of its own class.
         trace: Its traceback as text.
     """
@@ -106,16 +106,16 @@ class FrameLine:
 
     @classmethod
     async def on(cls, end: socket.socket) -> Self:
-        """The line over a connected socket, which it owns from now on."""
+        """The line over a connected socket, which it closes later."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def write(self, frame: Request | Report) -> None:
-        """Send a frame; the other side may be gone, which reading tells."""
+        """Send a frame. A closed other side is noticed only when reading."""
         data = msgspec.msgpack.encode(frame)
         self._writer.write(_LENGTH.pack(len(data)) + data)
 
     async def flush(self) -> None:
-        """Wait until what was written has left, or the other side is gone."""
+        """Wait until all frames have been sent, or the other side has closed."""
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
@@ -137,5 +137,5 @@ class FrameLine:
             return None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._writer.close()

@@ -1,7 +1,7 @@
-"""Where suspects run: tasks whose last process died under them, one of which may have killed it.
+"""Runs suspects: tasks whose process died under them. One of them may have killed it.
 
-A suspect runs in a cell, a child process of the worker, so that the next death ends nothing but suspects. After one
-death it shares a cell with others; after a second one it has a cell of its own (`attempt_rules.cell_for`). Why:
+A suspect runs in a cell, a child process of the worker, so that the next death affects only suspects. After one death
+it shares a cell with other suspects; after a second death it has its own cell (`attempt_rules.cell_for`). The reasons:
 docs/decisions/0028.
 """
 
@@ -21,18 +21,18 @@ from everpost_workers.engine.errors import HandBackError
 
 log = structlog.get_logger("everpost.worker")
 
-ALONE_CELLS = 2  # each is a process of some 50 MB
-MOST_WAITING = 4  # for a cell of their own; the others give their slots back
+ALONE_CELLS = 2  # each is a process of about 50 MB
+MOST_WAITING = 4  # suspects waiting for their own cell; further ones give their slots back
 TURN_S = 2.0  # the longest such wait
-AGAIN_S = (0.5, 2.0)  # after which one that had no turn comes again
-IDLE_S = 10.0  # after which a cell ends
+AGAIN_S = (0.5, 2.0)  # delay until a suspect that gave its slot back comes again
+IDLE_S = 10.0  # an idle cell ends after this time
 
 
 class SuspectDiedError(Exception):
     """The cell died while it ran the attempt.
 
     Attributes:
-        was_alone: It ran nothing else.
+        was_alone: The cell ran no other attempt.
     """
 
     def __init__(self, how: str, *, was_alone: bool) -> None:
@@ -44,7 +44,7 @@ class Isolation:
     """The cells of one worker; they are started when there are suspects.
 
     Attributes:
-        is_possible: Cells can be started. If they cannot, everything runs in the worker itself.
+        is_possible: Cells can be started. If not, everything runs in the worker itself.
     """
 
     def __init__(self, *, is_possible: bool) -> None:
@@ -55,14 +55,14 @@ class Isolation:
         self._waiting = 0
         self._idle: list[Cell] = []
         self._all: set[Cell] = set()
-        self._entered: Counter[Cell] = Counter()  # also before their calls: an intent may wait for the disk
+        self._entered: Counter[Cell] = Counter()  # counted before the call, because writing an intent takes time
 
     @asynccontextmanager
     async def enter(self, publisher: Publisher, kind: CellKind) -> AsyncIterator[Publisher]:
-        """The publisher as it is called at its place.
+        """The publisher, called in the place that suits the suspect.
 
         Raises:
-            HandBackError: Too many others wait for a cell of their own.
+            HandBackError: Too many suspects wait for their own cell.
         """
         if kind is CellKind.NONE or not self.is_possible:
             yield publisher
@@ -86,7 +86,7 @@ class Isolation:
 
     @contextmanager
     def _kept(self, cell: Cell | None) -> Iterator[None]:
-        """Let the cell not end as idle meanwhile."""
+        """Keep the cell from ending as idle meanwhile."""
         if cell is None:
             yield
             return
@@ -121,7 +121,7 @@ class Isolation:
         try:
             cell = await Cell.start()
         except CellUnavailableError as error:
-            log.error("cells.unavailable", error=str(error))  # noqa: TRY400 - it is no defect
+            log.error("cells.unavailable", error=str(error))  # noqa: TRY400 - a traceback would not help
             self.is_possible = False
             return None
         self._all.add(cell)
@@ -130,7 +130,7 @@ class Isolation:
 
     async def _wait_for_turn(self) -> None:
         if self._turns.locked() and self._waiting >= MOST_WAITING:
-            raise HandBackError(random.uniform(*AGAIN_S))  # noqa: S311 - so that they do not come in step
+            raise HandBackError(random.uniform(*AGAIN_S))  # noqa: S311 - spread, so that they do not return together
         self._waiting += 1
         try:
             async with asyncio.timeout(TURN_S):
@@ -171,17 +171,17 @@ class CellPublisher(Publisher):
         self._is_alone = is_alone
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """As the publisher itself.
+        """Call `publish` in the cell.
 
         Raises:
             SuspectDiedError: The cell died.
         """
         result = await self._call(Verb.PUBLISH, job)
-        assert isinstance(result, PublishResult), "a cell answers with what was asked for"
+        assert isinstance(result, PublishResult), "a cell returns the result of the requested method"
         return result
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """As the publisher itself.
+        """Call `look_up` in the cell.
 
         Raises:
             SuspectDiedError: The cell died.

@@ -1,4 +1,4 @@
-"""A cell from within: the program of the worker, started once more, that serves calls of publishers instead of jobs."""
+"""The cell's own side: the worker's program, started again, that serves calls of publishers instead of jobs."""
 
 import asyncio
 import contextlib
@@ -28,40 +28,40 @@ from everpost_workers.publishers.registry import opened_publishers
 
 log = structlog.get_logger("everpost.worker")
 
-VARIABLE = "_EVERPOST_CELL"  # the number of the socket; no setting, so without their prefix
+VARIABLE = "_EVERPOST_CELL"  # holds the number of the socket; not a setting, so it has another prefix
 LONGEST_TRACE = 32_000  # characters of a traceback
-LEAVING_S = 2.0  # for attempts and publishers, once the worker has hung up
-OOM_SCORE = "1000"  # the kernel's first choice when memory runs out, before the worker with all its tasks
+LEAVING_S = 2.0  # for attempts and publishers, after the worker has closed the socket
+OOM_SCORE = "1000"  # if memory runs out, the kernel kills the cell before the worker with all its tasks
 
 
 def take_socket() -> socket.socket | None:
-    """The socket to the worker, if this process is a cell; what a publisher starts is none, so only once."""
+    """The socket to the worker if this is a cell, else None. Works once: a publisher's children are not cells."""
     number = os.environ.pop(VARIABLE, None)
     if number is None:
         return None
-    os.set_inheritable(int(number), False)  # noqa: FBT003 - the standard library's parameter has no name
+    os.set_inheritable(int(number), False)  # noqa: FBT003 - the parameter has no name
     return socket.socket(fileno=int(number))
 
 
 def serve_calls(
     end: socket.socket, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings
 ) -> NoReturn:
-    """Serve until the worker hangs up, then end the process, whatever a publisher has left running."""
+    """Serve until the worker closes the socket, then end the process, even if a publisher still runs something."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, "ascii")
     uvloop.run(CellServer(publishers, catalogue, settings).serve(end))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # threads of publishers would keep it alive
+    os._exit(0)  # threads of publishers would keep the process alive
 
 
 class CellServer:
-    """Runs what the worker asks for, each call in a task of its own.
+    """Runs the calls of the worker, each in its own asyncio task.
 
     Args:
-        publishers: By the name of their platform, not opened yet.
-        settings: The worker's.
+        publishers: By platform name, not opened yet.
+        settings: The worker's settings.
     """
 
     def __init__(self, publishers: Mapping[str, Publisher], catalogue: Catalogue, settings: Settings) -> None:
@@ -71,7 +71,7 @@ class CellServer:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def serve(self, end: socket.socket) -> None:
-        """Serve until the other side hangs up."""
+        """Serve until the other side closes the connection."""
         self._line = await FrameLine.on(end)
         async with opened_publishers(self._publishers):
             self._line.write(Ready())
@@ -118,18 +118,18 @@ class CellServer:
 
 
 class ReportedTrace(SendTrace, kw_only=True):
-    """A trace that the worker hears of at once: the cell may not live to tell it later."""
+    """A trace whose reports go to the worker at once, because the cell may die before it could report later."""
 
     line: FrameLine
     number: int
 
     def nothing_sent(self) -> None:
-        """As in `SendTrace`, and reported."""
+        """As in `SendTrace`, and sent to the worker."""
         super().nothing_sent()
         self._report()
 
     def say(self, words: str | None) -> None:
-        """As in `SendTrace`, and reported; its other methods end here."""
+        """As in `SendTrace`, and sent to the worker; the other methods use this one."""
         super().say(words)
         self._report()
 
@@ -138,7 +138,7 @@ class ReportedTrace(SendTrace, kw_only=True):
 
 
 def raised(number: int, error: BaseException) -> Raised:
-    """An exception, as far as it can be told."""
+    """The frame that describes an exception."""
     kind = next((kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind), None)
     trace = storable_text("".join(traceback.format_exception(error))[:LONGEST_TRACE])
     return Raised(number, kind, type(error).__name__, text_of(error), retry_after_of(error), trace)

@@ -1,1 +1,1 @@
-"""Publishers: `base` says what one is, `registry` finds them, every other file is one."""
+"""The publishers: `registry` finds them; `folder`, `webhook` and `null` are publishers."""

@@ -1,4 +1,4 @@
-"""`python -m everpost_workers.publishers`: would each publisher start? For `everpost doctor`."""
+"""`python -m everpost_workers.publishers`: checks for `everpost doctor` whether each publisher would start."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from everpost_workers.publishers.registry import load_publishers
 
 
 def main() -> int:
-    """2, and why as the last line on standard error, if one of them would not."""
+    """Return 0 if all would start; otherwise 2, with the reason as the last line on standard error."""
     try:
         settings = read_settings(os.environ)
         load_publishers(Catalogue.read(settings.platforms), settings)

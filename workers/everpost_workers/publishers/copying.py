@@ -1,4 +1,4 @@
-"""Copies large files in threads: no more than allowed, only while there is room, and not a chunk longer than wanted."""
+"""Copies large files in threads: few at a time, only while the disk has room, and with quick cancellation."""
 
 import asyncio
 import errno
@@ -14,23 +14,23 @@ from everpost.publishing import InvalidError, TransientError
 from everpost.publishing.media import too_large
 
 CHUNK_BYTES = 1 << 20
-BLOCK_BYTES = 512  # what st_blocks counts in: stat(2)
+BLOCK_BYTES = 512  # the unit of st_blocks: stat(2)
 
 Made = TypeVar("Made")
 
 
 class StoppedError(Exception):
-    """The attempt has ended; nobody waits for this thread's work any more."""
+    """The attempt has ended, so the thread's work is no longer wanted."""
 
 
 class Lane:
-    """A few threads for one kind of blocking work, so that it keeps no other kind waiting."""
+    """A few threads for one kind of blocking work, so that it does not delay other kinds."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[[threading.Event], Made]) -> Made:
-        """Run `work` in a thread; its argument is set once the caller is cancelled, and it has to look at it."""
+        """Run `work` in a thread. Its argument is set when the caller is cancelled; `work` must check it."""
         stop = threading.Event()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, stop)
@@ -38,17 +38,17 @@ class Lane:
             stop.set()
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Start no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Copier(msgspec.Struct, frozen=True):
-    """Copies for one attempt.
+    """The copies of one attempt.
 
     Attributes:
         stop: Set when the attempt has ended.
-        most_bytes: The largest file.
-        least_free_bytes: What a copy leaves free on its disk.
+        most_bytes: The largest allowed file.
+        least_free_bytes: Bytes that must stay free on the target's disk.
     """
 
     stop: threading.Event
@@ -56,7 +56,7 @@ class Copier(msgspec.Struct, frozen=True):
     least_free_bytes: int
 
     def check(self) -> None:
-        """To be called between chunks.
+        """Call this between chunks.
 
         Raises:
             StoppedError: The attempt has ended.
@@ -65,11 +65,11 @@ class Copier(msgspec.Struct, frozen=True):
             raise StoppedError
 
     def copy(self, source: BinaryIO, target: BinaryIO) -> None:
-        """Copy what `source` has now; its holes stay holes, so that a sparse file takes no more room than it has.
+        """Copy the content of `source`. A sparse file stays sparse, so the copy takes no more room.
 
         Raises:
-            InvalidError: It is too large.
-            TransientError: There is no room, or it was cut while it was copied.
+            InvalidError: The file is too large.
+            TransientError: The disk has no room, or the file was truncated during the copy.
             StoppedError: The attempt has ended.
         """
         found = os.fstat(source.fileno())
@@ -88,12 +88,12 @@ class Copier(msgspec.Struct, frozen=True):
             self._check_room(target, 0)
             chunk = os.pread(source.fileno(), min(CHUNK_BYTES, end - start), start)
             if not chunk:
-                raise TransientError("The media file was cut while it was copied.")
+                raise TransientError("The media file was truncated while it was copied.")
             written = os.pwrite(target.fileno(), chunk, start)
             start += written
 
     def _check_room(self, target: BinaryIO, size_bytes: int) -> None:
-        """Others write to the same disk meanwhile, so it is asked again at every chunk."""
+        """Checked at every chunk, because other programs write to the same disk."""
         disk = os.fstatvfs(target.fileno())
         free_bytes = disk.f_bavail * disk.f_frsize
         if free_bytes < size_bytes + self.least_free_bytes:
@@ -102,13 +102,13 @@ class Copier(msgspec.Struct, frozen=True):
 
 
 def _next_data(source: BinaryIO, position: int) -> int:
-    """Where data begins, from `position` on; beyond the file's end if there is none."""
+    """The position of the next data, from `position` on; beyond the end of the file if there is none."""
     try:
         return os.lseek(source.fileno(), position, os.SEEK_DATA)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # lseek(2): nothing but a hole up to the end
+        if error.errno == errno.ENXIO:  # lseek(2): there is only a hole up to the end
             return 1 << 62
-        return position  # a file system that knows of no holes
+        return position  # the file system does not support holes
 
 
 def _next_hole(source: BinaryIO, position: int) -> int:

@@ -1,4 +1,4 @@
-"""The publisher `folder`: a post is a directory, `<root>/<platform>/<key>/`, that appears whole or not at all."""
+"""The publisher `folder`: a post is a folder, `<root>/<platform>/<key>/`, that appears complete or not at all."""
 
 import contextlib
 import errno
@@ -33,9 +33,9 @@ from everpost.settings import Settings, expand_user
 from everpost_workers.publishers.copying import CHUNK_BYTES, Copier, Lane
 
 METADATA = "metadata.json"
-SMALL_BYTES = 16 << 20  # media above this are copied apart from the rest
+SMALL_BYTES = 16 << 20  # larger media are copied in their own threads
 QUICK_THREADS, SLOW_THREADS = 8, 2
-ABANDONED_AFTER = 3  # time-outs of an attempt: by then whatever made a directory has ended
+ABANDONED_AFTER = 3  # time-outs of an attempt: after that, no attempt writes to an unfinished folder any more
 
 _HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 _TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
@@ -47,17 +47,17 @@ class FolderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options of `folder`.
 
     Attributes:
-        root: The folder posts are written below; None is `published` in `EVERPOST_DATA`.
+        root: The folder for all posts; None means `published` in `EVERPOST_DATA`.
     """
 
     root: str | None = None
 
 
 class FolderPublisher(Publisher):
-    """Writes metadata.json and the media file into one directory, named by the idempotency key.
+    """Writes metadata.json and the media file into one folder, named by the idempotency key.
 
-    An automatic rerun finds the same directory: complete, it is left as it is; with other content, it is replaced. A
-    deliberate retry has another key and so makes another directory. No value of the task is part of a path.
+    An automatic repetition finds the same folder. If its content is the same, it is kept; otherwise it is replaced. A
+    retry by a client has another key and makes another folder. No value of the task becomes part of a path.
 
     Raises:
         SettingsError: An option is unknown or of the wrong type.
@@ -84,10 +84,10 @@ class FolderPublisher(Publisher):
         self._slow.close()
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Write the post; its id is the directory's name, its address a file:// URL.
+        """Write the post. Its id is the folder's name, its address a file:// URL.
 
-        Large media have threads of their own, so that other posts wait for no copy. An attempt that is cancelled stops
-        its copy at the next chunk, and nothing of it stays.
+        Large media have their own threads, so that other posts do not wait for a copy. If the attempt is cancelled, its
+        copy stops at the next chunk, and nothing of it stays.
         """
         lane = self._slow if job.media is not None and job.media.size_bytes > SMALL_BYTES else self._quick
         return await lane.run(lambda stop: self._publish(job, stop))
@@ -97,7 +97,7 @@ class FolderPublisher(Publisher):
         copier = Copier(stop, self._most_bytes, self._least_free_bytes)
         if final.parent not in self._swept:
             self._swept.add(final.parent)
-            _sweep(final.parent, time.time() - self._abandoned_s)  # the clock that files are dated by
+            _sweep(final.parent, time.time() - self._abandoned_s)  # files are dated by the wall clock
         try:
             _write_post(final, job, to_text(self._clock()), copier)
             if self._is_given:
@@ -112,7 +112,7 @@ class FolderPublisher(Publisher):
 
 
 def _share(root: Path, final: Path) -> None:
-    """Open a post to those to whom the operator's own folder is open; one in the data folder is private."""
+    """Open a post to those who can read the operator's own folder; a post in the data folder is private."""
     mode = root.stat().st_mode & 0o777
     for path in (final, *final.iterdir()):
         path.chmod(mode if path.is_dir() else mode & 0o666)
@@ -126,7 +126,7 @@ def _write_post(final: Path, job: PublishJob, published_at: str, copier: Copier)
             _remove_leftovers(final)
         _make_folder(final.parent)
         _replace_folder(final, {**document, "published_at": published_at}, job.media, copier)
-    # Also when it was there: the attempt that renamed it may have died before it came to this.
+    # Also if the folder existed: the attempt that renamed it may have died before this step.
     _sync_folder(final.parent)
 
 
@@ -147,7 +147,7 @@ def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, 
 
 
 def _document(job: PublishJob) -> dict[str, Any]:
-    """metadata.json without the time it was written at, which alone differs between two runs."""
+    """The content of metadata.json without the time of writing, the only part that differs between two attempts."""
     media = job.media and {
         "file": _media_name(job.media.filename),
         "filename": job.media.filename,
@@ -158,7 +158,7 @@ def _document(job: PublishJob) -> dict[str, Any]:
 
 
 def _media_name(filename: str) -> str:
-    """A name of ours with the file's suffix, where that is a plain one: it can't collide with metadata.json."""
+    """A name with the file's suffix, if that is a plain one. It cannot collide with metadata.json."""
     suffix = _SUFFIX.search(filename)
     return f"media{suffix.group().lower() if suffix else ''}"
 
@@ -171,7 +171,7 @@ def _encode(document: dict[str, Any]) -> bytes:
 
 
 def _is_published(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> bool:
-    """Whether the directory is there, with this very content. It was renamed into place, so it is never half of it."""
+    """Whether the folder exists with exactly this content. It was renamed into place, so it is always complete."""
     try:
         found = msgspec.json.decode((final / METADATA).read_bytes(), type=dict[str, Any])
         found.pop("published_at", None)
@@ -196,7 +196,7 @@ def _has_same_bytes(copy: Path, media: Media, copier: Copier) -> bool:
 
 
 def _sweep(folder: Path, before_s: float) -> None:
-    """Remove what attempts that crashed before that time left, of tasks that may never run again."""
+    """Remove unfinished folders of crashed attempts that are older than that time; their tasks may never run again."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _STAGING.match(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before_s:
@@ -204,15 +204,15 @@ def _sweep(folder: Path, before_s: float) -> None:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove what a crashed attempt left; should it be alive after all, it fails on its missing directory."""
+    """Remove an earlier attempt's unfinished folder. If that attempt is still alive, it fails without it."""
     for leftover in final.parent.glob(f".{final.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _move_into_place(staging: Path, final: Path) -> None:
-    """Rename the directory; one with other content that is in its place goes away first.
+    """Rename the unfinished folder to its final name. If a folder with other content is there, it is moved away first.
 
-    A crash between the two renames leaves neither. The rerun that follows writes it again.
+    A crash between the two renames leaves neither; the next attempt writes the post again.
     """
     try:
         staging.rename(final)
@@ -238,7 +238,7 @@ def _write_file(target: Path, content: bytes) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make it and its parents, each flushed into the one above, or a power cut could take the posts with them."""
+    """Make the folder and its parents, and flush each into its parent. Otherwise a power cut could lose the posts."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)

@@ -1,4 +1,4 @@
-"""The publisher `null`: accepts everything, publishes nothing; for measuring Everpost itself."""
+"""The publisher `null`: accepts everything and publishes nothing; for measuring Everpost itself."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,8 @@ class NullOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options of `null`.
 
     Attributes:
-        count_file: Where each worker, when it stops, adds a line with the number of its calls; None counts nothing.
+        count_file: A file to which each worker, when it stops, adds a line with its number of calls; None counts
+            nothing.
         refuse: End every task as failed (`invalid`) instead of accepting it.
         takes_s: Seconds a call takes.
     """
@@ -28,13 +29,13 @@ class NullOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NullPublisher(Publisher):
-    """Says that a post is out, and has done nothing.
+    """Reports success without doing anything.
 
     Raises:
         SettingsError: An option is unknown or of the wrong type.
     """
 
-    publisher_class = PublisherClass.LOCAL  # it has no effect, so a second attempt does no harm
+    publisher_class = PublisherClass.LOCAL  # it has no effect, so a repetition is harmless
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         self.options = read_options(options, NullOptions)
@@ -42,7 +43,7 @@ class NullPublisher(Publisher):
         self._calls = 0
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Accept or refuse it, as the options say."""
+        """Accept or refuse the job, as the options say."""
         self._calls += 1
         if self.options.takes_s:
             await asyncio.sleep(self.options.takes_s)
@@ -51,7 +52,7 @@ class NullPublisher(Publisher):
         return NOTHING
 
     async def close(self) -> None:
-        """Tell how many calls there were."""
+        """Write the number of calls."""
         if self.options.count_file is not None:
             with Path(self.options.count_file).open("a", encoding="ascii") as counts:  # noqa: ASYNC230 - the worker has ended
                 counts.write(f"{self._calls}\n")

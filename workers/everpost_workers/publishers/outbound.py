@@ -1,4 +1,4 @@
-"""Where a publisher may connect to: a host is resolved here, once, and the connection goes to what was checked."""
+"""Where a publisher may connect to: it resolves a host once, checks the addresses, and connects to those."""
 
 import asyncio
 import ipaddress
@@ -16,15 +16,15 @@ NOT_GLOBAL = tuple(
     ipaddress.ip_network(network)
     for network in (
         "192.0.0.0/24",  # RFC 6890
-        "::/96",  # RFC 4291: IPv4 addresses as they were once wrapped, loopback among them
-        "::ffff:0:0:0/96",  # RFC 2765: and translated
-        "64:ff9b:1::/48",  # RFC 8215: NAT64 of a network's own
-        "fec0::/10",  # RFC 3879: site-local, as fc00::/7 is today
+        "::/96",  # RFC 4291: the old form of wrapped IPv4 addresses, loopback included
+        "::ffff:0:0:0/96",  # RFC 2765: translated IPv4 addresses
+        "64:ff9b:1::/48",  # RFC 8215: a network's own NAT64
+        "fec0::/10",  # RFC 3879: site-local, the predecessor of fc00::/7
         "3fff::/20",  # RFC 9637
         "5f00::/16",  # RFC 9602
     )
 )
-"""What some Pythons take for global: 3.11.7 all of these, later ones fewer."""
+"""Networks that some versions of Python wrongly take for global: 3.11.7 all of them, later versions fewer."""
 
 CONNECTIONS_PER_POOL = 8
 
@@ -32,7 +32,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 async def resolve_host(host: str, port: int, *, allow_private: bool = False) -> tuple[str, ...]:
-    """The addresses of a host, in the resolver's order. Connect to these: asking again may give others.
+    """The addresses of a host, in the resolver's order. Connect to exactly these: resolving again may give others.
 
     Raises:
         TransientError: The name cannot be resolved now.
@@ -40,7 +40,7 @@ async def resolve_host(host: str, port: int, *, allow_private: bool = False) -> 
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is too long
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label is too long
         raise TransientError(f"{host} cannot be resolved: {getattr(error, 'strerror', None) or error}") from error
     addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_private:
@@ -55,8 +55,8 @@ async def resolve_host(host: str, port: int, *, allow_private: bool = False) -> 
 class SpreadTransport(httpx.AsyncBaseTransport):
     """Several small connection pools, used in turn.
 
-    One pool of httpcore 1.0 goes through all its connections for each of them on every request: with 100 of them it
-    carried 280 requests a second where pools of eight carry more than 1,000. How many run at a time, the caller limits.
+    For every request, a pool of httpcore 1.0 visits all its connections once per connection. A pool of 100 served 280
+    requests a second, pools of eight serve more than 1,000. The caller limits the number of simultaneous requests.
 
     Args:
         connections: About how many requests run at a time.
@@ -64,24 +64,25 @@ class SpreadTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, connections: int) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        # SSL_CERT_FILE counts, for receivers with an authority of their own; proxies from the environment do not.
+        # SSL_CERT_FILE is honoured, for receivers with their own certificate authority; proxy variables are
+        # not.
         tls = httpx.create_ssl_context(trust_env=True)
         count = -(-connections // CONNECTIONS_PER_POOL)
         self._pools = [httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits) for _ in range(count)]
         self._turns = itertools.cycle(self._pools)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it through the next pool."""
+        """Send the request through the next pool."""
         return await next(self._turns).handle_async_request(request)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         for pool in self._pools:
             await pool.aclose()
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is reachable from everywhere, and so is every IPv4 address wrapped in it."""
+    """Whether an address is reachable from everywhere; IPv4 addresses wrapped in it are checked too."""
     return all(_is_global(part) for part in _unwrap(ipaddress.ip_address(address)))
 
 

@@ -1,4 +1,4 @@
-"""Finds the publisher of every platform: entry points in the group `everpost.publishers`, ours and anybody's."""
+"""Finds the publisher of every platform through entry points in the group `everpost.publishers`."""
 
 import traceback
 from collections.abc import AsyncIterator, Mapping
@@ -14,19 +14,19 @@ from everpost.settings import Settings
 GROUP = "everpost.publishers"
 
 Overrides = Mapping[str, type[Publisher] | Publisher]
-"""Publishers by name, before any entry point; an instance serves every platform that names it."""
+"""Publishers by name, preferred to entry points; an instance serves every platform that names it."""
 
 
 def load_publishers(
     catalogue: Catalogue, settings: Settings, overrides: Overrides = MappingProxyType({})
 ) -> Mapping[str, Publisher]:
-    """The publisher of each platform, by the platform's name: one instance a platform, not opened yet.
+    """The publisher of each platform, by the platform's name: one instance per platform, not opened yet.
 
-    Only what the catalogue names is imported.
+    Only publishers that the catalogue names are imported.
 
     Raises:
-        SettingsError: A publisher is unknown, cannot be imported or made, is none, or refuses its options; names the
-            platform.
+        SettingsError: A publisher is unknown, cannot be imported or created, is not a Publisher, or refuses its
+            options. The message names the platform.
     """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     publishers: dict[str, Publisher] = {}
@@ -35,7 +35,7 @@ def load_publishers(
             publishers[platform.name] = _publisher(platform, settings, overrides, found)
         except SettingsError as error:
             raise SettingsError(f"platforms.{platform.name}.{error.message}") from error
-        except Exception as error:  # anybody's code, whose words may hold secrets
+        except Exception as error:  # foreign code, whose message may hold secrets
             place = traceback.extract_tb(error.__traceback__)[-1]
             told = f"{platform.publisher!r} cannot be made: {type(error).__name__} at {place.filename}:{place.lineno}."
             raise SettingsError(f"platforms.{platform.name}.publisher: {told}") from error
@@ -44,7 +44,7 @@ def load_publishers(
 
 @asynccontextmanager
 async def opened_publishers(publishers: Mapping[str, Publisher]) -> AsyncIterator[Mapping[str, Publisher]]:
-    """Opens every publisher once, however many platforms share it, and closes them in reverse, even after an error."""
+    """Open every publisher once, even if platforms share it; close them in reverse order, also after an error."""
     async with AsyncExitStack() as stack:
         for publisher in dict.fromkeys(publishers.values()):
             await publisher.open()
@@ -73,5 +73,5 @@ def _load_class(name: str, found: Mapping[str, EntryPoint], known: list[str]) ->
     except (ImportError, AttributeError) as error:
         raise SettingsError(f"publisher: {name!r} ({found[name].value}) cannot be imported: {error}.") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Publisher)):
-        raise SettingsError(f"publisher: {name!r} ({found[name].value}) is no subclass of Publisher.")
+        raise SettingsError(f"publisher: {name!r} ({found[name].value}) is not a subclass of Publisher.")
     return loaded

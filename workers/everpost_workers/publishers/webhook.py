@@ -1,4 +1,4 @@
-"""The publisher `webhook`: one signed POST a task, to an address that was checked before it was connected to."""
+"""The publisher `webhook`: one signed POST per task, to an address that is checked before connecting."""
 
 import asyncio
 import logging
@@ -35,15 +35,15 @@ from everpost_workers.publishers.webhook_answer import (
 )
 from everpost_workers.publishers.webhook_options import Endpoint
 
-# At INFO it logs whole addresses, and a token may be part of one.
+# At level INFO, httpx logs whole addresses, which may contain a token.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class WebhookPublisher(Publisher):
     """POSTs each task as JSON, with the idempotency key as `Idempotency-Key` and `webhook-id`.
 
-    The body of an automatic rerun is the same byte for byte, because a receiver may compare it with the key's first;
-    the number of the attempt is the header `Everpost-Attempt`.
+    The body of an automatic repetition is the same byte for byte, because a receiver may compare it with the first body
+    of the key. The number of the attempt is in the header `Everpost-Attempt`.
 
     Raises:
         SettingsError: An option is unknown or wrong, or the variable of `secret_env` is not set.
@@ -61,14 +61,14 @@ class WebhookPublisher(Publisher):
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
-        """Make the HTTP client; no proxy, netrc or cookie takes part."""
+        """Make the HTTP client; it uses no proxy, netrc or cookies."""
         self._client = httpx.AsyncClient(
             transport=SpreadTransport(self._connections),
             trust_env=False,
             follow_redirects=False,
-            timeout=None,  # noqa: S113 - `timeout_s` is one deadline around everything
+            timeout=None,  # noqa: S113 - `timeout_s` is one deadline for everything
         )
-        # No cookie is ever sent, so none is kept either.
+        # Cookies are never sent, so none are kept.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     async def close(self) -> None:
@@ -78,11 +78,11 @@ class WebhookPublisher(Publisher):
             self._client = None
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Send it once. A 2xx is success; its JSON object may name `provider_post_id` or `id`, `publish_url` or `url`.
+        """Send it once. Any 2xx is success. The answer may hold `provider_post_id` or `id`, `publish_url` or `url`.
 
         Raises:
-            OutcomeUnknownError: The request was on its way, and no whole answer came.
-            PublishError: The answer was no success, see `ERROR_OF_STATUS`; or nothing could be sent.
+            OutcomeUnknownError: The request was being sent, and no complete answer came.
+            PublishError: The answer was not a success, see `ERROR_OF_STATUS`; or nothing could be sent.
         """
         answer = await self._send(_encode_body(job), job)
         if not answer.is_success:
@@ -92,7 +92,7 @@ class WebhookPublisher(Publisher):
         return PublishResult(provider_post_id=post_id, publish_url=url, detail=detail)
 
     async def _send(self, body: bytes, job: PublishJob) -> Answer:
-        """Try the host's addresses in turn until one takes the connection, all within the one deadline."""
+        """Try the host's addresses in turn until one accepts the connection, all within one deadline."""
         exchange: _Exchange | None = None
         reason = "no address"
         job.trace.nothing_sent()
@@ -115,7 +115,7 @@ class WebhookPublisher(Publisher):
         return await resolve_host(self._host, self._endpoint.port, allow_private=allow_private)
 
     def _exchange(self, address: str, body: bytes, job: PublishJob) -> "_Exchange":
-        """A request to this very address; its Host header and the name TLS checks are the url's."""
+        """Send the request to this address. Its Host header, and the name TLS checks, are those of the url."""
         url = self._endpoint.url
         headers = httpx.Headers(self._endpoint.headers)
         headers.update(self._own_headers(body, job))
@@ -129,7 +129,7 @@ class WebhookPublisher(Publisher):
             "Host": self._endpoint.url.netloc.decode("ascii"),
             "Content-Type": "application/json",
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # so that the cap on an answer is a cap on what it unpacks to
+            "Accept-Encoding": "identity",  # so that the limit on an answer also limits its unpacked size
             "User-Agent": "Everpost",
             "Idempotency-Key": job.idempotency_key,
             "Everpost-Attempt": str(job.attempt),
@@ -141,7 +141,7 @@ class WebhookPublisher(Publisher):
         return headers
 
     async def _exchange_once(self, exchange: "_Exchange") -> Answer:
-        assert self._client is not None, "open() comes first"
+        assert self._client is not None, "call open() first"
         response = await self._client.send(exchange.request, stream=True)
         try:
             body = bytearray()
@@ -174,7 +174,7 @@ class WebhookPublisher(Publisher):
 
 
 class _Exchange:
-    """One request on its way; knows, and tells, whether its first byte may have left."""
+    """A running request; it knows, and reports, whether its first byte may have been sent."""
 
     def __init__(self, request: httpx.Request, trace: SendTrace) -> None:
         self.request = request
@@ -185,7 +185,7 @@ class _Exchange:
     async def _follow(self, event: str, details: Mapping[str, Any]) -> None:
         if event.endswith(".send_request_headers.started"):
             self.has_begun = True
-            self._trace.sending("The request is on its way.")
+            self._trace.sending("The request is being sent.")
         elif event.endswith(".receive_response_headers.complete"):
             self._trace.answered(f"The answer began with the status {details['return_value'][1]}.")
 

@@ -1,4 +1,4 @@
-"""What a webhook's answer means for the task: pure functions of status, headers and body."""
+"""The meaning of a webhook's answer: pure functions of status, headers and body."""
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -10,7 +10,7 @@ from everpost.publishing import AuthError, InvalidError, PermanentError, Publish
 
 RETRY_AFTER_DEFAULT_S = 60.0
 RETRY_AFTER_MAX_S = 3600.0
-EXCERPT_CHARACTERS = 200  # of an answer, in an error
+EXCERPT_CHARACTERS = 200  # of an answer, in an error message
 
 ERROR_OF_STATUS: Mapping[int, type[PublishError]] = {
     HTTPStatus.REQUEST_TIMEOUT: TransientError,
@@ -24,11 +24,11 @@ ERROR_OF_STATUS: Mapping[int, type[PublishError]] = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: InvalidError,
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
 }
-"""Other statuses of 500 and above are transient, everything else permanent: a redirect is never followed."""
+"""Other statuses of 500 and above are transient, all others permanent: redirects are never followed."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back: `body` is no more than is read of an answer, `is_whole` says whether that was all."""
+    """An answer. `body` is the part that was read; `is_whole` says whether that was all."""
 
     status: int
     retry_after: str | None = None
@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_success(self) -> bool:
         """Whether the receiver took the task: any 2xx."""
-        return self.status // 100 == 2  # noqa: PLR2004 - the class of a status is its first digit
+        return self.status // 100 == 2  # noqa: PLR2004 - the first digit of a status is its class
 
     @property
     def excerpt(self) -> str:
@@ -48,7 +48,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def error_type_of(answer: Answer) -> type[PublishError]:
-    """What an answer that is no success means; a 503 that says when to come back is a rate limit."""
+    """The error for an answer that is not a success; a 503 with Retry-After is a rate limit."""
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after is not None:
         return RateLimitedError
     is_server_error = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -58,7 +58,7 @@ def error_type_of(answer: Answer) -> type[PublishError]:
 def read_retry_after(text: str | None, now_ms: int) -> float:
     """Seconds a Retry-After header asks for (RFC 9110 §10.2.3: seconds or a date), from 0 to an hour.
 
-    Absent or unreadable, it is a minute.
+    A minute if the header is missing or unreadable.
     """
     try:
         seconds = float(min(int(text or ""), RETRY_AFTER_MAX_S))
@@ -71,7 +71,7 @@ def read_retry_after(text: str | None, now_ms: int) -> float:
 
 
 def read_post(answer: Answer) -> tuple[str | None, str | None]:
-    """The post's id and address, where the answer has them. Only http addresses count: people will click on them."""
+    """The post's id and address, if the answer has them. Only http addresses count, because people click on them."""
     try:
         body = msgspec.json.decode(answer.body) if answer.is_whole else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -15,26 +15,26 @@ from everpost.errors import SettingsError
 from everpost.publishing import read_options
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of Standard Webhooks
-SECRET_CHARACTERS = 6  # anything shorter is no secret, and hiding it would garble the error
+SECRET_CHARACTERS = 6  # a shorter secret is not hidden, because that would garble error messages
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 §5.6.2
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?\Z")
 
 
 class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the catalogue may say under `options`.
+    """The options of `webhook` in the platform catalogue.
 
     Attributes:
-        url: Where to; https, unless `allow_http`.
-        secret: Signs each request by Standard Webhooks: `whsec_` and base64.
+        url: The receiver's address; https, unless `allow_http`.
+        secret: Signs each request as Standard Webhooks defines it: `whsec_` and base64.
         secret_env: The environment variable that holds the secret instead.
-        timeout_s: One deadline in seconds for everything: resolving, connecting, sending, the whole answer.
-        key_lifetime_s: Seconds for which the receiver remembers a key; what may have been accepted longer ago than that
-            is not sent again by itself.
+        timeout_s: One deadline in seconds for resolving, connecting, sending and reading the whole answer.
+        key_lifetime_s: Seconds the receiver remembers a key. A post that may have been accepted is not sent again
+            automatically after that.
         allow_http: Permit a url without TLS.
         allow_private: Permit addresses that are not global: loopback, private networks, link-local.
-        headers: Sent with every request; Everpost's own win.
-        max_answer_bytes: What is read of an answer; a longer one counts by its status alone.
+        headers: Sent with every request; Everpost's own headers take precedence.
+        max_answer_bytes: How much of an answer is read; of a longer one, only the status and the beginning are used.
     """
 
     url: str
@@ -49,7 +49,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Endpoint:
-    """A checked webhook: its url, headers and signer, and the texts no error may show.
+    """A checked webhook: its url, its headers, its signer, and the texts that errors must not show.
 
     Raises:
         SettingsError: An option is unknown or wrong, or the variable of `secret_env` is not set.
@@ -65,7 +65,7 @@ class Endpoint:
         self._hidden = _hidden_texts(self.options, self.url, secret or "")
 
     def hide(self, text: str) -> str:
-        """The text without secrets, which a receiver may have sent back."""
+        """The text without secrets: a receiver may have sent one back."""
         for hidden in self._hidden:
             text = text.replace(hidden, "***")
         return text
@@ -75,20 +75,20 @@ def _read_url(options: WebhookOptions) -> httpx.URL:
     try:
         url = httpx.URL(options.url)
     except httpx.InvalidURL as error:
-        raise SettingsError("options.url: is no URL.") from error
+        raise SettingsError("options.url: is not a valid URL.") from error
     if url.scheme not in {"https", "http"} or not url.host:
         raise SettingsError("options.url: must be an https:// address.")
     if url.scheme == "http" and not options.allow_http:
         raise SettingsError("options.url: must be https://, unless allow_http is true.")
     if url.userinfo:
-        raise SettingsError("options.url: must hold no user or password; put an Authorization into headers.")
+        raise SettingsError("options.url: must not contain a user or password; add an Authorization to headers.")
     return url.copy_with(fragment=None)
 
 
 def _read_headers(given: Mapping[str, str]) -> httpx.Headers:
     for name, value in given.items():
         if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
-            raise SettingsError(f"options.headers.{name!a}: is no header of printable ASCII.")
+            raise SettingsError(f"options.headers.{name!a}: is not a header of printable ASCII.")
     return httpx.Headers(dict(given))
 
 
@@ -96,7 +96,7 @@ def _read_secret(options: WebhookOptions) -> str | None:
     if options.secret_env is None:
         return options.secret
     if options.secret is not None:
-        raise SettingsError("options.secret_env: give this or secret, not both.")
+        raise SettingsError("options.secret_env: set this or secret, not both.")
     secret = os.environ.get(options.secret_env)
     if not secret:
         raise SettingsError(f"options.secret_env: the environment has no {options.secret_env}.")
@@ -104,7 +104,7 @@ def _read_secret(options: WebhookOptions) -> str | None:
 
 
 def _make_signer(secret: str) -> Webhook:
-    """The package decodes leniently; here a mistyped secret must not become another, shorter one."""
+    """Check strictly: the package decodes leniently, so a mistyped secret would become another, shorter one."""
     text = secret.removeprefix(SECRET_PREFIX)
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -116,7 +116,7 @@ def _make_signer(secret: str) -> Webhook:
 
 
 def _hidden_texts(options: WebhookOptions, url: httpx.URL, secret: str) -> tuple[str, ...]:
-    """Secrets, and all of a url and of headers that may be one; the longest first, as one may hold another."""
+    """The secrets, and all parts of the url and headers that may be one; longest first, as one may contain another."""
     texts = {secret, secret.removeprefix(SECRET_PREFIX), options.url, url.raw_path.decode("ascii"), url.path}
     texts.update(url.params.values())
     for value in options.headers.values():
