@@ -1,4 +1,4 @@
-# Everything here makes its own environment: Python 3.11 or newer, git and make are all it takes.
+# Every target makes its own environment first. You need Python 3.11 or newer, git and make.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## Make the environment (everything below does it by itself)
+install: $(STAMP)  ## Make the environment (the other targets do this automatically)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Everpost needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
 	@echo "Making the environment in $(VENV) (about half a minute) ..."
@@ -33,21 +33,21 @@ format: $(STAMP)  ## Write the code as the checks want it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Many tests wait for processes, so more of them than cores run at once; and processes start sooner from compiled files.
+# Most tests wait for processes, so more tests than cores run at once. Compiled files make processes start sooner.
 test chaos: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 	$(BIN)/pytest -n 4 --dist worksteal
 
-chaos: $(STAMP)  ## Break things for a while and count (EVERPOST_CHAOS_SECONDS=60, EVERPOST_CHAOS_SEED=20260)
+chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SECONDS=60, EVERPOST_CHAOS_SEED=20260)
 	$(BIN)/pytest -m chaos -s
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)
 	$(BIN)/python tests/bench/compare.py --readme
 
-arq-suite: $(STAMP)  ## Run arq's own tests with our engine in its worker's place
+arq-suite: $(STAMP)  ## Run arq's own tests with Everpost's engine in place of arq's worker
 	$(BIN)/python tests/arq_suite/run.py
 
-api-suite: $(STAMP)  ## Have other people's tools read and try the HTTP interface (needs npm)
+api-suite: $(STAMP)  ## Check the HTTP interface with other people's tools (needs npm)
 	$(BIN)/python tests/api_suite/api_suite.py
 
 clean:  ## Remove the environment and everything made

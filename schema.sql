@@ -1,12 +1,12 @@
--- The tables of Everpost and their only definition: at start the live file is compared with this one, and what it lacks
--- is added (service/everpost/store/sqlite/schema/migrate.py). Nothing is ever removed. Names and columns of the original system are kept, so
--- that its files can be adopted in place; the columns below each "added" line are ours.
+-- The only definition of Everpost's tables. Each start compares the live file with this one and adds what is missing
+-- (service/everpost/store/sqlite/schema/migrate.py). No table or column is ever removed. The original system's names and
+-- columns are kept, so that its files can be adopted in place; columns below an "added" line are Everpost's.
 --
 -- Times are UTC, ISO 8601 with milliseconds and Z; inherited rows hold naive local times.
 
--- History: one row a task that has ended, for ever.
+-- History: one row per task that has ended, for ever.
 CREATE TABLE publish_tasks (
-    task_id             INTEGER PRIMARY KEY AUTOINCREMENT, -- a row number; the id callers know is job_id
+    task_id             INTEGER PRIMARY KEY AUTOINCREMENT, -- a row number; callers use job_id
     job_id              TEXT UNIQUE,                       -- celery_task_id in an original file
     plan_id             TEXT,
     package_id          INTEGER,
@@ -32,8 +32,8 @@ CREATE TABLE publish_tasks (
     -- added
     celery_task_id      TEXT GENERATED ALWAYS AS (job_id) VIRTUAL,
     retry_of            TEXT,                              -- the task this one retries
-    root_id             TEXT,                              -- the first task of the retry chain; NULL on that one
-    generation          INTEGER DEFAULT 0,                 -- deliberate retries between the root and this task
+    root_id             TEXT,                              -- the first task of the retry chain; NULL in that task
+    generation          INTEGER DEFAULT 0,                 -- number of retries between the root and this task
     batch_id            TEXT,
     attempts            TEXT,                              -- JSON list: number, started_at, finished_at, outcome, ...
     error_class         TEXT,
@@ -42,27 +42,27 @@ CREATE TABLE publish_tasks (
     publish_url         TEXT,
     queued_at           TEXT,
     started_at          TEXT,
-    raw_job             BLOB                               -- a stock arq client's message that no task data could be taken from
+    raw_job             BLOB                               -- a stock arq client's message without readable task data
 );
--- A list's order is (created_at, id), which a task keeps when it moves from the ledger to the history.
+-- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
--- Local times of original files are out of that order; where none are near, a list need not look for them.
+-- Local times of original files do not fit into that order. This index shows a list that none are near.
 CREATE INDEX publish_tasks_local ON publish_tasks (created_at) WHERE substr(created_at, -1) <> 'Z';
 CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
--- The status in the middle: else the few failures of a large platform would be looked for among all it has. The platform
--- at the end: it is counted by the index alone how many of an account's tasks are of one.
+-- The status comes second, so that the few failures of a large platform are found without reading all its tasks. The
+-- account's index ends with the platform, so that an account's tasks per platform are counted from the index alone.
 CREATE INDEX publish_tasks_platform ON publish_tasks (platform, status, created_at, job_id);
 CREATE INDEX publish_tasks_account ON publish_tasks (account_id, status, created_at, job_id, platform);
 CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
 CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
 CREATE INDEX publish_tasks_chain ON publish_tasks (root_id) WHERE root_id IS NOT NULL;
--- When it ended; the original never set completed_at.
+-- The time a task ended. The original never set completed_at.
 CREATE INDEX publish_tasks_ended ON publish_tasks (coalesce(completed_at, updated_at, created_at))
     WHERE status = 'success';
 
--- Ledger: one row a task that was accepted and has not ended. A row leaves it in the transaction that puts it into the
--- history. Rows inherited from an original file have no accepted_by, and are never run on their own.
+-- Ledger: one row per task that was accepted and has not ended. One transaction moves a task from here to the history.
+-- Rows inherited from an original file have no accepted_by, and never run unless they are retried.
 CREATE TABLE task_queue (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     task_id       TEXT UNIQUE NOT NULL,
@@ -96,13 +96,13 @@ CREATE TABLE task_queue (
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
 CREATE INDEX task_queue_local ON task_queue (created_at) WHERE substr(created_at, -1) <> 'Z';
--- Most rows are pending, and pay nothing for this one.
+-- Most rows are pending, and cost nothing here.
 CREATE INDEX task_queue_status ON task_queue (status, created_at, task_id) WHERE status <> 'pending';
 CREATE INDEX task_queue_scheduled ON task_queue (due_at) WHERE status = 'scheduled';
 CREATE INDEX task_queue_batch ON task_queue (batch_id, created_at, task_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX task_queue_retry ON task_queue (retry_of, created_at, task_id) WHERE retry_of IS NOT NULL;
 
--- Where old and deleted tasks go; only `everpost purge` destroys.
+-- Archive: old and deleted tasks. Only `everpost purge` destroys tasks.
 CREATE TABLE publish_tasks_archive (
     task_id             INTEGER PRIMARY KEY,               -- the row number it had in publish_tasks
     job_id              TEXT,
@@ -147,7 +147,7 @@ CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;
 CREATE INDEX publish_tasks_archive_archived ON publish_tasks_archive (archived_at);
 
--- What people decided about tasks whose outcome nobody knew, and about publishing a second time; nothing ever deletes it.
+-- People's decisions about tasks of unknown outcome, and about publishing a second time. They are never deleted.
 CREATE TABLE decisions (
     decision_id      INTEGER PRIMARY KEY,
     task_id          TEXT NOT NULL,
@@ -163,18 +163,18 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_task ON decisions (task_id);
 CREATE INDEX decisions_new_task ON decisions (new_task_id) WHERE new_task_id IS NOT NULL;
 
--- Answers to repeat when an Idempotency-Key comes again; kept for EVERPOST_IDEMPOTENCY_HOURS of running time.
+-- Answers that are repeated when an Idempotency-Key comes again; kept for EVERPOST_IDEMPOTENCY_HOURS of running time.
 CREATE TABLE idempotency_keys (
     key         TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,                             -- of the request's path and body
     task_id     TEXT NOT NULL,                             -- or the batch's id
     created_at  TEXT NOT NULL,
     answer      TEXT NOT NULL DEFAULT '{}',                -- JSON: the whole body of the first answer
-    counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time then (service/everpost/running_time.py)
+    counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time at that moment (service/everpost/running_time.py)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_counted ON idempotency_keys (counted_ms);
 
--- Bulk work on more tasks than one answer waits for: its progress, and where it goes on after a crash.
+-- Bulk requests that run in the background: their progress, and where they continue after a crash.
 CREATE TABLE operations (
     operation_id TEXT PRIMARY KEY,
     kind         TEXT NOT NULL,                            -- retry | cancel | delete | archive
@@ -185,11 +185,11 @@ CREATE TABLE operations (
     succeeded    INTEGER NOT NULL DEFAULT 0,
     position     TEXT,                                     -- cursor of the next chunk
     error        TEXT,
-    owner        TEXT,                                     -- the process at work on it
+    owner        TEXT,                                     -- the process that works on it
     created_at   TEXT NOT NULL,
     updated_at   TEXT NOT NULL
 ) WITHOUT ROWID;
--- They stay a week, and every few seconds each API looks for one that nobody is at work on.
+-- Operations are kept for a week. Every few seconds, each API looks for one whose process has died.
 CREATE INDEX operations_running ON operations (created_at) WHERE status = 'running';
 CREATE TABLE operation_skips (
     operation_id TEXT NOT NULL,
@@ -198,7 +198,7 @@ CREATE TABLE operation_skips (
     PRIMARY KEY (operation_id, task_id)
 ) WITHOUT ROWID;
 
--- How many tasks there are by table, status and platform, kept by triggers, so that no count ever scans.
+-- Numbers of tasks by table, status and platform. Triggers keep them, so that counting never scans a table.
 CREATE TABLE task_counts (
     source   TEXT NOT NULL,
     status   TEXT NOT NULL,
@@ -235,15 +235,16 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
         ON CONFLICT DO UPDATE SET tasks = tasks + 1;
 END;
 
--- What the processes remember together: `epoch` (which Redis it was), `searched` (how far the search index has come),
--- `paused` (dispatch is, since a backup was restored), `clock` and `counted_ms` (the time Everpost has run).
+-- Values that all processes share: `epoch` (identifies the Redis), `searched` (the last row in the search index),
+-- `paused` (present while dispatch is paused after a restore), `clock` and `counted_ms` (the time Everpost has run).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Full text of title, error and payload, filled behind the hot path; rowid is publish_tasks.task_id. The text is cut into
--- words before it comes here, each Chinese, Japanese or Korean character a word of its own (service/everpost/store/sqlite/lists/search.py).
+-- Full-text index of title, error and data, filled in the background; rowid is publish_tasks.task_id. The text is split
+-- into words beforehand, with each Chinese, Japanese or Korean character as one word
+-- (service/everpost/store/sqlite/lists/search.py).
 CREATE VIRTUAL TABLE publish_tasks_search USING fts5 (
     text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
 );
