@@ -47,11 +47,11 @@ Found = TypeVar("Found")
 DEADLINE_S = 20.0
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
 QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0})
-"""Settings that let a test see in seconds what production sees in tens of them."""
+"""Settings that shorten waits for tests."""
 
 
 class NoAsyncioError(RuntimeError):
-    """The stack was started where asyncio does not run, such as in a test that anyio runs on trio."""
+    """The stack was started without asyncio, for example in a test that anyio runs on trio."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -61,11 +61,11 @@ class NoAsyncioError(RuntimeError):
 
 
 class ApiRefusal(httpx.HTTPStatusError):
-    """The API refused what the test asked for; the message has its detail.
+    """The API refused a request of the test; the message has the detail.
 
     Attributes:
-        code: The problem's stable code, such as `invalid_value`; None if the answer is no problem.
-        problem: The whole answer's JSON, or an empty dict.
+        code: The problem's stable code, such as `invalid_value`; None if the answer is not a problem.
+        problem: The whole JSON of the answer, or an empty dict.
     """
 
     def __init__(self, answer: httpx.Response) -> None:
@@ -84,10 +84,10 @@ class ApiRefusal(httpx.HTTPStatusError):
 
 
 def accepted(answer: httpx.Response) -> httpx.Response:
-    """The answer, if the API did what was asked.
+    """Return the answer if it is a success.
 
     Raises:
-        ApiRefusal: It did not.
+        ApiRefusal: It is a refusal.
     """
     if answer.is_error:
         raise ApiRefusal(answer)
@@ -97,10 +97,10 @@ def accepted(answer: httpx.Response) -> httpx.Response:
 async def eventually(
     condition: Callable[[], Awaitable[Found]], *, timeout_s: float = DEADLINE_S, what: str = "the condition"
 ) -> Found:
-    """Wait until `condition` gives something true, and return it.
+    """Wait until `condition` returns something true, and return that.
 
     Raises:
-        TimeoutError: It has not within `timeout_s` seconds; the last thing it gave is in the message.
+        TimeoutError: It did not within `timeout_s` seconds; the message has the last value.
     """
     deadline = time.monotonic() + timeout_s
     while not (found := await condition()):
@@ -111,12 +111,12 @@ async def eventually(
 
 
 class PublisherDouble(Publisher):
-    """A platform that keeps a list: it stands in for every publisher, and fails on request.
+    """A platform that keeps lists: it replaces every publisher, and fails on request.
 
     Attributes:
-        published: What the platform accepted, in order.
+        published: The accepted jobs, in order.
         attempts: Every call, accepted or not.
-        looked_up: Every look-up; they find what was accepted.
+        looked_up: Every look-up; it finds accepted jobs.
     """
 
     def __init__(self, publisher_class: PublisherClass = PublisherClass.NONE) -> None:
@@ -132,27 +132,27 @@ class PublisherDouble(Publisher):
         self._gate.set()
 
     def fail_next(self, *errors: BaseException) -> None:
-        """Raise these, one a call, instead of accepting."""
+        """Make the next calls raise these errors, one each, instead of accepting."""
         self._errors.extend(errors)
 
     def fail_when(self, error_of: Callable[[PublishJob], Exception | None]) -> None:
-        """Raise what `error_of` gives for a job, if it gives anything."""
+        """Call `error_of` for each job, and raise the error it returns, if any."""
         self._error_of = error_of
 
     def lose_next_answer(self, count: int = 1) -> None:
-        """Accept the next jobs, and break the connection instead of saying so."""
+        """Accept the next jobs, but break the connection instead of answering."""
         self._lost_answers += count
 
     def fail_look_ups(self, error: BaseException) -> None:
-        """Raise this instead of looking."""
+        """Make every look-up raise this error."""
         self._look_up_error = error
 
     def hold(self) -> None:
-        """Let every call wait until `release`."""
+        """Make every call wait until `release`."""
         self._gate.clear()
 
     def release(self) -> None:
-        """Let the waiting calls go on."""
+        """Let the waiting calls continue."""
         self._gate.set()
 
     async def publish(self, job: PublishJob) -> PublishResult:
@@ -169,7 +169,7 @@ class PublisherDouble(Publisher):
         return _post(len(self.published), job)
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """Find the post by its key, among those that were accepted."""
+        """Find an accepted post by its key."""
         self.looked_up.append(job)
         if self._look_up_error is not None:
             raise self._look_up_error
@@ -191,11 +191,11 @@ class Stack:
     """A running Everpost.
 
     Attributes:
-        client: An HTTP client of the API; it needs no address, `client.post("/api/v1/publish", json=...)` is enough.
-        publisher: The double behind every platform.
-        store: The store, on connections of the stack's own.
-        database: Those connections.
-        queue: A connection of the stack's own to Valkey.
+        client: An HTTP client of the API; it needs no address: `client.post("/api/v1/publish", json=...)`.
+        publisher: The double that serves every platform.
+        store: The store, on the stack's own connections.
+        database: These connections.
+        queue: The stack's own connection to Valkey.
     """
 
     client: httpx.AsyncClient
@@ -211,25 +211,25 @@ class Stack:
         self._workers: list[tuple[BatchWorker, asyncio.Task[None]]] = []
 
     async def publish(self, **fields: Any) -> str:
-        """Post a task made of `fields`; its id.
+        """Post a task made of `fields` and return its id.
 
         Raises:
-            ApiRefusal: The API did not take it.
+            ApiRefusal: The API refused it.
         """
         answer = await self.client.post("/api/v1/publish", json={"platform": 1, "account_id": "account", **fields})
         return str(accepted(answer).json()["task_id"])
 
     async def retry(self, task_id: str, *, force: bool = False) -> str:
-        """Retry a task; the id of the new one.
+        """Retry a task and return the new task's id.
 
         Raises:
-            ApiRefusal: It may not be retried.
+            ApiRefusal: The task may not be retried.
         """
         answer = await self.post_retry(task_id, force=force)
         return str(accepted(answer).json()["new_task_id"])
 
     async def post_retry(self, task_id: str, *, force: bool = False) -> httpx.Response:
-        """Ask for a retry; the API's answer, whatever it is."""
+        """Retry a task and return the API's answer, also a refusal."""
         return await self.client.post(f"/api/v1/tasks/retry/{task_id}", params={"force": str(force).lower()})
 
     async def task(self, task_id: str) -> dict[str, Any]:
@@ -242,7 +242,7 @@ class Stack:
         return cast("dict[str, Any]", accepted(answer).json()["data"])
 
     async def wait_until_ended(self, task_id: str, *, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
-        """Wait until a task has ended, and return it; a stock arq client's is known only once it is claimed."""
+        """Wait until a task has ended, and return it. A stock arq client's task is known only after its claim."""
 
         async def ended() -> dict[str, Any] | None:
             answer = await self.client.get(f"/api/v1/tasks/{task_id}")
@@ -252,7 +252,7 @@ class Stack:
         return cast("dict[str, Any]", await eventually(ended, timeout_s=timeout_s, what=f"the end of {task_id}"))
 
     async def drain(self, *, timeout_s: float = DEADLINE_S) -> None:
-        """Wait until no accepted task is unfinished, scheduled ones included."""
+        """Wait until all accepted tasks have ended, scheduled ones included."""
 
         async def is_empty() -> bool:
             return await self.store.ledger.count_unfinished() == 0
@@ -272,7 +272,7 @@ class Stack:
         await self.database.write(lambda connection: connection.execute(statement, parameters).rowcount)
 
     async def flush_redis(self) -> None:
-        """Make Valkey forget everything, the results of all that has ended included."""
+        """Make Valkey forget everything, results included."""
 
         async def is_released() -> bool:
             keys = await self.queue.redis.keys("arq:in-progress:*")
@@ -284,16 +284,16 @@ class Stack:
         await self.queue.redis.flushall()
 
     async def start_worker(self, **options: Any) -> BatchWorker:
-        """Start one more worker, with these options of `create_worker`; the stack stops it if nobody else does."""
+        """Start one more worker, with these options of `create_worker`; the stack stops it at its end."""
         platforms = Catalogue.read(self.settings.platforms)
         doubles = {platform.publisher: self.publisher for platform in platforms}
         worker = create_worker(self.settings, publishers=doubles, handle_signals=False, **options)
         self._workers.append((worker, asyncio.create_task(worker.async_run())))
-        await asyncio.sleep(0)  # it has begun: stopping it now stops what it opens
+        await asyncio.sleep(0)  # let it begin, so that a stop also closes what it opens
         return worker
 
     async def stop_workers(self) -> None:
-        """Stop every worker as SIGTERM would, running tasks cut off."""
+        """Stop every worker as SIGTERM does; running tasks are cut off."""
         workers, self._workers = self._workers, []
         for worker, _ in workers:
             await worker.close()
@@ -309,17 +309,17 @@ async def everpost_stack(
     durable: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Stack]:
-    """Start everything, and stop it in order; nothing is left behind but what `folder` was given to hold.
+    """Start everything, and stop it in order at the end; only files in a given `folder` stay.
 
     Args:
-        workers: How many workers; more can be started later.
-        publisher: The double behind every platform; by default one that declares nothing (class none).
-        folder: Where files go; a temporary folder by default.
+        workers: The number of workers; more can be started later.
+        publisher: The double that serves every platform; by default one of the class `NONE`.
+        folder: The folder for all files; a temporary folder by default.
         durable: Let Valkey write its append-only file.
-        settings: Fields of `Settings` other than their defaults and `QUICK`.
+        settings: Fields of `Settings` that differ from the defaults and `QUICK`.
 
     Raises:
-        NoAsyncioError: It is not called on asyncio.
+        NoAsyncioError: asyncio does not run.
     """
     _check_asyncio()
     async with AsyncExitStack() as cleanup:
@@ -361,7 +361,7 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
 
 @asynccontextmanager
 async def _alive(app: Litestar) -> AsyncIterator[None]:
-    """The app between its start-up and its shutdown, both in one task: a fixture's two halves may run in two."""
+    """The app from start-up to shutdown, both in one asyncio task; the two halves of a fixture may run in two."""
     started, stopping = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:

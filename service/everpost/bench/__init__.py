@@ -1,1 +1,1 @@
-"""How fast Everpost is: `everpost bench`, its own load generator, its own count of the work (run.py begins)."""
+"""`everpost bench`: measures how fast Everpost is, with its own load generator and its own count; run.py starts it."""

@@ -1,11 +1,11 @@
-"""HTTP/1.1 as the bench speaks it: requests as bytes, made once, and answers read no further than they must be."""
+"""HTTP/1.1 for the bench: requests as bytes, made once, and answers that are parsed no further than needed."""
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"content-length:"
 
 
 def http_request(method: str, path: str, body: bytes = b"") -> bytes:
-    """A request with a JSON body, as it goes over the wire."""
+    """A request with a JSON body, as bytes."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     )
@@ -13,7 +13,7 @@ def http_request(method: str, path: str, body: bytes = b"") -> bytes:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether an answer has come to its end; one without a Content-Length ends with its head."""
+    """Whether an answer is complete; an answer without a Content-Length ends with its head."""
     head_end = answer.find(HEAD_END)
     if head_end < 0:
         return False

@@ -1,4 +1,4 @@
-"""Memory of API and worker, under load, while a large backlog waits in ledger and queue."""
+"""Memory of API and worker under load, while a large backlog waits in ledger and queue."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ from everpost.queue.codec import job_of
 from everpost.store.measured import Look
 from everpost.task.model import PRIORITIES, Task
 
-PRIORITY = PRIORITIES[-1]  # what the load sends goes first
+PRIORITY = PRIORITIES[-1]  # the load's tasks run first
 LOOK_EVERY_S = 0.01
 PATIENCE_S = 600.0
 
 
 async def measure_backlog(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Start on a backlog that is there already, let the relay look for all of it, then accept and run other tasks."""
+    """Start with an existing backlog, let the relay check all of it, then accept and run other tasks."""
     await _fill(stack, plan.backlog)
     await stack.start_api()
     await stack.start_worker()
@@ -48,7 +48,7 @@ async def _fill(stack: BenchStack, tasks: int) -> None:
 
 
 async def _wait_for_relay(look: Look) -> None:
-    """A worker writes down which Redis it has seen once its relay has looked there for every task."""
+    """Wait until a worker has recorded the Redis it uses: its relay has then checked every task there."""
     deadline = time.monotonic() + PATIENCE_S
     while not look.has_relayed():
         if time.monotonic() > deadline:
@@ -64,7 +64,7 @@ async def _run(stack: BenchStack, plan: Plan, look: Look) -> Sequence[str]:
 
 
 def _check_backlog(stack: BenchStack, plan: Plan, look: Look) -> None:
-    """What has run of it was recorded, and the rest still waits."""
+    """Check that the backlog's tasks either ran and were recorded, or still wait."""
     done, left = look.count_ended(WAITING, "success"), look.count_waiting(WAITING)
     if left != plan.backlog - done:
         raise WorkIncomplete(f"of {plan.backlog} waiting tasks {done} were recorded, and {left} are left")

@@ -1,4 +1,4 @@
-"""Is the work complete? Every task counted in the store: none lost, none twice, before any rate is told."""
+"""Checks that the work is complete: every task is counted in the store before a rate is reported."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from everpost.errors import ServiceError
 from everpost.store.measured import Look, MeasuredStore
 
 LOOK_EVERY_S = 0.003
-PATIENCE_S = 60.0  # without any progress
+PATIENCE_S = 60.0  # the longest wait without progress
 
 
 class WorkIncomplete(ServiceError):
-    """What was measured was not all of the work, so its rate is not told."""
+    """The measured work was not complete, so its rate is not reported."""
 
     code = "work_incomplete"
 
@@ -22,10 +22,10 @@ class WorkIncomplete(ServiceError):
 
 
 async def wait_for_ends(look: Look, platform: str, status: str, wanted: int) -> list[tuple[float, int]]:
-    """Wait until the history has so many tasks; when (on the monotonic clock) it had how many.
+    """Wait until the history has `wanted` tasks; return the counts seen, each with its monotonic time.
 
     Raises:
-        WorkIncomplete: Nothing has happened for `PATIENCE_S`, or there are more than wanted.
+        WorkIncomplete: There was no progress for `PATIENCE_S`, or there are more tasks than wanted.
     """
     seen = [(time.monotonic(), look.count_ended(platform, status))]
     while seen[-1][1] < wanted:
@@ -41,10 +41,10 @@ async def wait_for_ends(look: Look, platform: str, status: str, wanted: int) -> 
 
 
 def check_answers(report: LoadReport, count: int) -> None:
-    """Hold the answers against what was asked for.
+    """Check that there are `count` right answers.
 
     Raises:
-        WorkIncomplete: One was wrong, is missing, or gave an id another had.
+        WorkIncomplete: An answer was wrong, is missing, or has another answer's id.
     """
     if report.wrong:
         raise WorkIncomplete(f"{report.wrong} of {count} answers were wrong, such as {report.example[:300]!r}")
@@ -53,7 +53,7 @@ def check_answers(report: LoadReport, count: int) -> None:
 
 
 def check_recorded(store: MeasuredStore, ids: Sequence[str], status: str = "success") -> None:
-    """See that the history has each task once, with this status, after one attempt.
+    """Check that the history has each task once, with this status, after one attempt.
 
     Raises:
         WorkIncomplete: Some are lost, unfinished or repeated.
@@ -68,7 +68,7 @@ def check_recorded(store: MeasuredStore, ids: Sequence[str], status: str = "succ
 
 
 def check_queued(store: MeasuredStore, ids: Sequence[str]) -> None:
-    """See that the ledger has each task.
+    """Check that the ledger has each task.
 
     Raises:
         WorkIncomplete: Some are lost.

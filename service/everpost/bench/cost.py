@@ -1,17 +1,17 @@
-"""What a process costs: CPU time and memory, from Linux's /proc (proc(5)); elsewhere nothing is told."""
+"""The cost of a process: CPU time and memory, from Linux's /proc (proc(5)); None on other systems."""
 
 import os
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NS_PER_S = 1_000_000_000
-UTIME, STIME = 11, 12  # of /proc/PID/stat, counted from behind the command's name
+UTIME, STIME = 11, 12  # positions in /proc/PID/stat, counted after the command's name
 
 
 def cpu_s(pid: int) -> float | None:
-    """Seconds of CPU a process has used so far, its threads included; None where the system does not tell.
+    """Seconds of CPU that a process and its threads have used so far; None if the system does not tell.
 
-    stat counts in ticks of 10 ms; schedstat in nanoseconds, but only of the threads that live.
+    stat counts in ticks of 10 ms. schedstat counts in nanoseconds, but only for living threads.
     """
     folder = Path(f"/proc/{pid}")
     try:
@@ -23,7 +23,7 @@ def cpu_s(pid: int) -> float | None:
 
 
 def most_resident_mb(pid: int) -> float | None:
-    """The most memory a process ever had resident, in MB (10^6 bytes); None where the system does not tell."""
+    """The largest resident memory a process ever had, in MB (10^6 bytes); None if the system does not tell."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""The engine without SQLite: its rate beside stock arq's, and what a claim costs when many other jobs wait."""
+"""The engine without SQLite: its rate beside stock arq's, and the cost of a claim while many other jobs wait."""
 
 from typing import Literal
 from uuid import uuid4
@@ -19,7 +19,7 @@ JOB = serialize({"t": None, "f": "nothing", "a": (), "k": {}, "et": 0})
 
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What `python -m everpost_workers.engine_bench` is asked; described there."""
+    """The question for `python -m everpost_workers.engine_bench`, which describes it."""
 
     engine: Engine
     redis: str
@@ -29,7 +29,7 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineReport(msgspec.Struct, frozen=True):
-    """What it answers."""
+    """Its answer."""
 
     took_s: float
     cpu_s: float
@@ -40,7 +40,7 @@ class EngineReport(msgspec.Struct, frozen=True):
 
 
 async def measure_engine(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """The engine, and stock arq's beside it."""
+    """Measure the engine, and stock arq beside it."""
     for number in plan.rounds:
         seen = await _rates(stack, "batch", plan.engine_jobs) | await _rates(stack, "arq", plan.arq_jobs)
         if number:
@@ -55,10 +55,10 @@ async def _rates(stack: BenchStack, engine: Engine, jobs: int) -> dict[str, floa
 
 
 async def measure_claims(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Claims where as many jobs are due and scheduled as planned, and on a server of their own that has nothing else.
+    """Measure claims among many due and scheduled jobs, and on a separate server without other jobs.
 
-    One after the other, so that a machine that slows down does so for both. Every run takes the jobs that have waited
-    longest, and puts as many behind them.
+    The two alternate, so that a machine that slows down affects both. Every run takes the oldest jobs, and adds as many
+    at the end.
     """
     queue = f"bench:{uuid4().hex}"
     for jobs, due_in_ms in ((plan.due, 0), (plan.scheduled, DAY_MS)):
@@ -79,10 +79,10 @@ def _claim_us(report: EngineReport, plan: Plan) -> float | None:
 async def run_engine(
     stack: BenchStack, engine: Engine, jobs: int, queue: str | None = None, *, waiting: int = 0
 ) -> EngineReport:
-    """Have an engine run as many jobs as it is given; the `waiting` that stand in the queue already are run first.
+    """Let an engine run `jobs` jobs, after the `waiting` jobs that are already in the queue.
 
     Raises:
-        WorkIncomplete: A job did not run, ran twice, or was not finished.
+        WorkIncomplete: A job did not run, ran twice, or did not end.
     """
     queue = queue or f"bench:{uuid4().hex}"
     spec = EngineSpec(engine=engine, redis=stack.valkey.address, queue=queue, jobs=jobs, waiting=waiting)

@@ -1,4 +1,4 @@
-"""Several workers that share slow tasks: are all their slots in use?"""
+"""Several workers that share slow tasks: do they use all their slots?"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,11 +15,11 @@ WORKERS = 4
 SLOTS_IN_ALL = WORKERS * SLOTS
 
 Span = tuple[float, float]
-"""When an attempt began and ended, in seconds."""
+"""Begin and end of an attempt, in seconds."""
 
 
 async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """As many tasks as the plan has, each of which takes its worker a while."""
+    """Run the plan's number of tasks, each of which takes a while."""
     for number in plan.rounds:
         with stack.store.look() as look:
             wanted = look.count_ended(SLOW, "success") + plan.fleet_tasks
@@ -32,18 +32,18 @@ async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None
 
 
 def read_spans(attempts: Iterable[tuple[str, str]]) -> list[Span]:
-    """Of recorded times."""
+    """The spans of recorded attempts."""
     return [(_seconds(started_at), _seconds(finished_at)) for started_at, finished_at in attempts]
 
 
 def most_at_once(spans: Sequence[Span]) -> int:
-    """How many were under way at the moment when the most were; one that begins as another ends adds none."""
+    """The largest number of simultaneous attempts; one that begins when another ends does not count as parallel."""
     moves = sorted([(began_s, 1) for began_s, _ in spans] + [(ended_s, -1) for _, ended_s in spans])
     return max(accumulate(step for _, step in moves), default=0)
 
 
 def busy_share(spans: Sequence[Span], slots: int) -> float:
-    """The share of the slots' time, from the first beginning to the last end, in which something was under way."""
+    """The used share of the slots' time, from the first begin to the last end."""
     took_s = max(ended_s for _, ended_s in spans) - min(began_s for began_s, _ in spans)
     return sum(ended_s - began_s for began_s, ended_s in spans) / (took_s * slots)
 

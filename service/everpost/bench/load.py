@@ -1,7 +1,7 @@
-"""The load: many keep-alive HTTP/1.1 connections in a process of their own, as cheap as Python goes.
+"""The load generator: many keep-alive HTTP/1.1 connections in a separate process, as cheap as Python allows.
 
 `python -m everpost.bench.load` reads one `LoadSpec` in msgpack from its standard input and writes one `LoadReport`. It
-shares the machine with what is measured, so it parses no more of an answer than it must.
+shares the machine with the measured processes, so it parses as little of an answer as possible.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         addresses: (host, port) of each server; the connections are spread over them.
-        requests: Sent in this order, over and over, each on the first connection that is free.
-        count: How many answers are wanted in all.
-        expect: What every right answer has in it, status line included.
-        id_after: Where in a body an id of `id_digits` characters begins; empty looks for none.
+        requests: Sent in this order, repeatedly, each on the first free connection.
+        count: The total number of answers wanted.
+        expect: Bytes that every right answer contains, status line included.
+        id_after: The text after which an id of `id_digits` characters begins; empty means that there is none.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -39,13 +39,13 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back.
+    """The results.
 
     Attributes:
         started_s, finished_s: The first request and the last answer, on the monotonic clock, which processes share.
-        waits_s: Of each answer.
+        waits_s: The wait for each answer.
         ids: The ids in the right answers.
-        wrong: How many answers lacked what was expected; `example` is one of them.
+        wrong: The number of answers without the expected bytes; `example` is one of them.
     """
 
     started_s: float
@@ -57,12 +57,12 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def took_s(self) -> float:
-        """From the first request to the last answer."""
+        """Seconds from the first request to the last answer."""
         return self.finished_s - self.started_s
 
 
 async def run_load(spec: LoadSpec) -> LoadReport:
-    """Send it, from a process of its own.
+    """Send the load from a separate process.
 
     Raises:
         ProgramFailed: That process failed.
@@ -71,7 +71,7 @@ async def run_load(spec: LoadSpec) -> LoadReport:
 
 
 class Load:
-    """One load under way."""
+    """A running load."""
 
     def __init__(self, spec: LoadSpec, done: asyncio.Future[None]) -> None:
         self.spec = spec
@@ -83,7 +83,7 @@ class Load:
         self._example = b""
 
     def next_request(self) -> bytes | None:
-        """What to send next; None if all was."""
+        """The next request to send; None if all are sent."""
         if self._sent >= self.spec.count:
             return None
         request = self.spec.requests[self._sent % len(self.spec.requests)]
@@ -91,7 +91,7 @@ class Load:
         return request
 
     def take_answer(self, answer: bytes, wait_s: float) -> None:
-        """Look at an answer."""
+        """Count an answer."""
         self._waits_s.append(wait_s)
         if all(part in answer for part in self.spec.expect):
             if self.spec.id_after:
@@ -104,12 +104,12 @@ class Load:
             self._done.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """A connection is gone while answers are still wanted."""
+        """End the load, because a connection broke while answers are missing."""
         if not self._done.done():
             self._done.set_exception(error)
 
     def report(self, started_s: float) -> LoadReport:
-        """What came back, all answers being there."""
+        """The results, once all answers have arrived."""
         return LoadReport(
             started_s=started_s,
             finished_s=time.monotonic(),
@@ -121,7 +121,7 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: a request, its answer, the next request."""
+    """A keep-alive connection: a request, its answer, the next request."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -130,8 +130,8 @@ class Connection(asyncio.Protocol):
         self._sent_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; `send` is called when all connections are there."""
-        self._transport = cast("asyncio.Transport", transport)  # of a stream, which uvloop's classes do not say
+        """Keep the transport; `send` is called when all connections are open."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's classes do not declare that it is a stream
 
     def send(self) -> None:
         """Send the next request, if there is one."""
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer once it is whole."""
+        """Process the answer once it is complete."""
         answer = self._buffer + data if self._buffer else data
         if not is_whole(answer):
             self._buffer = answer
@@ -151,12 +151,12 @@ class Connection(asyncio.Protocol):
         self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say so."""
+        """Report the broken connection."""
         self._load.fail(exc or ConnectionResetError("The server closed a connection."))
 
 
 async def send_load(spec: LoadSpec) -> LoadReport:
-    """Send it from this process."""
+    """Send the load from this process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
     load = Load(spec, done)

@@ -1,4 +1,4 @@
-"""What was measured on: processor, cores, kernel, file system, and the versions of everything involved."""
+"""The measured machine: processor, cores, kernel, file system, and the versions of all software involved."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ PACKAGES = ("everpost", "arq", "redis", "hiredis", "litestar", "uvicorn", "uvloo
 
 
 def describe_machine(folder: Path) -> dict[str, Any]:
-    """The machine, and the file system that `folder` lies on."""
+    """The machine, and the file system of `folder`."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -26,7 +26,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 async def describe_versions(store: MeasuredStore, queue: MeasuredQueue) -> dict[str, str]:
-    """The versions of the language, the stores (and what the server takes its memory from) and the packages."""
+    """The versions of Python, the stores, the server's allocator and the packages."""
     server = await queue.server()
     packages = {name: found for name in PACKAGES if (found := _version(name))}
     allocator = f"mimalloc {_version(ALLOCATOR)}" if server_environment() else server.allocator
@@ -39,7 +39,7 @@ async def describe_versions(store: MeasuredStore, queue: MeasuredQueue) -> dict[
 
 
 def machine_line(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    """Both on one line, for the head of a table."""
+    """Machine and versions on one line, for the head of a table."""
     return (
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, {machine['kernel']}, "
         f"{machine['file_system']}; " + ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -56,7 +56,7 @@ def _cpu_model() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """Its type, as /proc/mounts has it; the longest mount point above the folder counts."""
+    """The type of the file system, from /proc/mounts; the longest mount point above the folder counts."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""What is measured: each metric's title, unit, and goal."""
+"""The metrics: title, unit and goal of each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,9 +13,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         group: The measurement that gives it; `--only` names these.
-        goal: What the median should reach, or with `less_is_better` not exceed; where `worst`, every run.
+        goal: The least the median should be, or with `less_is_better` the most; with `worst`, this holds for every run.
         base: The metric it is compared with.
-        goal_ratio: How many times `base` it should be, or with `less_is_better` at most.
+        goal_ratio: The least multiple of `base` it should be, or with `less_is_better` the largest.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Tasks made one after the other on an idle stack: how long until the answer, and until the record is on the disk.
+"""Tasks sent one after the other on an idle stack: the time until the answer, and until the record is on the disk.
 
 `python -m everpost.bench.one_by_one` reads one `OneByOneSpec` and writes one `OneByOneReport`, both in msgpack.
 """
@@ -24,9 +24,9 @@ class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, and where its record appears.
 
     Attributes:
-        requests: Sent each in its turn, from the beginning again behind the last one.
-        expect: What is in every answer.
-        id_after: Where in the answer the id of `id_digits` digits begins.
+        requests: Sent one after the other; after the last one, from the beginning again.
+        expect: Bytes that every answer contains.
+        id_after: The text after which an id of `id_digits` digits begins.
         database: The address of the store.
     """
 
@@ -40,7 +40,7 @@ class OneByOneSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OneByOneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of each task, in seconds: request to answer, and answer to record."""
+    """The times of each task in seconds: request to answer, and answer to record."""
 
     ids: Sequence[str]
     answered_s: Sequence[float]
@@ -48,19 +48,19 @@ class OneByOneReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_one_by_one(spec: OneByOneSpec, program: str = "everpost.bench.one_by_one") -> OneByOneReport:
-    """Send them, from a process of its own.
+    """Send the requests from a separate process.
 
     Args:
-        program: As `run_program` takes it; it says of its own store what is recorded there.
+        program: As for `run_program`; it knows how to see what its store has recorded.
 
     Raises:
-        ProgramFailed: That process failed, an answer was not as expected, or a task was not recorded in time.
+        ProgramFailed: That process failed, an answer was wrong, or a task was not recorded in time.
     """
     return await run_program(program, spec, OneByOneReport)
 
 
 def send_one_by_one(spec: OneByOneSpec, is_recorded: Callable[[str], bool]) -> OneByOneReport:
-    """Send them from this process, with nothing under way beside.
+    """Send the requests from this process, while it does nothing else.
 
     Args:
         is_recorded: Whether the store has recorded the end of a task.

@@ -1,4 +1,4 @@
-"""How much is measured: the sizes of a full run, of a quick one, and of the tests' own."""
+"""The sizes of the measurements: for a full run, a quick one, and the tests."""
 
 import msgspec
 
@@ -9,21 +9,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The size of each measurement.
 
     Attributes:
-        runs: How often each is made, after those that warm up and are thrown away.
-        warm_ups: How many these are: one, or none.
-        connections: Clients at a time.
-        engine_jobs: Jobs of the batch engine a run.
-        arq_jobs: Jobs of stock arq a run.
-        claim_jobs: Jobs claimed a run, alone and among others.
-        due, scheduled: The others: jobs that could be claimed too, and jobs of tomorrow.
-        tasks: Tasks accepted, drained, and sent end to end a run.
-        fleet_tasks: Tasks a run that several workers share.
-        one_by_one: Tasks sent one after the other a run.
-        retries: Single retries a run, from each store.
+        runs: How many times each is made, not counting warm-ups.
+        warm_ups: The number of warm-up runs, which are thrown away: one or none.
+        connections: Simultaneous clients.
+        engine_jobs: Jobs of the batch engine per run.
+        arq_jobs: Jobs of stock arq per run.
+        claim_jobs: Jobs claimed per run, alone and among other jobs.
+        due, scheduled: The other jobs: due ones, and ones of tomorrow.
+        tasks: Tasks accepted, drained, and sent end to end per run.
+        fleet_tasks: Tasks per run that several workers share.
+        one_by_one: Tasks sent one after the other per run.
+        retries: Single retries per run, from each store.
         batch_retries: Tasks of one batch retry.
-        requests: Requests of each list a run.
-        backlog: Tasks that wait while memory is looked at.
-        idle_s: Seconds an idle worker is watched a run.
+        requests: Requests of each list per run.
+        backlog: Tasks that wait while memory is measured.
+        idle_s: Seconds an idle worker is watched per run.
     """
 
     runs: int = 5
@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rounds(self) -> range:
-        """The numbers of all runs; 0 is the one that warms up."""
+        """The numbers of all runs; 0 is the warm-up."""
         return range(1 - self.warm_ups, self.runs + 1)
 
 
@@ -69,5 +69,5 @@ QUICK = Plan(
 
 
 def resized(plan: Plan, **sizes: int | None) -> Plan:
-    """The plan with some sizes replaced; None among them leaves the plan's own."""
+    """The plan with some sizes replaced; None keeps the plan's own size."""
     return msgspec.structs.replace(plan, **{name: size for name, size in sizes.items() if size is not None})

@@ -1,4 +1,4 @@
-"""Programs of the bench's own, each in a process of its own: one message in, one message out."""
+"""Helper programs of the bench, each in its own process: one message in, one message out."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ async def run_program(program: str, question: object, answer: type[Answer]) -> A
     `question` goes to its standard input in msgpack, and the answer comes from its output.
 
     Raises:
-        ProgramFailed: It ended with another exit code than 0; what it said is in the message.
+        ProgramFailed: Its exit code is not 0; the message has its output.
     """
     argv = [program] if program.endswith(".py") else ["-P", "-m", program]
     pipe = asyncio.subprocess.PIPE
@@ -42,12 +42,12 @@ async def run_program(program: str, question: object, answer: type[Answer]) -> A
 
 
 def read_question(question: type[Answer]) -> Answer:
-    """What such a program was asked."""
+    """The question this program was started with."""
     return msgspec.msgpack.decode(sys.stdin.buffer.read(), type=question)
 
 
 def write_answer(answer: object) -> None:
-    """Answer what it was asked."""
+    """Write the answer."""
     left = memoryview(msgspec.msgpack.encode(answer))
-    while left:  # with PYTHONUNBUFFERED, which images set, a write takes what the pipe does, and says how much
+    while left:  # with PYTHONUNBUFFERED, which images set, a write may be partial and returns its length
         left = left[sys.stdout.buffer.write(left) :]

@@ -1,4 +1,4 @@
-"""What is told at the end: a table for people, JSON for programs."""
+"""The report: a table for people, JSON for programs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ from everpost.bench.metrics import METRIC_OF, METRICS, Metric, is_reached
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results, Summary, growth_ratios, ratio
 
-LARGE = 100  # from here on no decimals
+LARGE = 100  # larger numbers have no decimals
 MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: ""}
 
 
 class Growth(msgspec.Struct, frozen=True):
-    """The same on a file that has many rows already.
+    """The same measurements on a file that already has many rows.
 
     Attributes:
-        ratios: Of medians: the large file's divided by the small one's.
+        ratios: Ratios of medians: the large file's divided by the small file's.
     """
 
     rows: int
@@ -29,7 +29,7 @@ class Growth(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One metric: what it is, what was seen, what it is compared with."""
+    """One metric: its description, its values, and what it is compared with."""
 
     title: str
     unit: str
@@ -43,7 +43,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run, as `--json` prints it. That there is one says that all work in it was checked complete."""
+    """A whole run, as `--json` prints it. It exists only if all work of the run was checked to be complete."""
 
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -54,13 +54,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measured(results: Results) -> dict[str, Measured]:
-    """Every metric that was measured, in the table's order."""
+    """Every measured metric, in the table's order."""
     found = {metric.name: _measured(metric, results) for metric in METRICS}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def grown(rows: int, small: Results, large: Results) -> Growth:
-    """The large file's numbers beside the small one's."""
+    """The large file's numbers beside the small file's."""
     return Growth(rows, {name: value.summary for name, value in measured(large).items()}, growth_ratios(small, large))
 
 
@@ -83,7 +83,7 @@ def _measured(metric: Metric, results: Results) -> Measured | None:
 
 
 def print_report(report: Report, screen: Console) -> None:
-    """The tables."""
+    """Print the tables."""
     screen.print(f"[dim]{machine_line(report.machine, report.versions)}[/dim]", soft_wrap=True)
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for title in ("", "min", "median", "max", "unit", "goal", "ratio", ""):
@@ -113,7 +113,7 @@ def _print_growth(growth: Growth, screen: Console) -> None:
 
 
 def number(value: float) -> str:
-    """A number of at least three digits, thousands set apart."""
+    """The number with at least three digits, and with thousands separators."""
     return f"{value:,.0f}" if value >= LARGE else f"{value:.3g}" if value < 1 else f"{value:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""`everpost bench`: one measurement after the other, each on a stack of its own, every task counted."""
+"""Runs the bench: one measurement after the other, each on its own stack, with every task counted."""
 
 import asyncio
 import tempfile
@@ -26,7 +26,7 @@ Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A measurement, and the processes it begins with."""
+    """A measurement, and the number of processes it starts with."""
 
     title: str
     measure: Measure
@@ -49,20 +49,20 @@ MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
         "start": Group("starts", measure_start, apis=0, workers=0),
     }
 )
-"""In the order they are made."""
+"""In the order they run."""
 
 
 async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str] = (), growth: int = 0) -> Report:
     """Make the measurements, each on a fresh stack below `folder`.
 
     Args:
-        say: Told what is being done.
-        only: The groups to measure; none means all.
-        growth: How many rows of history some of them are repeated with; 0 repeats none.
+        say: Called with each step's description.
+        only: The groups to measure; empty means all.
+        growth: Rows of history with which some groups are measured again; 0 measures none again.
 
     Raises:
-        WorkIncomplete: Some task was lost, repeated, or not answered as it should be: no rates are told.
-        ProgramFailed: A program of the bench's own failed.
+        WorkIncomplete: A task was lost, repeated, or answered wrongly; no rates are reported.
+        ProgramFailed: A helper program of the bench failed.
     """
     small, large = Results(), Results()
     chosen = [name for name in GROUPS if not only or name in only]
@@ -93,12 +93,12 @@ class _Bench:
         self.tasks_checked = 0
 
     async def run(self, name: str, results: Results) -> None:
-        """Make one measurement on a stack of its own, whose files are removed afterwards."""
+        """Make one measurement on its own stack, and remove the stack's files."""
         self._say(f"{MEASUREMENTS[name].title} ...")
         await self._measure(name, results, None)
 
     async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
-        """Make some with a large history: each on a stack of its own, all on one file."""
+        """Measure with a large history: each group on its own stack, all on one file."""
         with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
             database = Path(made) / "everpost.db"
             store = measured_store(str(database))

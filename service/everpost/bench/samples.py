@@ -1,4 +1,4 @@
-"""Numbers seen in several runs, and what is told of them: percentiles, least, middle, most, ratios."""
+"""Values from several runs, and their summaries: percentiles, minimum, median, maximum, ratios."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What several runs of one measurement gave."""
+    """The summary of several runs of one measurement."""
 
     min: float
     median: float
@@ -18,19 +18,19 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """The values of each metric, one a run, in the order they were seen."""
+    """The values of each metric, one per run, in the order of the runs."""
 
     def __init__(self) -> None:
         self._values: defaultdict[str, list[float]] = defaultdict(list)
 
     def add(self, **values: float | None) -> None:
-        """Keep a value of each metric named; None, where the system does not tell, is left out."""
+        """Add a value to each named metric; None (the system does not tell) is left out."""
         for name, value in values.items():
             if value is not None:
                 self._values[name].append(value)
 
     def summary(self, name: str) -> Summary | None:
-        """What is known of a metric; None if it was not measured."""
+        """The summary of a metric; None if it was not measured."""
         values = self._values.get(name)
         return summarize(values) if values else None
 
@@ -39,7 +39,7 @@ class Results:
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """Least, middle and most of at least one value."""
+    """Minimum, median and maximum of at least one value."""
     return Summary(min(values), statistics.median(values), max(values), tuple(values))
 
 
@@ -56,7 +56,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def ratio(results: Results, name: str, base: str) -> float | None:
-    """The median of one metric divided by that of another; None where either is missing or the other is 0."""
+    """The median of one metric divided by that of another; None if either is missing or the divisor is 0."""
     above, below = results.summary(name), results.summary(base)
     if above is None or below is None or below.median == 0:
         return None
@@ -64,6 +64,6 @@ def ratio(results: Results, name: str, base: str) -> float | None:
 
 
 def growth_ratios(small: Results, large: Results) -> Mapping[str, float]:
-    """Each metric's median in the large file divided by that in the small one, where both were measured."""
+    """Each metric's median in the large file divided by that in the small file, if both were measured."""
     both = [(name, small.summary(name), large.summary(name)) for name in small]
     return {name: grown.median / base.median for name, base, grown in both if base and grown and base.median}

@@ -1,4 +1,4 @@
-"""The stack under measurement: an embedded Valkey, API and worker processes, everything in one temporary folder."""
+"""The measured stack: an embedded Valkey, API and worker processes, all in one temporary folder."""
 
 import asyncio
 import http.client
@@ -25,11 +25,11 @@ LOOK_EVERY_S = 0.002
 HTTP_OK = 200
 
 ACCEPTING = "bench"  # the platform whose tasks succeed
-REFUSING = "bench-refusing"  # whose tasks fail at once
-SLOW = "bench-slow"  # whose tasks take a while
-WAITING = "bench-waiting"  # whose tasks nobody waits for
+REFUSING = "bench-refusing"  # the platform whose tasks fail at once
+SLOW = "bench-slow"  # the platform whose tasks take a while
+WAITING = "bench-waiting"  # the platform of the backlog
 OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: ""}
-SLOTS = Settings().max_jobs  # of a worker
+SLOTS = Settings().max_jobs  # slots of a worker
 
 PLATFORM = """
 [platforms.{name}]
@@ -40,7 +40,7 @@ options = {{ count_file = {count_file}{options} }}
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A process of the stack, and the seconds from its start until it did its work."""
+    """A process of the stack, and the seconds from its start until it was ready."""
 
     child: Child
     took_s: float
@@ -48,7 +48,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """CPU seconds used so far by each kind of process; None where the system does not tell."""
+    """CPU seconds used so far by each kind of process; None if the system does not tell."""
 
     api: float | None
     worker: float | None
@@ -56,13 +56,13 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class BenchStack:
-    """Everpost on free ports and temporary files; `database` is one that is there already.
+    """Everpost on free ports and temporary files; `database` may be an existing one.
 
     Attributes:
-        store: The store under measurement.
-        queue: The server under measurement, while the stack runs.
-        apis, workers: The processes that run now.
-        expected_calls: How often the publishers must have been called when the workers have stopped.
+        store: The measured store.
+        queue: The measured Redis, while the stack runs.
+        apis, workers: The running processes.
+        expected_calls: How many times the publishers must have been called when the workers have stopped.
     """
 
     def __init__(self, folder: Path, database: Path | None = None) -> None:
@@ -78,12 +78,12 @@ class BenchStack:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where the APIs listen."""
+        """The addresses of the APIs."""
         return [(HOST, api.port) for api in self.apis]
 
     @asynccontextmanager
     async def running(self, *, apis: int = 1, workers: int = 1) -> AsyncIterator["BenchStack"]:
-        """Start so many processes, and stop all that run at the end."""
+        """Start this many processes, and stop all that run at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._catalogue.write_text(_catalogue(self._count_file), encoding="utf-8")
         async with AsyncExitStack() as cleanup:
@@ -99,7 +99,7 @@ class BenchStack:
             yield self
 
     async def start_api(self) -> Server:
-        """One more API process, once it answers."""
+        """Start one more API process, and wait until it answers."""
         port = free_port(HOST, 0)
         started = time.monotonic()
         child = self._spawn("api", EVERPOST_PORT=str(port))
@@ -110,7 +110,7 @@ class BenchStack:
         return self.apis[-1]
 
     async def start_worker(self) -> Server:
-        """One more worker process, once it has said that it lives."""
+        """Start one more worker process, and wait until it reports that it is alive."""
         started = time.monotonic()
         child = self._spawn("worker")
         with child.starting():
@@ -125,15 +125,15 @@ class BenchStack:
             await self.apis.pop().child.stop()
 
     async def stop_workers(self) -> None:
-        """Stop every worker; `check_calls` tells what they did."""
+        """Stop every worker; `check_calls` then checks what they did."""
         while self.workers:
             await self.workers.pop().child.stop()
 
     def check_calls(self) -> None:
-        """Hold the calls of the publishers, whose workers have stopped, against what was recorded.
+        """Compare the publishers' calls with the records, after the workers have stopped.
 
         Raises:
-            WorkIncomplete: They were called more or less often than tasks were recorded.
+            WorkIncomplete: The number of calls differs from the number of recorded tasks.
         """
         counted = self._count_file.read_text("ascii") if self._count_file.exists() else ""
         calls = sum(int(line) for line in counted.split())
@@ -150,7 +150,7 @@ class BenchStack:
         )
 
     def most_resident_mb(self) -> tuple[float | None, float | None]:
-        """The most memory of the first API and the first worker, in MB."""
+        """The largest memory of the first API and the first worker, in MB."""
         return most_resident_mb(self.apis[0].child.pid), most_resident_mb(self.workers[0].child.pid)
 
     async def _stop(self) -> None:
@@ -172,7 +172,7 @@ class BenchStack:
             "EVERPOST_DATABASE": str(self.database),
             "EVERPOST_REDIS": self.valkey.address,
             "EVERPOST_PLATFORMS": str(self._catalogue),
-            "EVERPOST_LOG_LEVEL": "warning",  # neither we nor the peers write a line a task
+            "EVERPOST_LOG_LEVEL": "warning",  # neither Everpost nor the peers write a line per task
         }
 
 

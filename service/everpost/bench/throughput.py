@@ -10,12 +10,12 @@ from everpost.bench.samples import Results, percentile
 from everpost.bench.stack import ACCEPTING, BenchStack, Cost
 from everpost.bench.traffic import publish_request
 
-SETTLED = 0.1  # of a drain: what a worker does while it gets going is not its rate
-WARM_UP = 0.1  # of a run
+SETTLED = 0.1  # this share of a drain is not measured, because the worker is starting
+WARM_UP = 0.1  # size of the warm-up run, as a share of a run
 
 
 async def measure_accept(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Accept without a worker; then a worker drains what was accepted."""
+    """Accept without a worker; then let a worker drain the accepted tasks."""
     for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
         report = await submit(stack, plan, count)
@@ -60,7 +60,7 @@ async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) ->
 
 
 async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | None = None) -> LoadReport:
-    """Send so many tasks over all connections; every one is answered 202 with an id of its own."""
+    """Send `count` tasks over all connections; each must be answered 202 with its own id."""
     spec = LoadSpec(
         addresses=stack.addresses,
         requests=[request or publish_request()],
@@ -73,10 +73,10 @@ async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | Non
 
 
 async def drain(stack: BenchStack, ids: Sequence[str]) -> float:
-    """Let a worker start and run what is queued; tasks a second, once it had got going."""
+    """Start a worker, let it run the queued tasks, and return the tasks a second after its start."""
     with stack.store.look() as look:
         had = look.count_ended(ACCEPTING, "success")
-        looks = [(time.monotonic(), had)]  # a worker may be done with a few before the next one
+        looks = [(time.monotonic(), had)]  # a worker may end a few tasks before the next one starts
         await stack.start_worker()
         looks += await wait_for_ends(look, ACCEPTING, "success", had + len(ids))
     check_run(stack, ids)
@@ -86,20 +86,20 @@ async def drain(stack: BenchStack, ids: Sequence[str]) -> float:
 
 
 def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
-    """Tasks a second between the first look that found a tenth of them and the last look, which found all.
+    """Tasks a second, from the first look that found a tenth of them to the last look, which found all.
 
     Args:
-        seen: When (seconds) how many were recorded: none in the first pair, all in the last.
+        seen: Pairs of a time in seconds and the number of recorded tasks: none in the first pair, all in the last.
     """
     end_s, total = seen[-1]
     start_s, first = next(look for look in seen if look[1] >= SETTLED * total)
-    if first == total:  # all at one look: since the look before
+    if first == total:  # one look found all: count from the look before
         start_s, first = seen[-2]
     return (total - first) / (end_s - start_s)
 
 
 def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
-    """See that each task succeeded, after one attempt.
+    """Check that each task succeeded after one attempt.
 
     Raises:
         WorkIncomplete: One did not.
@@ -109,12 +109,12 @@ def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
 
 
 def warm_up(plan: Plan) -> int:
-    """How many tasks the run sends that is thrown away."""
+    """The number of tasks in the warm-up run, which is thrown away."""
     return max(plan.connections, round(WARM_UP * plan.tasks))
 
 
 def cpu_ms(before: Cost, after: Cost, count: int) -> dict[str, float | None]:
-    """Milliseconds of CPU a task, in all and by kind of process."""
+    """Milliseconds of CPU per task, in total and by kind of process."""
 
     def each(name: str) -> float | None:
         start, end = getattr(before, name), getattr(after, name)

@@ -1,4 +1,4 @@
-"""What the bench sends: the requests, each as bytes, made once."""
+"""The bench's requests, each as bytes, made once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def retry_requests(task_ids: Sequence[str]) -> list[bytes]:
 
 
 def batch_retry_request(**chosen: Any) -> bytes:
-    """One retry of all that a filter finds."""
+    """One retry of all tasks that a filter finds."""
     return http_request("POST", "/api/v1/tasks/batch/retry", msgspec.json.encode({"filter": chosen}))
 
 

@@ -1,4 +1,4 @@
-"""Waits: of an idle stack, of retries, of lists, of a start."""
+"""Waits: on an idle stack, for retries, for lists, for a start."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ PATIENCE_S = 120.0
 
 
 async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """One task after the other on an idle stack; then what a worker costs that has nothing to do."""
+    """Measure tasks one after the other on an idle stack, and then the cost of an idle worker."""
     for number in plan.rounds:
         count = plan.one_by_one
         spec = OneByOneSpec(
@@ -48,7 +48,7 @@ async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
 
 
 async def _idle_percent(stack: BenchStack, seconds: float) -> float | None:
-    """Per cent of one core."""
+    """The percentage of one core."""
     pid = stack.workers[0].child.pid
     await asyncio.sleep(LOOK_EVERY_S)
     before, before_s = cpu_s(pid), time.monotonic()
@@ -58,7 +58,7 @@ async def _idle_percent(stack: BenchStack, seconds: float) -> float | None:
 
 
 async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Retries of failed tasks: one at a time from either store, one right after the other, many by one filter."""
+    """Measure retries of failed tasks: single ones from either store, one right after the other, and many by one filter."""
     for number in plan.rounds:
         for source in ("redis", "sqlite"):
             answered_s = await _retry_on_idle_stack(stack, plan, source)
@@ -77,7 +77,7 @@ async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None
 
 
 async def _retry_on_idle_stack(stack: BenchStack, plan: Plan, source: str) -> Sequence[float]:
-    """Each once the one before has run and is recorded; seconds until the answers."""
+    """Retry each task after the previous one has run and is recorded; return the seconds until the answers."""
     failed = await _fail_for_retries(stack, plan, source)
     spec = OneByOneSpec(
         address=stack.addresses[0],
@@ -93,7 +93,7 @@ async def _retry_on_idle_stack(stack: BenchStack, plan: Plan, source: str) -> Se
 
 
 async def _retry_in_a_row(stack: BenchStack, plan: Plan, source: str) -> Sequence[float]:
-    """Each once the one before is answered, while that one's task is run."""
+    """Retry each task after the previous one is answered, while that one's task runs."""
     failed = await _fail_for_retries(stack, plan, source)
     with stack.store.look() as look:
         wanted = look.count_ended(REFUSING, "failed") + len(failed)
@@ -104,7 +104,7 @@ async def _retry_in_a_row(stack: BenchStack, plan: Plan, source: str) -> Sequenc
 
 
 async def _fail_for_retries(stack: BenchStack, plan: Plan, source: str) -> Sequence[str]:
-    """Tasks that have just failed, or such as failed so long ago that only SQLite still has them."""
+    """Make tasks that have just failed, or that failed so long ago that only SQLite has them."""
     if source == "redis":
         return await _fail(stack, plan, plan.retries, publish_request(REFUSING))
     data = msgspec.json.encode({"platform": REFUSING, **TASK})
@@ -117,7 +117,7 @@ def _retried_from(source: str) -> Sequence[bytes]:
 
 
 async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:
-    """Tasks a second, from the request until the operation is done."""
+    """Tasks a second, from the request to the end of the operation."""
     failed = await _fail(stack, plan, plan.batch_retries, publish_request(REFUSING, account_id=account_id))
     await stack.stop_workers()
     stack.check_calls()
@@ -146,7 +146,7 @@ async def _wait_for_operation(look: Look, operation_id: str) -> None:
 
 
 async def _fail(stack: BenchStack, plan: Plan, count: int, request: bytes) -> Sequence[str]:
-    """So many failed tasks, each recorded; their ids."""
+    """Make this many failed tasks, wait until each is recorded, and return their ids."""
     with stack.store.look() as look:
         wanted = look.count_ended(REFUSING, "failed") + count
         report = await submit(stack, plan, count, request)
@@ -161,7 +161,7 @@ def _check_failed(stack: BenchStack, ids: Sequence[str]) -> None:
 
 
 async def measure_lists(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Pages of the history, one request at a time."""
+    """Measure pages of the history, one request at a time."""
     ids = await _fail(stack, plan, plan.requests, publish_request(REFUSING, account_id="lists"))
     filtered = f"/tasks?limit=50&status=failed&platform={REFUSING}&account_id=lists"
     wanted = {
@@ -179,7 +179,7 @@ async def measure_lists(stack: BenchStack, plan: Plan, results: Results) -> None
 async def ask(
     stack: BenchStack, requests: Sequence[bytes], count: int, expect: Sequence[bytes], *, id_after: bytes = b""
 ) -> LoadReport:
-    """Send requests one at a time; every answer has what is expected in it."""
+    """Send requests one at a time; every answer must contain `expect`."""
     spec = LoadSpec(
         addresses=stack.addresses[:1],
         requests=requests,
@@ -194,7 +194,7 @@ async def ask(
 
 
 async def measure_start(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """From the start of a process until it does its work, on a file that is there already."""
+    """Measure the time from the start of a process until it is ready, on an existing file."""
     for number in plan.rounds:
         api, worker = await stack.start_api(), await stack.start_worker()
         await stack.stop_apis()

@@ -1,4 +1,4 @@
-"""`everpost demo`: the main job on real processes and real files, each step told, seen to hold, and proved with SQL."""
+"""`everpost demo`: the main job on real processes and files; each step is shown, checked, and proved from the store."""
 
 import asyncio
 import shutil
@@ -28,7 +28,7 @@ Found = TypeVar("Found")
 
 DEADLINE_S = 30.0
 START_TIMEOUT_S = 20.0
-TABLE_WIDTH = 150  # an id in full, twice
+TABLE_WIDTH = 150  # two full ids side by side
 ENDED = frozenset({"success", "failed", "cancelled", "unknown"})
 WARNING = "Task data rebuilt from individual fields (may be incomplete)"
 
@@ -38,7 +38,7 @@ class DemoFailedError(Exception):
 
 
 class Demo:
-    """One run: a folder, an embedded Valkey, an API process, a worker process, and what was seen."""
+    """One run: a folder, an embedded Valkey, an API process, a worker process, and what was observed."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Demo:
         self._steps = 0
 
     async def run(self) -> None:
-        """Start everything, go through the steps, stop everything.
+        """Start everything, run the steps, stop everything.
 
         Raises:
             DemoFailedError: A step did not hold.
@@ -131,7 +131,7 @@ class Demo:
         self.check("测试视频" in row["task_data"], "and they are readable: 测试视频")
 
     async def retries_from_redis(self) -> None:
-        """A publish fails, its cause is mended, the retry finds the data in Redis."""
+        """A task fails, its cause is removed, and the retry finds the data in Redis."""
         self.step("A publish fails and is retried from Redis")
         task_id = await self.publish(platform="douyin", account_id="shop", title="late file", file_path="late.wav")
         task = await self.until_ended(task_id)
@@ -155,7 +155,7 @@ class Demo:
         self.check(again.status_code == httpx.codes.CONFLICT, f"one more retry: 409, {again.json()['detail']}")
 
     async def retries_from_history_after_flushall(self) -> None:
-        """Redis has forgotten everything; the history has not."""
+        """Redis has forgotten everything; the history has the data."""
         self.step("The same after FLUSHALL: retried from publish_tasks")
         extra = {"campaign": {"id": 2**70, "ratio": 0.1}, "schedule_time": "2026-01-01 08:00"}
         task_id = await self.publish(
@@ -174,7 +174,7 @@ class Demo:
         self.check(after["priority"] == 2, "and so did priority 2")  # noqa: PLR2004 - it was sent above
 
     async def picks_up_what_redis_lost(self) -> None:
-        """A task whose Redis copy vanished before it ran runs all the same."""
+        """A task that vanished from Redis before it ran still runs."""
         self.step("A task's Redis copy vanishes before it runs")
         await self._stop_worker()
         self.tell("the worker is stopped (SIGTERM)")
@@ -223,7 +223,7 @@ class Demo:
         self.check(ends == ["success"] * len(tasks), f"{len(ends)} published")
 
     def shows_the_rows(self) -> None:
-        """The rows that prove it."""
+        """Show the rows that prove it."""
         self.step("The rows in SQLite")
         for shown in self.store.ask():
             self.tell(f"[dim]{shown.question}[/dim]")
@@ -231,7 +231,7 @@ class Demo:
         faults = self.store.find_faults()
         self.check(not faults, "; ".join(faults) or "no task is in two tables or unfinished, and the file is sound")
 
-    # -- the means
+    # -- helpers
 
     def step(self, title: str) -> None:
         """Begin a step."""
@@ -239,11 +239,11 @@ class Demo:
         self.console.print(f"\n[bold]{self._steps}. {title}[/bold]")
 
     def tell(self, text: str) -> None:
-        """Say what happens."""
+        """Print what happens."""
         self.console.print(f"   {text}", soft_wrap=True)
 
     def check(self, holds: bool, sentence: str) -> None:
-        """Say what was seen.
+        """Print what was observed.
 
         Raises:
             DemoFailedError: It does not hold.
@@ -253,7 +253,7 @@ class Demo:
             raise DemoFailedError(sentence)
 
     async def publish(self, **task: Any) -> str:
-        """Post a task; its id."""
+        """Post a task and return its id."""
         answer = await self.client.post("/api/v1/publish", json=task)
         self.check(
             answer.status_code == httpx.codes.ACCEPTED,
@@ -262,14 +262,14 @@ class Demo:
         return str(answer.json()["task_id"])
 
     async def retry(self, task_id: str) -> dict[str, Any]:
-        """Retry a task; the answer."""
+        """Retry a task and return the answer."""
         answer = await self.client.post(f"/api/v1/tasks/retry/{task_id}")
         if answer.status_code != httpx.codes.OK:
             raise DemoFailedError(f"The retry of {task_id} was refused: {answer.text}")
         return cast("dict[str, Any]", answer.json())
 
     async def until_ended(self, task_id: str) -> dict[str, Any]:
-        """Wait until a task has ended; the task."""
+        """Wait until a task has ended, and return it."""
 
         async def ended() -> dict[str, Any] | None:
             task = (await self.client.get(f"/api/v1/tasks/{task_id}", params={"wait": 5})).json()["data"]
@@ -279,10 +279,10 @@ class Demo:
 
 
 async def until(condition: Callable[[], Awaitable[Found]], what: str) -> Found:
-    """Wait until `condition` gives something true.
+    """Wait until `condition` returns something true, and return that.
 
     Raises:
-        DemoFailedError: It has not within `DEADLINE_S` seconds.
+        DemoFailedError: It did not within `DEADLINE_S` seconds.
     """
     deadline = time.monotonic() + DEADLINE_S
     while not (found := await condition()):
@@ -301,14 +301,14 @@ def as_table(shown: ShownRows) -> Table:
 
 
 def main(folder: Path | None = None, *, keep: bool = False) -> int:
-    """Run the demonstration; 0 if every step was seen to hold.
+    """Run the demonstration; return 0 if every step held.
 
     Args:
-        folder: Where everything goes; a temporary folder by default.
-        keep: Leave the folder behind.
+        folder: The folder for all files; a temporary folder by default.
+        keep: Keep the folder.
 
     Raises:
-        SettingsError: There is something in the folder: it may be what somebody serves from.
+        SettingsError: The folder is not empty; it may belong to a running Everpost.
     """
     if folder is not None and folder.is_dir() and any(folder.iterdir()):
         raise SettingsError(f"{folder} is not empty; the demonstration wants a folder of its own.")

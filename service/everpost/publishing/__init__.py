@@ -1,6 +1,6 @@
-"""What a publisher imports: the class it implements, the job it is given, the result it returns, the errors it raises.
+"""What a publisher imports: its base class, the job it gets, the result it returns, the errors it raises.
 
-These names are the public interface; docs/publishers.md describes them. The modules of this package are not public.
+These names are the public interface, which docs/publishers.md describes. The modules of this package are not public.
 
     from everpost.publishing import Publisher, PublishJob, PublishResult
 

@@ -1,11 +1,11 @@
-"""What a publisher raises, each with the class that decides what happens to the task.
+"""The errors a publisher raises; the class of an error decides what happens to the task.
 
 PublishError
-├── TransientError       the platform cannot be reached or fails for now: tried again, with backoff
-├── RateLimitedError     not before `retry_after_s`: tried again then, and no attempt is spent
+├── TransientError       the platform cannot be reached, or fails for now: tried again, with backoff
+├── RateLimitedError     the platform limits the rate: tried again after `retry_after_s`, without spending an attempt
 ├── AuthError            the platform does not accept the credentials: failed
-├── InvalidError         the platform will never take this task as it is: failed
-├── PermanentError       any other definite no: failed
+├── InvalidError         the platform will never accept this task: failed
+├── PermanentError       the platform refuses for another definite reason: failed
 └── OutcomeUnknownError  the post may have been accepted: see `PublisherClass`
 """
 
@@ -16,7 +16,7 @@ class PublishError(Exception):
     """An attempt failed in a way the publisher understands.
 
     Args:
-        message: For people, and kept with the task: no secrets, no whole payloads.
+        message: Shown to people and kept with the task, so it must have no secrets and no whole payloads.
         retry_after_s: Seconds after which another attempt makes sense; None leaves it to the backoff.
     """
 
@@ -34,7 +34,7 @@ class TransientError(PublishError):
 
 
 class RateLimitedError(PublishError):
-    """Nothing was published: the platform asks for patience, for `retry_after_s` seconds where it says."""
+    """Nothing was published: the platform limits the rate. `retry_after_s` is the wait it asks for, if it names one."""
 
     error_class = ErrorClass.RATE_LIMITED
 
@@ -46,13 +46,13 @@ class AuthError(PublishError):
 
 
 class InvalidError(PublishError):
-    """Nothing was published, and nothing will be while the task is as it is."""
+    """Nothing was published, and nothing will be unless the task changes."""
 
     error_class = ErrorClass.INVALID
 
 
 class PermanentError(PublishError):
-    """Nothing was published, and trying again would not help."""
+    """Nothing was published, and another attempt would not help."""
 
     error_class = ErrorClass.PERMANENT
 

@@ -1,4 +1,4 @@
-"""What a publisher is: the class it declares, the job it is given, the result it returns."""
+"""The base class of publishers, its class of guarantee, and the job it gets."""
 
 import abc
 import hashlib
@@ -26,13 +26,13 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task_id: The id the client was given.
-        data: The client's whole JSON object, unknown fields included. A stranger wrote it: no value of it is a path.
-        platform: Where to; its `options` are the publisher's own already.
+        data: The client's whole JSON object, unknown fields included. Do not trust it: never use its values in a path.
+        platform: The platform; the publisher already has its `options`.
         attempt: 1 for the first.
-        idempotency_key: 32 hex digits, the same for every automatic rerun, another for a retry somebody asked for. Also
-            the marker `look_up` finds a post by.
-        media: The file to publish; None publishes the metadata alone.
-        trace: Where a publisher may say how far it has come; it is the evidence if nothing more is heard.
+        idempotency_key: 32 hex digits. The same for every automatic repetition; a retry by a client has another key.
+            `look_up` finds a post by it.
+        media: The file to publish; None publishes only the metadata.
+        trace: Takes the publisher's reports of its progress; they are the evidence if the outcome stays unknown.
     """
 
     task_id: str
@@ -45,22 +45,23 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotFound(StrEnum):
-    """What a look-up gives instead of a post."""
+    """What a look-up returns instead of a post."""
 
-    NOT_FOUND = "not_found"  # it is not there, and cannot appear any more: it may be sent
+    NOT_FOUND = "not_found"  # it does not exist and cannot appear later: the task may be sent
     NO_VERDICT = "no_verdict"
 
 
 class Publisher(abc.ABC):
-    """Publishes tasks to one platform; many `publish` calls run at a time on one instance.
+    """Publishes tasks to one platform; one instance runs many `publish` calls at a time.
 
     Args:
-        options: The platform's `options` of the catalogue; read them with `read_options`. This constructor takes none.
-        settings: The worker's.
+        options: The platform's `options` from the catalogue; read them with `read_options`. This constructor accepts
+            none.
+        settings: The worker's settings.
 
     Attributes:
-        key_lifetime_s: Of a keyed publisher: seconds for which the platform surely remembers a key; None is for ever.
-            Where it is set, each attempt is written down before it is made, so that its age outlives Redis.
+        key_lifetime_s: For a keyed publisher: seconds for which the platform is sure to remember a key; None means for
+            ever. If set, each attempt is recorded before it is made, so that its age does not depend on Redis.
 
     Raises:
         SettingsError: An option is unknown, missing or wrong.
@@ -74,28 +75,28 @@ class Publisher(abc.ABC):
         self.settings = settings
 
     async def open(self) -> None:  # noqa: B027 - most publishers hold nothing open
-        """Open what all attempts share, such as an HTTP client; called once, in the worker's event loop."""
+        """Open what all attempts share, such as an HTTP client. Called once, in the worker's event loop."""
 
     @abc.abstractmethod
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Publish it once, and return only when the platform has said so.
+        """Publish the task once, and return only when the platform has confirmed it.
 
         Raises:
-            PublishError: What happened instead. Any other exception is transient for class local, and an unknown
-                outcome for the others.
+            PublishError: Why it was not published. Any other exception counts as transient for class `LOCAL`, and as an
+                unknown outcome for the others.
         """
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """Of a checkable publisher: the post an earlier attempt may have made, found by `job.idempotency_key`.
+        """For checkable publishers: find the post an earlier attempt may have made, by `job.idempotency_key`.
 
-        Reads only. Answer NOT_FOUND only if the post cannot appear any more; give a platform that shows posts late its
-        time first. An exception is no verdict, and so is no answer within `LOOK_UP_S` seconds.
+        It only reads. Return NOT_FOUND only if the post cannot appear later; if a platform shows posts late, wait
+        first. An exception, or no answer within `LOOK_UP_S` seconds, counts as no verdict.
         """
         del job
         return NotFound.NO_VERDICT
 
     async def close(self) -> None:  # noqa: B027 - most publishers hold nothing open
-        """Close what `open` opened; called once, when no attempt is running."""
+        """Close what `open` opened. Called once, when no attempt is running."""
 
 
 class _NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,6 +117,6 @@ def read_options(options: Mapping[str, Any], into: type[Options]) -> Options:
 
 
 def idempotency_key(chain_id: str, generation: int) -> str:
-    """The key of an attempt: 32 hex digits, a digest of the retry chain's first task and its deliberate retries."""
+    """The key of an attempt: 32 hex digits, a digest of the retry chain's first task and the number of its retries."""
     digest = hashlib.sha256(f"{chain_id}:{generation}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:KEY_DIGITS]

@@ -1,4 +1,4 @@
-"""Media files: what a task's `file_path` means, resolved under one root at the moment of use."""
+"""Media files: finds the file a task's `file_path` names, below one root, at the moment of use."""
 
 import asyncio
 import errno
@@ -20,14 +20,14 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
-    """A regular file under the media root. Read it through `open_file`, which trusts nothing seen before.
+    """A regular file below the media root. `open_file` checks the path again when it opens the file.
 
     Attributes:
-        path: Where it was found; of the form `root / file_path`.
+        path: Where it was found, as `root / file_path`.
         size_bytes: Its size when it was found.
         filename: The last part of the path.
-        content_type: Guessed from the name; `application/octet-stream` when the name says nothing.
-        root: The folder no file outside of is ever opened.
+        content_type: Guessed from the name; `application/octet-stream` if the name does not tell.
+        root: The media root; no file outside it is ever opened.
     """
 
     path: Path
@@ -37,23 +37,23 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
 
     def open_file(self) -> BinaryIO:
-        """Open it for reading, walking down from the root again. Blocks: call it in a thread.
+        """Open it for reading, walking down from the root again. This blocks: call it in a thread.
 
         Raises:
-            PublishError: It is gone, no regular file, or behind a symbolic link by now.
+            PublishError: It no longer exists, is not a regular file, or is behind a symbolic link.
         """
         return _open_under(self.root, str(self.path.relative_to(self.root)))
 
 
 async def resolve_media(data: Mapping[str, Any], root: Path, most_bytes: int | None = None) -> Media | None:
-    """The file a task's `file_path` names, relative to `root`; None when the task names none.
+    """The file a task's `file_path` names, relative to `root`; None if the task names none.
 
-    No part of the path may be a symbolic link, `..` or absolute, and only regular files count.
+    No part of the path may be a symbolic link, `..` or absolute, and it must be a regular file.
 
     Raises:
-        InvalidError: There is no such file, the message has the path as the task gave it, and nothing else; or it has
-            more than `most_bytes`.
-        PublishError: It cannot be read, for now or at all.
+        InvalidError: There is no such file (the message shows only the path the task gave), or it has more than
+            `most_bytes`.
+        PublishError: It cannot be read.
     """
     file_path = data.get("file_path")
     if file_path is None or file_path == "":
@@ -67,12 +67,12 @@ async def resolve_media(data: Mapping[str, Any], root: Path, most_bytes: int | N
 
 
 def too_large(size_bytes: int, most_bytes: int) -> str:
-    """What is said of a file above the limit."""
+    """The message for a file above the limit."""
     return f"The media file has {size_bytes:,} bytes; EVERPOST_MAX_MEDIA allows {most_bytes:,}."
 
 
 def describe_media(data: Mapping[str, Any], media: Media | None) -> str:
-    """What was published of the media, for a result's detail."""
+    """The media's part of a result's detail."""
     if media is not None:
         return media.filename
     file_id = data.get("file_id")
@@ -90,7 +90,7 @@ def _find(root: Path, file_path: str) -> Media:
 
 
 def _open_under(root: Path, file_path: str) -> BinaryIO:
-    """Walk down one directory at a time, each opened without following links, so nothing can be swapped on the way."""
+    """Walk down one folder at a time, without following links, so that no part can be replaced on the way."""
     *folders, filename = _parts(file_path)
     folder = -1
     try:
@@ -120,9 +120,9 @@ def _parts(file_path: str) -> tuple[str, ...]:
 
 
 def _refusal(error: OSError | ValueError, file_path: str) -> PublishError:
-    if isinstance(error, ValueError) or error.errno in _MISSING:  # ValueError: text no file name can be encoded from
+    if isinstance(error, ValueError) or error.errno in _MISSING:  # ValueError: it cannot be encoded as a file name
         return InvalidError(f"{_shown(file_path)} not found under EVERPOST_MEDIA (symbolic links are not followed).")
-    if error.errno == errno.ENXIO:  # a socket, or a device with nothing behind it
+    if error.errno == errno.ENXIO:  # a socket, or a device without a driver
         return InvalidError(f"{_shown(file_path)} under EVERPOST_MEDIA is no regular file.")
     message = f"{_shown(file_path)} under EVERPOST_MEDIA cannot be read: {error.strerror}."
     return PermanentError(message) if error.errno in _FORBIDDEN else TransientError(message)

@@ -1,6 +1,6 @@
-"""Plain JSON values made of what a publisher returned: no larger than allowed, and none of its own code is run.
+"""Makes plain JSON values of a publisher's result, with a size limit and without running the result's own code.
 
-It walks instead of encoding first: a result of 600 MB took 14 GB to encode, only to be thrown away.
+It limits the size while it walks. Encoding first took 14 GB for a result of 600 MB, which was then thrown away.
 """
 
 import dataclasses
@@ -16,20 +16,20 @@ import msgspec
 
 from everpost.publishing.trace import storable_text
 
-DEEPEST = 32  # containers in one another
+DEEPEST = 32  # levels of nested containers
 LONGEST_KEY = 200  # characters
 LARGEST_INT_BITS = 256
-SMALLEST = 4  # bytes a value counts for at least, so that none is free
+SMALLEST = 4  # the least bytes a value counts for, so that none is free
 
 _encode = msgspec.json.Encoder().encode
-_TEXTS = frozenset({datetime, date, time, timedelta, UUID, Decimal})  # msgspec makes a text of each
+_TEXTS = frozenset({datetime, date, time, timedelta, UUID, Decimal})  # msgspec writes each of these as a text
 
 
 def plain(value: Any, most_bytes: int) -> tuple[Any, bool]:
-    """The value as dicts, lists, texts, numbers, bools and None, and whether something of it was left out.
+    """The value as dicts, lists, texts, numbers, bools and None, and whether something was left out.
 
     Args:
-        most_bytes: What the result is at most, encoded as JSON. What comes first is kept.
+        most_bytes: The most the result may take as JSON. The first parts are kept.
     """
     walk = _Walk(most_bytes)
     made = walk.make(value, 0)
@@ -37,14 +37,14 @@ def plain(value: Any, most_bytes: int) -> tuple[Any, bool]:
 
 
 class _Walk:
-    """One pass over a value; `left` is what may still be made of it."""
+    """One walk over a value; `left` is the remaining number of bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self.left = most_bytes
         self.was_cut = False
 
     def make(self, value: Any, depth: int) -> Any:
-        """The plain value; None once there is no room."""
+        """The plain value; None if there is no room."""
         kind = type(value)
         if value is None or kind is bool:
             return self._spend(value, 5 if value is False else SMALLEST)
@@ -89,7 +89,7 @@ class _Walk:
         return made
 
     def _within(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items for as long as there is room, or until somebody changes what they are in."""
+        """The items while there is room; iteration also ends if the container is changed meanwhile."""
         try:
             for item in items:
                 if self.left <= SMALLEST:
@@ -135,14 +135,14 @@ class _Walk:
         return made
 
     def _cut(self) -> Any:
-        """In place of what has no room: null."""
+        """Null in place of a value without room."""
         self.was_cut = True
         self.left -= SMALLEST
         return None
 
 
 def _maker_of(kind: type) -> Callable[[_Walk, Any], Any] | None:
-    """What makes a value of this type that holds no others; subclasses lose what they override."""
+    """The function that makes a value of this type, for types without members; a subclass's own methods are ignored."""
     for base, maker in _MAKERS:
         if issubclass(kind, base):
             return maker
@@ -160,11 +160,11 @@ _MAKERS: tuple[tuple[type, Callable[[_Walk, Any], Any]], ...] = (
 
 
 def _fields(value: Any, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """The fields of a Struct or dataclass; one that raises when it is read is left out."""
+    """The fields of a Struct or dataclass; a field that raises when it is read is left out."""
     for name in names:
         try:
             field = getattr(value, name)
-        except BaseException:  # noqa: BLE001, S112 - a stranger's property, whatever it raises
+        except BaseException:  # noqa: BLE001, S112 - foreign code may raise anything
             continue
         yield name, field
 

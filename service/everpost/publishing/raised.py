@@ -1,6 +1,6 @@
-"""What an exception of a publisher says, read without trusting it: its own methods may raise, too.
+"""Reads a publisher's exception without trusting it: its own methods may raise too.
 
-Whatever is wrong with it, the attempt may have reached the platform, and that must not be lost over its words (I6).
+A defect in the exception must not lose the fact that the attempt may have reached the platform (I6).
 """
 
 import math
@@ -11,16 +11,16 @@ from everpost.publishing.trace import storable_text
 from everpost.task.model import ErrorClass, PublisherClass
 
 LONGEST_MESSAGE = 4_000  # characters kept with the task
-MOST_MEMBERS = 3  # of a group of exceptions, in its message
+MOST_MEMBERS = 3  # members of an exception group that its message shows
 
 
 def is_a(error: BaseException, kind: type[BaseException]) -> bool:
-    """As isinstance, which asks a `__class__` of the exception's own."""
+    """Like isinstance, but does not ask the exception's own `__class__`."""
     return issubclass(type(error), kind)
 
 
 def message_of(error: BaseException) -> str:
-    """What the task keeps of it: a `PublishError`'s words; of others the class, and of a group its first members."""
+    """The text the task keeps: a `PublishError`'s message; otherwise class and message; for a group, members too."""
     if is_a(error, PublishError):
         return _shortened(text_of(error))
     members = "; ".join(_described(member) for member, _ in zip(_members_of(error), range(MOST_MEMBERS), strict=False))
@@ -28,27 +28,27 @@ def message_of(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """What str() makes of it, storable and exactly a str; if that fails, that it did."""
+    """The result of str(), as exactly a str that can be stored; if str() raises, a text that says so."""
     try:
         return storable_text(str.__getitem__(str(error), slice(LONGEST_MESSAGE + 1)))
-    except BaseException as problem:  # noqa: BLE001 - a stranger's method, whatever it raises
+    except BaseException as problem:  # noqa: BLE001 - a foreign method may raise anything
         return f"str() failed: {type(problem).__name__}"
 
 
 def declared_class_of(error: BaseException) -> ErrorClass | None:
-    """The class a `PublishError` declares; None of others, and where it is none of ours."""
+    """The error class a `PublishError` declares; None for other exceptions, or if it is not one of Everpost's."""
     if not is_a(error, PublishError):
         return None
     try:
         return ErrorClass(error.error_class)  # type: ignore[attr-defined]  # a PublishError has it
-    except BaseException:  # noqa: BLE001 - a stranger's attribute
+    except BaseException:  # noqa: BLE001 - a foreign attribute
         return None
 
 
 def error_class_of(error: BaseException, publisher_class: PublisherClass) -> ErrorClass:
-    """What an exception of a publisher means: its own class, or else the worst its publisher's class leaves open.
+    """The error class of a publisher's exception: its own, or else the one that follows from the publisher's class.
 
-    An `OutcomeUnknownError` is `unknown` for every class; whether it is rerun then, `PublisherClass.may_rerun` says.
+    An `OutcomeUnknownError` is `unknown` for every class; `PublisherClass.may_rerun` says whether it is repeated.
     """
     if (declared := declared_class_of(error)) is not None:
         return declared
@@ -56,11 +56,11 @@ def error_class_of(error: BaseException, publisher_class: PublisherClass) -> Err
 
 
 def retry_after_of(error: BaseException) -> float | None:
-    """The seconds it asks to wait; None if it asks for nothing, or for what is no finite number of 0 or more."""
+    """The seconds it asks to wait; None if it names none, or a value that is not a finite number of 0 or more."""
     try:
         asked = getattr(error, "retry_after_s", None)
         seconds = float(asked) if asked is not None and not isinstance(asked, str | bytes | bool) else math.nan
-    except BaseException:  # noqa: BLE001 - a stranger's attribute
+    except BaseException:  # noqa: BLE001 - a foreign attribute
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
@@ -70,7 +70,7 @@ def _described(error: BaseException) -> str:
 
 
 def _members_of(error: BaseException) -> Iterator[BaseException]:
-    """What is in a group of exceptions, and in the groups in it."""
+    """The exceptions in a group, and in the groups it contains."""
     left = [error]
     while left:
         some = left.pop()

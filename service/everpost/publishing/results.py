@@ -1,4 +1,4 @@
-"""What a publisher returns, and what of it is kept with the task."""
+"""A publisher's result, and the part of it that is kept with the task."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from everpost.publishing.trace import storable_text
 
 UNPRINTABLE = "unprintable"
 CUT = "cut"
-LONGEST_REFUSED = 2_000  # characters kept of an id or address that is refused
+LONGEST_REFUSED = 2_000  # characters kept of a refused id or address
 MOST_DETAIL_BYTES = 65_536  # of JSON
-MARKED_BYTES = 6_144  # of them for what is said of an id, an address and what was cut
+MARKED_BYTES = 6_144  # of these, reserved for notes about an id, an address and what was cut
 LONGEST = {"provider_post_id": 1_000, "publish_url": 4_096}  # characters
 CUTTABLE = ("detail", *LONGEST)
 
 
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the platform made of it; kept with the task.
+    """The platform's answer to a post; kept with the task.
 
     Attributes:
         provider_post_id: The platform's own id of the post; 1,000 characters are kept.
-        publish_url: Where the post can be looked at; 4,096 characters are kept.
+        publish_url: Where the post can be seen; 4,096 characters are kept.
         detail: Anything else worth keeping, JSON-ready; about 60 KB of JSON are kept.
     """
 
@@ -31,14 +31,14 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def storable(self, **more_detail: str) -> "PublishResult":
-        """A copy that can be kept, whatever a publisher put into it: the post is out already.
+        """A copy that can always be stored, whatever the publisher put into it: the post is already published.
 
-        An id or address with characters that act on a terminal or hide is not kept as such, because people copy and
-        click these. It is None then, and stands escaped in `detail` under `UNPRINTABLE`. What was too large is cut, and
-        `detail` names it under `CUT`.
+        An id or address with characters that control a terminal or are invisible is dropped, because people copy and
+        click these. It becomes None, and `detail` has the escaped text under `UNPRINTABLE`. Values that are too large
+        are cut, and `detail` names them under `CUT`.
 
         Args:
-            more_detail: Goes into its `detail`, where that has nothing of the name.
+            more_detail: Added to `detail`; existing names win.
         """
         if _tells_nothing(self):
             return PublishResult(detail={**more_detail})
@@ -62,24 +62,24 @@ def _tells_nothing(result: PublishResult) -> bool:
 
 
 def checked_result(returned: object) -> PublishResult:
-    """What a publisher returned.
+    """Check what a publisher returned.
 
     Raises:
-        TypeError: It is no result, and so says nothing about the post.
+        TypeError: It is not a result, so it says nothing about the post.
     """
-    if issubclass(type(returned), PublishResult):  # isinstance would ask a `__class__` of the object's own
-        return returned  # type: ignore[return-value]  # as the line above says
+    if issubclass(type(returned), PublishResult):  # isinstance would ask the object's own `__class__`
+        return returned  # type: ignore[return-value]  # it was checked in the line above
     raise TypeError(f"publish() returned {type(returned).__name__}, which is no PublishResult")
 
 
 def _plain_detail(result: PublishResult) -> tuple[dict[str, Any], dict[str, None]]:
-    """The detail as it is kept, and the names of what was cut, in order: it may have been kept before, by a cell."""
+    """The detail to keep, and the names of what was cut, in order. A cell may already have cut some."""
     try:
         given = result.detail
         marked = dict.get(given, CUT) if type(given) is dict else None
         cut = dict.fromkeys(name for name in CUTTABLE if type(marked) is list and name in marked)
         detail, was_cut = plain(given, MOST_DETAIL_BYTES - (0 if cut else MARKED_BYTES))
-    except BaseException:  # noqa: BLE001 - a stranger's code, whatever it raises: the post is out
+    except BaseException:  # noqa: BLE001 - foreign code may raise anything; the post is published
         detail, was_cut, cut = None, True, {}
     if was_cut:
         cut["detail"] = None
@@ -87,7 +87,7 @@ def _plain_detail(result: PublishResult) -> tuple[dict[str, Any], dict[str, None
 
 
 def _text(result: PublishResult, name: str, cut: dict[str, None], refused: dict[str, str]) -> str | None:
-    """The id or address as it is kept; adds its name to `cut`, or the text to `refused`."""
+    """The id or address to keep. Adds its name to `cut` if it was shortened, or its text to `refused`."""
     longest = LONGEST[name]
     try:
         given = getattr(result, name)

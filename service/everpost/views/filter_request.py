@@ -1,4 +1,4 @@
-"""Which tasks a request means: the filter of lists and of bulk work, as clients write it."""
+"""Reads the filter of lists and of bulk work, as clients write it."""
 
 from datetime import tzinfo
 from typing import Annotated
@@ -35,7 +35,7 @@ class FilterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def task_filter(wanted: FilterRequest, catalogue: Catalogue, zone: tzinfo, prefix: str = "$.") -> TaskFilter:
-    """The filter of the store; `prefix` stands before a field's name in the path of an error.
+    """The store's filter. `prefix` stands before a field's name in the path of an error.
 
     Raises:
         InvalidValue: A time cannot be read.

@@ -1,4 +1,4 @@
-"""Waiting for tasks to end: one query at a time for everybody who waits."""
+"""Waits for tasks to end, with one query at a time for all waiting callers."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ POLL_S = 0.05
 
 
 class EndWaiter:
-    """Looks every `POLL_S` seconds, while anybody waits, which of the awaited tasks have left the ledger."""
+    """While anyone waits, looks every `POLL_S` seconds which of the awaited tasks have left the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -35,13 +35,13 @@ class EndWaiter:
             self._forget(task_id, waiter)
 
     def release(self) -> None:
-        """Answer everybody who waits, now and from now on, with what is known: the service stops."""
+        """The service stops: let all callers return now, with what is known, and later callers at once."""
         self._is_closed = True
         for task_id in list(self._waiters):
             self._announce(task_id)
 
     async def close(self) -> None:
-        """Release everybody, and stop looking."""
+        """Release all callers, and stop looking."""
         self.release()
         if self._looking is not None:
             self._looking.cancel()
