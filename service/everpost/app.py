@@ -1,4 +1,4 @@
-"""The API's composition root: settings in, a Litestar application out; and the server that runs it."""
+"""The API's composition root: from settings to a Litestar application and its server."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ log = structlog.get_logger("everpost.api")
 
 
 def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
-    """The application. It opens the database and its connection to Redis when its lifespan begins.
+    """The application. Its lifespan opens the database and the connection to Redis.
 
     Raises:
         SettingsError: The catalogue, the token or the address of Redis is wrong.
@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
     sites = SiteCheck(settings)
     tokens = TokenCheck(settings.token)
 
-    async def check_request(request: ApiRequest) -> None:  # a guard would do, but Litestar copies the route for each
+    async def check_request(request: ApiRequest) -> None:  # with a guard, Litestar would copy the route each time
         scope = request.scope
         headers = headers_of(request)
         check_head(scope["http_version"], cast("HeaderLines", scope["headers"]), headers)
@@ -84,7 +84,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
         openapi_config=openapi_config(with_token=bool(settings.token)),
         request_max_body_size=settings.max_body,
         state=State({"answered": defaultdict(Answered)}),
-        logging_config=None,  # service/everpost/logs.py has done it
+        logging_config=None,  # service/everpost/logs.py configures logging
         debug=False,
         pdb_on_exception=False,
     )
@@ -154,7 +154,7 @@ def assemble(
 
 
 def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServer:
-    """The application and the server that serves it at the settings' host and port.
+    """The application, and the server that serves it at the settings' host and port.
 
     Raises:
         SettingsError: A setting is wrong, or would serve strangers without a token.
@@ -177,7 +177,7 @@ async def serve_until_signal(
     on_bound: Callable[[str], None] | None = None,
     on_stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer what is in flight, close the database.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer running requests, close the database.
 
     Args:
         on_bound: Called with the address once requests are accepted.
@@ -200,7 +200,7 @@ async def serve_until_signal(
 
 
 def serve(settings: Settings) -> None:
-    """What `everpost api` runs: `serve_until_signal` on uvloop, with logging set up."""
+    """The body of `everpost api`: `serve_until_signal` on uvloop, with logging configured."""
     configure_logging(settings)
     close_to_others(settings)
     raise_descriptor_limit()

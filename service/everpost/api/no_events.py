@@ -1,4 +1,4 @@
-"""Litestar's internal events, which nothing here uses."""
+"""Replaces Litestar's internal events, which Everpost does not use."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -7,7 +7,7 @@ from litestar.events import BaseEventEmitterBackend
 
 
 class NoEvents(BaseEventEmitterBackend):
-    """Emits nothing. Litestar's own emitter makes the lifespan end in the task it began in, which fixtures do not."""
+    """Emits nothing. Litestar's own emitter needs the lifespan to end in the asyncio task it began in."""
 
     def emit(self, event_id: str, *args: Any, **kwargs: Any) -> None:
         """Do nothing."""

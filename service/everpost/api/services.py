@@ -1,4 +1,4 @@
-"""What the handlers work with: opened by `service/everpost/app.py`, one set an application."""
+"""The parts that handlers use. `service/everpost/app.py` opens one set per application."""
 
 from typing import Any, TypeAlias, cast
 
@@ -47,5 +47,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def services_of(request: ApiRequest) -> Services:
-    """The services of the application that serves the request; a plain look-up, because it is on the hot path."""
+    """The services of the application that serves the request; a plain look-up, for the hot path."""
     return cast("Services", request.scope["litestar_app"].state["services"])

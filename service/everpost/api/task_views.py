@@ -1,4 +1,4 @@
-"""Tasks as answers show them. Only the names of places differ: clients know the tables of the original system."""
+"""Tasks in the form of answers. Only places have other names: clients know the tables of the original system."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,7 +11,7 @@ from everpost.task.model import TaskStatus
 
 
 class Place(StrEnum):
-    """Where a task is: `task_queue` the ledger, `publish_tasks` the history, `publish_tasks_archive` the archive."""
+    """A task's place: `task_queue` is the ledger, `publish_tasks` the history, `publish_tasks_archive` the archive."""
 
     LEDGER = "task_queue"
     HISTORY = "publish_tasks"
@@ -20,11 +20,11 @@ class Place(StrEnum):
 
 NAMES = {place: Place[place.name] for place in places.Place}
 
-# No code reads these as the port's types: the fields differ as answers do.
+# These classes only describe answers, so it does not matter that a field's type differs from the port's.
 
 
 class TaskRow(history.TaskRow, frozen=True, kw_only=True):
-    """A task as a list shows it. Times are UTC text; see `everpost.store.history.TaskRow`."""
+    """A task in a list. Times are UTC text; see `everpost.store.history.TaskRow`."""
 
     place: Place  # type: ignore[assignment]
 
@@ -36,7 +36,7 @@ class Retry(history.KnownRetry, frozen=True):
 
 
 class IdMatch(history.IdMatch, frozen=True):
-    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
+    """A task's id, with what distinguishes it from other ids with the same beginning; `status` is the stored one."""
 
     place: Place  # type: ignore[assignment]
 
@@ -49,18 +49,18 @@ class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
 
 
 def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
-    """The row as a list shows it; `is_running` says that a worker holds the task."""
+    """The row in the form of lists; `is_running` says that a worker holds the task."""
     status = TaskStatus.RUNNING if is_running else row.status
     return TaskRow(**{**asdict(row), "place": NAMES[row.place], "status": status})
 
 
 def id_view(match: history.IdMatch) -> IdMatch:
-    """The id as an answer shows it."""
+    """The id in the form of answers."""
     return IdMatch(**{**asdict(match), "place": NAMES[match.place]})
 
 
 def detail_view(task: history.TaskDetail, *, is_running: bool = False) -> TaskDetail:
-    """The task as an answer shows it; `is_running` says that a worker holds it."""
+    """The task in the form of answers; `is_running` says that a worker holds it."""
     status = TaskStatus.RUNNING if is_running else task.status
     retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
     return TaskDetail(**{**asdict(task), "place": NAMES[task.place], "retries": retries, "status": status})

@@ -58,7 +58,7 @@ async def _idle_percent(stack: BenchStack, seconds: float) -> float | None:
 
 
 async def measure_retry(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Measure retries of failed tasks: single ones from either store, one right after the other, and many by one filter."""
+    """Measure retries of failed tasks: single ones from either store, one after the other, and many by one filter."""
     for number in plan.rounds:
         for source in ("redis", "sqlite"):
             answered_s = await _retry_on_idle_stack(stack, plan, source)

@@ -1,4 +1,4 @@
-"""A batch being accepted: every valid item becomes a task, every other one is answered with what is wrong with it."""
+"""Accepts a batch: every valid item becomes a task, and every other item is answered with its error."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from everpost.task.submission import Submission
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one item of a batch; `index` counts from 0, blank lines not counted."""
+    """The result of one item of a batch. `index` counts from 0; blank lines do not count."""
 
     index: int
     success: bool
@@ -24,11 +24,11 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Item = Submission | ServiceError
-"""What a client sent: good, or what is wrong with it."""
+"""An item that a client sent, or its error."""
 
 
 class BatchIntake:
-    """Accepts the items of one batch, in as many calls as they come in.
+    """Accepts the items of one batch, in any number of calls.
 
     Attributes:
         accepted: Items that became tasks.
@@ -42,10 +42,10 @@ class BatchIntake:
         self.rejected = 0
 
     async def accept_lines(self, lines: Sequence[bytes | None]) -> list[ItemResult]:
-        """Accept lines of NDJSON, in one transaction; None is one that was too long.
+        """Accept lines of NDJSON in one transaction; None stands for a line that was too long.
 
         Raises:
-            Unavailable: Nothing can be written now, and nothing was.
+            Unavailable: Nothing can be written now, and nothing was written.
         """
         read = [self._read_line(line) for line in lines]
         submissions = submissions_of(read)
@@ -57,11 +57,11 @@ class BatchIntake:
         return [self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
 
     def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
-        """Answer `count` items with the error that kept all of them out."""
+        """Answer `count` items with the error that prevented all of them."""
         return self.results_of([error] * count, [])
 
     def results_of(self, read: Sequence[Item], tasks: Sequence[Task]) -> list[ItemResult]:
-        """The answer to the next items, once the good ones of them are `tasks`; it counts them."""
+        """The answers for the next items, of which the valid ones became `tasks`; also counts them."""
         first = self.accepted + self.rejected
         accepted = iter(tasks)
         results = [
@@ -85,7 +85,7 @@ class BatchIntake:
 
 
 def submissions_of(items: Sequence[Item]) -> list[Submission]:
-    """The good ones."""
+    """The valid items."""
     return [item for item in items if isinstance(item, Submission)]
 
 

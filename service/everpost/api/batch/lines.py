@@ -1,12 +1,12 @@
-"""NDJSON (https://github.com/ndjson/ndjson-spec) as it comes in: bytes into lines, each of limited size."""
+"""Splits an NDJSON stream (https://github.com/ndjson/ndjson-spec) into lines of limited size."""
 
 from collections.abc import Iterator
 
 
 class LineReader:
-    """Splits a stream into lines; blank ones are left out. It never keeps more than one line and one chunk.
+    """Splits a stream into lines, without blank ones. It never keeps more than one line and one chunk.
 
-    A line longer than `limit_bytes` is passed over, and None stands in its place.
+    A line longer than `limit_bytes` is skipped, and None stands in its place.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -26,7 +26,7 @@ class LineReader:
             self._rest, self._is_skipping = b"", True
 
     def end(self) -> Iterator[bytes | None]:
-        """The last line, where no newline ended it."""
+        """The last line, if no newline ended it."""
         yield from self._line(self._rest)
 
     def _line(self, line: bytes) -> Iterator[bytes | None]:

@@ -1,4 +1,4 @@
-"""Answers given faster than the client reads them: they wait in a file, not in memory, and not without end."""
+"""Answers that are written faster than the client reads them: they wait in a file of limited size, not in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,20 +9,20 @@ from tempfile import SpooledTemporaryFile
 from everpost.errors import DiskFull
 from everpost.store.disk_room import DiskRoom
 
-IN_MEMORY_BYTES = 65_536  # more goes to the disk
+IN_MEMORY_BYTES = 65_536  # more than this goes to the disk
 CHUNK_BYTES = 65_536
-ALWAYS_BYTES = 1 << 20  # that one answer may leave unread, whatever the others do
-MOST_BYTES = 32 << 20  # the same while there is room for it; what 290,000 tasks are answered
+ALWAYS_BYTES = 1 << 20  # bytes that one answer may always leave unread
+MOST_BYTES = 32 << 20  # bytes that it may leave unread while there is room; enough for the answers of 290,000 tasks
 MOST_BYTES_OF_ALL = 128 << 20
 LOOK_AGAIN_S = 1.0
 
 
 class Spools:
-    """The answers of this process that wait for their clients, and how much room they have together.
+    """The waiting answers of this process, and the room they have together.
 
     Args:
-        folder: Where their files lie, which have no names.
-        room: Of the folder's disk; the answers leave as much of it free as new tasks do.
+        folder: The folder of their files, which have no names.
+        room: The room on the folder's disk; the answers leave as much free as new tasks do.
     """
 
     def __init__(self, folder: Path, room: DiskRoom) -> None:
@@ -32,16 +32,16 @@ class Spools:
         self._change = asyncio.Event()
 
     def take(self, size_bytes: int) -> None:
-        """Count bytes that wait."""
+        """Count bytes that now wait."""
         self.unread_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Count bytes that wait no longer."""
+        """Count bytes that no longer wait."""
         self.unread_bytes -= size_bytes
         self._change.set()
 
     def has_room(self, unread_bytes: int, more_bytes: int) -> bool:
-        """Whether an answer of which so much is unread may grow."""
+        """Whether an answer with `unread_bytes` unread may grow."""
         wanted_bytes = unread_bytes + more_bytes
         if wanted_bytes <= ALWAYS_BYTES:
             return True
@@ -54,7 +54,7 @@ class Spools:
         return True
 
     async def wait_for_change(self) -> None:
-        """Return once a client has read something, or after a while: on the disk others may have made room."""
+        """Return when a client has read something, or after a while, because other programs may have freed space."""
         self._change.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN_S):
@@ -64,8 +64,8 @@ class Spools:
 class Spool:
     """A queue of bytes between one writer and one reader: a ring of `MOST_BYTES` in a file.
 
-    A client may send much before it reads anything. Once as much waits as may, the writer waits for the reader, and
-    then nothing more of the request is read.
+    A client may send much before it reads anything. At the limit, the writer waits for the reader, and the rest of the
+    request stays unread.
     """
 
     def __init__(self, spools: Spools) -> None:
@@ -82,7 +82,7 @@ class Spool:
         return self._read == self._written
 
     async def write(self, data: bytes) -> None:
-        """Append `data` as soon as there is room for it."""
+        """Append `data` once there is room for it."""
         for start in range(0, len(data), CHUNK_BYTES):
             part = data[start : start + CHUNK_BYTES]
             while not self._spools.has_room(self._written - self._read, len(part)):
@@ -100,18 +100,18 @@ class Spool:
         self._news.set()
 
     def finish(self) -> None:
-        """Nothing more will be written."""
+        """Note that nothing more will be written."""
         self._is_finished = True
         self._news.set()
 
     async def wait(self) -> None:
-        """Wait until there is something to read, or never will be."""
+        """Wait until there is something to read, or the writer has ended."""
         while self.is_empty and not self._is_finished:
             self._news.clear()
             await self._news.wait()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What was and will be written, in order, at most `CHUNK_BYTES` at a time."""
+        """All data, in order, at most `CHUNK_BYTES` at a time, until the writer has ended."""
         while True:
             await self.wait()
             if self.is_empty:
@@ -132,7 +132,7 @@ class Spool:
         return data
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all data."""
         self._file.close()
         self._spools.give_back(self._written - self._read)
         self._read = self._written

@@ -1,6 +1,6 @@
-"""An NDJSON batch of any size, answered line by line while it comes in, in the memory of a few hundred lines.
+"""An NDJSON batch of any size, answered line by line while it arrives, in the memory of a few hundred lines.
 
-Answers that the client does not read wait in a spool; when that is full, no more of the request is read.
+Answers that the client does not read wait in a spool. When the spool is full, the rest of the request stays unread.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class BatchEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line of the answer; without it the answer was cut off."""
+    """The last line of the answer; without it, the answer was cut off."""
 
     batch_id: str
     accepted: int
@@ -35,23 +35,23 @@ class BatchEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchStream(ASGIResponse):
-    """The answer to a stream: it reads the request as it writes itself."""
+    """The answer to a stream: it reads the request while it is sent."""
 
     __slots__ = ("_batch", "_lines", "_spool")
 
     def __init__(self, batch: BatchIntake, spools: Spools, limit_bytes: int) -> None:
-        """`limit_bytes` is the most a line may have."""
+        """`limit_bytes` is the longest allowed line."""
         self._batch = batch
         self._lines = LineReader(limit_bytes)
         self._spool = Spool(spools)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Accept and answer at once; a client may send much before it reads anything."""
+        """Accept and answer at the same time: a client may send much before it reads anything."""
         accepting = asyncio.create_task(self._accept_all(receive))
         try:
             await self._spool.wait()
             if self._spool.is_empty:
-                await accepting  # it failed before it could answer anything
+                await accepting  # it failed before the answer began
             await self._send_all(scope, send)
             await accepting
         finally:
@@ -74,7 +74,7 @@ class BatchStream(ASGIResponse):
         try:
             async for lines in self._chunks_of_lines(receive):
                 await self._spool.write(_encoder.encode_lines(await self._accept(lines)))
-                await asyncio.sleep(0)  # lines that are all refused have nothing else to wait for
+                await asyncio.sleep(0)  # if all lines are refused, nothing else would let other tasks run
             if not batch.accepted + batch.rejected:
                 raise InvalidValue("There is no task in the body.")
             end = BatchEnd(batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
@@ -90,7 +90,7 @@ class BatchStream(ASGIResponse):
         except ServiceError as error:
             if not self._batch.accepted + self._batch.rejected:
                 raise
-            return self._batch.refuse(len(lines), error)  # the answer has begun; each line is told
+            return self._batch.refuse(len(lines), error)  # the answer has begun, so each line gets the error
 
     async def _chunks_of_lines(self, receive: Receive) -> AsyncIterator[list[bytes | None]]:
         more = True

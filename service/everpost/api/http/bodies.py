@@ -1,4 +1,4 @@
-"""Reading request bodies: as large as allowed and no larger, as JSON and nothing else."""
+"""Reads request bodies: limited in size, and JSON only."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
@@ -19,14 +19,14 @@ Headers = Mapping[bytes, bytes]
 
 
 class ClientGone(MalformedJson):
-    """The client hung up before its body was complete; nobody will see the answer."""
+    """The client hung up before its body was complete, so it will not see an answer."""
 
     def __init__(self) -> None:
         super().__init__("The body ended too soon.")
 
 
 def headers_of(request: ApiRequest) -> Headers:
-    """The raw headers by lower-case name, the last of each."""
+    """The raw headers by lower-case name; of repeated headers, the last."""
     return dict(request.scope["headers"])
 
 
@@ -48,9 +48,9 @@ async def read_json_body(request: ApiRequest, headers: Headers, limit_bytes: int
     """The whole body, not decoded.
 
     Raises:
-        UnsupportedMedia: The Content-Type is not JSON, or there is none.
-        BodyTooLarge: It has more than `limit_bytes`; no more than that is ever kept.
-        ClientGone: It ended too soon.
+        UnsupportedMedia: The Content-Type is missing or not JSON.
+        BodyTooLarge: It has more than `limit_bytes`; no more than that is kept in memory.
+        ClientGone: The body ended too soon.
     """
     if headers.get(b"content-type") != b"application/json" and not is_json(media_type_of(headers)):
         raise UnsupportedMedia(JSON)
@@ -58,10 +58,10 @@ async def read_json_body(request: ApiRequest, headers: Headers, limit_bytes: int
 
 
 async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: int) -> Wanted:
-    """The whole body as one of our own types; errors as in `read_json_body`, and those below.
+    """The whole body as a `wanted`. Raises the errors of `read_json_body`, and those below.
 
     Raises:
-        MalformedJson: It is no JSON.
+        MalformedJson: It is not JSON.
         InvalidValue: A value does not fit; its JSON path is in the error.
     """
     data = decode_json(await read_json_body(request, headers_of(request), limit_bytes))
@@ -72,10 +72,10 @@ async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: in
 
 
 async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> bytes:
-    """The whole body of any type; errors as in `read_json_body`."""
+    """The whole body of any type. Raises the errors of `read_json_body`."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("it is, without a Content-Encoding")
-    if int(headers.get(b"content-length", 0)) > limit_bytes:  # the server refuses one that is no number
+    if int(headers.get(b"content-length", 0)) > limit_bytes:  # the server has refused values that are not numbers
         raise BodyTooLarge(limit_bytes)
     parts: list[bytes] = []
     size = 0
@@ -88,10 +88,10 @@ async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> 
 
 
 async def read_chunks(request: ApiRequest) -> AsyncIterator[bytes]:
-    """The body as it comes in.
+    """The body in the pieces in which it arrives.
 
     Raises:
-        ClientGone: It ended too soon.
+        ClientGone: The body ended too soon.
     """
     more = True
     while more:

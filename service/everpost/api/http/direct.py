@@ -1,4 +1,4 @@
-"""Routes served past Litestar, which costs as much on its way to a handler as accepting a task does."""
+"""Serves some routes without Litestar, whose way to a handler costs as much as accepting a task."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,14 +18,14 @@ PLAIN_VALUE = re.compile(r"[0-9A-Za-z_-]+")
 
 
 class DirectRoutes:
-    """The application, with the requests to some POST routes handed to their handlers straight away.
+    """The application, except that requests to some POST routes go straight to their handlers.
 
-    Such a handler takes the request, and what follows the last slash if that is its path's one parameter; it returns an
-    ASGI answer. The checks before each request and the answers to errors are those of every route; a request with a
-    query, an odd Host or an odd parameter is Litestar's to judge.
+    Such a handler takes the request and, if its path has one parameter, the text after the last slash. It returns an
+    ASGI answer. The checks before each request and the error answers are those of all routes. Litestar still serves a
+    request with a query, an odd Host or an odd parameter.
 
     Args:
-        app: Its handlers at `paths`, which are templates as Litestar shows them.
+        app: The application; its handlers at `paths` (templates as Litestar shows them) are served directly.
     """
 
     def __init__(self, app: Litestar, paths: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class DirectRoutes:
 
 
 def _key_of(template: str) -> tuple[str, bool]:
-    """What comes before the parameter, if there is one, and whether there is."""
+    """The part of the path before the parameter, and whether there is a parameter."""
     start, brace, _ = template.partition("/{")
     return start, bool(brace)
 
@@ -75,5 +75,5 @@ async def _answer(handler: HTTPRouteHandler, request: Request[Any, Any, Any], va
         if (check := handler.resolve_before_request()) is not None:
             await check(request)
         return await handler.fn(request, *values)
-    except Exception as error:  # noqa: BLE001 - it becomes the answer, as everywhere
+    except Exception as error:  # noqa: BLE001 - it becomes an error answer, as on all routes
         return answer_error(request, error)

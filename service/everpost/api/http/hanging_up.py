@@ -1,4 +1,4 @@
-"""Work that nobody needs any more once its client has hung up."""
+"""Cancels work whose client has hung up."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,10 +11,10 @@ Result = TypeVar("Result")
 
 
 async def while_client_waits(request: ApiRequest, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do `work`, for a request whose body has been read; cancel it when the client hangs up.
+    """Do `work` for a request whose body has been read; cancel it if the client hangs up.
 
     Raises:
-        ClientGone: It did; nobody will see the answer.
+        ClientGone: The client hung up, so it will not see the answer.
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_wait_for_end(request))

@@ -1,4 +1,4 @@
-"""HEAD, wherever there is a GET: the same answer without its body (RFC 9110, 9.3.2)."""
+"""HEAD for every GET: the same answer without its body (RFC 9110, 9.3.2)."""
 
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, cast
@@ -7,7 +7,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def answer_head_as_get(app: ASGIApp) -> ASGIApp:
-    """The application, which answers a HEAD as it would the GET, and sends no body."""
+    """The application, extended to answer a HEAD like the GET, without a body."""
 
     async def answer_head(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_head(message: Message) -> None:
@@ -15,7 +15,10 @@ def answer_head_as_get(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        as_get = {**cast("MutableMapping[str, Any]", scope), "method": "GET"}  # the server goes by its own scope
+        as_get = {
+            **cast("MutableMapping[str, Any]", scope),
+            "method": "GET",
+        }  # the server keeps its own, with HEAD
         await app(cast("Scope", as_get), receive, send_head)
 
     def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -1,4 +1,4 @@
-"""What HTTP/1.1 asks of every request's head before its body may be read (RFC 9112)."""
+"""Checks every request's head, as HTTP/1.1 demands, before its body is read (RFC 9112)."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._~%!$&'()*+,;=-]*))(?::
 
 
 def check_head(http_version: str, lines: HeaderLines, headers: Headers) -> None:
-    """Refuse a request that does not say for whom it is, or whose body is coded in a way nobody here decodes.
+    """Refuse a request without a clear Host, or with a body in a coding that Everpost does not decode.
 
     Args:
         lines: All header lines.
-        headers: The same by name, the last of each.
+        headers: The same by name; of repeated headers, the last.
 
     Raises:
-        BadInput: There is no Host, more than one, or one that is none (section 3.2).
+        BadInput: There is no Host, more than one, or an invalid one (section 3.2).
         UnsupportedTransferCoding: The Transfer-Encoding is not `chunked` (section 6.1).
     """
     host = headers.get(b"host")
@@ -37,13 +37,13 @@ def check_head(http_version: str, lines: HeaderLines, headers: Headers) -> None:
 
 
 def name_of_host(host: bytes) -> str:
-    """The name or address in a Host that `check_head` lets through, as names are compared: without port or last dot."""
+    """The name or address in a valid Host, ready to compare: without port and final dot."""
     match = HOST.fullmatch(host)
     name = (match[1] or match[2] or b"") if match else b""
     return name.decode("ascii").lower().removesuffix(".")
 
 
-@lru_cache(256)  # the same few, for every request
+@lru_cache(256)  # almost all requests have the same few
 def _is_host(value: bytes) -> bool:
     return HOST.fullmatch(value) is not None
 

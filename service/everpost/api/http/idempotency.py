@@ -1,7 +1,7 @@
-"""Idempotency-Key: however often a request comes with one, what it asks for is done once and answered the same.
+"""Idempotency-Key: a request with a key is carried out once, and repeated requests get the same answer.
 
-After draft-ietf-httpapi-idempotency-key-header: 400 for a key that is none, 409 while the first request with it is
-being served, 422 for another request with it. A key lasts EVERPOST_IDEMPOTENCY_HOURS.
+It follows draft-ietf-httpapi-idempotency-key-header: 400 for an invalid key, 409 while the first request with the key
+is being served, 422 for another request with the same key. A key lasts EVERPOST_IDEMPOTENCY_HOURS.
 """
 
 import re
@@ -16,8 +16,8 @@ from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
 MAX_KEY = 255
 HOUR_MS = 3_600_000
 PLAIN = re.compile(rb"[!#-~][!-~]*")
-QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a String of RFC 8941, as the draft has it
-PATTERN = r'^([!#-~][!-~]{0,254}|"([ !#-\[\]-~]|\\["\\]){1,255}")$'  # both, for clients
+QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a String of RFC 8941, the form in the draft
+PATTERN = r'^([!#-~][!-~]{0,254}|"([ !#-\[\]-~]|\\["\\]){1,255}")$'  # both forms, for the OpenAPI document
 ESCAPE = re.compile(rb"\\(.)")
 
 IDEMPOTENCY_KEY = Header(
@@ -30,14 +30,14 @@ IDEMPOTENCY_KEY = Header(
 )
 
 WITH_KEY = ("bad_input", "idempotency_key_in_use", "idempotency_key_reused")
-"""What a request with a key can be refused with."""
+"""The codes with which a request with a key can be refused."""
 
 
 def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> IdempotencyKey | None:
-    """The key of a request, with the digest of its path and body; None if it has none.
+    """The key of a request, with the digest of its path and body; None if it has no key.
 
     Raises:
-        BadInput: The key is none.
+        BadInput: The key is invalid.
     """
     if b"idempotency-key" not in headers:
         return None
@@ -49,7 +49,7 @@ def idempotency_key(request: ApiRequest, headers: Headers, body: bytes) -> Idemp
 
 
 def read_key(values: list[bytes]) -> str:
-    """The key in a header's values, of which there must be one.
+    """The key in the header's values. There must be exactly one value.
 
     Raises:
         BadInput: There are more, or it is empty, too long, or has other characters.

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 JSON = "application/json"
-BEGAN = "began_s"  # in the state of a request's scope: when its head was read, by `perf_counter`
+BEGAN = "began_s"  # in the state of a request's scope: the time its head was read, by `perf_counter`
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _encode = msgspec.json.Encoder().encode
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 class JsonAnswer(ASGIResponse):
     """An HTTP answer with a JSON body.
 
-    It is what handlers return: Litestar's own `Response` costs several times as much to make, on every request.
+    Handlers return it because Litestar's own `Response` costs several times as much on every request.
     """
 
     __slots__ = ("_raw_headers",)
@@ -32,7 +32,7 @@ class JsonAnswer(ASGIResponse):
         media_type: str = JSON,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`content` is a Struct, builtins, or bytes that are encoded already."""
+        """`content` is a Struct, builtins, or bytes that are already encoded."""
         self.body = content if type(content) is bytes else _encode(content)
         self.status_code = int(status)
         self._raw_headers = [
@@ -47,7 +47,7 @@ class JsonAnswer(ASGIResponse):
         self._raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and count it."""
+        """Send the answer and count it."""
         del receive
         count_answer(scope, self.status_code)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self._raw_headers})
@@ -55,12 +55,12 @@ class JsonAnswer(ASGIResponse):
 
 
 class Answered:
-    """The requests of one method to one route that were answered with one status.
+    """The requests with the same method, route and status.
 
     Attributes:
-        count: How many.
-        buckets: How many took so long: a number for each of `BOUNDS_S`, and one for what took longer.
-        seconds: All together.
+        count: The number of requests.
+        buckets: The number of requests by duration: one for each of `BOUNDS_S`, and one for longer ones.
+        seconds: The sum of all durations.
     """
 
     __slots__ = ("buckets", "count", "seconds")
@@ -72,7 +72,7 @@ class Answered:
 
 
 AnsweredRequests: TypeAlias = defaultdict[tuple[str, str, int], Answered]
-"""What this process has answered, for /metrics: by method, route and status."""
+"""The requests this process has answered, for /metrics: by method, route and status."""
 
 
 def count_answer(scope: Scope, status: int) -> None:
@@ -81,7 +81,7 @@ def count_answer(scope: Scope, status: int) -> None:
     answered = requests[str(scope.get("method", "")), scope.get("path_template", ""), status]
     answered.count += 1
     began_s = scope.get("state", {}).get(BEGAN)
-    if began_s is not None:  # it came past DirectRoutes, as all do that are served over HTTP
+    if began_s is not None:  # set by DirectRoutes, which all requests over HTTP pass
         took_s = perf_counter() - began_s
         answered.buckets[bisect_left(BOUNDS_S, took_s)] += 1
         answered.seconds += took_s

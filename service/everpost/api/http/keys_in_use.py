@@ -1,4 +1,4 @@
-"""Which Idempotency-Keys are in use at this moment; see `service/everpost/api/http/idempotency.py`."""
+"""The Idempotency-Keys of requests that are being served; see `service/everpost/api/http/idempotency.py`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
 class KeysInUse:
     """The keys of the requests that this process is serving.
 
-    Other processes need not know: of two that write the same key, the second finds the answer of the first.
+    Other processes need not know them: if two processes write the same key, the second finds the first one's answer.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class KeysInUse:
 
         Raises:
             KeyInUse: The same request is being served.
-            KeyReused: Another one with that key is.
+            KeyReused: Another request with that key is being served.
         """
         fingerprint = self._fingerprints.get(key.key)
         if fingerprint is not None:

@@ -1,4 +1,4 @@
-"""Query parameters: one that no route knows is a mistake to be told of, not to be passed over."""
+"""Query parameters: an unknown one is an error, and is not ignored."""
 
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -9,14 +9,14 @@ from litestar.params import QueryParameter
 from everpost.api.services import ApiRequest
 from everpost.errors import InvalidValue
 
-SHOWN = 64  # characters of a name, in the error
+SHOWN = 64  # characters of a name that an error shows
 
 
 def check_parameters(request: ApiRequest) -> None:
     """Refuse parameters that the route does not know, or that are given twice.
 
     Raises:
-        InvalidValue: There is one.
+        InvalidValue: There is such a parameter.
     """
     query = request.scope["query_string"]
     if not query:

@@ -1,4 +1,4 @@
-"""Every error as an HTTP answer: RFC 9457 problem details, from the one table that maps codes to statuses."""
+"""Turns every error into an HTTP answer: RFC 9457 problem details, from the one table that maps codes to statuses."""
 
 from http import HTTPStatus
 from types import MappingProxyType
@@ -60,7 +60,7 @@ STATUS_OF_CODE = MappingProxyType(
         "disk_full": HTTPStatus.SERVICE_UNAVAILABLE,
     }
 )
-"""The HTTP status of every code there is; errors.py says what each means."""
+"""The HTTP status of every code; errors.py says what each code means."""
 
 CODE_OF_STATUS = MappingProxyType(
     {
@@ -70,11 +70,11 @@ CODE_OF_STATUS = MappingProxyType(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
     }
 )
-"""What Litestar itself refuses, as our codes."""
+"""Everpost's codes for Litestar's own refusals."""
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong, in the form of RFC 9457, with `success` and a `code` that never changes its meaning."""
+    """An error in the form of RFC 9457, with `success` and a `code` that never changes its meaning."""
 
     type: str
     title: str
@@ -90,7 +90,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
-    """The problem details of an error; `instance` is the path that was asked for."""
+    """The problem details of an error; `instance` is the request's path."""
     status = STATUS_OF_CODE[error.code]
     return ProblemDetails(
         type=f"urn:everpost:problem:{error.code}",
@@ -108,9 +108,9 @@ def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
 
 
 def answer_problem(request: Request[Any, Any, Any], error: ServiceError) -> "Problem":
-    """The HTTP answer to an error raised on purpose."""
+    """The HTTP answer to an error that Everpost raised on purpose."""
     problem = problem_of(error, request.scope["path"])
-    if problem.path is not None and request.scope["method"] == "GET":  # it has no body, so it means a parameter
+    if problem.path is not None and request.scope["method"] == "GET":  # without a body, the path means a parameter
         problem = msgspec.structs.replace(problem, path=problem.path.replace("$.", "?", 1))
     headers = {}
     if problem.retry_after is not None:
@@ -123,7 +123,7 @@ def answer_problem(request: Request[Any, Any, Any], error: ServiceError) -> "Pro
 
 
 def answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> "Problem":
-    """The HTTP answer to what Litestar refused: an unknown route, a wrong method, a parameter that does not fit."""
+    """The HTTP answer to Litestar's refusals: an unknown route, a wrong method, an invalid parameter."""
     if isinstance(error, ValidationException):
         return answer_problem(request, _invalid_parameter(error))
     code = CODE_OF_STATUS.get(HTTPStatus(error.status_code))
@@ -138,25 +138,25 @@ def answer_refusal(request: Request[Any, Any, Any], error: HTTPException) -> "Pr
 
 
 def _with_head(allowed: str) -> str:
-    """The methods of an `Allow`, with HEAD, which is answered wherever GET is, in one order."""
+    """The methods of an `Allow` header in order, with HEAD, which works wherever GET does."""
     methods = set(allowed.split(", "))
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def answer_crash(request: Request[Any, Any, Any], error: Exception) -> "Problem":
-    """The last resort: it says nothing of the error to the client, and everything to the log."""
+    """The answer to an unexpected error: the client learns nothing of it, the log has everything."""
     log.error("request.crashed", path=request.scope["path"], method=request.scope["method"], exc_info=error)
     return answer_problem(request, ServiceError("The request could not be served; the log says why."))
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> JsonAnswer:
-    """The HTTP answer to whatever a handler raised."""
+    """The HTTP answer to any error of a handler."""
     answer = answer_problem(request, error) if isinstance(error, ServiceError) else answer_crash(request, error)
     return answer.to_asgi_response()
 
 
 def _invalid_parameter(error: ValidationException) -> InvalidValue:
-    """Litestar's complaint as ours; `extra` is a list of {key, message, source}."""
+    """Litestar's error as an `InvalidValue`; `extra` is a list of {key, message, source}."""
     faults = error.extra if isinstance(error.extra, list) else []
     for fault in faults:
         return InvalidValue(f"{fault.get('message', error.detail)}.", f"?{fault.get('key', '')}")
@@ -164,7 +164,7 @@ def _invalid_parameter(error: ValidationException) -> InvalidValue:
 
 
 class Problem(Response[None]):
-    """Carries an answer that is made already through Litestar's exception handling."""
+    """Carries a finished answer through Litestar's exception handling."""
 
     def __init__(self, answer: JsonAnswer) -> None:
         super().__init__(None, status_code=answer.status_code)

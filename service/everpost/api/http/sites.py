@@ -1,8 +1,9 @@
-"""What a web page of somebody else can make a browser send is refused: a browser reaches what its user does.
+"""Refuses requests that a web page of another site makes a browser send: a browser reaches all that its user does.
 
-Two ways are closed. A page sends a request of its own to us (cross-site request forgery): whatever changes something is
-refused if the browser names another origin. Or a page's own name is made to lead to us (DNS rebinding), so that the
-browser takes us for the page's own server: without a token, only names that no stranger can have are answered to.
+There are two attacks. A page sends its own request to Everpost (cross-site request forgery): so a request that changes
+something is refused if the browser names another origin. Or a page's host name is made to point at this machine (DNS
+rebinding), and the browser takes Everpost for the page's own server: so without a token, only host names that a
+stranger cannot have are answered.
 """
 
 import socket
@@ -24,10 +25,11 @@ SHOWN = 64
 
 
 class SiteCheck:
-    """Knows the names under which the API is reached, and refuses what comes by others or from other sites.
+    """Knows the host names under which the API is reached, and refuses requests with other names or from other sites.
 
-    Without a token the Host must be loopback's, or one of `EVERPOST_ALLOWED_HOSTS`. Where others are served without one
-    on purpose, it may be an address, or a name only a private network has, too: no stranger's page has such an origin.
+    Without a token, the Host must be loopback, or one of `EVERPOST_ALLOWED_HOSTS`. If other machines are served without
+    a token on purpose, it may also be an address, or a name that only a private network has: a stranger's page cannot
+    have such an origin.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,11 +41,11 @@ class SiteCheck:
         self._is_known = lru_cache(maxsize=256)(self._is_own_name)
 
     def check(self, method: str, headers: Headers) -> None:
-        """Let the request through.
+        """Return if the request may be served.
 
         Raises:
-            ForeignHost: No token is asked for, and the request came by a name that may be a stranger's.
-            ForeignOrigin: It would change something, and a browser sends it for another site.
+            ForeignHost: No token is set, and the Host may be a stranger's.
+            ForeignOrigin: The request would change something, and a browser sent it for another site.
         """
         host = headers.get(b"host")
         if not self._asks_for_token and host is not None and not self._is_known(host):
@@ -54,7 +56,7 @@ class SiteCheck:
         if site is not None:
             if site not in OWN_SITE:
                 raise ForeignOrigin(_shown(headers.get(b"origin", site)))
-            return  # the browser has compared, and knows under which name it reached a proxy before us
+            return  # the browser has compared them, and it knows the name under which it reached a proxy
         origin = headers.get(b"origin")
         if origin is not None and not is_same_origin(origin, host or b"", self._allowed):
             raise ForeignOrigin(_shown(origin))
@@ -72,7 +74,7 @@ class SiteCheck:
 def is_same_origin(origin: bytes, host: bytes, allowed: Iterable[str] = ()) -> bool:
     """Whether a page of `origin` was served under the name and port of `host`, or under a name in `allowed`.
 
-    The scheme is not compared: a proxy before us may have ended TLS.
+    The scheme is not compared, because a proxy may have ended TLS.
     """
     try:
         parts = urlsplit(origin.decode("ascii"))

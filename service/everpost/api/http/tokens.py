@@ -1,4 +1,4 @@
-"""The bearer token, where one is set."""
+"""Checks the bearer token, if one is set."""
 
 import hmac
 
@@ -7,17 +7,17 @@ from everpost.api.services import ApiRequest
 from everpost.errors import Unauthorized
 
 PUBLIC = "is_public"
-"""The `opt` of a route that asks for no token."""
+"""The `opt` of a route that needs no token."""
 
 
 class TokenCheck:
-    """Knows the token that every request but those to `PUBLIC` routes has to bring; without one, all are welcome."""
+    """Knows the token that every request needs, except for `PUBLIC` routes; None means that no token is needed."""
 
     def __init__(self, token: str | None) -> None:
         self._expected = None if token is None else b"Bearer " + token.encode()
 
     def check(self, request: ApiRequest, headers: Headers) -> None:
-        """Let the request through.
+        """Return if the request may be served.
 
         Raises:
             Unauthorized: Its token is missing or wrong.

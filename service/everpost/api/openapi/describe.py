@@ -1,4 +1,4 @@
-"""What OpenAPI says of every route: its bodies, answers, headers and every way it can refuse."""
+"""Describes every route for OpenAPI: its bodies, answers, headers and errors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ TRANSPORT_CODES = MappingProxyType(
         "internal_error": "A defect of ours; the log says more.",
     }
 )
-"""Codes no error class has, because only HTTP knows them."""
+"""Codes without an error class, because only HTTP has them."""
 
 EVERYWHERE = (
     "bad_input",
@@ -51,7 +51,7 @@ WITH_ID = ("task_not_found",)
 
 @dataclass(frozen=True)
 class Header:
-    """A header, of a request or an answer."""
+    """A header of a request or an answer."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Body:
-    """A request body: by media type its type, what it is for, and examples by name: as JSON, and in the other type."""
+    """A request body: its type by media type, its purpose, and examples by name, as JSON and in the other type."""
 
     description: str
     media: Mapping[str, Any]
@@ -77,7 +77,7 @@ RETRY_AFTER = Header("Retry-After", "Seconds after which the same request may su
 
 
 def meaning_of_codes() -> dict[str, str]:
-    """What every code means: the first line of its class's docstring."""
+    """The meaning of every code: the first line of its class's docstring."""
     found = {error.code: (error.__doc__ or "").partition("\n")[0] for error in error_classes(errors.ServiceError)}
     return {**found, **TRANSPORT_CODES}
 
@@ -107,12 +107,12 @@ def documented(
     """The keyword arguments of a route decorator that describe the route.
 
     Args:
-        answer: The type of the answer with `status`; None has no content of a fixed form.
-        refusals: Codes of the errors the route can answer with, beside those every route can.
+        answer: The type of the answer with `status`; None if its content has no fixed form.
+        refusals: Codes of the route's errors, in addition to those of all routes.
         takes: Headers of the request.
         gives: Headers of the answer with `status`.
-        also: Other statuses of the same answer, with what they mean; `gives` is given with them too.
-        others: Types of answers with the status of a problem that are none.
+        also: Other statuses of the same answer, with their meaning; they have the headers of `gives` too.
+        others: Types of answers that are not problems but have the status of one.
     """
     examples = None if example is None else [Example(summary="For example", value=example)]
     success = _response(answer, description, media_type, examples)
@@ -144,7 +144,7 @@ def _other_responses(others: Mapping[int, Any], problems: Mapping[int, ResponseS
 
 
 def problem_responses(codes: Sequence[str]) -> dict[int, ResponseSpec]:
-    """The problem responses of a route, one a status, each naming its codes."""
+    """The problem responses of a route, one per status, each with its codes."""
     meanings = meaning_of_codes()
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
@@ -158,9 +158,9 @@ def problem_responses(codes: Sequence[str]) -> dict[int, ResponseSpec]:
 def _operation_class(
     body: Body | None, takes: Sequence[Header], gives: Mapping[str, Sequence[Header]]
 ) -> type[Operation]:
-    """Litestar's way in for what it cannot see: bodies that handlers read themselves, and headers of answers.
+    """Tells Litestar what it cannot see: bodies that handlers read themselves, and headers of answers.
 
-    `gives` has the headers by status; a response of another status is Litestar's own guess, and is left out.
+    `gives` has the headers by status. Responses with other statuses are guesses of Litestar, and are left out.
     """
 
     @dataclass
@@ -208,7 +208,7 @@ def _examples(body: Body, media_type: str) -> dict[str, Example | Reference]:
 
 
 def body_schema(wanted: Any) -> Any:
-    """The JSON Schema of a body's type; what it refers to, `refine.py` puts among the components."""
+    """The JSON Schema of a body's type; `refine.py` moves the schemas it refers to among the components."""
     if wanted not in BODY_TYPES:
         BODY_TYPES.append(wanted)
     (schema,), _ = msgspec.json.schema_components([wanted], ref_template=REFERENCE)

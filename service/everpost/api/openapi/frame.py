@@ -1,4 +1,4 @@
-"""The OpenAPI document's frame, and where it is served: as JSON, and as a page to read and to try requests with."""
+"""The OpenAPI document's frame, and its two forms: JSON, and a page to read and try requests."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -30,12 +30,12 @@ TAGS = (
     Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
     Tag("Health", "Is it alive, does it do its work, and how much of it."),
 )
-ALIASES = frozenset({"list", "status"})  # the original's second paths to a list and a task
+ALIASES = frozenset({"list", "status"})  # the original's second paths for a list and for a task
 SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
 
 
 class RefinedJson(JsonRenderPlugin):
-    """Renders the document for machines, once: whoever asks needs no token."""
+    """Renders the document as JSON, only once, because it is served without a token."""
 
     _rendered = b""
 
@@ -53,7 +53,7 @@ async def show_script(request: ApiRequest) -> JsonAnswer:
 
 
 def openapi_config(*, with_token: bool) -> OpenAPIConfig:
-    """The document's frame; the routes bring the rest. It is the same everywhere, so that it asks for no token."""
+    """The document's frame; the routes add the rest. It contains no secrets, so it needs no token."""
     bearer = SecurityScheme(type="http", scheme="bearer", description="The value of EVERPOST_TOKEN.")
     return OpenAPIConfig(
         title="Everpost",
@@ -71,7 +71,7 @@ def openapi_config(*, with_token: bool) -> OpenAPIConfig:
 
 
 def operation_id(handler: HTTPRouteHandler, method: Method, path: list[str | PathParameterDefinition]) -> str:
-    """What generated clients call the operation: its handler's name."""
+    """The operation's name in generated clients: its handler's name."""
     del method
     names = [part for part in path if isinstance(part, str)]
     return f"{handler.handler_name}_alias" if names[-1] in ALIASES else handler.handler_name

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page to read and to try requests with; nothing is loaded from elsewhere."""
+"""The OpenAPI document as a page to read and try requests; it loads nothing from other sites."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -13,7 +13,7 @@ from everpost.api.openapi.refine import refined
 
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
-# The only script is ours, and it talks to this server alone.
+# The only script is Everpost's, and it connects only to this server.
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 
 
 class PageRenderPlugin(OpenAPIRenderPlugin):
-    """Renders the document as one page, once: whoever asks needs no token."""
+    """Renders the document as one page, only once, because it is served without a token."""
 
     _rendered = b""
 
@@ -111,7 +111,7 @@ def _field(parameter: Document) -> Iterator[str]:
 
 
 def _types(schema: Document) -> str:
-    """The named types in a schema, each a link."""
+    """The named types in a schema, as links."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond what Litestar finds out: bodies by name, times, statuses, problems."""
+"""Adds to the OpenAPI document what Litestar does not find out: named bodies, times, statuses, problems."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -24,7 +24,7 @@ STATUS_FIELDS = (("TaskRow", "status"), ("TaskDetail", "status"), ("Retry", "sta
 
 
 def refined(found: Mapping[str, Any]) -> Document:
-    """The document as it is served; `found` is what Litestar makes of the routes."""
+    """The document in its final form; `found` is Litestar's version."""
     document: Document = deepcopy(dict(found))
     schemas = document["components"].setdefault("schemas", {})
     _, of_bodies = msgspec.json.schema_components(BODY_TYPES, ref_template=REFERENCE)
@@ -51,7 +51,7 @@ def _operations(document: Document) -> Iterator[Document]:
 
 
 def _name_times(schema: Document) -> None:
-    """Times are RFC 3339; only what nobody can read of an original file's row stays as it is."""
+    """Times are RFC 3339, except for unreadable ones in rows of an original file."""
     for name, field in schema.get("properties", {}).items():
         if name.endswith("_at"):
             for kind in (field, *field.get("oneOf", ())):
@@ -60,13 +60,13 @@ def _name_times(schema: Document) -> None:
 
 
 def _name_statuses(field: Document) -> None:
-    """A row of an original file may have any other text."""
+    """A row of an original file may have any other text as its status."""
     del field["type"]
     field["anyOf"] = [STATUS, {"type": "string"}]
 
 
 def _without_null(schema: Document) -> Document:
-    """The schema of a parameter, which is given or not, and never null."""
+    """The schema of a parameter. A parameter is given or not, and never null."""
     kinds = [kind for kind in schema.get("oneOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
@@ -74,7 +74,7 @@ def _without_null(schema: Document) -> Document:
 
 
 def _split_problems(response: Document) -> None:
-    """Where a status may be an answer or a problem, each has its media type."""
+    """If a status may be an answer or a problem, give each its media type."""
     content = response.get("content", {})
     kinds = content.get(JSON, {}).get("schema", {}).get("oneOf", [])
     if PROBLEM in kinds:

@@ -1,4 +1,4 @@
-"""uvicorn around the application: one socket, one process, an orderly end."""
+"""Runs uvicorn around the application: one socket, one process, an orderly end."""
 
 import asyncio
 import socket
@@ -21,15 +21,15 @@ from everpost.errors import SettingsError
 
 log = structlog.get_logger("everpost.api")
 
-BACKLOG = 2048  # connections the kernel keeps until they are accepted
-KEEP_ALIVE_S = 75  # without a request, or until its head is whole
-STALL_S = 60  # without a byte of a body that was begun, or taken of an answer; as nginx has it
-LEAVE_S = 30  # until the client hangs up after a last answer
-STALL_AT_STOP_S = 3  # as STALL_S, once the server stops
+BACKLOG = 2048  # connections the kernel holds until they are accepted
+KEEP_ALIVE_S = 75  # the longest wait for a request, and for the rest of its head
+STALL_S = 60  # the longest wait for a byte of a started body or answer, as in nginx
+LEAVE_S = 30  # the longest wait for the client to hang up after a last answer
+STALL_AT_STOP_S = 3  # replaces STALL_S once the server stops
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals to the composition root and says when it accepts."""
+    """uvicorn's server without its signal handling; it reports when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -37,11 +37,11 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Handle no signals."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept, and say so."""
+        """Accept connections, and report that."""
         await super().startup(sockets)
         self.accepts.set()
 
@@ -50,8 +50,8 @@ class ApiServer:
     """An application served over HTTP.
 
     Args:
-        release: Called when it begins to stop, so that requests that wait for something are answered.
-        finish_s: Seconds that requests in flight get then.
+        release: Called when a stop begins, so that long polls are answered.
+        finish_s: Seconds that running requests then get.
     """
 
     def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None], finish_s: float) -> None:
@@ -67,11 +67,11 @@ class ApiServer:
         self.address = ""
 
     async def start(self) -> str:
-        """Open what the application needs, then serve; the address it is reached at.
+        """Open what the application needs, then serve; return the address.
 
         Raises:
             SettingsError: The address cannot be bound.
-            ServiceError: Whatever the application's start raises.
+            ServiceError: An error of the application's start.
         """
         listener = bind(self._host, self._port)
         self._stack.callback(listener.close)
@@ -89,7 +89,7 @@ class ApiServer:
         return self.address
 
     async def stop(self) -> None:
-        """Accept nothing more, answer what is in flight, then close what the application opened."""
+        """Accept nothing more, answer running requests, then close what the application opened."""
         try:
             if self._server is not None and self._serving is not None and self._connections is not None:
                 self._release()
@@ -102,13 +102,13 @@ class ApiServer:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket on the address; port 0 takes a free one.
+    """A socket bound to the address; port 0 takes a free one.
 
     Raises:
-        SettingsError: Another program has it, or it is none of this machine.
+        SettingsError: Another program uses the address, or this machine does not have it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms.
+    # asyncio turns Nagle's algorithm off only if the protocol is named. With it, each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -116,7 +116,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(f"EVERPOST_HOST={host}, EVERPOST_PORT={port}: {error.strerror or error}.") from error
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's parameter has no name
+    listener.setblocking(False)  # noqa: FBT003 - the parameter has no name
     return listener
 
 
@@ -126,7 +126,7 @@ def _config(app: ASGIApp, connections: Connections, finish_s: float) -> uvicorn.
         app,
         http=cast("type[HttpProtocol]", protocol),  # uvicorn only calls it
         ws="none",
-        lifespan="off",  # ApiServer enters it itself, so that its errors reach whoever starts the server
+        lifespan="off",  # ApiServer enters it itself, so that its errors reach the caller
         log_config=None,
         access_log=False,
         server_header=False,

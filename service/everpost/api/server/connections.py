@@ -1,4 +1,4 @@
-"""The connections that are open: how many there may be, and which of them go nowhere."""
+"""Watches the open connections: limits their number, and closes those without progress."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -20,12 +20,12 @@ class Standing(StrEnum):
     HEAD = "the rest of a head"
     BODY = "the rest of a body"
     ANSWER = "the client to read its answer"
-    LEAVING = "the client to hang up"  # after our last answer
-    SERVED = "its answer"  # the one thing that is for the server to do
+    LEAVING = "the client to hang up"  # after the server's last answer
+    SERVED = "its answer"  # the only state in which the server must act
 
 
 class Connection(Protocol):
-    """An open connection, as far as it is watched."""
+    """What is watched of an open connection."""
 
     @property
     def peer(self) -> str:
@@ -35,17 +35,17 @@ class Connection(Protocol):
         """What it waits for."""
 
     def progress(self, standing: Standing) -> object:
-        """A value that differs from the last one where something has moved since."""
+        """A value that changes whenever there is progress."""
 
     def hang_up(self) -> None:
-        """Close it, and keep nothing of it."""
+        """Close it without sending the rest."""
 
     def turn_away(self) -> None:
         """Answer that there is no room, and close it."""
 
 
 class _Watched:
-    """What was seen of a connection, and since when it has been so."""
+    """The last progress of a connection, and its time."""
 
     __slots__ = ("progress", "since_s", "standing")
 
@@ -55,7 +55,7 @@ class _Watched:
         self.since_s = 0.0
 
     def still_s(self, connection: Connection, now_s: float) -> float:
-        """How long nothing has moved."""
+        """Seconds without progress."""
         standing = connection.standing()
         progress = connection.progress(standing)
         if standing is not self.standing or progress != self.progress:
@@ -66,12 +66,12 @@ class _Watched:
 class Connections:
     """The open connections of one server.
 
-    A connection without progress for as long as `limits_s` allows is hung up on. Where one more comes than may be open,
-    the one that has waited longest for its client makes room; where all are being served, the new one is turned away.
+    A connection without progress for longer than `limits_s` allows is closed. If one more than `most` comes, the
+    connection that has waited longest for its client is closed. If all are being served, the new one is turned away.
 
     Args:
-        most: How many may be open.
-        limits_s: By what a connection waits for, how long it may; a `Standing` that is not in it may for ever.
+        most: The most open connections.
+        limits_s: The limit by what a connection waits for; a `Standing` that is not in it has no limit.
     """
 
     def __init__(self, most: int, limits_s: Mapping[Standing, float]) -> None:
@@ -80,11 +80,11 @@ class Connections:
         self._between_looks_s = min(MOST_BETWEEN_LOOKS_S, *(limit_s / 4 for limit_s in limits_s.values()))
         self._open: OrderedDict[Connection, _Watched] = OrderedDict()
         self._next_look: asyncio.TimerHandle | None = None
-        self._is_full = False  # and it is in the log
-        self._displaced = self._turned_away = 0  # since that was last told
+        self._is_full = False  # and this has been logged
+        self._displaced = self._turned_away = 0  # since the last log line
 
     def add(self, connection: Connection) -> None:
-        """Take note of a new connection, and make room for it or turn it away."""
+        """Add a new connection, and make room for it or turn it away."""
         self._open[connection] = _Watched()
         if self._next_look is None:
             self._look_later()
@@ -103,16 +103,16 @@ class Connections:
             self._tell_full()
 
     def touch(self, connection: Connection) -> None:
-        """Take note that its client has done something, or was answered."""
+        """Note that its client has done something, or that it was answered."""
         if connection in self._open:
             self._open.move_to_end(connection)
 
     def discard(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Forget a closed connection."""
         self._open.pop(connection, None)
 
     def hurry(self, limit_s: float) -> None:
-        """Allow no connection to be without progress for longer than that from now on: the server stops."""
+        """The server stops: from now on, no connection may be without progress for longer than `limit_s`."""
         self._limits_s = {standing: min(limit_s, usual_s) for standing, usual_s in self._limits_s.items()}
         self._between_looks_s = min(self._between_looks_s, limit_s / 4)
         if self._next_look is not None:
@@ -151,7 +151,7 @@ class Connections:
         self._displaced = self._turned_away = 0
 
     def _tell_stuck(self, stuck: list[tuple[Connection, Standing | None]]) -> None:
-        """Log it, in one line for all of a kind, however many they are."""
+        """Log closed connections, one line for all of a kind."""
         found = Counter(standing for _, standing in stuck)
         for standing in (Standing.HEAD, Standing.BODY, Standing.ANSWER):
             if found[standing]:

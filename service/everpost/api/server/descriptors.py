@@ -1,4 +1,4 @@
-"""File descriptors: how many connections there is room for."""
+"""File descriptors: how many connections they allow."""
 
 import resource
 from pathlib import Path
@@ -11,7 +11,7 @@ LEAST_KEPT = 16
 
 
 def raise_descriptor_limit() -> None:
-    """Allow this process as many as it is likely to need, if the system lets it: the usual 1,024 is for `select`."""
+    """Raise this process's limit to what it may need, as far as the system allows: the usual 1,024 is for `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -19,7 +19,7 @@ def raise_descriptor_limit() -> None:
 
 
 def room_for_connections() -> int:
-    """How many connections this process may have open, so that it still opens its files and reaches Redis."""
+    """The number of connections that leaves enough descriptors for files and Redis."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
@@ -27,6 +27,6 @@ def room_for_connections() -> int:
 
 
 def most_connections(limit: int, used: int) -> int:
-    """How many of `limit` descriptors are left for connections, `used` being open and some being kept for files."""
+    """The number of connections for `limit` descriptors, with `used` already open and some reserved for files."""
     kept = min(max(limit // KEPT_SHARE, LEAST_KEPT), MOST_KEPT)
     return min(max(limit - used - kept, 1), MOST_CONNECTIONS)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn reads it, with limits to what comes in before anybody is asked for a token."""
+"""uvicorn's HTTP/1.1 protocol, with limits on what a client may send before its token is checked."""
 
 import asyncio
 from typing import Any, cast
@@ -15,23 +15,23 @@ from everpost.errors import Unavailable
 
 MOST_HEAD_BYTES = 65_536
 MOST_HEADERS = 128
-MOST_WAITING = 16  # requests of one connection, behind the one that is being served
-PIECE_BYTES = 2_048  # read at once; 100 requests fit in at most
-MOST_AFTER_A_BAD_HEAD_BYTES = 1_048_576  # read and dropped, so that the client sees the answer
+MOST_WAITING = 16  # requests of one connection that wait behind the current one
+PIECE_BYTES = 2_048  # bytes parsed at a time; they contain at most 100 requests
+MOST_AFTER_A_BAD_HEAD_BYTES = 1_048_576  # bytes that are read and dropped, so that the client sees the answer
 FULL_RETRY_S = 5
 TOO_LONG = "The head of the request is too long."
 
 
 class _Parser(HttpRequestParser):
-    """httptools' parser, which reads the body of a request that offers an upgrade, too."""
+    """httptools' parser, changed to read the body of a request that offers an upgrade."""
 
     def __init__(self, protocol: "HttpProtocol") -> None:
         super().__init__(protocol)
-        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._protocol = protocol
 
-    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn feeds it nothing else
-        """Read on."""
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn passes only bytes
+        """Parse the data."""
         try:
             super().feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -40,40 +40,41 @@ class _Parser(HttpRequestParser):
 
 
 class _Flow(FlowControl):
-    """uvicorn's, which asks the connection before it reads on: uvicorn would after every answer."""
+    """uvicorn's flow control, which first asks the connection; uvicorn's own resumes reading after every answer."""
 
     def __init__(self, transport: JoinedWrites, protocol: "HttpProtocol") -> None:
         super().__init__(cast("asyncio.Transport", transport))
         self._protocol = protocol
 
     def resume_reading(self) -> None:
-        """Read on, unless enough waits already."""
+        """Resume reading, unless enough requests wait."""
         if self.read_paused and self._protocol.may_read():
             super().resume_reading()
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, its answers joined, with limits to what comes in that is no request or is too many.
+    """uvicorn's HTTP protocol with joined answers, and with limits on incoming data.
 
-    An upgrade is for the client to offer and for the server to pass over (RFC 9110, 7.8). Java's HttpClient offers
-    HTTP/2 with every request over plain HTTP; httptools takes what follows the head for the other protocol then.
+    A client may offer an upgrade, and a server may ignore the offer (RFC 9110, 7.8). Java's HttpClient offers HTTP/2
+    with every request over plain HTTP. httptools then takes everything after the head for the other protocol, so the
+    head is parsed again without the offer.
 
-    uvicorn keeps a request's head, and what follows its body, however long: 200 MB of header lines took 4 GB. It makes
-    requests of all that one read brings, and reads on after every answer, read by the client or not: 20 MB of requests
-    took 1 GB. Here so many wait, and the rest stays with the client.
+    uvicorn keeps a request's head, and bytes after its body, of any length: 200 MB of header lines took 4 GB. It turns
+    everything that one read brings into requests, and reads on after every answer, even if the client does not read: 20
+    MB of requests took 1 GB. Here the number of waiting requests is limited, and the rest stays with the client.
 
-    uvicorn closes behind a last answer while the client still sends. Its system then answers with a reset, and the
-    client's system throws the answer away; so it is read on for a while, and what comes is dropped (RFC 9112, 9.6).
+    uvicorn closes after a last answer while the client still sends. The system then sends a reset, and the client's
+    system drops the answer. So this class reads on for a while and drops the data (RFC 9112, 9.6).
 
     Attributes:
-        is_offered: The head at hand offers an upgrade, and is to be read again without.
+        is_offered: The current head offers an upgrade, and must be parsed again without the offer.
     """
 
     is_offered = False
     _writes: JoinedWrites
-    _head_bytes = 0  # since a head or a body was complete, or a part of a body came
+    _head_bytes = 0  # bytes since the last complete head or body, or part of a body
     _read_bytes = 0
-    _unread = b""  # what waits until fewer requests do
+    _unread = b""  # data that waits until fewer requests wait
     _taken_back = b""
     _is_in_body = False
     _is_malformed = False
@@ -82,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._connections = connections
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn has the same
         """Begin."""
         self._writes = JoinedWrites(transport, self.loop, self._close)
         super().connection_made(cast("asyncio.Transport", self._writes))
@@ -97,7 +98,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Serve it, as far as not too many requests wait already."""
+        """Parse the data, unless too many requests wait."""
         self._read_bytes += len(data)
         if self._writes.is_ended:
             self._drop()
@@ -110,11 +111,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._read(data)
 
     def may_read(self) -> bool:
-        """Whether what comes next can be served or kept."""
+        """Whether more data can be served or kept."""
         return not self._unread and len(self.pipeline) < MOST_WAITING and not self.transport.is_closing()
 
     def _read_on(self) -> None:
-        """Make requests of what was read, until enough wait."""
+        """Turn the data into requests until enough of them wait."""
         unread, start = self._unread, 0
         while start < len(unread) and len(self.pipeline) < MOST_WAITING and not self.transport.is_closing():
             self._read(unread[start : start + PIECE_BYTES])
@@ -124,7 +125,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _read(self, data: bytes) -> None:
-        """Read it, and hang up where too much of it is neither a whole head nor a body."""
+        """Parse the data. Close the connection if too much of it belongs neither to a complete head nor to a body."""
         self._head_bytes += len(data)
         super().data_received(data)
         while self._taken_back:
@@ -134,37 +135,37 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response(TOO_LONG)
 
     def take_back(self, rest: bytes) -> None:
-        """Have the head at hand read again, without its offer, and `rest` behind it."""
+        """Have the current head parsed again without its offer, followed by `rest`."""
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         self._taken_back = b"\r\n".join([*lines, b"", rest])
         self.parser = _Parser(self)
 
     def on_headers_complete(self) -> None:
-        """Begin with the request."""
+        """Begin the request."""
         self._head_bytes = 0
         self.is_offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self.is_offered:
             if len(self.headers) > MOST_HEADERS:
-                raise ValueError(TOO_LONG)  # to the parser, which stops
+                raise ValueError(TOO_LONG)  # stops the parser
             self._is_in_body = True
             super().on_headers_complete()
-            self.headers = []  # for the lines behind a chunked body, which are no headers (RFC 9110, 6.5.1)
+            self.headers = []  # ignore lines after a chunked body: trailers are not headers (RFC 9110, 6.5.1)
 
     def on_message_complete(self) -> None:
-        """Tell the handler that the body is whole."""
+        """Tell the handler that the body is complete."""
         self._head_bytes = 0
         if not self.is_offered:
             self._is_in_body = False
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of its body."""
+        """Take a part of the body."""
         self._head_bytes = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """Go on with what waits; uvicorn's own timer for the next request is not needed."""
+        """Continue with waiting requests; uvicorn's own timer for the next request is not needed."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -176,7 +177,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, and close."""
+        """Refuse data that is not a request, and close."""
         if not self.transport.is_closing():
             self._is_malformed = True
             super().send_400_response(msg)
@@ -192,19 +193,19 @@ class HttpProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         lines = [b"HTTP/1.1 503 Service Unavailable", *(b"%s: %s" % header for header in headers), b"", body]
-        self._is_malformed = True  # whatever comes
+        self._is_malformed = True  # ignore everything that still arrives
         self.transport.write(b"\r\n".join(lines))
         self.transport.close()
 
     def shutdown(self) -> None:
-        """Serve what has begun, and nothing more."""
+        """Serve running requests, and accept no more."""
         if self._writes.is_ended:
             self.transport.abort()
         else:
             super().shutdown()
 
     def _close(self) -> None:
-        """Close, or end, if the client may still be sending."""
+        """Close the connection; if the client may still be sending, close only our half."""
         still_sends = self._is_in_body or self._is_malformed or bool(self.pipeline or self._unread)
         if self._writes.is_ended or not still_sends or self.transport.is_closing():
             self._writes.close_transport()
@@ -215,7 +216,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._read_bytes = 0
 
     def _drop(self) -> None:
-        """Drop what was read: nothing more is answered."""
+        """Drop what was read; nothing more is answered."""
         if self._is_malformed and self._read_bytes > MOST_AFTER_A_BAD_HEAD_BYTES:
             self.transport.abort()
 
@@ -234,13 +235,13 @@ class HttpProtocol(HttpToolsProtocol):
             return Standing.ANSWER
         if self._writes.is_ended:
             return Standing.LEAVING
-        if getattr(self.cycle, "response_complete", True):  # there is none before the first request
+        if getattr(self.cycle, "response_complete", True):  # there is no cycle before the first request
             return Standing.HEAD if self._head_bytes else Standing.IDLE
         is_awaited = self._is_in_body and not self.flow.read_paused
         return Standing.BODY if is_awaited else Standing.SERVED
 
     def progress(self, standing: Standing) -> object:
-        """What moves while it waits for that: requests, bytes of a body, bytes of an answer."""
+        """A value that changes with progress: requests, bytes of a body, or bytes of an answer."""
         if standing in {Standing.IDLE, Standing.HEAD}:
             return self.cycle
         if standing in {Standing.LEAVING, Standing.SERVED}:
@@ -248,5 +249,5 @@ class HttpProtocol(HttpToolsProtocol):
         return self._read_bytes, self._writes.sent_bytes()
 
     def hang_up(self) -> None:
-        """Close at once; what was not sent is lost."""
+        """Close at once; unsent data is lost."""
         self.transport.abort()

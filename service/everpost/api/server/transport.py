@@ -1,4 +1,4 @@
-"""What uvicorn writes, sent with fewer system calls."""
+"""Sends uvicorn's writes with fewer system calls."""
 
 import asyncio
 import fcntl
@@ -12,13 +12,13 @@ COUNT = struct.Struct("i")
 
 
 class JoinedWrites:
-    """A transport that sends what is written within one turn of the event loop at once.
+    """A transport that joins all writes of one turn of the event loop.
 
-    uvicorn writes an answer's head and its body apart, and uvloop sends each with a system call of its own, which both
-    sides pay for: 8 % of what accepting a task costs here, and a third of what it costs the client.
+    uvicorn writes an answer's head and body separately, and uvloop sends each with its own system call. Both sides pay
+    for that: 8 % of the cost of accepting a task here, and a third of the client's cost.
 
     Args:
-        on_close: Called when it is to be closed; it calls `end` or `close_transport`.
+        on_close: Called when the transport should be closed; it calls `end` or `close_transport`.
     """
 
     __slots__ = ("_held", "_loop", "_on_close", "_transport", "_written_bytes", "is_closing", "is_ended")
@@ -31,11 +31,11 @@ class JoinedWrites:
         self._on_close = on_close
         self._held = b""
         self._written_bytes = 0
-        self.is_closing = transport.is_closing  # asked for every request
+        self.is_closing = transport.is_closing  # called for every request
         self.is_ended = False
 
     def write(self, data: bytes) -> None:
-        """Send it at the end of this turn, or now if it is much."""
+        """Send it at the end of this turn, or now if it is large."""
         if not self._held:
             self._loop.call_soon(self._send)
         self._held += data
@@ -43,40 +43,40 @@ class JoinedWrites:
             self._send()
 
     def close(self) -> None:
-        """Send what is held, then close."""
+        """Send the held data, then close."""
         self._send()
         self._on_close()
 
     def end(self) -> None:
-        """Tell the client that nothing more will be written; what it sends can still be read."""
+        """Tell the client that nothing more will be written; its data can still be read."""
         self.is_ended = True
         self.is_closing = _yes
         self._transport.write_eof()
 
     def close_transport(self) -> None:
-        """Close it for good, once all is sent."""
+        """Close it after all data is sent."""
         self._transport.close()
 
     def sent_bytes(self) -> int:
-        """How much of what was written has reached the client's system, or where that is unknown, left this process."""
+        """The written bytes that have reached the client's system or, if that is unknown, left this process."""
         return self._written_bytes - self._transport.get_write_buffer_size() - self._bytes_in_kernel()
 
     def unsent_bytes(self) -> int:
-        """How much of what was written is still in this process."""
+        """The written bytes that are still in this process."""
         return len(self._held) + self._transport.get_write_buffer_size()
 
     def _bytes_in_kernel(self) -> int:
         connection = self._transport.get_extra_info("socket")
         try:
             (count,) = COUNT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, COUNT.pack(0)))
-        except (OSError, ValueError):  # no such socket, or it is closed
+        except (OSError, ValueError):  # there is no such socket, or it is closed
             return 0
         return int(count)
 
     def _send(self) -> None:
         if self._held:
             held, self._held = self._held, b""
-            if not self.is_closing():  # uvloop raises where the client has hung up
+            if not self.is_closing():  # uvloop raises if the client has hung up
                 self._written_bytes += len(held)
                 self._transport.write(held)
 
