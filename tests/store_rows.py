@@ -6,7 +6,7 @@ from typing import Any
 
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
 
 START_MS = 1_790_000_000_000
@@ -30,7 +30,7 @@ def make_task(task_id: str, **changed: Any) -> Task:
 
 async def accept(database: Database, *tasks: Task) -> None:
     """Write tasks into the ledger."""
-    await Ledger(database).accept_tasks(tasks, START_MS)
+    await SqliteLedger(database).accept(tasks, START_MS)
 
 
 async def end(database: Database, *task_ids: str, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:
@@ -41,7 +41,7 @@ async def end(database: Database, *task_ids: str, status: TaskStatus = TaskStatu
         TaskRecord(**{"finished_at_ms": START_MS + 1_000} | fields, task_id=task_id, status=status)
         for task_id in task_ids
     ]
-    await Ledger(database).complete_tasks(records)
+    await SqliteLedger(database).end(records)
 
 
 async def add_ended(database: Database, *tasks: Task, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:

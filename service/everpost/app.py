@@ -123,7 +123,7 @@ def assemble(
     folder = settings.database_path.absolute().parent
     room = DiskRoom(folder, settings.min_free_disk)
     intake = Intake(
-        store.ledger,
+        store,
         queue,
         clock,
         accepted_by=accepted_by,
@@ -132,7 +132,7 @@ def assemble(
         max_backlog=settings.max_backlog,
     )
     tiers = recovery_tiers(queue, store.payloads)
-    recovery = Recovery(tiers, store.ledger, queue, intake, catalogue, clock, settings.zone)
+    recovery = Recovery(tiers, store.resubmitter, queue, intake, catalogue, clock, settings.zone)
     return Services(
         settings=settings,
         clock=clock,

@@ -13,7 +13,7 @@ from pathlib import Path
 from everpost.clock import system_clock
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import Task, TaskRecord, TaskStatus, new_task_id
 
 ROUNDS = 24
@@ -26,7 +26,7 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-async def run_tasks(ledger: Ledger, number: int) -> None:
+async def run_tasks(ledger: SqliteLedger, number: int) -> None:
     """Accept a few tasks at once, and record the end of half of them."""
     now_ms = system_clock()
     data = f'{{"filler":"{"x" * DATA_BYTES}"}}'.encode()
@@ -34,12 +34,12 @@ async def run_tasks(ledger: Ledger, number: int) -> None:
         Task(task_id=new_task_id(now_ms), task_data=data, platform="p", account_id="a", created_at_ms=now_ms)
         for _ in range(AT_ONCE)
     ]
-    await asyncio.gather(*(ledger.accept_task(task, now_ms) for task in tasks))
+    await asyncio.gather(*(ledger.accept([task], now_ms) for task in tasks))
     for task in tasks:
         say(f"{task.task_id} accepted")
     ended = tasks[: number % (AT_ONCE + 1)]
     records = [TaskRecord(task_id=task.task_id, status=TaskStatus.SUCCESS, finished_at_ms=now_ms) for task in ended]
-    await ledger.complete_tasks(records)
+    await ledger.end(records)
     for task in ended:
         say(f"{task.task_id} recorded")
 
@@ -49,7 +49,7 @@ async def main(path: Path, synchronous: str) -> None:
     database = await Database.open(path, readers=1)
     say("ready")
     for number in range(ROUNDS):
-        await run_tasks(Ledger(database), number)
+        await run_tasks(SqliteLedger(database), number)
     os._exit(0)  # closing the database would flush it
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from everpost.publishing import (
     TransientError,
     idempotency_key,
 )
-from everpost.store.sqlite.tasks.ledger import ClaimedTasks, Ledger
+from everpost.running_time import count_step
+from everpost.store.ledger import ClaimedTasks
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import HELD, Attempt, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
@@ -50,7 +53,7 @@ async def crash(stack: Stack, *, was_sent: bool) -> str:
     await stack.stop_workers()
     task_id = await stack.publish()
     if not stack.publisher.publisher_class.may_rerun:
-        assert await Ledger(stack.database).begin_send(task_id, 1, system_clock())
+        assert await stack.store.ledger.begin_send(task_id, 1, system_clock())
     if was_sent:
         platform = Catalogue.read(None).find(1)
         key = idempotency_key(task_id, 0)
@@ -294,7 +297,7 @@ async def ends_after_a_crash(
     publisher.key_lifetime_s = lifetime_s
     async with stack_of(publisher, workers=0) as stack:
         task_id = await stack.publish()
-        assert await Ledger(stack.database).begin_send(task_id, 1, began_ms, since_boot=since_boot)
+        assert await stack.store.ledger.begin_send(task_id, 1, began_ms, since_boot=since_boot)
         await stack.queue.redis.flushall()
         await stack.start_worker(**clocks)
         task = await stack.wait_until_ended(task_id)
@@ -333,9 +336,9 @@ async def test_after_a_boot_with_a_clock_that_was_set_back_no_key_is_used_again(
     async with stack_of(PublisherClass.KEYED, workers=0) as stack:
         stack.publisher.key_lifetime_s = DAY_S
         task_id = await stack.publish()
-        ledger = Ledger(stack.database)
+        ledger = stack.store.ledger
         assert await ledger.begin_send(task_id, 1, now_ms - HOUR_MS + ahead_ms, since_boot=other)
-        await ledger.count_time(now_ms, other)
+        await stack.store.meta.count_time(partial(count_step, wall_ms=now_ms, since_boot=other))
         await stack.start_worker(clock=lambda: system_clock() - HOUR_MS // 2)
         assert (await stack.wait_until_ended(task_id))["status"] == "unknown"
     assert stack.publisher.attempts == []
@@ -384,9 +387,9 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker that stood still for longer than its lease goes on just as another one looks at its task."""
-    check_claims = Ledger.check_claims
+    check_claims = SqliteLedger.check_claims
 
-    async def check_claims_a_moment_too_early(ledger: Ledger, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+    async def check_claims_too_early(ledger: SqliteLedger, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
         found = await check_claims(ledger, offered)
         for task_id in offered:
             await ledger.begin_send(task_id, 1, system_clock())
@@ -396,7 +399,7 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
         await stack.stop_workers()
         task_id = await stack.publish()
         await stack.queue.redis.set(f"arq:retry:{task_id}", 1)
-        monkeypatch.setattr(Ledger, "check_claims", check_claims_a_moment_too_early)
+        monkeypatch.setattr(SqliteLedger, "check_claims", check_claims_too_early)
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)
     assert stack.publisher.attempts == []
@@ -416,7 +419,7 @@ async def test_what_a_lost_attempt_reports_late_is_kept_beside_what_the_task_has
             attempt=Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.SUCCESS, worker="w"),
         )
         for _ in range(2):  # the engine repeats what failed halfway
-            await Ledger(stack.database).complete_tasks([late])
+            await stack.store.ledger.end([late])
         after = await stack.task(task_id)
     assert after["provider_post_id"] == task["provider_post_id"]
     assert after["attempts"][:2] == task["attempts"]
@@ -427,10 +430,10 @@ async def test_what_a_lost_attempt_reports_late_is_kept_beside_what_the_task_has
 async def test_an_attempt_that_is_put_off_leaves_another_s_intent_alone(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish()
-    ledger = Ledger(everpost.database)
+    ledger = everpost.store.ledger
     assert await ledger.begin_send(task_id, 2, 1)
     overtaken = Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.RETRY)
-    await ledger.defer_task(task_id, overtaken, 1, spent=True)
+    await ledger.defer(task_id, overtaken, 1, spent=True)
     await ledger.cancel_send(task_id, 1, 1)
     assert (await ledger.check_claims({task_id: None})).known[task_id].sending == 2
     await ledger.cancel_send(task_id, 2, 1)

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
+from everpost.store.sqlite.tasks.resubmission import Resubmitter
 from everpost.task.model import Attempt, Task, TaskRecord, TaskStatus, new_task_id
 from everpost.task.place import Place, Position
 from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
@@ -52,7 +53,8 @@ class Conservation(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.database = self.run(Database.open(self.folder / "everpost.db", readers=1))
-        self.ledger = Ledger(self.database)
+        self.ledger = SqliteLedger(self.database)
+        self.resubmitter = Resubmitter(self.database)
         self.archive = Archive(self.database, lambda: self.now_ms)
 
     def teardown(self) -> None:
@@ -79,7 +81,7 @@ class Conservation(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5))
     def accept(self, count: int) -> None:
         tasks = [self.new_task() for _ in range(count)]
-        self.run(together(*(self.ledger.accept_task(task, self.now_ms) for task in tasks)))
+        self.run(together(*(self.ledger.accept([task], self.now_ms) for task in tasks)))
         self.accepted += [task.task_id for task in tasks]
 
     @precondition(lambda self: self.accepted)
@@ -90,13 +92,13 @@ class Conservation(RuleBasedStateMachine):
     def complete(self, numbers: Sequence[int], status: str) -> None:
         """Also of tasks that have ended: a late result, or one delivered twice."""
         records = [self.record(self.some_id(number), TaskStatus(status)) for number in numbers]
-        self.run(together(*(self.ledger.complete_tasks([record]) for record in records)))
+        self.run(together(*(self.ledger.end([record]) for record in records)))
 
     @precondition(lambda self: self.accepted)
     @rule(number=pick)
     def defer(self, number: int) -> None:
         attempt = Attempt(number=1, started_at="s", finished_at="f", outcome=TaskStatus.RETRY)
-        self.run(self.ledger.defer_task(self.some_id(number), attempt, self.now_ms + 1, spent=True))
+        self.run(self.ledger.defer(self.some_id(number), attempt, self.now_ms + 1, spent=True))
 
     @precondition(lambda self: self.accepted)
     @rule(number=pick)
@@ -114,7 +116,7 @@ class Conservation(RuleBasedStateMachine):
 
         tasks = [self.new_task() for _ in range(callers)]
         answers = self.run(
-            together(*(self.ledger.resubmit_task(stand_in, task, self.now_ms, decide) for task in tasks))
+            together(*(self.resubmitter.resubmit_task(stand_in, task, self.now_ms, decide) for task in tasks))
         )
         made = [task.task_id for decision, task in answers if decision.action is RetryAction.RETRY]
         assert len(made) <= 1

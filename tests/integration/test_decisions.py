@@ -12,7 +12,6 @@ from everpost.clock import system_clock, to_text
 from everpost.metrics import Tally
 from everpost.platforms import Catalogue
 from everpost.publishing import InvalidError, OutcomeUnknownError
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack
 from everpost_workers.ends.recorder import EndRecorder
@@ -52,7 +51,7 @@ async def succeed_late(stack: Stack, task_id: str) -> list[str]:
             number=1, started_at="2020", finished_at=to_text(1), outcome=TaskStatus.SUCCESS, worker="frozen"
         ),
     )
-    return await Ledger(stack.database).complete_tasks([record])
+    return await stack.store.ledger.end([record])
 
 
 async def test_a_task_whose_post_was_found_is_marked_succeeded_and_says_by_whom(everpost: Stack) -> None:

@@ -7,7 +7,6 @@ from structlog.testing import capture_logs
 
 from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
@@ -72,7 +71,7 @@ async def test_the_late_failure_of_a_task_that_has_ended_is_kept_once(everpost: 
         attempt=Attempt(number=2, started_at="a", finished_at="b", outcome=TaskStatus.FAILED, error="late"),
     )
     for _ in range(2):  # the engine repeats what failed halfway
-        await Ledger(everpost.database).complete_tasks([], [late])
+        await everpost.store.ledger.end([], [late])
     after = await everpost.task(task_id)
     assert after["status"] == "success"
     assert [attempt["number"] for attempt in after["attempts"]] == [1, 2]

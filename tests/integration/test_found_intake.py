@@ -7,9 +7,8 @@ import pytest
 from everpost.clock import system_clock, to_text
 from everpost.errors import DatabaseUnusable, KeyReused, SettingsError
 from everpost.settings import read_settings
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
@@ -74,17 +73,17 @@ def test_a_time_before_the_year_1_or_after_9999_is_no_setting(name: str) -> None
 
 
 async def test_a_reused_key_has_nothing_done_again_of_what_is_committed_with_it(everpost: Stack) -> None:
-    ledger = Ledger(everpost.database)
+    ledger = everpost.store.ledger
     attempts: list[str] = []
     now_ms = system_clock()  # an older key the worker's upkeep may remove meanwhile, as one that has expired
 
-    async def accept_once(task_id: str, body: str) -> FirstAnswer:
+    async def accept_once(task_id: str, body: str) -> FirstAnswer | None:
         key = IdempotencyKey("k", body, kept_ms=0)
-        return await ledger.accept_once([make_task(task_id)], now_ms, key, FirstAnswer(task_id, "{}"))
+        return await ledger.accept([make_task(task_id)], now_ms, Once(key, FirstAnswer(task_id, "{}")))
 
     await accept_once("first", "a body")
     answers = await asyncio.gather(
-        ledger.accept_task(make_task("second"), START_MS),  # alone in its transaction; the others share the next one
+        ledger.accept([make_task("second")], START_MS),  # alone in its transaction; the others share the next one
         everpost.database.write(lambda _: attempts.append("run")),
         accept_once("third", "another body"),
         return_exceptions=True,

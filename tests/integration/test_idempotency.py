@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -10,8 +11,7 @@ import pytest
 from api_support import BATCH, NDJSON, PUBLISH, TASK, assert_problem
 from everpost.app import create_app
 from everpost.clock import SinceBoot, system_boot_clock, system_clock
-from everpost.running_time import LONGEST_STEP_MS
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.running_time import LONGEST_STEP_MS, count_step
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
@@ -35,9 +35,10 @@ async def post(stack: Stack, route: str, body: Any, key: str | None = "k") -> ht
 
 async def run_for(stack: Stack, duration_ms: int) -> None:
     """Have Everpost run for so long; a step of it is a minute or two."""
-    ledger, now_ms = Ledger(stack.database), system_clock()
+    now_ms = system_clock()
     for since_ms in range(0, duration_ms + STEP_MS, STEP_MS):
-        await ledger.count_time(now_ms + since_ms, SinceBoot("boot", since_ms))
+        step = partial(count_step, wall_ms=now_ms + since_ms, since_boot=SinceBoot("boot", since_ms))
+        await stack.store.meta.count_time(step)
 
 
 async def count_tasks(stack: Stack) -> int:
@@ -97,14 +98,14 @@ async def test_keys_outlast_processes_whose_clocks_are_ahead_and_go_when_they_we
     stack: Stack,
 ) -> None:
     first = await post(stack, PUBLISH, TASK)
-    ledger = Ledger(stack.database)
+    care = stack.store.care
     for ahead_ms in (25 * HOUR_MS, 0, 2_000 * DAY_MS):
         ahead = SinceBoot(system_boot_clock().boot, system_boot_clock().ms + ahead_ms)
-        await ledger.count_time(system_clock() + ahead_ms, ahead)
-        assert await ledger.expire_idempotency_keys(DAY_MS) == 0
+        await stack.store.meta.count_time(partial(count_step, wall_ms=system_clock() + ahead_ms, since_boot=ahead))
+        assert await care.expire_keys(DAY_MS) == 0
         assert (await post(stack, PUBLISH, TASK)).text == first.text
     await run_for(stack, DAY_MS + 1)
-    assert await ledger.expire_idempotency_keys(DAY_MS) == 1
+    assert await care.expire_keys(DAY_MS) == 1
     assert (await post(stack, PUBLISH, TASK)).text != first.text
 
 

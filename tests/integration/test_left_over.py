@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from everpost.publishing import PublisherClass
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from everpost_workers.ends.leftovers import UNREADABLE, LeftoverFiles
@@ -34,7 +33,7 @@ async def test_a_task_whose_outcome_was_left_over_ends_with_it_and_is_not_sent_a
     async with everpost_stack() as stack:
         await stack.stop_workers()
         task_id = await stack.publish()
-        assert await Ledger(stack.database).begin_send(task_id, 1, 1)
+        assert await stack.store.ledger.begin_send(task_id, 1, 1)
         await left_to_the_next_worker(stack, success(task_id))
         task = await stack.wait_until_ended(task_id)
         assert (task["status"], task["provider_post_id"]) == ("success", "p")

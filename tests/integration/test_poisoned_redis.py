@@ -17,7 +17,6 @@ from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError
 from everpost.queue.client import QUEUE_NAMES
 from everpost.queue.codec import serialize
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.attempts.adoption import task_id_of
 from everpost_workers.engine.dispatch import CUT_BYTES
@@ -239,7 +238,7 @@ def later_clock() -> int:
 @asynccontextmanager
 async def relay_of(stack: Stack) -> AsyncIterator[Relay]:
     """A relay for which everything accepted so far has settled, and whose sweep is done."""
-    relay = Relay(Ledger(stack.database), stack.queue, later_clock)
+    relay = Relay(stack.store, stack.queue, later_clock)
     await relay.tick()
     yield relay
 

@@ -266,7 +266,7 @@ def recovery_of(stack: Stack, *tiers: Tier) -> Recovery:
     """The API's, with other tiers."""
     parts: Services = stack.app.state.services
     settings, clock = parts.settings, parts.clock
-    return Recovery(tiers, parts.store.ledger, parts.queue, parts.intake, parts.catalogue, clock, settings.zone)
+    return Recovery(tiers, parts.store.resubmitter, parts.queue, parts.intake, parts.catalogue, clock, settings.zone)
 
 
 async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:

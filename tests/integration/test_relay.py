@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 from everpost.clock import system_clock, to_text
 from everpost.errors import QueueUnreachable
 from everpost.queue.client import QUEUE_NAMES, Entry, TaskQueue
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import WITHDRAWN_S, Task
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -55,7 +54,7 @@ class LosingQueue(TaskQueue):
 async def relays(stack: Stack, count: int = 1) -> AsyncIterator[list[tuple[Relay, LosingQueue]]]:
     queues = [LosingQueue(TaskQueue.connect(stack.valkey.address).redis) for _ in range(count)]
     try:
-        yield [(Relay(Ledger(stack.database), queue, later_clock), queue) for queue in queues]
+        yield [(Relay(stack.store, queue, later_clock), queue) for queue in queues]
     finally:
         for queue in queues:
             await queue.close()
@@ -76,7 +75,7 @@ async def test_a_task_is_due_at_once_whatever_the_clock_of_the_host_that_accepte
 async def test_nothing_waits_for_the_time_that_was_before_the_clock_was_set_back() -> None:
     ahead_ms = HOUR_MS
     async with everpost_stack(workers=0) as stack:
-        relay = Relay(Ledger(stack.database), stack.queue, lambda: system_clock() + ahead_ms)
+        relay = Relay(stack.store, stack.queue, lambda: system_clock() + ahead_ms)
         task_id = await stack.publish()
         scheduled_id = await stack.publish(schedule_time=to_text(system_clock() + 3 * HOUR_MS))
         kit_of(stack.settings).change(Place.LEDGER, created_at=to_text(system_clock() + HOUR_MS))
@@ -117,7 +116,7 @@ async def test_a_restart_on_a_file_without_its_end_is_noticed_although_the_epoch
 async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
         await relay.tick()
-        ledger = Ledger(stack.database)
+        ledger = stack.store.ledger
         fresh_ms, settled_ms = later_clock(), system_clock()
         for task_id, created_at_ms in (("fresh", fresh_ms), ("settled", settled_ms)):
             task = Task(
@@ -128,7 +127,7 @@ async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:
                 created_at_ms=created_at_ms,
                 accepted_by="test",
             )
-            await ledger.accept_tasks([task], created_at_ms)
+            await ledger.accept([task], created_at_ms)
         assert await relay.tick() == 1
         kit_of(stack.settings).change(Place.LEDGER, created_at=to_text(settled_ms))
         assert await relay.tick() == 1
@@ -201,7 +200,7 @@ async def test_a_task_withdrawn_by_somebody_who_died_goes_back_into_its_queue() 
         assert await relay.tick() == 0  # somebody may be at work on it
         await stack.queue.redis.delete(f"everpost:withdrawn:{abandoned}")  # as time does
         queue = TaskQueue(stack.queue.redis, much_later_clock)
-        assert await Relay(Ledger(stack.database), queue, system_clock).tick() == 1
+        assert await Relay(stack.store, queue, system_clock).tick() == 1
         assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [abandoned.encode()]
         assert await stack.queue.redis.exists("everpost:withdrawals") == 0
 
@@ -211,7 +210,7 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
         task_id = await stack.publish()
         payload = await stack.queue.redis.get(f"arq:job:{task_id}")
         await stack.flush_redis()
-        relay = Relay(Ledger(stack.database), stack.queue, later_clock, settle_s=0.3)
+        relay = Relay(stack.store, stack.queue, later_clock, settle_s=0.3)
         ticking = asyncio.create_task(relay.tick())
 
         async def has_an_epoch() -> bool:
@@ -228,7 +227,7 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
 async def test_what_redis_dropped_for_want_of_memory_is_put_back_soon() -> None:
     times_ms = [system_clock() + 2 * SETTLED_MS]
     async with everpost_stack(workers=0) as stack:
-        relay = Relay(Ledger(stack.database), stack.queue, lambda: times_ms[0])
+        relay = Relay(stack.store, stack.queue, lambda: times_ms[0])
         ids = await asyncio.gather(*(stack.publish(description="x" * 1_000) for _ in range(300)))
         assert await relay.tick() == 0  # they are there, and have been looked for
         redis = stack.queue.redis

@@ -17,7 +17,6 @@ from everpost.publishing import (
 )
 from everpost.queue.client import queue_name
 from everpost.queue.codec import job_of
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task import attempt_rules
 from everpost.task.model import Task, TaskRecord, TaskStatus
 from everpost.task.place import Place
@@ -176,7 +175,7 @@ async def test_a_job_that_is_redelivered_after_its_intent_is_not_sent_again(ever
     """The worker died after its first byte may have left; Redis lost even the try counter."""
     await everpost.stop_workers()
     task_id = await everpost.publish()
-    assert await Ledger(everpost.database).begin_send(task_id, 1, 1)
+    assert await everpost.store.ledger.begin_send(task_id, 1, 1)
     await everpost.start_worker()
     task = await everpost.wait_until_ended(task_id)
     assert task["status"] == "unknown"
@@ -297,7 +296,7 @@ async def test_a_late_success_tells_the_truth_about_a_task_given_up_on(everpost:
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)
     record = TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=1, provider_post_id="found")
-    assert await Ledger(everpost.database).complete_tasks([record]) == [task_id]
+    assert await everpost.store.ledger.end([record]) == [task_id]
     task = await everpost.task(task_id)
     assert (task["status"], task["provider_post_id"]) == ("success", "found")
 

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from everpost.cli.doctor import doctor
+from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists.counts import TaskCounts, add_drift, find_drift
+from everpost.store.sqlite.lists.counts import add_drift, find_drift
 from everpost.testing import eventually, everpost_stack
 from store_rows import accept, add_ended, make_task, select
 
@@ -36,17 +37,17 @@ async def is_right(database: Database) -> bool:
 async def test_wrong_counts_are_mended_whatever_is_written_meanwhile(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "everpost.db")
     try:
-        counts = TaskCounts(database)
+        counts = SqliteCare(database)
         await accept(database, *(make_task(f"a{n}") for n in range(5)))
         await add_ended(database, *(make_task(f"e{n}", platform="kuaishou") for n in range(4)))
-        assert await counts.repair() == 0
+        assert await counts.repair_counts() == 0
         await spoil(database)
         drift = await database.read(find_drift)
         await accept(database, make_task("later"))  # between the count and the repair
         assert await database.write(lambda connection: add_drift(connection, drift))
         assert await is_right(database)
         await spoil(database)
-        repaired = await asyncio.gather(counts.repair(), counts.repair())  # two workers
+        repaired = await asyncio.gather(counts.repair_counts(), counts.repair_counts())  # two workers
         assert sorted(map(bool, repaired)) in ([False, True], [True, True])
         assert await is_right(database)
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import TaskColumns, TaskRecord, TaskStatus
 from store_rows import START_MS, accept, insert, make_task, select
 
@@ -34,7 +34,7 @@ async def test_accepting_and_ending_are_a_statement_each_and_no_more(database: D
     assert writer is not None
     await writer.set_trace_callback(statements.append)
     await accept(database, make_task("a"), make_task("b"))
-    assert await Ledger(database).complete_tasks([record("a"), record("b")]) == []
+    assert await SqliteLedger(database).end([record("a"), record("b")]) == []
     assert statements
     assert {"BEGIN IMMEDIATE", "COMMIT"}.isdisjoint(statements)
     assert await ended(database) == [("a", "success"), ("b", "success")]
@@ -44,9 +44,9 @@ async def test_accepting_and_ending_are_a_statement_each_and_no_more(database: D
 
 async def test_a_record_of_no_known_task_holds_up_none_that_end_with_it(database: Database) -> None:
     await accept(database, *(make_task(task_id) for task_id in "abcd"))
-    ledger = Ledger(database)
-    first = ledger.complete_tasks([record("a"), record("b")])
-    second = ledger.complete_tasks([record("c"), record("stranger"), record("d")])
+    ledger = SqliteLedger(database)
+    first = ledger.end([record("a"), record("b")])
+    second = ledger.end([record("c"), record("stranger"), record("d")])
     _, *late = await asyncio.gather(database.write(lambda _: None), first, second)
     assert late == [[], []]
     assert await ended(database) == [(task_id, "success") for task_id in ("a", "b", "c", "d", "stranger")]
@@ -56,23 +56,23 @@ async def test_a_record_of_no_known_task_holds_up_none_that_end_with_it(database
 async def test_the_second_record_of_a_task_in_one_batch_is_a_late_one(database: Database) -> None:
     await accept(database, make_task("a"), make_task("b"))
     records = [record("a", TaskStatus.FAILED), record("b"), record("a")]
-    assert await Ledger(database).complete_tasks(records) == ["a"]
+    assert await SqliteLedger(database).end(records) == ["a"]
     assert await ended(database) == [("a", "success"), ("b", "success")]
 
 
 async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(database: Database) -> None:
     await accept(database, *(make_task(task_id) for task_id in "abcd"))
     await insert(database, "publish_tasks", {"job_id": "b", "status": "failed"})  # it is in two tables
-    ledger = Ledger(database)
+    ledger = SqliteLedger(database)
     records = [record("a"), record("b"), record("stranger"), record("c")]
     overtaken = [record("d")]
     for _ in range(2):  # the worker tries for ever
         with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-            await ledger.complete_tasks(records, overtaken)
+            await ledger.end(records, overtaken)
         assert await ended(database) == [("a", "success"), ("b", "failed"), ("c", "success"), ("stranger", "success")]
         assert await select(database, "SELECT task_id FROM task_queue") == [("b",), ("d",)]
 
 
 async def test_records_of_no_task_are_nothing(database: Database) -> None:
-    assert await Ledger(database).complete_tasks([]) == []
+    assert await SqliteLedger(database).end([]) == []
     assert await ended(database) == []

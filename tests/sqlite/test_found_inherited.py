@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from everpost.actions.retry import UNSCHEDULED
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.testing import Stack, everpost_stack
 from sqlite.kit import run_sql
 from sqlite.original_database import TASK_DATA
@@ -118,7 +117,8 @@ async def test_an_odd_row_keeps_no_other_of_its_claim_from_being_found(everpost:
         everpost, insert + "VALUES ('odd', 'publish', x'ff', 'many', x'31', x'fe', CAST(x'61ff00' AS TEXT), x'5b5d')"
     )
     run_sql(everpost, insert + "VALUES ('bare', 'publish', NULL, NULL, NULL, NULL, 'a' || char(0), NULL)")
-    known, ended = await Ledger(everpost.database).claim_facts(["odd", "bare", "unknown"])
+    claimed = await everpost.store.ledger.check_claims(dict.fromkeys(["odd", "bare", "unknown"]))
+    known, ended = claimed.known, claimed.ended
     assert (set(known), ended) == ({"odd", "bare"}, set())
     assert (known["odd"].spent, known["odd"].generation, known["bare"].chain_id) == (0, 1, "bare")
 

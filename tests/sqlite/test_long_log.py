@@ -11,7 +11,7 @@ from everpost.errors import Unavailable
 from everpost.store.sqlite.file import watch
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import Task
 from everpost.testing import eventually, everpost_stack
 from store_rows import make_task
@@ -39,7 +39,7 @@ async def test_readiness_metrics_log_and_doctor_tell_of_a_log_that_a_reader_lets
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM task_queue").fetchone()
         with caplog.at_level(logging.WARNING, "everpost.store"):
-            await Ledger(stack.database).accept_tasks(large_tasks("a", 30), 0)
+            await stack.store.ledger.accept(large_tasks("a", 30), 0)
 
             async def is_told() -> bool:
                 ready = (await stack.client.get("/health/ready")).json()
@@ -64,7 +64,7 @@ async def test_a_long_read_of_our_own_is_stopped_while_the_log_is_long(
     database = await Database.open(tmp_path / "everpost.db")
     endless = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     try:
-        await Ledger(database).accept_tasks(large_tasks("a", 30), 0)
+        await SqliteLedger(database).accept(large_tasks("a", 30), 0)
         began = time.monotonic()
         with pytest.raises(Unavailable, match="was stopped"):
             await database.read(lambda connection: connection.execute(endless).fetchone())

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everpost.clock import system_clock
+from everpost.store.relay import MayBeSent, OddTask, StuckError
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.store.sqlite.tasks.odd_rows import NO_DATA, MayBeSent, RowStuck
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
+from everpost.store.sqlite.tasks.odd_rows import NO_DATA
+from everpost.store.sqlite.tasks.relay import SqliteRelay
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.upkeep.relay import Relay
@@ -129,11 +131,10 @@ async def test_a_relay_that_fails_is_told_by_readiness(monkeypatch: pytest.Monke
 async def test_a_row_whose_id_the_history_has_already_stays_and_is_told_once(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "everpost.db")
     try:
-        ledger = Ledger(database)
         await accept(database, make_task("a"))
         await insert(database, "publish_tasks", {"job_id": "a", "status": "success"})
-        with pytest.raises(RowStuck):
-            await ledger.set_aside(1, NO_DATA, never_sent, NOW_MS)
+        with pytest.raises(StuckError):
+            await SqliteRelay(database).set_aside(OddTask("1", NO_DATA), never_sent, NOW_MS)
     finally:
         await database.close()
 
@@ -167,7 +168,7 @@ def test_whatever_stands_in_a_row_it_can_be_read_or_set_aside_and_stays_one_task
 async def see_to_a_spoilt_row(folder: Path, changes: dict[str, Any], may_be_sent: MayBeSent) -> None:
     database = await Database.open(folder / "everpost.db", readers=1)
     try:
-        ledger = Ledger(database)
+        ledger, relay = SqliteLedger(database), SqliteRelay(database)
         await accept(database, make_task("a"), make_task("b"))
         parts = [assignment(column, value) for column, value in changes.items()]
         sql = f"UPDATE task_queue SET {', '.join(part for part, _ in parts)} WHERE task_id = 'a'"
@@ -176,22 +177,22 @@ async def see_to_a_spoilt_row(folder: Path, changes: dict[str, Any], may_be_sent
             await database.write(lambda connection: connection.execute(sql, values).rowcount)
         except sqlite3.IntegrityError:
             return
-        rows = await ledger.accepted_after(0, system_clock(), 10)
-        assert len(rows) == 2
-        names = [entry.task_id for _, entry in rows if entry is not None]
-        tasks, faults = await ledger.accepted_among(names)
-        assert "b" in {task.task_id for task in tasks}
-        for row in [*faults, *(row for row, entry in rows if entry is None)]:
-            moved = await ledger.set_aside(row, NO_DATA, may_be_sent, NOW_MS)
+        page = await relay.page(None, system_clock(), 10)
+        assert len(page.entries) + len(page.odd) == 2
+        names = [entry.task_id for entry in page.entries]
+        runnable = await relay.runnable(names)
+        assert "b" in {task.task_id for task in runnable.tasks}
+        for odd in [*runnable.odd, *page.odd]:
+            moved = await relay.set_aside(odd, may_be_sent, NOW_MS)
             assert moved is not None
             assert moved.status in {TaskStatus.FAILED, TaskStatus.UNKNOWN}
-        known, _ = await ledger.claim_facts(names)
+        known = (await ledger.check_claims(dict.fromkeys(names))).known
         attempt = Attempt(number=2, started_at="s", outcome=TaskStatus.SUCCESS)
         records = [
             TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=NOW_MS, attempt=attempt)
             for task_id in known
         ]
-        await ledger.complete_tasks(records)
+        await ledger.end(records)
         left = await database.read(lambda connection: connection.execute(PLACES).fetchone()[0])
         assert left == 2
         assert await ledger.count_unfinished() == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tables import TABLES
-from everpost.store.sqlite.tasks.completion import prepare_moves
+from everpost.store.sqlite.tasks.ends import prepare_moves
 from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
 from everpost.task.model import HELD
 from everpost.task.place import Place, Position

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from everpost import pace
 from everpost.errors import InvalidValue
 from everpost.store.history import TaskFilter
+from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists import search, words
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.task.model import TaskStatus
@@ -106,14 +106,14 @@ async def test_what_was_typed_is_found(database: Database, where: str, monkeypat
         else:
             await add_ended(database, task)
     if where in {"index", "many"}:
-        assert await SearchIndex(database).fill() == len(TEXTS)
+        assert await SqliteCare(database).fill_search() == len(TEXTS)
     assert {q: await found(database, q) for q in FOUND} == FOUND
 
 
 async def test_search_and_other_conditions_both_count(database: Database) -> None:
     await add_ended(database, make_task("a", account_id="1"), make_task("b", account_id="2"))
     await add_ended(database, make_task("c", account_id="1"), status=TaskStatus.SUCCESS)
-    await SearchIndex(database).fill()
+    await SqliteCare(database).fill_search()
     await accept(database, make_task("d", account_id="1"))
     assert await found(database, "视频", account_id="1") == {"a", "c", "d"}
     assert await found(database, "视频", status="failed") == {"a", "b"}
@@ -125,12 +125,12 @@ async def test_search_and_other_conditions_both_count(database: Database) -> Non
 async def test_the_index_is_filled_once_by_however_many_processes(database: Database, tmp_path: Path) -> None:
     await add_ended(database, *(make_task(f"{number}") for number in range(7)))
     other = await Database.open(tmp_path / "everpost.db")
-    first, second = SearchIndex(database), SearchIndex(other)
+    first, second = SqliteCare(database), SqliteCare(other)
     after, documents = await first._next(3)
-    assert await second.fill(5) == 5
+    assert await second.fill_search(5) == 5
     assert not await first._add(after, documents)
-    assert await first.fill(100) == 2
-    assert await first.fill(100) == 0
+    assert await first.fill_search(100) == 2
+    assert await first.fill_search(100) == 0
     assert await select(database, "SELECT count(*) FROM publish_tasks_search") == [(7,)]
     await other.close()
 
@@ -142,7 +142,7 @@ async def test_few_long_texts_are_indexed_in_one_transaction(
     await add_ended(database, *(make_task(f"{number}", description="word " * 4_000) for number in range(60)))
     monkeypatch.setattr(pace, "STEP_S", 0)  # every step is too long
     sizes: list[int] = []
-    index = SearchIndex(database)
+    index = SqliteCare(database)
     add = index._add
 
     async def note(after: int, documents: Sequence[tuple[int, str]]) -> bool:
@@ -150,13 +150,13 @@ async def test_few_long_texts_are_indexed_in_one_transaction(
         return await add(after, documents)
 
     monkeypatch.setattr(index, "_add", note)
-    assert await index.fill() == 60
+    assert await index.fill_search() == 60
     assert sizes == [pace.FIRST, *[pace.LEAST] * 5, 60 - pace.FIRST - 5 * pace.LEAST]
 
 
 async def test_an_archived_task_is_not_found_and_leaves_the_index(database: Database) -> None:
     await add_ended(database, make_task("kept"), make_task("gone"), make_task("early"))
-    index, archive = SearchIndex(database), Archive(database)
+    index, archive = SqliteCare(database), Archive(database)
     after, documents = await index._next(10)
     await archive.delete_tasks(["early"])
     assert await index._add(after, documents)
@@ -176,7 +176,7 @@ async def test_damaged_payloads_are_searched_as_text(database: Database) -> None
     for _ in range(2):
         assert await found(database, "春") == {"cut", "list"}
         assert await found(database, "spring") == {"blob"}
-        await SearchIndex(database).fill()
+        await SqliteCare(database).fill_search()
 
 
 async def test_a_long_query_is_refused_and_one_at_the_limit_is_served(database: Database) -> None:

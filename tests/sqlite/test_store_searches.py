@@ -10,12 +10,12 @@ import pytest
 
 from everpost.errors import SearchTimeout, Unavailable
 from everpost.store.history import TaskFilter
+from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCHERS
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists import words
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.testing import eventually
 from store_rows import accept, add_ended, make_task
 
@@ -114,7 +114,7 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
         page, total = await listing.page_and_total(TaskFilter(q="stollen"))
         assert {item.task_id for item in page.items} == {task.task_id for task in (*waiting, *ended)}
         assert (total.total, total.total_is_exact) == (6, True)
-        await SearchIndex(database).fill()
+        await SqliteCare(database).fill_search()
     assert max(sizes) == words.MAX_DATA_BYTES
 
 

@@ -17,7 +17,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import strangers
 from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.schema.migrate import migrate
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from sqlite.original_database import make_original, make_task_queue
 from store_rows import accept, add_ended, make_task, select
 
@@ -77,7 +77,7 @@ async def works(path: Path) -> None:
     try:
         await accept(database, make_task("a"), make_task("b"))
         await add_ended(database, make_task("c"))
-        assert await Ledger(database).count_unfinished() >= 2
+        assert await SqliteLedger(database).count_unfinished() >= 2
         assert await select(database, "SELECT job_id FROM publish_tasks WHERE job_id = 'c'") == [("c",)]
     finally:
         await database.close()

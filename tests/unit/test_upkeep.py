@@ -16,8 +16,9 @@ class Index:
 
     def __init__(self) -> None:
         self.left = 3
+        self.repair_counts = None
 
-    async def fill(self, limit: int) -> int:
+    async def fill_search(self, limit: int) -> int:
         del limit
         self.left -= 1
         return max(0, self.left)
@@ -34,14 +35,9 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
 
     loop = SimpleNamespace(time=partial(next, itertools.count()))  # a step takes a second
     monkeypatch.setattr(upkeep, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: loop))
-    nothing = cast("Any", None)
     duties = worker_duties(
         relay=SimpleNamespace(tick=None),  # type: ignore[arg-type]
-        ledger=nothing,
-        archive=nothing,
-        operations=nothing,
-        search=cast("Any", Index()),
-        counts=cast("Any", SimpleNamespace(repair=None)),
+        store=cast("Any", SimpleNamespace(care=Index())),
         results=cast("Any", SimpleNamespace(tick=None)),
         settings=Settings(),
         clock=system_clock,

@@ -102,7 +102,7 @@ class PublishWorker:
         stack.push_async_callback(shared.close)
         metrics = WorkerMetrics(shared.tally, self._catalogue)
         relay = Relay(
-            store.ledger,
+            store,
             queue,
             clock,
             settle_s=1.5 * LONGEST_ROUND_S,
@@ -114,7 +114,7 @@ class PublishWorker:
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
-            store.ledger,
+            store,
             settings,
             clock,
             metrics,
@@ -125,7 +125,7 @@ class PublishWorker:
         self.completion = EndRecorder(store, metrics, worker_id=self.worker_id)
         self.left_over = Leftovers(self.completion, LeftoverFiles(settings.database_path))
         self.admission = Admission(
-            store.ledger,
+            store,
             relay,
             clock,
             self._catalogue,
@@ -142,11 +142,7 @@ class PublishWorker:
         self._run_beside({"left_over": (LEFT_OVER_S, self.left_over.take_in)})
         duties = worker_duties(
             relay=relay,
-            ledger=store.ledger,
-            archive=store.archive,
-            operations=store.operations,
-            search=store.search,
-            counts=store.counts,
+            store=store,
             results=ResultKeeper(queue, settings.result_memory, clock),
             settings=settings,
             clock=clock,
@@ -190,7 +186,8 @@ class PublishWorker:
     def _trouble(self) -> str | None:
         if stuck := self.engine.stuck_count:
             return f"{stuck} attempts do not heed being cancelled; it ends when the others have, to be started again."
-        return None if self.store.database.trouble is None else self.store.database.trouble.message
+        trouble = self.store.care.state().trouble
+        return None if trouble is None else trouble.message
 
     def describe(self) -> dict[str, Any]:
         """What the worker tells of itself."""

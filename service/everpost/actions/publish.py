@@ -11,9 +11,9 @@ from everpost.clock import Clock
 from everpost.errors import BacklogFull
 from everpost.metrics import ACCEPTED, Tally
 from everpost.queue.client import TaskQueue
+from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
-from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.task.model import Task
 from everpost.task.submission import Submission
 
@@ -38,7 +38,7 @@ class Intake:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: Store,
         queue: TaskQueue,
         clock: Clock,
         *,
@@ -47,7 +47,8 @@ class Intake:
         room: DiskRoom,
         max_backlog: int = 0,
     ) -> None:
-        self._ledger = ledger
+        self._ledger = store.ledger
+        self._care = store.care
         self._queue = queue
         self._clock = clock
         self._tally = tally
@@ -69,7 +70,7 @@ class Intake:
         await self.check_room()
         now_ms = self._clock()
         task = submission.task(now_ms, self.accepted_by)
-        await self._write([task], self._ledger.accept_task(task, now_ms))
+        await self._write([task], self._ledger.accept([task], now_ms))
         await self.enqueue_tasks([task])
         return task
 
@@ -78,7 +79,7 @@ class Intake:
         await self.check_room(len(submissions))
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
-        await self._write(tasks, self._ledger.accept_tasks(tasks, now_ms))
+        await self._write(tasks, self._ledger.accept(tasks, now_ms))
         await self.enqueue_tasks(tasks)
         return tasks
 
@@ -98,10 +99,11 @@ class Intake:
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
         answer = answer_of(tasks)
-        first = await self._write(tasks, self._ledger.accept_once(tasks, now_ms, key, answer))
-        if first is answer:
-            await self.enqueue_tasks(tasks)
-        return first
+        earlier = await self._write(tasks, self._ledger.accept(tasks, now_ms, Once(key, answer)))
+        if earlier is not None:
+            return earlier
+        await self.enqueue_tasks(tasks)
+        return answer
 
     async def _write(self, tasks: Sequence[Task], write: Awaitable[Written]) -> Written:
         size_bytes = sum(len(task.task_data) for task in tasks)
@@ -136,7 +138,7 @@ class Intake:
             DiskFull: The disk has too little room.
         """
         self.room.check()
-        if self._ledger.waiting >= MOST_UNWRITTEN:
+        if self._care.state().waiting_writes >= MOST_UNWRITTEN:
             raise BacklogFull(f"{MOST_UNWRITTEN} tasks wait to be written")
         if self._unwritten_bytes >= MOST_UNWRITTEN_BYTES:
             raise BacklogFull(f"{MOST_UNWRITTEN_BYTES >> 20} MB of tasks wait to be written")

@@ -14,9 +14,8 @@ from everpost.errors import BadInput, QueueUnreachable, TaskNotFound, TaskRunnin
 from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue
 from everpost.queue.codec import decoded_data, job_in
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.store.sqlite.tasks.payloads import Payloads, StoredPayload
-from everpost.store.sqlite.tasks.resubmission import Decide, Resubmission
+from everpost.store.sqlite.tasks.resubmission import Decide, Resubmission, Resubmitter
 from everpost.task.model import Task, TaskStatus, new_task_id
 from everpost.task.place import Place, Position
 from everpost.task.queued_job import QueuedJob
@@ -211,7 +210,7 @@ class Recovery:
     def __init__(
         self,
         tiers: Sequence[Tier],
-        ledger: Ledger,
+        resubmitter: Resubmitter,
         queue: TaskQueue,
         intake: Intake,
         catalogue: Catalogue,
@@ -220,7 +219,7 @@ class Recovery:
     ) -> None:
         """`tiers` are those of `recovery_tiers`: Redis, the history, and what is behind them."""
         self._tiers = tiers
-        self._ledger = ledger
+        self._resubmitter = resubmitter
         self._queue = queue
         self._intake = intake
         self._catalogue = catalogue
@@ -286,14 +285,14 @@ class Recovery:
         """
         in_redis = await self._tiers[0].find(task_id)
         prepare = partial(self._prepare_from_history, task_id, in_redis)
-        done = await self._ledger.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
+        done = await self._resubmitter.resubmit_from_history(task_id, prepare, self._clock(), decide, grounds)
         if done is not None:
             (decision, task), (found, stand_in, warning) = done
             return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
         found = settle_tiers(in_redis, await self._find_stored(task_id)) or await self.find_behind_redis(task_id)
         task, warning = self.new_task(found, None)
         stand_in = stand_in_for(task_id, found)
-        decision, task = await self._ledger.resubmit_task(stand_in, task, self._clock(), decide, grounds)
+        decision, task = await self._resubmitter.resubmit_task(stand_in, task, self._clock(), decide, grounds)
         return _Resubmitted(found=found, stand_in=stand_in, decision=decision, task=task, warning=warning)
 
     def _prepare_from_history(
@@ -310,7 +309,7 @@ class Recovery:
     ) -> tuple[RetryDecision, Task]:
         """A task that waits in Redis is taken out of there, and then decided about once more."""
         withdrawn = await self._queue.withdraw_task(done.stand_in.task_id)
-        decision, task = await self._ledger.resubmit_task(
+        decision, task = await self._resubmitter.resubmit_task(
             done.stand_in, done.task, self._clock(), partial(rule, withdrawn=withdrawn), grounds
         )
         if decision.action is RetryAction.WITHDRAW:

@@ -11,10 +11,8 @@ from everpost.clock import Clock
 from everpost.errors import QueueUnreachable, ServiceError
 from everpost.queue.client import RedisMemory, TaskQueue
 from everpost.settings import Settings
+from everpost.store import open_store
 from everpost.store.sqlite.care.inspection import inspect_upgrade
-from everpost.store.sqlite.care.pause import SqlitePauses
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks.ledger import Ledger
 from everpost.task.model import QueueEntry
 
 OLDEST_REDIS = (6, 2)  # the first with ZRANGE BYSCORE, which claims need
@@ -68,16 +66,15 @@ async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
         upgrade = await asyncio.to_thread(inspect_upgrade, path)
         if upgrade is None or upgrade.kind != "current":  # opening the file would change it
             return []
-        database = await Database.open(path, readers=1)
+        store = await open_store(str(path))
         try:
-            if await SqlitePauses(database).find() is not None:
+            if await store.pause.find() is not None:
                 return []
-            rows = await Ledger(database).accepted_after(0, now_ms - LATE_MS, LOOKED_AT)
+            return (await store.relay.page(None, now_ms - LATE_MS, LOOKED_AT)).entries
         finally:
-            await database.close()
+            await store.close()
     except ServiceError:  # `check_database` has reported it
         return []
-    return [task for _, task in rows if task is not None]
 
 
 async def _server_findings(queue: TaskQueue) -> list[Finding]:

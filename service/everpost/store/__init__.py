@@ -10,33 +10,47 @@ from typing import TYPE_CHECKING, Protocol
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
+from everpost.store.care import Care
 from everpost.store.history import History
+from everpost.store.ledger import Ledger
 from everpost.store.measured import MeasuredStore
+from everpost.store.meta import Meta
 from everpost.store.pause import Pauses
+from everpost.store.relay import Relay
 from everpost.store.shown import ShownStore
 
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
     from everpost.store.sqlite.file.database import Database
-    from everpost.store.sqlite.lists.counts import TaskCounts
-    from everpost.store.sqlite.lists.search import SearchIndex
     from everpost.store.sqlite.tasks.archive import Archive
     from everpost.store.sqlite.tasks.candidates import Candidates
     from everpost.store.sqlite.tasks.decisions import Decisions
-    from everpost.store.sqlite.tasks.ledger import Ledger
     from everpost.store.sqlite.tasks.operations import Operations
     from everpost.store.sqlite.tasks.payloads import Payloads
+    from everpost.store.sqlite.tasks.resubmission import Resubmitter
 
 
 class Store(Protocol):
     """An open store: one attribute a noun."""
 
     @property
-    def ledger(self) -> "Ledger":
+    def ledger(self) -> Ledger:
         """Tasks that have not ended, and how they end."""
 
     @property
     def history(self) -> History:
         """Tasks found by id, listed and counted."""
+
+    @property
+    def relay(self) -> Relay:
+        """The ledger, walked through and compared with Redis."""
+
+    @property
+    def meta(self) -> Meta:
+        """What the processes remember together."""
+
+    @property
+    def care(self) -> Care:
+        """Whether it can be written, and what keeps it in order."""
 
     @property
     def archive(self) -> "Archive":
@@ -50,7 +64,7 @@ class Store(Protocol):
     def operations(self) -> "Operations":
         """Bulk work behind answers."""
 
-    # To be parts of the nouns above and of `relay`, `meta`, `care` and `changes`.
+    # To be parts of the nouns above and of `changes`.
 
     @property
     def payloads(self) -> "Payloads":
@@ -65,12 +79,8 @@ class Store(Protocol):
         """Decisions on unknown outcomes: of `changes`."""
 
     @property
-    def search(self) -> "SearchIndex":
-        """The index of texts: of `care`."""
-
-    @property
-    def counts(self) -> "TaskCounts":
-        """Numbers of tasks: of `care`."""
+    def resubmitter(self) -> "Resubmitter":
+        """Retries: of `changes`."""
 
     @property
     def database(self) -> "Database":

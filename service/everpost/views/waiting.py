@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from everpost.errors import ServiceError
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.ledger import Ledger
 
 log = structlog.get_logger("everpost.api")
 
@@ -69,7 +69,7 @@ class EndWaiter:
     async def _announce_ends(self) -> None:
         awaited = list(self._waiters)
         try:
-            unfinished, _ = await self._ledger.claim_facts(awaited)
+            unfinished = (await self._ledger.check_claims(dict.fromkeys(awaited))).known
         except ServiceError as error:
             log.warning("wait.interrupted", error=error.message)
             return

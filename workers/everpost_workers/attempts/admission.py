@@ -14,7 +14,8 @@ from everpost.failpoints import failpoint
 from everpost.platforms import Catalogue
 from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
-from everpost.store.sqlite.tasks.ledger import ClaimFacts, Ledger
+from everpost.store import Store
+from everpost.store.ledger import ClaimFacts
 from everpost.task.earlier_attempts import lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost_workers.attempts.adoption import adoptable_task
@@ -57,7 +58,7 @@ class Admission:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: Store,
         relay: Relay,
         clock: Clock,
         catalogue: Catalogue,
@@ -66,7 +67,8 @@ class Admission:
         max_body: int,
         take_in_left_over: Callable[[], Awaitable[None]],
     ) -> None:
-        self._ledger = ledger
+        self._ledger = store.ledger
+        self._care = store.care
         self._relay = relay
         self._clock = clock
         self._catalogue = catalogue
@@ -82,7 +84,7 @@ class Admission:
             Unavailable: What they do could not be recorded now.
         """
         failpoint("claim.after")
-        await self._ledger.check_trouble(self._clock())
+        await self._care.check_trouble(self._clock())
         if any(claim.job_try > 1 for claim in claims):  # whoever had one may have left how it ended
             await self._take_in_left_over()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
@@ -163,10 +165,10 @@ class Admission:
                 refusals[claim.job_id] = found
         if not tasks:
             return {}, set(), refusals
-        adopted, superseded = await self._ledger.adopt_tasks(tasks, now_ms)
-        for facts in adopted.values():
+        adopted = await self._ledger.adopt(tasks, now_ms)
+        for facts in adopted.known.values():
             self._metrics.count_adopted(facts.platform)
-        return adopted, superseded, refusals
+        return adopted.known, adopted.ended, refusals
 
 
 def _offered_data(claim: Claim) -> bytes | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from everpost.clock import SinceBoot
 from everpost.publishing import PublishResult, SendTrace
-from everpost.store.sqlite.tasks.ledger import ClaimFacts
+from everpost.store.ledger import ClaimFacts
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
 from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 

@@ -10,7 +10,7 @@ import structlog
 from everpost.clock import BootClock, Clock
 from everpost.errors import Unavailable
 from everpost.publishing import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store import Store
 from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
@@ -25,8 +25,9 @@ Written = TypeVar("Written")
 class Intents:
     """The intents of one worker's attempts."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, boot_clock: BootClock) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store, clock: Clock, boot_clock: BootClock) -> None:
+        self._ledger = store.ledger
+        self._meta = store.meta
         self._clock = clock
         self._boot_clock = boot_clock
 
@@ -43,7 +44,7 @@ class Intents:
         return found
 
     async def _age_of_key(self, state: AttemptState) -> float | None:
-        mark = await persist(self._ledger.find_clock_mark)
+        mark = await persist(self._meta.find_clock_mark)
         seen_ms = None if mark is None else mark.highest_ms
         present = Present(wall_ms=self._clock(), since_boot=self._boot_clock(), seen_ms=seen_ms)
         return age_of_oldest(state.earlier.open, present)

@@ -26,7 +26,7 @@ from everpost.publishing.raised import declared_class_of, error_class_of, is_a, 
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.queue.codec import decoded_data, publish_arguments
 from everpost.settings import Settings
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store import Store
 from everpost.task.attempt_rules import Ended, NextAttempt, cell_for, decide_attempt, kills_its_workers
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
 from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
@@ -63,7 +63,7 @@ class AttemptRunner:
         self,
         publishers: Mapping[str, Publisher],
         catalogue: Catalogue,
-        ledger: Ledger,
+        store: Store,
         settings: Settings,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -75,10 +75,10 @@ class AttemptRunner:
         self._metrics = metrics
         self._publishers = publishers
         self._catalogue = catalogue
-        self._ledger = ledger
+        self._ledger = store.ledger
         self._settings = settings
         self._clock = clock
-        self._intents = Intents(ledger, clock, boot_clock)
+        self._intents = Intents(store, clock, boot_clock)
         self._worker_id = worker_id
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
@@ -255,7 +255,7 @@ class AttemptRunner:
     ) -> None:
         now_ms = self._clock()
         due_at_ms = now_ms + round(decision.delay_s * 1000)
-        await persist(lambda: self._ledger.defer_task(task_id, attempt, due_at_ms, spent=decision.spends))
+        await persist(lambda: self._ledger.defer(task_id, attempt, due_at_ms, spent=decision.spends))
         self._metrics.count_attempts([(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)])
         log.info(
             "task.deferred",

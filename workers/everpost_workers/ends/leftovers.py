@@ -23,7 +23,7 @@ TRIES = 100
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What one worker left: arguments of `Ledger.complete_tasks`."""
+    """What one worker left: arguments of `Ledger.end`."""
 
     records: list[TaskRecord]
     overtaken: list[TaskRecord]

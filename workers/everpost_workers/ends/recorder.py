@@ -52,7 +52,7 @@ class EndRecorder:
         made = [record_of(outcome, self._worker_id) for outcome in outcomes]
         records, overtaken = _apart(outcomes, made)
         failpoint("record.before")
-        late = await self._ledger.complete_tasks(records, overtaken)
+        late = await self._ledger.end(records, overtaken)
         failpoint("record.after")
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
@@ -86,7 +86,7 @@ class EndRecorder:
         Raises:
             ServiceError: The database does not take it yet.
         """
-        late = await self._ledger.complete_tasks(records, overtaken)
+        late = await self._ledger.end(records, overtaken)
         await self._warn_of_second_posts(late, records)
         self._metrics.count_ends(
             (record.columns.platform if record.columns else None, record)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,13 +12,9 @@ from everpost.clock import BootClock, Clock
 from everpost.errors import ServiceError
 from everpost.pace import Pace
 from everpost.queue.client import TaskQueue
-from everpost.running_time import STEP_S, ClockMark
+from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
-from everpost.store.sqlite.lists.counts import TaskCounts
-from everpost.store.sqlite.lists.search import SearchIndex
-from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.store.sqlite.tasks.operations import Operations
+from everpost.store import Store
 from everpost_workers.engine.cancellation import cancel_until_done
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
@@ -95,11 +92,7 @@ def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Map
 def worker_duties(
     *,
     relay: Relay,
-    ledger: Ledger,
-    archive: Archive,
-    operations: Operations,
-    search: SearchIndex,
-    counts: TaskCounts,
+    store: Store,
     results: ResultKeeper,
     settings: Settings,
     clock: Clock,
@@ -113,32 +106,38 @@ def worker_duties(
     """
 
     async def count_time() -> ClockMark:
-        return await ledger.count_time(clock(), boot_clock())
+        return await store.meta.count_time(partial(count_step, wall_ms=clock(), since_boot=boot_clock()))
 
     async def expire_keys() -> None:
         kept_ms = settings.idempotency_hours * HOUR_MS
-        await _until_none(lambda: ledger.expire_idempotency_keys(kept_ms, CHUNK))
+        await _until_none(lambda: store.care.expire_keys(kept_ms, CHUNK))
 
     async def archive_old() -> None:
         if settings.archive_after_days and (await count_time()).is_settled:
             before_ms = clock() - settings.archive_after_days * DAY_MS
-            async for _ in archive.archive_in_steps(before_ms, Pace(CHUNK, rest=REST)):
+            async for _ in store.archive.archive_in_steps(before_ms, Pace(CHUNK, rest=REST)):
                 pass
 
     async def forget_operations() -> None:
         now_ms = clock() if (await count_time()).is_settled else None
-        await _until_none(lambda: operations.forget_old(now_ms, CHUNK))
+        await _until_none(lambda: store.operations.forget_old(now_ms, CHUNK))
+
+    async def fill_search() -> None:
+        await _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST)
 
     return {
         "relay": (1.0, relay.tick),
-        "promote": (1.0, lambda: _until_none(lambda: ledger.promote_due(clock(), CHUNK))),
-        "search": (1.0, lambda: _until_none(lambda: search.fill(CHUNK), lambda: LONG_REST if is_busy() else REST)),
+        "promote": (1.0, lambda: _until_none(lambda: store.ledger.promote_due(clock(), CHUNK))),
+        "search": (
+            1.0,
+            lambda: _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST),
+        ),
         "results": (1.0, results.tick),
         "clock": (STEP_S, count_time),
         "expire": (600.0, expire_keys),
         "operations": (60.0, forget_operations),
         "archive": (ARCHIVE_S, archive_old),
-        "counts": (COUNT_EVERY_S, counts.repair),
+        "counts": (COUNT_EVERY_S, store.care.repair_counts),
     }
 
 

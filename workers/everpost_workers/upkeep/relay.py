@@ -1,15 +1,15 @@
 """The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import uuid4
 
 import structlog
 
 from everpost.clock import Clock
 from everpost.queue.client import TaskQueue
-from everpost.store.sqlite.tasks.ledger import Ledger
-from everpost.store.sqlite.tasks.odd_rows import NO_ID, MayBeSent, OddRow, RowStuck
+from everpost.store import Store
+from everpost.store.relay import MayBeSent, OddFacts, OddTask, StuckError
 from everpost.task.model import QueueEntry
 
 log = structlog.get_logger("everpost.relay")
@@ -25,7 +25,7 @@ LOST_SWEEP_MS = 1_000
 EVICTED_SWEEP_MS = 5_000
 
 
-def _always(_: OddRow) -> bool:
+def _always(_: OddFacts) -> bool:
     return True
 
 
@@ -44,7 +44,7 @@ class Relay:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: Store,
         queue: TaskQueue,
         clock: Clock,
         *,
@@ -52,14 +52,15 @@ class Relay:
         may_be_sent: MayBeSent = _always,
     ) -> None:
         """`settle_s` is how long the workers take to renew the leases of what they run after Redis lost them."""
-        self._ledger = ledger
+        self._store = store
         self._queue = queue
         self._clock = clock
         self._settle_s = settle_s
         self._may_be_sent = may_be_sent
-        self._stuck: set[int] = set()  # rows that cannot be set aside either
-        self._position = 0
-        self._round_position = self._round_quota = 0
+        self._stuck: set[str] = set()  # tokens of tasks that cannot be set aside either
+        self._cursor: str | None = None
+        self._round_cursor: str | None = None
+        self._round_quota = 0
         self._next_full_ms = 0
         self._evicted = 0
 
@@ -73,7 +74,7 @@ class Relay:
         Raises:
             QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
         """
-        known = await self._ledger.get_meta(EPOCH)
+        known = await self._store.meta.get(EPOCH)
         epoch = await self._queue.epoch(uuid4().hex)
         is_new = epoch != known
         if is_new:
@@ -82,10 +83,10 @@ class Relay:
             await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
         await self._note_evictions()
         if is_new or not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS:  # due, or the clock was set back
-            self._position = 0
+            self._cursor = None
         restored = await self._sweep(0 if is_new else SETTLED_MS)
         if is_new:
-            await self._ledger.set_meta(EPOCH, epoch)
+            await self._store.meta.set(EPOCH, epoch)
         return restored + await self._go_round() + await self._return_withdrawn()
 
     async def _note_evictions(self) -> None:
@@ -96,17 +97,15 @@ class Relay:
         self._evicted = evicted
 
     async def _sweep(self, settled_ms: int) -> int:
-        if self._position == 0:
+        if self._cursor is None:
             self._next_full_ms = self._clock() + FULL_SWEEP_MS
-        after, restored = self._position, 0
+        cursor, restored = self._cursor, 0
         while True:
-            before_ms = self._clock() - settled_ms
-            rows = await self._ledger.accepted_after(after, before_ms, CHUNK)
-            await self._set_aside({row: NO_ID for row, entry in rows if entry is None})
-            restored += await self._restore([entry for _, entry in rows if entry is not None])
-            after = rows[-1][0] if rows else after
-            self._position = await self._settled_up_to(after, before_ms)
-            if len(rows) < CHUNK:
+            page = await self._store.relay.page(cursor, self._clock() - settled_ms, CHUNK)
+            await self._set_aside(page.odd)
+            restored += await self._restore(page.entries)
+            self._cursor, cursor = page.resume_cursor, page.next_cursor
+            if cursor is None:
                 return restored
 
     async def _go_round(self) -> int:
@@ -115,27 +114,26 @@ class Relay:
         Others may remove queue entries without a trace. All tasks have their turn within `ROUND_TICKS` ticks, unless
         that would take more than `ROUND_SHARE_S` of each: then it takes longer.
         """
-        if self._round_position == 0:
-            self._round_quota = -(-await self._ledger.count_unfinished() // ROUND_TICKS)
+        if self._round_cursor is None:
+            self._round_quota = -(-await self._store.ledger.count_unfinished() // ROUND_TICKS)
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + ROUND_SHARE_S
         looked_for = restored = 0
         while True:
-            before_ms = self._clock() - SETTLED_MS
-            rows = await self._ledger.accepted_after(self._round_position, before_ms, CHUNK)
-            restored += await self._restore([entry for _, entry in rows if entry is not None])
-            looked_for += len(rows)
-            self._round_position = rows[-1][0] if len(rows) == CHUNK else 0
-            if len(rows) < CHUNK or looked_for >= self._round_quota or loop.time() > ends_at:
+            page = await self._store.relay.page(self._round_cursor, self._clock() - SETTLED_MS, CHUNK)
+            restored += await self._restore(page.entries)
+            looked_for += len(page.entries) + len(page.odd)
+            self._round_cursor = page.next_cursor
+            if page.next_cursor is None or looked_for >= self._round_quota or loop.time() > ends_at:
                 return restored
 
     async def _return_withdrawn(self) -> int:
         """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
         restored = 0
         while task_ids := await self._queue.old_withdrawals(CHUNK):
-            tasks, faults = await self._ledger.accepted_among(task_ids)
-            await self._set_aside(faults)
-            restored += await self._restore(tasks)
+            runnable = await self._store.relay.runnable(task_ids)
+            await self._set_aside(runnable.odd)
+            restored += await self._restore(runnable.tasks)
             await self._queue.forget_withdrawals(task_ids)
         return restored
 
@@ -146,8 +144,9 @@ class Relay:
         for start in range(0, len(missing), RESTORED):
             task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
             with_result = await self._queue.results_among(task_ids)
-            tasks, faults = await self._ledger.accepted_among(task_ids)
-            await self._set_aside(faults)
+            runnable = await self._store.relay.runnable(task_ids)
+            tasks = runnable.tasks
+            await self._set_aside(runnable.odd)
             await self._forget_planted(with_result.intersection(task.task_id for task in tasks))
             answers = await self._queue.restore_tasks(tasks)
             restored += [task.task_id for task, is_back in zip(tasks, answers, strict=True) if is_back]
@@ -164,21 +163,17 @@ class Relay:
             log.error("relay.results_planted", tasks=len(task_ids), task_id=min(task_ids))
             await self._queue.forget_results(task_ids)
 
-    async def _set_aside(self, faults: Mapping[int, str]) -> None:
-        """End the tasks of rows that cannot be run; one that cannot be moved either stays, and is told once."""
-        for row, fault in faults.items():
-            if row in self._stuck:
+    async def _set_aside(self, odd_tasks: Iterable[OddTask]) -> None:
+        """End tasks that cannot be run. One that cannot be moved either stays, and the log tells of it once."""
+        for odd in odd_tasks:
+            if odd.token in self._stuck:
                 continue
             try:
-                moved = await self._ledger.set_aside(row, fault, self._may_be_sent, self._clock())
-            except RowStuck as error:
-                self._stuck.add(row)
-                log.error("relay.row_stuck", row=row, fault=fault, error=str(error))  # noqa: TRY400 - no defect of ours
+                moved = await self._store.relay.set_aside(odd, self._may_be_sent, self._clock())
+            except StuckError as error:
+                self._stuck.add(odd.token)
+                log.error("relay.row_stuck", row=odd.token, fault=odd.fault, error=str(error))  # noqa: TRY400 - no defect of ours
             else:
                 if moved is not None:
-                    log.error("task.set_aside", task_id=moved.task_id, row=row, fault=fault, status=moved.status.value)
-
-    async def _settled_up_to(self, row: int, before_ms: int) -> int:
-        """`row`, or the last one before any that was too fresh to be looked for; asked after the rows were read."""
-        fresh = await self._ledger.first_accepted_since(before_ms)
-        return row if fresh is None else min(row, fresh - 1)
+                    status = moved.status.value
+                    log.error("task.set_aside", task_id=moved.task_id, row=odd.token, fault=odd.fault, status=status)

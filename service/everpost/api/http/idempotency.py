@@ -11,7 +11,7 @@ from everpost.api.http.bodies import Headers
 from everpost.api.openapi.describe import Header
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import BadInput
-from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
+from everpost.store.ledger import IdempotencyKey
 
 MAX_KEY = 255
 HOUR_MS = 3_600_000

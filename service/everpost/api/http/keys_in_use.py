@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from everpost.errors import KeyInUse, KeyReused
-from everpost.store.sqlite.tasks.acceptance import IdempotencyKey
+from everpost.store.ledger import IdempotencyKey
 
 
 class KeysInUse:

@@ -63,7 +63,7 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
                 GaugeMetricFamily(
                     "everpost_database_log_bytes",
                     "Length of the write-ahead log.",
-                    value=services.store.ledger.log_bytes,
+                    value=services.store.care.state().log_bytes,
                 ),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(request.app.state.answered),

@@ -8,7 +8,7 @@ from everpost.api.http.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
-from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
+from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus
 from everpost.task.submission import PublishRequest
 

@@ -15,7 +15,7 @@ from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.publish import SAMPLE
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
-from everpost.store.sqlite.tasks.acceptance import FirstAnswer, IdempotencyKey
+from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task
 from everpost.task.submission import PublishRequest, decode_json
 

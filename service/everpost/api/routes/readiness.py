@@ -69,11 +69,12 @@ async def show_readiness(request: ApiRequest) -> JsonAnswer:
 
 async def _database(services: Services) -> Check:
     async def write() -> str:
-        await services.store.ledger.check_writable(services.clock())
+        await services.store.care.check_writable(services.clock())
         services.intake.room.check()
-        if not services.store.ledger.has_long_log:
+        state = services.store.care.state()
+        if not state.has_long_log:
             return "It can be written."
-        log_mb = services.store.ledger.log_bytes >> 20
+        log_mb = state.log_bytes >> 20
         return f"It can be written. A reader that does not end has let its write-ahead log grow to {log_mb:,} MiB."
 
     return await _check("database", write)

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Self
 
 from everpost.clock import Clock, system_clock
+from everpost.store.sqlite.care.care import SqliteCare
+from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists.counts import TaskCounts
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.lists.search import SearchIndex
 from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.candidates import Candidates
 from everpost.store.sqlite.tasks.decisions import Decisions
-from everpost.store.sqlite.tasks.ledger import Ledger
+from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.store.sqlite.tasks.operations import Operations
 from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.store.sqlite.tasks.relay import SqliteRelay
+from everpost.store.sqlite.tasks.resubmission import Resubmitter
 
 
 class SqliteStore:
@@ -23,7 +25,10 @@ class SqliteStore:
 
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
         self.database = database
-        self.ledger = Ledger(database)
+        self.ledger = SqliteLedger(database)
+        self.relay = SqliteRelay(database)
+        self.meta = SqliteMeta(database)
+        self.care = SqliteCare(database)
         self.history = SqliteHistory(database, zone)
         self.archive = Archive(database, clock)
         self.pause = SqlitePauses(database)
@@ -31,8 +36,7 @@ class SqliteStore:
         self.payloads = Payloads(database)
         self.candidates = Candidates(database)
         self.decisions = Decisions(database)
-        self.search = SearchIndex(database)
-        self.counts = TaskCounts(database)
+        self.resubmitter = Resubmitter(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:

@@ -8,7 +8,7 @@ from everpost.store.pause import Pause
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.completion import complete_tasks
+from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.model import TaskRecord
 
@@ -56,7 +56,7 @@ class SqlitePauses:
 
     async def record(self, ends: Sequence[TaskRecord]) -> None:
         """See `Pauses`."""
-        await self._database.write(lambda connection: complete_tasks(connection, ends))
+        await self._database.write(lambda connection: end_tasks(connection, ends))
 
     async def end(self) -> None:
         """See `Pauses`."""
@@ -66,5 +66,5 @@ class SqlitePauses:
 def _let_go(connection: sqlite3.Connection, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
     asked = {"task_ids": json_list([record.task_id for record in ended])}
     held = {task_id for (task_id,) in connection.execute(load("held_among"), asked)}
-    complete_tasks(connection, [record for record in ended if record.task_id in held])
+    end_tasks(connection, [record for record in ended if record.task_id in held])
     connection.execute(load("release_held"), {"task_ids": json_list(released)})

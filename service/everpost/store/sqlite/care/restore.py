@@ -24,7 +24,7 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.schema.migrate import explained, migrate
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
-from everpost.store.sqlite.tasks.completion import complete_tasks, prepare_moves
+from everpost.store.sqlite.tasks.ends import end_tasks, prepare_moves
 from everpost.task.restore_rules import HELD, end_of_send
 
 GIVEN_UP = "It was under way when the backup was made that was restored; look what it did, and ask again"
@@ -99,9 +99,7 @@ def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, 
     now = to_text(now_ms)
     (newest_at,) = connection.execute(load("find_newest")).fetchone()
     sends = connection.execute(load("find_sends")).fetchall()
-    complete_tasks(
-        connection, [end_of_send(task_id, attempt, started_at, now_ms) for task_id, attempt, started_at in sends]
-    )
+    end_tasks(connection, [end_of_send(task_id, attempt, started_at, now_ms) for task_id, attempt, started_at in sends])
     connection.execute(load("hold_unfinished"), {"message": HELD, "now": now})
     (held,) = connection.execute(load("count_held")).fetchone()
     (unfinished,) = connection.execute(load("count_accepted")).fetchone()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from everpost.errors import DatabaseUnusable
 from everpost.store.sqlite.library import CORRUPTION_FIXED, aiosqlite, sqlite3
-from everpost.store.sqlite.tasks.completion import prepare_moves
+from everpost.store.sqlite.tasks.ends import prepare_moves
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]

@@ -4,14 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from uuid import uuid4
 
-import structlog
-
-from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-
-log = structlog.get_logger("everpost.store")
 
 KEY = "counts"  # in everpost_meta: another value after each repair, so that two workers do not do the same one
 COUNT_S = 60.0  # for a whole count; ten million tasks take 5 s
@@ -31,30 +26,6 @@ class Drift:
     def __init__(self, token: str | None, by_pair: dict[Pair, int]) -> None:
         self.token = token
         self.by_pair = by_pair
-
-
-class TaskCounts:
-    """The verbs of the counts."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def repair(self) -> int:
-        """Count everything, and add to each count what it lacks; how many counts were wrong.
-
-        No writer waits for it: a reader counts the rows, and the triggers count what is written meanwhile.
-
-        Raises:
-            SearchTimeout: There are too many rows for `COUNT_S`.
-        """
-        drift = await self._database.search(find_drift, within_s=COUNT_S)
-        if not drift.by_pair:
-            return 0
-        is_mine = await self._database.write(lambda connection: add_drift(connection, drift))
-        if not is_mine:
-            return 0
-        log.warning("counts.repaired", counts=len(drift.by_pair), tasks=sum(map(abs, drift.by_pair.values())))
-        return len(drift.by_pair)
 
 
 def find_drift(connection: sqlite3.Connection) -> Drift:

@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 
-from everpost.pace import Pace
-from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
 from everpost.store.sqlite.queries import load
@@ -33,34 +31,6 @@ class Hits(msgspec.Struct, frozen=True):
     rows: tuple[int, ...] | None
     unindexed: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
-
-
-class SearchIndex:
-    """The table `publish_tasks_search`; its rowid is `publish_tasks.task_id`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._pace = Pace(CHUNK, rest=0)
-
-    async def fill(self, limit: int = 1_000) -> int:
-        """Index the next rows of the history, at most `limit`; how many there were.
-
-        Several processes may do it at once: of two that took the same rows, one does nothing and answers 0.
-        """
-        filled = 0
-        while filled < limit:
-            async with self._pace.step() as size:
-                after, documents = await self._next(min(size, limit - filled))
-                if not documents or not await self._add(after, documents):
-                    break
-            filled += len(documents)
-        return filled
-
-    async def _next(self, limit: int) -> tuple[int, list[tuple[int, str]]]:
-        return await self._database.read(lambda connection: _next_rows(connection, limit))
-
-    async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
-        return await self._database.write(self._pace.timed(lambda connection: _add_rows(connection, after, documents)))
 
 
 def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
@@ -93,13 +63,15 @@ def _texts_of_rows(
         yield row, title, error, data
 
 
-def _next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tuple[int, str]]]:
+def next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tuple[int, str]]]:
+    """The number of the last row that the index has, and the next rows with their texts."""
     after = _searched(connection)
     rows = _texts_of_rows(connection, "rows_to_search", {"after": after, "limit": limit})
     return after, [(row, _document(*texts)) for row, *texts in rows]
 
 
-def _add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
+def add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
+    """Index rows, unless another process has done so; False then."""
     if _searched(connection) != after:
         return False
     connection.execute(load("add_search_rows"), {"rows": msgspec.json.encode(documents).decode()})

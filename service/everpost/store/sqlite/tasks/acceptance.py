@@ -1,4 +1,4 @@
-"""A task's first row: into the ledger, once for each Idempotency-Key, with what its client is answered."""
+"""A task's first row in the ledger, written once for each Idempotency-Key, with the answer to its client."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,32 +7,13 @@ import msgspec
 
 from everpost.clock import to_text, to_text_or_none
 from everpost.errors import KeyReused
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.task.model import Task
 
-
-class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A client's Idempotency-Key, and the digest of the request it came with.
-
-    Attributes:
-        kept_ms: For how much running time a key is remembered.
-    """
-
-    key: str
-    fingerprint: str
-    kept_ms: int
-
-
-class FirstAnswer(msgspec.Struct, frozen=True):
-    """What the first request with a key was answered: the id of its task or batch, and the JSON body."""
-
-    accepted_id: str
-    body: str
-
-
 KeyFinding = FirstAnswer | KeyReused | None
-"""What a key was used for: this request, another one, nothing."""
+"""The earlier use of a key: by this request, by another one, none."""
 
 
 def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
@@ -63,7 +44,7 @@ def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: 
 
 
 def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
-    """What the key was used for."""
+    """The earlier use of the key."""
     parameters = {"key": key.key, "kept_ms": key.kept_ms}
     known = connection.execute(load("find_idempotency_key"), parameters).fetchone()
     if known is None:
@@ -72,17 +53,16 @@ def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFindi
     return FirstAnswer(accepted_id, body) if fingerprint == key.fingerprint else KeyReused()
 
 
-def accept_once(
-    connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, key: IdempotencyKey, answer: FirstAnswer
-) -> FirstAnswer | KeyReused:
-    """Write the rows, the key and the answer, unless the key was used already; the answer that counts.
+def accept_once(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, once: Once) -> KeyFinding:
+    """Write the rows, the key and the answer, unless the key was used before; the earlier use, if there was one.
 
     An error is returned, not raised: else all that is committed together would be done again.
     """
-    known = find_answer(connection, key)
+    known = find_answer(connection, once.key)
     if known is not None:
         return known
-    kept = {"key": key.key, "fingerprint": key.fingerprint, "created_at": to_text(now_ms)}
-    connection.execute(load("keep_idempotency_key"), {**kept, "accepted_id": answer.accepted_id, "answer": answer.body})
+    kept = {"key": once.key.key, "fingerprint": once.key.fingerprint, "created_at": to_text(now_ms)}
+    kept |= {"accepted_id": once.answer.accepted_id, "answer": once.answer.body}
+    connection.execute(load("keep_idempotency_key"), kept)
     accept_tasks(connection, tasks, now_ms)
-    return answer
+    return None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from everpost.errors import ServiceError, TaskRunning
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.completion import complete_tasks
+from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.store.sqlite.tasks.positions import find_positions
 from everpost.task.cancel_rules import CancelAction, decide_cancel
 from everpost.task.model import ErrorClass, TaskRecord, TaskStatus
@@ -25,7 +25,7 @@ def cancel_tasks(
             cancelled.append(_record(task_id, now_ms))
         else:
             refused[task_id] = decision.refusal or TaskRunning(task_id)
-    complete_tasks(connection, cancelled)
+    end_tasks(connection, cancelled)
     return refused
 
 

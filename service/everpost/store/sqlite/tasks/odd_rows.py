@@ -1,14 +1,12 @@
 """Ledger rows that no worker can run because another program wrote into them: what is wrong, and how they end (I1)."""
 
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from everpost.clock import to_text
+from everpost.store.relay import MayBeSent, OddFacts, SetAside
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.completion import complete_tasks
+from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.task.model import (
     MAX_ID,
     Attempt,
@@ -27,37 +25,6 @@ MOST_DATA_BYTES = 256 << 20
 NO_ID = f"its task_id is not 1 to {MAX_ID} printable characters"
 NO_DATA = "its data is NULL"
 TOO_LARGE = f"its data is larger than {MOST_DATA_BYTES >> 20} MiB"
-
-
-class OddRow(msgspec.Struct, frozen=True):
-    """What a row says of its task's past; the values are those of the columns, whatever their types.
-
-    Attributes:
-        task_id: The id under which the task ends: the row's own, or one made of its row number.
-        attempts: JSON text; None if there is none, or it is no list.
-    """
-
-    task_id: str
-    platform: str | None
-    sending: int | None
-    attempts: str | None
-
-
-class SetAside(msgspec.Struct, frozen=True):
-    """A row that was moved into the history; `status` is how its task ended."""
-
-    row: int
-    task_id: str
-    status: TaskStatus
-    fault: str
-
-
-class RowStuck(Exception):
-    """A row that cannot be run cannot be moved into the history either, as the history has its id."""
-
-
-MayBeSent = Callable[[OddRow], bool]
-"""Whether an attempt of the task may have reached the platform: then it ends as unknown (I6), else as failed."""
 
 
 def fault_of_data(size_bytes: int | None) -> str | None:
@@ -93,12 +60,12 @@ def set_aside_row(
     odd = _read(row, *found)
     connection.execute(load("mend_odd_row"), {"row": row, "task_id": odd.task_id, "attempts": odd.attempts})
     record = _record_of(odd, fault, may_be_sent=may_be_sent(odd), now_ms=now_ms)
-    complete_tasks(connection, [record])
-    return SetAside(row, odd.task_id, record.status, fault)
+    end_tasks(connection, [record])
+    return SetAside(odd.task_id, record.status)
 
 
-def _read(row: int, task_id: bytes | None, platform: bytes | None, sending: Any, attempts: str | None) -> OddRow:
-    return OddRow(
+def _read(row: int, task_id: bytes | None, platform: bytes | None, sending: Any, attempts: str | None) -> OddFacts:
+    return OddFacts(
         task_id=readable_id(task_id) or f"row-{row}",
         platform=None if platform is None else platform.decode(errors="replace"),
         sending=sending,
@@ -106,7 +73,7 @@ def _read(row: int, task_id: bytes | None, platform: bytes | None, sending: Any,
     )
 
 
-def _record_of(odd: OddRow, fault: str, *, may_be_sent: bool, now_ms: int) -> TaskRecord:
+def _record_of(odd: OddFacts, fault: str, *, may_be_sent: bool, now_ms: int) -> TaskRecord:
     message = f"It was set aside, because its row in the ledger cannot be run: {fault}"
     return TaskRecord(
         task_id=odd.task_id,
@@ -118,7 +85,7 @@ def _record_of(odd: OddRow, fault: str, *, may_be_sent: bool, now_ms: int) -> Ta
     )
 
 
-def _attempt_of(odd: OddRow, message: str, now_ms: int) -> Attempt:
+def _attempt_of(odd: OddFacts, message: str, now_ms: int) -> Attempt:
     phase = SendPhase.CLAIMED if odd.sending is None else SendPhase.SENDING
     return Attempt(
         number=max(odd.sending or 1, 1),

@@ -6,15 +6,16 @@ from typing import TypeVar
 import msgspec
 
 from everpost.errors import ServiceError
+from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.faults import is_undecodable
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_tasks
-from everpost.store.sqlite.tasks.completion import complete_tasks
 from everpost.store.sqlite.tasks.decisions import keep_send_again
+from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.store.sqlite.tasks.payloads import StoredPayload, find_payloads
 from everpost.store.sqlite.tasks.positions import find_chains, find_positions, json_list, relatives_of
-from everpost.task.model import Task, TaskRecord, TaskStatus
+from everpost.task.model import MOVED_WITHIN_S, Task, TaskRecord, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.resolution_rules import UNSAID, Grounds
 from everpost.task.retry_rules import RetryAction, RetryDecision
@@ -141,7 +142,7 @@ def _joined(task: Task, chain: Sequence[Position]) -> Task:
 def _make_way(connection: sqlite3.Connection, successions: Collection[Succession]) -> None:
     """A task that waited is waited for no longer: its successor takes its place."""
     waiting = [one for one in successions if one.chain[0].place is Place.LEDGER]
-    complete_tasks(connection, [_superseded(one.chain[0], one.task) for one in waiting])
+    end_tasks(connection, [_superseded(one.chain[0], one.task) for one in waiting])
     for one in successions:
         retried = one.chain[0]
         if retried.place is Place.HISTORY and retried.status in {TaskStatus.PENDING, TaskStatus.RETRY}:
@@ -162,3 +163,35 @@ def _superseded(retried: Position, successor: Task) -> TaskRecord:
 
 def _message(successor: Task) -> str:
     return f"Superseded by its retry {successor.task_id}"
+
+
+class Resubmitter:
+    """Writes retries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def resubmit_task(
+        self, stand_in: Position, task: Task, now_ms: int, decide: Decide, grounds: Grounds = UNSAID
+    ) -> tuple[RetryDecision, Task]:
+        """Decide on a retry and write its task down, in one transaction; see `resubmit_tasks`."""
+        wanted = [Resubmission(stand_in, task)]
+        answers = await self._database.write(
+            lambda connection: resubmit_tasks(connection, wanted, now_ms, decide, grounds), within_s=MOVED_WITHIN_S
+        )
+        return answers[0]
+
+    async def resubmit_from_history(
+        self, task_id: str, prepare: Prepare[Note], now_ms: int, decide: Decide, grounds: Grounds = UNSAID
+    ) -> tuple[Answer, Note] | None:
+        """As `resubmit_task`, of a task the history has; see `resubmit_from_history`.
+
+        Raises:
+            ServiceError: `prepare` did.
+        """
+        answer = await self._database.write(
+            lambda connection: resubmit_from_history(connection, task_id, prepare, now_ms, decide, grounds),
+            within_s=MOVED_WITHIN_S,
+        )
+        assert not isinstance(answer, ServiceError), "an error among the answers of a commit is raised"
+        return answer

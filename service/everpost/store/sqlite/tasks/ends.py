@@ -14,7 +14,7 @@ NO_COLUMNS = TaskColumns()
 NOT_IN_LEDGER = "not in the ledger"  # what the trigger of `ending.sql` raises
 
 
-def complete_tasks(
+def end_tasks(
     connection: sqlite3.Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
 ) -> list[str]:
     """Record how tasks ended; the ids of those whose end had been recorded before. Once more, it changes nothing.
@@ -34,7 +34,7 @@ def complete_tasks(
 
 
 def prepare_moves(connection: sqlite3.Connection) -> None:
-    """Make what `complete_tasks` needs in a connection, outside of any transaction."""
+    """Make what `end_tasks` needs in a connection, outside of any transaction."""
     connection.executescript(load("ending"))
 
 

@@ -1,0 +1,74 @@
+"""Checks and upkeep of a SQLite file: see `everpost.store.care.Care`."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from everpost.pace import Others, Pace
+from everpost.store.care import StoreState
+from everpost.store.sqlite.care.meta import set_values
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.others import OtherWriters
+from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
+from everpost.store.sqlite.lists.search import CHUNK, add_rows, next_rows
+from everpost.store.sqlite.queries import load
+
+log = structlog.get_logger("everpost.store")
+
+
+class SqliteCare:
+    """See `everpost.store.care.Care`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pace = Pace(CHUNK, rest=0)
+
+    def state(self) -> StoreState:
+        """See `Care.state`."""
+        database = self._database
+        return StoreState(database.waiting, database.log_bytes, database.has_long_log, database.trouble)
+
+    async def check_writable(self, now_ms: int) -> None:
+        """See `Care.check_writable`."""
+        await self._database.write(lambda connection: set_values(connection, {"checked_at": str(now_ms)}))
+
+    async def check_trouble(self, now_ms: int) -> None:
+        """See `Care.check_trouble`."""
+        if self._database.trouble is not None:
+            await self.check_writable(now_ms)
+
+    async def fill_search(self, limit: int = 1_000) -> int:
+        """See `Care.fill_search`."""
+        filled = 0
+        while filled < limit:
+            async with self._pace.step() as size:
+                after, documents = await self._next(min(size, limit - filled))
+                if not documents or not await self._add(after, documents):
+                    break
+            filled += len(documents)
+        return filled
+
+    async def _next(self, limit: int) -> tuple[int, list[tuple[int, str]]]:
+        return await self._database.read(lambda connection: next_rows(connection, limit))
+
+    async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
+        return await self._database.write(self._pace.timed(lambda connection: add_rows(connection, after, documents)))
+
+    async def repair_counts(self) -> int:
+        """See `Care.repair_counts`. A reader counts the rows meanwhile, so that no writer waits for it."""
+        drift = await self._database.search(find_drift, within_s=COUNT_S)
+        if not drift.by_pair or not await self._database.write(lambda connection: add_drift(connection, drift)):
+            return 0
+        log.warning("counts.repaired", counts=len(drift.by_pair), tasks=sum(map(abs, drift.by_pair.values())))
+        return len(drift.by_pair)
+
+    async def expire_keys(self, kept_ms: int, limit: int = 1_000) -> int:
+        """See `Care.expire_keys`."""
+        parameters = {"kept_ms": kept_ms, "limit": limit}
+        return await self._database.write(
+            lambda connection: connection.execute(load("expire_idempotency_keys"), parameters).rowcount
+        )
+
+    def watch_others(self) -> Others:
+        """See `Care.watch_others`."""
+        return OtherWriters(self._database)
