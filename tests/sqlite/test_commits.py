@@ -5,11 +5,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from everpost.store.sqlite.file import commits
 from everpost.store.sqlite.file.commits import GroupCommits
-from everpost.store.sqlite.library import aiosqlite
 
 WAIT_S = 10.0
 

@@ -15,9 +15,9 @@ import msgspec
 from everpost.errors import DatabaseUnusable
 from everpost.log_fields import as_event
 from everpost.private_files import private_mode
+from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import remove_with_side_files
-from everpost.store.sqlite.schema.migrate import explained
 from everpost.store.sqlite.schema.strangers import bounded
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database

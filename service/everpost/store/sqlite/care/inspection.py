@@ -10,11 +10,12 @@ import msgspec
 
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import find_drift
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.schema.adopt import Duplicates, find_duplicates, has_to_wait
-from everpost.store.sqlite.schema.migrate import Kind, explained
+from everpost.store.sqlite.schema.migrate import Kind
 from everpost.store.sqlite.schema.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,

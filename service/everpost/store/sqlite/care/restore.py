@@ -18,10 +18,11 @@ from everpost.store.sqlite.care.backup import (
     open_read_only,
 )
 from everpost.store.sqlite.care.pause import KEY
+from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.schema.migrate import explained, migrate
+from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
 from everpost.store.sqlite.tasks.ends import end_tasks, prepare_moves

@@ -15,9 +15,9 @@ from everpost.errors import DatabaseUnusable
 from everpost.pace import Pace
 from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush, new_file
 from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.schema.migrate import explained
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 
 INCREMENTAL = 2  # PRAGMA auto_vacuum

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import aiosqlite
+
 from everpost.batcher import give_answers
 from everpost.store.sqlite.file.connection import run
-from everpost.store.sqlite.library import aiosqlite, sqlite3
+from everpost.store.sqlite.library import sqlite3
 
 Write = TypeVar("Write")
 

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 from urllib.parse import quote
 
+import aiosqlite
+
 from everpost.errors import DatabaseUnusable
-from everpost.store.sqlite.library import CORRUPTION_FIXED, aiosqlite, sqlite3
+from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
 from everpost.store.sqlite.tasks.ends import prepare_moves
 
 Result = TypeVar("Result")
@@ -39,7 +42,8 @@ async def connect(path: Path, mode: str) -> aiosqlite.Connection:
     Raises:
         DatabaseUnusable: The file is not in WAL mode.
     """
-    connection = aiosqlite.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+    connector = partial(sqlite3.connect, f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+    connection = aiosqlite.Connection(connector, iter_chunk_size=64)
     connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
     await connection
     try:

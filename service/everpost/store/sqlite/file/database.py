@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
+import aiosqlite
 import msgspec
 
 from everpost.errors import (
@@ -31,7 +32,7 @@ from everpost.store.sqlite.file.occupancy import occupy
 from everpost.store.sqlite.file.searches import Searches
 from everpost.store.sqlite.file.transactions import KNOWN_LOCK_WAIT_S, LOCK_WAIT_S, RowWrite, commit_all, until
 from everpost.store.sqlite.file.watch import LogLength, Reads, copy_log, give_mode, may_be_written, repeat
-from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, aiosqlite, sqlite3
+from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, sqlite3
 from everpost.store.sqlite.schema.migrate import MigrationReport, migrate
 
 logger = logging.getLogger("everpost.store")
@@ -90,7 +91,7 @@ class Database:
                 await asyncio.shield(database.close())
                 raise
         except sqlite3.Error as error:
-            raise meaning_of(error) from error
+            raise meaning_of(error, path) from error
         except OSError as error:
             raise DatabaseUnwritable(error.strerror or str(error)) from error
         level = logging.INFO if CORRUPTION_FIXED else logging.WARNING

@@ -2,9 +2,11 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
+from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
 from everpost.store.sqlite.library import sqlite3
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
@@ -22,19 +24,50 @@ SETTLED_NS = 3_000_000_000  # longer than any file system's clock stands still
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def meaning_of(error: Exception) -> Exception:
-    """What a SQLite error means for the one who waits (https://sqlite.org/rescode.html); others stay as they are."""
+def meaning_of(error: Exception, opening: Path | None = None) -> Exception:
+    """What a SQLite error means for the caller (https://sqlite.org/rescode.html); other errors stay as they are.
+
+    Args:
+        opening: The file, while it is opened. If it is no database then, it is another file; if it is found to be no
+            database later, it was damaged.
+    """
     code = code_of(error) if isinstance(error, sqlite3.Error) else None
+    told = str(error) if opening is None else f"{opening}: {error}"
     if code in BUSY:
-        meaning: Exception = DatabaseBusy()
+        meaning: ServiceError = DatabaseBusy()
     elif code in UNWRITABLE:
-        meaning = DatabaseUnwritable(str(error))
+        meaning = DatabaseUnwritable(told)
+    elif code == sqlite3.SQLITE_NOTADB and opening is not None:
+        meaning = DatabaseUnusable(
+            f"{opening} is no SQLite database, or is encrypted. Point EVERPOST_DATABASE at the right file, or move "
+            "this one away to begin with an empty database."
+        )
     elif code in DAMAGED:
-        meaning = DatabaseDamaged(str(error))
+        meaning = DatabaseDamaged(told)
     else:
         return error
     meaning.__cause__ = error
     return meaning
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the errors of SQLite and of the system into the service's, while the file at `path` is opened or changed.
+
+    Raises:
+        DatabaseUnusable: It is no database, is damaged, or cannot be brought up to date.
+        DatabaseUnwritable: The folder or the file cannot be written.
+        DatabaseBusy: Another process keeps it locked.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseUnwritable(f"{path}: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        meaning = meaning_of(error, path)
+        if meaning is error:
+            meaning = DatabaseUnusable(f"{path} cannot be brought up to date ({error}). Nothing in it was changed.")
+        raise meaning from error
 
 
 def code_of(error: sqlite3.Error) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from everpost.errors import DatabaseBusy, DatabaseUnusable
+from everpost.store.sqlite.file.faults import code_of
 from everpost.store.sqlite.library import sqlite3
 
 
@@ -69,7 +70,7 @@ def _check_unused(path: Path) -> None:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:  # any other is of a damaged file, and the reason to restore a backup
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            if code_of(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise _in_use(path) from error
 
 

@@ -5,9 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
+
 from everpost.errors import SearchTimeout
 from everpost.store.sqlite.file.connection import Operation, Result, connect, run
-from everpost.store.sqlite.library import aiosqlite, sqlite3
+from everpost.store.sqlite.library import sqlite3
 
 SEARCHERS = 2  # connections; with more of them searches would take the processor from everything else
 STEPS = 1_000  # of SQLite's virtual machine, a tenth of a millisecond or so, between two looks whether to stop

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+import aiosqlite
+
 from everpost.log_fields import as_event
-from everpost.store.sqlite.library import CORRUPTION_FIXED, aiosqlite, sqlite3
+from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
 
 logger = logging.getLogger("everpost.store")
 

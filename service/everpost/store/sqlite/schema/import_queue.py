@@ -9,9 +9,10 @@ from urllib.parse import quote
 import msgspec
 
 from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import EPOCH, from_data
-from everpost.store.sqlite.schema.migrate import LOCK_WAIT_S, explained, migrate
+from everpost.store.sqlite.schema.migrate import LOCK_WAIT_S, migrate
 
 CHUNK_ROWS = 1_000
 FIRST_ROWID = 1 - 2**63  # rowids may be negative

@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from everpost.errors import DatabaseBusy, DatabaseUnusable
 from everpost.log_fields import as_event
+from everpost.store.sqlite.file.faults import code_of, explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import adopt
 from everpost.store.sqlite.schema.schema import (
@@ -91,42 +92,6 @@ def migrate(path: Path) -> MigrationReport:
     )
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into the service's, naming the file and what to do.
-
-    Raises:
-        DatabaseUnusable: See `migrate`.
-        DatabaseUnwritable: See `migrate`.
-        DatabaseBusy: See `migrate`.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DatabaseUnwritable(f"{path}: {error.strerror or error}") from error
-    except sqlite3.Error as error:
-        raise _meaning_of(error, path) from error
-
-
-def _meaning_of(error: sqlite3.Error, path: Path) -> DatabaseUnusable | DatabaseUnwritable | DatabaseBusy:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # https://sqlite.org/rescode.html: the low byte is the class
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return DatabaseBusy()
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
-            return DatabaseUnwritable(f"{path}: {error}")
-        case sqlite3.SQLITE_NOTADB:
-            return DatabaseUnusable(
-                f"{path} is no SQLite database, or is encrypted. Point EVERPOST_DATABASE at the right file, or move "
-                "this one away to begin with an empty database."
-            )
-        case sqlite3.SQLITE_CORRUPT:
-            return DatabaseUnusable(
-                f"{path} is damaged ({error}). Stop every process and restore a backup; without one, "
-                f"`sqlite3 {path.name} .recover` saves what can be read."
-            )
-    return DatabaseUnusable(f"{path} cannot be brought up to date ({error}). Nothing in it was changed.")
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(str(path.absolute()), timeout=LOCK_WAIT_S, isolation_level=None)
@@ -157,7 +122,7 @@ def _try_wal(connection: sqlite3.Connection) -> str | None:
         mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
         return mode if mode == "wal" else connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        if code_of(error) != sqlite3.SQLITE_BUSY:
             raise
         return None
 

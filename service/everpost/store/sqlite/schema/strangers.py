@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from everpost.errors import DatabaseUnusable
+from everpost.store.sqlite.file.faults import code_of
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import unique_name
 from everpost.store.sqlite.schema.schema import Schema, Table, column_definitions, wanted_schema
@@ -180,7 +181,7 @@ def bounded(connection: sqlite3.Connection, size_bytes: int) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_INTERRUPT:
+        if code_of(error) != sqlite3.SQLITE_INTERRUPT:
             raise
         raise DatabaseUnusable(f"To check the file takes longer than {limit_s:,.0f} s; nothing was changed.") from error
     finally:
