@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable
+from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import adopt, schema
 from everpost.store.sqlite.schema import migrate as module
@@ -470,7 +470,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:4_000] = b"\xa5" * 3_900
     path.write_bytes(content)
-    with pytest.raises(DatabaseUnusable, match="restore a backup"):
+    with pytest.raises(DatabaseDamaged, match="restore a backup"):
         migrate(path)
     assert path.read_bytes() == content
 
