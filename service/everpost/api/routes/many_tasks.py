@@ -1,4 +1,4 @@
-"""Bulk work over HTTP: retry, cancel and delete many tasks, and how far that has come."""
+"""Bulk work over HTTP: retry, cancel and delete many tasks, and show the progress."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -25,12 +25,12 @@ REASONS: Mapping[str, str] = MappingProxyType(
     {
         **meaning_of_codes(),
         "retry_exists": "A retry of it exists and has not ended.",
-        "superseded": "It was retried before; its newest retry is what can be retried.",
+        "superseded": "It was retried before; retry its newest retry instead.",
         "task_unfinished": "It has not ended; cancel it first.",
         "task_archived": "It is in the archive.",
     }
 )
-"""What the codes of tasks passed over mean."""
+"""The meaning of the codes of skipped tasks."""
 
 IDS = ["019b76da3f007c8e9d2b4f6a8c0e1d3f", "019b76da3f017c8e9d2b4f6a8c0e1d40"]
 FILTER = {"status": "failed", "platform": 1, "created_after": "2026-01-01"}
@@ -40,21 +40,21 @@ EXAMPLES = {
     "The ids that match": {"task_ids": IDS, "filter": FILTER, "dry_run": True},
 }
 LOCATION = Header(
-    "Location", "Where the operation's progress is.", "/api/v1/operations/019b76da3f007c8e9d2b4f6a8c0e1d3f"
+    "Location", "The address of the operation's progress.", "/api/v1/operations/019b76da3f007c8e9d2b4f6a8c0e1d3f"
 )
 
 
 class BulkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks: those with these ids, those that match the filter, or with both, the ids that match."""
+    """The tasks to change: those with these ids, those that match the filter, or with both, the ids that match."""
 
     task_ids: list[Id] | None = None
     filter: FilterRequest | None = None
-    dry_run: Annotated[bool, Meta(description="Change nothing, and say what would be done.")] = False
-    force: Annotated[bool, Meta(description="Retry what was published; cancel what runs.")] = False
+    dry_run: Annotated[bool, Meta(description="Change nothing, and answer what would be done.")] = False
+    force: Annotated[bool, Meta(description="Retry published tasks too; cancel running tasks too.")] = False
 
 
 class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task to which nothing was done, and why."""
+    """A skipped task, and the reason."""
 
     task_id: str
     code: str
@@ -63,15 +63,15 @@ class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, or is being done.
+    """The result of bulk work, or its progress.
 
     Attributes:
-        status: running goes on in the background; its progress is at /operations/{operation_id}.
+        status: `running` means that it continues in the background; its progress is at /operations/{operation_id}.
         operation_id: The `batch_id` of all retries it makes; null for a dry run.
-        done: How many were looked at; a dry run stops at about ten thousand.
-        new_task_ids: The new tasks of a retry; of one in the background they are found by `batch_id`.
+        done: How many tasks were checked; a dry run stops at about ten thousand.
+        new_task_ids: The new tasks of a retry; for a retry in the background, find them by `batch_id`.
         retries: The new task of each task.
-        errors: The tasks to which nothing was done.
+        errors: The skipped tasks.
     """
 
     success: bool
@@ -91,7 +91,7 @@ class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> BulkReply:
-    """The answer of bulk work as clients see it."""
+    """The result of bulk work in the form of answers."""
     if errors is None:
         errors = [passed_over(skip.task_id, skip.reason, skip.other_task_id) for skip in answer.skipped]
     status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
@@ -114,7 +114,7 @@ def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> 
 
 
 def passed_over(task_id: str, code: str, other_task_id: str | None = None) -> PassedOver:
-    """A task passed over, with what its code means."""
+    """A skipped task, with the meaning of its code."""
     return PassedOver(task_id, code, REASONS.get(code, code), other_task_id)
 
 
@@ -135,19 +135,19 @@ def message_of(answer: BulkAnswer) -> str:
 
 
 def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
-    """200 with what was done, or 202 with where its progress is."""
+    """An answer with status 200 and the result, or 202 and the address of the progress."""
     return answer_of_operation(reply_of(answer), answer)
 
 
 def answer_of_operation(reply: msgspec.Struct, answer: BulkAnswer) -> JsonAnswer:
-    """The reply, as 200 if the operation has ended, else as 202 with where its progress is."""
+    """The reply, with status 200 if the operation has ended, else 202 and the address of the progress."""
     if answer.finished:
         return JsonAnswer(reply)
     return JsonAnswer(reply, 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
 
 
 async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
-    """Read which tasks are meant, and do it.
+    """Read which tasks are meant, and change them.
 
     Raises:
         InvalidValue: The body does not fit, or names no tasks.
@@ -171,10 +171,10 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
 
 DOCUMENTED = documented(
     BulkReply,
-    description="It is done, or with `dry_run` would be.",
+    description="The result; with `dry_run`, what it would be.",
     refusals=("unknown_platform", "disk_full", "search_timeout"),
     body=Body("Which tasks.", {JSON: BulkBody}, EXAMPLES),
-    also={202: "There are many; it goes on in the background."},
+    also={202: "There are many tasks; the work continues in the background."},
     gives=(LOCATION,),
 )
 
@@ -182,8 +182,8 @@ DOCUMENTED = documented(
 @post(
     "/tasks/batch/retry",
     summary="Retry many tasks",
-    description="Retries tasks by ids, by a filter, or both: then the ids that match. Of a chain of retries, a filter "
-    "retries only the newest. Large sets run in the background.",
+    description="Retries tasks by ids, by a filter, or both: then the given ids that match. In a chain of retries, a "
+    "filter retries only the newest. Large sets run in the background.",
     tags=["Bulk"],
     **DOCUMENTED,
 )
@@ -218,19 +218,21 @@ async def delete_tasks(request: ApiRequest) -> JsonAnswer:
 
 @get(
     "/operations/{operation_id:str}",
-    summary="Look at bulk work",
-    description="How far bulk work has come, and the tasks it did nothing to, by id, up to 1,000 of an answer.",
+    summary="Show bulk work",
+    description="The progress of bulk work, and the skipped tasks by id, up to 1,000 per answer.",
     tags=["Bulk"],
     **documented(BulkReply, description="Its state.", refusals=("operation_not_found",)),
 )
 async def show_operation(
     request: ApiRequest,
     operation_id: Annotated[str, PathParameter(description="The `operation_id` of a bulk answer.")],
-    after: Annotated[str, QueryParameter(max_length=128, description="The last id of the `errors` before.")] = "",
+    after: Annotated[
+        str, QueryParameter(max_length=128, description="The last id of the previous answer's `errors`.")
+    ] = "",
 ) -> JsonAnswer:
     """Answer with the progress of an operation."""
     bulk = services_of(request).bulk
-    if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - ids of ours are 32 hex digits
+    if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - Everpost's ids are 32 hex digits
         raise OperationNotFound(operation_id[:64])
     answer = await bulk.progress(operation_id)
     skips = await bulk.skips(operation_id, after)

@@ -1,4 +1,4 @@
-"""One task: looking at it, waiting for its end, retrying it."""
+"""One task: showing it, waiting for its end, retrying and cancelling it."""
 
 from typing import Annotated
 
@@ -18,17 +18,17 @@ from everpost.task.resolution_rules import Grounds
 
 MAX_WAIT_S = 60
 
-TaskId = Annotated[str, PathParameter(description="The task's id, as POST /publish answered it.")]
-Force = Annotated[bool, QueryParameter(description="Do it although the task was, or may have been, published.")]
-ForceRunning = Annotated[bool, QueryParameter(description="Stop it although a worker is at it.")]
+TaskId = Annotated[str, PathParameter(description="The task's id, from the answer of POST /publish.")]
+Force = Annotated[bool, QueryParameter(description="Retry even if the task was, or may have been, published.")]
+ForceRunning = Annotated[bool, QueryParameter(description="Stop it even if a worker runs it.")]
 
 
-By = Annotated[str | None, QueryParameter(description="Who forces it; kept for ever.", max_length=2_000)]
-Why = Annotated[str | None, QueryParameter(description="Why it is forced; kept for ever.", max_length=2_000)]
+By = Annotated[str | None, QueryParameter(description="The person who forces it; kept for ever.", max_length=2_000)]
+Why = Annotated[str | None, QueryParameter(description="The reason to force it; kept for ever.", max_length=2_000)]
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A task, and how many tasks of its priority are due before it while it waits."""
+    """A task and, while it waits, the number of tasks of its priority that are due before it."""
 
     success: bool
     data: TaskDetail
@@ -36,7 +36,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The new task that takes the place of the original."""
+    """The new task that replaces the original."""
 
     success: bool
     message: str
@@ -47,7 +47,7 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the task is cancelled, or a worker was asked to stop it, which it may be too late for."""
+    """The task is cancelled, or its worker was asked to stop it, which may be too late."""
 
     success: bool
     message: str
@@ -59,7 +59,7 @@ def checked_id(task_id: str) -> str:
     """The id in a path.
 
     Raises:
-        TaskNotFound: No task can have it.
+        TaskNotFound: No task can have this id.
     """
     if is_task_id(task_id):
         return task_id
@@ -68,8 +68,8 @@ def checked_id(task_id: str) -> str:
 
 @get(
     ["/tasks/{task_id:str}", "/tasks/status/{task_id:str}"],
-    summary="Look at a task",
-    description="Everything known of one task, wherever it lies: its data, attempts, retries, and place in the queue.",
+    summary="Show a task",
+    description="Everything known about one task, also an archived one: data, attempts, retries, place in the queue.",
     tags=["Tasks"],
     **documented(TaskAnswer, description="The task.", refusals=WITH_ID),
 )
@@ -80,7 +80,7 @@ async def show_task(
         float, QueryParameter(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the task's end before answering.")
     ] = 0,
 ) -> JsonAnswer:
-    """Answer with a task, at once or when it has ended."""
+    """Answer with a task, at once or after it has ended."""
     services = services_of(request)
     task = await find_task(services, checked_id(task_id))
     if wait and task.place is Place.LEDGER and not task.inherited:
@@ -104,7 +104,7 @@ async def find_task(services: Services, task_id: str) -> history.TaskDetail:
 
 
 async def with_queue(services: Services, task: history.TaskDetail) -> TaskAnswer:
-    """The task with what only Redis knows, if Redis answers: whether a worker holds it, else its place in the queue."""
+    """The task with what only Redis knows, if Redis answers: whether a worker holds it, or its place in the queue."""
     position, is_running = None, False
     try:
         if task.status in UNFINISHED:
@@ -127,7 +127,7 @@ async def with_queue(services: Services, task: history.TaskDetail) -> TaskAnswer
     tags=["Tasks"],
     **documented(
         RetryAnswer,
-        description="The task runs again.",
+        description="The task will run again.",
         refusals=(
             *WITH_ID,
             "task_running",
@@ -161,7 +161,7 @@ async def retry_task(
 @post(
     "/tasks/cancel/{task_id:str}",
     summary="Cancel a task",
-    description="Takes a waiting task out of the queue for good. A running one is stopped only with `force`, by its "
+    description="Takes a waiting task out of the queue permanently. A running one is stopped only with `force`, by its "
     "worker and if it is not too late: then the answer is 202, and the task's own status tells how it ended.",
     tags=["Tasks"],
     **documented(

@@ -1,4 +1,4 @@
-"""Whether tasks are dispatched to workers, and letting it begin after a backup was restored."""
+"""Shows whether tasks are dispatched to workers, and ends the pause after a restore."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ class DispatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether workers take tasks, and if not, why.
 
     Attributes:
-        held: How many tasks wait for the decision that comes with resuming.
+        held: How many tasks wait for the decision that resuming makes.
     """
 
     success: bool
@@ -27,7 +27,7 @@ class DispatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the tasks that were held; after `dry_run`, what would."""
+    """The outcome of the held tasks; with `dry_run`, what it would be."""
 
     success: bool
     message: str
@@ -37,11 +37,11 @@ class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @get(
     "/dispatch",
-    summary="Look at dispatch",
-    description="Whether workers take tasks. After a backup was restored they do not until somebody resumes it; tasks "
+    summary="Show dispatch",
+    description="Whether workers take tasks. After a restore they do not, until a person resumes dispatch; tasks "
     "are accepted meanwhile, and wait.",
     tags=["Dispatch"],
-    **documented(DispatchAnswer, description="How it stands."),
+    **documented(DispatchAnswer, description="The state of dispatch."),
 )
 async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     """Answer with the pause, if there is one."""
@@ -57,15 +57,15 @@ async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     description="Lets workers take tasks again after a backup was restored. What it held as unfinished may have been "
     "published since: Redis is asked first, and what it does not know to be published becomes `unknown`, or runs.",
     tags=["Dispatch"],
-    **documented(ResumeAnswer, description="Dispatch goes on.", refusals=("queue_unreachable",)),
+    **documented(ResumeAnswer, description="Dispatch has resumed.", refusals=("queue_unreachable",)),
 )
 async def resume_dispatch(
     request: ApiRequest,
     unfinished: Annotated[
         Unfinished,
-        QueryParameter(description="unknown: a person decides over each; run: all run, perhaps a second time."),
+        QueryParameter(description="unknown: a person decides about each; run: all run, some perhaps a second time."),
     ] = Unfinished.UNKNOWN,
-    dry_run: Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")] = False,
+    dry_run: Annotated[bool, QueryParameter(description="Change nothing, and answer what would be done.")] = False,
 ) -> JsonAnswer:
     """End the pause."""
     resumed = await services_of(request).resumption.resume(unfinished, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""GET /metrics: Prometheus text. Requests are counted as they are answered; everything else is looked up when asked."""
+"""GET /metrics: Prometheus text. Each answered request is counted; everything else is looked up on each scrape."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -29,7 +29,7 @@ HTTP_BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 
 class Snapshot:
-    """The metrics of one moment, in the form prometheus_client collects."""
+    """The metrics of one moment, for prometheus_client to collect."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
@@ -48,7 +48,7 @@ class Snapshot:
     **documented(str, description="Prometheus text.", media_type="text/plain"),
 )
 async def show_metrics(request: ApiRequest) -> ASGIResponse:
-    """Answer with the metrics of this moment."""
+    """Answer with the current metrics."""
     services = services_of(request)
     queue = await queue_health(services)
     summary = await services.store.history.summary(services.catalogue.name_of)
@@ -84,7 +84,7 @@ def task_metrics(summary: Summary) -> Iterator[Metric]:
 
 
 def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:
-    """What Redis says; only that it is down if it says nothing."""
+    """The metrics from Redis; if it does not answer, only that."""
     yield GaugeMetricFamily("everpost_redis_up", "Whether Redis answers.", value=queue is not None)
     if queue is None:
         return
@@ -94,9 +94,9 @@ def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:
         depth.add_metric([str(priority), "later"], jobs.later)
     yield depth
     memory = queue.memory
-    yield GaugeMetricFamily("everpost_redis_memory_bytes", "Memory Redis uses.", value=memory.used_bytes)
+    yield GaugeMetricFamily("everpost_redis_memory_bytes", "Memory that Redis uses.", value=memory.used_bytes)
     yield GaugeMetricFamily(
-        "everpost_redis_memory_limit_bytes", "Its maxmemory; 0 is no limit.", value=memory.max_bytes
+        "everpost_redis_memory_limit_bytes", "The maxmemory of Redis; 0 means no limit.", value=memory.max_bytes
     )
     yield GaugeMetricFamily("everpost_workers", "Living workers.", value=len(queue.workers))
     for name, field in (("slots", "slots"), ("running_tasks", "running")):
@@ -112,7 +112,7 @@ async def _numbers(metrics: SharedMetrics) -> Mapping[Field, int]:
 
 
 def worked_metrics(numbers: Mapping[Field, int]) -> Iterator[Metric]:
-    """What all processes have counted; see `service/everpost/metrics.py`."""
+    """The counts of all processes; see `service/everpost/metrics.py`."""
     by_name: dict[str, dict[Field, int]] = {}
     for (name, *rest), number in numbers.items():
         by_name.setdefault(name, {})[tuple(rest)] = number
@@ -138,12 +138,12 @@ def _histogram_family(histogram: Histogram, numbers: Mapping[Field, int]) -> Met
 
 
 def _cumulative(buckets: Sequence[str], counts: Iterable[int]) -> list[tuple[str, float]]:
-    """Each bucket with how many are in it and in those below, as Prometheus has them."""
+    """Each bucket with the count of its own and all lower buckets, as Prometheus defines it."""
     return list(zip(buckets, accumulate(counts), strict=True))
 
 
 def request_metrics(requests: AnsweredRequests) -> Iterator[Metric]:
-    """Answered requests of this process."""
+    """The requests this process has answered."""
     counts = CounterMetricFamily(
         "everpost_http_requests", "Requests answered by this process.", labels=["method", "route", "status"]
     )
@@ -154,7 +154,7 @@ def request_metrics(requests: AnsweredRequests) -> Iterator[Metric]:
     yield counts
     durations = HistogramMetricFamily(
         "everpost_http_request_duration_seconds",
-        "From a request's head to its answer's; ?wait= waits in between.",
+        "From a request's head to its answer's head, ?wait= included.",
         labels=["method", "route"],
     )
     for route_key, group in by_route.items():
@@ -164,9 +164,9 @@ def request_metrics(requests: AnsweredRequests) -> Iterator[Metric]:
 
 
 def build_metric(queue: QueueHealth | None) -> Metric:
-    """What runs: this API, and each version of the living workers."""
+    """The running versions: this API's, and each version of the living workers."""
     builds = GaugeMetricFamily(
-        "everpost_build_info", "1 for each version that runs.", labels=["process", "version", "python"]
+        "everpost_build_info", "1 for each running version.", labels=["process", "version", "python"]
     )
     builds.add_metric(["api", version("everpost"), python_version()], 1)
     workers = queue.workers if queue is not None else ()

@@ -21,11 +21,11 @@ SAMPLE = {
     "tags": ["测试", "视频"],
 }
 
-LOCATION = Header("Location", "Where the task can be looked at.", "/api/v1/tasks/019b76da3f007c8e9d2b4f6a8c0e1d3f")
+LOCATION = Header("Location", "The task's address.", "/api/v1/tasks/019b76da3f007c8e9d2b4f6a8c0e1d3f")
 
 
 class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The task is written down and will run, whatever crashes from here on."""
+    """The task is on the disk and will run, whatever crashes from now on."""
 
     success: bool
     message: str

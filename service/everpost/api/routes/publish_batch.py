@@ -29,7 +29,7 @@ class BatchRequest(msgspec.Struct, frozen=True):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each item; `success` says that all were accepted."""
+    """The result of each item; `success` says that all were accepted."""
 
     success: bool
     message: str
@@ -47,7 +47,7 @@ LOCATION = Header(
 @post(
     "/publish/batch",
     summary="Publish many tasks",
-    description=f"Accepts every valid item and says of every other one what is wrong with it. As JSON: a list, or an "
+    description=f"Accepts every valid item, and answers every other item with its error. As JSON: a list, or an "
     f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction. As NDJSON: one task a line, any number of "
     "them; the answer is NDJSON too, a line for each item as soon as it is on the disk, and a last line with "
     "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key.",

@@ -1,4 +1,4 @@
-"""Is it alive, and does it do its work: liveness, readiness."""
+"""Liveness and readiness: is the process alive, and can Everpost do its work?"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ class LiveAnswer(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing Everpost cannot do its work without."""
+    """One thing that Everpost's work depends on."""
 
     name: str
     ok: bool
@@ -39,13 +39,13 @@ class ReadyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/health/live",
     summary="Liveness",
-    description="Answers as long as the process serves requests. Asks for no token.",
+    description="Answers as long as the process serves requests. Needs no token.",
     tags=["Health"],
     opt={PUBLIC: True},
     **documented(LiveAnswer, description="It serves."),
 )
 async def show_liveness(request: ApiRequest) -> JsonAnswer:
-    """Say that the process lives."""
+    """Answer that the process is alive."""
     del request
     return JsonAnswer(LiveAnswer("live"))
 
@@ -53,13 +53,13 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
 @get(
     "/health/ready",
     summary="Readiness",
-    description="Checks that the database and Redis can be written, that a worker consumes, and that "
+    description="Checks that the database and Redis can be written, that a worker takes tasks, and that "
     "dispatch is not paused.",
     tags=["Health"],
     **documented(ReadyAnswer, description="Tasks are accepted and run.", others={503: ReadyAnswer}),
 )
 async def show_readiness(request: ApiRequest) -> JsonAnswer:
-    """Say whether tasks are accepted and run."""
+    """Answer whether tasks are accepted and run."""
     services = services_of(request)
     found = await asyncio.gather(_database(services), _redis(services), _worker(services), _dispatch(services))
     checks = list(found)

@@ -1,4 +1,4 @@
-"""Taking tasks out of sight: to the archive, where `everpost purge` alone destroys any."""
+"""Moves tasks to the archive. Only `everpost purge` destroys tasks."""
 
 from typing import Annotated
 
@@ -20,11 +20,11 @@ from everpost.store.operations import OperationStatus
 from everpost.store.sqlite.tasks.archive import DAY_MS
 from everpost.task.removal_rules import Removal
 
-DryRun = Annotated[bool, QueryParameter(description="Change nothing, and say what would be done.")]
+DryRun = Annotated[bool, QueryParameter(description="Change nothing, and answer what would be done.")]
 
 
 class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The task lies in the archive."""
+    """The task is in the archive."""
 
     success: bool
     message: str
@@ -32,17 +32,17 @@ class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which successes to archive: those that ended more than so many days ago."""
+    """The successes to archive: those that ended more than this many days ago."""
 
     older_than_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
     dry_run: bool = False
 
 
 class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks were archived, and how many that are old enough are left.
+    """How many tasks were archived, and how many old enough ones are left.
 
     Attributes:
-        status: running goes on in the background; its progress is at /operations/{operation_id}.
+        status: `running` means that it continues in the background; its progress is at /operations/{operation_id}.
         operation_id: Null for a dry run.
     """
 
@@ -58,7 +58,7 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @delete(
     "/tasks/{task_id:str}",
     summary="Delete a task",
-    description="Moves an ended task to the archive. It is no longer listed; it can still be looked at and retried.",
+    description="Moves an ended task to the archive. It is no longer listed; it can still be shown and retried.",
     tags=["Tasks"],
     **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
 )
@@ -77,14 +77,14 @@ async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
 @post(
     "/tasks/clear/{what:str}",
     summary="Clear tasks",
-    description="`pending` cancels what waits; `failed`, `success` and `all` move what has ended so to the archive. "
-    "`all` refuses while tasks are not finished.",
+    description="`pending` cancels waiting tasks; `failed`, `success` and `all` move tasks that have ended so to the "
+    "archive. `all` is refused while tasks are unfinished.",
     tags=["Bulk"],
     **documented(
         BulkReply,
-        description="It is done, or with `dry_run` would be.",
+        description="The result; with `dry_run`, what it would be.",
         refusals=("tasks_pending", "search_timeout"),
-        also={202: "There are many; it goes on in the background."},
+        also={202: "There are many tasks; the work continues in the background."},
         gives=(LOCATION,),
     ),
 )
@@ -101,14 +101,14 @@ async def clear_tasks(
     "/tasks/archive",
     summary="Archive old successes",
     description="Moves successes that ended long ago to the archive. Large sets are moved in the background, in "
-    "steps that let posts go first.",
+    "small steps.",
     tags=["Bulk"],
     **documented(
         ArchiveAnswer,
-        description="It is done, or with `dry_run` would be.",
+        description="The result; with `dry_run`, what it would be.",
         body=Body("How old.", {JSON: ArchiveBody}, {"A year": {"older_than_days": 365, "dry_run": True}}),
         refusals=("search_timeout",),
-        also={202: "There are many; it goes on in the background."},
+        also={202: "There are many tasks; the work continues in the background."},
         gives=(LOCATION,),
     ),
 )

@@ -1,4 +1,4 @@
-"""POST /tasks/{id}/resolve: a person's decision about a task whose outcome nobody knows."""
+"""POST /tasks/{id}/resolve: a person's decision about a task of unknown outcome."""
 
 from typing import Annotated
 
@@ -24,25 +24,29 @@ EXAMPLES = {
     "The post is there": {
         "decision": "succeeded",
         "by": "mei",
-        "why": "The post stands in the account's timeline.",
+        "why": "The post is in the account's timeline.",
         "provider_post_id": "17",
     },
-    "It is not there": {"decision": "send_again", "by": "mei", "why": "Nothing in the account's timeline."},
+    "The post is not there": {
+        "decision": "send_again",
+        "by": "mei",
+        "why": "The post is not in the account's timeline.",
+    },
 }
 
 
 class ResolveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A decision: what somebody who looked at the platform found, who that was, and why it is so decided."""
+    """A decision of a person who has looked at the platform: the finding, the person, and the reason."""
 
     decision: DecisionKind
     by: Annotated[Text, Meta(description="Who decides.")]
-    why: Annotated[Text, Meta(description="What was found.")]
+    why: Annotated[Text, Meta(description="The finding.")]
     provider_post_id: Text | None = None
     publish_url: Url | None = None
 
 
 class ResolveAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision as it is kept; of one to send again, `new_task_id` is the task that does."""
+    """The decision as it is kept. After `send_again`, `new_task_id` is the task that sends it."""
 
     success: bool
     message: str
@@ -52,13 +56,13 @@ class ResolveAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @post(
     "/tasks/{task_id:str}/resolve",
     summary="Decide about an unknown outcome",
-    description="For a task that is `unknown`, once somebody has looked at the platform: `succeeded` makes it a "
-    "success, `send_again` runs it again as a new task. The decision is kept for ever. Of several at once one counts, "
-    "and the others are refused with it.",
+    description="For a task that is `unknown`, after a person has looked at the platform: `succeeded` makes it a "
+    "success, `send_again` runs it again as a new task. The decision is kept for ever. If several people decide at "
+    "once, one decision counts; the refusal of the others shows it.",
     tags=["Tasks"],
     **documented(
         ResolveAnswer,
-        description="It is decided.",
+        description="The decision is made.",
         refusals=(*WITH_ID, "already_decided", "nothing_to_decide", "task_running", "unknown_platform"),
         body=Body("The decision.", {JSON: ResolveBody}, EXAMPLES),
     ),

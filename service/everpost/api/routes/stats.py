@@ -1,4 +1,4 @@
-"""What the service does: counts, queues, workers, platforms."""
+"""Counts, queues, workers and platforms."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MINUTE_MS = 60_000
 
 
 class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks there are, by status and platform."""
+    """The numbers of tasks by status and platform."""
 
     success: bool
     summary: StatusCounts
@@ -27,7 +27,7 @@ class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis says: jobs by priority, due now or later, every living worker, and how full Redis is."""
+    """The state of Redis: jobs by priority, due now or later, every living worker, and how full Redis is."""
 
     depths: Mapping[int, QueueDepth]
     workers: Sequence[Mapping[str, Any]]
@@ -51,7 +51,7 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
-    """A platform tasks can be published to; null limits are none."""
+    """A platform tasks can be published to. A limit of null means that there is none."""
 
     id: int
     name: str
@@ -75,7 +75,7 @@ class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/tasks/stats",
     summary="Count tasks",
-    description="How many tasks there are, by status and by platform. It counts nothing: the numbers are kept.",
+    description="How many tasks there are, by status and by platform. The numbers are kept ready, so this is cheap.",
     tags=["Tasks"],
     **documented(StatsAnswer, description="The numbers."),
 )
@@ -88,8 +88,8 @@ async def show_stats(request: ApiRequest) -> JsonAnswer:
 
 @get(
     "/tasks/health",
-    summary="Look at the queue",
-    description="Queue depth by priority, living workers, and how many tasks came in during the last minute.",
+    summary="Show the queue",
+    description="Queue depth by priority, living workers, and how many tasks were accepted during the last minute.",
     tags=["Tasks"],
     **documented(HealthAnswer, description="The state of the queue.", refusals=("search_timeout",)),
 )
@@ -115,7 +115,7 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
 
 
 async def queue_health(services: Services) -> QueueHealth | None:
-    """What Redis says; None if it does not answer."""
+    """The state of Redis; None if it does not answer."""
     try:
         depths, workers, memory = await asyncio.gather(
             services.queue.depths(), services.queue.workers(), services.queue.memory()

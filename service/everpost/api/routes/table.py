@@ -1,4 +1,4 @@
-"""Every route there is, and where it is mounted."""
+"""The table of all routes, and where they are mounted."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_t
 
 PREFIX = "/api/v1"
 DIRECT = (f"{PREFIX}/publish", f"{PREFIX}/tasks/retry/{{task_id}}")
-"""Those that `service/everpost/api/http/direct.py` serves."""
+"""The routes that `service/everpost/api/http/direct.py` serves."""
 
 HANDLERS = (
     publish_task,

@@ -1,4 +1,4 @@
-"""GET /tasks: lists of tasks, with the numbers that belong to them."""
+"""GET /tasks: lists of tasks, with their counts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from everpost.views.filter_request import FilterRequest, task_filter
 DEFAULT_LIMIT = 50
 MAX_IDS = 100
 
-Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks of one answer.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks in one answer.")]
 
 
 def _word(description: str, max_length: int = 256) -> QueryParameter:
@@ -31,7 +31,7 @@ def _word(description: str, max_length: int = 256) -> QueryParameter:
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks there are by status; `running` are those whose start is on record in the ledger."""
+    """The numbers of tasks by status; `running` are those whose start is recorded in the ledger."""
 
     pending: int = 0
     scheduled: int = 0
@@ -48,10 +48,10 @@ class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Some tasks, newest first.
 
     Attributes:
-        total: How many match; at least so many if not `total_is_exact`.
+        total: How many match; a lower bound if not `total_is_exact`.
         summary: All tasks by status, whatever the filter.
         stats: All tasks by status and platform, whatever the filter.
-        next_cursor: What to send as `cursor` for the next tasks; null if there are none.
+        next_cursor: The `cursor` for the next page; null on the last page.
     """
 
     success: bool
@@ -64,7 +64,7 @@ class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks whose ids begin alike, one whose id is the prefix first, then the newest; `more` says there are others."""
+    """Tasks whose ids begin with the prefix: an exact match first, then the newest. `more`: there are others."""
 
     success: bool
     data: Sequence[IdMatch]
@@ -72,7 +72,7 @@ class IdsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks that ended, the last first."""
+    """Tasks that ended, the latest first."""
 
     success: bool
     data: Sequence[TaskRow]
@@ -82,7 +82,7 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ["/tasks", "/tasks/list"],
     summary="List tasks",
     description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
-    "tasks are not among them.",
+    "tasks are not included.",
     tags=["Tasks"],
     **documented(ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout")),
 )
@@ -93,11 +93,11 @@ async def list_tasks(
     account_id: Annotated[str | None, _word("The account.")] = None,
     created_after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
     created_before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
-    error_class: Annotated[ErrorClass | None, QueryParameter(description="How the task failed.")] = None,
-    q: Annotated[str | None, _word("Words in title, error or payload.")] = None,
+    error_class: Annotated[ErrorClass | None, QueryParameter(description="The class of the task's error.")] = None,
+    q: Annotated[str | None, _word("Words in title, error or data.")] = None,
     batch_id: Annotated[str | None, _word("The batch.")] = None,
-    retry_of: Annotated[str | None, _word("The task that was retried.")] = None,
-    cursor: Annotated[str | None, _word("`next_cursor` of the answer before.", 2_000)] = None,
+    retry_of: Annotated[str | None, _word("The task that the listed tasks retry.")] = None,
+    cursor: Annotated[str | None, _word("`next_cursor` of the previous answer.", 2_000)] = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> JsonAnswer:
     """List tasks."""
@@ -134,7 +134,7 @@ async def list_tasks(
 @get(
     "/tasks/ids",
     summary="Complete an id",
-    description="The tasks whose ids begin with `prefix`, wherever they lie, the archive included. Every other route "
+    description="The tasks whose ids begin with `prefix`, in all places, the archive included. Every other route "
     "takes whole ids: look a shortened one up here first, and ask if it has several. Ids begin with their time: those "
     "of one millisecond share their first 12 digits.",
     tags=["Tasks"],
@@ -143,7 +143,7 @@ async def list_tasks(
 async def complete_id(
     request: ApiRequest,
     prefix: Annotated[str, _word("The beginning of an id.", MAX_ID)],
-    limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks of the answer.")] = 10,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks in the answer.")] = 10,
 ) -> JsonAnswer:
     """List the ids that begin with a prefix."""
     found = await services_of(request).store.history.find_ids(prefix, limit + 1)
@@ -155,12 +155,12 @@ async def complete_id(
 @get(
     "/tasks/logs/recent",
     summary="Recent ends",
-    description="How the newest of the ended tasks ended, with their errors; the last end first.",
+    description="The tasks that ended last, with their errors; the latest first.",
     tags=["Tasks"],
     **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",)),
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
-    """List what ended of late."""
+    """List the tasks that ended last."""
     services = services_of(request)
     wanted = [TaskFilter(status=status) for status in sorted(ENDED)]
     pages = await asyncio.gather(*(services.store.history.page(one, None, limit) for one in wanted))
@@ -173,7 +173,7 @@ def _ended_at(row: history.TaskRow) -> str:
 
 
 async def with_running(services: Services, rows: Sequence[history.TaskRow]) -> Sequence[TaskRow]:
-    """The rows as a list shows them; those that a worker holds are `running`, if Redis answers."""
+    """The rows in the form of lists; those that a worker holds are `running`, if Redis answers."""
     waiting = [row.task_id for row in rows if row.place is Place.LEDGER and row.status in UNFINISHED]
     try:
         running = await services.queue.running_among(waiting)
@@ -183,6 +183,6 @@ async def with_running(services: Services, rows: Sequence[history.TaskRow]) -> S
 
 
 def status_counts(summary: Summary) -> StatusCounts:
-    """The counts as the original answers them; what an original file holds of other statuses is in `total` only."""
+    """The counts in the original's form; other statuses of an original file are only in `total`."""
     known = {status.value: summary.by_status.get(status, 0) for status in TaskStatus}
     return StatusCounts(**known, total=summary.total)
