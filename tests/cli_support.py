@@ -92,6 +92,7 @@ class Up:
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.folder = folder
+        self.database = folder / "data" / "everpost.db"
         self.log = folder / "up.log"
         self.env = {**environment(**settings), **QUICK, "EVERPOST_DATA": str(folder / "data")}
         with self.log.open("wb") as output:

@@ -85,6 +85,9 @@ class StoreKit(Protocol):
     def hide_ledger(self) -> None:
         """Break the store as only a defect can: what it keeps the ledger in is called `hidden` now."""
 
+    def spoil_title(self, place: Place, task_id: str) -> None:
+        """Make a title of text that is not UTF-8, where the store can hold such text."""
+
     def remove(self, place: Place, task_id: str) -> None:
         """Delete a task."""
 

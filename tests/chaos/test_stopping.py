@@ -54,7 +54,7 @@ def check_all_are_published_once(folder: Path, trial: Trial, task_ids: list[str]
 def test_outcomes_that_a_locked_file_does_not_take_are_recorded_at_the_next_start(tmp_path: Path, trial: Trial) -> None:
     with serving(tmp_path, PLATFORMS=trial.platforms) as up:
         task_ids = begin(up, trial)
-        with kit_of(tmp_path / "data" / "everpost.db").locked():
+        with kit_of(up.database).locked():
             let_them_send(trial)
             began = time.monotonic()
             assert up.stop() == 0

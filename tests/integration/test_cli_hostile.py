@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from cli_support import STYLE, Up, on_terminal, serving
 from cli_support import run as run_command
 from everpost.cli import COMMANDS, run
 from everpost.printable import is_printable
-from everpost.store.sqlite.library import sqlite3
+from everpost.task.place import Place
+from store_kit import kit_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
@@ -83,28 +84,17 @@ def task_ids(up: Up) -> dict[str, str]:
     }
     for name in ("failed", "success", "unknown"):
         up.wait_until_ended(ids[name])
-    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
-        evidence = {"phase": "sending", "bytes_sent": "yes", "last_words": EVIL}
-        attempt = {
-            "number": 1,
-            "outcome": EVIL,
-            "started_at": EVIL,
-            "error": EVIL,
-            "worker": EVIL,
-            "evidence": evidence,
-        }
-        database.execute(
-            "UPDATE publish_tasks SET status = 'unknown', error_message = ?, attempts = ? WHERE job_id = ?",
-            (EVIL, json.dumps([attempt]), ids["unknown"]),
-        )
-        names = "job_id, status, platform, account_id, title, error_message, provider_post_id, publish_url, batch_id"
-        database.execute(
-            f"INSERT INTO publish_tasks ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (EVIL_ID, "failed", *[EVIL] * 7)
-        )
-        database.execute(
-            "INSERT INTO publish_tasks (job_id, status, created_at, updated_at, task_data) VALUES (?, ?, ?, ?, ?)",
-            (f"{EVIL_ID}2", EVIL, EVIL, EVIL, f"{{ no json {EVIL}"),
-        )
+    evidence = {"phase": "sending", "bytes_sent": "yes", "last_words": EVIL}
+    attempt = {"number": 1, **dict.fromkeys(("outcome", "started_at", "error", "worker"), EVIL), "evidence": evidence}
+    texts = ("platform", "account_id", "title", "error_message", "provider_post_id", "publish_url", "batch_id")
+    kit = kit_of(up.database)
+    kit.change(Place.HISTORY, ids["unknown"], status="unknown", error_message=EVIL, attempts=json.dumps([attempt]))
+    kit.add(
+        Place.HISTORY,
+        {"task_id": EVIL_ID, "status": "failed", **dict.fromkeys(texts, EVIL)},
+    )
+    times = dict.fromkeys(("status", "created_at", "updated_at"), EVIL)
+    kit.add(Place.HISTORY, {"task_id": f"{EVIL_ID}2", "data": f"{{ no json {EVIL}", **times})
     return {**ids, "evil id": EVIL_ID}
 
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import httpx
 import pytest
 
 from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
-from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.task.model import ErrorClass, TaskStatus
+from everpost.task.place import Place
+from store_kit import kit_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks at processes through /proc")
 
@@ -168,12 +168,10 @@ def test_a_list_whose_api_has_gone_is_watched_on(up: Up) -> None:
 
 
 def test_every_command_takes_the_beginning_of_an_id(up: Up) -> None:
-    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
-        for task_id, status in (("twin-one", "failed"), ("twin-two", "failed"), ("lone-wolf", "unknown")):
-            columns = "job_id, status, platform, task_data, created_at, title"
-            data = '{"platform": 1, "account_id": "a", "file_path": "nowhere.mp4"}'
-            row = (task_id, status, "xiaohongshu", data, "2026-01-01T00:00:00.000Z", "a title")
-            database.execute(f"INSERT INTO publish_tasks ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
+    for task_id, status in (("twin-one", "failed"), ("twin-two", "failed"), ("lone-wolf", "unknown")):
+        data = '{"platform": 1, "account_id": "a", "file_path": "nowhere.mp4"}'
+        row = {"task_id": task_id, "status": status, "platform": "xiaohongshu", "data": data, "title": "a title"}
+        kit_of(up.database).add(Place.HISTORY, {**row, "created_at": "2026-01-01T00:00:00.000Z"})
     assert asked(up, "show", "twin-o")["data"]["task_id"] == "twin-one"
     for arguments in (("show",), ("retry",), ("cancel",), ("resolve", "--succeeded", "--why", "x")):
         done = up.everpost(*arguments, "twin-")
@@ -324,12 +322,11 @@ def test_doctor_finds_a_running_stack_well(up: Up) -> None:
 def test_an_unknown_task_is_listed_with_its_evidence_and_resolved(up: Up) -> None:
     task_id = up.publish(account_id="whodunit")
     up.wait_until_ended(task_id)
-    with closing(sqlite3.connect(up.folder / "data" / "everpost.db")) as database, database:
-        database.execute(
-            "UPDATE publish_tasks SET status = 'unknown', attempts = json_set(attempts, '$[0].evidence', "
-            """json('{"phase": "sending", "bytes_sent": "yes", "last_words": "part 3 of 4"}')) WHERE job_id = ?""",
-            (task_id,),
-        )
+    kit = kit_of(up.database)
+    (attempts,) = kit.columns(Place.HISTORY, task_id, "attempts")
+    evidence = {"phase": "sending", "bytes_sent": "yes", "last_words": "part 3 of 4"}
+    (attempt,) = json.loads(attempts)
+    kit.change(Place.HISTORY, task_id, status="unknown", attempts=json.dumps([{**attempt, "evidence": evidence}]))
     for shown in (up.everpost("list", "--status", "unknown", "--account-id", "whodunit"), up.everpost("show", task_id)):
         assert all(words in shown.stdout for words in (task_id, "sending", "yes", "part 3 of 4")), shown
     assert up.everpost("resolve", task_id, "--why", "why not").returncode == 2

@@ -10,17 +10,11 @@ import httpx
 import pytest
 
 from cli_support import serving, until
-from everpost.cli.checkup import check_database, check_sizes
 from everpost.cli.doctor import examine
 from everpost.cli.findings import Finding
 from everpost.cli.queue_checkup import check_redis
-from everpost.clock import system_clock, to_text
+from everpost.clock import system_clock
 from everpost.errors import DatabaseBusy
-from everpost.settings import temporary_settings
-from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.inspection import inspect_contents
-from everpost.store.sqlite.care.restore import restore_database
-from everpost.store.sqlite.file.database import Database
 from everpost.testing import Stack, eventually, everpost_stack
 
 LATER_MS = 60_000
@@ -111,21 +105,6 @@ async def test_tasks_redis_lost_are_counted_until_a_worker_brings_them(tmp_path:
         assert (await redis_findings(stack, later_clock))["relay lag"].ok
 
 
-async def test_a_worker_that_lost_its_file_says_so_and_the_api_is_not_ready(tmp_path: Path) -> None:
-    async with everpost_stack(folder=tmp_path) as stack:
-        await consuming(stack)
-        stack.settings.database_path.rename(tmp_path / "moved.db")
-
-        async def is_told() -> bool:
-            found = await redis_findings(stack)
-            return "trouble" in found and "was moved" in found["trouble"].value
-
-        await eventually(is_told, what="the worker's trouble")
-        database = (await checks(stack))["database"]
-        assert (database["ok"], "was moved" in database["detail"]) == (False, True)
-        (tmp_path / "moved.db").rename(stack.settings.database_path)
-
-
 async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,50 +140,3 @@ def test_a_worker_that_stands_still_is_not_alive(tmp_path: Path) -> None:
         finally:
             os.kill(worker, signal.SIGCONT)
         until(is_ready, "readiness again")
-
-
-def test_a_file_and_a_folder_that_cannot_be_written_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = temporary_settings(tmp_path)
-    settings.database_path.touch()
-    assert by_name([*check_sizes(settings)])["may be written"].ok
-    forbidden = {settings.database_path}
-    monkeypatch.setattr(os, "access", lambda place, _: place not in forbidden)  # root may write everywhere
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
-    forbidden = {tmp_path}
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
-    settings.database_path.unlink()
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
-
-
-async def test_a_log_that_grew_is_found(tmp_path: Path) -> None:
-    settings = temporary_settings(tmp_path)
-    await (await Database.open(settings.database_path)).close()
-    assert by_name([*check_sizes(settings)])["write-ahead log"].ok
-    with (tmp_path / "everpost.db-wal").open("wb") as log:
-        log.truncate(300 << 20)
-    assert by_name([*check_sizes(settings)])["write-ahead log"].ok is False
-
-
-async def test_a_pragma_that_is_not_as_set_is_found(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "everpost.db", readers=1)
-    try:
-        now = to_text(system_clock())
-        assert (await inspect_contents(database, now, None)).pragmas == {}
-        await database.write(lambda connection: connection.execute("PRAGMA busy_timeout = 7").fetchall())
-        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7"}
-        await database.read(lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
-        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7", "synchronous": "1"}
-    finally:
-        await database.close()
-
-
-@pytest.mark.parametrize("check", [None, "quick_check"])
-async def test_a_pause_is_told(tmp_path: Path, check: Any) -> None:
-    path, backup = tmp_path / "everpost.db", tmp_path / "backup.db"
-    await (await Database.open(path)).close()
-    back_up_database(path, backup)
-    restore_database(backup, path, system_clock())
-    found = by_name([*await check_database(path, system_clock, check)])
-    assert found["dispatch"].ok is False
-    assert str(backup) in found["dispatch"].value
-    assert "everpost resume" in found["dispatch"].advice

@@ -325,5 +325,5 @@ async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everp
 
 async def test_a_row_whose_text_is_not_utf_8_is_retried(everpost: Stack) -> None:
     await keep_failed(everpost, "t")
-    await everpost.execute("UPDATE publish_tasks SET title = CAST(x'ff' AS TEXT) WHERE job_id = 't'")
+    kit_of(everpost.settings).spoil_title(Place.HISTORY, "t")
     assert (await everpost.post_retry("t")).json()["source"] == "sqlite"

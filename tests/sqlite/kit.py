@@ -105,6 +105,10 @@ class SqliteKit:
     def hide_ledger(self) -> None:
         self._execute("ALTER TABLE task_queue RENAME TO hidden")
 
+    def spoil_title(self, place: Place, task_id: str) -> None:
+        statement = f"UPDATE {TABLES[place]} SET title = CAST(x'ff' AS TEXT) WHERE {_name(place, 'task_id')} = ?"
+        assert self._execute(statement, task_id) == 1
+
     def remove(self, place: Place, task_id: str) -> None:
         assert self._execute(f"DELETE FROM {TABLES[place]} WHERE {_name(place, 'task_id')} = ?", task_id) == 1
 

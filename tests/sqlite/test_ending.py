@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from everpost.errors import KeyReused
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
@@ -76,3 +78,23 @@ async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(datab
 async def test_records_of_no_task_are_nothing(database: Database) -> None:
     assert await SqliteLedger(database).end([]) == []
     assert await ended(database) == []
+
+
+async def test_a_reused_key_has_nothing_done_again_of_what_is_committed_with_it(database: Database) -> None:
+    ledger = SqliteLedger(database)
+    attempts: list[str] = []
+
+    async def accept_once(task_id: str, body: str) -> FirstAnswer | None:
+        key = IdempotencyKey("k", body, kept_ms=0)
+        return await ledger.accept([make_task(task_id)], START_MS, Once(key, FirstAnswer(task_id, "{}")))
+
+    await accept_once("first", "a body")
+    answers = await asyncio.gather(
+        ledger.accept([make_task("second")], START_MS),  # alone in its transaction; the others share the next one
+        database.write(lambda _: attempts.append("run")),
+        accept_once("third", "another body"),
+        return_exceptions=True,
+    )
+    assert answers[0] is None
+    assert isinstance(answers[2], KeyReused)
+    assert attempts == ["run"]
