@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from everpost.errors import KeyReused
-from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once, RecordRefusedError
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import TaskColumns, TaskRecord, TaskStatus
 from store_rows import START_MS, accept, insert, make_task, select
@@ -69,7 +68,7 @@ async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(datab
     records = [record("a"), record("b"), record("stranger"), record("c")]
     overtaken = [record("d")]
     for _ in range(2):  # the worker tries for ever
-        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        with pytest.raises(RecordRefusedError, match="UNIQUE"):
             await ledger.end(records, overtaken)
         assert await ended(database) == [("a", "success"), ("b", "failed"), ("c", "success"), ("stranger", "success")]
         assert await select(database, "SELECT task_id FROM task_queue") == [("b",), ("d",)]
