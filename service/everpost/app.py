@@ -20,22 +20,22 @@ from everpost.actions.publish import Intake
 from everpost.actions.resolve import Resolution
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Recovery, recovery_tiers
-from everpost.api.batch.spool import Spools
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
 from everpost.api.http.json_answer import Answered
-from everpost.api.http.keys_in_use import KeysInUse
 from everpost.api.http.parameters import check_parameters
 from everpost.api.http.problems import EXCEPTION_HANDLERS
 from everpost.api.http.sites import SiteCheck
 from everpost.api.http.tokens import TokenCheck
+from everpost.api.keys_in_use import KeysInUse
 from everpost.api.no_events import NoEvents
 from everpost.api.openapi.frame import openapi_config
 from everpost.api.routes.table import api_routes
 from everpost.api.server.api_server import ApiServer
 from everpost.api.server.descriptors import raise_descriptor_limit
 from everpost.api.services import ApiRequest, Services
+from everpost.api.spool import Spools
 from everpost.clock import Clock, system_clock
 from everpost.failpoints import watch_failpoints
 from everpost.garbage import settle_garbage

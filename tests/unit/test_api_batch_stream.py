@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from litestar.types import Receive, Scope
 
-from everpost.api.batch import spool
+from everpost.api import spool
 from everpost.api.batch.items import BatchIntake
-from everpost.api.batch.spool import Spools
 from everpost.api.batch.stream import CHUNK_ITEMS, BatchStream
 from everpost.api.services import Services
+from everpost.api.spool import Spools
 from everpost.platforms import Catalogue
 from everpost.settings import Settings
 from everpost.store.disk_room import DiskRoom

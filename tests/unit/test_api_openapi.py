@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
 
-from everpost.api.http.idempotency import PATTERN, read_key
 from everpost.api.http.problems import STATUS_OF_CODE
+from everpost.api.idempotency import PATTERN, read_key
 from everpost.api.openapi.describe import meaning_of_codes
 from everpost.api.openapi.frame import document_of
 from everpost.api.openapi.refine import STATUS, STATUS_FIELDS

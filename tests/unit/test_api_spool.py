@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.api.batch import spool as limits
-from everpost.api.batch.spool import CHUNK_BYTES, IN_MEMORY_BYTES, Spool, Spools
+from everpost.api import spool as limits
+from everpost.api.spool import CHUNK_BYTES, IN_MEMORY_BYTES, Spool, Spools
 from everpost.store.disk_room import DiskRoom
 from everpost.testing import eventually
 

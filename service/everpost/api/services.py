@@ -11,8 +11,8 @@ from everpost.actions.publish import Intake
 from everpost.actions.resolve import Resolution
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Recovery
-from everpost.api.batch.spool import Spools
-from everpost.api.http.keys_in_use import KeysInUse
+from everpost.api.keys_in_use import KeysInUse
+from everpost.api.spool import Spools
 from everpost.clock import Clock
 from everpost.platforms import Catalogue
 from everpost.queue.client import TaskQueue

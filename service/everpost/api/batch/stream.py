@@ -13,9 +13,9 @@ from litestar.types import Receive, Scope, Send
 
 from everpost.api.batch.items import BatchIntake, ItemResult
 from everpost.api.batch.lines import LineReader
-from everpost.api.batch.spool import Spool, Spools
 from everpost.api.http.bodies import NDJSON, ClientGone
 from everpost.api.http.json_answer import count_answer
+from everpost.api.spool import Spool, Spools
 from everpost.errors import InvalidValue, ServiceError
 
 log = structlog.get_logger("everpost.api")

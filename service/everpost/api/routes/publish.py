@@ -4,8 +4,8 @@ import msgspec
 from litestar import post
 
 from everpost.api.http.bodies import headers_of, read_json_body
-from everpost.api.http.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.ledger import FirstAnswer, IdempotencyKey

@@ -9,8 +9,8 @@ from litestar.response.base import ASGIResponse
 from everpost.api.batch.items import BatchIntake, ItemResult, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
-from everpost.api.http.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.publish import SAMPLE
 from everpost.api.services import ApiRequest, Services, services_of

@@ -1,4 +1,4 @@
-"""The Idempotency-Keys of requests that are being served; see `service/everpost/api/http/idempotency.py`."""
+"""The Idempotency-Keys of requests that are being served; see `service/everpost/api/idempotency.py`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
