@@ -4,10 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from everpost.store.archive import Reason
+from everpost.store.changes import Remove
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
+from everpost.task.removal_rules import decide_removal
 
 START_MS = 1_790_000_000_000
 
@@ -48,6 +52,12 @@ async def add_ended(database: Database, *tasks: Task, status: TaskStatus = TaskS
     """Write tasks down that have ended."""
     await accept(database, *tasks)
     await end(database, *(task.task_id for task in tasks), status=status, **fields)
+
+
+async def remove(database: Database, *task_ids: str, now_ms: int = START_MS) -> dict[str, str | None]:
+    """Move tasks to the archive; why the others stay."""
+    change = Remove(task_ids, Reason.DELETED, decide_removal)
+    return {outcome.task_id: outcome.reason for outcome in await SqliteChanges(database).apply(change, now_ms)}
 
 
 async def select(database: Database, statement: str, *parameters: Any) -> list[Any]:

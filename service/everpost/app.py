@@ -15,11 +15,12 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from everpost.actions.bulk import Bulk
-from everpost.actions.cancel import Cancellation
+from everpost.actions.cancel import Cancellations
 from everpost.actions.publish import Intake
-from everpost.actions.resolve import Resolution
+from everpost.actions.remove import Removals
+from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
-from everpost.actions.retry import Recovery, recovery_tiers
+from everpost.actions.retry import Retries, RetryTools
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
@@ -105,8 +106,8 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)
         await warn_of_pause(services.store.pause)
         stack.push_async_callback(services.waiter.close)
-        services.bulk.start()
-        stack.push_async_callback(services.bulk.close)
+        services.bulk.behind.start()
+        stack.push_async_callback(services.bulk.behind.close)
         yield
 
 
@@ -131,8 +132,10 @@ def assemble(
         room=room,
         max_backlog=settings.max_backlog,
     )
-    tiers = recovery_tiers(queue, store.payloads)
-    recovery = Recovery(tiers, store.resubmitter, queue, intake, catalogue, clock, settings.zone)
+    tools = RetryTools(
+        changes=store.changes, queue=queue, intake=intake, catalogue=catalogue, clock=clock, zone=settings.zone
+    )
+    retries = Retries(tools)
     return Services(
         settings=settings,
         clock=clock,
@@ -141,10 +144,11 @@ def assemble(
         store=store,
         reader=SubmissionReader(catalogue, settings.zone),
         intake=intake,
-        recovery=recovery,
-        resolution=Resolution(store.decisions, store.history, recovery, clock),
-        cancellation=Cancellation(store, queue, clock),
-        bulk=Bulk(store=store, recovery=recovery, queue=queue, intake=intake, clock=clock),
+        retries=retries,
+        cancellations=Cancellations(store.changes, queue, clock),
+        removals=Removals(store.changes, clock),
+        resolutions=Resolutions(store.changes, store.history, retries, clock),
+        bulk=Bulk(store, tools),
         resumption=Resumption(store.pause, queue, clock),
         waiter=EndWaiter(store.ledger),
         keys_in_use=KeysInUse(),

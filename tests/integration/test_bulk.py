@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from everpost import pace
-from everpost.actions.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
-from everpost.actions.bulk import service as module
-from everpost.actions.cancel import Cancellation
+from everpost.actions.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest, behind, pages, work
+from everpost.actions.cancel import Cancellations
+from everpost.actions.retry import RetryTools
 from everpost.api.services import Services
+from everpost.clock import to_text
 from everpost.errors import (
     DiskFull,
     InvalidValue,
@@ -23,9 +25,10 @@ from everpost.errors import (
     TaskRunning,
     TasksPending,
 )
+from everpost.pace import Pace
 from everpost.queue.client import TaskQueue
 from everpost.store.history import TaskFilter
-from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError
+from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -46,18 +49,34 @@ async def stack() -> AsyncIterator[Stack]:
 async def bulk(stack: Stack) -> AsyncIterator[Bulk]:
     bulk = make_bulk(stack)
     yield bulk
-    await bulk.close()
+    await bulk.behind.close()
 
 
 def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
     """Bulk work as one more API process would do it."""
     services: Services = stack.app.state.services
-    return Bulk(
-        store=stack.store,
-        recovery=services.recovery,
+    tools = RetryTools(
+        changes=stack.store.changes,
         queue=queue or stack.queue,
         intake=services.intake,
+        catalogue=services.catalogue,
         clock=services.clock,
+        zone=services.settings.zone,
+    )
+    return Bulk(stack.store, tools)
+
+
+def begun(request: BulkRequest, owner: str = "us") -> Operation:
+    """A new operation that does what is asked for."""
+    return Operation(
+        operation_id="operation",
+        kind=request.kind,
+        request=msgspec.json.encode(request).decode(),
+        status=OperationStatus.RUNNING,
+        total=3,
+        owner=owner,
+        created_at=to_text(START_MS),
+        updated_at=to_text(START_MS),
     )
 
 
@@ -191,7 +210,7 @@ async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) 
         assert set(reasons(answer).values()) == {"queue_unreachable"}
     answer = await bulk.run(ask(BulkKind.RETRY, "failed", "nobody"))
     assert (list(answer.new_task_ids), reasons(answer)) == (["failed"], {"nobody": "task_not_found"})
-    await bulk.close()
+    await bulk.behind.close()
     await nowhere.close()
 
 
@@ -208,7 +227,7 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     assert (answer.finished, answer.total, answer.done, answer.new_task_ids) == (False, 1_202, 0, {})
     ended = await until_finished(bulk, answer.operation_id)
     assert (ended.total, ended.done, ended.succeeded, ended.error) == (1_202, 1_202, 1_201, None)
-    skips = await bulk.skips(str(answer.operation_id))
+    skips = await bulk.find_skips(str(answer.operation_id))
     assert [(skip.task_id, skip.reason) for skip in skips] == [("done", "task_succeeded")]
     batch = await stack.client.get("/api/v1/tasks", params={"batch_id": str(answer.operation_id), "limit": 1})
     assert (batch.json()["total"], kit_of(stack.settings).count(Place.LEDGER)) == (1_201, 1_201)
@@ -233,59 +252,58 @@ async def test_what_the_work_creates_is_never_matched_by_it(stack: Stack, bulk: 
 async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     stack: Stack, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 50)
+    monkeypatch.setattr(work, "CHUNK", 50)
     monkeypatch.setattr(pace, "FIRST", 50)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     await add_ended(stack.database, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)
     task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
-    advance, stalled, goes_on = first._advance, asyncio.Event(), asyncio.Event()
+    advance, stalled, goes_on = first.work.advance, asyncio.Event(), asyncio.Event()
 
-    async def stalls(operation: Operation, request: BulkRequest, **options: Any) -> Any:
+    async def stalls(operation: Operation, request: BulkRequest, pace: Pace) -> Operation:
         if operation.done == 150:
             stalled.set()
             await goes_on.wait()
-        return await advance(operation, request, **options)
+        return await advance(operation, request, pace)
 
-    monkeypatch.setattr(first, "_advance", stalls)
+    monkeypatch.setattr(first.work, "advance", stalls)
     answer = await first.run(ask(BulkKind.RETRY, *task_ids, wanted=FAILED if by == "filter" else None))
     operation_id = str(answer.operation_id)
     await asyncio.wait_for(stalled.wait(), 20)
-    closing = asyncio.create_task(first.close())
+    closing = asyncio.create_task(first.behind.close())
     await asyncio.sleep(0)
     goes_on.set()
     await closing
     assert (await second.progress(operation_id)).done == 200
-    second.start()
+    second.behind.start()
     ended = await until_finished(second, operation_id)
     assert (ended.done, ended.succeeded) == (600, 600)
     retried = [task.retry_of for task in kit_of(stack.settings).tasks() if task.place is Place.LEDGER]
     assert (len(retried), len(set(retried))) == (600, 600)
-    await second.close()
+    await second.behind.close()
 
 
 async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack: Stack, bulk: Bulk) -> None:
     await add_ended(stack.database, *many(3))
     request = ask(BulkKind.RETRY, wanted=FAILED).fixed(START_MS + 1)
-    operation = bulk._operation(request, 3, START_MS)
-    await bulk._operations.begin(operation)
-    other = make_bulk(stack)
-    taken = await other._operations.claim_abandoned(other._owner, START_MS + 1, START_MS + 2)
+    operation, operations = begun(request), stack.store.operations
+    await operations.begin(operation)
+    taken = await operations.claim_abandoned("other", START_MS + 1, START_MS + 2)
     assert taken is not None
     with pytest.raises(OperationLostError):
-        await bulk._advance(operation, request)
+        await bulk.work.advance(operation, request, Pace(3))
     assert kit_of(stack.settings).count(Place.LEDGER) == 0
-    assert await other._operations.claim_abandoned(bulk._owner, START_MS + 1, START_MS + 2) is None
-    await other._advance(taken, request)
+    assert await operations.claim_abandoned("us", START_MS + 1, START_MS + 2) is None
+    await bulk.work.advance(taken, request, Pace(3))
     assert (await bulk.progress(operation.operation_id)).succeeded == 3
 
 
-async def test_work_of_a_lost_process_is_taken_over_also_after_the_clock_was_set_back(stack: Stack, bulk: Bulk) -> None:
-    operation = bulk._operation(ask(BulkKind.RETRY, wanted=FAILED), 0, START_MS)
-    await bulk._operations.begin(operation)
+async def test_work_of_a_lost_process_is_taken_over_also_after_the_clock_was_set_back(stack: Stack) -> None:
+    operations = stack.store.operations
+    await operations.begin(begun(ask(BulkKind.RETRY, wanted=FAILED)))
     another_hour, a_moment_before = START_MS - 3_600_000, START_MS - 1_000
     for now_ms, is_taken in ((a_moment_before, False), (START_MS + 1_000, False), (another_hour, True)):
-        taken = await bulk._operations.claim_abandoned("other", now_ms - module.ABANDONED_MS, now_ms)
+        taken = await operations.claim_abandoned("other", now_ms - behind.ABANDONED_MS, now_ms)
         assert (taken is not None) == is_taken
 
 
@@ -295,7 +313,7 @@ async def test_work_that_breaks_is_given_up_with_the_reason(stack: Stack, bulk: 
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError("broken")
 
-    monkeypatch.setattr(bulk, "_next", broken)
+    monkeypatch.setattr(bulk.work.pages, "page", broken)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
     ended = await until_finished(bulk, answer.operation_id)
     assert (ended.error, ended.done) == ("ZeroDivisionError: broken", 0)
@@ -306,15 +324,15 @@ async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk
     answer = await bulk.run(ask(BulkKind.DELETE, *nobody))
     ended = await until_finished(bulk, answer.operation_id)
     assert (ended.done, ended.succeeded) == (len(nobody), 0)
-    page = await bulk.skips(str(answer.operation_id), limit=3)
+    page = await bulk.find_skips(str(answer.operation_id), limit=3)
     assert [skip.task_id for skip in page] == nobody[:3]
-    page = await bulk.skips(str(answer.operation_id), after=page[-1].task_id, limit=2)
+    page = await bulk.find_skips(str(answer.operation_id), after=page[-1].task_id, limit=2)
     assert [skip.task_id for skip in page] == nobody[3:5]
     assert kit_of(stack.settings).count_skips() == KEPT_SKIPS
 
 
 async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ABANDONED_MS", -60_000)
+    monkeypatch.setattr(behind, "ABANDONED_MS", -60_000)
     await stack.start_worker()
     task_id = await stack.publish()
     await stack.drain()
@@ -324,8 +342,8 @@ async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pyt
         with pytest.raises(DiskFull):
             await bulk.run(ask(BulkKind.RETRY, task_id, force=True))
     monkeypatch.setattr(room, "_least_bytes", 0)
-    await bulk._take_over()
-    await bulk.close()
+    await bulk.behind.take_over()
+    await bulk.behind.close()
     await stack.drain()
     assert len(stack.publisher.published) == 1
     assert kit_of(stack.settings).count_operations() == 0
@@ -334,7 +352,7 @@ async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pyt
 async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
     stack: Stack, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(work, "CHUNK", 2)
     await add_ended(stack.database, *many(5))
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
     assert (answer.finished, answer.done, answer.new_task_ids) == (False, 2, {})
@@ -346,19 +364,19 @@ async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
 async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     stack: Stack, bulk: Bulk, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES", 25_000)
+    monkeypatch.setattr(pages, "CHUNK_BYTES", 25_000)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     tasks = [*many(2, note="x" * 30_000), *many(7, note="x" * 10_000)[2:], *many(30)[7:]]
     await add_ended(stack.database, *tasks)
     sizes: list[int] = []
-    advance = bulk._advance
+    advance = stack.store.operations.advance
 
-    async def sized(operation: Operation, request: BulkRequest, **options: Any) -> Any:
-        advanced, outcomes = await advance(operation, request, **options)
+    async def sized(*arguments: Any, **options: Any) -> Any:
+        advanced, outcomes = await advance(*arguments, **options)
         sizes.append(len(outcomes))
         return advanced, outcomes
 
-    monkeypatch.setattr(bulk, "_advance", sized)
+    monkeypatch.setattr(stack.store.operations, "advance", sized)
     chosen = ask(
         BulkKind.RETRY,
         *([task.task_id for task in tasks] if by == "ids" else ()),
@@ -367,7 +385,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     foreseen = await bulk.run(chosen, dry_run=True)
     answer = await bulk.run(chosen)
     ended = await until_finished(bulk, answer.operation_id)
-    await bulk.close()
+    await bulk.behind.close()
     assert (foreseen.succeeded, ended.total, ended.done, ended.succeeded) == (30, 30, 30, 30)
     assert sizes == [1, 1, 2, 2, 24]
     assert len({task.retry_of for task in kit_of(stack.settings).tasks() if task.place is Place.LEDGER}) == 30
@@ -379,7 +397,7 @@ async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
     with pytest.raises(OperationNotFound):
         await bulk.progress("nobody")
     with pytest.raises(OperationNotFound):
-        await bulk.skips("nobody")
+        await bulk.find_skips("nobody")
     empty = await bulk.run(BulkRequest(kind=BulkKind.DELETE, task_ids=()))
     assert (empty.finished, empty.total, empty.done) == (True, 0, 0)
 
@@ -401,7 +419,7 @@ async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, b
 
 
 async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) -> None:
-    cancellation = Cancellation(stack.store, stack.queue, stack.app.state.services.clock)
+    cancellation = Cancellations(stack.store.changes, stack.queue, stack.app.state.services.clock)
     stack.publisher.hold()
     await stack.start_worker()
     running = [await stack.publish(title=f"{number}") for number in range(2)]
@@ -424,11 +442,11 @@ async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) 
 
 async def test_one_task_is_cancelled_once(stack: Stack) -> None:
     clock = stack.app.state.services.clock
-    cancellation = Cancellation(stack.store, stack.queue, clock)
+    cancellation = Cancellations(stack.store.changes, stack.queue, clock)
     task_id = await stack.publish(title="t")
     nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
     with pytest.raises(QueueUnreachable):
-        await Cancellation(stack.store, nowhere, clock).cancel_task(task_id)
+        await Cancellations(stack.store.changes, nowhere, clock).cancel_task(task_id)
     answers = await asyncio.gather(*(cancellation.cancel_task(task_id) for _ in range(5)), return_exceptions=True)
     assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
     assert sum(isinstance(answer, TaskEnded) for answer in answers) == 4

@@ -11,13 +11,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from everpost.store.archive import Reason
+from everpost.store.changes import Remove, Retry, WantedRetry
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.archive import Archive
+from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
-from everpost.store.sqlite.tasks.resubmission import Resubmitter
 from everpost.task.model import Attempt, Task, TaskRecord, TaskStatus, new_task_id
 from everpost.task.place import Place, Position
-from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
+from everpost.task.removal_rules import decide_removal
+from everpost.task.retry_rules import RetryDecision, decide_retry
 
 PLACES = """
 SELECT task_id AS id, 'task_queue' AS place FROM task_queue
@@ -54,7 +57,7 @@ class Conservation(RuleBasedStateMachine):
     def open(self) -> None:
         self.database = self.run(Database.open(self.folder / "everpost.db", readers=1))
         self.ledger = SqliteLedger(self.database)
-        self.resubmitter = Resubmitter(self.database)
+        self.changes = SqliteChanges(self.database)
         self.archive = Archive(self.database, lambda: self.now_ms)
 
     def teardown(self) -> None:
@@ -115,17 +118,17 @@ class Conservation(RuleBasedStateMachine):
             return decide_retry(position, relatives, force=force, withdrawn=True)
 
         tasks = [self.new_task() for _ in range(callers)]
-        answers = self.run(
-            together(*(self.resubmitter.resubmit_task(stand_in, task, self.now_ms, decide) for task in tasks))
-        )
-        made = [task.task_id for decision, task in answers if decision.action is RetryAction.RETRY]
+        retries = [Retry([WantedRetry(stand_in, task)], decide) for task in tasks]
+        outcomes = self.run(together(*(self.changes.apply(retry, self.now_ms) for retry in retries)))
+        made = [outcome.new_task.task_id for (outcome,) in outcomes if outcome.new_task is not None]
         assert len(made) <= 1
         self.accepted += made
 
     @precondition(lambda self: self.accepted)
     @rule(numbers=st.lists(pick, min_size=1, max_size=4))
     def delete(self, numbers: Sequence[int]) -> None:
-        self.run(self.archive.delete_tasks([self.some_id(number) for number in numbers]))
+        task_ids = [self.some_id(number) for number in numbers]
+        self.run(self.changes.apply(Remove(task_ids, Reason.DELETED, decide_removal), self.now_ms))
 
     @rule()
     def archive_old(self) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
+from everpost.actions.retry import REBUILT
 from everpost.publishing import InvalidError, PublishJob
-from everpost.store.sqlite.tasks.payloads import REBUILT
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of

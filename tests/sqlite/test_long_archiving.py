@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from everpost.actions.bulk import AT_ONCE
-from everpost.actions.bulk import service as bulk
+from everpost.actions.bulk import AT_ONCE, pages
+from everpost.actions.bulk.behind import WorkBehind
 from everpost.pace import Pace
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -87,7 +87,7 @@ async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) ->
 
 
 async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(pages, "CHUNK_BYTES", 50_000)
     await add_successes(stack.database, 30, description="x" * 20_000)
     answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
     assert answer.status_code == 202
@@ -98,7 +98,7 @@ async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatc
 async def test_archiving_goes_on_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with everpost_stack(workers=0, folder=tmp_path) as stack:
         await add_successes(stack.database, AT_ONCE + 100)
-        monkeypatch.setattr(bulk.Bulk, "_run_behind", lambda *_: None)
+        monkeypatch.setattr(WorkBehind, "run", lambda *_: None)
         answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
         assert answer.status_code == 202
     monkeypatch.undo()

@@ -8,12 +8,15 @@ import pytest
 
 from everpost.actions.bulk import BulkKind, BulkRequest
 from everpost.clock import to_text
+from everpost.store.archive import Reason
+from everpost.store.changes import Remove
 from everpost.store.history import TaskFilter
 from everpost.store.operations import KEPT_MS, Operation, OperationStatus
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks import operations as limits
-from everpost.store.sqlite.tasks.operations import Operations
+from everpost.store.sqlite.tasks.operations import SqliteOperations
 from everpost.task.model import new_task_id
+from everpost.task.removal_rules import decide_removal
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
 from store_rows import START_MS, insert, select
@@ -51,7 +54,7 @@ async def kept(database: Database) -> dict[str, int]:
 
 async def forget_all(database: Database, limit: int = 3) -> None:
     """In small steps, as upkeep does."""
-    while forgotten := await Operations(database).forget_old(START_MS, limit):
+    while forgotten := await SqliteOperations(database).forget_old(START_MS, limit):
         assert forgotten <= 3 * limit
 
 
@@ -70,7 +73,7 @@ async def test_operations_are_kept_for_a_week_after_their_end(database: Database
 
 async def test_no_age_is_known_while_the_clock_is_not_believed(database: Database) -> None:
     old = await add(database, START_MS - 2 * KEPT_MS, skips=1)
-    assert await Operations(database).forget_old(None, 10) == 0
+    assert await SqliteOperations(database).forget_old(None, 10) == 0
     assert await kept(database) == {old: 1}
 
 
@@ -92,7 +95,7 @@ async def test_of_many_skips_those_of_the_newest_operations_are_kept(
 
 @pytest.mark.parametrize("end", ["done", "failed"])
 async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(database: Database, end: str) -> None:
-    operations = Operations(database)
+    operations = SqliteOperations(database)
     ids = tuple(f"{n}" for n in range(1_000))
     request = BulkRequest(kind=BulkKind.DELETE, task_ids=ids, filter=TaskFilter(status="failed", task_ids=ids))
     operation = Operation(
@@ -106,10 +109,11 @@ async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(database: Databa
         updated_at=to_text(START_MS),
     )
     await operations.begin(operation)
-    operation, _ = await operations.commit_chunk(operation, lambda _: [], [], "1", START_MS)
+    nothing = Remove([], Reason.DELETED, decide_removal)
+    operation, _ = await operations.advance(operation, nothing, [], "1", START_MS)
     assert msgspec.json.decode(operation.request, type=BulkRequest) == request
     if end == "done":
-        await operations.commit_chunk(operation, lambda _: [], [], None, START_MS)
+        await operations.advance(operation, nothing, [], None, START_MS)
     else:
         await operations.fail(operation, "broken", START_MS)
     left = await operations.find(operation.operation_id)

@@ -11,11 +11,11 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.tasks import archive as module
 from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
-from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
-from store_rows import START_MS, accept, add_ended, insert, make_task, select
+from store_rows import START_MS, accept, add_ended, insert, make_task, remove, select
 
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
 
@@ -60,7 +60,8 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
     task = await SqliteHistory(database).find_task("old3")
     assert task is not None
     assert (task.place, task.archive_reason, task.archived_at) == (Place.ARCHIVE, "age", to_text(START_MS + DAY_MS))
-    assert await Payloads(database).find(Place.ARCHIVE, "old3") is not None
+    (candidate,) = await SqliteChanges(database).find(["old3"], whole=True)
+    assert candidate.data is not None
 
 
 async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
@@ -97,18 +98,18 @@ async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
     assert (await places(database))["publish_tasks_archive"] == ["no updated_at", "old"]
 
 
-async def test_deleting_archives_what_ended_and_refuses_what_has_not(database: Database, archive: Archive) -> None:
+async def test_deleting_archives_what_ended_and_refuses_what_has_not(database: Database) -> None:
     await add_ended(database, make_task("failed"), make_task("twice"))
     await accept(database, make_task("waiting"))
     asked = ["failed", "twice", "twice", "waiting", "nobody"]
-    assert await archive.delete_tasks(asked) == {
-        "failed": Removal.ARCHIVED,
-        "twice": Removal.ARCHIVED,
+    assert await remove(database, *asked) == {
+        "failed": None,
+        "twice": None,
         "waiting": Removal.UNFINISHED,
         "nobody": Removal.NOT_FOUND,
     }
-    assert await archive.delete_tasks(["failed"]) == {"failed": Removal.ARCHIVED_BEFORE}
-    assert await archive.delete_tasks([]) == {}
+    assert await remove(database, "failed") == {"failed": Removal.ARCHIVED_BEFORE}
+    assert await remove(database) == {}
     assert await places(database) == {
         "task_queue": ["waiting"],
         "publish_tasks": [],
@@ -116,7 +117,7 @@ async def test_deleting_archives_what_ended_and_refuses_what_has_not(database: D
     }
 
 
-async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Database, archive: Archive) -> None:
+async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Database) -> None:
     row = {"task_type": "publish", "status": "failed", "priority": 2, "created_at": "2025-01-01 08:00:00"}
     data = '{"platform": 3, "account_id": "a", "file_id": 7, "title": "测试"}'
     await insert(
@@ -126,7 +127,7 @@ async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Da
         row | {"task_id": "both", "data": "{damaged"},
     )
     await insert(database, "publish_tasks", {"job_id": "both", "status": "failed", "created_at": "2025-01-01 08:00:00"})
-    assert set((await archive.delete_tasks(["old", "both"])).values()) == {Removal.ARCHIVED}
+    assert await remove(database, "old", "both") == {"old": None, "both": None}
     assert await places(database) == {
         "task_queue": [],
         "publish_tasks": [],
@@ -140,13 +141,13 @@ async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Da
     assert kept == [("3", "a", "7", "测试", "failed", 2, "no", "2025-01-01 08:00:00", data)]
     assert await select(database, "SELECT sum(tasks) FROM task_counts") == [(0,)]
     await add_ended(database, make_task("next"))
-    assert await archive.delete_tasks(["next"]) == {"next": Removal.ARCHIVED}
+    assert await remove(database, "next") == {"next": None}
 
 
 async def test_only_a_purge_destroys_and_only_what_was_archived_before(database: Database, archive: Archive) -> None:
     await add_ended(database, *(make_task(f"{number}") for number in range(5)))
-    await archive.delete_tasks(["0", "1", "2"])
-    await Archive(database, lambda: START_MS + 9 * DAY_MS).delete_tasks(["3"])
+    await remove(database, "0", "1", "2", now_ms=START_MS + DAY_MS)
+    await remove(database, "3", now_ms=START_MS + 9 * DAY_MS)
     assert await archive.count_archived() == 4
     assert await archive.purge_archived(START_MS) == 0
     assert [await archive.purge_archived(START_MS + 2 * DAY_MS, 2) for _ in range(3)] == [2, 1, 0]
@@ -154,17 +155,15 @@ async def test_only_a_purge_destroys_and_only_what_was_archived_before(database:
     assert await places(database) == {"task_queue": [], "publish_tasks": ["4"], "publish_tasks_archive": []}
 
 
-async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(
-    database: Database, archive: Archive
-) -> None:
+async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(database: Database) -> None:
     await add_ended(database, make_task("root"))
     await add_ended(database, make_task("again", retry_of="root", root_id="root", generation=1))
-    await archive.delete_tasks(["again"])
+    await remove(database, "again")
     for _ in range(2):
         root = await SqliteHistory(database).find_task("root")
         assert root is not None
         assert [(retry.task_id, retry.place) for retry in root.retries] == [("again", Place.ARCHIVE)]
-        await archive.delete_tasks(["root"])
+        await remove(database, "root")
 
 
 async def test_a_purge_leaves_what_ended_later_although_a_wrong_clock_archived_it_before(database: Database) -> None:

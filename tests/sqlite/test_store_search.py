@@ -18,9 +18,8 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists import search, words
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
-from everpost.store.sqlite.tasks.archive import Archive
 from everpost.task.model import TaskStatus
-from store_rows import START_MS, accept, add_ended, ids, insert, make_task, select
+from store_rows import START_MS, accept, add_ended, ids, insert, make_task, remove, select
 
 TEXTS = {
     "chinese": "今天的测试视频",
@@ -156,11 +155,11 @@ async def test_few_long_texts_are_indexed_in_one_transaction(
 
 async def test_an_archived_task_is_not_found_and_leaves_the_index(database: Database) -> None:
     await add_ended(database, make_task("kept"), make_task("gone"), make_task("early"))
-    index, archive = SqliteCare(database), Archive(database)
+    index = SqliteCare(database)
     after, documents = await index._next(10)
-    await archive.delete_tasks(["early"])
+    await remove(database, "early")
     assert await index._add(after, documents)
-    await archive.delete_tasks(["gone"])
+    await remove(database, "gone")
     assert await found(database, "测试") == {"kept"}
     assert await select(database, "SELECT count(*) FROM publish_tasks_search WHERE text MATCH '测'") == [(1,)]
 

@@ -1,17 +1,76 @@
-"""Cancelling one task: out of Redis first, then from the ledger into the history."""
+"""Cancelling tasks, one or many: out of Redis first, then from the ledger into the history."""
+
+from collections.abc import Sequence
 
 import msgspec
 import structlog
 
+from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
 from everpost.clock import Clock
-from everpost.errors import TaskRunning
+from everpost.errors import QueueUnreachable
 from everpost.queue.client import TaskQueue
-from everpost.store import Store
-from everpost.store.sqlite.tasks.cancellation import cancel_tasks
-from everpost.task.cancel_rules import CancelAction, decide_cancel
-from everpost.task.model import MOVED_WITHIN_S
+from everpost.store.changes import Cancel, Candidate, Changes, Outcome, outcome_of_cancel, refused
+from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
+from everpost.task.place import Position
 
 log = structlog.get_logger("everpost.cancel")
+
+
+class CancelStep:
+    """Cancels tasks that wait; see `everpost.actions.step.Step`.
+
+    With `force`, asks the workers to stop those that run: then the outcome is decided, and counts as done.
+    """
+
+    def __init__(self, changes: Changes, queue: TaskQueue, *, force: bool) -> None:
+        self._changes = changes
+        self._queue = queue
+        self._force = force
+
+    async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
+        """See `Step`."""
+        found = await self._changes.find(task_ids, whole=False)
+        return [_foreseen(task.task_id, self._decide(task)) for task in found]
+
+    async def prepare(self, task_ids: Sequence[str]) -> Prepared:
+        """See `Step`."""
+        decisions = {task.task_id: self._decide(task) for task in await self._changes.find(task_ids, whole=False)}
+        decided = [outcome_of_cancel(*one) for one in decisions.items() if one[1].action is CancelAction.REFUSE]
+        withdrawn = await withdraw_tasks(self._queue, _having(CancelAction.WITHDRAW, decisions))
+        held = [*_having(CancelAction.ABORT, decisions), *(withdrawn.held if self._force else ())]
+        decided += [*withdrawn.unreachable, *(await self._abort(held))]
+        known = {outcome.task_id for outcome in decided}
+
+        def rule(task_id: str, position: Position | None) -> CancelDecision:
+            return decide_cancel(task_id, position, withdrawn=task_id in withdrawn.out)
+
+        return Prepared(decided, Cancel([task_id for task_id in task_ids if task_id not in known], rule))
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Step`."""
+
+    async def _abort(self, task_ids: Sequence[str]) -> list[Outcome]:
+        """Ask the workers to stop tasks, which it may be too late for."""
+        outcomes = []
+        for task_id in task_ids:
+            try:
+                await self._queue.abort_task(task_id)
+            except QueueUnreachable as error:
+                outcomes.append(refused(task_id, error))
+            else:
+                outcomes.append(Outcome(task_id=task_id))
+        return outcomes
+
+    def _decide(self, task: Candidate) -> CancelDecision:
+        return decide_cancel(task.task_id, task.position, force=self._force)
+
+
+def _foreseen(task_id: str, decision: CancelDecision) -> Outcome:
+    return Outcome(task_id=task_id) if decision.refusal is None else refused(task_id, decision.refusal)
+
+
+def _having(action: CancelAction, decisions: dict[str, CancelDecision]) -> list[str]:
+    return [task_id for task_id, decision in decisions.items() if decision.action is action]
 
 
 class Cancelled(msgspec.Struct, frozen=True):
@@ -25,47 +84,28 @@ class Cancelled(msgspec.Struct, frozen=True):
     cancelled: bool
 
 
-class Cancellation:
-    """Cancels tasks that wait; with force, asks the worker to stop one that runs."""
+class Cancellations:
+    """Cancels single tasks."""
 
-    def __init__(self, store: Store, queue: TaskQueue, clock: Clock) -> None:
-        self._database = store.database
-        self._candidates = store.candidates
+    def __init__(self, changes: Changes, queue: TaskQueue, clock: Clock) -> None:
+        self._changes = changes
         self._queue = queue
         self._clock = clock
 
     async def cancel_task(self, task_id: str, *, force: bool = False) -> Cancelled:
-        """Cancel a task for good. Done again, it raises `TaskEnded`.
+        """Cancel a task for good. Repeated, this raises `TaskEnded`.
 
         Raises:
-            TaskNotFound: No table has the id.
-            TaskEnded: There is nothing to cancel any more.
+            TaskNotFound: The store does not have it.
+            TaskEnded: It has ended.
             TaskRunning: A worker holds it, and `force` is not set.
-            QueueUnreachable: Redis, down, cannot say whether a worker holds it.
+            TaskHeld: It is held since a restore.
+            QueueUnreachable: Redis does not say whether a worker holds it.
         """
-        candidate = (await self._candidates.find([task_id], whole=False))[0]
-        decision = decide_cancel(task_id, candidate.position, force=force)
-        if decision.refusal is not None:
-            raise decision.refusal
-        if decision.action is CancelAction.ABORT or (
-            decision.action is CancelAction.WITHDRAW and not await self._queue.withdraw_task(task_id)
-        ):
-            return await self._abort(task_id, force=force)
-        await self._record(task_id)
-        return Cancelled(task_id, cancelled=True)
-
-    async def _abort(self, task_id: str, *, force: bool) -> Cancelled:
-        if not force:
-            raise TaskRunning(task_id)
-        await self._queue.abort_task(task_id)
-        log.info("task.abort_requested", task_id=task_id)
-        return Cancelled(task_id, cancelled=False)
-
-    async def _record(self, task_id: str) -> None:
-        now_ms = self._clock()
-        refused = await self._database.write(
-            lambda connection: cancel_tasks(connection, [task_id], {task_id}, now_ms), within_s=MOVED_WITHIN_S
-        )
-        if task_id in refused:
-            raise refused[task_id]
-        log.info("task.cancelled", task_id=task_id)
+        prepared = await CancelStep(self._changes, self._queue, force=force).prepare([task_id])
+        outcome = await apply_to_one(self._changes, prepared, self._clock())
+        if outcome.refusal is not None:
+            raise outcome.refusal
+        cancelled = not prepared.decided
+        log.info("task.cancelled" if cancelled else "task.abort_requested", task_id=task_id)
+        return Cancelled(task_id, cancelled)

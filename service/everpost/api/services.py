@@ -6,11 +6,12 @@ import msgspec
 from litestar import Request
 
 from everpost.actions.bulk import Bulk
-from everpost.actions.cancel import Cancellation
+from everpost.actions.cancel import Cancellations
 from everpost.actions.publish import Intake
-from everpost.actions.resolve import Resolution
+from everpost.actions.remove import Removals
+from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
-from everpost.actions.retry import Recovery
+from everpost.actions.retry import Retries
 from everpost.api.keys_in_use import KeysInUse
 from everpost.api.spool import Spools
 from everpost.clock import Clock
@@ -35,9 +36,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     reader: SubmissionReader
     intake: Intake
-    recovery: Recovery
-    resolution: Resolution
-    cancellation: Cancellation
+    retries: Retries
+    cancellations: Cancellations
+    removals: Removals
+    resolutions: Resolutions
     bulk: Bulk
     resumption: Resumption
     waiter: EndWaiter

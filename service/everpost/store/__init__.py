@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
 from everpost.store.care import Care
+from everpost.store.changes import Changes
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
 from everpost.store.measured import MeasuredStore
 from everpost.store.meta import Meta
+from everpost.store.operations import Operations
 from everpost.store.pause import Pauses
 from everpost.store.relay import Relay
 from everpost.store.shown import ShownStore
@@ -22,11 +24,6 @@ from everpost.store.shown import ShownStore
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
     from everpost.store.sqlite.file.database import Database
     from everpost.store.sqlite.tasks.archive import Archive
-    from everpost.store.sqlite.tasks.candidates import Candidates
-    from everpost.store.sqlite.tasks.decisions import Decisions
-    from everpost.store.sqlite.tasks.operations import Operations
-    from everpost.store.sqlite.tasks.payloads import Payloads
-    from everpost.store.sqlite.tasks.resubmission import Resubmitter
 
 
 class Store(Protocol):
@@ -61,26 +58,14 @@ class Store(Protocol):
         """Dispatch on hold after a restore."""
 
     @property
-    def operations(self) -> "Operations":
+    def changes(self) -> Changes:
+        """What people do to tasks: retry, cancel, remove, resolve."""
+
+    @property
+    def operations(self) -> Operations:
         """Bulk work behind answers."""
 
-    # To be parts of the nouns above and of `changes`.
-
-    @property
-    def payloads(self) -> "Payloads":
-        """Data of tasks: of `changes`."""
-
-    @property
-    def candidates(self) -> "Candidates":
-        """Tasks to be changed: of `changes`."""
-
-    @property
-    def decisions(self) -> "Decisions":
-        """Decisions on unknown outcomes: of `changes`."""
-
-    @property
-    def resubmitter(self) -> "Resubmitter":
-        """Retries: of `changes`."""
+    # To be a part of the nouns above.
 
     @property
     def database(self) -> "Database":

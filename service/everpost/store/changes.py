@@ -86,7 +86,7 @@ class WantedRetry(msgspec.Struct, frozen=True):
     task: Task
 
 
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
+class Retry(msgspec.Struct, frozen=True):
     """Run tasks again, each as a new task in the ledger.
 
     For each wanted retry in order, the rule is called with the task's position and its relatives, which include the new
@@ -108,14 +108,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     grounds: Grounds = UNSAID
 
 
-class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+class Cancel(msgspec.Struct, frozen=True):
     """Cancel tasks. On CANCEL, the task moves from the ledger to the history, as cancelled; else nothing is written."""
 
     task_ids: Sequence[str]
     rule: CancelRule
 
 
-class Remove(msgspec.Struct, frozen=True, kw_only=True):
+class Remove(msgspec.Struct, frozen=True):
     """Move ended tasks to the archive.
 
     On ARCHIVED, every row with the id in the history moves there, and so does an inherited row of the ledger; else
@@ -127,7 +127,7 @@ class Remove(msgspec.Struct, frozen=True, kw_only=True):
     rule: RemovalRule
 
 
-class Resolve(msgspec.Struct, frozen=True, kw_only=True):
+class Resolve(msgspec.Struct, frozen=True):
     """Make an unknown task a success, and keep the decision. If the rule refuses, nothing is written.
 
     Attributes:

@@ -5,8 +5,10 @@ from enum import StrEnum
 import msgspec
 
 from everpost.errors import ServiceError, TaskEnded, TaskHeld, TaskNotFound, TaskRunning
-from everpost.task.model import WAITING
+from everpost.task.model import WAITING, ErrorClass, TaskRecord, TaskStatus
 from everpost.task.place import Place, Position
+
+CANCELLED_MESSAGE = "Cancelled on request"
 
 
 class CancelAction(StrEnum):
@@ -47,3 +49,14 @@ def decide_cancel(
     refusal = TaskHeld(task_id) if position.held else TaskRunning(task_id)
     may_abort = force and not position.held
     return CancelDecision(CancelAction.ABORT) if may_abort else CancelDecision(CancelAction.REFUSE, refusal)
+
+
+def cancelled_record(task_id: str, now_ms: int) -> TaskRecord:
+    """How a task ends that is cancelled while it waits."""
+    return TaskRecord(
+        task_id=task_id,
+        status=TaskStatus.CANCELLED,
+        finished_at_ms=now_ms,
+        error_class=ErrorClass.CANCELLED,
+        error_message=CANCELLED_MESSAGE,
+    )

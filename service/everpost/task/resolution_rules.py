@@ -1,10 +1,15 @@
-"""What a person decides about a task whose outcome is unknown."""
+"""What a person decides about a task whose outcome is unknown, and when there is something to decide."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
 
-from everpost.errors import AlreadyDecided
+from everpost.clock import to_text
+from everpost.errors import AlreadyDecided, NothingToDecide, ServiceError, TaskNotFound
+from everpost.task.model import TaskStatus
+from everpost.task.place import Place, Position
+from everpost.task.retry_rules import refusal_of
 
 
 class DecisionKind(StrEnum):
@@ -45,3 +50,47 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     def as_refusal(self) -> AlreadyDecided:
         """The error for a later decision about the same task."""
         return AlreadyDecided(self.task_id, kind=self.decision, at=self.decided_at, by=self.decided_by, decision=self)
+
+
+def decide_resolution(task_id: str, position: Position | None, taken: Sequence[Decided]) -> ServiceError | None:
+    """Why a task cannot be called a success; None if it can. The first decision about a task counts.
+
+    Args:
+        position: None if no store has the task.
+        taken: The decisions on record, those on related tasks perhaps among them.
+    """
+    if position is not None and position.place is not Place.LEDGER and position.status == TaskStatus.UNKNOWN:
+        return None
+    standing = standing_decision(task_id, taken)
+    if standing is not None:
+        return standing.as_refusal()
+    return TaskNotFound(task_id) if position is None else NothingToDecide(task_id, position.status)
+
+
+def standing_decision(task_id: str, taken: Sequence[Decided]) -> Decided | None:
+    """The decision about a task that stands, among those on record; None if there is none."""
+    return next((decided for decided in reversed(taken) if decided.task_id == task_id), None)
+
+
+def decisions_of_retry(chain: Sequence[Position], new_task_id: str, grounds: Grounds, now_ms: int) -> list[Decided]:
+    """The decisions that a retry is, if it takes force: about the retried task and the unknown tasks of its chain.
+
+    Args:
+        chain: The task that is retried, then its relatives.
+    """
+    if refusal_of(chain) is None:  # an ordinary retry
+        return []
+    retried = chain[0]
+    return [
+        Decided(
+            task_id=task.task_id,
+            decision=DecisionKind.SEND_AGAIN,
+            status_before=task.status,
+            decided_at=to_text(now_ms),
+            decided_by=grounds.by,
+            why=grounds.why,
+            new_task_id=new_task_id,
+        )
+        for task in {task.task_id: task for task in chain}.values()
+        if task.task_id == retried.task_id or task.status == TaskStatus.UNKNOWN
+    ]

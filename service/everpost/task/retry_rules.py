@@ -71,3 +71,18 @@ def refusal_of(chain: Sequence[Position]) -> Conflict | None:
         if abandoned or task.status == TaskStatus.UNKNOWN:  # the original died on it, nobody knows when
             return OutcomeUnknown(task.task_id)
     return None
+
+
+def decide_newest_retry(
+    task: Position, relatives: Sequence[Position], *, force: bool = False, withdrawn: bool = False
+) -> RetryDecision:
+    """As `decide_retry`, but of a chain only the newest task is retried.
+
+    So a filter that matches both a task and its failed retry does not publish twice. A refusal without an error means
+    that a later retry of the task has ended.
+    """
+    decision = decide_retry(task, relatives, force=force, withdrawn=withdrawn)
+    has_ended_retry = any(other.generation > task.generation and other.place is not Place.LEDGER for other in relatives)
+    if has_ended_retry and decision.action is not RetryAction.REFUSE:
+        return RetryDecision(RetryAction.REFUSE)
+    return decision

@@ -6,9 +6,9 @@ from enum import StrEnum
 import msgspec
 
 from everpost.errors import InvalidValue
+from everpost.store.changes import Outcome
 from everpost.store.history import TaskFilter
 from everpost.store.operations import Operation, OperationStatus
-from everpost.store.sqlite.tasks.chunks import Outcome
 from everpost.task.place import Place
 
 MAX_IDS = 100_000

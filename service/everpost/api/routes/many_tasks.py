@@ -235,5 +235,5 @@ async def show_operation(
     if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - Everpost's ids are 32 hex digits
         raise OperationNotFound(operation_id[:64])
     answer = await bulk.progress(operation_id)
-    skips = await bulk.skips(operation_id, after)
+    skips = await bulk.find_skips(operation_id, after)
     return JsonAnswer(reply_of(answer, [passed_over(skip.task_id, skip.reason) for skip in skips]))

@@ -145,7 +145,7 @@ async def retry_task(
     request: ApiRequest, task_id: TaskId, force: Force = False, by: By = None, why: Why = None
 ) -> JsonAnswer:
     """Retry one task."""
-    retried = await services_of(request).recovery.retry_task(checked_id(task_id), force=force, grounds=Grounds(by, why))
+    retried = await services_of(request).retries.retry_task(checked_id(task_id), force=force, grounds=Grounds(by, why))
     return JsonAnswer(
         RetryAnswer(
             success=True,
@@ -173,7 +173,7 @@ async def retry_task(
 )
 async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning = False) -> JsonAnswer:
     """Cancel one task."""
-    done = await services_of(request).cancellation.cancel_task(checked_id(task_id), force=force)
+    done = await services_of(request).cancellations.cancel_task(checked_id(task_id), force=force)
     if done.cancelled:
         answer = CancelAnswer(success=True, message="Task cancelled", task_id=done.task_id, status=TaskStatus.CANCELLED)
         return JsonAnswer(answer)

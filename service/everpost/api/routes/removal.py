@@ -15,10 +15,8 @@ from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.routes.many_tasks import LOCATION, BulkReply, answer_bulk, answer_of_operation, message_of
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, services_of
-from everpost.errors import Conflict, TaskNotFound
 from everpost.store.operations import OperationStatus
 from everpost.store.sqlite.tasks.archive import DAY_MS
-from everpost.task.removal_rules import Removal
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and answer what would be done.")]
 
@@ -64,13 +62,8 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     """Archive one task."""
-    removals = await services_of(request).store.archive.delete_tasks([checked_id(task_id)])
-    removal = removals[task_id]
-    if removal is Removal.NOT_FOUND:
-        raise TaskNotFound(task_id)
-    if removal is Removal.UNFINISHED:
-        raise Conflict("The task has not ended; cancel it first.", task_id)
-    message = "Task deleted" if removal is Removal.ARCHIVED else "Task was deleted before"
+    was_removed = await services_of(request).removals.remove_task(checked_id(task_id))
+    message = "Task deleted" if was_removed else "Task was deleted before"
     return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))
 
 

@@ -11,13 +11,10 @@ from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.tasks.archive import Archive
-from everpost.store.sqlite.tasks.candidates import Candidates
-from everpost.store.sqlite.tasks.decisions import Decisions
+from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
-from everpost.store.sqlite.tasks.operations import Operations
-from everpost.store.sqlite.tasks.payloads import Payloads
+from everpost.store.sqlite.tasks.operations import SqliteOperations
 from everpost.store.sqlite.tasks.relay import SqliteRelay
-from everpost.store.sqlite.tasks.resubmission import Resubmitter
 
 
 class SqliteStore:
@@ -32,11 +29,8 @@ class SqliteStore:
         self.history = SqliteHistory(database, zone)
         self.archive = Archive(database, clock)
         self.pause = SqlitePauses(database)
-        self.operations = Operations(database)
-        self.payloads = Payloads(database)
-        self.candidates = Candidates(database)
-        self.decisions = Decisions(database)
-        self.resubmitter = Resubmitter(database)
+        self.changes = SqliteChanges(database)
+        self.operations = SqliteOperations(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:

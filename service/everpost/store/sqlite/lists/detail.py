@@ -13,8 +13,8 @@ from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import TABLES
-from everpost.store.sqlite.tasks.decisions import find_decisions
 from everpost.store.sqlite.tasks.payloads import read_members
+from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.place import Place
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"

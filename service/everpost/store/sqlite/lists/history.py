@@ -28,8 +28,8 @@ from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, task_row
 from everpost.store.sqlite.lists.words import read_query
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.decisions import find_decisions
 from everpost.store.sqlite.tasks.positions import json_list
+from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.resolution_rules import Decided
 
 Result = TypeVar("Result")

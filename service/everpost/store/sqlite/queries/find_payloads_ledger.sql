@@ -1,5 +1,5 @@
 -- A kind of task that is not ours, as the original also queued, is nothing to publish again.
 SELECT t.task_id AS id, CAST(t.data AS BLOB), t.priority, t.platform, t.account_id, NULL, t.title, NULL, NULL,
-    NULL, NULL, t.status, NULL
+    NULL, NULL, NULL
 FROM json_each(:task_ids) AS wanted CROSS JOIN task_queue AS t ON t.task_id = wanted.value
 WHERE t.task_type IN ('publish', 'batch_publish')

@@ -12,8 +12,6 @@ from everpost.store.archive import Reason
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.positions import find_positions
-from everpost.task.removal_rules import Removal, decide_removal
 
 DAY_MS = 86_400_000
 MOST_BYTES = 16 << 20  # of data, moved in one transaction: nobody else writes meanwhile
@@ -80,13 +78,6 @@ class Archive:
         )
         return int(row[0])
 
-    async def delete_tasks(self, task_ids: Collection[str]) -> dict[str, Removal]:
-        """Move tasks to the archive, in one transaction; what became of each. Unfinished ones stay."""
-        now_ms = self._clock()
-        return await self._database.write(
-            lambda connection: archive_tasks(connection, task_ids, Reason.DELETED, now_ms)
-        )
-
     async def purge_archived(self, before_ms: int | None = None, limit: int = 1_000) -> int:
         """Destroy the next `limit` tasks archived before `before_ms`, or any; how many there were. There is no undo."""
         return await self._database.write(lambda connection: _purge(connection, before_ms, limit))
@@ -112,23 +103,6 @@ class Archive:
                 yield done
 
 
-def archive_tasks(
-    connection: sqlite3.Connection, task_ids: Collection[str], reason: Reason, now_ms: int
-) -> dict[str, Removal]:
-    """Move ended tasks to the archive, inside the caller's transaction; what became of each."""
-    removals: dict[str, Removal] = {}
-    rows: list[int] = []
-    positions = find_positions(connection, task_ids)
-    for task_id in dict.fromkeys(task_ids):
-        removals[task_id] = removal = decide_removal(positions.get(task_id))
-        if removal is Removal.ARCHIVED:
-            for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
-                _archive_inherited(connection, row, task_id, reason, now_ms)
-            rows += [row for (row,) in connection.execute(load("find_history_rows"), {"task_id": task_id})]
-    archive_rows(connection, rows, reason, now_ms)
-    return removals
-
-
 def archive_rows(
     connection: sqlite3.Connection, rows: Collection[int], reason: Reason, now_ms: int, *, task_id: str | None = None
 ) -> None:
@@ -140,19 +114,6 @@ def archive_rows(
     connection.execute(load("archive_rows"), parameters | archived)
     connection.execute(load("unsearch_rows"), parameters)
     connection.execute(load("forget_rows"), parameters)
-
-
-def _archive_inherited(
-    connection: sqlite3.Connection, ledger_row: int, task_id: str, reason: Reason, now_ms: int
-) -> None:
-    """An inherited ledger row goes by way of the history, which gives it a row number nothing else ever gets.
-
-    It lies there without its id, because the history may have a row with the same one.
-    """
-    history_row = connection.execute(load("move_inherited"), {"row": ledger_row}).lastrowid
-    connection.execute(load("forget_inherited"), {"row": ledger_row})
-    assert history_row is not None
-    archive_rows(connection, [history_row], reason, now_ms, task_id=task_id)
 
 
 def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, limit: int) -> list[OldTask]:

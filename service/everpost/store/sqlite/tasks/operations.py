@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from everpost.clock import to_text
+from everpost.pace import Pace
+from everpost.store.changes import Change, Outcome
 from everpost.store.operations import (
     KEPT_MS,
     KEPT_OPERATIONS,
@@ -20,12 +22,12 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.cursor import LAST
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.chunks import Change, Outcome
+from everpost.store.sqlite.tasks.changes import apply_change
 from everpost.task.model import MOVED_WITHIN_S, first_id_of
 
 
-class Operations:
-    """Begins, advances and finds operations. Every step is compare-and-set on the owner and the position."""
+class SqliteOperations:
+    """See `everpost.store.operations.Operations`. Every step is compare-and-set on the owner and the position."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,35 +36,31 @@ class Operations:
         """Write a new operation down."""
         await self._database.write(lambda connection: _begin(connection, operation))
 
-    async def commit_chunk(
+    async def advance(
         self,
         operation: Operation,
         change: Change,
-        refused: Sequence[Outcome],
+        decided: Sequence[Outcome],
         following: str | None,
         now_ms: int,
         *,
         is_new: bool = False,
+        pace: Pace | None = None,
     ) -> tuple[Operation, list[Outcome]]:
-        """Do a chunk and record the progress, in one transaction.
+        """See the port."""
 
-        Args:
-            refused: What became of the chunk's tasks that `change` does not touch.
-            following: Where the next chunk begins; None after the last.
-            is_new: The operation begins in this transaction, too: it is known only if its first chunk is done.
+        def apply(connection: sqlite3.Connection) -> list[Outcome]:
+            return apply_change(connection, change, now_ms)
 
-        Raises:
-            OperationLostError: The operation belongs to another process by now.
-            DatabaseBusy: It could not begin while the chunk's tasks were sure to stay out of Redis.
-        """
+        timed = apply if pace is None else pace.timed(apply)
 
-        def commit(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
+        def advance(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
             if is_new:
                 _begin(connection, operation)
-            outcomes = [*refused, *change(connection)]
+            outcomes = [*decided, *timed(connection)]
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
-        return await self._database.write(commit, within_s=MOVED_WITHIN_S)
+        return await self._database.write(advance, within_s=MOVED_WITHIN_S)
 
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
         """Give an operation up."""

@@ -5,14 +5,13 @@ from typing import Any
 
 import msgspec
 
-from everpost.store.sqlite.file.database import Database
+from everpost.store.changes import StoredData
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
 from everpost.task.place import Place
 
-REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
 NUMBER_DIGITS = 18  # what every JSON reader takes for an integer
 COLUMNS = (
     "platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time", "publish_mode",
@@ -24,55 +23,28 @@ _STATEMENTS = {
 }
 
 
-class StoredPayload(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's data out of SQLite.
-
-    Attributes:
-        warning: Set when the data was rebuilt because the whole was absent or damaged.
-        raw_job: A stock arq client's message that no data could be taken from; `task_data` is empty then.
-    """
-
-    task_data: bytes
-    priority: int
-    status: str
-    warning: str | None = None
-    raw_job: bytes | None = None
-
-
-class Payloads:
-    """Finds a task's data in one of the tables."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def find(self, place: Place, task_id: str) -> StoredPayload | None:
-        """What that table has of the task."""
-        found = await self._database.read(lambda connection: find_payloads(connection, place, [task_id]))
-        return found.get(task_id)
-
-
-def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredPayload]:
-    """What a table has of tasks; those are left out of which neither the data nor the columns say where to publish."""
+def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
+    """The data a table has of tasks; without those whose data and columns both fail to say where to publish."""
     rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
-    payloads = {task_id: _payload_of_row(row) for task_id, *row in rows}
-    return {task_id: payload for task_id, payload in payloads.items() if payload is not None}
+    found = {task_id: _data_of_row(place, row) for task_id, *row in rows}
+    return {task_id: data for task_id, data in found.items() if data is not None}
 
 
-def _payload_of_row(row: Sequence[Any]) -> StoredPayload | None:
-    task_data, priority, *columns, status, raw_job = row
-    warning = None
+def _data_of_row(place: Place, row: Sequence[Any]) -> StoredData | None:
+    task_data, priority, *columns, raw_job = row
+    is_rebuilt = False
     if raw_job is not None:
         task_data = b""
     elif not is_object(task_data):
         rebuilt = rebuild_data(dict(zip(COLUMNS, columns, strict=True)))
         if rebuilt is None:
             return None
-        task_data, warning = msgspec.json.encode(rebuilt), REBUILT
-    return StoredPayload(
+        task_data, is_rebuilt = msgspec.json.encode(rebuilt), True
+    return StoredData(
+        place=place,
         task_data=task_data,
         priority=priority if priority in PRIORITIES else DEFAULT_PRIORITY,
-        status=status or "",
-        warning=warning,
+        is_rebuilt=is_rebuilt,
         raw_job=raw_job,
     )
 

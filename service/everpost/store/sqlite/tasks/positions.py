@@ -1,4 +1,4 @@
-"""Where tasks and the other tasks of their retry chains lie: all that is asked about at once, in one statement each."""
+"""Where tasks are, and the other tasks of their retry chains: one statement for any number of them."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,11 +10,11 @@ from everpost.task.model import HELD
 from everpost.task.place import Place, Position
 
 Chains = Mapping[str, Sequence[Position]]
-"""All tasks of each chain; a chain nobody is in is left out."""
+"""All tasks of each chain; without empty chains."""
 
 
 def find_positions(connection: sqlite3.Connection, task_ids: Collection[str]) -> dict[str, Position]:
-    """Where each task lies, the ledger before the history before the archive; those no table has are left out."""
+    """Where each task is: the ledger before the history before the archive. Tasks that no table has are left out."""
     rows = connection.execute(load("find_positions"), {"task_ids": json_list(task_ids)})
     return {
         task_id: Position(
@@ -46,11 +46,11 @@ def find_chains(connection: sqlite3.Connection, tasks: Collection[Position]) -> 
 
 
 def relatives_of(task: Position, chains: Chains) -> list[Position]:
-    """The other tasks of its chain; itself only where it has ended, because several rows may have its id."""
+    """The other tasks of its chain. If the task has ended, rows with its id are among them: there may be several."""
     chain = chains.get(task.chain_id, ())
     return [other for other in chain if other.task_id != task.task_id or other.place is not Place.LEDGER]
 
 
 def json_list(task_ids: Collection[str]) -> str:
-    """The ids as a statement takes them."""
+    """The ids as statements take them."""
     return msgspec.json.encode(list(task_ids)).decode()

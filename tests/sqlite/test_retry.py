@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from everpost.store.changes import Outcome, Retry, WantedRetry
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tables import TABLES
 from everpost.store.sqlite.tasks.ends import prepare_moves
-from everpost.store.sqlite.tasks.resubmission import Resubmission, resubmit_tasks
+from everpost.store.sqlite.tasks.retry import retry_tasks
 from everpost.task.model import HELD
 from everpost.task.place import Place, Position
-from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
+from everpost.task.retry_rules import RetryDecision, decide_retry
 from store_rows import START_MS, make_task
 
 CHAINS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "c": None}
@@ -82,9 +83,9 @@ def contents(connection: sqlite3.Connection) -> list[list[Any]]:
     return [sorted(connection.execute(statement), key=repr) for statement in CONTENTS]
 
 
-def retries_of(task_ids: Sequence[str]) -> list[Resubmission]:
+def retries_of(task_ids: Sequence[str]) -> list[WantedRetry]:
     return [
-        Resubmission(
+        WantedRetry(
             Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id),
             make_task(f"new{number}", batch_id="batch"),
         )
@@ -92,16 +93,8 @@ def retries_of(task_ids: Sequence[str]) -> list[Resubmission]:
     ]
 
 
-def comparable(answers: Sequence[tuple[RetryDecision, Any]]) -> list[Any]:
-    return [
-        (
-            decision.action,
-            decision.task_id,
-            decision.refusal and (decision.refusal.code, decision.refusal.task_id),
-            task,
-        )
-        for decision, task in answers
-    ]
+def comparable(outcomes: Sequence[Outcome]) -> list[Any]:
+    return [(outcome.task_id, outcome.reason, outcome.other_task_id, outcome.new_task) for outcome in outcomes]
 
 
 @settings(deadline=None)
@@ -119,9 +112,9 @@ def test_a_chunk_of_retries_is_decided_and_written_as_one_after_the_other(
 
     wanted = retries_of(asked)
     with closing(filled(schema, given_rows)) as together, closing(filled(schema, given_rows)) as singly:
-        answers = resubmit_tasks(together, wanted, START_MS, decide)
-        one_by_one = [answer for one in wanted for answer in resubmit_tasks(singly, [one], START_MS, decide)]
-        assert comparable(answers) == comparable(one_by_one)
+        outcomes = retry_tasks(together, Retry(wanted, decide), START_MS)
+        one_by_one = [one for retry in wanted for one in retry_tasks(singly, Retry([retry], decide), START_MS)]
+        assert comparable(outcomes) == comparable(one_by_one)
         assert contents(together) == contents(singly)
 
 
@@ -131,7 +124,7 @@ def test_a_chunk_takes_the_same_few_statements_however_many_tasks_it_has(schema:
     with closing(filled(schema, failed)) as connection:
         statements: list[str] = []
         connection.set_trace_callback(statements.append)
-        answers = resubmit_tasks(connection, retries_of(tasks), START_MS, decide_retry)
+        outcomes = retry_tasks(connection, Retry(retries_of(tasks), decide_retry), START_MS)
         connection.set_trace_callback(None)
-    assert {decision.action for decision, _ in answers} == {RetryAction.RETRY}
+    assert all(outcome.new_task is not None for outcome in outcomes)
     assert len(set(statements)) == 3  # it is told of one again for each trigger that fires

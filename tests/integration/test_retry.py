@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.actions.retry import Recovered, Recovery, Tier
-from everpost.api.services import Services
+from everpost.actions.retry import REBUILT
 from everpost.clock import system_clock
 from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.queue.client import TaskQueue
 from everpost.queue.codec import deserialize, job_of, serialize
-from everpost.store.sqlite.tasks.payloads import REBUILT, Payloads, StoredPayload
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Place
+from everpost.task.queued_job import QueuedJob
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 from store_rows import make_task
@@ -252,27 +251,23 @@ async def test_while_redis_is_down_only_what_cannot_be_running_is_retried(status
         await stack.drain()
 
 
-class Moving:
-    """A tier of a task that moves from the later of two places to the earlier one between two looks."""
+async def test_a_task_that_ends_while_it_is_looked_for_is_found(
+    everpost: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the ledger when Redis is asked, and in the history when the store is."""
+    find = TaskQueue.find_task
 
-    def __init__(self, *answers: Recovered | None) -> None:
-        self.answers = list(answers)
+    async def end_first(queue: TaskQueue, task_id: str) -> QueuedJob | None:
+        found = await find(queue, task_id)
+        everpost.publisher.release()
+        await everpost.wait_until_ended(task_id)
+        return found
 
-    async def find(self, task_id: str) -> Recovered | None:
-        return self.answers.pop(0)
-
-
-def recovery_of(stack: Stack, *tiers: Tier) -> Recovery:
-    """The API's, with other tiers."""
-    parts: Services = stack.app.state.services
-    settings, clock = parts.settings, parts.clock
-    return Recovery(tiers, parts.store.resubmitter, parts.queue, parts.intake, parts.catalogue, clock, settings.zone)
-
-
-async def test_a_task_that_ends_between_two_looks_is_found(everpost: Stack) -> None:
-    found = Recovered(source="sqlite", message="", task_data=b"{}", priority=5, status="failed")
-    redis, history, ledger = Moving(None), Moving(None, found), Moving(None)
-    assert await recovery_of(everpost, redis, history, ledger).find_behind_redis("moved") is found
+    everpost.publisher.hold()
+    everpost.publisher.fail_next(InvalidError("no"))
+    task_id = await everpost.publish()
+    monkeypatch.setattr(TaskQueue, "find_task", end_first)
+    assert (await everpost.post_retry(task_id)).status_code == 200
 
 
 async def keep_failed(stack: Stack, task_id: str, **columns: Any) -> None:
@@ -289,31 +284,12 @@ async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpo
     assert (await everpost.post_retry(task.task_id)).json()["source"] == "redis"
 
 
-async def test_what_only_the_history_has_is_decided_about_in_the_transaction_that_reads_it(
-    everpost: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Payloads, "find", None)  # no other look at a table
+async def test_what_only_the_history_has_is_retried_once(everpost: Stack) -> None:
     await keep_failed(everpost, "t")
     answer = (await everpost.post_retry("t")).json()
     assert (answer["source"], answer["message"]) == ("sqlite", "Task resubmitted to arq from SQLite history")
     assert (await everpost.post_retry("t")).json()["new_task_id"] == answer["new_task_id"]
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["status"] == "success"
-
-
-async def test_a_large_task_is_not_read_where_others_wait_for_the_lock(
-    everpost: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read_apart, find = [], Payloads.find
-
-    async def watched(payloads: Payloads, place: Place, task_id: str) -> StoredPayload | None:
-        read_apart.append(task_id)
-        return await find(payloads, place, task_id)
-
-    monkeypatch.setattr(Payloads, "find", watched)
-    for task_id, title in (("small", "x" * 60_000), ("large", "x" * 70_000)):
-        await keep_failed(everpost, task_id, data=f'{{"platform": 1, "title": "{title}"}}')
-        assert (await everpost.post_retry(task_id)).json()["source"] == "sqlite"
-    assert read_apart == ["large"]
 
 
 async def test_a_platform_that_is_gone_is_told_and_holds_up_no_other_retry(everpost: Stack) -> None:

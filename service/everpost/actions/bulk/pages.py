@@ -1,0 +1,51 @@
+"""Which tasks a bulk request means, a page at a time."""
+
+from collections.abc import Sequence
+
+from everpost.actions.bulk.request import BulkRequest
+from everpost.store import Store
+from everpost.store.history import SEARCH_S
+
+CHUNK_BYTES = 16 << 20  # of data, which is in memory several times; while it is written, no other write goes on
+
+
+class Pages:
+    """Finds the tasks of requests. A position is where a page begins: None is the first, and others are opaque."""
+
+    def __init__(self, store: Store) -> None:
+        self._archive = store.archive
+        self._history = store.history
+        self._changes = store.changes
+
+    async def count(self, request: BulkRequest) -> int:
+        """How many tasks there are."""
+        if request.ended_before_ms is not None:
+            return await self._archive.count_older(request.ended_before_ms)
+        if request.filter is None:
+            return len(request.task_ids or ())
+        return (await self._history.total(request.filter, limit=None)).total
+
+    async def page(
+        self, request: BulkRequest, position: str | None, limit: int, within_s: float = SEARCH_S
+    ) -> tuple[Sequence[str], str | None]:
+        """The ids of the page at a position, at most `limit`, and the position of the next one; None after the last."""
+        if request.ended_before_ms is not None:
+            return await self._archive.page_older(request.ended_before_ms, position, limit)
+        if request.filter is not None:
+            return await self._history.page_ids(request.filter, position, limit, within_s=within_s)
+        ids = request.task_ids or ()
+        start = int(position or 0)
+        end = start + limit
+        return ids[start:end], str(end) if end < len(ids) else None
+
+    async def page_that_fits(
+        self, request: BulkRequest, position: str | None, limit: int, within_s: float = SEARCH_S
+    ) -> tuple[Sequence[str], str | None]:
+        """As `page`, with no more tasks than have data for one transaction."""
+        ids, following = await self.page(request, position, limit, within_s)
+        fitting = await self.fitting(ids)
+        return (ids, following) if fitting == ids else await self.page(request, position, len(fitting), within_s)
+
+    async def fitting(self, task_ids: Sequence[str]) -> Sequence[str]:
+        """The first of the tasks, as many as have data for one transaction."""
+        return task_ids[: await self._changes.count_fitting(task_ids, CHUNK_BYTES)]

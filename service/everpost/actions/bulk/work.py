@@ -1,0 +1,103 @@
+"""The steps of an operation: each changes some tasks and records the progress, in one transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+from everpost.actions.bulk.pages import Pages
+from everpost.actions.bulk.request import BulkKind, BulkRequest
+from everpost.actions.cancel import CancelStep
+from everpost.actions.remove import RemoveStep
+from everpost.actions.retry import RetryStep, RetryTools
+from everpost.actions.step import Step
+from everpost.pace import Pace
+from everpost.store import Store
+from everpost.store.archive import Reason
+from everpost.store.changes import Outcome
+from everpost.store.operations import Operation
+from everpost.task.retry_rules import decide_newest_retry, decide_retry
+
+CHUNK = 500  # the most tasks of one transaction; behind an answer a step has as many as `Pace` finds right
+FORESEEN = 10_000  # tasks that a dry run looks at one by one
+SEARCH_BEHIND_S = 60.0  # for finding a page while no client waits
+
+
+class Work:
+    """Does operations, a step at a time."""
+
+    def __init__(self, store: Store, tools: RetryTools) -> None:
+        self.pages = Pages(store)
+        self._care = store.care
+        self._operations = store.operations
+        self._tools = tools
+        self._turn = asyncio.Lock()  # of all work behind answers, one step goes on at a time
+        self._search_behind = asyncio.Lock()  # one connection for searches is left to clients that wait
+
+    async def foresee(self, operation: Operation, request: BulkRequest) -> list[Outcome]:
+        """What would become of the first `FORESEEN` tasks; this changes nothing."""
+        step = self._step(operation, request)
+        outcomes: list[Outcome] = []
+        task_ids, _ = await self.pages.page(request, None, FORESEEN)  # at once: each page of a search is a search
+        while left := task_ids[len(outcomes) :]:
+            outcomes += await step.foresee(await self.pages.fitting(left[:CHUNK]))
+        return outcomes
+
+    async def begin(self, operation: Operation, request: BulkRequest) -> tuple[Operation, list[Outcome]]:
+        """Do the first step of a new operation; if it fails, there is no operation."""
+        task_ids, following = await self.pages.page_that_fits(request, None, CHUNK)
+        return await self._change(operation, request, task_ids, following, is_new=True)
+
+    def pace(self) -> Pace:
+        """How fast an operation goes on while no client waits."""
+        return Pace(CHUNK, others=self._care.watch_others())
+
+    async def advance(self, operation: Operation, request: BulkRequest, pace: Pace) -> Operation:
+        """Do the next step while no client waits. After a crash before its transaction the same step is done again.
+
+        Raises:
+            OperationLostError: Another process has taken the operation over.
+            Unavailable: This cannot be done now.
+        """
+        async with self._search_behind if _is_search(request) else nullcontext():
+            task_ids, following = await self.pages.page_that_fits(
+                request, operation.position, pace.size, SEARCH_BEHIND_S
+            )
+        async with self._turn, pace.step():
+            operation, _ = await self._change(operation, request, task_ids, following, pace=pace)
+        return operation
+
+    async def _change(
+        self,
+        operation: Operation,
+        request: BulkRequest,
+        task_ids: Sequence[str],
+        following: str | None,
+        *,
+        is_new: bool = False,
+        pace: Pace | None = None,
+    ) -> tuple[Operation, list[Outcome]]:
+        step = self._step(operation, request)
+        prepared = await step.prepare(task_ids)
+        operation, outcomes = await self._operations.advance(
+            operation, prepared.change, prepared.decided, following, self._tools.clock(), is_new=is_new, pace=pace
+        )
+        await step.finish(outcomes)
+        return operation, outcomes
+
+    def _step(self, operation: Operation, request: BulkRequest) -> Step:
+        tools = self._tools
+        match request.kind:
+            case BulkKind.DELETE:
+                return RemoveStep(tools.changes, Reason.DELETED)
+            case BulkKind.ARCHIVE:
+                return RemoveStep(tools.changes, Reason.AGE)
+            case BulkKind.CANCEL:
+                return CancelStep(tools.changes, tools.queue, force=request.force)
+            case BulkKind.RETRY:
+                rule = decide_retry if request.filter is None else decide_newest_retry
+                return RetryStep(tools, partial(rule, force=request.force), batch_id=operation.operation_id)
+
+
+def _is_search(request: BulkRequest) -> bool:
+    return request.filter is not None and request.filter.q is not None

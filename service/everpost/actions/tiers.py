@@ -1,0 +1,174 @@
+"""Where a retry finds a task and its data: Redis first, then the store, which keeps every task for ever."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+import structlog
+
+from everpost.errors import BadInput, QueueUnreachable, ServiceError, TaskUnreadable
+from everpost.queue.client import TaskQueue
+from everpost.queue.codec import job_in
+from everpost.store.changes import Candidate, Changes
+from everpost.task.model import DEFAULT_PRIORITY, TaskStatus
+from everpost.task.place import Place, Position
+from everpost.task.queued_job import QueuedJob
+from everpost.task.submission import decode_json, encode_json
+
+log = structlog.get_logger("everpost.recovery")
+
+REDIS = "redis"
+ORIGINS = {REDIS: "Redis", "sqlite": "SQLite history", "task_queue": "task_queue", "archive": "the archive"}
+"""What messages call the sources of data."""
+
+SOURCES = {Place.HISTORY: "sqlite", Place.LEDGER: "task_queue", Place.ARCHIVE: "archive"}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to retry, as a tier has it.
+
+    Attributes:
+        position: Where it is. Of a task that only Redis has, what the rule is told in place of it.
+        task_data: Empty if the tier has none.
+        is_rebuilt: The data was put together from single columns.
+        differs: Redis has other data than the store, whose data is taken.
+        refusal: Why its data cannot be published.
+    """
+
+    position: Position
+    relatives: Sequence[Position] = ()
+    source: str
+    task_data: bytes = b""
+    priority: int = DEFAULT_PRIORITY
+    is_rebuilt: bool = False
+    differs: bool = False
+    refusal: ServiceError | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no other tier could have better data."""
+        return self.refusal is not None or (bool(self.task_data) and not self.is_rebuilt)
+
+
+class Tier(Protocol):
+    """What may still have tasks and their data."""
+
+    async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
+        """Those of the tasks that it has."""
+
+
+class RedisTier:
+    """Redis, which keeps an ended task whole for `EVERPOST_RESULT_TTL`. If it does not answer, it has nothing."""
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+
+    async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
+        """From the results, or the jobs themselves."""
+        try:
+            if len(task_ids) == 1:  # in one request with those of other callers
+                job = await self._queue.find_task(task_ids[0])
+                jobs = {} if job is None else {task_ids[0]: job}
+            else:
+                jobs = await self._queue.find_tasks(task_ids)
+        except QueueUnreachable:
+            log.warning("task.tier_unreachable", task_id=task_ids[0], tasks=len(task_ids), source=REDIS)
+            return {}
+        return {task_id: _found_in_redis(task_id, job) for task_id, job in jobs.items()}
+
+
+class StoreTier:
+    """The store, which keeps every task for ever: in the history, the ledger or the archive."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+
+    async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
+        """From the places in `everpost.store.changes.DATA_ORDER`."""
+        candidates = await self._changes.find(task_ids, whole=True)
+        return {
+            candidate.task_id: _found_in_store(candidate, candidate.position)
+            for candidate in candidates
+            if candidate.position is not None
+        }
+
+
+def _found_in_redis(task_id: str, job: QueuedJob) -> Found:
+    statuses = {None: TaskStatus.PENDING, True: TaskStatus.SUCCESS, False: TaskStatus.FAILED}
+    # One that waits is withdrawn as if it were in the ledger.
+    place = Place.LEDGER if job.success is None else Place.HISTORY
+    return Found(
+        position=Position(task_id=task_id, place=place, status=statuses[job.success], chain_id=task_id),
+        source=REDIS,
+        task_data=job.task_data or b"",
+        priority=job.priority,
+    )
+
+
+def _found_in_store(candidate: Candidate, position: Position) -> Found:
+    data = candidate.data
+    if data is None:
+        return Found(position=position, relatives=candidate.relatives, source=SOURCES[position.place])
+    task_data, priority, refusal = data.task_data, data.priority, None
+    if data.raw_job is not None:
+        task_data, priority, refusal = _read_raw_job(candidate.task_id, data.raw_job)
+    return Found(
+        position=position,
+        relatives=candidate.relatives,
+        source=SOURCES[data.place],
+        task_data=task_data,
+        priority=priority,
+        is_rebuilt=data.is_rebuilt,
+        refusal=refusal,
+    )
+
+
+def _read_raw_job(task_id: str, raw_job: bytes) -> tuple[bytes, int, TaskUnreadable | None]:
+    """The data and priority in a stock arq client's message. This version may read what an earlier one could not."""
+    try:
+        job = job_in(raw_job)
+        encode_json(decode_json(job.task_data or b"null"))
+    except ValueError as error:
+        return b"", DEFAULT_PRIORITY, TaskUnreadable(task_id, str(error))
+    except BadInput as error:
+        return b"", DEFAULT_PRIORITY, TaskUnreadable(task_id, error.message.rstrip("."))
+    return job.task_data or b"", job.priority, None
+
+
+Tiers: TypeAlias = tuple[Tier, Tier]
+"""Redis, then the store, in the order in which they are asked: a task leaves Redis once the store has its end (I3)."""
+
+
+def retry_tiers(queue: TaskQueue, changes: Changes) -> Tiers:
+    """The tiers of a retry."""
+    return (RedisTier(queue), StoreTier(changes))
+
+
+async def find_in_tiers(tiers: Tiers, task_ids: Sequence[str], *, names_redis: bool) -> dict[str, Found]:
+    """Those of the tasks that a tier has.
+
+    Args:
+        names_redis: Redis is asked about every task, because the answer names the tier. Else it is asked only about
+            those whose data the store does not have whole.
+    """
+    redis, store = tiers
+    stored = {} if names_redis else dict(await store.find(task_ids))
+    left = [task_id for task_id in task_ids if task_id not in stored or not stored[task_id].is_whole]
+    if left:
+        in_redis = await redis.find(left)
+        stored |= await store.find(left)
+        stored |= {task_id: merged(found, stored.get(task_id)) for task_id, found in in_redis.items()}
+    return stored
+
+
+def merged(in_redis: Found, stored: Found | None) -> Found:
+    """What a retry uses of a task that Redis has: the store's data wins, although the answer names Redis.
+
+    Others can write to Redis. Data that the store had to rebuild comes after whole data of Redis.
+    """
+    if stored is None:
+        return in_redis
+    if not stored.is_whole and in_redis.task_data:
+        return msgspec.structs.replace(in_redis, position=stored.position, relatives=stored.relatives)
+    differs = stored.refusal is None and in_redis.task_data not in {b"", stored.task_data}
+    return msgspec.structs.replace(stored, source=REDIS, differs=differs)
