@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from everpost.errors import OutcomeUnknown, TaskRunning, TaskSucceeded
 from everpost.task.place import Place, Position
-from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry
+from everpost.task.retry_rules import RetryAction, RetryDecision, decide_newest_retry, decide_retry
 
 
 def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **more: bool) -> Position:
@@ -12,7 +12,7 @@ def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **mo
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "retry", "pending", ""])
-def test_what_ended_badly_or_was_left_waiting_in_the_history_is_resubmitted(status: str) -> None:
+def test_what_ended_badly_or_was_left_waiting_in_the_history_is_retried(status: str) -> None:
     assert decide_retry(position(status), []) == RetryDecision(RetryAction.RETRY)
 
 
@@ -41,7 +41,7 @@ def test_a_live_retry_is_the_answer_even_to_force() -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "scheduled", "retry"])
-def test_a_waiting_task_is_withdrawn_before_it_is_resubmitted(status: str) -> None:
+def test_a_waiting_task_is_withdrawn_before_it_is_retried(status: str) -> None:
     waiting = position(status, Place.LEDGER)
     assert decide_retry(waiting, []).action is RetryAction.WITHDRAW
     assert decide_retry(waiting, [], withdrawn=True).action is RetryAction.RETRY
@@ -73,7 +73,7 @@ positions = st.builds(
 
 
 @given(positions, st.lists(positions, max_size=4), st.booleans(), st.booleans())
-def test_without_force_nothing_is_resubmitted_that_was_or_may_have_been_published(
+def test_without_force_nothing_is_retried_that_was_or_may_have_been_published(
     task: Position, relatives: list[Position], force: bool, withdrawn: bool
 ) -> None:
     decision = decide_retry(task, relatives, force=force, withdrawn=withdrawn)
@@ -81,3 +81,13 @@ def test_without_force_nothing_is_resubmitted_that_was_or_may_have_been_publishe
     if decision.action is RetryAction.RETRY and not force:
         assert not {"success", "unknown"} & {other.status for other in [task, *relatives]}
         assert all(other.place is not Place.LEDGER for other in relatives)
+
+
+def test_of_a_chain_whose_retry_has_ended_only_the_newest_task_is_retried() -> None:
+    first = position("failed")
+    second = Position(task_id="b", place=Place.HISTORY, status="failed", chain_id="a", generation=1)
+    assert decide_newest_retry(first, [second]) == RetryDecision(RetryAction.REFUSE)
+    assert decide_newest_retry(second, [first]).action is RetryAction.RETRY
+    assert isinstance(decide_newest_retry(position("success"), [second]).refusal, TaskSucceeded)
+    live = position("pending", Place.LEDGER, task_id="c")
+    assert decide_newest_retry(second, [first, live]) == RetryDecision(RetryAction.ANSWER_LIVE, "c")

@@ -211,15 +211,12 @@ class Retries:
         """
         retried, outcome = await self._retry(task_id, partial(decide_retry, force=force), grounds)
         source = retried.found.source
-        new_task_id = outcome.other_task_id if outcome.new_task is None else outcome.new_task.task_id
-        created = outcome.new_task is not None
-        log.info("task.recovered", task_id=task_id, source=source, new_task_id=new_task_id, created=created)
         return Retried(
-            new_task_id=str(new_task_id),
+            new_task_id=new_id_of(outcome),
             original_task_id=task_id,
             source=source,
             message=MESSAGE.format(origin=ORIGINS[source]),
-            created=created,
+            created=outcome.new_task is not None,
             warning=retried.warning,
         )
 
@@ -246,4 +243,16 @@ class Retries:
         if outcome.new_task is not None:  # the answer does not wait for Redis; see docs/decisions/0014
             self._tools.intake.count_accepted([outcome.new_task])
             self._tools.queue.enqueue_soon(outcome.new_task)
+        log.info(
+            "task.recovered",
+            task_id=task_id,
+            source=ready[0].found.source,
+            new_task_id=new_id_of(outcome),
+            created=outcome.new_task is not None,
+        )
         return ready[0], outcome
+
+
+def new_id_of(outcome: Outcome) -> str:
+    """The id of the retry that was written, or of the one that lives already."""
+    return str(outcome.other_task_id if outcome.new_task is None else outcome.new_task.task_id)

@@ -1,0 +1,64 @@
+import pytest
+
+from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
+from everpost.task.place import Place, Position
+from everpost.task.removal_rules import Removal, decide_removal
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution, decisions_of_retry
+
+NOW_MS = 1_790_000_000_000
+
+
+def position(status: str, place: Place = Place.HISTORY, task_id: str = "t", **more: bool) -> Position:
+    return Position(task_id=task_id, place=place, status=status, chain_id="t", **more)
+
+
+def decided(task_id: str) -> Decided:
+    return Decided(
+        task_id=task_id,
+        decision=DecisionKind.SUCCEEDED,
+        status_before="unknown",
+        decided_at="2026-01-01T00:00:00.000Z",
+        decided_by="mei",
+    )
+
+
+@pytest.mark.parametrize("place", [Place.HISTORY, Place.ARCHIVE])
+def test_an_unknown_task_can_be_called_a_success(place: Place) -> None:
+    assert decide_resolution("t", position("unknown", place), []) is None
+
+
+def test_the_first_decision_about_a_task_stands() -> None:
+    first, of_another = decided("t"), decided("other")
+    refusal = decide_resolution("t", position("success"), [first, of_another])
+    assert isinstance(refusal, AlreadyDecided)
+    assert refusal.decision is first
+    assert refusal.message == "It was decided by mei at 2026-01-01T00:00:00.000Z: succeeded."
+    assert isinstance(decide_resolution("t", position("success"), [of_another]), NothingToDecide)
+
+
+def test_there_is_nothing_to_decide_about_what_is_known_or_has_not_ended() -> None:
+    assert isinstance(decide_resolution("t", position("failed"), []), NothingToDecide)
+    assert isinstance(decide_resolution("t", position("unknown", Place.LEDGER), []), NothingToDecide)
+    assert isinstance(decide_resolution("t", None, []), TaskNotFound)
+
+
+def test_an_ordinary_retry_is_no_decision() -> None:
+    assert decisions_of_retry([position("failed")], "new", Grounds("mei", "why"), NOW_MS) == []
+
+
+def test_a_retry_by_force_decides_about_the_task_and_whatever_is_unknown_of_its_chain() -> None:
+    chain = [position("success"), position("unknown", task_id="u"), position("failed", task_id="f")]
+    kept = decisions_of_retry(chain, "new", Grounds("mei", "why"), NOW_MS)
+    assert [(one.task_id, one.status_before, one.new_task_id) for one in kept] == [
+        ("t", "success", "new"),
+        ("u", "unknown", "new"),
+    ]
+    assert {(one.decision, one.decided_by, one.why) for one in kept} == {(DecisionKind.SEND_AGAIN, "mei", "why")}
+
+
+def test_what_has_ended_and_rows_nobody_runs_may_be_removed() -> None:
+    assert decide_removal(position("failed")) is Removal.ARCHIVED
+    assert decide_removal(position("pending", Place.LEDGER, inherited=True)) is Removal.ARCHIVED
+    assert decide_removal(position("pending", Place.LEDGER)) is Removal.UNFINISHED
+    assert decide_removal(position("failed", Place.ARCHIVE)) is Removal.ARCHIVED_BEFORE
+    assert decide_removal(None) is Removal.NOT_FOUND
