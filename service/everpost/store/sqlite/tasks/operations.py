@@ -1,4 +1,4 @@
-"""Bulk work on more tasks than one answer waits for, table `operations`: its progress, and who is at work on it."""
+"""The port's operations on SQLite, tables `operations` and `operation_skips`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +33,7 @@ class SqliteOperations:
         self._database = database
 
     async def begin(self, operation: Operation) -> None:
-        """Write a new operation down."""
+        """See the port."""
         await self._database.write(lambda connection: _begin(connection, operation))
 
     async def advance(
@@ -63,20 +63,20 @@ class SqliteOperations:
         return await self._database.write(advance, within_s=MOVED_WITHIN_S)
 
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
-        """Give an operation up."""
+        """See the port."""
         parameters = {"operation_id": operation.operation_id, "owner": operation.owner}
         parameters |= {"error": error, "now": to_text(now_ms)}
         await self._database.write(lambda connection: connection.execute(load("fail_operation"), parameters))
 
     async def find(self, operation_id: str) -> Operation | None:
-        """The operation, or None."""
+        """See the port."""
         row = await self._database.read(
             lambda connection: connection.execute(load("find_operation"), {"operation_id": operation_id}).fetchone()
         )
         return None if row is None else _operation(row)
 
     async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """The next tasks, by id behind `after`, to which nothing was done; the first `KEPT_SKIPS` of them are known."""
+        """See the port."""
         parameters = {"operation_id": operation_id, "after": after, "limit": limit}
         rows = await self._database.read(
             lambda connection: connection.execute(load("find_skips"), parameters).fetchall()
@@ -84,10 +84,7 @@ class SqliteOperations:
         return [Skip(*row) for row in rows]
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
-        """Take over an operation that nobody has advanced since `before_ms`, or that its owner has let go.
-
-        One advanced as long from now, because the clock was set back, counts too: it would wait until then.
-        """
+        """See the port."""
         parameters = {"owner": owner, "now": to_text(now_ms)}
         parameters |= {"before": to_text(before_ms), "after": to_text(2 * now_ms - before_ms)}
         row = await self._database.write(
@@ -96,13 +93,7 @@ class SqliteOperations:
         return None if row is None else _operation(row)
 
     async def forget_old(self, now_ms: int | None, limit: int) -> int:
-        """Remove the next operations that have ended, and skips, at most `limit` of each; how many rows there were.
-
-        Kept are the newest: `KEPT_OPERATIONS` for `KEPT_MS` after their end, and `KEPT_SKIPS_OF_ALL`.
-
-        Args:
-            now_ms: None while the clock is not to be believed, and so no age is known.
-        """
+        """See the port."""
         ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
         too_old = first_id_of(ended_ms)
         too_many = await self._nth_newest("nth_newest_operation", KEPT_OPERATIONS)
@@ -125,7 +116,7 @@ class SqliteOperations:
         return "" if row is None else str(row[0])
 
     async def release(self, owner: str) -> None:
-        """Let go of all that `owner` was at work on, so that another process takes it over at once."""
+        """See the port."""
         await self._database.write(lambda connection: connection.execute(load("release_operations"), {"owner": owner}))
 
 

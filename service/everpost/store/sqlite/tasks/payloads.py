@@ -1,4 +1,4 @@
-"""A task's data as each table still has it: whole, or rebuilt from the single columns."""
+"""A task's data as a table has it: whole, or rebuilt from the single columns."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -55,21 +55,21 @@ def is_object(task_data: bytes | None) -> bool:
 
 
 def read_members(task_data: bytes | None) -> dict[str, msgspec.Raw] | None:
-    """The members of a JSON object, their values as JSON; None if it is none.
+    """The members of a JSON object, their values as JSON; None if the text is not a JSON object.
 
-    To build the values of a megabyte of `[[],[],...]` takes 200 ms, in which the process does nothing else.
+    The values are not built: that takes 200 ms for a megabyte of `[[],[],...]`, and the process does nothing else then.
     """
     if not task_data:
         return None
     try:
-        task_data.decode()  # a value that is not built is not checked to be UTF-8 either
+        task_data.decode()  # msgspec does not check values for UTF-8 that it does not build
         return msgspec.json.decode(task_data, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:
-    """The task the single columns tell of, as far as they do; `description` never had one."""
+    """The task's data from its single columns; None without a platform. `description` never had a column."""
     if not columns["platform"]:
         return None
     platform = str(columns["platform"])
@@ -86,7 +86,7 @@ def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _number_or_text(value: Any) -> Any:
-    """A number only where its text is what the column holds: `007` is a name."""
+    """The number, if its text is exactly what the column holds (`007` is a name); else the value."""
     is_number = isinstance(value, str) and len(value) <= NUMBER_DIGITS and value.isascii() and value.isdecimal()
     return int(value) if is_number and str(int(value)) == value else value
 
