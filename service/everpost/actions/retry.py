@@ -51,17 +51,12 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a retry.
-
-    Attributes:
-        created: False if the new task existed already: another caller had retried it (I5).
-    """
+    """The answer to a retry. The new task may exist already, because another caller had retried it (I5)."""
 
     new_task_id: str
     original_task_id: str
     source: str
     message: str
-    created: bool
     warning: str | None = None
 
 
@@ -216,7 +211,6 @@ class Retries:
             original_task_id=task_id,
             source=source,
             message=MESSAGE.format(origin=ORIGINS[source]),
-            created=outcome.new_task is not None,
             warning=retried.warning,
         )
 
