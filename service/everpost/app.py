@@ -16,7 +16,7 @@ from litestar.datastructures import State
 
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
-from everpost.actions.publish import Intake
+from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
@@ -123,7 +123,7 @@ def assemble(
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
     folder = settings.database_path.absolute().parent
     room = DiskRoom(folder, settings.min_free_disk)
-    intake = Intake(
+    acceptance = Acceptance(
         store,
         queue,
         clock,
@@ -133,7 +133,7 @@ def assemble(
         max_backlog=settings.max_backlog,
     )
     tools = RetryTools(
-        changes=store.changes, queue=queue, intake=intake, catalogue=catalogue, clock=clock, zone=settings.zone
+        changes=store.changes, queue=queue, acceptance=acceptance, catalogue=catalogue, clock=clock, zone=settings.zone
     )
     retries = Retries(tools)
     return Services(
@@ -143,7 +143,7 @@ def assemble(
         queue=queue,
         store=store,
         reader=SubmissionReader(catalogue, settings.zone),
-        intake=intake,
+        acceptance=acceptance,
         retries=retries,
         cancellations=Cancellations(store.changes, queue, clock),
         removals=Removals(store.changes, clock),

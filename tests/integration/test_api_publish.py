@@ -122,7 +122,7 @@ async def test_a_disk_that_fills_up_takes_no_more_tasks_but_their_outcomes() -> 
         stack.publisher.hold()
         stack.publisher.fail_next(InvalidError("no"))
         failing, waiting = await stack.publish(), await stack.publish()
-        room = stack.app.state.services.intake.room
+        room = stack.app.state.services.acceptance.room
         room._least_bytes = 1 << 62
         for path, body in (
             (PUBLISH, SAMPLE),

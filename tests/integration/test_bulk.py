@@ -58,7 +58,7 @@ def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
     tools = RetryTools(
         changes=stack.store.changes,
         queue=queue or stack.queue,
-        intake=services.intake,
+        acceptance=services.acceptance,
         catalogue=services.catalogue,
         clock=services.clock,
         zone=services.settings.zone,
@@ -336,7 +336,7 @@ async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pyt
     await stack.start_worker()
     task_id = await stack.publish()
     await stack.drain()
-    bulk, room = make_bulk(stack), stack.app.state.services.intake.room
+    bulk, room = make_bulk(stack), stack.app.state.services.acceptance.room
     monkeypatch.setattr(room, "_least_bytes", 1 << 60)
     for _ in range(3):
         with pytest.raises(DiskFull):

@@ -75,7 +75,7 @@ async def test_a_repeated_request_is_answered_also_when_nothing_more_is_accepted
     stack: Stack, route: str, body: Any, tasks: int
 ) -> None:
     first = await post(stack, route, body)
-    stack.app.state.services.intake.room._least_bytes = 1 << 62
+    stack.app.state.services.acceptance.room._least_bytes = 1 << 62
     assert_problem(await post(stack, route, body, "new"), 503, "disk_full")
     assert (await post(stack, route, body)).text == first.text
     assert await count_tasks(stack) == tasks

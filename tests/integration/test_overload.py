@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from everpost.actions import publish as intake
+from everpost.actions import publish
 from everpost.store.sqlite.file.commits import GroupCommits
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -17,7 +17,7 @@ POSTS = 20
 
 
 async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MOST_UNWRITTEN", WAITING)
+    monkeypatch.setattr(publish, "MOST_UNWRITTEN", WAITING)
     async with everpost_stack(workers=0) as stack:
         await eventually(lambda: is_idle(stack), what="the end of what a start writes")
         with kit_of(stack.settings).locked():
@@ -31,7 +31,7 @@ async def test_posts_are_refused_while_too_many_wait_to_be_written(monkeypatch: 
 
 
 async def test_posts_are_refused_while_too_much_waits_to_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MOST_UNWRITTEN_BYTES", WAITING * 1_000)
+    monkeypatch.setattr(publish, "MOST_UNWRITTEN_BYTES", WAITING * 1_000)
     async with everpost_stack(workers=0) as stack:
         with kit_of(stack.settings).locked():
             posts = [asyncio.create_task(post(stack, title="x" * 1_000)) for _ in range(POSTS)]

@@ -26,14 +26,14 @@ MOST_UNWRITTEN = 4_096  # eight commits: were the file locked, the last of them 
 MOST_UNWRITTEN_BYTES = 64 << 20  # of payloads, several times over in memory on their way
 
 
-class Intake:
-    """Takes tasks in.
+class Acceptance:
+    """Accepts tasks.
 
     Args:
         accepted_by: The name this process writes into the ledger.
-        tally: Where accepted tasks are counted.
-        room: Of the disk that the ledger is on.
-        max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
+        tally: Counts accepted tasks.
+        room: The room on the ledger's disk.
+        max_backlog: With so many unfinished tasks, new ones are refused; 0 is no limit.
     """
 
     def __init__(

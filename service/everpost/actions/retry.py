@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from everpost.actions.publish import Intake
+from everpost.actions.publish import Acceptance
 from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
 from everpost.actions.tiers import ORIGINS, Found, find_in_tiers, retry_tiers
 from everpost.clock import Clock, read_time
@@ -65,7 +65,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
 
     changes: Changes
     queue: TaskQueue
-    intake: Intake
+    acceptance: Acceptance
     catalogue: Catalogue
     clock: Clock
     zone: tzinfo
@@ -102,14 +102,14 @@ class RetryStep:
 
     async def prepare(self, task_ids: Sequence[str]) -> Prepared:
         """See `Step`."""
-        self._tools.intake.room.check()
+        self._tools.acceptance.room.check()
         return await self.decide(*await self.find(task_ids))
 
     async def finish(self, outcomes: Sequence[Outcome]) -> None:
         """See `Step`."""
         tasks = [outcome.new_task for outcome in outcomes if outcome.new_task is not None]
         if tasks:
-            await self._tools.intake.enqueue_tasks(tasks)
+            await self._tools.acceptance.enqueue_tasks(tasks)
             log.debug("tasks.recovered", batch_id=self._batch_id, tasks=len(tasks))
 
     async def find(self, task_ids: Sequence[str]) -> tuple[list[Ready], list[Outcome]]:
@@ -148,7 +148,7 @@ class RetryStep:
             created_at_ms=now_ms,
             due_at_ms=due_at_ms,
             batch_id=self._batch_id,
-            accepted_by=tools.intake.accepted_by,
+            accepted_by=tools.acceptance.accepted_by,
         )
         origin = DIFFERS if found.differs else REBUILT if found.is_rebuilt else None
         return Ready(found, task, "; ".join(filter(None, (origin, unscheduled))) or None)
@@ -226,7 +226,7 @@ class Retries:
         return outcome.decided
 
     async def _retry(self, task_id: str, rule: RetryRule, grounds: Grounds) -> tuple[Ready, Outcome]:
-        self._tools.intake.room.check()
+        self._tools.acceptance.room.check()
         step = RetryStep(self._tools, rule, grounds=grounds, names_redis=True)
         ready, decided = await step.find([task_id])
         outcome = await apply_to_one(self._tools.changes, await step.decide(ready, decided), self._tools.clock())
@@ -235,7 +235,7 @@ class Retries:
         if outcome.refusal is not None:
             raise outcome.refusal
         if outcome.new_task is not None:  # the answer does not wait for Redis; see docs/decisions/0014
-            self._tools.intake.count_accepted([outcome.new_task])
+            self._tools.acceptance.count_accepted([outcome.new_task])
             self._tools.queue.enqueue_soon(outcome.new_task)
         log.info(
             "task.recovered",

@@ -7,7 +7,7 @@ from litestar import Request
 
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
-from everpost.actions.publish import Intake
+from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
@@ -35,7 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     queue: TaskQueue
     store: Store
     reader: SubmissionReader
-    intake: Intake
+    acceptance: Acceptance
     retries: Retries
     cancellations: Cancellations
     removals: Removals

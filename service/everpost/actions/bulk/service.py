@@ -31,7 +31,7 @@ class Bulk:
 
     def __init__(self, store: Store, tools: RetryTools) -> None:
         self._clock = tools.clock
-        self._owner = f"{tools.intake.accepted_by} {new_task_id(tools.clock())}"
+        self._owner = f"{tools.acceptance.accepted_by} {new_task_id(tools.clock())}"
         self._ledger = store.ledger
         self._operations = store.operations
         self.work = Work(store, tools)

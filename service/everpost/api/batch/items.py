@@ -49,7 +49,7 @@ class BatchIntake:
         """
         read = [self._read_line(line) for line in lines]
         submissions = submissions_of(read)
-        tasks = await self._services.intake.publish_tasks(submissions, self.batch_id) if submissions else []
+        tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
 
     def read_values(self, values: Sequence[Any], path: str) -> list[Item]:

@@ -56,7 +56,7 @@ async def publish_task(request: ApiRequest) -> JsonAnswer:
     body = await read_json_body(request, headers, services.settings.max_body)
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
-    task = await services.intake.publish_task(services.reader.read(body, services.clock()))
+    task = await services.acceptance.publish_task(services.reader.read(body, services.clock()))
     return _accepted(task.task_id, _answer_to(task))
 
 
@@ -68,7 +68,7 @@ async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) ->
         first = await services.store.ledger.find_answer(key)
         if first is None:
             submission = services.reader.read(body, services.clock())
-            first = await services.intake.publish_once([submission], key, first_answer)
+            first = await services.acceptance.publish_once([submission], key, first_answer)
     return _accepted(first.accepted_id, first.body.encode())
 
 

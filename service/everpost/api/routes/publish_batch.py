@@ -100,8 +100,8 @@ async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | N
         return FirstAnswer(batch.batch_id, msgspec.json.encode(answer).decode())
 
     if key is None:
-        return _accepted(first_answer(await services.intake.publish_tasks(submissions, batch.batch_id)))
-    return _accepted(await services.intake.publish_once(submissions, key, first_answer, batch.batch_id))
+        return _accepted(first_answer(await services.acceptance.publish_tasks(submissions, batch.batch_id)))
+    return _accepted(await services.acceptance.publish_once(submissions, key, first_answer, batch.batch_id))
 
 
 def _answer_to(batch: BatchIntake, results: list[ItemResult]) -> BatchAnswer:

@@ -70,7 +70,7 @@ async def show_readiness(request: ApiRequest) -> JsonAnswer:
 async def _database(services: Services) -> Check:
     async def write() -> str:
         await services.store.care.check_writable(services.clock())
-        services.intake.room.check()
+        services.acceptance.room.check()
         state = services.store.care.state()
         if not state.has_long_log:
             return "It can be written."
