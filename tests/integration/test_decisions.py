@@ -14,8 +14,9 @@ from everpost.platforms import Catalogue
 from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack
+from everpost_workers.attempts.attempt import ClaimedTask
 from everpost_workers.ends.recorder import EndRecorder
-from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
+from everpost_workers.engine import Claim, JobOutcome, OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
 
 CLIENTS = 30
@@ -205,13 +206,11 @@ async def test_a_late_success_after_it_was_sent_again_is_told_loudly_and_never_l
 async def test_a_late_success_after_it_was_sent_again_is_an_error_in_the_log(everpost: Stack) -> None:
     task_id = await unknown(everpost)
     new_task_id = (await resolve(everpost, task_id, "send_again")).json()["data"]["new_task_id"]
-    outcome = JobOutcome(
-        job_id=task_id, function="publish", args=(), kwargs={}, job_try=1, enqueue_time_ms=1, success=True, result={},
-        start_ms=1, finish_ms=2, queue_name="arq:queue", reason=OutcomeReason.COMPLETE, payload=None, extra={},
-    )  # fmt: skip
+    claim: ClaimedTask = Claim(job_id=task_id, job_try=1, queue_name="arq:queue", score=1, enqueue_time_ms=1)
+    outcome = JobOutcome(claim=claim, reason=OutcomeReason.COMPLETE, result={}, start_ms=1, finish_ms=2)
     with capture_logs() as lines:
         recorder = EndRecorder(everpost.store, WorkerMetrics(Tally(), Catalogue([])), worker_id="frozen")
-        await recorder.on_complete([outcome])
+        await recorder.record([outcome])
     (line,) = [line for line in lines if line["log_level"] == "error"]
     assert line["event"] == "task.accepted_and_sent_again"
     assert (line["task_id"], line["new_task_id"]) == (task_id, new_task_id)

@@ -15,7 +15,7 @@ from arq.jobs import Job, JobStatus
 from arq.worker import FailedJobs, Retry, func
 
 from engine_support import Gate, Server, Stage, empty_stage, running_server, serialize, until
-from everpost_workers.engine.worker import OutcomeReason
+from everpost_workers.engine import OutcomeReason
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,14 @@ async def test_defect_02_the_hook_gets_arguments_result_and_error(stage: Stage) 
     payload = await stage.redis.get("arq:job:good")
     await stage.run_burst(FUNCTIONS)
     (good,), (bad,) = stage.ended("good"), stage.ended("bad")
-    assert (good.function, good.args, good.kwargs, good.result) == ("answer", (1,), {"name": "测试"}, 42)
-    assert (good.payload, good.queue_name, good.job_try) == (payload, "arq:queue", 1)
-    assert good.enqueue_time_ms <= good.start_ms <= good.finish_ms
+    assert (good.claim.function, good.claim.args, good.claim.kwargs, good.result) == (
+        "answer",
+        (1,),
+        {"name": "测试"},
+        42,
+    )
+    assert (good.claim.payload, good.claim.queue_name, good.claim.job_try) == (payload, "arq:queue", 1)
+    assert good.claim.enqueue_time_ms <= good.start_ms <= good.finish_ms
     assert isinstance(bad.result, ValueError)
 
 
@@ -99,7 +104,7 @@ async def test_defect_03_a_hook_that_raises_neither_ends_the_worker_nor_locks_th
             raise RuntimeError("database is locked")
         if hook == "on_complete":
             await stage.on_complete(ctx)
-        return ()
+        return {}
 
     await stage.start(FUNCTIONS, **{hook: broken})
     await stage.enqueue("answer", _job_id="first")
@@ -109,7 +114,7 @@ async def test_defect_03_a_hook_that_raises_neither_ends_the_worker_nor_locks_th
     await until(lambda: _is_released(stage))
     assert stage.ended("first")[0].success is (hook != "on_job_start")
     assert stage.ended("second")[0].success
-    assert stage.ended("second")[0].job_try == 1
+    assert stage.ended("second")[0].claim.job_try == 1
 
 
 async def _is_released(stage: Stage) -> bool:
@@ -174,7 +179,7 @@ async def test_defect_08_a_message_wakes_the_worker_long_before_its_next_poll(st
     for number in range(5):
         await stage.enqueue("answer", _job_id=f"x{number}")
         await until(partial(stage.ended, f"x{number}"))
-    waits_ms = [outcome.start_ms - outcome.enqueue_time_ms for outcome in stage.outcomes]
+    waits_ms = [outcome.start_ms - outcome.claim.enqueue_time_ms for outcome in stage.outcomes]
     assert min(waits_ms) < 500
 
 
@@ -227,14 +232,14 @@ async def test_defect_16_urgent_queues_go_first_and_none_starves(stage: Stage) -
     await stage.run_burst(FUNCTIONS, queue_names=["urgent", "late"], max_jobs=20)
     first = [outcome.job_id.split("-")[0] for outcome in stage.outcomes[:40]]
     assert first.count("late") == 4  # a tenth of each claim
-    assert {outcome.queue_name for outcome in stage.outcomes} == {"urgent", "late"}
+    assert {outcome.claim.queue_name for outcome in stage.outcomes} == {"urgent", "late"}
     assert len(stage.outcomes) == 120
 
 
 async def test_defect_16_large_urgent_jobs_leave_the_others_their_share(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost_workers.engine.dispatch.CLAIM_BYTES", 10_000)
+    monkeypatch.setattr("everpost_workers.engine.claiming.CLAIM_BYTES", 10_000)
     for number in range(200):
         await stage.enqueue("answer", "x" * 1_000, _job_id=f"urgent-{number}", _queue_name="urgent")
     await stage.enqueue("answer", _job_id="late", _queue_name="late")
@@ -325,7 +330,7 @@ async def test_a_key_of_another_type_under_a_jobs_id_holds_up_no_other(stage: St
     await stage.enqueue("answer", _job_id="y")
     worker = await stage.start(FUNCTIONS)
     await until(lambda: stage.ended("y") and worker.job_counter == 0)
-    assert [outcome.job_try for outcome in stage.outcomes] == [1] * len(stage.outcomes)
+    assert [outcome.claim.job_try for outcome in stage.outcomes] == [1] * len(stage.outcomes)
 
 
 @pytest.mark.parametrize("key", ["arq:in-progress:x", "arq:retry:x", "arq:result:x"])
@@ -354,4 +359,4 @@ async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage, count
     await stage.enqueue("answer", _job_id="x")
     await stage.start(FUNCTIONS)
     await until(lambda: stage.ended("x"))
-    assert stage.outcomes[0].job_try == 1
+    assert stage.outcomes[0].claim.job_try == 1

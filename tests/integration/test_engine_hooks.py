@@ -2,7 +2,7 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from arq.jobs import Job, SerializationError, serialize_job
 from arq.worker import func
 
 from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
-from everpost_workers.engine.worker import Claim, JobOutcome, OutcomeReason
+from everpost_workers.engine import DROP, Claim, ClaimAnswer, JobOutcome, OutcomeReason
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,14 @@ async def nothing_left(stage: Stage) -> bool:
 
 
 async def test_the_claim_hook_hears_of_a_whole_batch_before_anything_of_it_starts(stage: Stage) -> None:
-    batches: list[list[Claim]] = []
+    batches: list[list[Claim[Any]]] = []
     gate = Gate()
     gate.open()
 
-    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+    async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
         assert gate.entered == []
         batches.append(list(claims))
-        return ()
+        return {}
 
     for number in range(5):
         await stage.enqueue("gate", _job_id=f"x{number}")
@@ -60,8 +60,8 @@ async def test_the_claim_hook_hears_of_a_whole_batch_before_anything_of_it_start
 
 
 async def test_a_refused_job_is_removed_without_a_trace(stage: Stage) -> None:
-    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
-        return ["no"]
+    async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
+        return {"no": DROP}
 
     ran: list[str] = []
 
@@ -78,27 +78,27 @@ async def test_a_refused_job_is_removed_without_a_trace(stage: Stage) -> None:
 
 
 async def test_what_the_claim_hook_knows_travels_to_the_job_and_to_its_outcome(stage: Stage) -> None:
-    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+    async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
         for claim in claims:
-            claim.extra["attempt"] = 7
-        return ()
+            claim.context = 7
+        return {}
 
     async def job(ctx: dict[Any, Any]) -> int:
-        return int(ctx["attempt"])
+        return int(ctx["context"])
 
     await stage.enqueue("job", _job_id="x")
     await stage.run_burst([func(job, name="job")], on_claim=on_claim)
-    assert (stage.outcomes[0].result, stage.outcomes[0].extra) == (7, {"attempt": 7})
+    assert (stage.outcomes[0].result, stage.outcomes[0].claim.context) == (7, 7)
 
 
 async def test_a_failing_claim_hook_spends_no_try_and_leaves_the_score(stage: Stage) -> None:
     calls: list[str] = []
 
-    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+    async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
         calls.append(claims[0].job_id)
         if len(calls) < 3:
             raise OSError("database is locked")
-        return ()
+        return {}
 
     await stage.enqueue("answer", _job_id="x")
     score = await stage.redis.zscore("arq:queue", "x")
@@ -106,7 +106,7 @@ async def test_a_failing_claim_hook_spends_no_try_and_leaves_the_score(stage: St
     await until(lambda: calls)
     await until(lambda: _has_score(stage, score))
     await until(lambda: stage.ended("x"))
-    assert (calls, stage.outcomes[0].job_try, stage.outcomes[0].success) == (["x"] * 3, 1, True)
+    assert (calls, stage.outcomes[0].claim.job_try, stage.outcomes[0].success) == (["x"] * 3, 1, True)
 
 
 async def _has_score(stage: Stage, score: float) -> bool:
@@ -116,10 +116,10 @@ async def _has_score(stage: Stage, score: float) -> bool:
 async def test_a_stop_during_the_claim_hook_hands_the_batch_back(stage: Stage) -> None:
     asked, may_answer = asyncio.Event(), asyncio.Event()
 
-    async def on_claim(claims: Sequence[Claim]) -> Collection[str]:
+    async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
         asked.set()
         await may_answer.wait()
-        return ()
+        return {}
 
     worker = await stage.start([ANSWER], on_claim=on_claim)
     await stage.enqueue("answer", _job_id="x")
@@ -138,7 +138,7 @@ async def test_the_next_outcomes_do_not_wait_for_a_slow_record(stage: Stage) -> 
     under_way: list[str] = []
     recorded = asyncio.Event()
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         under_way.extend(outcome.job_id for outcome in outcomes)
         await recorded.wait()
         await stage.on_complete(outcomes)
@@ -155,7 +155,7 @@ async def test_the_next_outcomes_do_not_wait_for_a_slow_record(stage: Stage) -> 
 async def test_outcomes_that_cannot_be_recorded_hold_up_none_that_come_later(stage: Stage) -> None:
     tried: set[str] = set()
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         tried.update(outcome.job_id for outcome in outcomes)
         if any(outcome.job_id in odd for outcome in outcomes):
             raise ValueError("it cannot be recorded")
@@ -287,7 +287,7 @@ async def test_a_main_run_as_a_task_of_its_own_ends_when_the_worker_is_closed(st
 async def test_a_main_run_as_a_task_of_its_own_keeps_its_connections_until_it_has_left(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = await stage.start([ANSWER], poll_delay=3600)
+    worker = await stage.start([ANSWER])
     main_task, worker.main_task = worker.main_task, None
     assert main_task is not None
     beats, is_shut, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -301,8 +301,6 @@ async def test_a_main_run_as_a_task_of_its_own_keeps_its_connections_until_it_ha
         is_shut.set()
 
     worker.record_health, worker.on_shutdown = record_late, on_shutdown  # type: ignore[method-assign]
-    worker._next_beat_at = 0.0
-    await stage.enqueue("answer")
     await asyncio.wait_for(beats.wait(), DEADLINE_S)
     closing = asyncio.create_task(worker.close())
     await asyncio.wait_for(is_shut.wait(), DEADLINE_S)
@@ -335,11 +333,11 @@ async def test_a_hook_that_raises_what_is_no_exception_is_called_again(
 ) -> None:
     calls: list[int] = []
 
-    async def fail_first(batch: Sequence[Any]) -> Collection[str]:
+    async def fail_first(batch: Sequence[Any]) -> dict[str, Any]:
         calls.append(len(batch))
         if len(calls) == 1:
             raise raised
-        return ()
+        return {}
 
     worker = await stage.start([ANSWER], max_jobs=1, **{hook: fail_first})
     job_id = await stage.enqueue("answer")

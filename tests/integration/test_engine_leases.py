@@ -18,10 +18,10 @@ from arq.worker import Retry, func
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
-from everpost_workers.engine.finishing import RELEASE_BYTES
+from everpost_workers.engine import JobOutcome
 from everpost_workers.engine.leases import RESTORE_BYTES, LeaseKeeper
 from everpost_workers.engine.lua import Scripts
-from everpost_workers.engine.worker import JobOutcome
+from everpost_workers.engine.releasing import RELEASE_BYTES
 
 TESTS = Path(__file__).parents[1]
 
@@ -71,7 +71,7 @@ async def test_defect_05_a_killed_workers_job_runs_elsewhere_within_its_lease_an
         await stage.start([func(take_over, name="sleep")], lease=1)
         await until(lambda: stage.ended("x"))
     assert time.monotonic() - killed_at < 1 + 5
-    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("taken over", 2)
+    assert (stage.outcomes[0].result, stage.outcomes[0].claim.job_try) == ("taken over", 2)
 
 
 async def test_a_job_that_blocks_the_event_loop_for_several_leases_keeps_its_lease(stage: Stage) -> None:
@@ -93,7 +93,7 @@ async def test_sigterm_hands_back_what_runs_and_the_process_ends(stage: Stage) -
     assert process.returncode == 0
     assert await stage.redis.exists("arq:in-progress:x", "arq:retry:x") == 0
     await stage.run_burst([func(take_over, name="sleep")], max_tries=1)
-    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("taken over", 1)
+    assert (stage.outcomes[0].result, stage.outcomes[0].claim.job_try) == ("taken over", 1)
 
 
 async def test_sigterm_lets_running_jobs_end_within_the_completion_wait(stage: Stage) -> None:
@@ -255,7 +255,7 @@ async def test_jobs_of_a_claim_answered_after_their_leases_are_left_to_whoever_h
     await until(lambda: len(gate.entered) == 1, "the job on the second worker")
     may_arrive.set()
     arrived_at = asyncio.get_running_loop().time()
-    await until(lambda: first._dispatch().claimed_at > arrived_at, "another claim of the first worker")
+    await until(lambda: first._dispatch().claimer.claimed_at > arrived_at, "another claim of the first worker")
     gate.open()
     await until(lambda: stage.ended("x"))
     assert len(gate.entered) == 1
@@ -288,7 +288,7 @@ async def test_a_fenced_off_attempt_does_not_end_a_job_that_was_handed_back_mean
             raise ValueError
         return "done"
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         await stage.on_complete(outcomes)
         reported.set()
         await may_release.wait()
@@ -398,7 +398,7 @@ async def test_a_retry_goes_back_with_its_try_spent_and_its_own_time(stage: Stag
     assert stage.outcomes == []
     await stage.redis.zadd("arq:queue", {"x": 1})
     await until(lambda: stage.ended("x"))
-    assert (stage.outcomes[0].result, stage.outcomes[0].job_try) == ("done", 2)
+    assert (stage.outcomes[0].result, stage.outcomes[0].claim.job_try) == ("done", 2)
 
 
 @pytest.mark.parametrize("ahead_ms", [3_600_000, -3_600_000])

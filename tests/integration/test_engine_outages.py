@@ -13,10 +13,9 @@ from arq.worker import Retry, func
 from redis.exceptions import RedisError
 
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
-from everpost_workers.engine import lua
+from everpost_workers.engine import JobOutcome, lua
 from everpost_workers.engine.connections import ScriptConnection
 from everpost_workers.engine.dispatch import UNRELEASED_SHARE
-from everpost_workers.engine.worker import JobOutcome
 
 
 @pytest.fixture
@@ -201,7 +200,7 @@ async def test_outcomes_wait_for_a_failing_record_with_their_slots_and_leases(st
     calls: list[list[str]] = []
     is_broken = True
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         calls.append([outcome.job_id for outcome in outcomes])
         if is_broken:
             raise OSError("disk full")
@@ -233,7 +232,7 @@ async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
     monkeypatch.setattr("everpost_workers.engine.worker.LEAST_GRACE_S", 0.3)
     calls: list[int] = []
 
-    async def on_complete(outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         calls.append(len(outcomes))
         raise OSError("disk full")
 

@@ -9,10 +9,8 @@ import pytest
 from arq.worker import func
 
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
-from everpost_workers.engine import running
-from everpost_workers.engine.leases import LoopWatch
-from everpost_workers.engine.outcomes import OutcomeReason
-from everpost_workers.engine.worker import StuckJobsError
+from everpost_workers.engine import OutcomeReason, StuckJobsError, running
+from everpost_workers.engine.loop_watch import LoopWatch
 
 
 @pytest.fixture(scope="module")

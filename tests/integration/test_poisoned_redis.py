@@ -19,7 +19,7 @@ from everpost.queue.client import QUEUE_NAMES
 from everpost.queue.codec import serialize
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.attempts.adoption import task_id_of
-from everpost_workers.engine.dispatch import CUT_BYTES
+from everpost_workers.engine.claiming import CUT_BYTES
 from everpost_workers.upkeep.relay import ROUND_TICKS, SETTLED_MS, Relay
 
 SHARED = (

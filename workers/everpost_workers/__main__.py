@@ -12,7 +12,7 @@ from everpost.logs import configure_logging
 from everpost.printable import printable
 from everpost.private_files import close_to_others
 from everpost.settings import read_settings
-from everpost_workers.engine.errors import StuckJobsError
+from everpost_workers.engine import StuckJobsError
 from everpost_workers.main import create_worker
 from everpost_workers.process_end import leave_at_once
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from everpost.errors import ServiceError, Unavailable
 from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
 from everpost.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
-from everpost.queue.codec import FUNCTION, deserialize, serialize
+from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
 from everpost.queue.metrics import SharedMetrics
 from everpost.queue.pool import connection_pool
 from everpost.queue.strangers import set_aside
@@ -32,17 +32,15 @@ from everpost.store import Store, open_store
 from everpost.store.pause import Pauses, warn_of_pause
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
-from everpost_workers.attempts.attempt import PublishFailedError
+from everpost_workers.attempts.attempt import ClaimedTask, EndedTask, PublishFailedError
 from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
 from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
 from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.ends.results import serializer_like
-from everpost_workers.engine.claims import Claim
+from everpost_workers.engine import BatchWorker, Drop
 from everpost_workers.engine.leases import LONGEST_ROUND_S
-from everpost_workers.engine.outcomes import JobOutcome
-from everpost_workers.engine.worker import BatchWorker
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
@@ -66,8 +64,8 @@ class PublishWorker:
     store: Store
     runner: AttemptRunner
     admission: Admission
-    completion: EndRecorder
-    left_over: Leftovers
+    ends: EndRecorder
+    leftovers: Leftovers
     engine: BatchWorker
 
     def __init__(
@@ -122,8 +120,8 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.completion = EndRecorder(store, metrics, worker_id=self.worker_id)
-        self.left_over = Leftovers(self.completion, LeftoverFiles(settings.database_path))
+        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
+        self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
         self.admission = Admission(
             store,
             relay,
@@ -132,14 +130,14 @@ class PublishWorker:
             publishers,
             metrics,
             settings.max_body,
-            take_in_left_over=self.left_over.take_in,
+            take_in_left_over=self.leftovers.take_in,
         )
         stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused(store.pause)
         with suppress(ServiceError):  # before anything is claimed that they tell the end of, if it can be
-            await self.left_over.take_in()
-        self._run_beside({"left_over": (LEFT_OVER_S, self.left_over.take_in)})
+            await self.leftovers.take_in()
+        self._run_beside({"left_over": (LEFT_OVER_S, self.leftovers.take_in)})
         duties = worker_duties(
             relay=relay,
             store=store,
@@ -204,19 +202,19 @@ class PublishWorker:
 
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arq job function."""
-        return await self.runner.publish(ctx, *args, **kwargs)
+        return await self.runner.publish(ctx["context"], publish_arguments(args, kwargs))
 
-    async def on_claim(self, claims: Sequence[Claim]) -> Collection[str]:
+    async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
         """The claim hook."""
         return await self.admission.admit(claims)
 
-    async def on_left_over(self, outcomes: Sequence[JobOutcome]) -> None:
+    async def on_left_over(self, outcomes: Sequence[EndedTask]) -> None:
         """The hook for outcomes that were not recorded when the worker had to end."""
-        await self.left_over.keep(outcomes)
+        await self.leftovers.keep(outcomes)
 
-    async def on_complete(self, outcomes: Sequence[JobOutcome]) -> None:
+    async def on_complete(self, outcomes: Sequence[EndedTask]) -> None:
         """The on-complete hook."""
-        await self.completion.on_complete(outcomes)
+        await self.ends.record(outcomes)
 
 
 def create_worker(

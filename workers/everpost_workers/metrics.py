@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
+from typing import Any
 
 from everpost.errors import UnknownPlatform
 from everpost.metrics import ACCEPTED, ATTEMPTED, ENDED, PUBLISH_DURATION, QUEUE_WAIT, Counter, Tally
 from everpost.platforms import Catalogue
 from everpost.queue.client import QUEUE_NAMES
 from everpost.task.model import PRIORITIES, Attempt, TaskRecord
-from everpost_workers.engine.claims import Claim
+from everpost_workers.engine import Claim
 
 OTHER = "other"  # in place of a platform the catalogue does not have: it could be any text
 
@@ -22,7 +23,7 @@ class WorkerMetrics:
         self._priorities = {name: str(priority) for name, priority in zip(QUEUE_NAMES, PRIORITIES, strict=True)}
         self._names = {platform.name: platform.name for platform in catalogue}
 
-    def count_claims(self, claims: Sequence[Claim], dropped: Collection[str], now_ms: int) -> None:
+    def count_claims(self, claims: Sequence[Claim[Any]], dropped: Collection[str], now_ms: int) -> None:
         """Count what was let in of a claim."""
         waits_s: dict[str, list[float]] = {}
         for claim in claims:

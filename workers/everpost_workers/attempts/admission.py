@@ -4,7 +4,7 @@ Redis may have been restored from an old dump, have lost its last second, or hav
 and the history have not.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -16,12 +16,11 @@ from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store import Store
 from everpost.store.ledger import ClaimFacts
-from everpost.task.earlier_attempts import lost_attempts, read_earlier
+from everpost.task.earlier_attempts import NOTHING_EARLIER, lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost_workers.attempts.adoption import adoptable_task
-from everpost_workers.attempts.attempt import ATTEMPT, AttemptState
-from everpost_workers.engine.claims import Claim
-from everpost_workers.engine.outcomes import OutcomeReason
+from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
+from everpost_workers.engine import DROP, Drop, OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.upkeep.relay import Relay
 
@@ -77,8 +76,8 @@ class Admission:
         self._max_body = max_body
         self._take_in_left_over = take_in_left_over
 
-    async def admit(self, claims: Sequence[Claim]) -> Collection[str]:
-        """The ids of the jobs that must not run; every other gets its `AttemptState`.
+    async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
+        """Answers which jobs must not run; every other job gets its `AttemptState`.
 
         Raises:
             Unavailable: What they do could not be recorded now.
@@ -100,20 +99,21 @@ class Admission:
         ledger_data = await self._data_of([task_id for task_id in claimed.differing if task_id not in lost], known)
         known |= await self._note_lost_attempts(known, claims)
         for claim in claims:
-            facts = known.get(claim.job_id)
-            if facts is None:
-                refusal = refusals.get(claim.job_id)
-                state = AttemptState(facts=adopted.get(claim.job_id), number=claim.job_try, refusal=refusal)
-            elif facts.attempts is None:
-                state = AttemptState(facts=facts, number=1)
-            else:
-                earlier = read_earlier(facts.attempts, self._class_of(facts))
-                state = AttemptState(facts=facts, number=earlier.last + 1, earlier=earlier)
+            state = claim.context = self._attempt_of(claim, known.get(claim.job_id) or adopted.get(claim.job_id))
             state.task_data = ledger_data.get(claim.job_id)
-            claim.extra[ATTEMPT] = state
-        dropped = ended | lost
+            state.refusal = refusals.get(claim.job_id)
+        dropped = dict.fromkeys(ended | lost, DROP)
         self._metrics.count_claims(claims, dropped, self._clock())
         return dropped
+
+    def _attempt_of(self, claim: ClaimedTask, facts: ClaimFacts | None) -> AttemptState:
+        number, earlier = 1, NOTHING_EARLIER
+        if facts is None:
+            number = claim.job_try
+        elif facts.attempts is not None:
+            earlier = read_earlier(facts.attempts, self._class_of(facts))
+            number = earlier.last + 1
+        return AttemptState(task_id=claim.job_id, claims=claim.job_try, facts=facts, number=number, earlier=earlier)
 
     async def _data_of(self, differing: Sequence[str], known: Mapping[str, ClaimFacts]) -> dict[str, bytes]:
         """The ledger's data of tasks of which Redis has other data: it is what is published."""
@@ -127,7 +127,7 @@ class Admission:
         return found
 
     async def _note_lost_attempts(
-        self, known: Mapping[str, ClaimFacts], claims: Sequence[Claim]
+        self, known: Mapping[str, ClaimFacts], claims: Sequence[ClaimedTask]
     ) -> dict[str, ClaimFacts]:
         """Have attempts that never reported stand in the history before anything else happens to their tasks."""
         counted = [claim for claim in claims if claim.ends_as is not OutcomeReason.TRIES_EXHAUSTED]
@@ -149,7 +149,7 @@ class Admission:
     def _class_of(self, facts: ClaimFacts) -> PublisherClass:
         return class_of(facts.platform, self._catalogue, self._publishers)
 
-    async def _adopt(self, claims: Sequence[Claim]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
+    async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
         """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them.
 
         Answers the facts of each, the ids of those whose retry stands for them, and why the others are no tasks.
@@ -171,7 +171,7 @@ class Admission:
         return adopted.known, adopted.ended, refusals
 
 
-def _offered_data(claim: Claim) -> bytes | None:
+def _offered_data(claim: ClaimedTask) -> bytes | None:
     """The data Redis has of the task, as the ledger would hold it; None if there is none."""
     offered = publish_arguments(claim.args, claim.kwargs).get("task_data")
     if isinstance(offered, bytes):

@@ -1,6 +1,7 @@
 """Jobs of stock arq clients: which become tasks of the ledger, and why the others do not."""
 
 import hashlib
+from typing import Any
 
 from everpost.errors import BadInput
 from everpost.queue.codec import (
@@ -13,14 +14,13 @@ from everpost.queue.codec import (
 )
 from everpost.task.model import MAX_ID, Task, is_task_id
 from everpost.task.submission import decode_json, encode_json
-from everpost_workers.engine.claims import Claim
-from everpost_workers.engine.outcomes import OutcomeReason
+from everpost_workers.engine import Claim, OutcomeReason
 
 UNREADABLE = frozenset({OutcomeReason.EXPIRED, OutcomeReason.UNDECODABLE, OutcomeReason.UNKNOWN_FUNCTION})
 """Ends of jobs that say nothing that could be published."""
 
 
-def adoptable_task(claim: Claim, now_ms: int, max_body: int) -> Task | str | None:
+def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str | None:
     """The task a stock client's job asks for; a text that says why it is refused; None if it ends for another reason.
 
     The rules are those of POST /publish where they keep the service safe: size, depth, NUL, and ids that routes take.

@@ -1,7 +1,7 @@
-"""What one attempt knows and leaves behind: between the claim hook, the job function and the completion hook."""
+"""One attempt, from the claim of its job to the record of its end."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -10,43 +10,61 @@ from everpost.publishing import PublishResult, SendTrace
 from everpost.store.ledger import ClaimFacts
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
 from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
+from everpost_workers.engine import Claim, JobOutcome
 
-ATTEMPT = "attempt"  # the key of an `AttemptState` in a job's ctx and in its outcome's extra
 NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)
-NOTHING_KNOWN = Evidence(phase=SendPhase.CLAIMED, bytes_sent=BytesSent.NOT_KNOWN)
 
 
 class AttemptState(msgspec.Struct):
-    """One attempt.
+    """What is known of one attempt: the claim hook makes it, the run fills it, and the record is read from it.
 
     Attributes:
-        facts: What the ledger said when the job was claimed; None for a job it has no row of.
+        claims: How often the job was claimed, as Redis counts; 1 the first time.
+        facts: What the ledger said when the job was claimed; None if it has no row of the task.
         number: 1 for the task's first attempt.
         earlier: What is known of the attempts before.
-        sending: Set once the publisher is called, from when on the platform may have the post; tells how far it came.
-        task_data: The ledger's, where Redis has other data of the task: it is what counts.
-        data: The task's data, once decoded.
-        since_boot: When it began by the host's time since its boot, where its key can expire.
+        task_data: The ledger's data, if Redis has other data of the task: the ledger's is published.
         refusal: Why a job that a stock client enqueued is not taken as a task; None if it is.
+        started_ms: When it began; 0 until then.
+        data: The task's data, once decoded.
+        since_boot: When it began by the host's time since its boot, if its key can expire.
+        sending: Set once the publisher is called. From then on the platform may have the post. Tells how far it came.
+        result: What the publisher returned.
     """
 
+    task_id: str
+    claims: int
     facts: ClaimFacts | None
     number: int
     earlier: Earlier = NOTHING_EARLIER
-    sending: SendTrace | None = None
     task_data: bytes | None = None
-    data: Mapping[str, Any] | None = None
-    result: PublishResult | None = None
-    since_boot: SinceBoot | None = None
     refusal: str | None = None
+    started_ms: int = 0
+    data: Mapping[str, Any] | None = None
+    since_boot: SinceBoot | None = None
+    sending: SendTrace | None = None
+    result: PublishResult | None = None
+
+    @property
+    def platform(self) -> str | None:
+        """The platform as the ledger has it; None without a row."""
+        return self.facts.platform if self.facts else None
+
+    def evidence(self, said: str | None) -> Evidence:
+        """What is known of the attempt if its outcome is unknown. `said` is what the publisher raised, if it did."""
+        return NOTHING_SENT if self.sending is None else self.sending.evidence(said)
+
+
+ClaimedTask: TypeAlias = Claim[AttemptState]
+EndedTask: TypeAlias = JobOutcome[AttemptState]
 
 
 class PublishFailedError(Exception):
-    """The task ends here, and not well.
+    """The task ends here without success.
 
     Args:
-        said: What the publisher itself said, if it did.
-        attempted: False if no attempt was made: it ends for what became of earlier ones.
+        said: The publisher's own words, if there are any.
+        attempted: False if no attempt was made, because of what became of earlier ones.
     """
 
     def __init__(
@@ -64,10 +82,3 @@ class PublishFailedError(Exception):
         self.message = message
         self.said = said
         self.attempted = attempted
-
-
-def evidence_of(state: AttemptState | None, said: str | None) -> Evidence:
-    """What is known of an attempt whose outcome is not; `said` is what the publisher raised, if it did."""
-    if state is None:
-        return NOTHING_KNOWN
-    return NOTHING_SENT if state.sending is None else state.sending.evidence(said)

@@ -24,12 +24,12 @@ from everpost.publishing import (
 from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import declared_class_of, error_class_of, is_a, message_of, retry_after_of
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
-from everpost.queue.codec import decoded_data, publish_arguments
+from everpost.queue.codec import decoded_data
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.attempt_rules import Ended, NextAttempt, cell_for, decide_attempt, kills_its_workers
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
-from everpost_workers.attempts.attempt import ATTEMPT, AttemptState, PublishFailedError, evidence_of
+from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.intents import Intents, persist
 from everpost_workers.attempts.unknown import (
@@ -40,10 +40,9 @@ from everpost_workers.attempts.unknown import (
     settle_failed,
 )
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
+from everpost_workers.engine import CancelCause, HandBackError, cause_of
 from everpost_workers.engine.cancellation import comes_from_outside
 from everpost_workers.engine.deadlines import TimeLimits
-from everpost_workers.engine.errors import HandBackError
-from everpost_workers.engine.outcomes import CancelCause, cause_of
 from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")
@@ -83,8 +82,11 @@ class AttemptRunner:
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
 
-    async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Publish a task once; what the publisher returned, as a dict stock arq clients can read.
+    async def publish(self, state: AttemptState, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a task once; answers what the publisher returned, as a dict that stock arq clients can read.
+
+        Args:
+            arguments: The job's, by name.
 
         Raises:
             Retry: It will be tried again; the attempt is in the ledger.
@@ -92,14 +94,13 @@ class AttemptRunner:
             HandBackError: It has not begun: a suspect, and its turn has not come.
             CancelledError: The worker is going down and nothing was sent, or sending it again does no harm.
         """
-        state: AttemptState = ctx[ATTEMPT]
-        started_ms = self._clock()
+        state.started_ms = self._clock()
         publisher: Publisher | None = None
         _check_refusal(state)
         if state.earlier.crashed:
             self._check_lost_attempts(state)
         try:
-            job = await self._prepare(ctx, state, publish_arguments(args, kwargs))
+            job = await self._prepare(state, arguments)
             publisher = self._publishers[job.platform.name]
             if state.earlier.suspected:
                 async with self._isolation.enter(publisher, cell_for(state.earlier.suspected)) as stand_in:
@@ -109,16 +110,16 @@ class AttemptRunner:
         except (HandBackError, GeneratorExit):  # what a publisher raises is no GeneratorExit any more
             raise
         except SuspectDiedError as death:
-            raise await self._outlive(ctx, state, death, started_ms) from death
+            raise await self._outlive(state, death) from death
         except asyncio.CancelledError as cut_off:
             if publisher is not None and state.sending is not None:
-                await self._cut_off(ctx, state, publisher.publisher_class, cause_of(cut_off), started_ms)
+                await self._cut_off(state, publisher.publisher_class, cause_of(cut_off))
             raise
         except BaseException as error:
-            raise await self._what_follows(ctx, state, publisher, error, started_ms) from error
+            raise await self._what_follows(state, publisher, error) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
 
-    async def _prepare(self, ctx: Mapping[str, Any], state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
+    async def _prepare(self, state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
         try:
             offered = arguments.get("task_data") if state.task_data is None else state.task_data
             data = state.data = decoded_data(offered)
@@ -127,11 +128,11 @@ class AttemptRunner:
             raise InvalidError(error.message) from error
         facts, settings = state.facts, self._settings
         return PublishJob(
-            task_id=ctx["job_id"],
+            task_id=state.task_id,
             data=data,
             platform=platform,
             attempt=state.number,
-            idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (ctx["job_id"], 0))),
+            idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (state.task_id, 0))),
             media=await resolve_media(data, settings.media_root, settings.max_media) if data.get("file_path") else None,
         )
 
@@ -160,14 +161,7 @@ class AttemptRunner:
             )
         return _kept_result(job, result, media=describe_media(job.data, job.media))
 
-    async def _what_follows(
-        self,
-        ctx: Mapping[str, Any],
-        state: AttemptState,
-        publisher: Publisher | None,
-        error: BaseException,
-        started_ms: int,
-    ) -> Exception:
+    async def _what_follows(self, state: AttemptState, publisher: Publisher | None, error: BaseException) -> Exception:
         error_class = self._class_of(error, publisher)
         message = message_of(error)
         said = None if is_a(error, NoAnswerError) else message
@@ -175,7 +169,7 @@ class AttemptRunner:
         decision = decide_attempt(
             error_class,
             may_rerun=publisher is not None and publisher.publisher_class.may_rerun,
-            spent=state.facts.spent if state.facts else ctx["job_try"] - 1,
+            spent=state.facts.spent if state.facts else state.claims - 1,
             max_attempts=(platform.max_attempts or self._settings.max_attempts) if platform else 1,
             retry_after_s=retry_after_of(error),
             limits=limits,
@@ -187,24 +181,22 @@ class AttemptRunner:
             if error_class is ErrorClass.RATE_LIMITED:
                 message += f" (given up after {limits.count + 1} attempts and {limits.paused_s:.0f} s of waiting)"
             return PublishFailedError(decision.status, error_class, message, said=said)
-        attempt = self._attempt_of(state, started_ms, error_class, message, said)
+        attempt = self._attempt_of(state, error_class, message, said)
         if error_class is ErrorClass.RATE_LIMITED:
             attempt = msgspec.structs.replace(attempt, paused_s=round(limits.paused_s + decision.delay_s, 3))
-        await self._defer(ctx["job_id"], state, attempt, decision, started_ms)
+        await self._defer(state, attempt, decision)
         return Retry(defer=decision.delay_s)
 
-    async def _outlive(
-        self, ctx: Mapping[str, Any], state: AttemptState, death: SuspectDiedError, started_ms: int
-    ) -> Exception:
+    async def _outlive(self, state: AttemptState, death: SuspectDiedError) -> Exception:
         """What follows when the process died that ran the attempt, and the worker did not."""
         message = f"The process that ran it died: {death}."
         attempt = msgspec.structs.replace(
-            self._attempt_of(state, started_ms, ErrorClass.CRASHED, message, None),
+            self._attempt_of(state, ErrorClass.CRASHED, message, None),
             outcome=TaskStatus.UNKNOWN,
             alone=death.was_alone,
         )
-        log.warning("attempt.process_died", task_id=ctx["job_id"], alone=death.was_alone, how=str(death))
-        await self._defer(ctx["job_id"], state, attempt, NextAttempt(0.0, spends=False), started_ms)
+        log.warning("attempt.process_died", task_id=state.task_id, alone=death.was_alone, how=str(death))
+        await self._defer(state, attempt, NextAttempt(0.0, spends=False))
         return Retry()
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
@@ -215,51 +207,40 @@ class AttemptRunner:
             message += ", the last one while it ran nothing else." if earlier.died_alone else "."
             raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message, attempted=False)
 
-    async def _cut_off(
-        self,
-        ctx: Mapping[str, Any],
-        state: AttemptState,
-        publisher_class: PublisherClass,
-        cause: CancelCause | None,
-        started_ms: int,
-    ) -> None:
+    async def _cut_off(self, state: AttemptState, publisher_class: PublisherClass, cause: CancelCause | None) -> None:
         """Have an attempt that is cut off mid-send stay known, unless the engine ends the task for it."""
         if cause in {CancelCause.ABORT, CancelCause.TIMEOUT} or publisher_class is PublisherClass.LOCAL:
             return
         if publisher_class is PublisherClass.NONE:
             raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, STOPPED) from None
         if cause is CancelCause.SHUTDOWN:
-            attempt = self._attempt_of(state, started_ms, ErrorClass.UNKNOWN, STOPPED, None)
-            await self._defer(ctx["job_id"], state, attempt, NextAttempt(0.0, spends=False), started_ms)
+            attempt = self._attempt_of(state, ErrorClass.UNKNOWN, STOPPED, None)
+            await self._defer(state, attempt, NextAttempt(0.0, spends=False))
             raise Retry from None
 
-    def _attempt_of(
-        self, state: AttemptState, started_ms: int, error_class: ErrorClass, message: str, said: str | None
-    ) -> Attempt:
+    def _attempt_of(self, state: AttemptState, error_class: ErrorClass, message: str, said: str | None) -> Attempt:
         """The attempt, for the ledger: the task is tried again."""
         is_open = error_class in {ErrorClass.UNKNOWN, ErrorClass.CRASHED}
         return Attempt(
             number=state.number,
-            started_at=to_text(started_ms),
+            started_at=to_text(state.started_ms),
             finished_at=to_text(self._clock()),
             outcome=TaskStatus.RETRY,
             error_class=error_class,
             error=message,
             worker=self._worker_id,
-            evidence=evidence_of(state, said) if is_open else None,
+            evidence=state.evidence(said) if is_open else None,
             since_boot=state.since_boot if is_open else None,
         )
 
-    async def _defer(
-        self, task_id: str, state: AttemptState, attempt: Attempt, decision: NextAttempt, started_ms: int
-    ) -> None:
+    async def _defer(self, state: AttemptState, attempt: Attempt, decision: NextAttempt) -> None:
         now_ms = self._clock()
         due_at_ms = now_ms + round(decision.delay_s * 1000)
-        await persist(lambda: self._ledger.defer(task_id, attempt, due_at_ms, spent=decision.spends))
-        self._metrics.count_attempts([(state.facts.platform if state.facts else None, attempt, now_ms - started_ms)])
+        await persist(lambda: self._ledger.defer(state.task_id, attempt, due_at_ms, spent=decision.spends))
+        self._metrics.count_attempts([(state.platform, attempt, now_ms - state.started_ms)])
         log.info(
             "task.deferred",
-            task_id=task_id,
+            task_id=state.task_id,
             attempt=attempt.number,
             error_class=attempt.error_class,
             due_in_s=round(decision.delay_s, 3),

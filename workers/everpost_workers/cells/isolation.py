@@ -17,7 +17,7 @@ from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult
 from everpost.task.attempt_rules import CellKind
 from everpost_workers.cells.cell import Cell, CellDiedError, CellUnavailableError
 from everpost_workers.cells.frames import Verb
-from everpost_workers.engine.errors import HandBackError
+from everpost_workers.engine import HandBackError
 
 log = structlog.get_logger("everpost.worker")
 

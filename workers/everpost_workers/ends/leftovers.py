@@ -12,8 +12,8 @@ import structlog
 
 from everpost.errors import ServiceError
 from everpost.task.model import TaskRecord
+from everpost_workers.attempts.attempt import EndedTask
 from everpost_workers.ends.recorder import EndRecorder
-from everpost_workers.engine.outcomes import JobOutcome
 
 log = structlog.get_logger("everpost.worker")
 
@@ -36,18 +36,18 @@ class Leftovers:
         files: Beside the database.
     """
 
-    def __init__(self, completion: EndRecorder, files: "LeftoverFiles") -> None:
-        self._completion = completion
+    def __init__(self, recorder: EndRecorder, files: "LeftoverFiles") -> None:
+        self._recorder = recorder
         self._files = files
         self._told: set[Path] = set()
 
-    async def keep(self, outcomes: Sequence[JobOutcome]) -> None:
+    async def keep(self, outcomes: Sequence[EndedTask]) -> None:
         """Keep outcomes that the database has not taken: the worker ends.
 
         Raises:
             OSError: That is not possible either; what may have been sent ends as unknown.
         """
-        records, overtaken = self._completion.whole_records_of(outcomes)
+        records, overtaken = self._recorder.whole_records_of(outcomes)
         task_ids = [record.task_id for record in records]
         try:
             path = await asyncio.to_thread(self._files.save, records, overtaken)
@@ -77,7 +77,7 @@ class Leftovers:
     async def _take_in(self, path: Path) -> None:
         left = self._files.read(path)
         if left is not None:
-            late = await self._completion.take_in(left.records, left.overtaken)
+            late = await self._recorder.take_in(left.records, left.overtaken)
             self._files.forget(path)
             log.info("outcomes.taken_in", tasks=len(left.records), late=late)
 

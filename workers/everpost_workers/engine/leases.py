@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
@@ -11,8 +11,9 @@ import redis.asyncio
 from arq.connections import ArqRedis
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from everpost_workers.engine.claims import HeldJob
+from everpost_workers.engine.held import HeldJob
 from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.loop_watch import LoopWatch
 from everpost_workers.engine.lua import script_source
 from everpost_workers.engine.trouble import REDIS_TROUBLE
 
@@ -68,43 +69,6 @@ def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
         size_bytes += payload_bytes
     if portion:
         yield portion
-
-
-class LoopWatch:
-    """Tells when the event loop has not turned for longer than any job may take: a job blocks it, for ever perhaps.
-
-    Args:
-        limit_s: How long that is.
-        on_blocked: Called once, in the thread that looks.
-    """
-
-    def __init__(self, limit_s: float, on_blocked: Callable[[], None]) -> None:
-        self._limit_s = limit_s
-        self._on_blocked = on_blocked
-        self._turns = self._seen = 0
-        self._still_s = 0.0
-        self._is_watching = True
-
-    def turn(self) -> None:
-        """The loop turns."""
-        self._turns += 1
-
-    def stop(self) -> None:
-        """Look no more: the loop comes to its end."""
-        self._is_watching = False
-
-    def look(self, passed_s: float) -> None:
-        """See whether the loop has turned since the last look, `passed_s` seconds ago.
-
-        They are counted, and no clock is asked: a process that stood still itself blames nobody.
-        """
-        if self._turns != self._seen or not self._is_watching:
-            self._seen, self._still_s = self._turns, 0.0
-            return
-        self._still_s += passed_s
-        if self._still_s > self._limit_s:
-            self._is_watching = False
-            self._on_blocked()
 
 
 class LeaseKeeper:
@@ -214,7 +178,7 @@ class LeaseKeeper:
     def _restore(self, client: "redis.Redis", jobs: list[HeldJob]) -> None:
         """Put back the jobs that Redis lost and that are still going on here."""
         with self.restoring:
-            jobs = [job for job in jobs if not job.is_settled and self._held.get(job.job_id) is job]
+            jobs = [job for job in jobs if not job.is_releasing and self._held.get(job.job_id) is job]
             if not jobs:
                 return
             arguments: list[Any] = [self._lease_ms, RETRY_KEY_TTL_S]
@@ -229,7 +193,7 @@ class LeaseKeeper:
             logger.warning(told, back, extra=as_event("jobs.put_back", jobs=back, job_id=jobs[0].job_id))
 
     def _fence(self, job: HeldJob) -> None:
-        if self._held.get(job.job_id) is job and not job.is_settled:
+        if self._held.get(job.job_id) is job and not job.is_releasing:
             job.is_fenced = True
             told = "job %s was taken over by another worker while it ran here"
             logger.warning(told, job.job_id, extra=as_event("job.taken_over", job_id=job.job_id, was="running"))

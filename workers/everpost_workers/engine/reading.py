@@ -12,9 +12,10 @@ from arq.jobs import DeserializationError, Deserializer
 from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Function, JobExecutionFailed
 
-from everpost_workers.engine.claims import UNKNOWN_FUNCTION_NAME, HeldJob, whole_score
+from everpost_workers.engine.held import HeldJob, whole_score
+from everpost_workers.engine.jobs import Claim, JobOutcome
 from everpost_workers.engine.log_fields import as_event
-from everpost_workers.engine.outcomes import JobOutcome, OutcomeReason
+from everpost_workers.engine.outcomes import OutcomeReason
 
 logger = logging.getLogger("arq.worker")
 
@@ -22,25 +23,8 @@ UNDECODABLE = "unable to deserialize job"  # arq's words, which its clients may 
 LONGEST_TOLD = 64  # bytes of an id
 
 
-class ClaimReply(msgspec.Struct, frozen=True):
-    """What `claim.lua` answers.
-
-    Attributes:
-        jobs: The claimed jobs, each with the time of an abort request for it, if there is one.
-        unnamed: Entries whose id is not UTF-8, which no client of arq's can name.
-        next_due_in_s: Seconds until the earliest entry left is due, 0 or less if it is; None: nothing is left.
-        queued: How many entries all queues have, held jobs included.
-    """
-
-    jobs: list[tuple[HeldJob, float | None]]
-    unnamed: list["UnnamedEntry"]
-    next_due_in_s: float | None
-    queued: int
-    has_health_key: bool
-
-
 class UnnamedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue entry whose id is not UTF-8, claimed as a job is."""
+    """A queue entry whose id is not UTF-8, so that no client of arq's can name it. It is claimed as a job is."""
 
     raw_id: bytes
     queue_name: str
@@ -48,59 +32,64 @@ class UnnamedEntry(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None
     claimed_ms: int
 
-    def as_outcome(self) -> JobOutcome:
-        """How the completion hook hears of it: as of a job that cannot be read."""
+    def as_outcome(self) -> JobOutcome[Any]:
+        """What the completion hook gets: the entry as a job that cannot be read."""
         error = DeserializationError(UNDECODABLE)
         error.__cause__ = ValueError(f"its id is not UTF-8: {self.raw_id[:LONGEST_TOLD]!r}")
         return JobOutcome(
-            job_id=self.raw_id.decode(errors="backslashreplace"),
-            function=UNKNOWN_FUNCTION_NAME,
-            args=(),
-            kwargs={},
-            job_try=1,
-            enqueue_time_ms=0,
-            success=False,
+            claim=Claim(
+                job_id=self.raw_id.decode(errors="backslashreplace"),
+                job_try=1,
+                queue_name=self.queue_name,
+                score=self.claimed_ms,
+                payload=self.payload,
+                ends_as=OutcomeReason.UNDECODABLE,
+            ),
+            reason=OutcomeReason.UNDECODABLE,
             result=error,
             start_ms=self.claimed_ms,
             finish_ms=self.claimed_ms,
-            queue_name=self.queue_name,
-            reason=OutcomeReason.UNDECODABLE,
-            payload=self.payload,
-            extra={},
         )
 
 
+class ClaimReply(msgspec.Struct, frozen=True):
+    """What `claim.lua` answers.
+
+    Attributes:
+        jobs: The claimed jobs, each with the time of a request to abort it, if there is one.
+        next_due_in_s: Seconds until the earliest remaining entry is due, 0 or less if it is due; None if none remains.
+        queued: How many entries all queues have, held jobs included.
+    """
+
+    jobs: list[tuple[HeldJob, float | None]]
+    unnamed: list[UnnamedEntry]
+    next_due_in_s: float | None
+    queued: int
+    has_health_key: bool
+
+
 def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str]) -> ClaimReply:
-    """Decode the reply of `claim.lua`; it describes the fields."""
+    """Decode the reply of `claim.lua`, which describes the fields."""
     now_ms, next_score, queued, has_health_key = reply[:4]
     jobs: list[tuple[HeldJob, float | None]] = []
     unnamed: list[UnnamedEntry] = []
     fields = iter(reply[4:])
     for raw_id, number, score, tries, sent, requested_at in zip(*[fields] * 6, strict=True):
         queue_name = queue_names[number - 1]
+        payload, cut_from_bytes = sent if isinstance(sent, list) else (sent, None)
         try:
             job_id = raw_id.decode()
         except UnicodeDecodeError:
-            payload = sent[0] if isinstance(sent, list) else sent
-            unnamed.append(
-                UnnamedEntry(
-                    raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=now_ms
-                )
+            entry = UnnamedEntry(
+                raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=now_ms
             )
+            unnamed.append(entry)
             continue
-        held = HeldJob(
-            job_id,
-            token=token,
-            queue_name=queue_name,
-            queue_number=number,
-            score=whole_score(float(score)),
-            tries=tries,
-            start_ms=now_ms,
+        claim: Claim[Any] = Claim(
+            job_id=job_id, job_try=tries, queue_name=queue_name, score=whole_score(float(score)), payload=payload
         )
-        if isinstance(sent, list):
-            held.payload, held.cut_from_bytes = sent
-        else:
-            held.payload = sent
+        held = HeldJob(claim, token=token, queue_number=number, start_ms=now_ms)
+        held.cut_from_bytes = cut_from_bytes
         jobs.append((held, None if requested_at is None else float(requested_at)))
     next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
     return ClaimReply(jobs, unnamed, next_due_in_s, queued, bool(has_health_key))
@@ -122,41 +111,52 @@ class JobReader:
         self._max_tries = max_tries
 
     def read(self, held: HeldJob, abort_requested_at_ms: float | None) -> None:
-        """Fill in what the payload says; end the job here if it cannot run. The order is arq's."""
-        if not held.payload:
-            held.end(OutcomeReason.EXPIRED, JobExecutionFailed("job expired"), held.start_ms)
-            return
+        """Fill in what the payload says, and end the job here if it cannot run. The order is arq's."""
+        refusal = self._refusal_of(held, abort_requested_at_ms)
+        if refusal is not None:
+            reason, error = refusal
+            held.end(reason, error, held.start_ms)
+            held.claim.ends_as = reason
+
+    def _refusal_of(
+        self, held: HeldJob, abort_requested_at_ms: float | None
+    ) -> tuple[OutcomeReason, BaseException] | None:
+        """Why the job cannot run; None if it can."""
+        claim = held.claim
+        if not claim.payload:
+            return OutcomeReason.EXPIRED, JobExecutionFailed("job expired")
         try:
             if held.cut_from_bytes is not None:
-                raise _too_large(held.cut_from_bytes, len(held.payload))
-            self._decode(held, held.payload)
+                raise _too_large(held.cut_from_bytes, len(claim.payload))
+            self._decode(held, claim.payload)
         except DeserializationError as error:
-            held.end(OutcomeReason.UNDECODABLE, error, held.start_ms)
-            return
-        held.function = self._functions.get(held.function_name)
-        # A request older than the job itself was for an earlier job of that id.
-        if abort_requested_at_ms is not None and abort_requested_at_ms >= held.enqueue_time_ms:
-            held.end(OutcomeReason.ABORTED, asyncio.CancelledError(), held.start_ms)
-        elif held.function is None:
-            unknown = JobExecutionFailed(f"function {held.function_name!r} not found")
-            held.end(OutcomeReason.UNKNOWN_FUNCTION, unknown, held.start_ms)
-        elif held.job_try > (limit := self._max_tries_of(held.function)):
-            held.end(OutcomeReason.TRIES_EXHAUSTED, JobExecutionFailed(f"max {limit} retries exceeded"), held.start_ms)
+            return OutcomeReason.UNDECODABLE, error
+        function = held.function = self._functions.get(claim.function)
+        # A request that is older than the job was for an earlier job with that id.
+        if abort_requested_at_ms is not None and abort_requested_at_ms >= claim.enqueue_time_ms:
+            return OutcomeReason.ABORTED, asyncio.CancelledError()
+        if function is None:
+            return OutcomeReason.UNKNOWN_FUNCTION, JobExecutionFailed(f"function {claim.function!r} not found")
+        limit = self._max_tries_of(function)
+        if claim.job_try > limit:
+            return OutcomeReason.TRIES_EXHAUSTED, JobExecutionFailed(f"max {limit} retries exceeded")
+        return None
 
     def log_not_run(self, job: HeldJob) -> None:
-        """Say why a job ends without having run."""
-        waited_s = (timestamp_ms() - job.enqueue_time_ms) / 1000
-        match job.ends_as:
+        """Log why a job ends without having run."""
+        claim = job.claim
+        waited_s = (timestamp_ms() - claim.enqueue_time_ms) / 1000
+        match job.reason:
             case OutcomeReason.EXPIRED:
                 logger.warning("job %s expired", job.job_id, extra=as_event("job.expired", job_id=job.job_id))
             case OutcomeReason.UNDECODABLE:
                 fields = as_event("job.undecodable", job_id=job.job_id)
                 logger.error("deserializing job %s failed", job.job_id, exc_info=job.result, extra=fields)
             case OutcomeReason.ABORTED:
-                logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, job.function_name)
+                logger.info("%6.2fs ⊘ %s:%s aborted before start", waited_s, job.job_id, claim.function)
             case OutcomeReason.UNKNOWN_FUNCTION:
-                fields = as_event("job.unknown_function", job_id=job.job_id, function=job.function_name)
-                logger.warning("job %s, function %r not found", job.job_id, job.function_name, extra=fields)
+                fields = as_event("job.unknown_function", job_id=job.job_id, function=claim.function)
+                logger.warning("job %s, function %r not found", job.job_id, claim.function, extra=fields)
             case _:
                 limit = self._max_tries_of(job.function)
                 fields = as_event("job.tries_exhausted", job_id=job.job_id, limit=limit, waited_s=round(waited_s, 3))
@@ -166,17 +166,18 @@ class JobReader:
         return self._max_tries if function is None or function.max_tries is None else function.max_tries
 
     def _decode(self, held: HeldJob, payload: bytes) -> None:
+        claim = held.claim
         try:
             data = self._deserialize(payload)
             name, own_try = str(data["f"]), data["t"]
             args, kwargs, enqueue_time_ms = tuple(data["a"]), dict(data["k"]), int(data["et"])
-            enqueue_time = ms_to_datetime(enqueue_time_ms)  # raises for a time no datetime holds
-            held.job_try = max(own_try or 0, held.counted_tries)
+            enqueue_time = ms_to_datetime(enqueue_time_ms)  # raises for a time that no datetime holds
+            job_try = max(own_try or 0, held.counted_tries)
         except Exception as error:
-            # Whatever a stranger's bytes raise is one thing here.
+            # Foreign bytes may raise anything; here all of it means the same.
             raise DeserializationError(UNDECODABLE) from error
-        held.function_name, held.args, held.kwargs = name, args, kwargs
-        held.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time
+        claim.function, claim.args, claim.kwargs, claim.job_try = name, args, kwargs, job_try
+        claim.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time
 
 
 def _too_large(size_bytes: int, kept_bytes: int) -> DeserializationError:

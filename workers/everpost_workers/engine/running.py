@@ -9,9 +9,9 @@ from arq.utils import args_to_string, timestamp_ms, truncate
 from arq.worker import Retry, Worker
 
 from everpost_workers.engine.cancellation import comes_from_outside, raise_unless_failure
-from everpost_workers.engine.claims import HeldJob, JobPhase
 from everpost_workers.engine.deadlines import Deadlines
 from everpost_workers.engine.errors import HandBackError
+from everpost_workers.engine.held import HeldJob, JobPhase
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.outcomes import CancelCause, NextStep, OutcomeReason, cause_of, next_step
 
@@ -23,12 +23,12 @@ LATE_MS = 1200  # from here on arq's log line says how late a job starts
 
 
 class JobRunner:
-    """Runs jobs, each in the one task it is given, and hands each over when its attempt has ended.
+    """Runs jobs, each in the task it is given, and hands each over when its try has ended.
 
     Args:
-        worker: Whose hooks, ctx and settings apply.
-        on_ended: Takes a job whose attempt has ended, one way or another.
-        on_stuck: Told of a job that was cancelled several times and goes on; it may never end.
+        worker: Its hooks, ctx and settings apply.
+        on_ended: Takes a job whose try has ended, in whatever way.
+        on_stuck: Takes a job that was cancelled several times and goes on. It may never end.
     """
 
     def __init__(
@@ -50,17 +50,19 @@ class JobRunner:
         """Run `job` to its end; the body of its task."""
         worker = self._worker
         if not worker.allow_pick_jobs:  # a shutdown came between claim and start
-            job.send_back(job.score, spends_try=False)
+            job.send_back(spends_try=False)
             self._on_ended(job)
             return
+        claim = job.claim
         ctx = {
             **worker.ctx,
             "job_id": job.job_id,
-            "job_try": job.job_try,
+            "job_try": claim.job_try,
             "enqueue_time": job.enqueue_time,
-            "score": job.score,
-            **job.extra,
+            "score": claim.score,
         }
+        if claim.context is not None:
+            ctx["context"] = claim.context
         await self._attempt(job, ctx)
         try:
             if worker.on_job_end is not None:
@@ -74,7 +76,7 @@ class JobRunner:
             await self._call_hook("after_job_end", worker.after_job_end, ctx)
 
     def cancel(self, job: HeldJob, cause: CancelCause) -> bool:
-        """Cut the attempt off, unless it has not begun, has ended, or is being cut off already; it is told why."""
+        """Cancel the job with the cause, unless it has not begun, has ended or was cancelled before; whether it did."""
         if job.task is None or job.cancel_cause is not None or job.phase not in {JobPhase.STARTING, JobPhase.RUNNING}:
             return False
         job.cancel_cause = cause
@@ -83,7 +85,7 @@ class JobRunner:
         return True
 
     def _insist(self, job: HeldJob) -> None:
-        """Cancel a job again that was cancelled and goes on: it may have caught that, once."""
+        """Cancel a job again that goes on: it may have caught the first cancellation."""
         if job.task is None or job.insisted == MOST_INSISTED:
             self._on_stuck(job)
             return
@@ -101,11 +103,11 @@ class JobRunner:
                 job.start_ms = timestamp_ms()
             self._begin(job)
             assert job.function is not None, "a job without a function is not run"
-            result = await job.function.coroutine(ctx, *job.args, **job.kwargs)
+            result = await job.function.coroutine(ctx, *job.claim.args, **job.claim.kwargs)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and comes_from_outside(error, job.task):
-                raise  # the loop is gone
-            self._end_with_error(job, error)  # whatever a job raises is its outcome
+                raise  # the loop is closed
+            self._end_with_error(job, error)
         else:
             job.end(OutcomeReason.COMPLETE, result, timestamp_ms())
             worker.jobs_complete += 1
@@ -131,7 +133,7 @@ class JobRunner:
         timeout_s = worker.job_timeout_s
         if job.function is not None and job.function.timeout_s is not None:
             timeout_s = job.function.timeout_s
-        if timeout_s is not None:  # arq passes it on to asyncio, for which None is no limit
+        if timeout_s is not None:  # None is no limit, as in arq
             self._deadlines.keep(job, timeout_s)
 
     def _end_with_error(self, job: HeldJob, error: BaseException) -> None:
@@ -143,13 +145,13 @@ class JobRunner:
             assert isinstance(error, Retry), "next_step says so"
             defer_ms = error.defer_score or 0
             logger.info("%6.2fs ↻ %s retrying job in %0.2fs", took_s, job.reference, defer_ms / 1000)
-            job.send_back(job.score, spends_try=True, in_ms=defer_ms)
+            job.send_back(spends_try=True, in_ms=defer_ms)
             worker.jobs_retried += 1
         elif step in {NextStep.RERUN, NextStep.HAND_BACK}:
             in_s = error.in_s if isinstance(error, HandBackError) else 0.0
             said = "cancelled, will be run again" if in_s == 0 else f"not begun, again in {in_s:.2f}s"
             logger.info("%6.2fs ↻ %s %s", took_s, job.reference, said)
-            job.send_back(job.score, spends_try=step is NextStep.RERUN, in_ms=round(in_s * 1000))
+            job.send_back(spends_try=step is NextStep.RERUN, in_ms=round(in_s * 1000))
             worker.jobs_retried += 1
         else:
             self._fail(job, step, error, finish_ms)
@@ -177,7 +179,7 @@ class JobRunner:
             | as_event(
                 "job.failed",
                 job_id=job.job_id,
-                function=job.function_name,
+                function=job.claim.function,
                 took_s=round(took_s, 3),
                 error=f"{type(error).__name__}: {error}",
             ),
@@ -193,12 +195,13 @@ class JobRunner:
             logger.exception("%s failed for job %s, which goes on without it", name, ctx["job_id"], extra=fields)
 
     def _log_start(self, job: HeldJob) -> None:
-        extra = f" try={job.job_try}" if job.job_try > 1 else ""
-        late_ms = job.start_ms - job.score
+        claim = job.claim
+        extra = f" try={claim.job_try}" if claim.job_try > 1 else ""
+        late_ms = job.start_ms - claim.score
         if late_ms > LATE_MS:
             extra += f" delayed={late_ms / 1000:0.2f}s"
-        waited_s = (job.start_ms - job.enqueue_time_ms) / 1000
-        logger.info("%6.2fs → %s(%s)%s", waited_s, job.reference, args_to_string(job.args, job.kwargs), extra)
+        waited_s = (job.start_ms - claim.enqueue_time_ms) / 1000
+        logger.info("%6.2fs → %s(%s)%s", waited_s, job.reference, args_to_string(claim.args, claim.kwargs), extra)
 
     def _log_success(self, job: HeldJob, result: Any) -> None:
         took_s = (job.finish_ms - job.start_ms) / 1000
@@ -206,23 +209,23 @@ class JobRunner:
         if result is not None and self._worker.log_results:
             try:
                 shown = truncate(repr(result))
-            except Exception as problem:  # noqa: BLE001 - a stranger's repr must not undo the outcome
+            except Exception as problem:  # noqa: BLE001 - a failing repr must not undo the outcome
                 shown = f"repr() failed: {type(problem).__name__}"
         logger.info("%6.2fs ← %s ● %s", took_s, job.reference, shown)
 
 
 def _as_result(error: BaseException) -> BaseException:
-    """The exception without our cause in it: a client that has arq, and not this package, could not unpickle that."""
+    """The exception without our cause in it, which a client without this package could not unpickle."""
     is_ours = isinstance(error, asyncio.CancelledError) and cause_of(error) is not None
     return asyncio.CancelledError() if is_ours else error
 
 
 def _own_extra(error: BaseException) -> Any:
-    """What an exception's `extra` attribute or method says, for the log; arq's convention."""
+    """The exception's `extra` attribute, or what that method returns, for the log: a convention of arq's."""
     extra = getattr(error, "extra", None)
     if not callable(extra):
         return extra
     try:
         return extra()
-    except Exception as problem:  # noqa: BLE001 - a stranger's method must not undo the outcome
+    except Exception as problem:  # noqa: BLE001 - a failing method must not undo the outcome
         return f"extra() failed: {problem!r}"

@@ -9,7 +9,8 @@
 --         finish: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
 --         finish_for_good: the same; a late copy of the job is dropped as long as the id is occupied
 --         return: payload or ""; new score, new try counter
---         return_later: payload or ""; ms from now until it is due, new try counter
+--         return_in: payload or ""; ms from now until it is due, new try counter
+--         return_at: payload or ""; new score, which becomes one a little ahead if it is not, new try counter
 -- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
 --
 -- The results index tells which results are the oldest (shed_results.lua): a hash of list names and of about how many
@@ -28,7 +29,8 @@ local clock = redis.call('TIME') -- claims go by it too, whatever the worker's o
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local reply = {}
 
-local GOES_BACK = { ['return'] = true, return_later = true }
+local GOES_BACK = { ['return'] = true, return_in = true, return_at = true }
+local LEAST_WAIT = 100 -- ms until a job of return_at is due, or a worker could claim and return it all the time
 
 local function worker_of(token)
   return string.match(token, '^(.*):')
@@ -105,6 +107,15 @@ local function finish(queue, id, occupied, marker)
   end
 end
 
+local function score_of(action, due)
+  if action == 'return_in' then
+    return now + due
+  elseif action == 'return_at' then
+    return math.max(due, now + LEAST_WAIT)
+  end
+  return due
+end
+
 local function give_back(queue, id, payload, score, tries)
   if payload ~= '' then
     redis.call('SET', JOB .. id, payload, 'NX')
@@ -116,7 +127,6 @@ local function give_back(queue, id, payload, score, tries)
     redis.call('DEL', RETRY .. id)
   end
   redis.call('DEL', HELD .. id)
-  any_returned = true
 end
 
 local held = {}
@@ -142,7 +152,8 @@ for _, position in ipairs(ours) do
   local i, data = 7 * position - 6, ARGV[BEFORE + position]
   local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
   if GOES_BACK[action] then
-    give_back(queue, id, data, jobs[i + 5] + (action == 'return_later' and now or 0), jobs[i + 6])
+    give_back(queue, id, data, score_of(action, jobs[i + 5]), jobs[i + 6])
+    any_returned = any_returned or action ~= 'return_at' -- workers need not be woken for what is due later
   else
     finish(queue, id, jobs[i + 6], action == 'finish_for_good' and 'finished' or 'occupied')
   end
