@@ -21,6 +21,7 @@ from everpost.clock import BootClock, Clock, system_boot_clock, system_clock, to
 from everpost.errors import ServiceError, Unavailable
 from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
+from everpost.publishing import Publisher
 from everpost.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
 from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
 from everpost.queue.metrics import SharedMetrics
@@ -29,7 +30,8 @@ from everpost.queue.strangers import set_aside
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
-from everpost.store.pause import Pauses, warn_of_pause
+from everpost.store.pause import warn_of_pause
+from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import ClaimedTask, EndedTask, PublishFailedError
@@ -44,26 +46,27 @@ from everpost_workers.engine.leases import LONGEST_ROUND_S
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
-from everpost_workers.upkeep.duties import Duties, Upkeep, liveness_duties, say_goodbye, worker_duties
+from everpost_workers.upkeep.duties import Upkeep, liveness_duties, say_goodbye, worker_duties
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 
 UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
-LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # at least: what the ledger has of old must fit too
-PAYLOAD_FACTOR = 8  # JSON that was encoded anew has at most so many times a body's bytes
+LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # at least: tasks accepted under a larger limit must fit too
+PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most so many times the bytes of the body it came in
 PAUSE_POLL_S = 0.5
-LEFT_OVER_S = 5.0
-PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which is what ends an attempt
+LEFTOVERS_S = 5.0
+PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which ends an attempt
 
 
 class PublishWorker:
-    """The parts of one worker: opened when its event loop runs, closed with it."""
+    """The parts of one worker: opened when its event loop runs, and closed with it."""
 
     store: Store
-    runner: AttemptRunner
+    relay: Relay
     admission: Admission
+    runner: AttemptRunner
     ends: EndRecorder
     leftovers: Leftovers
     engine: BatchWorker
@@ -84,31 +87,66 @@ class PublishWorker:
         self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
         self._started_ms = clock()
         self._is_paused = False
-        self._upkeeps: list[Upkeep] = []
+        self._upkeep = Upkeep()
 
     async def start(self, ctx: dict[str, Any]) -> None:
-        """Arq's on_startup: open everything."""
+        """Arq's on_startup: open everything, and begin what runs beside the jobs."""
         del ctx
+        queue = await self._open()
+        self._stack.push_async_callback(say_goodbye, queue, self.worker_id)
+        self._stack.push_async_callback(self._upkeep.stop)
+        self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
+        await self._wait_while_paused()
+        with suppress(ServiceError):  # if it can be, before a job is claimed whose end is in such a file
+            await self.leftovers.take_in()
+        self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
+        duties = worker_duties(
+            relay=self.relay,
+            store=self.store,
+            results=ResultKeeper(queue, self._settings.result_memory, self._clock),
+            settings=self._settings,
+            clock=self._clock,
+            boot_clock=self._boot_clock,
+            is_busy=lambda: self.engine.job_counter > 0,
+        )
+        self._upkeep.begin(duties)
+        slots, database = self._settings.max_jobs, str(self._settings.database_path)
+        log.info("worker.started", worker=self.worker_id, slots=slots, database=database)
+
+    async def _open(self) -> TaskQueue:
+        """Open store, publishers and queue, and build the parts that use them."""
         settings, stack, clock = self._settings, self._stack, self._clock
-        store = self.store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
-        stack.push_async_callback(store.close)
+        self.store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
+        stack.push_async_callback(self.store.close)
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
         shared = SharedMetrics(queue)
         shared.start()
         stack.push_async_callback(shared.close)
-        metrics = WorkerMetrics(shared.tally, self._catalogue)
-        relay = Relay(
-            store,
-            queue,
-            clock,
-            settle_s=1.5 * LONGEST_ROUND_S,
-            may_be_sent=lambda odd: may_be_sent(
-                odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers)
-            ),
-        )
         stack.push_async_callback(self._isolation.close)
+        self._build(queue, publishers, WorkerMetrics(shared.tally, self._catalogue))
+        return queue
+
+    def _build(self, queue: TaskQueue, publishers: Mapping[str, Publisher], metrics: WorkerMetrics) -> None:
+        settings, clock, store = self._settings, self._clock, self.store
+
+        def may_be_out(odd: OddFacts) -> bool:
+            return may_be_sent(odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers))
+
+        self.relay = Relay(store, queue, clock, settle_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
+        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
+        self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
+        self.admission = Admission(
+            store,
+            self.relay,
+            clock,
+            self._catalogue,
+            publishers,
+            metrics,
+            settings.max_body,
+            take_in_left_over=self.leftovers.take_in,
+        )
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
@@ -120,57 +158,19 @@ class PublishWorker:
             worker_id=self.worker_id,
             isolation=self._isolation,
         )
-        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
-        self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
-        self.admission = Admission(
-            store,
-            relay,
-            clock,
-            self._catalogue,
-            publishers,
-            metrics,
-            settings.max_body,
-            take_in_left_over=self.leftovers.take_in,
-        )
-        stack.push_async_callback(say_goodbye, queue, self.worker_id)
-        self._run_beside(liveness_duties(queue, self.worker_id, self.describe))
-        await self._wait_while_paused(store.pause)
-        with suppress(ServiceError):  # before anything is claimed that they tell the end of, if it can be
-            await self.leftovers.take_in()
-        self._run_beside({"left_over": (LEFT_OVER_S, self.leftovers.take_in)})
-        duties = worker_duties(
-            relay=relay,
-            store=store,
-            results=ResultKeeper(queue, settings.result_memory, clock),
-            settings=settings,
-            clock=clock,
-            boot_clock=self._boot_clock,
-            is_busy=lambda: self.engine.job_counter > 0,
-        )
-        self._run_beside(duties)
-        log.info("worker.started", worker=self.worker_id, slots=settings.max_jobs, database=str(settings.database_path))
 
-    def _relay_trouble(self) -> str | None:
-        return next((upkeep.failures["relay"] for upkeep in self._upkeeps if "relay" in upkeep.failures), None)
+    async def _wait_while_paused(self) -> None:
+        """Wait until dispatch is resumed; the engine claims nothing before `start` returns.
 
-    def _run_beside(self, duties: Duties) -> None:
-        upkeep = Upkeep(duties)
-        self._upkeeps.append(upkeep)
-        upkeep.start()
-        self._stack.push_async_callback(upkeep.stop)
-
-    async def _wait_while_paused(self, pauses: Pauses) -> None:
-        """Until dispatch is resumed; the engine claims nothing before its start is over.
-
-        A pause begins only while no process has the database open, so there is none to look for later.
+        A pause begins only while no process has the database open, so there is no need to look for one later.
         """
-        self._is_paused = await warn_of_pause(pauses)
+        self._is_paused = await warn_of_pause(self.store.pause)
         while self._is_paused:
             await asyncio.sleep(PAUSE_POLL_S)
-            self._is_paused = await pauses.find() is not None
+            self._is_paused = await self.store.pause.find() is not None
 
     async def stop(self, ctx: dict[str, Any]) -> None:
-        """Arq's on_shutdown: close everything, in reverse."""
+        """Arq's on_shutdown: close everything in reverse order."""
         del ctx
         left_s = self.engine.stop_by + CLOSE_S / 2 - asyncio.get_running_loop().time()
         try:
@@ -188,13 +188,13 @@ class PublishWorker:
         return None if trouble is None else trouble.message
 
     def describe(self) -> dict[str, Any]:
-        """What the worker tells of itself."""
+        """What the worker tells about itself."""
         return {
             **self._versions,
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
-            "relay_trouble": self._relay_trouble(),
+            "relay_trouble": self._upkeep.failures.get("relay"),
             "trouble": self._trouble,
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
@@ -227,8 +227,8 @@ def create_worker(
 ) -> BatchWorker:
     """A worker, ready for `run()`.
 
-    In a cell, which is this process's program started once more, it does not return but serves the worker it belongs to
-    (see `isolation.py`).
+    A cell is this process's program started once more. There this function does not return but serves the worker to
+    which the cell belongs (see `isolation.py`).
 
     Args:
         publishers: Publishers by name, instead of the installed ones; for tests.
@@ -279,7 +279,7 @@ def create_worker(
 
 
 def _expect_failures() -> None:
-    """Keep tracebacks of posts that failed out of the log: they are outcomes, and `task.completed` tells of them."""
+    """Keep tracebacks of failed posts out of the log: they are outcomes, which `task.completed` logs."""
     engine_log = logging.getLogger("arq.worker")
     if _is_defect not in engine_log.filters:
         engine_log.addFilter(_is_defect)

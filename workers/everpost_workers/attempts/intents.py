@@ -1,4 +1,4 @@
-"""What is settled, and what is written down, before the first byte of an attempt leaves (I6)."""
+"""What is looked up, and what is written down, before the first byte of an attempt leaves (I6)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from everpost.store import Store
 from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
-from everpost_workers.attempts.unknown import CannotRepeatError, has_mortal_key, settle_earlier
+from everpost_workers.attempts.unknown import CannotRepeatError, find_earlier_post, has_mortal_key
 from everpost_workers.engine.backoff import Backoff
 
 log = structlog.get_logger("everpost.worker")
@@ -31,14 +31,16 @@ class Intents:
         self._clock = clock
         self._boot_clock = boot_clock
 
-    async def settle_earlier(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult | None:
-        """The post that an earlier attempt of unknown outcome made; None if it may be sent, again or at all.
+    async def find_earlier_post(
+        self, publisher: Publisher, job: PublishJob, state: AttemptState
+    ) -> PublishResult | None:
+        """The post that an earlier attempt of unknown outcome made; None if the task may be sent now.
 
         Raises:
-            CannotRepeatError: It may not.
+            CannotRepeatError: It may not be sent.
         """
         oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
-        found = await settle_earlier(publisher, job, state.earlier.open, oldest_s)
+        found = await find_earlier_post(publisher, job, state.earlier.open, oldest_s)
         if publisher.publisher_class is PublisherClass.CHECKABLE:
             state.earlier = msgspec.structs.replace(state.earlier, open=())
         return found
@@ -52,23 +54,23 @@ class Intents:
     async def write(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> None:
         """Write down that the attempt is about to send; for publishers of which `keeps_intents` is true.
 
-        The intent that stands there, if it is the one the claim found, has been settled.
+        It replaces the intent that the claim found, whose outcome has been looked up.
 
         Raises:
-            OutcomeUnknownError: Another attempt's does.
-            CancelledError: The worker is going down; nothing is sent, and none stands there.
+            OutcomeUnknownError: The ledger has the intent of another attempt.
+            CancelledError: The worker is going down. Nothing is sent, and no intent of this attempt is left.
         """
         facts = state.facts
         if facts is None:
             return
         if has_mortal_key(publisher):
             state.since_boot = self._boot_clock()
-        earlier = facts.sending or None  # HELD is nobody's intent
+        earlier = facts.sending or None  # HELD is not an attempt's intent
         intent = asyncio.ensure_future(persist(lambda: self._begin(job, state, earlier)))
         try:
             begun = await asyncio.shield(intent)
         except asyncio.CancelledError:
-            if await intent:  # it was written, and nothing will be sent: whoever runs next may send
+            if await intent:  # it was written, and nothing will be sent: the next attempt may send
                 await self._ledger.cancel_send(job.task_id, state.number, self._clock())
             raise
         if not begun and facts.sending == HELD:
@@ -83,7 +85,7 @@ class Intents:
 
 
 async def persist(write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until the database takes it: the job is held meanwhile, and nothing is lost."""
+    """Call `write` until the database takes it. The job is held meanwhile, so nothing is lost."""
     backoff = Backoff(0.1, 5)
     while True:
         try:

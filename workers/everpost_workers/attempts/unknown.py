@@ -1,4 +1,4 @@
-"""Attempts whose outcome is not known: what their publisher's class lets be found out, and lets be repeated (I6)."""
+"""Attempts of unknown outcome: what can be found out about them, and whether they may be repeated (I6)."""
 
 import asyncio
 
@@ -26,33 +26,33 @@ class CannotRepeatError(OutcomeUnknownError):
 
 
 class StrayExitError(Exception):
-    """The publisher raised what is no error, such as SystemExit, or a CancelledError of its own making."""
+    """The publisher raised something that is not an error, such as SystemExit or a CancelledError of its own."""
 
 
 class NoAnswerError(OutcomeUnknownError):
-    """The publisher did not answer in time: the words are ours, not its own."""
+    """The publisher did not answer in time. The message is Everpost's, not the publisher's."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(f"The publisher did not answer within {timeout_s:g} s.")
 
 
 def keeps_intents(publisher: Publisher) -> bool:
-    """Whether an attempt is written down before its first byte leaves.
+    """Whether the ledger notes an attempt before its first byte leaves.
 
-    That is so where it must not run twice, or only while the platform knows its key: then the ledger alone can say when
-    the key was first used, whatever becomes of Redis.
+    It does if the attempt must not run twice, or only while the platform knows its key: then the ledger alone can tell
+    when the key was first used, whatever becomes of Redis.
     """
     declared = publisher.publisher_class
     return declared is not PublisherClass.LOCAL and (declared is not PublisherClass.KEYED or has_mortal_key(publisher))
 
 
 def has_mortal_key(publisher: Publisher) -> bool:
-    """Whether the platform takes a key and forgets it some day."""
+    """Whether the platform takes a key but forgets it after some time."""
     return publisher.publisher_class is PublisherClass.KEYED and publisher.key_lifetime_s is not None
 
 
 def as_failure(error: BaseException) -> BaseException:
-    """What a publisher raised, as something that means a failure wherever it is caught."""
+    """What a publisher raised, as an exception that means a failure wherever it is caught."""
     if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         stray = StrayExitError(repr(error))
         stray.__cause__ = error
@@ -60,16 +60,18 @@ def as_failure(error: BaseException) -> BaseException:
     return error
 
 
-async def settle_earlier(
+async def find_earlier_post(
     publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float | None
 ) -> PublishResult | None:
-    """What became of earlier attempts nobody knows the outcome of: the post, or None if it may be sent (again).
+    """The post that an earlier attempt of unknown outcome made; None if the task may be sent now.
 
     Args:
-        oldest_s: How many seconds ago the oldest of them began; None if no clock tells, and the key may be forgotten.
+        attempts: Those of unknown outcome.
+        oldest_s: How many seconds ago the oldest of them began; None if no clock tells, so that the platform may have
+            forgotten the key.
 
     Raises:
-        CannotRepeatError: It may not.
+        CannotRepeatError: It may not be sent.
     """
     numbers = ", ".join(str(attempt.number) for attempt in attempts)
     open_since = f"Attempt {numbers} began to send and never reported how it ended"
@@ -92,12 +94,12 @@ def _is_remembered(lifetime_s: float | None, oldest_s: float | None) -> bool:
     return lifetime_s is None or (oldest_s is not None and oldest_s < lifetime_s)
 
 
-async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseException) -> PublishResult:
-    """The post an attempt made although it ended with `error`.
+async def find_post_despite(error: BaseException, publisher: Publisher, job: PublishJob) -> PublishResult:
+    """The post that an attempt made although it ended with `error`.
 
     Raises:
         TransientError: The platform does not have it.
-        BaseException: `error` itself, where there is nothing to look for or nobody to ask.
+        BaseException: `error` itself, if its outcome is known or the platform cannot be asked.
     """
     publisher_class = publisher.publisher_class
     if (
@@ -115,7 +117,7 @@ async def settle_failed(publisher: Publisher, job: PublishJob, error: BaseExcept
 
 
 async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | NotFound | str:
-    """The publisher's answer; where it has no verdict, why."""
+    """The publisher's answer; if it has none, the reason."""
     task = asyncio.current_task()
     try:
         async with asyncio.timeout(LOOK_UP_S):

@@ -1,4 +1,4 @@
-"""What a worker does beside its jobs: the relay, telling that it lives, ageing what is old."""
+"""What a worker does beside its jobs: the relay, its sign of life, and everything that ages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ HOUR_MS = 3_600_000
 ARCHIVE_S = 1800.0
 CHUNK = 1_000
 REST = 4  # seconds of rest for a second of work
-LONG_REST = 24  # the same for what nobody waits for, while tasks are being run
+LONG_REST = 24  # the same for the search index while tasks are being run: no client waits for it
 COUNT_EVERY_S = 3600.0
 TOLD = 300  # characters of an error
 ALIVE_S = 5.0  # a worker silent for longer counts as dead
@@ -37,26 +37,25 @@ Duties = Mapping[str, tuple[float, Duty]]
 
 
 class Upkeep:
-    """Runs each duty again and again, each at its own pace; a duty that fails is logged and tried at its next turn.
+    """Repeats duties, each at its own pace. A duty that fails is logged and tried again at its next turn.
 
     Attributes:
-        failures: The error of each duty whose last turn ended with one that is no `ServiceError`: a defect of ours.
+        failures: For each duty whose last turn raised something other than a `ServiceError`, that error: a defect.
     """
 
-    def __init__(self, duties: Duties) -> None:
+    def __init__(self) -> None:
         self.failures: dict[str, str] = {}
-        self._duties = duties
         self._loops: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin, in the running event loop."""
-        self._loops = [
+    def begin(self, duties: Duties) -> None:
+        """Begin with these duties, in the running event loop."""
+        self._loops += [
             asyncio.create_task(self._repeat(name, every_s, duty), name=name)
-            for name, (every_s, duty) in self._duties.items()
+            for name, (every_s, duty) in duties.items()
         ]
 
     async def stop(self) -> None:
-        """Stop every loop, wherever it is."""
+        """Stop all duties, wherever they are."""
         await cancel_until_done(*self._loops)
 
     async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
@@ -78,7 +77,7 @@ class Upkeep:
 
 
 def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Mapping[str, Any]]) -> Duties:
-    """The duties of a worker from its start on, also while dispatch is paused. `describe`: what it tells of itself."""
+    """The duties from the worker's start on, also while dispatch is paused; `describe` is what it tells of itself."""
 
     async def announce() -> None:
         await queue.announce_worker(worker_id, describe(), ALIVE_S)
@@ -142,7 +141,7 @@ def worker_duties(
 
 
 async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int] = lambda: REST) -> None:
-    """Do step after step until one finds nothing to do, with rests between: what clients wait for goes first."""
+    """Do step after step until one finds nothing to do, with rests between them, in which clients are served."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while await step():
@@ -151,6 +150,6 @@ async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int
 
 
 async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
-    """Take the worker off the list of the living, if Redis answers."""
+    """Take the worker off the list of living workers, if Redis answers."""
     with suppress(ServiceError):
         await queue.forget_workers([worker_id])
