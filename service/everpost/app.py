@@ -43,8 +43,8 @@ from everpost.garbage import settle_garbage
 from everpost.logs import configure_logging
 from everpost.platforms import Catalogue
 from everpost.private_files import close_to_others
-from everpost.queue.client import TaskQueue
 from everpost.queue.metrics import SharedMetrics
+from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import Store, open_store
@@ -100,7 +100,7 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         stack.push_async_callback(store.close)
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
-        metrics = SharedMetrics(queue)
+        metrics = SharedMetrics(queue.server)
         metrics.start()
         stack.push_async_callback(metrics.close)
         app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)

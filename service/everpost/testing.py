@@ -25,7 +25,7 @@ from everpost.app import create_app
 from everpost.embedded import EmbeddedValkey
 from everpost.platforms import Catalogue
 from everpost.publishing import NotFound, Publisher, PublisherClass, PublishJob, PublishResult
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings, temporary_settings
 from everpost.store import Store, open_store
 from everpost.store.sqlite.file.database import Database

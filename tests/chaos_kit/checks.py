@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from chaos_kit.effects_worker import Effect
 from everpost.publishing import PublisherClass
-from everpost.queue.client import QUEUE_NAMES
+from everpost.queue.keys import QUEUE_NAMES
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place
 from store_kit import StoredTask

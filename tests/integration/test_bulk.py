@@ -26,7 +26,7 @@ from everpost.errors import (
     TasksPending,
 )
 from everpost.pace import Pace
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.history import TaskFilter
 from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus
 from everpost.task.model import Task, TaskStatus
@@ -215,7 +215,7 @@ async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) 
 
 
 async def test_what_only_redis_knows_is_retried_from_there(stack: Stack, bulk: Bulk) -> None:
-    await stack.queue.enqueue_task(make_task("stray"))
+    await stack.queue.enqueuer.enqueue_task(make_task("stray"))
     answer = await bulk.run(ask(BulkKind.RETRY, "stray"))
     assert list(answer.new_task_ids) == ["stray"]
 
@@ -233,7 +233,7 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     assert (batch.json()["total"], kit_of(stack.settings).count(Place.LEDGER)) == (1_201, 1_201)
 
     async def are_queued() -> bool:
-        return (await stack.queue.depths())[5].ready == 1_201
+        return (await stack.queue.jobs.depths())[5].ready == 1_201
 
     await eventually(are_queued, what="1,201 jobs in the queue")  # what Redis was slow to take follows the answer
 
@@ -407,7 +407,7 @@ async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, b
     await add_ended(stack.database, make_task("failed"))
     answer = await bulk.run(ask(BulkKind.CANCEL, *waiting, "failed", "nobody"))
     assert (answer.succeeded, reasons(answer)) == (3, {"failed": "task_ended", "nobody": "task_not_found"})
-    assert (await stack.queue.depths())[5].ready == 0
+    assert (await stack.queue.jobs.depths())[5].ready == 0
     for task_id in waiting:
         task = await stack.task(task_id)
         told = (task["status"], task["error_class"], task["error_message"])

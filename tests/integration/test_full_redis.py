@@ -10,8 +10,8 @@ from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from everpost.publishing import InvalidError
-from everpost.queue.client import RESULT, RESULTS_KEY
 from everpost.queue.codec import deserialize, serialize
+from everpost.queue.keys import RESULT, RESULTS_KEY
 from everpost.queue.pool import connection_pool
 from everpost.testing import Stack, eventually, everpost_stack
 
@@ -45,13 +45,13 @@ async def test_what_waits_in_a_full_redis_is_worked_off(everpost: Stack) -> None
     await everpost.start_worker()
     for task_id in waiting:
         assert (await everpost.wait_until_ended(task_id))["status"] in {"success", "failed"}
-    assert await eventually(everpost.queue.workers, what="a worker that says it lives")
+    assert await eventually(everpost.queue.workers.living, what="a worker that says it lives")
 
     async def is_forgotten() -> bool:
         return await everpost.queue.redis.zcard("arq:queue") == 0 and not await everpost.queue.redis.keys("arq:job:*")
 
     await eventually(is_forgotten, what="the release of all jobs")
-    assert await everpost.queue.withdraw_task("none")
+    assert await everpost.queue.jobs.withdraw_task("none")
     await everpost.queue.redis.config_set("maxmemory", 0)
     assert (await everpost.wait_until_ended(late))["status"] == "success"
     assert everpost.publisher.times_published(late) == 1
@@ -80,7 +80,7 @@ async def test_results_are_kept_within_a_bound_and_the_oldest_go_first() -> None
         await stack.drain()
 
         async def is_bounded() -> bool:
-            left_bytes, _ = await stack.queue.shed_results(2**53, 0)
+            left_bytes, _ = await stack.queue.losses.shed_results(2**53, 0)
             return left_bytes <= 40_000 and not all(await results_in(stack, first))
 
         await eventually(is_bounded, what="fewer results")
@@ -95,11 +95,11 @@ async def test_results_make_room_before_redis_is_full() -> None:
     async with everpost_stack() as stack:
         task_ids = await publish_many(stack, 200)
         await stack.drain()
-        memory = await stack.queue.memory()
+        memory = await stack.queue.server.memory()
         await stack.queue.redis.config_set("maxmemory", int(memory.used_bytes / 0.8))
 
         async def has_room() -> bool:
-            return (await stack.queue.memory()).share < 0.8 and not all(await results_in(stack, task_ids))
+            return (await stack.queue.server.memory()).share < 0.8 and not all(await results_in(stack, task_ids))
 
         await eventually(has_room, what="room")
         await stack.queue.redis.config_set("maxmemory", int(memory.used_bytes / 2))
@@ -169,7 +169,7 @@ async def test_it_is_told_before_redis_is_full(everpost: Stack) -> None:
             return answer if answer.status_code == 200 else None
 
         await eventually(is_ready, what="readiness")
-        used_bytes = (await everpost.queue.memory()).used_bytes
+        used_bytes = (await everpost.queue.server.memory()).used_bytes
         await everpost.queue.redis.config_set("maxmemory", int(used_bytes / 0.9))
 
         async def is_told() -> bool:

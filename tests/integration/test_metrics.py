@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from everpost.metrics import ACCEPTED, written_field
 from everpost.publishing import InvalidError, TransientError
-from everpost.queue.client import METRICS_KEY
+from everpost.queue.keys import METRICS_KEY
 from everpost.testing import Stack, eventually
 
 Samples = dict[tuple[str, ...], float]

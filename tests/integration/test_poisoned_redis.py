@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError
-from everpost.queue.client import QUEUE_NAMES
 from everpost.queue.codec import serialize
+from everpost.queue.keys import QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.attempts.adoption import task_id_of
 from everpost_workers.engine.claiming import CUT_BYTES
@@ -138,14 +138,14 @@ async def test_a_worker_that_cannot_be_is_none(stack: Stack, until_ms: Any) -> N
     await stack.stop_workers()
     facts = {"worker": "w", "until_ms": until_ms, "slots": 1, "consuming": True}
     await stack.queue.redis.hset("everpost:workers", "w", msgspec.json.encode(facts).decode())  # type: ignore[misc]
-    assert [facts for facts in await stack.queue.workers() if facts["worker"] == "w"] == []
-    assert b"w" in await stack.queue.dead_workers()
+    assert [facts for facts in await stack.queue.workers.living() if facts["worker"] == "w"] == []
+    assert b"w" in await stack.queue.workers.dead()
 
 
 async def test_thousands_of_fields_among_the_workers_are_removed(stack: Stack) -> None:
     flood = {str(number): "x" for number in range(5_000)}
     await stack.queue.redis.hset("everpost:workers", mapping=flood)  # type: ignore[misc]
-    await stack.queue.forget_workers(await stack.queue.dead_workers())
+    await stack.queue.workers.forget(await stack.queue.workers.dead())
     await eventually(lambda: routes_answer(stack), what="health")
 
 
@@ -153,14 +153,14 @@ async def test_an_epoch_of_others_is_overwritten_and_told_once(stack: Stack) -> 
     await stack.stop_workers()
     await poison(stack.queue.redis, "string", "everpost:epoch")
     with capture_logs() as lines:
-        epochs = {await stack.queue.epoch(uuid4().hex) for _ in range(3)}
+        epochs = {await stack.queue.losses.epoch(uuid4().hex) for _ in range(3)}
     assert len(epochs) == 1
     assert [line["event"] for line in lines] == ["epoch.overwritten"]
 
 
 async def test_a_withdrawal_that_names_no_task_keeps_none_from_coming_back(stack: Stack) -> None:
     await stack.queue.redis.zadd("everpost:withdrawals", {b"\xff\xfe": 1, b"gone": 1})
-    assert await stack.queue.old_withdrawals(10) == ["gone"]
+    assert await stack.queue.losses.old_withdrawals(10) == ["gone"]
     assert await stack.queue.redis.zrange("everpost:withdrawals", 0, -1) == [b"gone"]
 
 
@@ -353,7 +353,7 @@ async def test_bad_data_in_a_valid_message_does_not_keep_a_task_from_its_retry(
 async def test_what_is_too_large_to_be_ours_is_not_read_for_a_retry(
     stack: Stack, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.queue.client.LARGEST_FOUND", 10_000)
+    monkeypatch.setattr("everpost.queue.jobs.LARGEST_FOUND", 10_000)
     stack.publisher.fail_next(InvalidError("no"))
     task_id = await stack.publish(title="honest")
     assert (await stack.wait_until_ended(task_id))["status"] == "failed"
@@ -361,4 +361,4 @@ async def test_what_is_too_large_to_be_ours_is_not_read_for_a_retry(
     await stack.queue.redis.setrange(key + task_id, 20_000, "x")
     answer = await stack.post_retry(task_id)
     assert (answer.status_code, answer.json()["source"]) == (200, "sqlite")
-    assert await stack.queue.find_tasks([task_id]) == {}
+    assert await stack.queue.jobs.find_tasks([task_id]) == {}

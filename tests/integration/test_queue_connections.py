@@ -12,10 +12,10 @@ from redis.exceptions import RedisError
 
 from everpost.embedded import EmbeddedValkey
 from everpost.errors import QueueUnreachable
-from everpost.queue.client import TaskQueue
 from everpost.queue.codec import deserialize, job_of, serialize
-from everpost.queue.connections import OwnConnection, ScriptConnection
+from everpost.queue.connections import ScriptConnection
 from everpost.queue.pool import connection_pool
+from everpost.queue.task_queue import TaskQueue
 from everpost.testing import eventually
 from store_rows import make_task
 
@@ -68,11 +68,15 @@ async def test_a_late_answer_of_a_frozen_server_is_nobody_elses(echo: ScriptConn
     assert await echo.run(["key"], [2, 2]) == [b"key", b"2", b"2"]
 
 
+async def test_calls_at_once_take_turns_and_each_gets_its_own_answer(echo: ScriptConnection) -> None:
+    answers = await asyncio.gather(*(echo.run(["key"], [number, ""]) for number in range(50)))
+    assert answers == [[b"key", b"%d" % number, b""] for number in range(50)]
+
+
 async def test_a_write_that_uvloop_refuses_is_a_lost_connection(
-    valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+    echo: ScriptConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = OwnConnection(connection_pool(valkey.address))
-    assert await connection.ask("ECHO", "1") == b"1"
+    assert await echo.run(["key"], [1, 1]) == [b"key", b"1", b"1"]
 
     def refuse(*_: Any) -> None:
         raise RuntimeError("unable to perform operation on <UnixTransport closed=True>; the handler is closed")
@@ -80,39 +84,38 @@ async def test_a_write_that_uvloop_refuses_is_a_lost_connection(
     with monkeypatch.context() as once:
         once.setattr("asyncio.StreamWriter.writelines", refuse)
         with pytest.raises(RedisError):
-            await connection.ask("ECHO", "2")
-    assert await connection.ask("ECHO", "3") == b"3"
-    await connection.close()
+            await echo.run(["key"], [2, 2])
+    assert await echo.run(["key"], [3, 3]) == [b"key", b"3", b"3"]
 
 
 async def test_tasks_looked_for_at_once_are_found_each_in_its_own_state(valkey: EmbeddedValkey) -> None:
     queue = TaskQueue.connect(valkey.address)
     waiting, ended, both, unreadable = (make_task(name) for name in ("waiting", "ended", "both", "unreadable"))
-    await queue.enqueue_tasks([waiting, both, unreadable])
+    await queue.enqueuer.enqueue_tasks([waiting, both, unreadable])
     for task, success in ((ended, False), (both, True)):
         result = {**deserialize(job_of(task, 1)), "s": success, "r": None}
         await queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
     await queue.redis.set("arq:result:unreadable", b"\x80\x04 a pickle")
     tasks = ("waiting", "ended", "both", "unreadable", "nobody")
-    found = await asyncio.gather(*(queue.find_task(task_id) for task_id in tasks))
+    found = await asyncio.gather(*(queue.jobs.find_task(task_id) for task_id in tasks))
     assert [job and job.success for job in found] == [None, False, True, None, None]
     assert [job and job.task_data for job in found] == [waiting.task_data] * 4 + [None]
-    assert await queue.find_tasks(tasks) == {name: job for name, job in zip(tasks, found, strict=True) if job}
+    assert await queue.jobs.find_tasks(tasks) == {name: job for name, job in zip(tasks, found, strict=True) if job}
     await queue.close()
 
 
 async def test_a_redis_that_is_down_is_asked_once_for_all_who_look_for_tasks(valkey: EmbeddedValkey) -> None:
     queue = TaskQueue.connect(valkey.address)
-    assert await queue.find_task("nobody") is None
+    assert await queue.jobs.find_task("nobody") is None
     assert valkey.child is not None
     await valkey.child.stop()
-    answers = await asyncio.gather(*(queue.find_task("nobody") for _ in range(1_000)), return_exceptions=True)
+    answers = await asyncio.gather(*(queue.jobs.find_task("nobody") for _ in range(1_000)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {QueueUnreachable}
     await valkey.start()
 
     async def is_found_again() -> bool:
         try:
-            return await queue.find_task("nobody") is None
+            return await queue.jobs.find_task("nobody") is None
         except QueueUnreachable:
             return False
 
@@ -125,8 +128,8 @@ async def test_what_one_does_who_may_not_wake_workers_counts_all_the_same(valkey
     await admin.redis.acl_setuser("api", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
     queue = TaskQueue.connect(f"{valkey.address}?username=api&password=secret")
     try:
-        assert await queue.enqueue_tasks([make_task("a" * 32)]) == [True]
-        await queue.abort_task("a" * 32)
+        assert await queue.enqueuer.enqueue_tasks([make_task("a" * 32)]) == [True]
+        await queue.jobs.abort_task("a" * 32)
         assert await admin.redis.zcard("arq:abort") == 1
     finally:
         await queue.close()

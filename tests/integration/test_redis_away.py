@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from everpost.publishing import InvalidError
-from everpost.queue.sender import PATIENCE_S
+from everpost.queue.enqueuer import PATIENCE_S
 from everpost.testing import Stack, eventually, everpost_stack
 
 SOON_S = 2.0

@@ -11,7 +11,10 @@ from redis.asyncio import Redis
 
 from everpost.clock import system_clock, to_text
 from everpost.errors import QueueUnreachable
-from everpost.queue.client import QUEUE_NAMES, Entry, TaskQueue
+from everpost.queue.enqueuer import Enqueuer
+from everpost.queue.keys import QUEUE_NAMES
+from everpost.queue.losses import Entry, Losses
+from everpost.queue.task_queue import TaskQueue
 from everpost.task.model import WITHDRAWN_S, Task
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -30,12 +33,17 @@ def later_clock() -> int:
 class LosingQueue(TaskQueue):
     """A queue to which something happens after it was asked what is missing: its Redis goes away, or a task ends."""
 
-    is_lost = False
-    before_restore: Callable[[], Awaitable[None]] | None = None
+    losses: "EventfulLosses"
+    enqueuer: "LosingEnqueuer"
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
-        self.restored: list[int] = []
+        self.losses = EventfulLosses(self.server, system_clock)
+        self.enqueuer = LosingEnqueuer(self.server, system_clock)
+
+
+class EventfulLosses(Losses):
+    before_restore: Callable[[], Awaitable[None]] | None = None
 
     async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
         missing = await super().missing_among(tasks)
@@ -43,10 +51,15 @@ class LosingQueue(TaskQueue):
             await self.before_restore()
         return missing
 
+
+class LosingEnqueuer(Enqueuer):
+    is_lost = False
+    restored: tuple[int, ...] = ()
+
     async def restore_tasks(self, tasks: Sequence[Task]) -> list[bool]:
         if self.is_lost:
             raise QueueUnreachable
-        self.restored.append(len(tasks))
+        self.restored = (*self.restored, len(tasks))
         return await super().restore_tasks(tasks)
 
 
@@ -67,7 +80,7 @@ async def count_queued(stack: Stack) -> int:
 async def test_a_task_is_due_at_once_whatever_the_clock_of_the_host_that_accepted_it() -> None:
     async with everpost_stack(workers=0) as stack:
         queue = TaskQueue.connect(stack.valkey.address, lambda: system_clock() + HOUR_MS)
-        await queue.enqueue_task(make_task("t"))
+        await queue.enqueuer.enqueue_task(make_task("t"))
         await queue.close()
         assert await stack.queue.redis.zscore("arq:queue", "t") <= system_clock()
 
@@ -91,10 +104,10 @@ async def test_what_redis_lost_is_looked_for_again_when_it_went_away_amid_the_sw
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         await stack.publish(title="t")
         await stack.flush_redis()
-        queue.is_lost = True
+        queue.enqueuer.is_lost = True
         with pytest.raises(QueueUnreachable):
             await relay.tick()
-        queue.is_lost = False
+        queue.enqueuer.is_lost = False
         assert await relay.tick() == 1
         assert await count_queued(stack) == 1
 
@@ -154,7 +167,7 @@ async def test_no_more_payloads_are_held_in_memory_than_go_back_at_a_time(monkey
             await stack.publish()
         await stack.flush_redis()
         assert await relay.tick() == 5
-        assert queue.restored == [2, 2, 1]
+        assert queue.enqueuer.restored == (2, 2, 1)
 
 
 @pytest.mark.parametrize("odd", ["tomorrow", 12, b"\x00\xff", "999999-01-01"])
@@ -174,7 +187,7 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_not_put_back() -> None
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         task_id, other_id = await stack.publish(), await stack.publish()
         await stack.flush_redis()
-        queue.before_restore = lambda: end(stack.database, task_id)
+        queue.losses.before_restore = lambda: end(stack.database, task_id)
         assert await relay.tick() == 1
         assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [other_id.encode()]
 
@@ -182,7 +195,7 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_not_put_back() -> None
 async def test_a_withdrawn_task_does_not_come_back() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
         task_id = await stack.publish(title="t")
-        assert await stack.queue.withdraw_task(task_id)
+        assert await stack.queue.jobs.withdraw_task(task_id)
         await relay.tick()
         assert await count_queued(stack) == 0
 
@@ -196,11 +209,12 @@ async def test_a_task_withdrawn_by_somebody_who_died_goes_back_into_its_queue() 
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
         abandoned, cancelled = await stack.publish(), await stack.publish()
         assert (await stack.client.post(f"/api/v1/tasks/cancel/{cancelled}")).status_code == 200
-        assert await stack.queue.withdraw_task(abandoned)
+        assert await stack.queue.jobs.withdraw_task(abandoned)
         assert await relay.tick() == 0  # somebody may be at work on it
         await stack.queue.redis.delete(f"everpost:withdrawn:{abandoned}")  # as time does
-        queue = TaskQueue(stack.queue.redis, much_later_clock)
+        queue = TaskQueue.connect(stack.valkey.address, much_later_clock)
         assert await Relay(stack.store, queue, system_clock).tick() == 1
+        await queue.close()
         assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [abandoned.encode()]
         assert await stack.queue.redis.exists("everpost:withdrawals") == 0
 

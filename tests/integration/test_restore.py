@@ -56,7 +56,7 @@ async def checks(stack: Stack) -> dict[str, Any]:
 
 def idle_worker(stack: Stack) -> Any:
     async def is_paused() -> bool:
-        return any(worker["paused"] for worker in await stack.queue.workers())
+        return any(worker["paused"] for worker in await stack.queue.workers.living())
 
     return eventually(is_paused, what="a worker that says it is paused")
 

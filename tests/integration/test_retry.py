@@ -11,8 +11,10 @@ import pytest
 from everpost.actions.retry import REBUILT
 from everpost.clock import system_clock
 from everpost.publishing import InvalidError, OutcomeUnknownError
-from everpost.queue.client import TaskQueue
 from everpost.queue.codec import deserialize, job_of, serialize
+from everpost.queue.enqueuer import Enqueuer
+from everpost.queue.jobs import Jobs
+from everpost.queue.task_queue import TaskQueue
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Place
 from everpost.task.queued_job import QueuedJob
@@ -54,14 +56,14 @@ async def test_a_failed_task_in_redis_is_retried_from_redis(everpost: Stack) -> 
 
 @pytest.fixture
 def may_queue(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Until it is set, no task alone comes into its queue."""
-    event, put = asyncio.Event(), TaskQueue._put_alone
+    """Until it is set, no task comes into its queue."""
+    event, put = asyncio.Event(), Enqueuer.restore_tasks
 
-    async def held(queue: TaskQueue, tasks: Sequence[Task]) -> list[bool]:
+    async def held(enqueuer: Enqueuer, tasks: Sequence[Task]) -> list[bool]:
         await event.wait()
-        return await put(queue, tasks)
+        return await put(enqueuer, tasks)
 
-    monkeypatch.setattr(TaskQueue, "_put_alone", held)
+    monkeypatch.setattr(Enqueuer, "restore_tasks", held)
     return event
 
 
@@ -70,7 +72,7 @@ async def test_a_retry_is_answered_before_it_is_queued(everpost: Stack, may_queu
     task_id = await failed_task(everpost)
     may_queue.clear()
     new_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
-    assert await everpost.queue.find_task(new_id) is None
+    assert await everpost.queue.jobs.find_task(new_id) is None
     assert (await everpost.task(new_id))["status"] == "pending"
     may_queue.set()
     assert (await everpost.wait_until_ended(new_id))["status"] == "success"
@@ -93,12 +95,12 @@ async def test_a_retry_that_is_retried_before_it_is_queued_never_runs(
 async def test_what_was_answered_is_queued_before_a_queue_closes(everpost: Stack, may_queue: asyncio.Event) -> None:
     await everpost.stop_workers()
     queue = TaskQueue.connect(everpost.valkey.address)
-    queue.enqueue_soon(make_task("retried"))
+    queue.enqueuer.enqueue_soon(make_task("retried"))
     closing = asyncio.create_task(queue.close())
     await asyncio.sleep(0)
     may_queue.set()
     await closing
-    assert await everpost.queue.find_task("retried") is not None
+    assert await everpost.queue.jobs.find_task("retried") is not None
 
 
 async def test_a_failed_task_gone_from_redis_is_retried_from_history(everpost: Stack) -> None:
@@ -255,10 +257,10 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_found(
     everpost: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is in the ledger when Redis is asked, and in the history when the store is."""
-    find = TaskQueue.find_task
+    find = Jobs.find_task
 
-    async def end_first(queue: TaskQueue, task_id: str) -> QueuedJob | None:
-        found = await find(queue, task_id)
+    async def end_first(jobs: Jobs, task_id: str) -> QueuedJob | None:
+        found = await find(jobs, task_id)
         everpost.publisher.release()
         await everpost.wait_until_ended(task_id)
         return found
@@ -266,7 +268,7 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_found(
     everpost.publisher.hold()
     everpost.publisher.fail_next(InvalidError("no"))
     task_id = await everpost.publish()
-    monkeypatch.setattr(TaskQueue, "find_task", end_first)
+    monkeypatch.setattr(Jobs, "find_task", end_first)
     assert (await everpost.post_retry(task_id)).status_code == 200
 
 

@@ -15,8 +15,8 @@ from everpost.publishing import (
     RateLimitedError,
     TransientError,
 )
-from everpost.queue.client import queue_name
 from everpost.queue.codec import job_of
+from everpost.queue.keys import queue_name
 from everpost.task import attempt_rules
 from everpost.task.model import Task, TaskRecord, TaskStatus
 from everpost.task.place import Place

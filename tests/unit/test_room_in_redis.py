@@ -4,7 +4,7 @@ import pytest
 
 from everpost.cli.queue_checkup import memory_finding
 from everpost.embedded import LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, max_memory_bytes
-from everpost.queue.client import RedisMemory
+from everpost.queue.redis_server import RedisMemory
 from everpost_workers.upkeep.memory import wanted_bytes
 
 GB = 2**30

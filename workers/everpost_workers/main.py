@@ -22,11 +22,12 @@ from everpost.errors import ServiceError, Unavailable
 from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
 from everpost.publishing import Publisher
-from everpost.queue.client import QUEUE_NAMES, RESULTS_KEY, TaskQueue
 from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
+from everpost.queue.keys import QUEUE_NAMES, RESULTS_KEY
 from everpost.queue.metrics import SharedMetrics
 from everpost.queue.pool import connection_pool
 from everpost.queue.strangers import set_aside
+from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
@@ -121,7 +122,7 @@ class PublishWorker:
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
-        shared = SharedMetrics(queue)
+        shared = SharedMetrics(queue.server)
         shared.start()
         stack.push_async_callback(shared.close)
         stack.push_async_callback(self._isolation.close)

@@ -7,7 +7,7 @@ from typing import Any
 from everpost.errors import UnknownPlatform
 from everpost.metrics import ACCEPTED, ATTEMPTED, ENDED, PUBLISH_DURATION, QUEUE_WAIT, Counter, Tally
 from everpost.platforms import Catalogue
-from everpost.queue.client import QUEUE_NAMES
+from everpost.queue.keys import QUEUE_NAMES
 from everpost.task.model import PRIORITIES, Attempt, TaskRecord
 from everpost_workers.engine import Claim
 

@@ -8,7 +8,7 @@ import structlog
 from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Cancel, Candidate, Changes, Outcome, outcome_of_cancel, refused
 from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
 from everpost.task.place import Position
@@ -54,7 +54,7 @@ class CancelStep:
         outcomes = []
         for task_id in task_ids:
             try:
-                await self._queue.abort_task(task_id)
+                await self._queue.jobs.abort_task(task_id)
             except QueueUnreachable as error:
                 outcomes.append(refused(task_id, error))
             else:

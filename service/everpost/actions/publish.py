@@ -10,7 +10,7 @@ import structlog
 from everpost.clock import Clock
 from everpost.errors import BacklogFull
 from everpost.metrics import ACCEPTED, Tally
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
@@ -117,9 +117,9 @@ class Acceptance:
         """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
         self.count_accepted(tasks)
         if len(tasks) == 1:
-            queued = [await self._queue.enqueue_task(tasks[0])]
+            queued = [await self._queue.enqueuer.enqueue_task(tasks[0])]
         else:
-            queued = await self._queue.enqueue_tasks(tasks)
+            queued = await self._queue.enqueuer.enqueue_tasks(tasks)
         if not all(queued):
             log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
 

@@ -12,8 +12,8 @@ import structlog
 
 from everpost.clock import Clock, from_text
 from everpost.errors import InvalidValue
-from everpost.queue.client import TaskQueue
 from everpost.queue.codec import decoded_data
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.pause import Pause, Pauses
 from everpost.task.model import TaskColumns, TaskStatus, columns_of
 from everpost.task.queued_job import QueuedJob
@@ -80,7 +80,7 @@ class Resumption:
     async def _let_go(self, unfinished: Unfinished, *, dry_run: bool) -> dict[str, int]:
         counts = {"succeeded": 0, "unknown": 0, "released": 0}
         async for task_ids in self._held():
-            results = await self._queue.find_results(task_ids)
+            results = await self._queue.jobs.find_results(task_ids)
             released = [] if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task not in results]
             ended = [
                 end_of_held(task_id, results.get(task_id), self._clock())
@@ -106,9 +106,9 @@ class Resumption:
     async def _recover(self, pause: Pause, unfinished: Unfinished, *, dry_run: bool) -> int:
         """Write down what only Redis knows; jobs that are to run anyway are adopted when they are claimed."""
         restored_at_ms = from_text(pause.restored_at) or 0
-        sources: list[tuple[Scan, Find]] = [(self._queue.result_ids, self._queue.find_results)]
+        sources: list[tuple[Scan, Find]] = [(self._queue.jobs.page_results, self._queue.jobs.find_results)]
         if unfinished is Unfinished.UNKNOWN:
-            sources.append((self._queue.job_ids, self._queue.find_jobs))
+            sources.append((self._queue.jobs.page_waiting, self._queue.jobs.find_waiting))
         recovered = 0
         for scan, find in sources:
             async for jobs in self._unrecorded(scan, find):

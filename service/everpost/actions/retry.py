@@ -19,8 +19,8 @@ from everpost.actions.tiers import ORIGINS, Found, find_in_tiers, retry_tiers
 from everpost.clock import Clock, read_time
 from everpost.errors import ServiceError, TaskNotFound
 from everpost.platforms import Catalogue
-from everpost.queue.client import TaskQueue
 from everpost.queue.codec import decoded_data
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Changes, Outcome, Retry, WantedRetry, outcome_of_retry, refused
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Position
@@ -236,7 +236,7 @@ class Retries:
             raise outcome.refusal
         if outcome.new_task is not None:  # the answer does not wait for Redis; see docs/decisions/0014
             self._tools.acceptance.count_accepted([outcome.new_task])
-            self._tools.queue.enqueue_soon(outcome.new_task)
+            self._tools.queue.enqueuer.enqueue_soon(outcome.new_task)
         log.info(
             "task.recovered",
             task_id=task_id,

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from everpost.errors import QueueUnreachable
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Change, Changes, Outcome, refused
 
 AT_A_TIME = 32  # requests to Redis
@@ -63,7 +63,7 @@ async def withdraw_tasks(queue: TaskQueue, task_ids: Sequence[str]) -> Withdrawn
     withdrawn = Withdrawn(set(), [], [])
     for start in range(0, len(task_ids), AT_A_TIME):
         some = task_ids[start : start + AT_A_TIME]
-        answers = await asyncio.gather(*(queue.withdraw_task(task_id) for task_id in some), return_exceptions=True)
+        answers = await asyncio.gather(*(queue.jobs.withdraw_task(task_id) for task_id in some), return_exceptions=True)
         failure: QueueUnreachable | None = None
         for task_id, answer in zip(some, answers, strict=True):
             if isinstance(answer, QueueUnreachable):

@@ -7,8 +7,8 @@ import msgspec
 import structlog
 
 from everpost.errors import BadInput, QueueUnreachable, ServiceError, TaskUnreadable
-from everpost.queue.client import TaskQueue
 from everpost.queue.codec import job_in
+from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Candidate, Changes
 from everpost.task.model import DEFAULT_PRIORITY, TaskStatus
 from everpost.task.place import Place, Position
@@ -67,10 +67,10 @@ class RedisTier:
         """From the results, or the jobs themselves."""
         try:
             if len(task_ids) == 1:  # in one request with those of other callers
-                job = await self._queue.find_task(task_ids[0])
+                job = await self._queue.jobs.find_task(task_ids[0])
                 jobs = {} if job is None else {task_ids[0]: job}
             else:
-                jobs = await self._queue.find_tasks(task_ids)
+                jobs = await self._queue.jobs.find_tasks(task_ids)
         except QueueUnreachable:
             log.warning("task.tier_unreachable", task_id=task_ids[0], tasks=len(task_ids), source=REDIS)
             return {}

@@ -16,8 +16,8 @@ from everpost.api.keys_in_use import KeysInUse
 from everpost.api.spool import Spools
 from everpost.clock import Clock
 from everpost.platforms import Catalogue
-from everpost.queue.client import TaskQueue
 from everpost.queue.metrics import SharedMetrics
+from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.submission import SubmissionReader

@@ -12,8 +12,8 @@ from everpost.bench.samples import Results
 from everpost.bench.stack import ACCEPTING, WAITING, BenchStack
 from everpost.bench.throughput import check_run, submit
 from everpost.bench.traffic import TASK
-from everpost.queue.client import queue_name
 from everpost.queue.codec import job_of
+from everpost.queue.keys import queue_name
 from everpost.store.measured import Look
 from everpost.task.model import PRIORITIES, Task
 

@@ -86,16 +86,16 @@ def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
 
 async def _worker_health(settings: Settings) -> tuple[bool, str]:
     from everpost.logs import configure_logging  # noqa: PLC0415 - only this check needs it
-    from everpost.queue.client import TaskQueue  # noqa: PLC0415 - only this check needs it
+    from everpost.queue.task_queue import TaskQueue  # noqa: PLC0415 - only this check needs it
 
     configure_logging(settings)
     running = find_up(settings.data)
     queue = TaskQueue.connect((running.redis if running else None) or settings.redis_address)
     host = socket.gethostname()
     try:
-        if not await queue.ping():
+        if not await queue.server.ping():
             return True, "Redis does not answer, so the worker's state is not known."
-        alive = [facts for facts in await queue.workers() if str(facts["worker"]).startswith(f"{host}:")]
+        alive = [facts for facts in await queue.workers.living() if str(facts["worker"]).startswith(f"{host}:")]
     finally:
         await queue.close()
     return bool(alive), f"{len(alive)} workers of {host} are alive."

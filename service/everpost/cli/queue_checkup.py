@@ -9,7 +9,9 @@ from everpost.cli.findings import Finding, size_text
 from everpost.cli.uplock import UpFacts
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable, ServiceError
-from everpost.queue.client import RedisMemory, TaskQueue
+from everpost.queue.keys import WORKERS_KEY
+from everpost.queue.redis_server import RedisMemory
+from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import open_store
 from everpost.store.sqlite.care.inspection import inspect_upgrade
@@ -33,9 +35,9 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         found += await _server_findings(queue)
         found.append(await _key_finding(queue))
         found += await _queue_findings(queue)
-        workers = await queue.workers()
+        workers = await queue.workers.living()
         waiting = await _settled_tasks(settings.database_path, clock())
-        lost = await queue.missing_among(waiting)
+        lost = await queue.losses.missing_among(waiting)
     except QueueUnreachable as error:
         return [*found, _unreachable_finding(error, is_first=not found)]
     finally:
@@ -52,7 +54,9 @@ def _unreachable_finding(error: QueueUnreachable, *, is_first: bool) -> Finding:
 
 
 async def _key_finding(queue: TaskQueue) -> Finding:
-    wrong = await queue.strange_keys()
+    wrong = await queue.server.keys_of_wrong_type()
+    if strange := await queue.workers.count_strange():
+        wrong[WORKERS_KEY] = f"has {strange} fields that no worker wrote"
     if not wrong:
         return Finding("Redis", "keys", "as written", ok=True)
     told = "; ".join(f"{key} {what}" for key, what in wrong.items())
@@ -78,7 +82,7 @@ async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
 
 
 async def _server_findings(queue: TaskQueue) -> list[Finding]:
-    facts = await queue.facts()
+    facts = await queue.server.facts()
     policy, has_file = str(facts["maxmemory_policy"]), bool(facts["append_only_file"])
     is_new = tuple(int(part) for part in facts["version"].split(".")[:2]) >= OLDEST_REDIS
     policy_advice = "" if policy == "noeviction" else "Set `maxmemory-policy noeviction`, or Redis drops waiting tasks."
@@ -87,7 +91,7 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
         Finding("Redis", "server", str(facts["server"]), is_new, "" if is_new else "Redis 6.2 or newer is needed."),
         Finding("Redis", "maxmemory-policy", policy, not policy_advice, policy_advice),
         Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
-        memory_finding(await queue.memory()),
+        memory_finding(await queue.server.memory()),
         await _write_finding(queue),
     ]
 
@@ -104,7 +108,7 @@ def memory_finding(memory: RedisMemory) -> Finding:
 
 async def _write_finding(queue: TaskQueue) -> Finding:
     try:
-        await queue.check_writable()
+        await queue.server.check_writable()
     except QueueUnreachable as error:
         advice = f"{error.message} Tasks are still accepted; give it the memory or disk space it lacks."
         return Finding("Redis", "writes", "refused", ok=False, advice=advice)
@@ -112,8 +116,8 @@ async def _write_finding(queue: TaskQueue) -> Finding:
 
 
 async def _queue_findings(queue: TaskQueue) -> list[Finding]:
-    depths = (await queue.depths()).values()
-    wait_s = await queue.longest_wait_ms() / 1000
+    depths = (await queue.jobs.depths()).values()
+    wait_s = await queue.jobs.longest_wait_ms() / 1000
     return [
         Finding(
             "Redis", "queue", f"{sum(d.ready for d in depths)} due or running, {sum(d.later for d in depths)} later"

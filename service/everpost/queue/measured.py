@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from redis.asyncio import Redis
 
-from everpost.queue.client import WORKERS_KEY
+from everpost.queue.keys import WORKERS_KEY
 
 FILLED_AT_A_TIME = 1_000  # jobs
 LOOK_EVERY_S = 0.05

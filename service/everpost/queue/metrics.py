@@ -1,16 +1,20 @@
 """Adding up what all processes count, in one hash in Redis."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 
 import structlog
 
 from everpost.errors import QueueUnreachable
-from everpost.metrics import Field, Tally, read_numbers
-from everpost.queue.client import TaskQueue
+from everpost.metrics import Field, Tally, read_numbers, written_field
+from everpost.queue.keys import METRICS_KEY
+from everpost.queue.redis_server import RedisServer
 
 log = structlog.get_logger("everpost.metrics")
 
 EVERY_S = 1.0
+MOST_NUMBERS = 10_000  # more fields than any catalogue makes: another program wrote them
+NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # Redis's words for a value that nothing can be added to
 
 
 class SharedMetrics:
@@ -20,9 +24,10 @@ class SharedMetrics:
         tally: Where the process counts.
     """
 
-    def __init__(self, queue: TaskQueue) -> None:
+    def __init__(self, server: RedisServer) -> None:
         self.tally = Tally()
-        self._queue = queue
+        self._redis = server.redis
+        self._ask = server.ask
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -37,15 +42,18 @@ class SharedMetrics:
         await self.send()
 
     async def send(self) -> None:
-        """Send what was counted since the last time.
+        """Send what was counted since the last time. Numbers that other programs overwrote are written anew.
 
-        If the answer is lost they may be counted twice; the tasks themselves are counted in SQLite.
+        If the answer is lost they may be counted twice; the tasks themselves are counted in the store.
         """
         numbers = self.tally.take()
         if not numbers:
             return
         try:
-            await self._queue.add_numbers(numbers)
+            spoilt: dict[Field, int] = await self._ask(self._add(numbers))
+            if spoilt:
+                new: int = await self._ask(self._overwrite(spoilt))
+                log.warning("metrics.overwritten", fields=len(spoilt), new=new)
         except QueueUnreachable:
             self.tally.give_back(numbers)
         except BaseException:
@@ -53,13 +61,41 @@ class SharedMetrics:
             raise
 
     async def read(self) -> dict[Field, int]:
-        """The numbers of all processes, those of this one up to now.
+        """The numbers of all processes, those of this one up to now; none if Redis has absurdly many.
 
         Raises:
             QueueUnreachable: Redis does not answer.
         """
         await self.send()
-        return read_numbers(await self._queue.numbers())
+        return read_numbers(await self._all_numbers())
+
+    async def _all_numbers(self) -> Iterable[tuple[bytes, bytes]]:
+        if await self._ask(self._redis.type(METRICS_KEY)) != b"hash":
+            return ()
+        count: int = await self._ask(self._redis.hlen(METRICS_KEY))
+        written: dict[bytes, bytes] = await self._ask(self._redis.hgetall(METRICS_KEY)) if count <= MOST_NUMBERS else {}
+        return written.items()
+
+    async def _add(self, numbers: Mapping[Field, int]) -> dict[Field, int]:
+        """Add to the numbers; those that could not be added to, because what is there is no number."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for field, amount in numbers.items():
+                pipe.execute_command("HINCRBY", METRICS_KEY, written_field(field), amount)
+            answers = await pipe.execute(raise_on_error=False)
+        refused = {
+            field: answer for field, answer in zip(numbers, answers, strict=True) if isinstance(answer, Exception)
+        }
+        for answer in refused.values():
+            if not any(reason in str(answer) for reason in NO_NUMBER):
+                raise answer
+        return {field: numbers[field] for field in refused}
+
+    async def _overwrite(self, numbers: Mapping[Field, int]) -> int:
+        """Write the numbers over whatever is there; how many are new."""
+        if await self._redis.type(METRICS_KEY) != b"hash":
+            await self._redis.delete(METRICS_KEY)
+        written = {written_field(field): amount for field, amount in numbers.items()}
+        return int(await self._redis.hset(METRICS_KEY, mapping=written))  # type: ignore[misc]  # redis-py types one method for its two clients
 
     async def _send_often(self) -> None:
         while True:

@@ -11,7 +11,7 @@ import structlog
 from everpost.clock import BootClock, Clock
 from everpost.errors import ServiceError
 from everpost.pace import Pace
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
 from everpost.store import Store
@@ -80,10 +80,10 @@ def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Map
     """The duties from the worker's start on, also while dispatch is paused; `describe` is what it tells of itself."""
 
     async def announce() -> None:
-        await queue.announce_worker(worker_id, describe(), ALIVE_S)
+        await queue.workers.announce(worker_id, describe(), ALIVE_S)
 
     async def bury_dead() -> None:
-        await queue.forget_workers(await queue.dead_workers())
+        await queue.workers.forget(await queue.workers.dead())
 
     return {"announce": (ALIVE_S / 5, announce), "bury": (15.0, bury_dead)}
 
@@ -152,4 +152,4 @@ async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int
 async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
     """Take the worker off the list of living workers, if Redis answers."""
     with suppress(ServiceError):
-        await queue.forget_workers([worker_id])
+        await queue.workers.forget([worker_id])

@@ -3,7 +3,8 @@
 import structlog
 
 from everpost.clock import Clock
-from everpost.queue.client import RedisMemory, TaskQueue
+from everpost.queue.redis_server import RedisMemory
+from everpost.queue.task_queue import TaskQueue
 
 log = structlog.get_logger("everpost.worker")
 
@@ -33,13 +34,13 @@ class ResultKeeper:
             QueueUnreachable: Redis is away.
         """
         total = dropped = 0
-        result_bytes, _ = await self._queue.shed_results(NO_LIMIT, 0)
+        result_bytes, _ = await self._queue.losses.shed_results(NO_LIMIT, 0)
         while True:
-            memory = await self._queue.memory()
+            memory = await self._queue.server.memory()
             wanted = wanted_bytes(memory, result_bytes, self._most_bytes)
             if result_bytes <= wanted:
                 break
-            result_bytes, dropped = await self._queue.shed_results(wanted, SHED_AT_ONCE)
+            result_bytes, dropped = await self._queue.losses.shed_results(wanted, SHED_AT_ONCE)
             total += dropped
             if not dropped:
                 break

@@ -7,7 +7,7 @@ from uuid import uuid4
 import structlog
 
 from everpost.clock import Clock
-from everpost.queue.client import TaskQueue
+from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.relay import MayBeSent, OddFacts, OddTask, StuckError
 from everpost.task.model import QueueEntry
@@ -75,7 +75,7 @@ class Relay:
             QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
         """
         known = await self._store.meta.get(EPOCH)
-        epoch = await self._queue.epoch(uuid4().hex)
+        epoch = await self._queue.losses.epoch(uuid4().hex)
         is_new = epoch != known
         if is_new:
             if known is not None:
@@ -90,7 +90,7 @@ class Relay:
         return restored + await self._go_round() + await self._return_withdrawn()
 
     async def _note_evictions(self) -> None:
-        evicted = await self._queue.evictions()
+        evicted = await self._queue.losses.evictions()
         if evicted > self._evicted:
             log.warning("relay.redis_evicts", keys=evicted - self._evicted)
             self.look_again(EVICTED_SWEEP_MS)
@@ -130,25 +130,25 @@ class Relay:
     async def _return_withdrawn(self) -> int:
         """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
         restored = 0
-        while task_ids := await self._queue.old_withdrawals(CHUNK):
+        while task_ids := await self._queue.losses.old_withdrawals(CHUNK):
             runnable = await self._store.relay.runnable(task_ids)
             await self._set_aside(runnable.odd)
             restored += await self._restore(runnable.tasks)
-            await self._queue.forget_withdrawals(task_ids)
+            await self._queue.losses.forget_withdrawals(task_ids)
         return restored
 
     async def _restore(self, entries: Sequence[QueueEntry]) -> int:
         """Put back those of the tasks that Redis has lost and the ledger still has; how many."""
-        missing = await self._queue.missing_among(entries)
+        missing = await self._queue.losses.missing_among(entries)
         restored: list[str] = []
         for start in range(0, len(missing), RESTORED):
             task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
-            with_result = await self._queue.results_among(task_ids)
+            with_result = await self._queue.losses.results_among(task_ids)
             runnable = await self._store.relay.runnable(task_ids)
             tasks = runnable.tasks
             await self._set_aside(runnable.odd)
             await self._forget_planted(with_result.intersection(task.task_id for task in tasks))
-            answers = await self._queue.restore_tasks(tasks)
+            answers = await self._queue.enqueuer.restore_tasks(tasks)
             restored += [task.task_id for task, is_back in zip(tasks, answers, strict=True) if is_back]
         if restored:
             log.warning("relay.restored", tasks=len(restored), task_id=restored[0])
@@ -161,7 +161,7 @@ class Relay:
         """
         if task_ids:
             log.error("relay.results_planted", tasks=len(task_ids), task_id=min(task_ids))
-            await self._queue.forget_results(task_ids)
+            await self._queue.losses.forget_results(task_ids)
 
     async def _set_aside(self, odd_tasks: Iterable[OddTask]) -> None:
         """End tasks that cannot be run. One that cannot be moved either stays, and the log tells of it once."""

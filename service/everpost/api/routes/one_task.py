@@ -108,9 +108,9 @@ async def with_queue(services: Services, task: history.TaskDetail) -> TaskAnswer
     position, is_running = None, False
     try:
         if task.status in UNFINISHED:
-            is_running = bool(await services.queue.running_among([task.task_id]))
+            is_running = bool(await services.queue.jobs.running_among([task.task_id]))
         if task.status in WAITING and not is_running:
-            position = await services.queue.queue_position(
+            position = await services.queue.jobs.queue_position(
                 task.task_id, DEFAULT_PRIORITY if task.priority is None else task.priority
             )
     except QueueUnreachable:

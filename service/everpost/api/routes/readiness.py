@@ -82,11 +82,11 @@ async def _database(services: Services) -> Check:
 
 async def _redis(services: Services) -> Check:
     async def ask() -> str:
-        await services.queue.check_writable()
-        facts = await services.queue.facts()
+        await services.queue.server.check_writable()
+        facts = await services.queue.server.facts()
         policy = facts["maxmemory_policy"]
         warning = "" if policy == "noeviction" else f" Its maxmemory-policy {policy} drops waiting tasks."
-        memory = await services.queue.memory()
+        memory = await services.queue.server.memory()
         filling = f" {memory.share:.0%} of its maxmemory is used." if memory.is_filling else ""
         return f"{facts['server']} answers.{warning}{filling}"
 
@@ -95,7 +95,7 @@ async def _redis(services: Services) -> Check:
 
 async def _worker(services: Services) -> Check:
     async def count() -> str:
-        workers = await services.queue.workers()
+        workers = await services.queue.workers.living()
         consuming = sum(bool(worker.get("consuming")) for worker in workers)
         told = f"{len(workers)} alive, {consuming} consuming."
         if not consuming:

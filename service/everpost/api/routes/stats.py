@@ -12,7 +12,8 @@ from everpost.api.openapi.describe import documented
 from everpost.api.routes.task_lists import StatusCounts, status_counts
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import QueueUnreachable
-from everpost.queue.client import QueueDepth, RedisMemory
+from everpost.queue.jobs import QueueDepth
+from everpost.queue.redis_server import RedisMemory
 from everpost.store.history import Summary, TaskFilter
 
 MINUTE_MS = 60_000
@@ -118,7 +119,7 @@ async def queue_health(services: Services) -> QueueHealth | None:
     """The state of Redis; None if it does not answer."""
     try:
         depths, workers, memory = await asyncio.gather(
-            services.queue.depths(), services.queue.workers(), services.queue.memory()
+            services.queue.jobs.depths(), services.queue.workers.living(), services.queue.server.memory()
         )
     except QueueUnreachable:
         return None

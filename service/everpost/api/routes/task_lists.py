@@ -176,7 +176,7 @@ async def with_running(services: Services, rows: Sequence[history.TaskRow]) -> S
     """The rows in the form of lists; those that a worker holds are `running`, if Redis answers."""
     waiting = [row.task_id for row in rows if row.place is Place.LEDGER and row.status in UNFINISHED]
     try:
-        running = await services.queue.running_among(waiting)
+        running = await services.queue.jobs.running_among(waiting)
     except QueueUnreachable:
         running = set()
     return [row_view(row, is_running=row.task_id in running) for row in rows]

@@ -1,35 +1,50 @@
-"""The impatient sender: what waits for a slow Redis is sent behind it, and never fills the memory."""
+"""The enqueuer: what waits for a slow Redis is sent behind it, and never fills the memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
 
-from everpost.queue.sender import MOST_HELD, MOST_HELD_BYTES, ImpatientSender
+from everpost.clock import system_clock
+from everpost.queue.enqueuer import MOST_HELD, MOST_HELD_BYTES, Enqueuer
+from everpost.queue.redis_server import RedisServer
 from everpost.task.model import Task
 from store_rows import make_task
+
+PARTS = 4  # that the script takes for each task, the id first
 
 
 class SlowRedis:
     """Takes what it is sent once it is let go."""
 
+    is_away = False
+
     def __init__(self) -> None:
-        self.taken: list[Task] = []
+        self.taken: list[str] = []
         self.gate = asyncio.Event()
 
-    async def put(self, tasks: Sequence[Task]) -> list[bool]:
+    def script_on_own_connection(self, name: str) -> "SlowRedis":
+        assert name == "enqueue"
+        return self
+
+    async def run(self, _: Sequence[str], arguments: Sequence[Any]) -> list[int]:
         await self.gate.wait()
-        self.taken += tasks
-        return [True] * len(tasks)
+        task_ids = arguments[::PARTS]
+        self.taken += task_ids
+        return [1] * len(task_ids)
+
+    async def ask(self, request: Awaitable[Any]) -> Any:
+        return await request
 
 
 async def send_all(tasks: Sequence[Task]) -> list[str]:
     """The ids of those that reach a slow Redis when it answers at last."""
     redis = SlowRedis()
-    sender = ImpatientSender(redis.put)
+    enqueuer = Enqueuer(cast("RedisServer", redis), system_clock)
     for task in tasks:
-        assert await sender.send([task], redis.put) == [False]
+        assert await enqueuer.enqueue_tasks([task]) == [False]
     redis.gate.set()
-    await sender.drain()
-    return [task.task_id for task in redis.taken]
+    await enqueuer.drain()
+    return redis.taken
 
 
 async def test_what_comes_in_behind_a_slow_call_follows_it_in_order() -> None:

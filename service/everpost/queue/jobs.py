@@ -1,0 +1,142 @@
+"""The jobs in Redis: finding them, counting them, and taking one out."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from everpost.batcher import Batcher
+from everpost.clock import Clock
+from everpost.errors import QueueUnreachable
+from everpost.failpoints import failpoint
+from everpost.queue.codec import read_jobs
+from everpost.queue.keys import (
+    ABORTS_KEY,
+    IN_PROGRESS,
+    JOB,
+    QUEUE_NAMES,
+    RESULT,
+    WAKE_CHANNEL,
+    WITHDRAWALS_KEY,
+    queue_name,
+)
+from everpost.queue.redis_server import RedisServer
+from everpost.task.model import PRIORITIES, WITHDRAWN_S
+from everpost.task.queued_job import QueuedJob
+
+LARGEST_FOUND = 64 << 20  # bytes of a job or result that is read, as workers read jobs
+MOST_TOGETHER = 256  # tasks that concurrent callers look for in one call
+SCANNED = 1_000  # keys looked at in one call
+
+
+class QueueDepth(msgspec.Struct, frozen=True):
+    """Jobs of one priority: due now or leased to a worker, and due later."""
+
+    ready: int
+    later: int
+
+
+class Jobs:
+    """Jobs and results, found by the ids of their tasks; every method may raise `QueueUnreachable`."""
+
+    def __init__(self, server: RedisServer, clock: Clock) -> None:
+        self._redis = server.redis
+        self._ask = server.ask
+        self._clock = clock
+        self._find = server.script_on_own_connection("find")
+        self._withdraw = server.script("withdraw")
+        self._put_small = server.script("put_small")
+        self._together: Batcher[str, QueuedJob | None] = Batcher(self._find_each, max_items=MOST_TOGETHER)
+
+    async def find_task(self, task_id: str) -> QueuedJob | None:
+        """The task as in `find_tasks`, looked for together with those of concurrent callers."""
+        return await self._together.submit(task_id)
+
+    async def find_tasks(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """The tasks as Redis has them: what ended by its result, the others by their jobs, if it can be read."""
+        return await self._read((JOB, RESULT), task_ids)
+
+    async def find_waiting(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """The jobs of those of the tasks that wait or run."""
+        return await self._read((JOB,), task_ids)
+
+    async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        """The results of those of the tasks that have one."""
+        return await self._read((RESULT,), task_ids)
+
+    async def page_waiting(self, cursor: int = 0) -> tuple[int, list[str]]:
+        """Some of the tasks that wait or run, and the cursor of the next; 0 behind the last. Some come twice."""
+        return await self._scan(JOB, cursor)
+
+    async def page_results(self, cursor: int = 0) -> tuple[int, list[str]]:
+        """Some of the tasks that have a result, as in `page_waiting`."""
+        return await self._scan(RESULT, cursor)
+
+    async def running_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Which of the tasks a worker holds."""
+        if not task_ids:
+            return set()
+        found = await self._ask(self._redis.mget([IN_PROGRESS + task_id for task_id in task_ids]))
+        return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
+
+    async def queue_position(self, task_id: str, priority: int) -> int | None:
+        """How many jobs of its queue are due before it; None if it is not waiting there."""
+        rank = await self._ask(self._redis.zrank(queue_name(priority), task_id))
+        return None if rank is None else int(rank)
+
+    async def depths(self) -> Mapping[int, QueueDepth]:
+        """How many jobs each priority has."""
+        return await self._ask(self._depths())
+
+    async def longest_wait_ms(self) -> int:
+        """For how long a job has been due that no worker has taken; 0 if there is none."""
+        due_ms: list[int] = await self._ask(self._earliest_scores())
+        return max(0, self._clock() - min(due_ms)) if due_ms else 0
+
+    async def withdraw_task(self, task_id: str) -> bool:
+        """Take a waiting task out of its queue for good; False if a worker holds it."""
+        arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), self._clock()]
+        withdrawn = await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments))
+        failpoint("withdraw.after")
+        return bool(withdrawn)
+
+    async def abort_task(self, task_id: str) -> None:
+        """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
+        await self._ask(self._put_small(keys=[ABORTS_KEY], args=["ZADD", self._clock(), task_id]))
+        with contextlib.suppress(QueueUnreachable):  # the request stands, and workers look for it now and then
+            await self._ask(self._redis.publish(WAKE_CHANNEL, ""))
+
+    async def drain(self) -> None:
+        """Wait until every `find_task` is answered."""
+        await self._together.drain()
+
+    async def _find_each(self, task_ids: Sequence[str]) -> list[QueuedJob | None]:
+        found = await self.find_tasks(task_ids)
+        return [found.get(task_id) for task_id in task_ids]
+
+    async def _read(self, prefixes: Sequence[str], task_ids: Sequence[str]) -> dict[str, QueuedJob]:
+        if not task_ids:
+            return {}
+        keys = [prefix + task_id for prefix in prefixes for task_id in task_ids]
+        found: list[bytes | None] = await self._ask(self._find.run(keys, [LARGEST_FOUND]))
+        return read_jobs([*task_ids] * len(prefixes), found)
+
+    async def _scan(self, prefix: str, cursor: int) -> tuple[int, list[str]]:
+        following, keys = await self._ask(self._redis.scan(cursor, match=f"{prefix}*", count=SCANNED))
+        return following, [key.decode(errors="replace").removeprefix(prefix) for key in keys]
+
+    async def _depths(self) -> Mapping[int, QueueDepth]:
+        now_ms = self._clock()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in QUEUE_NAMES:
+                pipe.zcount(name, "-inf", now_ms)
+                pipe.zcount(name, f"({now_ms}", "+inf")
+            counts = await pipe.execute()
+        return {priority: QueueDepth(counts[2 * n], counts[2 * n + 1]) for n, priority in enumerate(PRIORITIES)}
+
+    async def _earliest_scores(self) -> list[int]:
+        """When the first job of each queue is due. A job that a worker has taken is due at the end of its lease."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in QUEUE_NAMES:
+                pipe.zrange(name, 0, 0, withscores=True)
+            return [int(score) for head in await pipe.execute() for _, score in head]

@@ -1,0 +1,30 @@
+"""The keys that arq and Everpost use in Redis, and the types that the shared ones have."""
+
+from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
+
+JOB, RESULT, IN_PROGRESS = "arq:job:", "arq:result:", "arq:in-progress:"  # each is followed by a task's id
+ABORTS_KEY = "arq:abort"
+WAKE_CHANNEL = "everpost:wake"
+EPOCH_KEY = "everpost:epoch"
+WORKERS_KEY = "everpost:workers"
+WITHDRAWALS_KEY = "everpost:withdrawals"
+RESULTS_KEY = "everpost:results"
+METRICS_KEY = "everpost:metrics"
+
+
+def queue_name(priority: int) -> str:
+    """The arq queue of a priority; the default one is arq's own, where stock clients enqueue."""
+    return "arq:queue" if priority == DEFAULT_PRIORITY else f"arq:queue:p{priority}"
+
+
+QUEUE_NAMES = tuple(queue_name(priority) for priority in PRIORITIES)
+TYPES = {
+    EPOCH_KEY: "string",
+    WORKERS_KEY: "hash",
+    WITHDRAWALS_KEY: "zset",
+    METRICS_KEY: "hash",
+    RESULTS_KEY: "hash",
+    ABORTS_KEY: "zset",
+    **dict.fromkeys(QUEUE_NAMES, "zset"),
+}
+"""The types of the keys that all processes share."""

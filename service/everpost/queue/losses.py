@@ -1,0 +1,100 @@
+"""What the relay asks Redis: which tasks it lost, and whether it is still the same Redis."""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from everpost.clock import Clock
+from everpost.queue.keys import EPOCH_KEY, RESULT, RESULTS_KEY, WITHDRAWALS_KEY, queue_name
+from everpost.queue.redis_server import RedisServer
+from everpost.queue.strangers import LONGEST_NAME
+from everpost.task.model import WITHDRAWN_S, QueueEntry
+
+log = structlog.get_logger("everpost.queue")
+
+Entry = TypeVar("Entry", bound=QueueEntry)
+
+EPOCH = re.compile(rb"[0-9a-f]{32}")
+
+
+class Losses:
+    """What Redis lost, what others took from it, and what it may drop; every method may raise `QueueUnreachable`."""
+
+    def __init__(self, server: RedisServer, clock: Clock) -> None:
+        self._redis = server.redis
+        self._ask = server.ask
+        self._clock = clock
+        self._missing = server.script("missing")
+        self._put_small = server.script("put_small")
+        self._shed = server.script("shed_results")
+
+    async def epoch(self, proposed: str) -> str:
+        """Which Redis this is: the name of its data set and its process.
+
+        A data set without a name, as after FLUSHALL, gets `proposed`. A server that starts again on its file may lack
+        what it knew last, but it keeps the data set's name.
+        """
+        server = await self._ask(self._redis.info("server"))
+        named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
+        found: bytes | None = None if named else await self._ask(self._redis.getrange(EPOCH_KEY, 0, LONGEST_NAME))
+        if found is not None and EPOCH.fullmatch(found) is None:
+            log.warning("epoch.overwritten")
+            await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed]))
+            found = None
+        return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
+
+    async def evictions(self) -> int:
+        """How many keys this server has dropped for want of memory; with the right policy it drops none."""
+        stats = await self._ask(self._redis.info("stats"))
+        return int(stats.get("evicted_keys", 0))
+
+    async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
+        """Which of the tasks Redis has lost: no job stands in its queue for the right time, and no worker holds one."""
+        if not tasks:
+            return []
+        parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
+        answers: list[int] = await self._ask(self._missing(keys=[], args=[msgspec.msgpack.encode(parts)]))
+        return [task for task, missing in zip(tasks, answers, strict=True) if missing]
+
+    async def results_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Which of the tasks have a result, of whatever content."""
+        return await self._ask(self._results_among(task_ids))
+
+    async def forget_results(self, task_ids: Collection[str]) -> None:
+        """Remove results that others wrote: their tasks have not ended."""
+        if task_ids:
+            await self._ask(self._redis.unlink(*(RESULT + task_id for task_id in task_ids)))
+
+    async def shed_results(self, most_bytes: int, most: int) -> tuple[int, int]:
+        """Drop the oldest results, `most` at most, until all take `most_bytes`; the bytes left, and how many went.
+
+        The bytes are estimated. Results that are older than their index are not among them.
+        """
+        answer: list[Any] = await self._ask(self._shed(keys=[RESULTS_KEY], args=[most_bytes, most]))
+        left_bytes, dropped = answer
+        return int(left_bytes), int(dropped)
+
+    async def old_withdrawals(self, limit: int) -> list[str]:
+        """Tasks withdrawn so long ago that their replacement is committed, or never will be."""
+        before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has dropped its notes too
+        found = await self._ask(self._redis.zrangebyscore(WITHDRAWALS_KEY, "-inf", before_ms, start=0, num=limit))
+        task_ids = {member: member.decode(errors="replace") for member in found}
+        if strange := [member for member, task_id in task_ids.items() if member != task_id.encode()]:
+            log.warning("withdrawals.skipped", members=len(strange))
+            await self._ask(self._redis.zrem(WITHDRAWALS_KEY, *strange))
+        return [task_id for member, task_id in task_ids.items() if member not in strange]
+
+    async def forget_withdrawals(self, task_ids: Sequence[str]) -> None:
+        """Forget withdrawals that the relay has dealt with."""
+        if task_ids:
+            await self._ask(self._redis.zrem(WITHDRAWALS_KEY, *task_ids))
+
+    async def _results_among(self, task_ids: Sequence[str]) -> set[str]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for task_id in task_ids:
+                pipe.exists(RESULT + task_id)
+            answers = await pipe.execute()
+        return {task_id for task_id, is_there in zip(task_ids, answers, strict=True) if is_there}

@@ -1,0 +1,175 @@
+"""The one way to Redis: every command is sent, timed and refused here."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError, ResponseError
+
+from everpost.errors import QueueUnreachable
+from everpost.queue.breaker import Breaker
+from everpost.queue.connections import ScriptConnection
+from everpost.queue.keys import EPOCH_KEY, TYPES
+from everpost.queue.refusals import Refusal, refusal_of
+from everpost.queue.strangers import SET_ASIDE, is_wrong_type, set_aside
+
+Answer = TypeVar("Answer")
+
+ANSWER_S = 1.0  # a Redis that is silent for longer is away
+FILLING = 0.85  # of maxmemory
+UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class RedisMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """How full Redis is.
+
+    Attributes:
+        max_bytes: Its `maxmemory`; 0 is no limit.
+    """
+
+    used_bytes: int
+    max_bytes: int
+
+    @property
+    def share(self) -> float:
+        """The share of its memory that is used, from 0 to about 1; 0 where there is no limit."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether an operator should be told."""
+        return self.share >= FILLING
+
+
+class RedisServer:
+    """Sends commands to one Redis.
+
+    A Redis that did not answer once is asked nothing more until a probe in the background is answered: until then every
+    call raises `QueueUnreachable` at once.
+
+    Attributes:
+        redis: The client whose commands `ask` awaits.
+    """
+
+    def __init__(self, redis: Redis, *, may_repair: bool = True) -> None:
+        """`may_repair` moves shared keys of a wrong type out of the way when a command meets them."""
+        self.redis = redis
+        self._may_repair = may_repair
+        self._breaker = Breaker(self.ping)
+        self._refusal: Refusal | None = None
+        self._own: list[ScriptConnection] = []
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis is known not to answer."""
+        return self._breaker.is_open
+
+    def script(self, name: str) -> AsyncScript:
+        """`scripts/<name>.lua`, to be called and handed to `ask`."""
+        return self.redis.register_script(read_script(name))
+
+    def script_on_own_connection(self, name: str) -> ScriptConnection:
+        """The same over a connection of its own, for scripts that run all the time; `close` closes it."""
+        connection = ScriptConnection(self.redis.connection_pool, read_script(name))
+        self._own.append(connection)
+        return connection
+
+    async def ask(self, request: Awaitable[Answer] | Answer) -> Answer:
+        """The answer to a command of `redis`, or to a script.
+
+        Raises:
+            QueueUnreachable: Redis is away, was silent for `ANSWER_S`, or refused.
+        """
+        request = cast("Coroutine[Any, Any, Answer]", request)  # redis-py types one method for its two clients
+        if self._breaker.is_open:
+            request.close()
+            raise self._away()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await request
+        except ResponseError as error:
+            if is_wrong_type(error) and self._may_repair:
+                await self._repair()
+            raise QueueUnreachable(str(error)) from error
+        except UNREACHABLE as error:
+            self._refusal = refusal_of(error)
+            self._breaker.trip(None if self._refusal is None else self._refusal.words)
+            raise self._away() from error
+
+    async def ping(self) -> bool:
+        """Whether Redis answers. An error is an answer too: a Redis whose disk is full refuses even a PING."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.redis.ping()
+        except ResponseError:
+            return True
+        except UNREACHABLE as error:
+            self._refusal = refusal_of(error)
+            return False
+        return True
+
+    async def check_writable(self) -> None:
+        """Check that Redis takes writes; this changes nothing.
+
+        Raises:
+            QueueUnreachable: It takes none, for example because its memory or disk is full.
+        """
+        await self.ask(self.redis.set(f"{EPOCH_KEY}:none", "", xx=True))
+
+    async def memory(self) -> RedisMemory:
+        """How full Redis is."""
+        memory = await self.ask(self.redis.info("memory"))
+        return RedisMemory(used_bytes=int(memory["used_memory"]), max_bytes=int(memory.get("maxmemory", 0)))
+
+    async def facts(self) -> Mapping[str, Any]:
+        """What `doctor` and the logs say of the server: version, eviction policy, persistence."""
+        server = await self.ask(self.redis.info("server"))
+        memory = await self.ask(self.redis.info("memory"))
+        persistence = await self.ask(self.redis.info("persistence"))
+        return {
+            "version": str(server["redis_version"]),
+            "server": f"{server.get('server_name', 'redis')} {server.get('valkey_version', server['redis_version'])}",
+            "maxmemory_policy": memory.get("maxmemory_policy"),
+            "append_only_file": bool(persistence.get("aof_enabled")),
+        }
+
+    async def keys_of_wrong_type(self) -> dict[str, str]:
+        """The shared keys that other programs overwrote, each with what is wrong with it; this changes nothing."""
+        wrong: dict[str, str] = {}
+        for key, wanted in TYPES.items():
+            kind = (await self.ask(self.redis.type(key))).decode()
+            if kind not in {"none", wanted}:
+                wrong[key] = f"is a {kind} instead of a {wanted}"
+            if await self.ask(self.redis.exists(f"{SET_ASIDE}{key}")):
+                wrong[f"{SET_ASIDE}{key}"] = "is what stood under that key with the wrong type"
+        return wrong
+
+    async def close(self) -> None:
+        """Stop probing and close all connections."""
+        await self._breaker.stop()
+        for connection in self._own:
+            await connection.close()
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
+    def _away(self) -> QueueUnreachable:
+        """The error that says why Redis is asked nothing: it does not answer, or it refuses our connections."""
+        if self._refusal is None:
+            return QueueUnreachable()
+        return QueueUnreachable(self._refusal.words, is_password=self._refusal.is_password)
+
+    async def _repair(self) -> None:
+        with contextlib.suppress(*UNREACHABLE):
+            async with asyncio.timeout(ANSWER_S):
+                await set_aside(self.redis, TYPES)
+
+
+def read_script(name: str) -> str:
+    """The text of `scripts/<name>.lua`."""
+    return (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")

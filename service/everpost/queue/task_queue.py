@@ -1,0 +1,44 @@
+"""arq's queues on one Redis, split by what they are used for. The worker's side is `everpost_workers.engine`."""
+
+from redis.asyncio import Redis
+
+from everpost.clock import Clock, system_clock
+from everpost.queue.enqueuer import Enqueuer
+from everpost.queue.jobs import Jobs
+from everpost.queue.losses import Losses
+from everpost.queue.pool import connection_pool
+from everpost.queue.redis_server import RedisServer
+from everpost.queue.workers import Workers
+
+
+class TaskQueue:
+    """The parts that share one Redis.
+
+    Attributes:
+        redis: The client, for tests.
+        server: The server itself: whether it answers, and how it is set up.
+        enqueuer: Puts accepted tasks into their queues; it never raises.
+        jobs: Finds, counts and withdraws jobs.
+        losses: What the relay asks.
+        workers: Who is alive.
+    """
+
+    def __init__(self, redis: Redis, clock: Clock = system_clock, *, may_repair: bool = True) -> None:
+        """`may_repair` moves shared keys of a wrong type out of the way when a command meets them."""
+        self.redis = redis
+        self.server = RedisServer(redis, may_repair=may_repair)
+        self.enqueuer = Enqueuer(self.server, clock)
+        self.jobs = Jobs(self.server, clock)
+        self.losses = Losses(self.server, clock)
+        self.workers = Workers(self.server, clock)
+
+    @classmethod
+    def connect(cls, address: str, clock: Clock = system_clock, *, may_repair: bool = True) -> "TaskQueue":
+        """A queue on `address`; the connection is made when first needed."""
+        return cls(Redis(connection_pool=connection_pool(address)), clock, may_repair=may_repair)
+
+    async def close(self) -> None:
+        """Send what was enqueued, then close the connections."""
+        await self.enqueuer.drain()
+        await self.jobs.drain()
+        await self.server.close()
