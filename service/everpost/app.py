@@ -24,7 +24,6 @@ from everpost.actions.retry import Retries, RetryTools
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
-from everpost.api.http.json_answer import Answered
 from everpost.api.http.parameters import check_parameters
 from everpost.api.http.problems import EXCEPTION_HANDLERS
 from everpost.api.http.sites import SiteCheck
@@ -51,6 +50,8 @@ from everpost.store import Store, open_store
 from everpost.store.disk_room import DiskRoom
 from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
+from everpost.views.request_counts import Answered
+from everpost.views.tasks import TaskViews
 from everpost.views.waiting import EndWaiter
 
 log = structlog.get_logger("everpost.api")
@@ -132,6 +133,7 @@ def assemble(
         room=room,
         max_backlog=settings.max_backlog,
     )
+    waiter = EndWaiter(store.ledger)
     tools = RetryTools(
         changes=store.changes, queue=queue, acceptance=acceptance, catalogue=catalogue, clock=clock, zone=settings.zone
     )
@@ -150,7 +152,8 @@ def assemble(
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=Bulk(store, tools),
         resumption=Resumption(store.pause, queue, clock),
-        waiter=EndWaiter(store.ledger),
+        tasks=TaskViews(store.history, queue.jobs, waiter),
+        waiter=waiter,
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),
         metrics=metrics,

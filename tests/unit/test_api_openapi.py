@@ -10,11 +10,11 @@ from litestar import Litestar
 
 from everpost.api.http.problems import STATUS_OF_CODE
 from everpost.api.idempotency import PATTERN, read_key
-from everpost.api.openapi.describe import meaning_of_codes
 from everpost.api.openapi.frame import document_of
 from everpost.api.openapi.refine import STATUS, STATUS_FIELDS
 from everpost.api.routes.publish import SAMPLE
 from everpost.app import create_app
+from everpost.error_codes import meaning_of_codes
 from everpost.errors import BadInput
 from everpost.settings import temporary_settings
 from everpost.views.filter_request import FilterRequest

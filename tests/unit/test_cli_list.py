@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost.api.http.problems import STATUS_OF_CODE
-from everpost.api.openapi.describe import meaning_of_codes
 from everpost.cli.columns import LONGEST
 from everpost.cli.refusals import refusal_text
 from everpost.cli.task_table import lines_of
 from everpost.cli.times import relative_time
 from everpost.clock import to_text
+from everpost.error_codes import meaning_of_codes
 from everpost.task.model import TaskStatus
 
 NOW_MS = 1_790_000_000_000

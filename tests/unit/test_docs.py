@@ -11,7 +11,6 @@ import pytest
 from everpost import errors as service_errors
 from everpost.api.http.problems import STATUS_OF_CODE
 from everpost.api.openapi.frame import document_of
-from everpost.api.routes.many_tasks import REASONS
 from everpost.app import create_app
 from everpost.cli import COMMANDS, everpost
 from everpost.errors import ServiceError
@@ -19,6 +18,7 @@ from everpost.metrics import COUNTERS, HISTOGRAMS
 from everpost.settings import PREFIX, Settings, temporary_settings
 from everpost.task.model import MOVES, ErrorClass, TaskStatus
 from everpost.testing import PublisherDouble, Stack
+from everpost.views.bulk_answers import REASONS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -21,6 +21,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.submission import SubmissionReader
+from everpost.views.tasks import TaskViews
 from everpost.views.waiting import EndWaiter
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     resolutions: Resolutions
     bulk: Bulk
     resumption: Resumption
+    tasks: TaskViews
     waiter: EndWaiter
     keys_in_use: KeysInUse
     spools: Spools

@@ -273,7 +273,7 @@ def _api_advice(status: int, body: str) -> str:
 
 
 class ReadinessCheck(msgspec.Struct):
-    """One of the API's own checks; see `service/everpost/api/routes/readiness.py`."""
+    """One of the API's own checks; see `service/everpost/views/readiness.py`."""
 
     name: str
     ok: bool

@@ -1,18 +1,17 @@
 """JSON answers, encoded once and sent without further layers."""
 
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from everpost.views.request_counts import AnsweredRequests
+
 JSON = "application/json"
-BEGAN = "began_s"  # in the state of a request's scope: the time its head was read, by `perf_counter`
-BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BEGAN = "began_s"  # in the state of a request's scope: when its head was read, by `perf_counter`
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,34 +53,11 @@ class JsonAnswer(ASGIResponse):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-class Answered:
-    """The requests with the same method, route and status.
-
-    Attributes:
-        count: The number of requests.
-        buckets: The number of requests by duration: one for each of `BOUNDS_S`, and one for longer ones.
-        seconds: The sum of all durations.
-    """
-
-    __slots__ = ("buckets", "count", "seconds")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.buckets = [0] * (len(BOUNDS_S) + 1)
-        self.seconds = 0.0
-
-
-AnsweredRequests: TypeAlias = defaultdict[tuple[str, str, int], Answered]
-"""The requests this process has answered, for /metrics: by method, route and status."""
-
-
 def count_answer(scope: Scope, status: int) -> None:
     """Count an answer whose head is about to be sent."""
     requests: AnsweredRequests = scope["litestar_app"].state["answered"]
     answered = requests[str(scope.get("method", "")), scope.get("path_template", ""), status]
     answered.count += 1
     began_s = scope.get("state", {}).get(BEGAN)
-    if began_s is not None:  # set by DirectRoutes, which all requests over HTTP pass
-        took_s = perf_counter() - began_s
-        answered.buckets[bisect_left(BOUNDS_S, took_s)] += 1
-        answered.seconds += took_s
+    if began_s is not None:  # it came past DirectRoutes, as all do that are served over HTTP
+        answered.add(perf_counter() - began_s)

@@ -1,6 +1,6 @@
 """Describes every route for OpenAPI: its bodies, answers, headers and errors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,18 +18,9 @@ from litestar.openapi.spec import (
     RequestBody,
 )
 
-from everpost import errors
 from everpost.api.http.json_answer import JSON
 from everpost.api.http.problems import PROBLEM_JSON, STATUS_OF_CODE, ProblemDetails
-
-TRANSPORT_CODES = MappingProxyType(
-    {
-        "route_not_found": "There is no such route.",
-        "method_not_allowed": "The route takes other methods; `Allow` names them.",
-        "internal_error": "A defect of ours; the log says more.",
-    }
-)
-"""Codes without an error class, because only HTTP has them."""
+from everpost.error_codes import meaning_of_codes
 
 EVERYWHERE = (
     "bad_input",
@@ -74,20 +65,6 @@ BODY_TYPES: list[Any] = []
 """The types of all request bodies."""
 
 RETRY_AFTER = Header("Retry-After", "Seconds after which the same request may succeed.", "5")
-
-
-def meaning_of_codes() -> dict[str, str]:
-    """The meaning of every code: the first line of its class's docstring."""
-    found = {error.code: (error.__doc__ or "").partition("\n")[0] for error in error_classes(errors.ServiceError)}
-    return {**found, **TRANSPORT_CODES}
-
-
-def error_classes(root: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
-    """Every error class of errors.py, `root` first."""
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from error_classes(child)
 
 
 def documented(

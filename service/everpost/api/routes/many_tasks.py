@@ -1,36 +1,22 @@
 """Bulk work over HTTP: retry, cancel and delete many tasks, and show the progress."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
-from litestar.params import PathParameter, QueryParameter
+from litestar import post
 from msgspec import Meta
 
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.openapi.describe import Body, Header, documented, meaning_of_codes
+from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
-from everpost.errors import InvalidValue, OperationNotFound
-from everpost.store.operations import OperationStatus
+from everpost.errors import InvalidValue
+from everpost.views.bulk_answers import BulkReply, reply_of
 from everpost.views.filter_request import FilterRequest, task_filter
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
-
-REASONS: Mapping[str, str] = MappingProxyType(
-    {
-        **meaning_of_codes(),
-        "retry_exists": "A retry of it exists and has not ended.",
-        "superseded": "It was retried before; retry its newest retry instead.",
-        "task_unfinished": "It has not ended; cancel it first.",
-        "task_archived": "It is in the archive.",
-    }
-)
-"""The meaning of the codes of skipped tasks."""
 
 IDS = ["019b76da3f007c8e9d2b4f6a8c0e1d3f", "019b76da3f017c8e9d2b4f6a8c0e1d40"]
 FILTER = {"status": "failed", "platform": 1, "created_after": "2026-01-01"}
@@ -51,87 +37,6 @@ class BulkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     filter: FilterRequest | None = None
     dry_run: Annotated[bool, Meta(description="Change nothing, and answer what would be done.")] = False
     force: Annotated[bool, Meta(description="Retry published tasks too; cancel running tasks too.")] = False
-
-
-class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A skipped task, and the reason."""
-
-    task_id: str
-    code: str
-    detail: str
-    other_task_id: str | None = None
-
-
-class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of bulk work, or its progress.
-
-    Attributes:
-        status: `running` means that it continues in the background; its progress is at /operations/{operation_id}.
-        operation_id: The `batch_id` of all retries it makes; null for a dry run.
-        done: How many tasks were checked; a dry run stops at about ten thousand.
-        new_task_ids: The new tasks of a retry; for a retry in the background, find them by `batch_id`.
-        retries: The new task of each task.
-        errors: The skipped tasks.
-    """
-
-    success: bool
-    message: str
-    operation_id: str | None
-    kind: BulkKind
-    status: OperationStatus
-    dry_run: bool
-    total: int
-    done: int
-    success_count: int
-    failed_count: int
-    succeeded: int
-    new_task_ids: Sequence[str]
-    retries: Mapping[str, str]
-    errors: Sequence[PassedOver]
-
-
-def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> BulkReply:
-    """The result of bulk work in the form of answers."""
-    if errors is None:
-        errors = [passed_over(skip.task_id, skip.reason, skip.other_task_id) for skip in answer.skipped]
-    status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
-    return BulkReply(
-        success=answer.error is None,
-        message=message_of(answer),
-        operation_id=answer.operation_id,
-        kind=answer.kind,
-        status=status if answer.error is None else OperationStatus.FAILED,
-        dry_run=answer.dry_run,
-        total=answer.total,
-        done=answer.done,
-        success_count=answer.succeeded,
-        failed_count=answer.done - answer.succeeded,
-        succeeded=answer.succeeded,
-        new_task_ids=list(answer.new_task_ids.values()),
-        retries=answer.new_task_ids,
-        errors=errors,
-    )
-
-
-def passed_over(task_id: str, code: str, other_task_id: str | None = None) -> PassedOver:
-    """A skipped task, with the meaning of its code."""
-    return PassedOver(task_id, code, REASONS.get(code, code), other_task_id)
-
-
-VERBS = MappingProxyType({"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived"})
-
-
-def message_of(answer: BulkAnswer) -> str:
-    """One sentence for people."""
-    verb = VERBS[answer.kind]
-    if answer.error is not None:
-        return f"Given up after {answer.done} of {answer.total} tasks: {answer.error}"
-    if answer.dry_run:
-        sight = "" if answer.done == answer.total else f"; only {answer.done} were looked at"
-        return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
-    if not answer.finished:
-        return f"{answer.total} tasks are being {verb}; {answer.done} done"
-    return f"{answer.succeeded} of {answer.total} tasks {verb}"
 
 
 def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
@@ -214,26 +119,3 @@ async def cancel_tasks(request: ApiRequest) -> JsonAnswer:
 async def delete_tasks(request: ApiRequest) -> JsonAnswer:
     """Delete many tasks."""
     return await run_bulk(request, BulkKind.DELETE)
-
-
-@get(
-    "/operations/{operation_id:str}",
-    summary="Show bulk work",
-    description="The progress of bulk work, and the skipped tasks by id, up to 1,000 per answer.",
-    tags=["Bulk"],
-    **documented(BulkReply, description="Its state.", refusals=("operation_not_found",)),
-)
-async def show_operation(
-    request: ApiRequest,
-    operation_id: Annotated[str, PathParameter(description="The `operation_id` of a bulk answer.")],
-    after: Annotated[
-        str, QueryParameter(max_length=128, description="The last id of the previous answer's `errors`.")
-    ] = "",
-) -> JsonAnswer:
-    """Answer with the progress of an operation."""
-    bulk = services_of(request).bulk
-    if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - Everpost's ids are 32 hex digits
-        raise OperationNotFound(operation_id[:64])
-    answer = await bulk.progress(operation_id)
-    skips = await bulk.find_skips(operation_id, after)
-    return JsonAnswer(reply_of(answer, [passed_over(skip.task_id, skip.reason) for skip in skips]))

@@ -1,20 +1,18 @@
-"""One task: showing it, waiting for its end, retrying and cancelling it."""
+"""One task: shows, retries, cancels and deletes it."""
 
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import WITH_ID, documented
-from everpost.api.services import ApiRequest, Services, services_of
-from everpost.api.task_views import TaskDetail, detail_view
-from everpost.errors import QueueUnreachable, TaskNotFound
-from everpost.store import history
-from everpost.task.model import DEFAULT_PRIORITY, MAX_ID, UNFINISHED, WAITING, TaskStatus, is_task_id
-from everpost.task.place import Place
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import TaskNotFound
+from everpost.task.model import MAX_ID, TaskStatus, is_task_id
 from everpost.task.resolution_rules import Grounds
+from everpost.views.shown_tasks import TaskDetail
 
 MAX_WAIT_S = 60
 
@@ -55,6 +53,14 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: TaskStatus
 
 
+class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The task is in the archive."""
+
+    success: bool
+    message: str
+    task_id: str
+
+
 def checked_id(task_id: str) -> str:
     """The id in a path.
 
@@ -81,41 +87,8 @@ async def show_task(
     ] = 0,
 ) -> JsonAnswer:
     """Answer with a task, at once or after it has ended."""
-    services = services_of(request)
-    task = await find_task(services, checked_id(task_id))
-    if wait and task.place is Place.LEDGER and not task.inherited:
-        await services.waiter.wait_for_end(task.task_id, wait)
-        task = await find_task(services, task.task_id)
-    if task.place is not Place.LEDGER:
-        return JsonAnswer(TaskAnswer(success=True, data=detail_view(task)))
-    return JsonAnswer(await with_queue(services, task))
-
-
-async def find_task(services: Services, task_id: str) -> history.TaskDetail:
-    """The task as the store has it.
-
-    Raises:
-        TaskNotFound: The store does not have it.
-    """
-    task = await services.store.history.find_task(task_id)
-    if task is None:
-        raise TaskNotFound(task_id)
-    return task
-
-
-async def with_queue(services: Services, task: history.TaskDetail) -> TaskAnswer:
-    """The task with what only Redis knows, if Redis answers: whether a worker holds it, or its place in the queue."""
-    position, is_running = None, False
-    try:
-        if task.status in UNFINISHED:
-            is_running = bool(await services.queue.jobs.running_among([task.task_id]))
-        if task.status in WAITING and not is_running:
-            position = await services.queue.jobs.queue_position(
-                task.task_id, DEFAULT_PRIORITY if task.priority is None else task.priority
-            )
-    except QueueUnreachable:
-        pass
-    return TaskAnswer(success=True, data=detail_view(task, is_running=is_running), queue_position=position)
+    shown = await services_of(request).tasks.show(checked_id(task_id), wait)
+    return JsonAnswer(TaskAnswer(success=True, data=shown.task, queue_position=shown.queue_position))
 
 
 @post(
@@ -179,3 +152,17 @@ async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning 
         return JsonAnswer(answer)
     message = "The worker was asked to stop the task"
     return JsonAnswer(CancelAnswer(success=True, message=message, task_id=done.task_id, status=TaskStatus.RUNNING), 202)
+
+
+@delete(
+    "/tasks/{task_id:str}",
+    summary="Delete a task",
+    description="Moves an ended task to the archive. It is no longer listed; it can still be shown and retried.",
+    tags=["Tasks"],
+    **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
+)
+async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
+    """Archive one task."""
+    was_removed = await services_of(request).removals.remove_task(checked_id(task_id))
+    message = "Task deleted" if was_removed else "Task was deleted before"
+    return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))

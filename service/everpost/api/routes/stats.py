@@ -1,20 +1,17 @@
 """Counts, queues, workers and platforms."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from litestar import get
 
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
-from everpost.api.routes.task_lists import StatusCounts, status_counts
-from everpost.api.services import ApiRequest, Services, services_of
-from everpost.errors import QueueUnreachable
-from everpost.queue.jobs import QueueDepth
-from everpost.queue.redis_server import RedisMemory
+from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import Summary, TaskFilter
+from everpost.views.queue_health import QueueHealth, queue_health
+from everpost.views.tasks import StatusCounts, status_counts
 
 MINUTE_MS = 60_000
 
@@ -25,14 +22,6 @@ class StatsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     success: bool
     summary: StatusCounts
     stats: Summary
-
-
-class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of Redis: jobs by priority, due now or later, every living worker, and how full Redis is."""
-
-    depths: Mapping[int, QueueDepth]
-    workers: Sequence[Mapping[str, Any]]
-    memory: RedisMemory
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +88,7 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     services = services_of(request)
     last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
     queue, summary, accepted = await asyncio.gather(
-        queue_health(services),
+        queue_health(services.queue),
         services.store.history.summary(services.catalogue.name_of),
         services.store.history.total(last_minute),
     )
@@ -113,17 +102,6 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
             accepted_last_minute=accepted.total,
         )
     )
-
-
-async def queue_health(services: Services) -> QueueHealth | None:
-    """The state of Redis; None if it does not answer."""
-    try:
-        depths, workers, memory = await asyncio.gather(
-            services.queue.jobs.depths(), services.queue.workers.living(), services.queue.server.memory()
-        )
-    except QueueUnreachable:
-        return None
-    return QueueHealth(depths=depths, workers=workers, memory=memory)
 
 
 @get(

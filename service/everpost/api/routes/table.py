@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks, show_operation
-from everpost.api.routes.one_task import cancel_task, retry_task, show_task
+from everpost.api.routes.clearing import archive_tasks, clear_tasks
+from everpost.api.routes.liveness import show_liveness, show_readiness
+from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
+from everpost.api.routes.one_task import cancel_task, delete_task, retry_task, show_task
+from everpost.api.routes.operations import show_operation
 from everpost.api.routes.pause import resume_dispatch, show_dispatch
 from everpost.api.routes.prometheus import show_metrics
 from everpost.api.routes.publish import publish_task
 from everpost.api.routes.publish_batch import publish_batch
-from everpost.api.routes.readiness import show_liveness, show_readiness
-from everpost.api.routes.removal import archive_tasks, clear_tasks, delete_task
 from everpost.api.routes.resolve import resolve_task
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks

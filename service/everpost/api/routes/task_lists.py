@@ -11,14 +11,12 @@ from litestar.params import QueryParameter
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
-from everpost.api.services import ApiRequest, Services, services_of
-from everpost.api.task_views import IdMatch, TaskRow, id_view, row_view
-from everpost.errors import QueueUnreachable
-from everpost.store import history
-from everpost.store.history import MAX_LIMIT, Summary, TaskFilter
-from everpost.task.model import ENDED, MAX_ID, UNFINISHED, ErrorClass, TaskStatus
-from everpost.task.place import Place
+from everpost.api.services import ApiRequest, services_of
+from everpost.store.history import MAX_LIMIT, Summary
+from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
 from everpost.views.filter_request import FilterRequest, task_filter
+from everpost.views.shown_tasks import IdMatch, TaskRow, id_view
+from everpost.views.tasks import StatusCounts, status_counts
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100
@@ -28,20 +26,6 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most 
 
 def _word(description: str, max_length: int = 256) -> QueryParameter:
     return QueryParameter(description=description, min_length=1, max_length=max_length)
-
-
-class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of tasks by status; `running` are those whose start is recorded in the ledger."""
-
-    pending: int = 0
-    scheduled: int = 0
-    running: int = 0
-    success: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    retry: int = 0
-    unknown: int = 0
-    total: int = 0
 
 
 class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,16 +98,16 @@ async def list_tasks(
         retry_of=retry_of,
     )
     wanted = task_filter(filters, services.catalogue, services.settings.zone)
-    (page, total), summary = await asyncio.gather(
-        while_client_waits(request, services.store.history.page_and_total(wanted, cursor, limit)),
+    page, summary = await asyncio.gather(
+        while_client_waits(request, services.tasks.page(wanted, cursor, limit)),
         services.store.history.summary(services.catalogue.name_of),
     )
     return JsonAnswer(
         ListAnswer(
             success=True,
-            data=await with_running(services, page.items),
-            total=total.total,
-            total_is_exact=total.total_is_exact,
+            data=page.rows,
+            total=page.total,
+            total_is_exact=page.total_is_exact,
             summary=status_counts(summary),
             stats=summary,
             next_cursor=page.next_cursor,
@@ -161,28 +145,4 @@ async def complete_id(
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
     """List the tasks that ended last."""
-    services = services_of(request)
-    wanted = [TaskFilter(status=status) for status in sorted(ENDED)]
-    pages = await asyncio.gather(*(services.store.history.page(one, None, limit) for one in wanted))
-    rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
-    return JsonAnswer(LogsAnswer(success=True, data=[row_view(row) for row in rows[:limit]]))
-
-
-def _ended_at(row: history.TaskRow) -> str:
-    return row.completed_at or row.updated_at or row.created_at or ""
-
-
-async def with_running(services: Services, rows: Sequence[history.TaskRow]) -> Sequence[TaskRow]:
-    """The rows in the form of lists; those that a worker holds are `running`, if Redis answers."""
-    waiting = [row.task_id for row in rows if row.place is Place.LEDGER and row.status in UNFINISHED]
-    try:
-        running = await services.queue.jobs.running_among(waiting)
-    except QueueUnreachable:
-        running = set()
-    return [row_view(row, is_running=row.task_id in running) for row in rows]
-
-
-def status_counts(summary: Summary) -> StatusCounts:
-    """The counts in the original's form; other statuses of an original file are only in `total`."""
-    known = {status.value: summary.by_status.get(status, 0) for status in TaskStatus}
-    return StatusCounts(**known, total=summary.total)
+    return JsonAnswer(LogsAnswer(success=True, data=await services_of(request).tasks.recent_ends(limit)))

@@ -1,9 +1,9 @@
-"""Moves tasks to the archive. Only `everpost purge` destroys tasks."""
+"""Moves many tasks to the archive: all of a kind, or old successes. Only `everpost purge` destroys tasks."""
 
 from typing import Annotated
 
 import msgspec
-from litestar import delete, post
+from litestar import post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
@@ -11,22 +11,14 @@ from everpost.actions.bulk import CLEARED, BulkAnswer
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
-from everpost.api.openapi.describe import WITH_ID, Body, documented
-from everpost.api.routes.many_tasks import LOCATION, BulkReply, answer_bulk, answer_of_operation, message_of
-from everpost.api.routes.one_task import TaskId, checked_id
+from everpost.api.openapi.describe import Body, documented
+from everpost.api.routes.many_tasks import LOCATION, answer_bulk, answer_of_operation
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.operations import OperationStatus
 from everpost.store.sqlite.tasks.archive import DAY_MS
+from everpost.views.bulk_answers import BulkReply, message_of
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and answer what would be done.")]
-
-
-class DeleteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The task is in the archive."""
-
-    success: bool
-    message: str
-    task_id: str
 
 
 class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,20 +43,6 @@ class ArchiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     status: OperationStatus
     operation_id: str | None
-
-
-@delete(
-    "/tasks/{task_id:str}",
-    summary="Delete a task",
-    description="Moves an ended task to the archive. It is no longer listed; it can still be shown and retried.",
-    tags=["Tasks"],
-    **documented(DeleteAnswer, description="The task is in the archive.", refusals=(*WITH_ID, "conflict")),
-)
-async def delete_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
-    """Archive one task."""
-    was_removed = await services_of(request).removals.remove_task(checked_id(task_id))
-    message = "Task deleted" if was_removed else "Task was deleted before"
-    return JsonAnswer(DeleteAnswer(success=True, message=message, task_id=task_id))
 
 
 @post(

@@ -1,0 +1,102 @@
+"""What is said of bulk work: the numbers, one sentence, and the tasks to which nothing was done."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
+
+from everpost.actions.bulk import BulkAnswer, BulkKind
+from everpost.error_codes import meaning_of_codes
+from everpost.store.operations import OperationStatus
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        **meaning_of_codes(),
+        "retry_exists": "A retry of it exists and has not ended.",
+        "superseded": "It was retried before; retry its newest retry instead.",
+        "task_unfinished": "It has not ended; cancel it first.",
+        "task_archived": "It is in the archive.",
+    }
+)
+"""The meaning of the codes of skipped tasks."""
+
+
+class PassedOver(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A skipped task, and the reason."""
+
+    task_id: str
+    code: str
+    detail: str
+    other_task_id: str | None = None
+
+
+class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of bulk work, or its progress.
+
+    Attributes:
+        status: `running` means that it continues in the background; its progress is at /operations/{operation_id}.
+        operation_id: The `batch_id` of all retries it makes; null for a dry run.
+        done: How many tasks were checked; a dry run stops at about ten thousand.
+        new_task_ids: The new tasks of a retry; for a retry in the background, find them by `batch_id`.
+        retries: The new task of each task.
+        errors: The skipped tasks.
+    """
+
+    success: bool
+    message: str
+    operation_id: str | None
+    kind: BulkKind
+    status: OperationStatus
+    dry_run: bool
+    total: int
+    done: int
+    success_count: int
+    failed_count: int
+    succeeded: int
+    new_task_ids: Sequence[str]
+    retries: Mapping[str, str]
+    errors: Sequence[PassedOver]
+
+
+def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> BulkReply:
+    """The result of bulk work in the form of answers."""
+    if errors is None:
+        errors = [passed_over(skip.task_id, skip.reason, skip.other_task_id) for skip in answer.skipped]
+    status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
+    return BulkReply(
+        success=answer.error is None,
+        message=message_of(answer),
+        operation_id=answer.operation_id,
+        kind=answer.kind,
+        status=status if answer.error is None else OperationStatus.FAILED,
+        dry_run=answer.dry_run,
+        total=answer.total,
+        done=answer.done,
+        success_count=answer.succeeded,
+        failed_count=answer.done - answer.succeeded,
+        succeeded=answer.succeeded,
+        new_task_ids=list(answer.new_task_ids.values()),
+        retries=answer.new_task_ids,
+        errors=errors,
+    )
+
+
+def passed_over(task_id: str, code: str, other_task_id: str | None = None) -> PassedOver:
+    """A skipped task, with the meaning of its code."""
+    return PassedOver(task_id, code, REASONS.get(code, code), other_task_id)
+
+
+VERBS = MappingProxyType({"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived"})
+
+
+def message_of(answer: BulkAnswer) -> str:
+    """One sentence for people."""
+    verb = VERBS[answer.kind]
+    if answer.error is not None:
+        return f"Given up after {answer.done} of {answer.total} tasks: {answer.error}"
+    if answer.dry_run:
+        sight = "" if answer.done == answer.total else f"; only {answer.done} were looked at"
+        return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
+    if not answer.finished:
+        return f"{answer.total} tasks are being {verb}; {answer.done} done"
+    return f"{answer.succeeded} of {answer.total} tasks {verb}"

@@ -1,0 +1,84 @@
+"""Whether tasks are accepted and run: one check for each thing that needs."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import msgspec
+
+from everpost.errors import ServiceError, Unavailable
+from everpost.queue.task_queue import TaskQueue
+from everpost.store import Store
+from everpost.store.disk_room import DiskRoom
+from everpost.store.pause import Pauses
+
+CHECK_TIMEOUT_S = 3
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing Everpost cannot do its work without."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int) -> list[Check]:
+    """All checks, made at once, each within `CHECK_TIMEOUT_S` seconds."""
+    checks = await asyncio.gather(
+        _check("database", _check_store(store, room, now_ms)),
+        _check("redis", _check_redis(queue)),
+        _check("worker", _check_workers(queue)),
+        _check("dispatch", _check_dispatch(store.pause)),
+    )
+    return list(checks)
+
+
+async def _check(name: str, finding: Awaitable[str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=await asyncio.wait_for(finding, CHECK_TIMEOUT_S))
+    except ServiceError as error:
+        return Check(name=name, ok=False, detail=error.message)
+    except TimeoutError:
+        return Check(name=name, ok=False, detail=f"No answer within {CHECK_TIMEOUT_S} s.")
+
+
+async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
+    await store.care.check_writable(now_ms)
+    room.check()
+    state = store.care.state()
+    if not state.has_long_log:
+        return "It can be written."
+    log_mb = state.log_bytes >> 20
+    return f"It can be written. A reader that does not end has let its write-ahead log grow to {log_mb:,} MiB."
+
+
+async def _check_redis(queue: TaskQueue) -> str:
+    await queue.server.check_writable()
+    facts = await queue.server.facts()
+    policy = facts["maxmemory_policy"]
+    warning = "" if policy == "noeviction" else f" Its maxmemory-policy {policy} drops waiting tasks."
+    memory = await queue.server.memory()
+    filling = f" {memory.share:.0%} of its maxmemory is used." if memory.is_filling else ""
+    return f"{facts['server']} answers.{warning}{filling}"
+
+
+async def _check_workers(queue: TaskQueue) -> str:
+    workers = await queue.workers.living()
+    consuming = sum(bool(worker.get("consuming")) for worker in workers)
+    told = f"{len(workers)} alive, {consuming} consuming."
+    if not consuming:
+        raise Unavailable(told if workers else "No worker has said that it is alive.")
+    troubles = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
+    if len(troubles) == len(workers):
+        raise Unavailable(f"{told} None brings back what Redis loses: {troubles[0]}.")
+    return told
+
+
+async def _check_dispatch(pauses: Pauses) -> str:
+    pause = await pauses.find()
+    if pause is None:
+        return "It goes on."
+    raise Unavailable(
+        f"Paused since {pause.restored_at}, when the backup {pause.backup} was restored: tasks are accepted, "
+        f"none is sent until `everpost resume`; {await pauses.count_held()} are held."
+    )

@@ -1,0 +1,114 @@
+"""Tasks as the store has them, with what only Redis knows: whether a worker holds one, and its place in the queue."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from everpost.errors import QueueUnreachable, TaskNotFound
+from everpost.queue.jobs import Jobs
+from everpost.store import history
+from everpost.store.history import History, Summary, TaskFilter
+from everpost.task.model import DEFAULT_PRIORITY, ENDED, UNFINISHED, WAITING
+from everpost.task.place import Place
+from everpost.views.shown_tasks import TaskDetail, TaskRow, detail_view, row_view
+from everpost.views.waiting import EndWaiter
+
+
+class ShownTask(msgspec.Struct, frozen=True):
+    """A task, and how many jobs of its queue are due before it; None if it does not wait there."""
+
+    task: TaskDetail
+    queue_position: int | None
+
+
+class ShownPage(msgspec.Struct, frozen=True):
+    """Some tasks, newest first. If the total is not exact, at least so many match."""
+
+    rows: Sequence[TaskRow]
+    total: int
+    total_is_exact: bool
+    next_cursor: str | None
+
+
+class TaskViews:
+    """Looks tasks up. While Redis is away, tasks are shown as the store has them."""
+
+    def __init__(self, tasks: History, jobs: Jobs, waiter: EndWaiter) -> None:
+        self._history = tasks
+        self._jobs = jobs
+        self._waiter = waiter
+
+    async def show(self, task_id: str, wait_s: float = 0) -> ShownTask:
+        """One task, at once or when it has ended, but after `wait_s` seconds at the latest.
+
+        Raises:
+            TaskNotFound: The store does not have it.
+        """
+        task = await self._find(task_id)
+        if wait_s and task.place is Place.LEDGER and not task.inherited:
+            await self._waiter.wait_for_end(task_id, wait_s)
+            task = await self._find(task_id)
+        is_running = task_id in await self._running_among([task])
+        position = None if is_running else await self._position(task)
+        return ShownTask(detail_view(task, is_running=is_running), position)
+
+    async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
+        """Tasks that match, and how many there are; errors as in `History.page`."""
+        page, total = await self._history.page_and_total(wanted, cursor, limit)
+        running = await self._running_among(page.items)
+        rows = [row_view(row, is_running=row.task_id in running) for row in page.items]
+        return ShownPage(rows, total.total, total.total_is_exact, page.next_cursor)
+
+    async def recent_ends(self, limit: int) -> list[TaskRow]:
+        """The newest of the tasks that ended, the last end first."""
+        filters = [TaskFilter(status=status) for status in sorted(ENDED)]
+        pages = await asyncio.gather(*(self._history.page(one, None, limit) for one in filters))
+        rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
+        return [row_view(row) for row in rows[:limit]]
+
+    async def _find(self, task_id: str) -> history.TaskDetail:
+        task = await self._history.find_task(task_id)
+        if task is None:
+            raise TaskNotFound(task_id)
+        return task
+
+    async def _running_among(self, tasks: Sequence[history.TaskRow | history.TaskDetail]) -> set[str]:
+        unfinished = [task.task_id for task in tasks if task.place is Place.LEDGER and task.status in UNFINISHED]
+        try:
+            return await self._jobs.running_among(unfinished)
+        except QueueUnreachable:
+            return set()
+
+    async def _position(self, task: history.TaskDetail) -> int | None:
+        if task.place is not Place.LEDGER or task.status not in WAITING:
+            return None
+        priority = DEFAULT_PRIORITY if task.priority is None else task.priority
+        try:
+            return await self._jobs.queue_position(task.task_id, priority)
+        except QueueUnreachable:
+            return None
+
+
+class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of tasks by status; `running` are those whose start is recorded in the ledger."""
+
+    pending: int = 0
+    scheduled: int = 0
+    running: int = 0
+    success: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retry: int = 0
+    unknown: int = 0
+    total: int = 0
+
+
+def status_counts(summary: Summary) -> StatusCounts:
+    """The counts in the original's form; other statuses of an original file are only in `total`."""
+    known = {name: summary.by_status.get(name, 0) for name in StatusCounts.__struct_fields__ if name != "total"}
+    return StatusCounts(**known, total=summary.total)
+
+
+def _ended_at(row: history.TaskRow) -> str:
+    return row.completed_at or row.updated_at or row.created_at or ""
