@@ -1,4 +1,4 @@
-"""What follows an attempt that failed: a pure function from its error to the next step."""
+"""Decides what follows a failed attempt: a pure function from its error to the next step."""
 
 import random
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from everpost.task.model import ErrorClass, TaskStatus
 
 BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 600.0
-RATE_LIMIT_WAIT_S = 60.0  # where the platform does not say
-RATE_LIMIT_FLOOR_S = 1.0  # the shortest first pause; it doubles with each further one,
-RATE_LIMIT_CAP_S = 600.0  # up to this
-RATE_LIMIT_SPREAD = 0.1  # of a pause, at random on top: tasks that were limited together do not come back together
-LONGEST_WAIT_S = 86_400.0  # whatever a platform asks for
-MAX_LOST_ATTEMPTS = 3  # processes that may die on a task before it is taken for their killer
-MOST_LOST_ATTEMPTS = 10  # the same for one that never ran alone to the end: its killing reaches the worker itself
+RATE_LIMIT_WAIT_S = 60.0  # if the platform does not name a time
+RATE_LIMIT_FLOOR_S = 1.0  # the shortest first pause; each further pause doubles,
+RATE_LIMIT_CAP_S = 600.0  # up to this limit
+RATE_LIMIT_SPREAD = 0.1  # random part added to a pause, so that tasks limited together do not return together
+LONGEST_WAIT_S = 86_400.0  # the longest wait a platform can ask for
+MAX_LOST_ATTEMPTS = 3  # deaths of processes after which a task may be taken for the cause
+MOST_LOST_ATTEMPTS = 10  # the same for a task that never ended alone, for example because it kills the worker too
 
 
 class CellKind(Enum):
-    """Which process an attempt runs in, so that a task that kills its process kills few other attempts with it."""
+    """The process an attempt runs in. It is chosen so that a task which kills its process ends few other attempts."""
 
     NONE = "none"  # the worker itself
-    SHARED = "shared"  # a process that runs only tasks whose last process died
-    OWN = "own"  # a process that runs nothing else meanwhile
+    SHARED = "shared"  # a child process that runs only tasks whose last process died
+    OWN = "own"  # a child process that runs only this task
 
 
 class NextAttempt(msgspec.Struct, frozen=True):
@@ -43,8 +43,9 @@ class RateLimits(msgspec.Struct, frozen=True):
     """What rate limits have cost a task so far.
 
     Attributes:
-        count: Attempts that were limited.
-        paused_s: Seconds of pauses, as they were asked for. No clock is asked: one set ahead ends no task.
+        count: Rate-limited attempts.
+        paused_s: The sum of the requested pauses, in seconds. It uses no clock, so a clock set ahead does not end a
+            task.
     """
 
     count: int = 0
@@ -74,13 +75,13 @@ def decide_attempt(
     """What follows a failed attempt.
 
     Args:
-        may_rerun: The publisher's class allows a rerun when the outcome is not known.
-        spent: Attempts that counted so far, this one not among them.
-        retry_after_s: What the platform asked for; heeded if it is positive, up to `LONGEST_WAIT_S`.
+        may_rerun: The publisher's class allows a repetition if the outcome is unknown.
+        spent: Attempts that count so far, without this one.
+        retry_after_s: The wait the platform asked for; used if it is positive, up to `LONGEST_WAIT_S`.
         limits: What rate limits have cost the task before this attempt.
-        rate_limit_deadline_s: Seconds of pauses for them after which it fails.
-        jitter: Draws a delay between two bounds; full jitter, so that failures do not return in step
-            (Brooker, "Exponential Backoff And Jitter", 2015).
+        rate_limit_deadline_s: Seconds of pauses for rate limits after which the task fails.
+        jitter: Draws a delay between two bounds; full jitter, so that failures do not return in step (Brooker,
+            "Exponential Backoff And Jitter", 2015).
     """
     asked_s = min(retry_after_s, LONGEST_WAIT_S) if retry_after_s is not None and retry_after_s > 0 else 0.0
     if error_class is ErrorClass.RATE_LIMITED:
@@ -106,10 +107,10 @@ def _after_rate_limit(
 
 
 def cell_for(deaths: int) -> CellKind:
-    """Where a task runs after so many deaths of processes that may have been inside its publisher.
+    """The process in which a task runs after this many deaths of processes that may have been inside its publisher.
 
-    One death proves little: dozens of tasks are under way when a machine kills a worker, and all of them can go on side
-    by side. Of those that are there when a second one dies, each runs alone, and the killer is the one that dies then.
+    One death proves little: when a machine kills a worker, dozens of tasks were running, and all can continue side by
+    side. After a second death, each task runs alone. Then a death proves which task caused it.
     """
     if deaths == 0:
         return CellKind.NONE
@@ -117,12 +118,12 @@ def cell_for(deaths: int) -> CellKind:
 
 
 def kills_its_workers(deaths: int, *, died_alone: bool, can_run_alone: bool) -> bool:
-    """Whether a task is taken for the killer of the processes that died while they had it, and given up on.
+    """Whether a task is taken for the cause of its processes' deaths, and is given up.
 
     Args:
-        deaths: How many processes died.
+        deaths: How many processes died while they had the task.
         died_alone: One of them ran nothing else.
-        can_run_alone: This worker can find out: else the number is all there is to go by.
+        can_run_alone: This worker can run the task alone; otherwise only the number of deaths counts.
     """
     if deaths >= MOST_LOST_ATTEMPTS:
         return True

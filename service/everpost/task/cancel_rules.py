@@ -1,4 +1,4 @@
-"""May this task be cancelled? A pure function from what the store says to what happens next."""
+"""Decides whether a task may be cancelled: a pure function from the store's facts to the next step."""
 
 from enum import StrEnum
 
@@ -12,11 +12,11 @@ CANCELLED_MESSAGE = "Cancelled on request"
 
 
 class CancelAction(StrEnum):
-    """What cancelling does."""
+    """The next step of a cancel."""
 
     CANCEL = "cancel"
-    WITHDRAW = "withdraw"  # take it out of Redis first, then decide again
-    ABORT = "abort"  # a worker may be at it: ask it to stop
+    WITHDRAW = "withdraw"  # take the job out of Redis first, then decide again
+    ABORT = "abort"  # a worker may run it: ask the worker to stop it
     REFUSE = "refuse"
 
 
@@ -30,11 +30,11 @@ class CancelDecision(msgspec.Struct, frozen=True):
 def decide_cancel(
     task_id: str, position: Position | None, *, withdrawn: bool = False, force: bool = False
 ) -> CancelDecision:
-    """What cancelling a task does.
+    """Decide the next step of a cancel.
 
     Args:
-        withdrawn: Redis no longer has the task, and no worker held it.
-        force: Cancel it although a worker holds it.
+        withdrawn: The job was taken out of Redis, and no worker held it.
+        force: Cancel the task even if a worker holds it.
     """
     if position is None:
         return CancelDecision(CancelAction.REFUSE, TaskNotFound(task_id))

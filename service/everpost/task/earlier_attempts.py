@@ -1,4 +1,4 @@
-"""What is known of a claimed task's earlier attempts: which never reported, and which may have reached the platform."""
+"""Reads a claimed task's earlier attempts: which never reported, and which may have reached the platform."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from everpost.clock import SinceBoot
 from everpost.task.attempt_rules import NO_RATE_LIMITS, RateLimits
 from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, PublisherClass, SendPhase, TaskStatus
 
-MOST_LOST = 100  # attempts noted at once: whoever can write to Redis can set the count of claims
-NEVER_REPORTED = "It began to send and never reported how it ended."
-WORKER_DIED = "The worker that had taken it died."
-MOST_ATTEMPTS = 1_000_000  # no task has more: another program wrote a higher number into the row
+MOST_LOST = 100  # attempts noted at once; programs that write to Redis can set the count of claims
+NEVER_REPORTED = "It began to send and never reported its outcome."
+WORKER_DIED = "The worker that held it died."
+MOST_ATTEMPTS = 1_000_000  # a higher number must come from another program
 
 
 class OpenAttempt(msgspec.Struct, frozen=True):
-    """An attempt that may have reached the platform, as nobody knows."""
+    """An attempt that may have reached the platform, with an unknown outcome."""
 
     number: int
     started_at: str
@@ -26,11 +26,11 @@ class Earlier(msgspec.Struct, frozen=True):
     """A claimed task's past.
 
     Attributes:
-        last: The highest number an attempt has; 0 if there was none.
+        last: The highest number of an attempt; 0 if there was none.
         crashed: How many attempts ended with the death of their worker.
         suspected: How many of them may have been inside the publisher.
-        died_alone: One of them was all its process ran.
-        open: Those whose outcome is not known, where that matters to the publisher's class.
+        died_alone: One of them ran alone in its process.
+        open: Attempts with an unknown outcome, if that matters to the publisher's class.
         limits: What rate limits have cost the task.
     """
 
@@ -46,7 +46,7 @@ NOTHING_EARLIER = Earlier()
 
 
 class _Recorded(msgspec.Struct):
-    """What is read of an attempt on record."""
+    """The part of a recorded attempt that is read here."""
 
     number: int
     started_at: str = ""
@@ -59,19 +59,19 @@ class _Recorded(msgspec.Struct):
 
     @property
     def may_have_sent(self) -> bool:
-        """Whether its publisher may have begun."""
+        """Whether the publisher may have begun to send."""
         return self.evidence is not None and self.evidence.bytes_sent is not BytesSent.NO
 
 
 def lost_attempts(
     attempts: str | None, sending: int | None, job_try: int, publisher_class: PublisherClass
 ) -> list[Attempt]:
-    """The attempts that are not on record although something tells of them.
+    """The attempts that are not recorded although there are signs of them.
 
     Args:
-        attempts: Those on record, as a JSON list; None if there are none.
-        sending: The attempt whose first byte may have left: its intent is on record.
-        job_try: Redis's count of claims, this one included.
+        attempts: The recorded attempts as a JSON list; None if there are none.
+        sending: The attempt whose intent to send is recorded; its first byte may have been sent.
+        job_try: Redis's count of claims, including this one.
     """
     last = max((attempt.number for attempt in _read(attempts)), default=0)
     until = max(min(job_try - 1, last + MOST_LOST), min(sending or 0, MOST_ATTEMPTS))
@@ -81,10 +81,10 @@ def lost_attempts(
 
 def _lost_attempt(number: int, sending: int | None, job_try: int, publisher_class: PublisherClass) -> Attempt:
     has_begun = number == sending
-    cannot_have_begun = not publisher_class.may_rerun and not has_begun  # or its intent would be on record
+    cannot_have_begun = not publisher_class.may_rerun and not has_begun  # otherwise its intent would be recorded
     return Attempt(
         number=number,
-        started_at="",  # the ledger knows
+        started_at="",  # the ledger has it
         outcome=TaskStatus.UNKNOWN,
         error_class=ErrorClass.CRASHED if number < job_try else ErrorClass.UNKNOWN,
         error=NEVER_REPORTED if has_begun else WORKER_DIED,
@@ -96,12 +96,14 @@ def _lost_attempt(number: int, sending: int | None, job_try: int, publisher_clas
 
 
 def read_earlier(attempts: str | None, publisher_class: PublisherClass) -> Earlier:
-    """What the attempts on record mean for the next one."""
-    recorded = {attempt.number: attempt for attempt in _read(attempts)}.values()  # what was reported late counts
+    """What the recorded attempts mean for the next one."""
+    recorded = {
+        attempt.number: attempt for attempt in _read(attempts)
+    }.values()  # a late report replaces the earlier entry
     if not recorded:
         return NOTHING_EARLIER
     crashed = [attempt for attempt in recorded if attempt.error_class == ErrorClass.CRASHED]
-    matters = publisher_class is not PublisherClass.LOCAL  # whose effect is the same, once or twice
+    matters = publisher_class is not PublisherClass.LOCAL  # a local effect is the same, once or twice
     return Earlier(
         last=max(attempt.number for attempt in recorded),
         crashed=len(crashed),
@@ -126,9 +128,9 @@ def _limits_of(limited: Sequence[_Recorded]) -> RateLimits:
 
 
 def may_be_sent(attempts: str | None, sending: int | None, publisher_class: PublisherClass) -> bool:
-    """Whether an attempt of a row that cannot be run may have reached the platform, to which that would matter.
+    """Whether an attempt of a row that cannot run may have reached the platform, and that matters to the class.
 
-    A keyed publisher may write no intent, so nothing on record says that none of its attempts began.
+    A keyed publisher may write no intent, so a missing intent does not prove that no attempt began.
     """
     if publisher_class is PublisherClass.LOCAL:
         return False
@@ -142,5 +144,5 @@ def _read(attempts: str | None) -> list[_Recorded]:
     try:
         recorded = msgspec.json.decode(attempts, type=list[_Recorded])
         return [attempt for attempt in recorded if attempt.number <= MOST_ATTEMPTS]
-    except msgspec.DecodeError:  # a stranger wrote into the column; it must not hold up the others
+    except msgspec.DecodeError:  # another program wrote into the column; that must not delay other tasks
         return []

@@ -1,4 +1,4 @@
-"""How long ago an attempt first used its key, told by clocks that may have been set wrongly (I6)."""
+"""The time since an attempt first used its key, even if clocks were set wrongly (I6)."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,15 @@ import msgspec
 from everpost.clock import SinceBoot, from_text
 from everpost.task.earlier_attempts import OpenAttempt
 
-LATE_MS = 2_000  # processes read the clock in another order than they write what it said
+LATE_MS = 2_000  # processes may read the clock in one order and write the result in another
 
 
 class Present(msgspec.Struct, frozen=True, kw_only=True):
-    """What all clocks say now.
+    """The present time by all clocks.
 
     Attributes:
         wall_ms: UTC milliseconds.
-        seen_ms: The most the wall clock has said to other workers of late, as far as is known; see `ClockMark`.
+        seen_ms: The highest wall time other workers have seen lately, if known; see `ClockMark`.
     """
 
     wall_ms: int
@@ -24,17 +24,17 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def age_of_oldest(attempts: Iterable[OpenAttempt], present: Present) -> float | None:
-    """Seconds since the first of the attempts began, at least; None if no clock tells."""
+    """The least number of seconds since the first of the attempts began; None if no clock tells."""
     ages = [_age_s(attempt, present) for attempt in attempts]
     known = [age for age in ages if age is not None]
     return max(known) if len(known) == len(ages) else None
 
 
 def _age_s(attempt: OpenAttempt, present: Present) -> float | None:
-    """The larger of two ages, by the host's time since its boot and by the wall clock: too large is the lesser evil.
+    """The larger of two ages: by the host's time since its boot, and by the wall clock. Too large does less harm.
 
-    After another boot, or where the host does not tell its time, only the wall clock is left. If it says less than when
-    the attempt began, or less than another worker saw, it was set back, and the age is not known.
+    After another boot, or if the host has no such time, only the wall clock is left. If it is earlier than the
+    attempt's begin, or than the time another worker saw, it was set back, and the age is unknown.
     """
     wall_ms = _wall_age_ms(attempt, present)
     began, now = attempt.since_boot, present.since_boot
@@ -46,7 +46,7 @@ def _age_s(attempt: OpenAttempt, present: Present) -> float | None:
 def _wall_age_ms(attempt: OpenAttempt, present: Present) -> int | None:
     try:
         began_ms = from_text(attempt.started_at)
-    except ValueError:  # a stranger wrote into the column
+    except ValueError:  # another program wrote into the column
         return None
     if began_ms is None or present.wall_ms < max(began_ms, present.seen_ms or 0) - LATE_MS:
         return None

@@ -1,4 +1,4 @@
-"""What a publish task is: its statuses and their moves, its id, and the shapes it has on its way."""
+"""The model of a publish task: its statuses and their moves, its id, and its forms."""
 
 import os
 from collections.abc import Mapping
@@ -12,18 +12,16 @@ import msgspec
 from everpost.clock import SinceBoot
 
 DEFAULT_PRIORITY = 5
-MAX_ID = 128  # characters; every one printable
+MAX_ID = 128  # characters, all printable
 PRIORITIES = range(10)  # a lower number is more urgent
 
-WITHDRAWN_S = (
-    30.0  # a task withdrawn from Redis and still in the ledger after so long was abandoned: the relay returns it
-)
-MOVED_WITHIN_S = 20.0  # so what it was withdrawn for is written earlier than that, or not at all
-HELD = 0  # in place of the attempt that is sending, on a row a restored backup left unfinished; attempts begin at 1
+WITHDRAWN_S = 30.0  # a task withdrawn from Redis is returned by the relay if it is still in the ledger after this time,
+MOVED_WITHIN_S = 20.0  # so the transaction it was withdrawn for commits within this time, or never
+HELD = 0  # stands in `sending` for a task that was unfinished in a restored backup; attempts begin at 1
 
 
 class TaskStatus(StrEnum):
-    """Where a task is on its way; `MOVES` says where it may go from there."""
+    """The status of a task; `MOVES` has the allowed moves."""
 
     PENDING = "pending"  # accepted; in the queue, or waiting for Redis
     SCHEDULED = "scheduled"  # due later
@@ -48,9 +46,12 @@ MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
         _S.SUCCESS: frozenset(),
     }
 )
-"""Legal moves. The ones out of an ended status are made by a late result: an attempt everybody had given up on
-reports that the platform accepted the post, and the record has to tell the truth. Out of `unknown` also by a person's
-decision: it succeeded, or it is sent again and this task is replaced by the new one."""
+"""The allowed moves.
+
+A late result moves a task out of an ended status: an attempt that was given up on reports that the platform accepted
+the post, and the record is corrected. A person's decision also moves a task out of `unknown`: it succeeded, or it is
+sent again as a new task that replaces this one.
+"""
 
 WAITING = frozenset({_S.PENDING, _S.SCHEDULED, _S.RETRY})
 UNFINISHED = WAITING | {_S.RUNNING}
@@ -58,7 +59,7 @@ ENDED = frozenset(TaskStatus) - UNFINISHED
 
 
 class ErrorClass(StrEnum):
-    """What an attempt's failure means for the next step; see `everpost.publishing` for who raises which."""
+    """What an attempt's failure means for the next step; see `everpost.publishing` for the errors that have it."""
 
     TRANSIENT = "transient"  # tried again automatically while attempts last
     RATE_LIMITED = "rate_limited"  # tried again when the platform says; spends no attempt
@@ -66,21 +67,21 @@ class ErrorClass(StrEnum):
     INVALID = "invalid"
     PERMANENT = "permanent"
     UNKNOWN = "unknown"  # the platform may have accepted it
-    CRASHED = "crashed"  # the worker running it died, several times over
-    RESTORED = "restored"  # unfinished in a backup that was restored: it may have been sent since
-    UNREADABLE = "unreadable"  # the queued payload could not be decoded
-    EXPIRED = "expired"  # the queued payload was gone when its turn came
+    CRASHED = "crashed"  # its process died several times
+    RESTORED = "restored"  # unfinished in a restored backup: it may have been sent since
+    UNREADABLE = "unreadable"  # the job's message could not be decoded
+    EXPIRED = "expired"  # the job's message had vanished
     CANCELLED = "cancelled"
 
 
 class PublisherClass(StrEnum):
     """What a publisher declares about itself, so that a lost answer never becomes a silent duplicate (I6).
 
-    | class | it declares | after a crash or timeout once sending began |
+    | class | what it declares | after a crash or timeout while sending |
     |---|---|---|
     | local | its effect is one atomic rename or row | rerun |
     | keyed | the platform takes an idempotency key | rerun with the same key while it is remembered, else unknown |
-    | checkable | the platform can be asked, read-only, for the post | look, then confirm or rerun; else unknown |
+    | checkable | the platform can be asked, read-only, for the post | look it up, then confirm or rerun; else unknown |
     | none (default) | nothing | unknown: a person decides |
     """
 
@@ -91,21 +92,21 @@ class PublisherClass(StrEnum):
 
     @property
     def may_rerun(self) -> bool:
-        """Whether an attempt whose outcome is not known may run again without a person's word."""
+        """Whether an attempt with an unknown outcome may run again without a person's decision."""
         return self in {PublisherClass.LOCAL, PublisherClass.KEYED}
 
 
 class SendPhase(StrEnum):
-    """How far an attempt had come when it was last heard of."""
+    """How far an attempt had come at its last sign of life."""
 
-    CLAIMED = "claimed"  # a worker had taken the task, and never reported
+    CLAIMED = "claimed"  # a worker had claimed the task, and never reported
     PREPARING = "preparing"  # the publisher had not been called
     SENDING = "sending"  # the publisher had been called
-    ANSWERED = "answered"  # the platform had answered, and what it meant is not known
+    ANSWERED = "answered"  # the platform had answered, but the meaning of the answer is not known
 
 
 class BytesSent(StrEnum):
-    """Whether anything of an attempt had left for the platform."""
+    """Whether an attempt had sent anything to the platform."""
 
     YES = "yes"
     NO = "no"
@@ -113,10 +114,10 @@ class BytesSent(StrEnum):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt whose outcome is not, for the person who decides.
+    """What is known of an attempt with an unknown outcome, for the person who decides.
 
     Attributes:
-        last_words: What the publisher said last, cut short if it was long.
+        last_words: The publisher's last report, shortened if it was long.
     """
 
     phase: SendPhase
@@ -128,15 +129,15 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One run of a publisher; `publish_tasks.attempts` is a JSON list of these.
 
     Attributes:
-        started_at: Of one that never reported, its intent's time, else the earliest it can have been.
+        started_at: If the attempt never reported: the time of its intent, or else the earliest possible time.
         finished_at: None if it never reported.
-        evidence: Only where the outcome is not known.
-        since_boot: When it started by a clock that nobody sets, where the age of its key may be asked for.
-        paused_s: Of a rate-limited one: the pauses for rate limits that the task has been given so far, in seconds.
-        omitted: How many like this one lie between the one listed before it and this one, and are not listed.
-        late: It reported after the task had ended, or had been taken over.
-        alone: Its process died, and ran nothing else.
-        provider_post_id, publish_url: Of a late success; the task may have those of another attempt.
+        evidence: Only if the outcome is unknown.
+        since_boot: The start by the time since boot, if the age of its key may be needed.
+        paused_s: For a rate-limited attempt: the sum of the pauses the task has been given so far, in seconds.
+        omitted: The number of similar attempts before this one that are not listed.
+        late: It reported after the task had ended, or after another worker had taken it over.
+        alone: Its process died and ran nothing else.
+        provider_post_id, publish_url: Those of a late success; the task may have those of another attempt.
     """
 
     number: int
@@ -157,10 +158,10 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a task tells where it has to stand in Redis.
+    """The part of a task that decides its place in Redis.
 
     Attributes:
-        due_at_ms: UTC milliseconds before which it must not run; None runs as soon as possible.
+        due_at_ms: The earliest time to run, in UTC milliseconds; None means as soon as possible.
     """
 
     task_id: str
@@ -170,15 +171,15 @@ class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(QueueEntry, frozen=True, kw_only=True):
-    """An accepted task: a row of the ledger, and what travels to the worker.
+    """An accepted task: a row of the ledger, and the data sent to the worker.
 
     Attributes:
-        task_data: The client's whole JSON object, encoded once; the same bytes go everywhere (I4).
+        task_data: The client's whole JSON object, encoded once; the same bytes are used everywhere (I4).
         platform: The catalogue's name of the platform.
         retry_of: The id of the task this one retries.
-        root_id: The first task of the retry chain; None on a task that is no retry.
-        generation: How many deliberate retries lie between the root and this task.
-        accepted_by: Who wrote the ledger row; None only on rows inherited from an original file.
+        root_id: The first task of the retry chain; None if this task is not a retry.
+        generation: The number of retries between the root and this task.
+        accepted_by: Who wrote the ledger row; None only for rows inherited from an original file.
     """
 
     task_data: bytes
@@ -193,17 +194,17 @@ class Task(QueueEntry, frozen=True, kw_only=True):
 
     @property
     def chain_id(self) -> str:
-        """The id every task of one retry chain shares."""
+        """The id that all tasks of one retry chain share."""
         return self.root_id or self.task_id
 
     def status_at(self, now_ms: int) -> TaskStatus:
-        """The status this task starts with when it is accepted at `now_ms`."""
+        """The status this task starts with if it is accepted at `now_ms`."""
         later = self.due_at_ms is not None and self.due_at_ms > now_ms
         return TaskStatus.SCHEDULED if later else TaskStatus.PENDING
 
 
 class TaskColumns(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a task's data has a column of its own in the history, as texts."""
+    """The parts of a task's data that have their own columns in the history, as texts."""
 
     platform: str | None = None
     account_id: str | None = None
@@ -216,11 +217,11 @@ class TaskColumns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How a task ended: what the completion hook writes to the history.
+    """How a task ended: the row that is written to the history.
 
-    `task_data` and the columns taken from it are used only where the ledger has no row, as for a job that a stock arq
-    client enqueued; otherwise the ledger's own go into the history. `raw_job` is such a job's message where no task
-    data could be taken from it.
+    `task_data` and its columns are used only if the ledger has no row, for example for a stock arq client's job.
+    Otherwise the ledger's own data goes into the history. `raw_job` is the message of such a job without readable task
+    data.
     """
 
     task_id: str
@@ -242,7 +243,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def columns_of(data: Mapping[str, Any]) -> TaskColumns:
-    """The columns of a task's data; whatever stands in it, each becomes a text or None."""
+    """The columns of a task's data; each value becomes a text or None."""
     return TaskColumns(
         platform=_text(data.get("platform")),
         account_id=_text(data.get("account_id")),
@@ -262,22 +263,22 @@ def _text(value: Any) -> str | None:
 
 
 def is_task_id(text: str) -> bool:
-    """Whether a task can have this id: 1 to `MAX_ID` printable characters. arq's clients choose their own."""
+    """Whether a task can have this id: 1 to `MAX_ID` printable characters. arq's clients choose their own ids."""
     return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
 def new_task_id(now_ms: int) -> str:
-    """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of one time lie together in every index."""
+    """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of similar times are close together in every index."""
     bits = now_ms << 80 | _random.getrandbits(80)
     return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
 
 
 def first_id_of(time_ms: int) -> str:
-    """What sorts before every id made since, and behind every one made before."""
+    """A text that sorts before all ids made from this time on, and after all earlier ones."""
     return f"{max(0, time_ms) << 80:032x}"
 
 
-_random = Random()  # noqa: S311 - ids have to differ, not to be secret, and os.urandom is a system call each
+_random = Random()  # noqa: S311 - ids must be unique, not secret, and os.urandom costs a system call each time
 os.register_at_fork(after_in_child=_random.seed)
 _FIXED_BITS = 0xF << 76 | 0x3 << 62
-_VERSION_7 = 0x7 << 76 | 0x2 << 62  # with the variant of RFC 9562
+_VERSION_7 = 0x7 << 76 | 0x2 << 62  # and the variant of RFC 9562

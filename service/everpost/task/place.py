@@ -1,4 +1,4 @@
-"""The three places a task can be in, and what a rule is told of a task there."""
+"""The three places a task can be in, and the facts a rule gets about a task there."""
 
 from enum import StrEnum
 
@@ -10,17 +10,17 @@ class Place(StrEnum):
 
     LEDGER = "ledger"  # accepted, and not ended
     HISTORY = "history"  # ended
-    ARCHIVE = "archive"  # ended, and put away
+    ARCHIVE = "archive"  # ended and archived
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task lies and how it stands.
+    """The place and state of a task.
 
     Attributes:
-        status: As stored; an original file may hold any text.
-        inherited: A row of an original file, which no worker of ours ever runs by itself.
-        sending: An attempt's intent to send is on record.
-        held: It was unfinished in a restored backup, and nobody has resumed dispatch since.
+        status: The stored one; an original file may hold any text.
+        inherited: A row of an original file, which no worker runs unless it is retried.
+        sending: An attempt's intent to send is recorded.
+        held: It was unfinished in a restored backup, and dispatch has not been resumed.
     """
 
     task_id: str

@@ -1,4 +1,4 @@
-"""What Redis knows of a task, as a job or as a result."""
+"""What Redis knows about a task, from its job or its result."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from everpost.task.model import DEFAULT_PRIORITY
 
 
 class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis knows of a task.
+    """What Redis knows about a task.
 
     Attributes:
-        task_data: None in a result that has left out its arguments, as successes do.
-        enqueued_at_ms: When it came into the queue.
-        success: How it ended; None while it has not.
+        task_data: None in a result without arguments; successes have none.
+        enqueued_at_ms: When it was enqueued.
+        success: Whether it succeeded; None while it has not ended.
         finished_at_ms: When it ended.
         outcome: What the publisher returned, or the text of the error.
     """

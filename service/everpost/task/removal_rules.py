@@ -1,4 +1,4 @@
-"""May this task go to the archive? A pure function from what the store says."""
+"""Decides whether a task may go to the archive: a pure function from the store's facts."""
 
 from enum import StrEnum
 
@@ -6,16 +6,16 @@ from everpost.task.place import Place, Position
 
 
 class Removal(StrEnum):
-    """What became of one task that was to go to the archive."""
+    """The result of removing one task."""
 
     ARCHIVED = "archived"
     NOT_FOUND = "task_not_found"
-    UNFINISHED = "task_unfinished"  # cancel it first; I1 lets no task vanish
+    UNFINISHED = "task_unfinished"  # it must be cancelled first; by I1 no task may vanish
     ARCHIVED_BEFORE = "task_archived"
 
 
 def decide_removal(position: Position | None) -> Removal:
-    """Whether a task may go to the archive: ended ones, and rows of an original file that nobody runs."""
+    """Whether a task may go to the archive: only ended tasks, and inherited rows, which never run."""
     if position is None:
         return Removal.NOT_FOUND
     if position.place is Place.ARCHIVE:

@@ -1,4 +1,4 @@
-"""What the restore of a backup means for its tasks. It is of the past: what it holds may have been published since."""
+"""Decides what a restore means for the backup's unfinished tasks: they may have been published since the backup."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ CUT_OFF = "Attempt {attempt} was being sent when the backup was made that was re
 MAY_BE_OUT = "Unfinished in a backup that was restored: it may have been published after the backup was made"
 NOT_IN_BACKUP = "Newer than a backup that was restored, known from Redis alone: it may have been published"
 REDIS_SAYS = "{message}; Redis says: {outcome}"
-LONGEST = 500  # characters of what Redis says
+LONGEST = 500  # characters of Redis's text
 
 
 def end_of_send(task_id: str, attempt: int, started_at: str | None, now_ms: int) -> TaskRecord:
@@ -39,12 +39,12 @@ def end_of_send(task_id: str, attempt: int, started_at: str | None, now_ms: int)
 
 
 def end_of_held(task_id: str, result: QueuedJob | None, now_ms: int) -> TaskRecord:
-    """The end of a held task that is not to run: a success if Redis has that result, else unknown."""
+    """The end of a held task that will not run: a success if Redis has that result, else unknown."""
     return _end(task_id, result, MAY_BE_OUT, now_ms)
 
 
 def end_of_unrecorded(task_id: str, job: QueuedJob, columns: TaskColumns | None, now_ms: int) -> TaskRecord:
-    """The whole of a task that only Redis knows; `columns` are those of its data, None if that cannot be read."""
+    """The record of a task that only Redis knows. `columns` are those of its data; None if the data cannot be read."""
     return msgspec.structs.replace(
         _end(task_id, job if job.success is not None else None, NOT_IN_BACKUP, now_ms),
         task_data=job.task_data,
@@ -56,7 +56,7 @@ def end_of_unrecorded(task_id: str, job: QueuedJob, columns: TaskColumns | None,
 
 
 def _end(task_id: str, result: QueuedJob | None, message: str, now_ms: int) -> TaskRecord:
-    """A success that Redis has is certain. Anything else leaves the outcome unknown."""
+    """A success in Redis is certain. Anything else leaves the outcome unknown."""
     if result is None or not result.success:
         told = None if result is None or result.outcome is None else str(result.outcome)[:LONGEST]
         message = message if told is None else REDIS_SAYS.format(message=message, outcome=told)

@@ -1,4 +1,4 @@
-"""May this task be retried? A pure function from what SQLite says to what happens next."""
+"""Decides whether a task may be retried: a pure function from the store's facts to the next step."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,16 +11,16 @@ from everpost.task.place import Place, Position
 
 
 class RetryAction(StrEnum):
-    """What a retry does."""
+    """The next step of a retry."""
 
     RETRY = "retry"
-    WITHDRAW = "withdraw"  # take it out of Redis first, then decide again
-    ANSWER_LIVE = "answer_live"  # a retry exists already: its id is the answer (I5)
+    WITHDRAW = "withdraw"  # take the job out of Redis first, then decide again
+    ANSWER_LIVE = "answer_live"  # an unfinished retry exists: answer with its id (I5)
     REFUSE = "refuse"
 
 
 class RetryDecision(msgspec.Struct, frozen=True):
-    """A `RetryAction`, with the live retry's id or the reason to refuse."""
+    """A `RetryAction`, with the unfinished retry's id or the reason to refuse."""
 
     action: RetryAction
     task_id: str | None = None
@@ -30,11 +30,11 @@ class RetryDecision(msgspec.Struct, frozen=True):
 def decide_retry(
     task: Position, relatives: Sequence[Position], *, force: bool = False, withdrawn: bool = False
 ) -> RetryDecision:
-    """What a retry of `task` does, given the other tasks of its retry chain.
+    """Decide the next step of a retry of `task`, given the other tasks of its retry chain.
 
     Args:
-        force: A person looked and wants it sent again although it was, or may have been, published.
-        withdrawn: Redis no longer has the task, and no worker held it.
+        force: A person wants it sent again although it was, or may have been, published.
+        withdrawn: The job was taken out of Redis, and no worker held it.
     """
     live = next((other for other in relatives if other.place is Place.LEDGER), None)
     if live is not None:
@@ -52,7 +52,7 @@ def decide_retry(
 
 
 def decide_send_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> RetryDecision:
-    """What a person's decision to send `task` again does: a retry by force, but only while its outcome is unknown."""
+    """Decide what sending `task` again does: a forced retry, but only while the task's outcome is unknown."""
     if task.status != TaskStatus.UNKNOWN:
         return RetryDecision(RetryAction.REFUSE, refusal=NothingToDecide(task.task_id, task.status))
     decision = decide_retry(task, relatives, force=True, withdrawn=withdrawn)
@@ -62,13 +62,15 @@ def decide_send_again(task: Position, relatives: Sequence[Position], *, withdraw
 
 
 def refusal_of(chain: Sequence[Position]) -> Conflict | None:
-    """Why a retry of the first task of `chain`, its relatives behind it, takes force; None if it takes none."""
+    """Why a retry of `chain`'s first task needs force; the rest of `chain` are its relatives. None if it needs none."""
     for task in chain:
         if task.status == TaskStatus.SUCCESS:
             return TaskSucceeded(task.task_id)
     for task in chain:
         abandoned = task.status == TaskStatus.RUNNING and (task.inherited or task.place is not Place.LEDGER)
-        if abandoned or task.status == TaskStatus.UNKNOWN:  # the original died on it, nobody knows when
+        if (
+            abandoned or task.status == TaskStatus.UNKNOWN
+        ):  # the original died while it ran the task, so the outcome is unknown
             return OutcomeUnknown(task.task_id)
     return None
 

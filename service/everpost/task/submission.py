@@ -1,4 +1,4 @@
-"""Reading what a client sends: JSON bytes in, a checked task out, with everything the client wrote kept whole (I4)."""
+"""Reads what a client sends: from JSON bytes to a checked task that keeps everything the client wrote (I4)."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -19,14 +19,14 @@ LARGE_BYTES = 65_536
 MOST_LOOKED_THROUGH = 10_000
 STEP_OF_BRACKET = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or one up: -1 as a signed byte
 OTHER_BYTES = bytes(set(range(256)) - set(b"[{]}"))
-EARLIEST_MS = 946_684_800_000  # 2000-01-01; what lies before is a mistake, not a schedule
+EARLIEST_MS = 946_684_800_000  # 2000-01-01; an earlier time is a mistake
 MAX_AHEAD_MS = 10 * 366 * 86_400_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A publish task as a client posts it. Fields not named here are kept and handed to the publisher as they are."""
+    """A publish task as a client posts it. Other fields are kept and passed to the publisher unchanged."""
 
     platform: Annotated[int | str, Meta(description="A platform's id, name or alias; see GET /platforms")]
     account_id: Annotated[Name, Meta(description="The account to publish with")]
@@ -45,7 +45,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A checked request: the typed view, the platform it names, and the whole object as it will be kept."""
+    """A checked request: the typed fields, the platform, and the whole object as it will be kept."""
 
     view: PublishRequest
     platform: Platform
@@ -53,7 +53,7 @@ class Submission(msgspec.Struct, frozen=True):
     due_at_ms: int | None
 
     def task(self, now_ms: int, accepted_by: str, batch_id: str | None = None) -> Task:
-        """The task this submission becomes."""
+        """The task made from this submission."""
         return Task(
             task_id=new_task_id(now_ms),
             task_data=self.task_data,
@@ -69,23 +69,23 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class SubmissionReader:
-    """Checks requests against the catalogue, and reads their times in one zone."""
+    """Checks requests against the catalogue, and reads their times in one time zone."""
 
     def __init__(self, catalogue: Catalogue, timezone: tzinfo) -> None:
         self._catalogue = catalogue
         self._timezone = timezone
 
     def read(self, body: bytes, now_ms: int) -> Submission:
-        """One task from a JSON body.
+        """Read one task from a JSON body.
 
         Raises:
-            MalformedJson: The body is no JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
-            InvalidValue: A value is of the wrong type or range; its JSON path is in the error.
+            MalformedJson: The body is not JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
+            InvalidValue: A value has the wrong type or range; the error has its JSON path.
         """
         return self.check(decode_json(body), now_ms)
 
     def check(self, data: Any, now_ms: int) -> Submission:
-        """One task from a decoded JSON value; errors as in `read`."""
+        """Read one task from a decoded JSON value. Raises the errors of `read`."""
         try:
             view = msgspec.convert(data, PublishRequest)
         except msgspec.ValidationError as error:
@@ -100,9 +100,9 @@ class SubmissionReader:
         try:
             due_at_ms = read_time(text, self._timezone)
         except (ValueError, OverflowError) as error:
-            raise InvalidValue(f"{text[:64]!r} is no date and time like 2026-01-31T18:00:00+08:00.", path) from error
+            raise InvalidValue(f"{text[:64]!r} is not a date and time like 2026-01-31T18:00:00+08:00.", path) from error
         if not EARLIEST_MS <= due_at_ms <= now_ms + MAX_AHEAD_MS:
-            raise InvalidValue(f"{text[:64]!r} lies before the year 2000 or more than ten years ahead.", path)
+            raise InvalidValue(f"{text[:64]!r} is before the year 2000 or more than ten years ahead.", path)
         return due_at_ms
 
 
@@ -110,11 +110,11 @@ def decode_json(body: bytes) -> Any:
     """The JSON value of a body.
 
     Raises:
-        MalformedJson: It is no JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
+        MalformedJson: It is not JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
     """
     try:
         value = msgspec.json.decode(body) if len(body) < LARGE_BYTES else _decode_undisturbed(body)
-    except msgspec.ValidationError as error:  # a number no float can hold
+    except msgspec.ValidationError as error:  # a number too large for a float
         raise InvalidValue(f"{error}.") from error
     except msgspec.DecodeError as error:
         raise MalformedJson(f"{error}.") from error
@@ -128,25 +128,25 @@ def decode_json(body: bytes) -> Any:
 
 
 def encode_json(data: Any) -> bytes:
-    """The bytes a task's data has from here on, non-ASCII text readable.
+    """Encode a task's data to the bytes that are used from here on; non-ASCII text stays readable.
 
     Raises:
-        InvalidValue: A text holds the character NUL, which neither SQLite nor a file name can keep.
+        InvalidValue: A text contains the character NUL, which neither SQLite nor a file name can hold.
     """
     task_data = msgspec.json.encode(data)
-    if b"\\u0000" in task_data and b"\\u0000" in task_data.replace(rb"\\", b""):  # and no escaped backslash before it
-        raise InvalidValue("The text holds the character NUL.", _path_of_nul(data))
+    if b"\\u0000" in task_data and b"\\u0000" in task_data.replace(rb"\\", b""):  # not preceded by an escaped backslash
+        raise InvalidValue("The text contains the character NUL.", _path_of_nul(data))
     return task_data
 
 
 def invalid_value(error: msgspec.ValidationError) -> InvalidValue:
-    """The complaint of msgspec, with its JSON path apart."""
+    """Msgspec's error as an `InvalidValue`, with its JSON path."""
     message, _, path = str(error).partition(" - at `")
     return InvalidValue(f"{message}.", path.rstrip("`") or "$")
 
 
 def _decode_undisturbed(body: bytes) -> Any:
-    """The value of a large body. Its arrays would have the garbage collector run again and again, for 0.1 s a MB."""
+    """The value of a large body, decoded without garbage collection: many arrays would trigger it, for 0.1 s per MB."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -157,22 +157,22 @@ def _decode_undisturbed(body: bytes) -> Any:
 
 
 def _depth_of(body: bytes) -> int:
-    """How deep valid JSON is nested, from its brackets alone: a walk over a million small arrays takes 0.3 s."""
+    """The depth of valid JSON, from its brackets alone: walking through a million small arrays takes 0.3 s."""
     if b"\\" in body:
-        body = body.replace(rb"\\", b"").replace(rb"\"", b"")  # no quote is left inside a text
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")  # without these, no quote is left inside a text
     outside_texts = b"".join(body.split(b'"')[::2])
     steps = memoryview(outside_texts.translate(STEP_OF_BRACKET, OTHER_BYTES)).cast("b")
     return max(accumulate(steps), default=0)
 
 
 def _path_of_nul(data: Any) -> str:
-    """Where the first NUL is; `$` if more than `MOST_LOOKED_THROUGH` values come before it, as all wait meanwhile."""
+    """The path of the first NUL; `$` if it comes after `MOST_LOOKED_THROUGH` values, as others wait meanwhile."""
     looked_through = islice(_texts_of(data, "$"), MOST_LOOKED_THROUGH)
     return next((path for text, path in looked_through if "\0" in text), "$")
 
 
 def _texts_of(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The texts in a value with their paths, keys with that of their object; an empty one for each other value."""
+    """All texts in a value with their paths; a key has its object's path. Other values yield an empty text."""
     yield (value if isinstance(value, str) else "", path)
     if isinstance(value, Mapping):
         yield from ((key, path) for key in value)
