@@ -19,8 +19,7 @@ from everpost.publishing import (
     idempotency_key,
 )
 from everpost.running_time import count_step
-from everpost.store.ledger import ClaimedTasks
-from everpost.store.sqlite.tasks.ledger import SqliteLedger
+from everpost.store.ledger import ClaimedTasks, Ledger
 from everpost.task.model import HELD, Attempt, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
@@ -387,19 +386,20 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker that stood still for longer than its lease goes on just as another one looks at its task."""
-    check_claims = SqliteLedger.check_claims
-
-    async def check_claims_too_early(ledger: SqliteLedger, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
-        found = await check_claims(ledger, offered)
-        for task_id in offered:
-            await ledger.begin_send(task_id, 1, system_clock())
-        return found
-
     async with stack_of(PublisherClass.NONE) as stack:
         await stack.stop_workers()
         task_id = await stack.publish()
         await stack.queue.redis.set(f"arq:retry:{task_id}", 1)
-        monkeypatch.setattr(SqliteLedger, "check_claims", check_claims_too_early)
+        ledger = type(stack.store.ledger)
+        check_claims = ledger.check_claims
+
+        async def check_claims_too_early(self: Ledger, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+            found = await check_claims(self, offered)
+            for task_id in offered:
+                await self.begin_send(task_id, 1, system_clock())
+            return found
+
+        monkeypatch.setattr(ledger, "check_claims", check_claims_too_early)
         await stack.start_worker()
         task = await stack.wait_until_ended(task_id)
     assert stack.publisher.attempts == []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos_kit.power import TRACED, Call, Disk, read_calls
 from everpost.store.sqlite.library import sqlite3
+from sqlite.power import TRACED, Call, Disk, read_calls
 
 KIT = Path(__file__).parent.parent
 SIDES = ("", "-wal")
@@ -26,7 +26,7 @@ def trace_victim(folder: Path, synchronous: str) -> list[Call]:
     if program is None:
         pytest.skip("there is no strace, with which a program's writes are seen")
     log = folder / "calls.log"
-    victim = [sys.executable, "-m", "chaos_kit.power_victim", str(folder / "everpost.db"), synchronous]
+    victim = [sys.executable, "-m", "sqlite.power_victim", str(folder / "everpost.db"), synchronous]
     tracer = [program, "-f", "-y", "-xx", "-s", "1000000", "-o", str(log), "-e", f"trace={TRACED}"]
     done = subprocess.run(
         [*tracer, *victim],

@@ -1,6 +1,6 @@
 """A program that a power cut is the end of: it accepts tasks and records outcomes, and says what is on the disk.
 
-    python -m chaos_kit.power_victim DATABASE SYNCHRONOUS
+    python -m sqlite.power_victim DATABASE SYNCHRONOUS
 
 It says `ready` when the database is open, then the id of each task and how far that has come, a line a task.
 """
