@@ -1,4 +1,8 @@
-"""Batching without timers: items that arrive while a flush runs are flushed together as the next batch."""
+"""Batching without timers: items that arrive while a flush runs are flushed together as the next batch.
+
+SQLite's commits are grouped by `everpost.store.sqlite.file.commits` instead: its thread takes the next writes by
+itself. If it had to ask the event loop for them, the file would be idle for a third of the time.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -7,7 +7,7 @@ from litestar.events import BaseEventEmitterBackend
 
 
 class NoEvents(BaseEventEmitterBackend):
-    """Emits nothing. Litestar's own emitter needs the lifespan to end in the asyncio task it began in."""
+    """Emits nothing. With Litestar's, a lifespan must end in the task it began in, which fixtures do not do."""
 
     def emit(self, event_id: str, *args: Any, **kwargs: Any) -> None:
         """Do nothing."""

@@ -1,4 +1,8 @@
-"""Reads request bodies: limited in size, and JSON only."""
+"""Reads request bodies: limited in size, and JSON only.
+
+Litestar's `JSONBody` is not used. It takes `"true"` for a boolean and any Content-Type for JSON, ignores a
+Content-Encoding, and answers 500 to bad UTF-8 and to deep nesting.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar

@@ -1,4 +1,8 @@
-"""Turns every error into an HTTP answer: RFC 9457 problem details, from the one table that maps codes to statuses."""
+"""Turns every error into an HTTP answer: RFC 9457 problem details, from the one table that maps codes to statuses.
+
+Litestar's plugin for problem details is not used: problems are also answered where Litestar takes no part, by
+`direct.py` and by the server's protocol.
+"""
 
 from http import HTTPStatus
 from types import MappingProxyType

@@ -1,10 +1,9 @@
 """The OpenAPI document's frame, and its two forms: JSON, and a page to read and try requests."""
 
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Request, Router, get
+from litestar import Litestar, Request, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -12,11 +11,9 @@ from litestar.openapi.spec import Components, Contact, License, SecurityScheme, 
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.http.tokens import PUBLIC
 from everpost.api.openapi.page import PageRenderPlugin
 from everpost.api.openapi.refine import Document, refined
-from everpost.api.services import ApiRequest
 
 DESCRIPTION = """\
 Durable publish tasks: once a client has its 202, the task is never lost, never silently published twice, and can be
@@ -30,12 +27,11 @@ TAGS = (
     Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
     Tag("Health", "Is it alive, does it do its work, and how much of it."),
 )
-ALIASES = frozenset({"list", "status"})  # the original's second paths for a list and for a task
-SCRIPT = (Path(__file__).parent / "page.js").read_bytes()
+ALIASES = frozenset({"list", "status"})  # the original's second paths to a list and a task
 
 
 class RefinedJson(JsonRenderPlugin):
-    """Renders the document as JSON, only once, because it is served without a token."""
+    """Renders the refined document, once: who asks needs no token, and Litestar's own would render it each time."""
 
     _rendered = b""
 
@@ -43,13 +39,6 @@ class RefinedJson(JsonRenderPlugin):
         """The document."""
         self._rendered = self._rendered or super().render(request, refined(openapi_schema))
         return self._rendered
-
-
-@get("/document.js", include_in_schema=False)
-async def show_script(request: ApiRequest) -> JsonAnswer:
-    """Answer with the page's script."""
-    del request
-    return JsonAnswer(SCRIPT, media_type="text/javascript; charset=utf-8")
 
 
 def openapi_config(*, with_token: bool) -> OpenAPIConfig:
@@ -63,7 +52,7 @@ def openapi_config(*, with_token: bool) -> OpenAPIConfig:
         license=License(name="MIT", identifier="MIT"),
         tags=list(TAGS),
         operation_id_creator=operation_id,
-        openapi_router=Router("/schema", route_handlers=[show_script], include_in_schema=False, opt={PUBLIC: True}),
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}),
         render_plugins=[PageRenderPlugin(path="/"), RefinedJson(path="/openapi.json")],
         components=Components(security_schemes={"bearer": bearer}) if with_token else Components(),
         security=[{"bearer": []}] if with_token else None,

@@ -1,4 +1,7 @@
-"""The OpenAPI document as a page to read and try requests; it loads nothing from other sites."""
+"""The OpenAPI document as a page to read and to try requests with.
+
+The page is made by hand because every viewer that Litestar has a plugin for loads scripts from elsewhere.
+"""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -6,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Request, Router, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
+from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.refine import refined
+from everpost.api.services import ApiRequest
 
-STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_bytes()
 
 # The only script is Everpost's, and it connects only to this server.
 POLICY = (
@@ -22,13 +28,24 @@ POLICY = (
 Document = Mapping[str, Any]
 
 
+@get("/document.js", include_in_schema=False)
+async def show_script(request: ApiRequest) -> JsonAnswer:
+    """Answer with the page's script."""
+    del request
+    return JsonAnswer(SCRIPT, media_type="text/javascript; charset=utf-8")
+
+
 class PageRenderPlugin(OpenAPIRenderPlugin):
-    """Renders the document as one page, only once, because it is served without a token."""
+    """Renders the document as one page, once: who asks needs no token."""
 
     _rendered = b""
 
     def __init__(self, *, path: str) -> None:
         super().__init__(path=path, favicon="", style="")
+
+    def receive_router(self, router: Router) -> None:
+        """Serve the page's script beside it."""
+        router.register(show_script)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """The page."""
