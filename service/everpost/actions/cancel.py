@@ -1,4 +1,4 @@
-"""Cancelling tasks, one or many: out of Redis first, then from the ledger into the history."""
+"""Cancels tasks, one or many: takes them out of Redis first, then moves them from the ledger to the history."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ log = structlog.get_logger("everpost.cancel")
 
 
 class CancelStep:
-    """Cancels tasks that wait; see `everpost.actions.step.Step`.
+    """Cancels waiting tasks; see `everpost.actions.step.Step`.
 
-    With `force`, asks the workers to stop those that run: then the outcome is decided, and counts as done.
+    With `force`, it also asks the workers to stop running tasks; such a task counts as done.
     """
 
     def __init__(self, changes: Changes, queue: TaskQueue, *, force: bool) -> None:
@@ -50,7 +50,7 @@ class CancelStep:
         """See `Step`."""
 
     async def _abort(self, task_ids: Sequence[str]) -> list[Outcome]:
-        """Ask the workers to stop tasks, which it may be too late for."""
+        """Ask the workers to stop tasks, which may be too late."""
         outcomes = []
         for task_id in task_ids:
             try:
@@ -77,7 +77,7 @@ class Cancelled(msgspec.Struct, frozen=True):
     """The answer to a cancellation.
 
     Attributes:
-        cancelled: False if a worker holds the task and was asked to stop it, which it may be too late for.
+        cancelled: False if a worker holds the task and was asked to stop it, which may be too late.
     """
 
     task_id: str
@@ -93,14 +93,14 @@ class Cancellations:
         self._clock = clock
 
     async def cancel_task(self, task_id: str, *, force: bool = False) -> Cancelled:
-        """Cancel a task for good. Repeated, this raises `TaskEnded`.
+        """Cancel a task permanently. A repeated call raises `TaskEnded`.
 
         Raises:
             TaskNotFound: The store does not have it.
             TaskEnded: It has ended.
             TaskRunning: A worker holds it, and `force` is not set.
             TaskHeld: It is held since a restore.
-            QueueUnreachable: Redis does not say whether a worker holds it.
+            QueueUnreachable: Redis is unreachable, so it is unknown whether a worker holds it.
         """
         prepared = await CancelStep(self._changes, self._queue, force=force).prepare([task_id])
         outcome = await apply_to_one(self._changes, prepared, self._clock())

@@ -1,4 +1,4 @@
-"""Accepting a task: written down first, then queued; only then is the client answered (I2)."""
+"""Accepts tasks: writes them to the ledger, then queues them; only then is the client answered (I2)."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,8 +22,8 @@ log = structlog.get_logger("everpost.intake")
 Written = TypeVar("Written")
 
 BACKLOG_REFRESH_S = 1.0
-MOST_UNWRITTEN = 4_096  # eight commits: were the file locked, the last of them would be told so within 2 s
-MOST_UNWRITTEN_BYTES = 64 << 20  # of payloads, several times over in memory on their way
+MOST_UNWRITTEN = 4_096  # eight commits; if the file is locked, even the last of them can be refused within 2 s
+MOST_UNWRITTEN_BYTES = 64 << 20  # of payloads; a waiting payload is in memory several times
 
 
 class Acceptance:
@@ -33,7 +33,7 @@ class Acceptance:
         accepted_by: The name this process writes into the ledger.
         tally: Counts accepted tasks.
         room: The room on the ledger's disk.
-        max_backlog: With so many unfinished tasks, new ones are refused; 0 is no limit.
+        max_backlog: Unfinished tasks at which new ones are refused; 0 is no limit.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Acceptance:
         return task
 
     async def publish_tasks(self, submissions: Sequence[Submission], batch_id: str) -> list[Task]:
-        """Accept many tasks in one transaction, as one batch; errors as in `publish_task`."""
+        """Accept many tasks in one transaction, as one batch. Raises the errors of `publish_task`."""
         await self.check_room(len(submissions))
         now_ms = self._clock()
         tasks = [submission.task(now_ms, self.accepted_by, batch_id) for submission in submissions]
@@ -90,10 +90,10 @@ class Acceptance:
         answer_of: Callable[[list[Task]], FirstAnswer],
         batch_id: str | None = None,
     ) -> FirstAnswer:
-        """Accept tasks, and keep the answer; if the key was used for them already, the answer of then, and no task.
+        """Accept tasks and keep the answer; if the key has an answer already, accept nothing and return that one.
 
         Raises:
-            KeyReused: The key was used for something else; further errors as in `publish_task`.
+            KeyReused: The key was used for another request. Also raises the errors of `publish_task`.
         """
         await self.check_room(len(submissions))
         now_ms = self._clock()
@@ -114,7 +114,7 @@ class Acceptance:
             self._unwritten_bytes -= size_bytes
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks that are in the ledger; what Redis does not take now, the relay brings later."""
+        """Queue tasks of the ledger. The relay queues later what Redis does not take now."""
         self.count_accepted(tasks)
         if len(tasks) == 1:
             queued = [await self._queue.enqueuer.enqueue_task(tasks[0])]
@@ -124,17 +124,17 @@ class Acceptance:
             log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
 
     def count_accepted(self, tasks: Sequence[Task]) -> None:
-        """Count tasks that have just come into the ledger."""
+        """Count newly accepted tasks."""
         for platform, equal in groupby([task.platform for task in tasks]):
             self._tally.count(ACCEPTED, platform, times=len(list(equal)))
 
     async def check_room(self, more: int = 1) -> None:
-        """Refuse `more` tasks if too many are waiting, to run or to be written, or the disk is filling up.
+        """Refuse `more` tasks if too many tasks wait to run or to be written, or if the disk fills up.
 
-        The tasks were counted `BACKLOG_REFRESH_S` ago at most.
+        The number of waiting tasks is at most `BACKLOG_REFRESH_S` old.
 
         Raises:
-            BacklogFull: There would be more than `max_backlog`, or as many writes, or bytes, wait in memory as may.
+            BacklogFull: There would be more than `max_backlog` tasks, or too many writes or bytes wait in memory.
             DiskFull: The disk has too little room.
         """
         self.room.check()

@@ -1,4 +1,4 @@
-"""Moving ended tasks to the archive, one or many."""
+"""Moves ended tasks to the archive, one or many."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ class Removals:
         self._clock = clock
 
     async def remove_task(self, task_id: str) -> bool:
-        """Move an ended task to the archive; False if it is there already.
+        """Move an ended task to the archive; return False if it is already there.
 
         Raises:
             TaskNotFound: The store does not have it.

@@ -1,4 +1,4 @@
-"""Deciding about a task whose outcome is unknown: it succeeded, or it is sent again. The first decision counts."""
+"""Resolves tasks of unknown outcome: a task succeeded, or is sent again. The first decision counts."""
 
 import structlog
 
@@ -14,7 +14,7 @@ log = structlog.get_logger("everpost.resolution")
 
 
 class Resolutions:
-    """Takes decisions, and keeps them."""
+    """Takes and keeps decisions."""
 
     def __init__(self, changes: Changes, history: History, retries: Retries, clock: Clock) -> None:
         self._changes = changes
@@ -25,7 +25,7 @@ class Resolutions:
     async def mark_succeeded(
         self, task_id: str, grounds: Grounds, *, provider_post_id: str | None = None, publish_url: str | None = None
     ) -> Decided:
-        """Make the task a success: the post was found.
+        """Make the task a success, because the post was found.
 
         Raises:
             TaskNotFound: The store does not have it.
@@ -50,7 +50,7 @@ class Resolutions:
         return decided
 
     async def send_again(self, task_id: str, grounds: Grounds) -> Decided:
-        """Run the task again as a new one: no post was found. Errors as in `mark_succeeded`, and those below.
+        """Run the task again, because the post was not found. Raises the errors of `mark_succeeded`, and these.
 
         Raises:
             UnknownPlatform: The catalogue no longer has its platform.

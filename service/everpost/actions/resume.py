@@ -1,7 +1,7 @@
-"""Letting dispatch begin after a restore: what the restored database and Redis know together, and what becomes of it.
+"""Ends the pause after a restore: combines what the restored database and Redis know, and decides about the held tasks.
 
-Redis may be the one from before, and newer than the backup: its results tell how tasks ended that the backup holds as
-unfinished, and it may have tasks the backup has not heard of.
+Redis may be the one from before the restore, and newer than the backup. Its results show how tasks ended that are
+unfinished in the backup, and it may have tasks the backup does not have.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -28,21 +28,21 @@ Find = Callable[[list[str]], Awaitable[dict[str, QueuedJob]]]
 
 
 class Unfinished(StrEnum):
-    """What becomes of tasks that may have been published since the backup."""
+    """What happens to tasks that may have been published since the backup."""
 
-    UNKNOWN = "unknown"  # a person decides over each
-    RUN = "run"  # they are published, perhaps a second time
+    UNKNOWN = "unknown"  # a person decides about each
+    RUN = "run"  # they run, some perhaps a second time
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the tasks; of a dry run, what would.
+    """What happened to the tasks; for a dry run, what would happen.
 
     Attributes:
         pause: None if dispatch was not paused.
-        succeeded: Held tasks that were published, as Redis knows.
-        unknown: Held tasks a person has to decide over.
+        succeeded: Held tasks that were published, according to Redis.
+        unknown: Held tasks a person must decide about.
         released: Held tasks that run.
-        recovered: Tasks the backup has not heard of, written down from what Redis has of them.
+        recovered: Tasks that are not in the backup, recorded from what Redis knows about them.
     """
 
     pause: Pause | None = None
@@ -53,7 +53,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resumption:
-    """Ends a pause. Whatever interrupts it, it can be asked for again: dispatch begins with the last step."""
+    """Ends a pause. An interrupted call can be repeated, because the last step ends the pause."""
 
     def __init__(self, pauses: Pauses, queue: TaskQueue, clock: Clock) -> None:
         self._pauses = pauses
@@ -61,10 +61,10 @@ class Resumption:
         self._clock = clock
 
     async def resume(self, unfinished: Unfinished, *, dry_run: bool = False) -> Resumed:
-        """Decide over everything that is held, and let dispatch begin.
+        """Decide about all held tasks, and let workers take tasks.
 
         Raises:
-            QueueUnreachable: Redis, which may know better than the backup, does not answer; dispatch stays paused.
+            QueueUnreachable: Redis, which may know more than the backup, does not answer; dispatch stays paused.
         """
         pause = await self._pauses.find()
         if pause is None:
@@ -104,7 +104,7 @@ class Resumption:
                 return
 
     async def _recover(self, pause: Pause, unfinished: Unfinished, *, dry_run: bool) -> int:
-        """Write down what only Redis knows; jobs that are to run anyway are adopted when they are claimed."""
+        """Record the tasks that only Redis knows. Jobs that will run anyway are adopted when they are claimed."""
         restored_at_ms = from_text(pause.restored_at) or 0
         sources: list[tuple[Scan, Find]] = [(self._queue.jobs.page_results, self._queue.jobs.find_results)]
         if unfinished is Unfinished.UNKNOWN:
@@ -123,7 +123,7 @@ class Resumption:
         return recovered
 
     async def _unrecorded(self, scan: Scan, find: Find) -> AsyncIterator[Mapping[str, QueuedJob]]:
-        """What Redis has of the tasks that the store does not know."""
+        """The tasks in Redis that the store does not know."""
         cursor = 0
         while True:
             cursor, found = await scan(cursor)

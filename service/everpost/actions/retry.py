@@ -1,8 +1,8 @@
-"""Retrying tasks, one or many: their data from the first tier that still has it, the decision from the store.
+"""Retries tasks, one or many: their data comes from the first tier that has it, the decision from the store.
 
-Find, decide, act: the tiers have the data (`everpost.actions.tiers`). The rule decides, first on what was found, so
-that a task that waits in Redis is taken out of there, and then under the store's lock, on the facts at that moment. The
-new tasks are written with that decision, and queued.
+Find, decide, act: the tiers (`everpost.actions.tiers`) have the data. The rule decides first on what was found, so that
+a waiting task is taken out of Redis. It decides again under the store's lock, on the facts of that moment. The new
+tasks are written together with this decision, and then queued.
 """
 
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
 
 
 class RetryRule(Protocol):
-    """`decide_retry` and its like."""
+    """The type of `decide_retry` and similar rules."""
 
     def __call__(self, task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> RetryDecision:
-        """What happens to a task; see `decide_retry`."""
+        """Decide about a task; see `decide_retry`."""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A task that can be retried: what was found, the new task, and the warning for the client."""
+    """A task that can be retried: what was found, the new task, and the client's warning."""
 
     found: Found
     new_task: Task
@@ -51,7 +51,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a retry. The new task may exist already, because another caller had retried it (I5)."""
+    """The answer to a retry. The new task may be that of an earlier retry (I5)."""
 
     new_task_id: str
     original_task_id: str
@@ -61,7 +61,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
-    """What retries work with."""
+    """The parts that retries use."""
 
     changes: Changes
     queue: TaskQueue
@@ -75,7 +75,7 @@ class RetryStep:
     """Retries tasks; see `everpost.actions.step.Step`.
 
     Args:
-        batch_id: That of the new tasks.
+        batch_id: The batch id of the new tasks.
         names_redis: See `find_in_tiers`.
     """
 
@@ -96,7 +96,7 @@ class RetryStep:
         self._tiers = retry_tiers(tools.queue, tools.changes)
 
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
-        """See `Step`. Whether a worker holds a task shows only when it is done."""
+        """See `Step`. Whether a worker holds a task is found out only when it is retried."""
         ready, decided = await self.find(task_ids)
         return [*decided, *(self._foreseen(one.found) for one in ready)]
 
@@ -113,7 +113,7 @@ class RetryStep:
             log.debug("tasks.recovered", batch_id=self._batch_id, tasks=len(tasks))
 
     async def find(self, task_ids: Sequence[str]) -> tuple[list[Ready], list[Outcome]]:
-        """The tasks that a new one can be made of, and the outcomes of the others."""
+        """The tasks that can be retried, and the outcomes of the others."""
         found = await find_in_tiers(self._tiers, task_ids, names_redis=self._names_redis)
         ready: list[Ready] = []
         decided: list[Outcome] = []
@@ -125,7 +125,7 @@ class RetryStep:
         return ready, decided
 
     def _ready(self, task_id: str, found: Found | None) -> Ready:
-        """The new task.
+        """Make the new task.
 
         Raises:
             TaskNotFound: No tier has its data.
@@ -162,7 +162,7 @@ class RetryStep:
             return None, UNSCHEDULED
 
     async def decide(self, ready: Sequence[Ready], decided: Sequence[Outcome]) -> Prepared:
-        """Take out of Redis what waits there and may be retried; the rest is decided under the store's lock."""
+        """Take waiting tasks that may be retried out of Redis; the rest is decided under the store's lock."""
         waiting = [
             one.found.position.task_id
             for one in ready
@@ -185,23 +185,24 @@ class RetryStep:
 
 
 class Retries:
-    """Retries single tasks, for ever: as long as any tier knows a task, it can be run again."""
+    """Retries single tasks. A task can be retried for as long as any tier knows it."""
 
     def __init__(self, tools: RetryTools) -> None:
         self._tools = tools
 
     async def retry_task(self, task_id: str, *, force: bool = False, grounds: Grounds = UNSAID) -> Retried:
-        """Run a task again as a new one. While that one lives, further calls answer with the same new task (I5).
+        """Run a task again as a new one. While that one is unfinished, further calls return the same new task (I5).
 
         Args:
-            force: Run it again although it was, or may have been, published.
-            grounds: Who wants that, and why.
+            force: Run it again even if it was, or may have been, published.
+            grounds: Who forces it, and why.
 
         Raises:
             TaskNotFound: No tier has the task.
             TaskRunning, TaskSucceeded, OutcomeUnknown, TaskUnreadable: Its state forbids it.
             UnknownPlatform: The catalogue no longer has its platform.
-            QueueUnreachable: It waits in the queue, and Redis does not say whether a worker holds it.
+            QueueUnreachable: It waits in the queue, and Redis is unreachable, so it is unknown whether a worker holds
+                it.
             DiskFull: The disk has too little room for new tasks.
         """
         retried, outcome = await self._retry(task_id, partial(decide_retry, force=force), grounds)
@@ -215,7 +216,7 @@ class Retries:
         )
 
     async def send_again(self, task_id: str, grounds: Grounds) -> Decided:
-        """Run a task of unknown outcome again: a person's decision, which is the answer.
+        """Run a task of unknown outcome again, and return this as a person's decision.
 
         Raises:
             NothingToDecide: Its outcome is not unknown, or no longer.
@@ -248,5 +249,5 @@ class Retries:
 
 
 def new_id_of(outcome: Outcome) -> str:
-    """The id of the retry that was written, or of the one that lives already."""
+    """The id of the new retry, or of the unfinished one that existed."""
     return str(outcome.other_task_id if outcome.new_task is None else outcome.new_task.task_id)

@@ -10,15 +10,15 @@ from everpost.errors import QueueUnreachable
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Change, Changes, Outcome, refused
 
-AT_A_TIME = 32  # requests to Redis
+AT_A_TIME = 32  # simultaneous requests to Redis
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """A step that is ready to be written.
 
     Attributes:
-        decided: The outcomes that are certain already.
-        change: What gives the outcomes of all other tasks.
+        decided: The outcomes that are already certain.
+        change: Gives the outcomes of all other tasks.
     """
 
     decided: Sequence[Outcome]
@@ -26,31 +26,31 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Step(Protocol):
-    """What an action does to some tasks."""
+    """The part of an action that changes some tasks."""
 
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
-        """What would become of each task; this changes nothing."""
+        """What would happen to each task; this changes nothing."""
 
     async def prepare(self, task_ids: Sequence[str]) -> Prepared:
-        """Do everything that comes before the transaction, such as taking tasks out of Redis."""
+        """Do everything that comes before the transaction, such as taking jobs out of Redis."""
 
     async def finish(self, outcomes: Sequence[Outcome]) -> None:
         """Do everything that comes after the transaction. If a crash prevents it, the relay does it."""
 
 
 async def apply_to_one(changes: Changes, prepared: Prepared, now_ms: int) -> Outcome:
-    """The outcome of a step that has one task."""
+    """Apply a step with one task, and return its outcome."""
     outcomes = prepared.decided or await changes.apply(prepared.change, now_ms)
     return outcomes[0]
 
 
 class Withdrawn(msgspec.Struct, frozen=True):
-    """What taking tasks out of Redis gave.
+    """The result of taking jobs out of Redis.
 
     Attributes:
         out: Redis no longer has these.
         held: A worker holds these.
-        unreachable: Redis did not say where these are.
+        unreachable: Redis did not answer for these.
     """
 
     out: set[str]
@@ -59,7 +59,7 @@ class Withdrawn(msgspec.Struct, frozen=True):
 
 
 async def withdraw_tasks(queue: TaskQueue, task_ids: Sequence[str]) -> Withdrawn:
-    """Take waiting tasks out of Redis. Once Redis has not answered, it is not asked about the rest."""
+    """Take waiting tasks out of Redis. After the first call without an answer, Redis is not asked about the rest."""
     withdrawn = Withdrawn(set(), [], [])
     for start in range(0, len(task_ids), AT_A_TIME):
         some = task_ids[start : start + AT_A_TIME]

@@ -1,4 +1,4 @@
-"""Where a retry finds a task and its data: Redis first, then the store, which keeps every task for ever."""
+"""Finds a task and its data for a retry: in Redis, or in the store, which keeps every task for ever."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
@@ -19,7 +19,7 @@ log = structlog.get_logger("everpost.recovery")
 
 REDIS = "redis"
 ORIGINS = {REDIS: "Redis", "sqlite": "SQLite history", "task_queue": "task_queue", "archive": "the archive"}
-"""What messages call the sources of data."""
+"""The names of the data's sources in messages."""
 
 SOURCES = {Place.HISTORY: "sqlite", Place.LEDGER: "task_queue", Place.ARCHIVE: "archive"}
 
@@ -28,10 +28,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A task to retry, as a tier has it.
 
     Attributes:
-        position: Where it is. Of a task that only Redis has, what the rule is told in place of it.
+        position: Its position; for a task that only Redis has, a stand-in for the rule.
         task_data: Empty if the tier has none.
-        is_rebuilt: The data was put together from single columns.
-        differs: Redis has other data than the store, whose data is taken.
+        is_rebuilt: The data was rebuilt from single columns.
+        differs: Redis has other data than the store; the store's data is used.
         refusal: Why its data cannot be published.
     """
 
@@ -51,22 +51,22 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tier(Protocol):
-    """What may still have tasks and their data."""
+    """A place that may have tasks and their data."""
 
     async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
-        """Those of the tasks that it has."""
+        """Those of the given tasks that this tier has."""
 
 
 class RedisTier:
-    """Redis, which keeps an ended task whole for `EVERPOST_RESULT_TTL`. If it does not answer, it has nothing."""
+    """Redis, which keeps an ended task for `EVERPOST_RESULT_TTL` seconds. If it does not answer, it has nothing."""
 
     def __init__(self, queue: TaskQueue) -> None:
         self._queue = queue
 
     async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
-        """From the results, or the jobs themselves."""
+        """Find them in the results, or in the jobs."""
         try:
-            if len(task_ids) == 1:  # in one request with those of other callers
+            if len(task_ids) == 1:  # joins one request with those of other callers
                 job = await self._queue.jobs.find_task(task_ids[0])
                 jobs = {} if job is None else {task_ids[0]: job}
             else:
@@ -84,7 +84,7 @@ class StoreTier:
         self._changes = changes
 
     async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
-        """From the places in `everpost.store.changes.DATA_ORDER`."""
+        """Find them in the places of `everpost.store.changes.DATA_ORDER`."""
         candidates = await self._changes.find(task_ids, whole=True)
         return {
             candidate.task_id: _found_in_store(candidate, candidate.position)
@@ -95,7 +95,7 @@ class StoreTier:
 
 def _found_in_redis(task_id: str, job: QueuedJob) -> Found:
     statuses = {None: TaskStatus.PENDING, True: TaskStatus.SUCCESS, False: TaskStatus.FAILED}
-    # One that waits is withdrawn as if it were in the ledger.
+    # A waiting task is withdrawn as if it were in the ledger.
     place = Place.LEDGER if job.success is None else Place.HISTORY
     return Found(
         position=Position(task_id=task_id, place=place, status=statuses[job.success], chain_id=task_id),
@@ -124,7 +124,7 @@ def _found_in_store(candidate: Candidate, position: Position) -> Found:
 
 
 def _read_raw_job(task_id: str, raw_job: bytes) -> tuple[bytes, int, TaskUnreadable | None]:
-    """The data and priority in a stock arq client's message. This version may read what an earlier one could not."""
+    """The data and priority in a stock arq client's message. A newer version may read what an older one could not."""
     try:
         job = job_in(raw_job)
         encode_json(decode_json(job.task_data or b"null"))
@@ -136,7 +136,7 @@ def _read_raw_job(task_id: str, raw_job: bytes) -> tuple[bytes, int, TaskUnreada
 
 
 Tiers: TypeAlias = tuple[Tier, Tier]
-"""Redis, then the store, in the order in which they are asked: a task leaves Redis once the store has its end (I3)."""
+"""Redis, then the store. This order is safe, because a task leaves Redis only after the store has its end (I3)."""
 
 
 def retry_tiers(queue: TaskQueue, changes: Changes) -> Tiers:
@@ -145,11 +145,11 @@ def retry_tiers(queue: TaskQueue, changes: Changes) -> Tiers:
 
 
 async def find_in_tiers(tiers: Tiers, task_ids: Sequence[str], *, names_redis: bool) -> dict[str, Found]:
-    """Those of the tasks that a tier has.
+    """Those of the given tasks that a tier has.
 
     Args:
-        names_redis: Redis is asked about every task, because the answer names the tier. Else it is asked only about
-            those whose data the store does not have whole.
+        names_redis: Ask Redis about every task, because the answer names the tier. Otherwise Redis is asked only about
+            tasks whose data the store does not have whole.
     """
     redis, store = tiers
     stored = {} if names_redis else dict(await store.find(task_ids))
@@ -162,9 +162,9 @@ async def find_in_tiers(tiers: Tiers, task_ids: Sequence[str], *, names_redis: b
 
 
 def merged(in_redis: Found, stored: Found | None) -> Found:
-    """What a retry uses of a task that Redis has: the store's data wins, although the answer names Redis.
+    """The data for a retry of a task that Redis has. The store's data wins, but the answer names Redis.
 
-    Others can write to Redis. Data that the store had to rebuild comes after whole data of Redis.
+    Other programs can write to Redis. Only data that the store had to rebuild gives way to whole data from Redis.
     """
     if stored is None:
         return in_redis

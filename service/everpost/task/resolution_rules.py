@@ -1,4 +1,4 @@
-"""What a person decides about a task whose outcome is unknown, and when there is something to decide."""
+"""A person's decision about a task of unknown outcome, and when such a decision is possible."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,14 +13,14 @@ from everpost.task.retry_rules import refusal_of
 
 
 class DecisionKind(StrEnum):
-    """What somebody who looked at the platform decides."""
+    """The decision of a person who has looked at the platform."""
 
     SUCCEEDED = "succeeded"  # the post is there
-    SEND_AGAIN = "send_again"  # it is not, or a second one does no harm
+    SEND_AGAIN = "send_again"  # the post is not there, or a second one does no harm
 
 
 class Grounds(msgspec.Struct, frozen=True):
-    """Who decides, and why, as they say themselves."""
+    """The person who decides, and the reason, in their own words."""
 
     by: str | None = None
     why: str | None = None
@@ -30,11 +30,11 @@ UNSAID = Grounds()
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that was taken.
+    """A decision.
 
     Attributes:
-        status_before: The task's status until then.
-        new_task_id: The task that took its place.
+        status_before: The task's status before the decision.
+        new_task_id: The task that replaces it.
     """
 
     task_id: str
@@ -53,11 +53,11 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide_resolution(task_id: str, position: Position | None, taken: Sequence[Decided]) -> ServiceError | None:
-    """Why a task cannot be called a success; None if it can. The first decision about a task counts.
+    """Why a task cannot be marked as a success; None if it can. The first decision about a task counts.
 
     Args:
         position: None if no store has the task.
-        taken: The decisions on record, those on related tasks perhaps among them.
+        taken: The recorded decisions; they may include those of related tasks.
     """
     if position is not None and position.place is not Place.LEDGER and position.status == TaskStatus.UNKNOWN:
         return None
@@ -68,15 +68,15 @@ def decide_resolution(task_id: str, position: Position | None, taken: Sequence[D
 
 
 def standing_decision(task_id: str, taken: Sequence[Decided]) -> Decided | None:
-    """The decision about a task that stands, among those on record; None if there is none."""
+    """The decision about the task among the recorded ones; None if there is none."""
     return next((decided for decided in reversed(taken) if decided.task_id == task_id), None)
 
 
 def decisions_of_retry(chain: Sequence[Position], new_task_id: str, grounds: Grounds, now_ms: int) -> list[Decided]:
-    """The decisions that a retry is, if it takes force: about the retried task and the unknown tasks of its chain.
+    """The decisions that a forced retry implies: about the retried task, and about the unknown tasks of its chain.
 
     Args:
-        chain: The task that is retried, then its relatives.
+        chain: The retried task, then its relatives.
     """
     if refusal_of(chain) is None:  # an ordinary retry
         return []

@@ -1,4 +1,4 @@
-"""Doing one thing to many tasks: retry, cancel, delete, archive, by ids or by a filter."""
+"""Bulk work: retry, cancel, delete or archive many tasks, by ids or by a filter."""
 
 from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, BulkSkip
 from everpost.actions.bulk.service import AT_ONCE, CLEARED, Bulk

@@ -1,4 +1,4 @@
-"""Operations that go on behind their answers, in steps that survive any crash: another process takes them over."""
+"""Runs operations in the background, in steps that survive crashes: another process takes over after one."""
 
 import asyncio
 from contextlib import suppress
@@ -15,14 +15,14 @@ from everpost.store.operations import Operation, OperationLostError, OperationSt
 
 log = structlog.get_logger("everpost.bulk")
 
-ABANDONED_MS = 30_000  # an operation that was not advanced for so long has lost its process
+ABANDONED_MS = 30_000  # the process of an operation that has not advanced for this long has died
 LOOK_S = 5.0
 AGAIN_S = 1.0
-LAST_STEP_S = 5.0  # what closing leaves the step under way
+LAST_STEP_S = 5.0  # when closing, the time for the running step
 
 
 class WorkBehind:
-    """Runs operations to their end; each has one owner at a time, of however many processes.
+    """Runs operations to their end. Each has one owner at a time, whatever the number of processes.
 
     Args:
         owner: The name of this process.
@@ -38,11 +38,11 @@ class WorkBehind:
         self._is_closing = False
 
     def start(self) -> None:
-        """Begin to take over what other processes left undone, now and every `LOOK_S`."""
+        """Start taking over unfinished operations of other processes, now and every `LOOK_S`."""
         self._looking = asyncio.create_task(self._look_for_abandoned(), name="bulk")
 
     async def close(self) -> None:
-        """Stop after the step under way; another process, or the next start, goes on."""
+        """Stop after the running step; another process, or the next start, continues."""
         self._is_closing = True
         if self._looking is not None:
             self._looking.cancel()
@@ -55,7 +55,7 @@ class WorkBehind:
             await self._operations.release(self._owner)
 
     def run(self, operation: Operation) -> None:
-        """Go on with an operation of this process."""
+        """Continue an operation of this process."""
         task = asyncio.create_task(self._run_to_end(operation), name=f"bulk {operation.operation_id}")
         self._running[operation.operation_id] = task
         task.add_done_callback(lambda _: self._running.pop(operation.operation_id, None))
@@ -95,7 +95,7 @@ class WorkBehind:
             await asyncio.sleep(LOOK_S)
 
     async def take_over(self) -> None:
-        """Take over what other processes left undone."""
+        """Take over unfinished operations of other processes."""
         now_ms = self._clock()
         while operation := await self._operations.claim_abandoned(self._owner, now_ms - ABANDONED_MS, now_ms):
             if operation.operation_id not in self._running:

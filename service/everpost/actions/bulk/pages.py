@@ -1,4 +1,4 @@
-"""Which tasks a bulk request means, a page at a time."""
+"""The tasks of a bulk request, page by page."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from everpost.actions.bulk.request import BulkRequest
 from everpost.store import Store
 from everpost.store.history import SEARCH_S
 
-CHUNK_BYTES = 16 << 20  # of data, which is in memory several times; while it is written, no other write goes on
+CHUNK_BYTES = 16 << 20  # of data. It is in memory several times, and while it is written, other writes wait
 
 
 class Pages:
-    """Finds the tasks of requests. A position is where a page begins: None is the first, and others are opaque."""
+    """Finds the tasks of requests. A position is the beginning of a page; None is the first, others are opaque."""
 
     def __init__(self, store: Store) -> None:
         self._archive = store.archive
@@ -18,7 +18,7 @@ class Pages:
         self._changes = store.changes
 
     async def count(self, request: BulkRequest) -> int:
-        """How many tasks there are."""
+        """The number of tasks."""
         if request.ended_before_ms is not None:
             return await self._archive.count_older(request.ended_before_ms)
         if request.filter is None:
@@ -41,11 +41,11 @@ class Pages:
     async def page_that_fits(
         self, request: BulkRequest, position: str | None, limit: int, within_s: float = SEARCH_S
     ) -> tuple[Sequence[str], str | None]:
-        """As `page`, with no more tasks than have data for one transaction."""
+        """Like `page`, with no more tasks than one transaction can take, by their data."""
         ids, following = await self.page(request, position, limit, within_s)
         fitting = await self.fitting(ids)
         return (ids, following) if fitting == ids else await self.page(request, position, len(fitting), within_s)
 
     async def fitting(self, task_ids: Sequence[str]) -> Sequence[str]:
-        """The first of the tasks, as many as have data for one transaction."""
+        """The first of the tasks, as many as one transaction can take, by their data."""
         return task_ids[: await self._changes.count_fitting(task_ids, CHUNK_BYTES)]

@@ -1,4 +1,4 @@
-"""What bulk work is asked for, and what it answers."""
+"""The requests and answers of bulk work."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -24,11 +24,11 @@ class BulkKind(StrEnum):
 
 
 class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which tasks, and what to do: the ids given, or all the filter matches, or, with both, the ids it matches.
+    """What to do with which tasks: the given ids, all that match the filter, or with both, the ids that match.
 
     Attributes:
         ended_before_ms: For archiving, instead of ids or a filter: successes that ended before this time.
-        force: For a retry: also what was, or may have been, published. For a cancellation: also what runs.
+        force: For a retry: also tasks that were, or may have been, published. For a cancellation: also running ones.
     """
 
     kind: BulkKind
@@ -38,9 +38,9 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     force: bool = False
 
     def fixed(self, now_ms: int) -> "BulkRequest":
-        """The request with its set of tasks fixed: those that were there before `now_ms`.
+        """The request limited to tasks that existed before `now_ms`.
 
-        What the work itself creates comes after, and so is never among them.
+        So the tasks that the work itself creates are never included.
 
         Raises:
             InvalidValue: Neither ids nor a filter are given, or too many ids.
@@ -64,7 +64,7 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         if ids is not None:
             wanted = msgspec.structs.replace(wanted, task_ids=ids)
         if self.kind is BulkKind.CANCEL and wanted.place is None:
-            wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # nothing else can be cancelled
+            wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # only tasks of the ledger can be cancelled
         return wanted
 
 
@@ -72,7 +72,7 @@ EARLIER_NAMES = {"task_queue": Place.LEDGER, "publish_tasks": Place.HISTORY}
 
 
 def read_request(text: str) -> BulkRequest:
-    """The request that an operation keeps. Earlier versions named a place by its table."""
+    """The stored request of an operation. Earlier versions named a place by its table."""
     fields = msgspec.json.decode(text)
     wanted = fields.get("filter")
     if wanted is not None and wanted.get("place") in EARLIER_NAMES:
@@ -81,7 +81,7 @@ def read_request(text: str) -> BulkRequest:
 
 
 class BulkSkip(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task to which nothing was done, and why: the code of an error, or a reason of `everpost.actions.bulk`."""
+    """A skipped task with the reason: the code of an error, or a reason of `everpost.actions.bulk`."""
 
     task_id: str
     reason: str
@@ -89,17 +89,17 @@ class BulkSkip(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, or, with dry_run, would be.
+    """The result of bulk work; for a dry run, what it would be.
 
     Attributes:
         operation_id: The `batch_id` of all retries this made; None for a dry run.
-        finished: False while it goes on in the background.
+        finished: False while it continues in the background.
         total: Tasks that matched.
-        done: Tasks looked at so far.
-        succeeded: Those of them to which it was done.
-        new_task_ids: The retry of each task; empty for a dry run, and if it goes on in the background, where `batch_id`
-            finds them.
-        skipped: The tasks to which nothing was done; a background operation's are asked for page by page.
+        done: Tasks checked so far.
+        succeeded: Those of them that were changed.
+        new_task_ids: The retry of each task. Empty for a dry run, and for work in the background; find those by
+            `batch_id`.
+        skipped: The skipped tasks; those of an operation in the background are read page by page.
         error: Why it was given up.
     """
 
@@ -116,7 +116,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run: bool = False) -> BulkAnswer:
-    """The answer for an operation as it stands."""
+    """The answer for an operation in its present state."""
     return BulkAnswer(
         operation_id=None if dry_run else operation.operation_id,
         kind=BulkKind(operation.kind),

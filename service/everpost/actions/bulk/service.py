@@ -1,4 +1,4 @@
-"""Bulk work as clients ask for it: a small set is done before the answer, a large one behind it."""
+"""Bulk work for clients: a small set is done before the answer, a large one in the background."""
 
 import msgspec
 
@@ -15,7 +15,7 @@ from everpost.store.operations import Operation, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 
-AT_ONCE = 500  # a set no larger is done before the answer, unless it has more data than one transaction takes
+AT_ONCE = 500  # tasks; a set up to this size is done before the answer, if its data fits into one transaction
 
 CLEARED = {
     "pending": (BulkKind.CANCEL, TaskFilter(place=Place.LEDGER)),
@@ -23,11 +23,11 @@ CLEARED = {
     "success": (BulkKind.DELETE, TaskFilter(status=TaskStatus.SUCCESS)),
     "all": (BulkKind.DELETE, TaskFilter()),
 }
-"""What `clear` does: waiting tasks are cancelled, ended ones go to the archive; nothing is destroyed."""
+"""The meaning of `clear`: waiting tasks are cancelled, ended ones are archived; nothing is destroyed."""
 
 
 class Bulk:
-    """Does one thing to many tasks."""
+    """Does bulk work."""
 
     def __init__(self, store: Store, tools: RetryTools) -> None:
         self._clock = tools.clock
@@ -38,7 +38,7 @@ class Bulk:
         self.behind = WorkBehind(store, self.work, tools.clock, owner=self._owner)
 
     async def run(self, request: BulkRequest, *, dry_run: bool = False) -> BulkAnswer:
-        """Do it, or say what it would do.
+        """Do the work, or for a dry run, tell what it would do.
 
         Raises:
             InvalidValue: Neither ids nor a filter are given, or too many ids, or `q` is too long.
@@ -53,7 +53,7 @@ class Bulk:
         outcomes: list[Outcome] = []
         if total > AT_ONCE:
             await self._operations.begin(operation)
-        else:  # what is refused leaves no operation behind, or it would be done later, too
+        else:  # a refused request must leave no operation, or it would be carried out later
             operation, outcomes = await self.work.begin(operation, request)
         if operation.status is OperationStatus.RUNNING:
             self.behind.run(operation)
@@ -61,11 +61,11 @@ class Bulk:
         return answer_of(operation, outcomes)
 
     async def clear(self, what: str, *, dry_run: bool = False) -> BulkAnswer:
-        """`pending`: cancel what waits. `failed`, `success`, `all`: archive what has ended so.
+        """`pending`: cancel waiting tasks. `failed`, `success`, `all`: archive tasks that have ended so.
 
         Raises:
             InvalidValue: `what` is none of these.
-            TasksPending: `all`, while accepted tasks are not finished.
+            TasksPending: For `all`: accepted tasks are unfinished.
         """
         if what not in CLEARED:
             raise InvalidValue(f"What can be cleared is {', '.join(CLEARED)}.", "$.status")
@@ -80,18 +80,18 @@ class Bulk:
         return await self.run(BulkRequest(kind=BulkKind.ARCHIVE, ended_before_ms=ended_before_ms))
 
     async def progress(self, operation_id: str) -> BulkAnswer:
-        """How far an operation has come.
+        """The progress of an operation.
 
         Raises:
-            OperationNotFound: There is none.
+            OperationNotFound: There is no such operation.
         """
         return answer_of(await self.find(operation_id))
 
     async def find(self, operation_id: str) -> Operation:
-        """The operation as it is kept.
+        """The stored operation.
 
         Raises:
-            OperationNotFound: There is none.
+            OperationNotFound: There is no such operation.
         """
         operation = await self._operations.find(operation_id)
         if operation is None:
@@ -99,10 +99,10 @@ class Bulk:
         return operation
 
     async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """The tasks an operation did nothing to, in the order of their ids, from behind `after`.
+        """The tasks an operation skipped, in the order of their ids, after `after`.
 
         Raises:
-            OperationNotFound: There is none.
+            OperationNotFound: There is no such operation.
         """
         await self.find(operation_id)
         return await self._operations.find_skips(operation_id, after, limit)

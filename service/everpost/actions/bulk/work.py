@@ -18,42 +18,44 @@ from everpost.store.changes import Outcome
 from everpost.store.operations import Operation
 from everpost.task.retry_rules import decide_newest_retry, decide_retry
 
-CHUNK = 500  # the most tasks of one transaction; behind an answer a step has as many as `Pace` finds right
-FORESEEN = 10_000  # tasks that a dry run looks at one by one
-SEARCH_BEHIND_S = 60.0  # for finding a page while no client waits
+CHUNK = 500  # the most tasks of one transaction; in the background, `Pace` decides on fewer
+FORESEEN = 10_000  # tasks that a dry run checks one by one
+SEARCH_BEHIND_S = 60.0  # the limit for finding a page while no client waits
 
 
 class Work:
-    """Does operations, a step at a time."""
+    """Carries out operations, step by step."""
 
     def __init__(self, store: Store, tools: RetryTools) -> None:
         self.pages = Pages(store)
         self._care = store.care
         self._operations = store.operations
         self._tools = tools
-        self._turn = asyncio.Lock()  # of all work behind answers, one step goes on at a time
-        self._search_behind = asyncio.Lock()  # one connection for searches is left to clients that wait
+        self._turn = asyncio.Lock()  # all background work takes turns, one step at a time
+        self._search_behind = asyncio.Lock()  # leaves one connection for searches to waiting clients
 
     async def foresee(self, operation: Operation, request: BulkRequest) -> list[Outcome]:
-        """What would become of the first `FORESEEN` tasks; this changes nothing."""
+        """What would happen to the first `FORESEEN` tasks; this changes nothing."""
         step = self._step(operation, request)
         outcomes: list[Outcome] = []
-        task_ids, _ = await self.pages.page(request, None, FORESEEN)  # at once: each page of a search is a search
+        task_ids, _ = await self.pages.page(
+            request, None, FORESEEN
+        )  # all at once, because each page of a search is a search
         while left := task_ids[len(outcomes) :]:
             outcomes += await step.foresee(await self.pages.fitting(left[:CHUNK]))
         return outcomes
 
     async def begin(self, operation: Operation, request: BulkRequest) -> tuple[Operation, list[Outcome]]:
-        """Do the first step of a new operation; if it fails, there is no operation."""
+        """Do the first step of a new operation. If it fails, no operation is left."""
         task_ids, following = await self.pages.page_that_fits(request, None, CHUNK)
         return await self._change(operation, request, task_ids, following, is_new=True)
 
     def pace(self) -> Pace:
-        """How fast an operation goes on while no client waits."""
+        """The pace of an operation while no client waits."""
         return Pace(CHUNK, others=self._care.watch_others())
 
     async def advance(self, operation: Operation, request: BulkRequest, pace: Pace) -> Operation:
-        """Do the next step while no client waits. After a crash before its transaction the same step is done again.
+        """Do the next step while no client waits. After a crash before its transaction, the same step is repeated.
 
         Raises:
             OperationLostError: Another process has taken the operation over.
