@@ -12,6 +12,7 @@ Clock = Callable[[], int]
 """Returns the present time in UTC milliseconds since the epoch; the composition roots pass it in."""
 
 
+DAY_MS = 86_400_000
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 and 9999, the limits of datetime
 
 

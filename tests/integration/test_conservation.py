@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from everpost.pace import Pace
 from everpost.store.archive import Reason
 from everpost.store.changes import Remove, Retry, WantedRetry
+from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import Attempt, Task, TaskRecord, TaskStatus, new_task_id
@@ -58,7 +59,7 @@ class Conservation(RuleBasedStateMachine):
         self.database = self.run(Database.open(self.folder / "everpost.db", readers=1))
         self.ledger = SqliteLedger(self.database)
         self.changes = SqliteChanges(self.database)
-        self.archive = Archive(self.database, lambda: self.now_ms)
+        self.archive = SqliteArchive(self.database, lambda: self.now_ms)
 
     def teardown(self) -> None:
         self.run(self.database.close())
@@ -132,7 +133,7 @@ class Conservation(RuleBasedStateMachine):
 
     @rule()
     def archive_old(self) -> None:
-        self.run(self.archive.archive_older(self.now_ms, 3))
+        self.run(anext(self.archive.archive_older(self.now_ms, Pace(3)), 0))
 
     @invariant()
     def every_accepted_task_is_in_exactly_one_table(self) -> None:

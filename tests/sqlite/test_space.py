@@ -10,7 +10,9 @@ import pytest
 from cli_support import environment, run
 from everpost.errors import DatabaseUnusable
 from everpost.pace import Pace
-from everpost.store.sqlite.care.space import compact_database, find_space, give_back_space
+from everpost.store.archive import FreeSpace
+from everpost.store.sqlite.care.archive import SqliteArchive
+from everpost.store.sqlite.care.space import compact_database, find_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
@@ -63,16 +65,17 @@ def facts(path: Path) -> dict[str, Any]:
 async def test_what_is_free_is_given_back_in_steps(path: Path) -> None:
     sql(path, "DELETE FROM publish_tasks_archive")
     database = await Database.open(path)
-    before = await find_space(database)
-    assert before.is_shrinkable
+    archive = SqliteArchive(database)
+    before = await database.read(find_space)
+    assert await archive.free_space() == FreeSpace(before.free_bytes, is_returnable=True)
     assert before.free_bytes > 4 << 20
-    steps = [given async for given in give_back_space(database, Pace(100))]
-    after = await find_space(database)
+    steps = [given async for given in archive.give_back_space(Pace(100))]
+    after = await database.read(find_space)
     assert max(steps) <= 101 * 4096  # the map's own pages go with the others
     assert sum(steps) == before.size_bytes - after.size_bytes
     assert after.free_bytes == 0
     assert await select(database, "SELECT job_id FROM publish_tasks") == [("kept",)]
-    assert [given async for given in give_back_space(database, Pace(100))] == []
+    assert [given async for given in archive.give_back_space(Pace(100))] == []
     await database.close()
     assert size_of(path) < 1 << 20
     assert facts(path)["integrity_check"] == "ok"

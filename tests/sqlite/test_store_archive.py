@@ -1,16 +1,18 @@
 """The archive takes what has ended, loses nothing, and is emptied only by a purge."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from everpost.clock import to_text
+from everpost.clock import DAY_MS, to_text
+from everpost.pace import Pace
+from everpost.store.sqlite.care import archive as module
+from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.tasks import archive as module
-from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
@@ -18,6 +20,14 @@ from everpost.task.removal_rules import Removal
 from store_rows import START_MS, accept, add_ended, insert, make_task, remove, select
 
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
+
+
+class StepsOf(Pace):
+    """Steps of one size, without a rest."""
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[int]:
+        yield self.size
 
 
 @pytest.fixture
@@ -28,8 +38,8 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def archive(database: Database) -> Archive:
-    return Archive(database, lambda: START_MS + DAY_MS)
+def archive(database: Database) -> SqliteArchive:
+    return SqliteArchive(database, lambda: START_MS + DAY_MS)
 
 
 async def places(database: Database) -> dict[str, list[str]]:
@@ -41,7 +51,7 @@ async def places(database: Database) -> dict[str, list[str]]:
     }
 
 
-async def test_old_successes_are_archived_whole_and_nothing_else(database: Database, archive: Archive) -> None:
+async def test_old_successes_are_archived_whole_and_nothing_else(database: Database, archive: SqliteArchive) -> None:
     old = [make_task(f"old{number}", priority=number, batch_id="B") for number in range(5)]
     await add_ended(database, *old, status=TaskStatus.SUCCESS, result=b'{"ok": true}')
     await add_ended(database, make_task("new"), status=TaskStatus.SUCCESS, finished_at_ms=START_MS + 9_000)
@@ -50,7 +60,7 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
     before_ms = START_MS + 5_000
     rows = await select(database, f"SELECT {COLUMNS} FROM publish_tasks WHERE job_id LIKE 'old%' ORDER BY job_id")
     assert await archive.count_older(before_ms) == 5
-    assert [await archive.archive_older(before_ms, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [done async for done in archive.archive_older(before_ms, StepsOf(2))] == [2, 2, 1]
     assert await select(database, f"SELECT {COLUMNS} FROM publish_tasks_archive ORDER BY job_id") == rows
     assert await places(database) == {
         "task_queue": ["waiting"],
@@ -65,7 +75,7 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
 
 
 async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
-    database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    database: Database, archive: SqliteArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 15_000)
     tasks = [make_task(f"t{number}", note="x" * 10_000) for number in range(5)]
@@ -74,11 +84,11 @@ async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
         lambda connection: connection.execute("UPDATE publish_tasks SET task_data = NULL WHERE job_id = 't0'")
     )
     before_ms = START_MS + 30 * DAY_MS
-    assert [await archive.archive_older(before_ms) for _ in range(4)] == [3, 2, 0, 0]
+    assert [done async for done in archive.archive_older(before_ms, StepsOf(9))] == [3, 2]
 
 
 async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
-    database: Database, archive: Archive
+    database: Database, archive: SqliteArchive
 ) -> None:
     def row(job_id: str | None, at_ms: int, **changed: Any) -> dict[str, Any]:
         text = to_text(at_ms)[:19].replace("T", " ")
@@ -94,7 +104,7 @@ async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
         row("no updated_at", START_MS - 3 * DAY_MS, updated_at=None),
     )
     assert await archive.count_older(START_MS) == 2
-    assert await archive.archive_older(START_MS) == 2
+    assert [done async for done in archive.archive_older(START_MS, StepsOf(9))] == [2]
     assert (await places(database))["publish_tasks_archive"] == ["no updated_at", "old"]
 
 
@@ -144,14 +154,16 @@ async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Da
     assert await remove(database, "next") == {"next": None}
 
 
-async def test_only_a_purge_destroys_and_only_what_was_archived_before(database: Database, archive: Archive) -> None:
+async def test_only_a_purge_destroys_and_only_what_was_archived_before(
+    database: Database, archive: SqliteArchive
+) -> None:
     await add_ended(database, *(make_task(f"{number}") for number in range(5)))
     await remove(database, "0", "1", "2", now_ms=START_MS + DAY_MS)
     await remove(database, "3", now_ms=START_MS + 9 * DAY_MS)
-    assert await archive.count_archived() == 4
-    assert await archive.purge_archived(START_MS) == 0
-    assert [await archive.purge_archived(START_MS + 2 * DAY_MS, 2) for _ in range(3)] == [2, 1, 0]
-    assert await archive.purge_archived() == 1
+    assert await archive.count_archived(START_MS + 99 * DAY_MS) == 4
+    assert [done async for done in archive.purge(START_MS, StepsOf(2))] == []
+    assert [done async for done in archive.purge(START_MS + 2 * DAY_MS, StepsOf(2))] == [2, 1]
+    assert [done async for done in archive.purge(START_MS + 99 * DAY_MS, StepsOf(2))] == [1]
     assert await places(database) == {"task_queue": [], "publish_tasks": ["4"], "publish_tasks_archive": []}
 
 
@@ -168,8 +180,8 @@ async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(datab
 
 async def test_a_purge_leaves_what_ended_later_although_a_wrong_clock_archived_it_before(database: Database) -> None:
     await add_ended(database, make_task("a"), status=TaskStatus.SUCCESS, finished_at_ms=START_MS)
-    set_back = Archive(database, lambda: START_MS - 400 * DAY_MS)
-    assert await set_back.archive_older(START_MS + 1) == 1
+    set_back = SqliteArchive(database, lambda: START_MS - 400 * DAY_MS)
+    assert [done async for done in set_back.archive_older(START_MS + 1, StepsOf(9))] == [1]
     assert await set_back.count_archived(START_MS - DAY_MS) == 0
-    assert await set_back.purge_archived(START_MS - DAY_MS) == 0
-    assert await set_back.purge_archived(START_MS + 1) == 1
+    assert [done async for done in set_back.purge(START_MS - DAY_MS, StepsOf(9))] == []
+    assert [done async for done in set_back.purge(START_MS + 1, StepsOf(9))] == [1]

@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from everpost.cli.findings import size_text
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say
-from everpost.clock import read_time, system_clock, to_text
+from everpost.clock import DAY_MS, read_time, system_clock, to_text
 from everpost.pace import Pace
 from everpost.settings import MOST_DAYS, Settings
+from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.space import compact_database, find_space, give_back_space
+from everpost.store.sqlite.care.space import compact_database
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.schema.import_queue import import_task_queue
-from everpost.store.sqlite.tasks.archive import DAY_MS, Archive
 
 CHUNK = 1_000
 WORTH_TELLING_BYTES = 1 << 20
@@ -47,12 +47,12 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
 
-    async def work(archive: Archive, _: Database) -> None:
+    async def work(archive: SqliteArchive, _: Database) -> None:
         total = await archive.count_older(before_ms)
         if dry_run:
             say(f"{total} tasks would be archived.")
             return
-        done = await _follow("archiving", total, archive.archive_in_steps(before_ms, Pace(CHUNK)))
+        done = await _follow("archiving", total, archive.archive_older(before_ms, Pace(CHUNK)))
         say(f"{done} tasks archived.")
 
     asyncio.run(_with_archive(settings, work))
@@ -75,13 +75,13 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
     settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
 
-    async def work(archive: Archive, database: Database) -> None:
+    async def work(archive: SqliteArchive, _: Database) -> None:
         total = await archive.count_archived(before_ms)
         if total:
-            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)}permanently?", yes=yes)
-        done = await _follow("destroying", total, archive.purge_in_steps(before_ms, Pace(CHUNK)))
+            _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)} permanently?", yes=yes)
+        done = await _follow("destroying", total, archive.purge(before_ms, Pace(CHUNK)))
         say(f"{done} tasks destroyed.")
-        await _give_back(database)
+        await _give_back(archive)
 
     asyncio.run(_with_archive(settings, work))
 
@@ -132,25 +132,25 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
-async def _with_archive(settings: Settings, work: Callable[[Archive, Database], Awaitable[None]]) -> None:
+async def _with_archive(settings: Settings, work: Callable[[SqliteArchive, Database], Awaitable[None]]) -> None:
     if not await asyncio.to_thread(settings.database_path.exists):
         raise click.ClickException(f"There is no database {settings.database_path}.")
     database = await Database.open(settings.database_path, readers=1)
     try:
-        await work(Archive(database), database)
+        await work(SqliteArchive(database), database)
     finally:
         await database.close()
 
 
-async def _give_back(database: Database) -> None:
+async def _give_back(archive: SqliteArchive) -> None:
     """Free the unused space of the file, and report it if it is worth mentioning."""
-    space = await find_space(database)
-    if space.free_bytes < WORTH_TELLING_BYTES:
+    space = await archive.free_space()
+    if space.size_bytes < WORTH_TELLING_BYTES:
         return
-    if not space.is_shrinkable:
-        say(f"{size_text(space.free_bytes)} of the file are unused; new tasks use them, `everpost compact` frees them.")
+    if not space.is_returnable:
+        say(f"{size_text(space.size_bytes)} of the file are unused; new tasks use them, `everpost compact` frees them.")
         return
-    given = await _follow("giving back", space.free_bytes, give_back_space(database, Pace(CHUNK)))
+    given = await _follow("giving back", space.size_bytes, archive.give_back_space(Pace(CHUNK)))
     say(f"{size_text(given)} given back to the file system.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
+from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
 from everpost.store.history import History
@@ -23,7 +24,6 @@ from everpost.store.shown import ShownStore
 
 if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
     from everpost.store.sqlite.file.database import Database
-    from everpost.store.sqlite.tasks.archive import Archive
 
 
 class Store(Protocol):
@@ -50,7 +50,7 @@ class Store(Protocol):
         """Whether it can be written, and what keeps it in order."""
 
     @property
-    def archive(self) -> "Archive":
+    def archive(self) -> Archive:
         """Ended tasks that were put away."""
 
     @property

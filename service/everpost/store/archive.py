@@ -1,6 +1,14 @@
 """The port's noun `archive`: where old and deleted tasks go, and the one way to destroy any."""
 
+from collections.abc import AsyncIterator
 from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from everpost.pace import Pace
+
+COUNTING_S = 60.0  # for counting tasks that no client waits for
 
 
 class Reason(StrEnum):
@@ -8,3 +16,64 @@ class Reason(StrEnum):
 
     AGE = "age"
     DELETED = "deleted"
+
+
+class FreeSpace(msgspec.Struct, frozen=True):
+    """Disk space that the store holds and does not use.
+
+    Attributes:
+        size_bytes: 0 if the store manages its space by itself.
+        is_returnable: `give_back_space` can return it to the file system while Everpost serves.
+    """
+
+    size_bytes: int
+    is_returnable: bool
+
+
+class Archive(Protocol):
+    """Puts ended tasks away, and destroys them.
+
+    Long work goes in steps. Each step is one transaction, so a crash leaves every task in exactly one place (I1), and
+    the work can be begun again. A step has as many tasks as the pace gives, or fewer if they hold much data, and the
+    pace lets other writers go between two steps.
+    """
+
+    def archive_older(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """Move all successes that ended before `before_ms` from the history to the archive; how many each step moved.
+
+        The earliest goes first. If a task ended at a time without an offset, as in an original file, it is moved up to
+        a day later. The archived tasks have `Reason.AGE`, and the store's clock says when.
+        """
+
+    async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """The ids of the next tasks that `archive_older` would move, at most `limit`, and the cursor behind them.
+
+        Args:
+            cursor: None is the beginning. The cursor that is answered is None at the end. It may be kept for ever.
+        """
+
+    async def count_older(self, before_ms: int) -> int:
+        """How many tasks `archive_older` would move.
+
+        Raises:
+            SearchTimeout: It took longer than `COUNTING_S`.
+        """
+
+    def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """Destroy all tasks that were archived before `before_ms`; how many each step destroyed. There is no undo.
+
+        A task that ended later than that stays: it was archived while the clock was set back.
+        """
+
+    async def count_archived(self, before_ms: int) -> int:
+        """How many tasks `purge` would destroy.
+
+        Raises:
+            SearchTimeout: It took longer than `COUNTING_S`.
+        """
+
+    async def free_space(self) -> FreeSpace:
+        """How much space of the store is free, for instance since a purge."""
+
+    def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
+        """Return free space to the file system; the bytes of each step. It does nothing if that is not possible."""

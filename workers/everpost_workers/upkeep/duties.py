@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from everpost.clock import BootClock, Clock
+from everpost.clock import DAY_MS, BootClock, Clock
 from everpost.errors import ServiceError
 from everpost.pace import Pace
 from everpost.queue.task_queue import TaskQueue
@@ -21,7 +21,6 @@ from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.upkeep")
 
-DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 ARCHIVE_S = 1800.0
 CHUNK = 1_000
@@ -114,7 +113,7 @@ def worker_duties(
     async def archive_old() -> None:
         if settings.archive_after_days and (await count_time()).is_settled:
             before_ms = clock() - settings.archive_after_days * DAY_MS
-            async for _ in store.archive.archive_in_steps(before_ms, Pace(CHUNK, rest=REST)):
+            async for _ in store.archive.archive_older(before_ms, Pace(CHUNK, rest=REST)):
                 pass
 
     async def forget_operations() -> None:

@@ -14,8 +14,8 @@ from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import Body, documented
 from everpost.api.routes.many_tasks import LOCATION, answer_bulk, answer_of_operation
 from everpost.api.services import ApiRequest, services_of
+from everpost.clock import DAY_MS
 from everpost.store.operations import OperationStatus
-from everpost.store.sqlite.tasks.archive import DAY_MS
 from everpost.views.bulk_answers import BulkReply, message_of
 
 DryRun = Annotated[bool, QueryParameter(description="Change nothing, and answer what would be done.")]

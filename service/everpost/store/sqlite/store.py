@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Self
 
 from everpost.clock import Clock, system_clock
+from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.tasks.archive import Archive
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.store.sqlite.tasks.operations import SqliteOperations
@@ -27,7 +27,7 @@ class SqliteStore:
         self.meta = SqliteMeta(database)
         self.care = SqliteCare(database)
         self.history = SqliteHistory(database, zone)
-        self.archive = Archive(database, clock)
+        self.archive = SqliteArchive(database, clock)
         self.pause = SqlitePauses(database)
         self.changes = SqliteChanges(database)
         self.operations = SqliteOperations(database)

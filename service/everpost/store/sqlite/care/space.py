@@ -4,17 +4,13 @@ A file begun by this Everpost keeps the map that SQLite needs to give pages back
 file has none, and can only be copied whole; see `compact_database`.
 """
 
-from collections.abc import AsyncIterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from everpost.errors import DatabaseUnusable
-from everpost.pace import Pace
 from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush, new_file
-from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
@@ -37,22 +33,20 @@ class Space(msgspec.Struct, frozen=True):
     is_shrinkable: bool
 
 
-async def find_space(database: Database) -> Space:
+def find_space(connection: sqlite3.Connection) -> Space:
     """How much room the file has, and how much of it is free."""
-    return await database.read(_space)
+    page_bytes, pages, free, mode = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+    )
+    return Space(page_bytes * pages, page_bytes * free, mode == INCREMENTAL)
 
 
-async def give_back_space(database: Database, pace: Pace) -> AsyncIterator[int]:
-    """Shorten the file by what is free in it, in steps that let others write; the bytes of each step.
-
-    Of a file without the map nothing is given back.
-    """
-    given_bytes = 1 if (await find_space(database)).is_shrinkable else 0
-    while given_bytes:
-        async with pace.step() as pages:
-            given_bytes = await database.write(pace.timed(partial(_give_back, pages)))
-        if given_bytes:
-            yield given_bytes
+def give_back_space(connection: sqlite3.Connection, pages: int) -> int:
+    """Shorten the file by at most so many free pages; the bytes. A file without the map keeps its length."""
+    before = find_space(connection)
+    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row it answers is a page
+    return before.size_bytes - find_space(connection).size_bytes
 
 
 def compact_database(path: Path) -> tuple[int, int]:
@@ -76,20 +70,6 @@ def compact_database(path: Path) -> tuple[int, int]:
             copy.rename(path)
             flush(path.parent)
     return before_bytes, after_bytes
-
-
-def _space(connection: sqlite3.Connection) -> Space:
-    page_bytes, pages, free, mode = (
-        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
-    )
-    return Space(page_bytes * pages, page_bytes * free, mode == INCREMENTAL)
-
-
-def _give_back(pages: int, connection: sqlite3.Connection) -> int:
-    before = _space(connection)
-    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row it answers is a page
-    return before.size_bytes - _space(connection).size_bytes
 
 
 def _put_log_away(path: Path) -> None:

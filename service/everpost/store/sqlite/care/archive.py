@@ -1,0 +1,125 @@
+"""The port's noun `archive` in SQLite: the history's old successes, and what is destroyed for good."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from everpost.clock import Clock, system_clock, to_text
+from everpost.pace import Pace
+from everpost.store.archive import COUNTING_S, FreeSpace, Reason
+from everpost.store.sqlite.care.space import find_space, give_back_space
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.archive import archive_rows
+
+DAY_MS = 86_400_000
+MOST_BYTES = 16 << 20  # of data, moved in one transaction: other writers wait meanwhile
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """When a task ended, as stored, and its row: a place in the order in which tasks ended. It is a page's cursor."""
+
+    at: str
+    row: int
+
+
+class OldTask(msgspec.Struct, frozen=True):
+    """A success that may be archived."""
+
+    ended: Ended
+    task_id: str
+    size_bytes: int
+
+
+FIRST = Ended("", 0)
+
+
+class SqliteArchive:
+    """See `everpost.store.archive.Archive`."""
+
+    def __init__(self, database: Database, clock: Clock = system_clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def archive_older(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """See `Archive`."""
+        return self._in_steps(lambda limit, connection: self._move_older(connection, before_ms, limit), pace)
+
+    async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """See `Archive`."""
+        after = FIRST if cursor is None else msgspec.json.decode(cursor, type=Ended)
+        found = await self._database.read(lambda connection: _find_older(connection, before_ms, after, limit + 1))
+        following = msgspec.json.encode(found[limit - 1].ended).decode() if len(found) > limit else None
+        return [old.task_id for old in found[:limit]], following
+
+    async def count_older(self, before_ms: int) -> int:
+        """See `Archive`. A million takes a second or two."""
+        return await self._count("count_old_tasks", _age_bounds(before_ms))
+
+    def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """See `Archive`."""
+        return self._in_steps(lambda limit, connection: _purge(connection, before_ms, limit), pace)
+
+    async def count_archived(self, before_ms: int) -> int:
+        """See `Archive`."""
+        return await self._count("count_archived", {"before": to_text(before_ms)})
+
+    async def free_space(self) -> FreeSpace:
+        """See `Archive`."""
+        space = await self._database.read(find_space)
+        return FreeSpace(space.free_bytes, space.is_shrinkable)
+
+    def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
+        """See `Archive`. A file without the map of its pages stays as it is."""
+        return self._in_steps(lambda pages, connection: give_back_space(connection, pages), pace)
+
+    def _move_older(self, connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
+        rows = _fitting(_find_older(connection, before_ms, FIRST, limit))
+        archive_rows(connection, rows, Reason.AGE, self._clock())
+        return len(rows)
+
+    async def _count(self, statement: str, parameters: dict[str, str]) -> int:
+        row = await self._database.search(
+            lambda connection: connection.execute(load(statement), parameters).fetchone(), within_s=COUNTING_S
+        )
+        return int(row[0])
+
+    async def _in_steps(self, step: Callable[[int, sqlite3.Connection], int], pace: Pace) -> AsyncIterator[int]:
+        """Repeat a step, given how much it may do, until it finds nothing to do."""
+        done = 1
+        while done:
+            async with pace.step() as size:
+                done = await self._database.write(pace.timed(partial(step, size)))
+            if done:
+                yield done
+
+
+def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, limit: int) -> list[OldTask]:
+    parameters = {**_age_bounds(before_ms), "ended_at": after.at, "row": after.row, "limit": limit}
+    return [
+        OldTask(Ended(ended_at, row), task_id, size_bytes or 0)
+        for row, task_id, ended_at, size_bytes in connection.execute(load("find_old_tasks"), parameters)
+    ]
+
+
+def _fitting(found: Sequence[OldTask]) -> list[int]:
+    """The rows up to the one with which they have `MOST_BYTES`."""
+    rows: list[int] = []
+    left_bytes = MOST_BYTES
+    for old in found:
+        rows.append(old.ended.row)
+        left_bytes -= old.size_bytes
+        if left_bytes <= 0:
+            break
+    return rows
+
+
+def _purge(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
+    parameters = {"before": to_text(before_ms), "limit": limit}
+    return connection.execute(load("purge_archived"), parameters).rowcount
+
+
+def _age_bounds(before_ms: int) -> dict[str, str]:
+    return {"before": to_text(before_ms), "day_before": to_text(before_ms - DAY_MS)}
