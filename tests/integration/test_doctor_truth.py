@@ -11,10 +11,11 @@ import pytest
 
 from cli_support import serving, until
 from everpost.cli.doctor import examine
-from everpost.cli.findings import Finding
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.errors import DatabaseBusy
+from everpost.findings import Finding
+from everpost.store.maintenance import Depth
 from everpost.testing import Stack, eventually, everpost_stack
 
 LATER_MS = 60_000
@@ -52,7 +53,7 @@ async def test_a_stack_that_works_is_found_well(tmp_path: Path) -> None:
     async with everpost_stack(folder=tmp_path, durable=True) as stack:
         await consuming(stack)
         await stack.wait_until_ended(await stack.publish())
-        found = by_name(await examine(stack.settings, "integrity_check"))
+        found = by_name(await examine(stack.settings, Depth.THOROUGH))
         ill = {name for name, finding in found.items() if finding.ok is False}
         assert ill <= {"disk free", "ready"}  # of the machine, and of a server the stack does not have
         assert found["consuming"].value == "1"

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from everpost.cli.checkup import check_database, check_sizes
-from everpost.cli.findings import Finding
+from everpost.cli.checkup import task_findings
 from everpost.cli.queue_checkup import check_redis
-from everpost.clock import system_clock, to_text
+from everpost.clock import system_clock
+from everpost.findings import Finding
 from everpost.settings import temporary_settings
-from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.inspection import inspect_contents
-from everpost.store.sqlite.care.restore import restore_database
+from everpost.store import maintenance_of
+from everpost.store.maintenance import Depth
+from everpost.store.sqlite.care.findings import file_findings
+from everpost.store.sqlite.care.inspection import wrong_pragmas
 from everpost.store.sqlite.file.database import Database
 from everpost.testing import Stack, eventually, everpost_stack
 
@@ -63,45 +64,47 @@ async def test_a_worker_that_lost_its_file_says_so_and_the_api_is_not_ready(tmp_
 def test_a_file_and_a_folder_that_cannot_be_written_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = temporary_settings(tmp_path)
     settings.database_path.touch()
-    assert by_name([*check_sizes(settings)])["may be written"].ok
+    assert by_name([*file_findings(settings.database_path, 0)])["may be written"].ok
     forbidden = {settings.database_path}
     monkeypatch.setattr(os, "access", lambda place, _: place not in forbidden)  # root may write everywhere
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+    assert by_name([*file_findings(settings.database_path, 0)])["may be written"].ok is False
     forbidden = {tmp_path}
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+    assert by_name([*file_findings(settings.database_path, 0)])["may be written"].ok is False
     settings.database_path.unlink()
-    assert by_name([*check_sizes(settings)])["may be written"].ok is False
+    assert by_name([*file_findings(settings.database_path, 0)])["may be written"].ok is False
 
 
 async def test_a_log_that_grew_is_found(tmp_path: Path) -> None:
     settings = temporary_settings(tmp_path)
     await (await Database.open(settings.database_path)).close()
-    assert by_name([*check_sizes(settings)])["write-ahead log"].ok
+    assert by_name([*file_findings(settings.database_path, 0)])["write-ahead log"].ok
     with (tmp_path / "everpost.db-wal").open("wb") as log:
         log.truncate(300 << 20)
-    assert by_name([*check_sizes(settings)])["write-ahead log"].ok is False
+    assert by_name([*file_findings(settings.database_path, 0)])["write-ahead log"].ok is False
 
 
 async def test_a_pragma_that_is_not_as_set_is_found(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "everpost.db", readers=1)
     try:
-        now = to_text(system_clock())
-        assert (await inspect_contents(database, now, None)).pragmas == {}
+        assert await wrong_pragmas(database) == {}
         await database.write(lambda connection: connection.execute("PRAGMA busy_timeout = 7").fetchall())
-        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7"}
+        assert await wrong_pragmas(database) == {"busy_timeout": "7"}
         await database.read(lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
-        assert (await inspect_contents(database, now, None)).pragmas == {"busy_timeout": "7", "synchronous": "1"}
+        assert await wrong_pragmas(database) == {"busy_timeout": "7", "synchronous": "1"}
     finally:
         await database.close()
 
 
-@pytest.mark.parametrize("check", [None, "quick_check"])
-async def test_a_pause_is_told(tmp_path: Path, check: Any) -> None:
+@pytest.mark.parametrize("depth", [Depth.FAST, Depth.QUICK])
+async def test_a_pause_is_told(tmp_path: Path, depth: Depth) -> None:
     path, backup = tmp_path / "everpost.db", tmp_path / "backup.db"
     await (await Database.open(path)).close()
-    back_up_database(path, backup)
-    restore_database(backup, path, system_clock())
-    found = by_name([*await check_database(path, system_clock, check)])
+    database = maintenance_of(str(path))
+    database.back_up(backup)
+    database.restore(backup, system_clock())
+    inspection = await database.inspect(depth, system_clock(), 0)
+    assert inspection.contents is not None
+    found = by_name([*task_findings(inspection.contents, system_clock())])
     assert found["dispatch"].ok is False
     assert str(backup) in found["dispatch"].value
     assert "everpost resume" in found["dispatch"].advice

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from everpost.cli import checkup
 from everpost.errors import Unavailable
+from everpost.store.sqlite.care import findings
 from everpost.store.sqlite.file import watch
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -27,7 +27,7 @@ def large_tasks(name: str, count: int) -> list[Task]:
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "LARGE_LOG_BYTES", LONG_BYTES)
-    monkeypatch.setattr(checkup, "LARGE_WAL_BYTES", LONG_BYTES)
+    monkeypatch.setattr(findings, "LARGE_LOG_BYTES", LONG_BYTES)
     monkeypatch.setattr(watch, "LOOK_S", 0.05)
 
 
@@ -50,7 +50,7 @@ async def test_readiness_metrics_log_and_doctor_tell_of_a_log_that_a_reader_lets
         metrics = (await stack.client.get("/metrics")).text
         (line,) = [line for line in metrics.splitlines() if line.startswith("everpost_database_log_bytes ")]
         assert float(line.split()[1]) > LONG_BYTES
-        found = [*checkup.check_sizes(stack.settings)]
+        found = findings.file_findings(stack.settings.database_path, 0)
         (finding,) = [finding for finding in found if finding.name == "write-ahead log"]
         assert finding.ok is False
         assert "end it. Open in the processes" in finding.advice

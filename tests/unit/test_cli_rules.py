@@ -12,10 +12,11 @@ from everpost import cli
 from everpost.cli import SECTIONS, everpost, run
 from everpost.cli.bulk import chosen_tasks
 from everpost.cli.client import ApiRefused
-from everpost.cli.findings import settings_as_read, size_text
+from everpost.cli.findings import settings_as_read
 from everpost.cli.programs import LONGEST_DELAY_S, described, restart_delay_s
 from everpost.cli.uplock import UpFacts, UpLock, find_up
 from everpost.errors import SettingsError, TaskNotFound
+from everpost.findings import size_text
 from everpost.probe import base_url, reachable_host
 from everpost.settings import Settings
 

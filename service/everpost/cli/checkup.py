@@ -1,75 +1,33 @@
 """The checks of `everpost doctor` outside Redis. Each returns findings, and reports problems instead of raising."""
 
-import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import httpx
 import msgspec
 
-from everpost.cli.findings import MIB, Finding, size_text
 from everpost.cli.programs import MISUSED, described
 from everpost.cli.uplock import UpFacts
-from everpost.clock import Clock, from_text, to_text
+from everpost.clock import from_text
 from everpost.embedded import allocator_trouble, server_version
-from everpost.errors import ServiceError, SettingsError
+from everpost.errors import SettingsError
+from everpost.findings import Finding
 from everpost.platforms import Catalogue
 from everpost.private_files import open_to_others
 from everpost.probe import TIMEOUT_S, base_url
 from everpost.settings import PREFIX, Settings
+from everpost.store.maintenance import Contents
 from everpost.store.pause import Pause
-from everpost.store.sqlite.care.inspection import (
-    SAMPLE,
-    Contents,
-    IntegrityCheck,
-    Upgrade,
-    inspect_contents,
-    inspect_upgrade,
-)
-from everpost.store.sqlite.care.pause import SqlitePauses
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY
 from everpost.task.model import TaskStatus
 
 PUBLISHERS = "everpost.publishers"
 TRIAL_S = 30
 LONGEST_BODY = 1_000
-LOW_DISK_BYTES = 256 * MIB
-LARGE_WAL_BYTES = 256 * MIB
-
-
-def check_library() -> Iterator[Finding]:
-    """The version of SQLite, and whether it can corrupt a WAL database."""
-    advice = "" if CORRUPTION_FIXED else "It can corrupt a WAL database (fixed in 3.51.3): install the pysqlite3 wheel."
-    yield Finding("database", "library", LIBRARY, CORRUPTION_FIXED, advice)
-
-
-def check_sizes(settings: Settings) -> Iterator[Finding]:
-    """The size of the file and its log, whether they may grow, and the free space on the disk."""
-    path = settings.database_path
-    if path.is_file():
-        wal = path.with_name(f"{path.name}-wal")
-        wal_bytes = wal.stat().st_size if wal.exists() else 0
-        yield Finding("database", "size", size_text(path.stat().st_size))
-        readers = _others_with(path) if wal_bytes >= LARGE_WAL_BYTES else ""
-        advice = f"A long-running reader keeps it from starting over: end it. {readers}".strip() if readers else ""
-        yield Finding("database", "write-ahead log", size_text(wal_bytes), not advice, advice)
-    folder = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
-    locked = [place for place in (path, folder) if place.exists() and not os.access(place, os.W_OK)]
-    advice = "The user that runs Everpost must be able to write the file and its folder." if locked else ""
-    told = f"not {' and '.join(map(str, locked))}, by this user" if locked else "yes"
-    yield Finding("database", "may be written", told, not locked, advice)
-    free = shutil.disk_usage(folder).free
-    least = size_text(settings.min_free_disk)
-    is_well = free >= max(LOW_DISK_BYTES, settings.min_free_disk)
-    advice = "" if is_well else f"With less than {least} (EVERPOST_MIN_FREE_DISK) no task is accepted: free some space."
-    yield Finding("database", "disk free", size_text(free), not advice, advice)
+SAMPLE = 5
 
 
 def check_privacy(settings: Settings) -> Finding:
@@ -79,74 +37,11 @@ def check_privacy(settings: Settings) -> Finding:
     return Finding("files", "open to others", ", ".join(map(str, places)) or "none", not places, advice)
 
 
-def _others_with(path: Path) -> str:
-    """The processes that have the file open, as far as Linux shows them to this user."""
-    found: list[str] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(descriptor.exists() and descriptor.samefile(path) for descriptor in (process / "fd").iterdir()):
-                found.append(f"{process.name} ({(process / 'comm').read_text('utf-8').strip()})")
-        except OSError:
-            continue
-    return (
-        f"Open in the processes {', '.join(sorted(found))}."
-        if found
-        else "No process that this user may see has it open."
-    )
-
-
-async def check_database(path: Path, clock: Clock, check: IntegrityCheck | None) -> Iterator[Finding]:
-    """The kind of file and, if it is up to date, what it contains."""
-    try:
-        upgrade = await asyncio.to_thread(inspect_upgrade, path)
-        if upgrade is None:
-            return iter([Finding("database", "file", f"{path} does not exist yet; the first start makes it")])
-        found = [*_upgrade_findings(path, upgrade)]
-        if upgrade.kind == "current":
-            database = await Database.open(path, readers=1)
-            try:
-                contents = await inspect_contents(database, to_text(clock()), check)
-                pause = await SqlitePauses(database).find()
-            finally:
-                await database.close()
-            found += _content_findings(contents, clock(), check)
-            found.append(_pause_finding(pause))
-    except ServiceError as error:
-        return iter([Finding("database", "file", str(path), ok=False, advice=error.message)])
-    return iter(found)
-
-
-def _upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
-    yield Finding("database", "file", str(path), ok=True)
-    told = {
-        "fresh": "empty; the next start makes its tables",
-        "original": "the original system's; the next start backs it up and adopts it",
-        "older": "an older Everpost's; the next start adds what is missing",
-        "current": "up to date",
-    }
-    yield Finding("database", "schema", told[upgrade.kind], True if upgrade.kind == "current" else None)
-    if upgrade.missing:
-        yield Finding("database", "missing", ", ".join(upgrade.missing))
-    if upgrade.strangers:
-        advice = "They could change or refuse tasks. The next start removes them and logs their SQL."
-        yield Finding("database", "not Everpost's", ", ".join(upgrade.strangers), ok=False, advice=advice)
-    if upgrade.duplicates.count:
-        sample = ", ".join(upgrade.duplicates.sample)
-        advice = f"Such as {sample}. All rows are kept; the UNIQUE index is added once these are removed."
-        yield Finding("database", "ids more than once", str(upgrade.duplicates.count), ok=False, advice=advice)
-
-
-def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | None) -> Iterator[Finding]:
-    wrong = ", ".join(f"{name}={value}" for name, value in contents.pragmas.items())
-    yield Finding(
-        "database", "pragmas", wrong or "as set", not wrong, "SQLite did not take over these values." if wrong else ""
-    )
-    if check is not None and contents.damage is not None:
-        advice = "Stop every process, then `everpost restore` a backup." if contents.damage else ""
-        yield Finding("database", check, "; ".join(contents.damage) or "ok", not contents.damage, advice)
-    if contents.in_two_tables is not None:
-        broken = len(contents.in_two_tables)
-        advice = f"This must never happen (I1): {', '.join(contents.in_two_tables[:SAMPLE])}." if broken else ""
+def task_findings(contents: Contents, now_ms: int) -> Iterator[Finding]:
+    """The tasks in the database."""
+    if contents.in_two_places is not None:
+        broken = len(contents.in_two_places)
+        advice = f"This must never happen (I1): {', '.join(contents.in_two_places[:SAMPLE])}." if broken else ""
         yield Finding("tasks", "in two tables", str(broken or "none"), not broken, advice)
     if contents.wrong_counts is not None:
         advice = "A worker repairs them within the hour." if contents.wrong_counts else ""
@@ -163,6 +58,7 @@ def _content_findings(contents: Contents, now_ms: int, check: IntegrityCheck | N
     advice = "Find them with `everpost list --q accepted`, and look for second posts." if twice else ""
     yield Finding("tasks", "sent again though accepted", str(twice), None if twice else True, advice)
     yield Finding("tasks", "oldest unfinished", _oldest_text(contents, now_ms))
+    yield _pause_finding(contents.pause)
 
 
 def _oldest_text(contents: Contents, now_ms: int) -> str:

@@ -10,23 +10,23 @@ from rich.table import Table
 
 from everpost.cli.checkup import (
     check_api,
-    check_database,
     check_embedded_server,
-    check_library,
     check_privacy,
     check_publishers,
-    check_sizes,
+    task_findings,
 )
-from everpost.cli.findings import Finding, settings_as_read
+from everpost.cli.findings import settings_as_read
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say_json
 from everpost.cli.queue_checkup import check_redis
 from everpost.cli.screen import console
 from everpost.cli.uplock import find_up
 from everpost.clock import system_clock
+from everpost.findings import Finding
 from everpost.printable import printable
 from everpost.settings import Settings
-from everpost.store.sqlite.care.inspection import IntegrityCheck
+from everpost.store import maintenance_of
+from everpost.store.maintenance import Depth
 
 MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: " "}
 
@@ -46,8 +46,8 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
     Everpost serves. Secrets are never shown.
     """
     settings = database_settings(data, database, log_at_least="error")  # warnings would repeat the findings
-    check: IntegrityCheck | None = None if fast else "quick_check"
-    findings = asyncio.run(examine(settings, "integrity_check" if integrity else check, url))
+    usual = Depth.FAST if fast else Depth.QUICK
+    findings = asyncio.run(examine(settings, Depth.THOROUGH if integrity else usual, url))
     is_well = all(finding.ok is not False for finding in findings)
     if as_json:
         say_json({"ok": is_well, "findings": findings})
@@ -56,22 +56,22 @@ def doctor(data: str | None, database: str | None, fast: bool, integrity: bool, 
     return 0 if is_well else 1
 
 
-async def examine(settings: Settings, check: IntegrityCheck | None, url: str | None = None) -> list[Finding]:
+async def examine(settings: Settings, depth: Depth, url: str | None = None) -> list[Finding]:
     """All findings, grouped by subject."""
     running = find_up(settings.data)
-    path = settings.database_path
+    now_ms = system_clock()
+    inspection = await maintenance_of(settings.database_address).inspect(depth, now_ms, settings.min_free_disk)
+    contents = inspection.contents
     found = [
         *settings_as_read(settings),
-        *check_library(),
-        *check_sizes(settings),
+        *inspection.findings,
         check_privacy(settings),
-        *await check_database(path, system_clock, check),
+        *(() if contents is None else task_findings(contents, now_ms)),
         *check_embedded_server(settings),
         *await check_redis(settings, running, system_clock),
         *check_publishers(settings),
+        check_api(settings, running, url, is_expected=contents is not None),
     ]
-    has_served = any(finding.name == "schema" and finding.ok for finding in found)
-    found.append(check_api(settings, running, url, is_expected=has_served))
     sections = list(dict.fromkeys(finding.about for finding in found))
     return sorted(found, key=lambda finding: sections.index(finding.about))
 

@@ -10,17 +10,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from everpost.cli.findings import size_text
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say
 from everpost.clock import DAY_MS, read_time, system_clock, to_text
+from everpost.findings import size_text
 from everpost.pace import Pace
 from everpost.settings import MOST_DAYS, Settings
-from everpost.store.sqlite.care.archive import SqliteArchive
-from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.space import compact_database
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.schema.import_queue import import_task_queue
+from everpost.store import maintenance_of, open_store
+from everpost.store.archive import Archive
 
 CHUNK = 1_000
 WORTH_TELLING_BYTES = 1 << 20
@@ -47,7 +44,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
 
-    async def work(archive: SqliteArchive, _: Database) -> None:
+    async def work(archive: Archive) -> None:
         total = await archive.count_older(before_ms)
         if dry_run:
             say(f"{total} tasks would be archived.")
@@ -75,7 +72,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
     settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
 
-    async def work(archive: SqliteArchive, _: Database) -> None:
+    async def work(archive: Archive) -> None:
         total = await archive.count_archived(before_ms)
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)} permanently?", yes=yes)
@@ -96,8 +93,9 @@ def compact(data: str | None, database: str | None) -> None:
     have room for both.
     """
     settings = database_settings(data, database)
-    before_bytes, after_bytes = compact_database(settings.database_path)
-    say(f"{settings.database_path}: {size_text(before_bytes)} before, {size_text(after_bytes)} now, checked.")
+    place = maintenance_of(settings.database_address)
+    sizes = place.compact()
+    say(f"{place.name}: {size_text(sizes.before_bytes)} before, {size_text(sizes.after_bytes)} now, checked.")
 
 
 @click.command(name="import", epilog="\b\nExample:\n  everpost import /srv/original/task_queue.db")
@@ -112,8 +110,8 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
     settings = database_settings(data, database)
     with _progress() as progress:
         bar = progress.add_task("importing", total=None)
-        report = import_task_queue(
-            settings.database_path, source, lambda done, total: progress.update(bar, completed=done, total=total)
+        report = maintenance_of(settings.database_address).import_queue(
+            source, lambda done, total: progress.update(bar, completed=done, total=total)
         )
     unnamed = f", {report.without_id} without an id left out" if report.without_id else ""
     say(f"{report.read} tasks read: {report.added} added, {report.present} here already{unnamed}.")
@@ -128,21 +126,22 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     The copy is checked and flushed before it gets its name. No file is overwritten.
     """
     settings = database_settings(data, database)
-    made = back_up_database(settings.database_path, target)
+    made = maintenance_of(settings.database_address).back_up(target)
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
-async def _with_archive(settings: Settings, work: Callable[[SqliteArchive, Database], Awaitable[None]]) -> None:
-    if not await asyncio.to_thread(settings.database_path.exists):
-        raise click.ClickException(f"There is no database {settings.database_path}.")
-    database = await Database.open(settings.database_path, readers=1)
+async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:
+    place = maintenance_of(settings.database_address)
+    if not await asyncio.to_thread(place.exists):
+        raise click.ClickException(f"There is no database {place.name}.")
+    store = await open_store(settings.database_address, zone=settings.zone)
     try:
-        await work(SqliteArchive(database), database)
+        await work(store.archive)
     finally:
-        await database.close()
+        await store.close()
 
 
-async def _give_back(archive: SqliteArchive) -> None:
+async def _give_back(archive: Archive) -> None:
     """Free the unused space of the file, and report it if it is worth mentioning."""
     space = await archive.free_space()
     if space.size_bytes < WORTH_TELLING_BYTES:

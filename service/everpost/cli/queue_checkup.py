@@ -1,20 +1,17 @@
 """The checks of `everpost doctor` in Redis: the server, the queue, the workers, and whether the relay keeps up."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from everpost.cli.findings import Finding, size_text
 from everpost.cli.uplock import UpFacts
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable, ServiceError
+from everpost.findings import Finding, size_text
 from everpost.queue.keys import WORKERS_KEY
 from everpost.queue.redis_server import RedisMemory
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
-from everpost.store import open_store
-from everpost.store.sqlite.care.inspection import inspect_upgrade
+from everpost.store import maintenance_of
 from everpost.task.model import QueueEntry
 
 OLDEST_REDIS = (6, 2)  # the first with ZRANGE BYSCORE, which claims need
@@ -36,7 +33,7 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         found.append(await _key_finding(queue))
         found += await _queue_findings(queue)
         workers = await queue.workers.living()
-        waiting = await _settled_tasks(settings.database_path, clock())
+        waiting = await _settled_tasks(settings.database_address, clock())
         lost = await queue.losses.missing_among(waiting)
     except QueueUnreachable as error:
         return [*found, _unreachable_finding(error, is_first=not found)]
@@ -64,20 +61,19 @@ async def _key_finding(queue: TaskQueue) -> Finding:
     return Finding("Redis", "keys", told, ok=False, advice=advice)
 
 
-async def _settled_tasks(path: Path, now_ms: int) -> list[QueueEntry]:
+async def _settled_tasks(address: str, now_ms: int) -> list[QueueEntry]:
     """The oldest tasks that a worker should have claimed or put into Redis by now; empty if that cannot be told."""
     try:
-        upgrade = await asyncio.to_thread(inspect_upgrade, path)
-        if upgrade is None or upgrade.kind != "current":  # opening the file would change it
+        store = await maintenance_of(address).open_current()
+        if store is None:
             return []
-        store = await open_store(str(path))
         try:
             if await store.pause.find() is not None:
                 return []
             return (await store.relay.page(None, now_ms - LATE_MS, LOOKED_AT)).entries
         finally:
             await store.close()
-    except ServiceError:  # `check_database` has reported it
+    except ServiceError:  # the inspection of the database has reported it
         return []
 
 

@@ -9,8 +9,8 @@ from everpost.cli.client import Api
 from everpost.cli.options import api_options, database_options, database_settings
 from everpost.cli.output import say, say_json
 from everpost.clock import system_clock
+from everpost.store import maintenance_of
 from everpost.store.pause import Pause
-from everpost.store.sqlite.care.restore import restore_database
 
 
 @click.command(epilog="\b\nExample:\n  everpost restore /srv/backup/everpost-2026-01-31.db")
@@ -25,11 +25,12 @@ def restore(backup: Path, as_json: bool, data: str | None, database: str | None)
     none until `everpost resume`.
     """
     settings = database_settings(data, database)
-    pause = restore_database(backup, settings.database_path, system_clock())
+    place = maintenance_of(settings.database_address)
+    pause = place.restore(backup, system_clock())
     if as_json:
         say_json(pause)
         return
-    say(f"{settings.database_path}: restored from {backup}, checked.")
+    say(f"{place.name}: restored from {backup}, checked.")
     for line in _lines_of(pause):
         say(f"  {line}")
     say("Start Everpost; it accepts tasks, but sends none until `everpost resume`.")

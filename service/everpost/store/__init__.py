@@ -15,6 +15,7 @@ from everpost.store.care import Care
 from everpost.store.changes import Changes
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
+from everpost.store.maintenance import Maintenance
 from everpost.store.measured import MeasuredStore
 from everpost.store.meta import Meta
 from everpost.store.operations import Operations
@@ -112,3 +113,14 @@ def shown_store(address: str) -> ShownStore:
     from everpost.store.sqlite.shown import SqliteShown  # noqa: PLC0415 - only the demonstration needs it
 
     return SqliteShown(sqlite_path(address))
+
+
+def maintenance_of(address: str) -> Maintenance:
+    """The maintenance of the store that an address names.
+
+    Raises:
+        SettingsError: No store has the address's scheme.
+    """
+    from everpost.store.sqlite.care.maintenance import SqliteMaintenance  # noqa: PLC0415 - only the store in use is imported
+
+    return SqliteMaintenance(sqlite_path(address))

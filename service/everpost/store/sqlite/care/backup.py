@@ -10,11 +10,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-import msgspec
-
 from everpost.errors import DatabaseUnusable
 from everpost.log_fields import as_event
 from everpost.private_files import private_mode
+from everpost.store.maintenance import Backup
 from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import remove_with_side_files
@@ -26,13 +25,6 @@ PARTIAL = ".everpost-part"  # no other program calls a file so, and among ours i
 
 
 logger = logging.getLogger("everpost.store")
-
-
-class Backup(msgspec.Struct, frozen=True):
-    """A finished copy."""
-
-    path: Path
-    size_bytes: int
 
 
 def back_up_database(path: Path, target: Path) -> Backup:

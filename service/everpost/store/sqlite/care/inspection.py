@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 
+from everpost.store.maintenance import Contents, Depth, OldestDue
+from everpost.store.sqlite.care.pause import find_pause
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.faults import explained
@@ -27,16 +28,8 @@ from everpost.store.sqlite.schema.schema import (
 from everpost.store.sqlite.schema.strangers import bounded, find_strangers
 
 SAMPLE = 5
-IntegrityCheck = Literal["quick_check", "integrity_check"]
+CHECKS = {Depth.QUICK: "quick_check", Depth.THOROUGH: "integrity_check"}
 WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite reads back what it was told
-
-
-class OldestDue(msgspec.Struct, frozen=True):
-    """The unfinished task that was accepted first, of those that are due."""
-
-    task_id: str
-    status: str
-    created_at: str
 
 
 class Upgrade(msgspec.Struct, frozen=True):
@@ -46,29 +39,6 @@ class Upgrade(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     duplicates: Duplicates = Duplicates()
-
-
-class Contents(msgspec.Struct, frozen=True):
-    """What stands in a file that is up to date.
-
-    Attributes:
-        statuses: Tasks by status, the archive left out.
-        unreadable: How many tasks ended because nothing could be read of them, or their row could not be run.
-        published_twice: How many tasks were sent again although, as came out later, the platform had accepted them.
-        wrong_counts: How many counts differ from the rows they count; None if these were not counted.
-        in_two_tables: The ids that break I1; None if they were not looked for.
-        damage: What the check found, nothing if all is well; None if none was run.
-        pragmas: Pragmas of a reading or the writing connection that read back other than they were set.
-    """
-
-    statuses: dict[str, int]
-    oldest_due: OldestDue | None
-    unreadable: int
-    published_twice: int
-    wrong_counts: int | None
-    in_two_tables: list[str] | None
-    damage: list[str] | None
-    pragmas: dict[str, str]
 
 
 def inspect_upgrade(path: Path) -> Upgrade | None:
@@ -92,15 +62,20 @@ def inspect_upgrade(path: Path) -> Upgrade | None:
         return Upgrade(kind, _named(missing), tuple(map(str, strangers.removable)), find_duplicates(connection))
 
 
-async def inspect_contents(database: Database, now: str, check: IntegrityCheck | None) -> Contents:
-    """Look into an open database; a `check` reads the whole file, which takes about a second a gigabyte or more.
+async def inspect_contents(database: Database, now: str, depth: Depth) -> Contents:
+    """Look at the tasks of an open database. `now` is the present as the tables write times."""
+    return await database.read(lambda connection: _contents(connection, now, is_deep=depth is not Depth.FAST))
 
-    `now` is the present as the tables write times.
-    """
-    contents = await database.read(lambda connection: _contents(connection, now, check))
-    of_writer = await database.write(lambda connection: _wrong_pragmas(connection, {"busy_timeout": "0"}))
-    pragmas = contents.pragmas | of_writer
-    return msgspec.structs.replace(contents, pragmas=pragmas)
+
+async def find_damage(database: Database, check: str) -> list[str]:
+    """What SQLite's own check of the whole file finds, a few lines at most; it takes a second a gigabyte or more."""
+    return await database.read(lambda connection: _damage(connection, check))
+
+
+async def wrong_pragmas(database: Database) -> dict[str, str]:
+    """The pragmas of a reading or the writing connection that read back other than they were set."""
+    of_reader = await database.read(lambda connection: _wrong_pragmas(connection, {}))
+    return of_reader | await database.write(lambda connection: _wrong_pragmas(connection, {"busy_timeout": "0"}))
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
@@ -135,7 +110,7 @@ def _named(missing: Missing) -> tuple[str, ...]:
     )
 
 
-def _contents(connection: sqlite3.Connection, now: str, check: IntegrityCheck | None) -> Contents:
+def _contents(connection: sqlite3.Connection, now: str, *, is_deep: bool) -> Contents:
     statuses: dict[str, int] = {}
     for _, status, _, tasks in connection.execute(load("count_tasks")):
         statuses[status] = statuses.get(status, 0) + tasks
@@ -145,10 +120,9 @@ def _contents(connection: sqlite3.Connection, now: str, check: IntegrityCheck | 
         oldest_due=None if oldest is None else OldestDue(*oldest),
         unreadable=connection.execute(load("count_unreadable")).fetchone()[0],
         published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
-        wrong_counts=len(find_drift(connection).by_pair) if check else None,
-        in_two_tables=_in_two_tables(connection) if check else None,
-        damage=_damage(connection, check) if check else None,
-        pragmas=_wrong_pragmas(connection, {}),
+        wrong_counts=len(find_drift(connection).by_pair) if is_deep else None,
+        in_two_places=_in_two_tables(connection) if is_deep else None,
+        pause=find_pause(connection),
     )
 
 
@@ -156,7 +130,7 @@ def _in_two_tables(connection: sqlite3.Connection) -> list[str]:
     return [str(task_id) for (task_id,) in connection.execute(load("find_in_two_tables"))]
 
 
-def _damage(connection: sqlite3.Connection, check: IntegrityCheck) -> list[str]:
+def _damage(connection: sqlite3.Connection, check: str) -> list[str]:
     with bounded(connection, _size_bytes(connection)):
         found = [str(line) for (line,) in connection.execute(f"PRAGMA {check}({SAMPLE})")]
     return [] if found == ["ok"] else found

@@ -23,10 +23,7 @@ class SqlitePauses:
 
     async def find(self) -> Pause | None:
         """See `Pauses`."""
-        row = await self._database.read(
-            lambda connection: connection.execute(load("get_meta"), {"key": KEY}).fetchone()
-        )
-        return None if row is None else msgspec.json.decode(row[0], type=Pause)
+        return await self._database.read(find_pause)
 
     async def count_held(self) -> int:
         """See `Pauses`."""
@@ -61,6 +58,12 @@ class SqlitePauses:
     async def end(self) -> None:
         """See `Pauses`."""
         await self._database.write(lambda connection: connection.execute(load("forget_meta"), {"key": KEY}))
+
+
+def find_pause(connection: sqlite3.Connection) -> Pause | None:
+    """See `Pauses.find`."""
+    row = connection.execute(load("get_meta"), {"key": KEY}).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=Pause)
 
 
 def _let_go(connection: sqlite3.Connection, ended: Sequence[TaskRecord], released: Collection[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from everpost.errors import DatabaseUnusable
+from everpost.store.maintenance import Compacted
 from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush, new_file
 from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.file.occupancy import alone_with
@@ -49,7 +50,7 @@ def give_back_space(connection: sqlite3.Connection, pages: int) -> int:
     return before.size_bytes - find_space(connection).size_bytes
 
 
-def compact_database(path: Path) -> tuple[int, int]:
+def compact_database(path: Path) -> Compacted:
     """Put a copy in the database's place that has no free room in it, and the map; its size before and after. Blocks.
 
     The copy is read back and flushed first. A crash leaves the one file or the other, and nothing of the log, which is
@@ -69,7 +70,7 @@ def compact_database(path: Path) -> tuple[int, int]:
             before_bytes, after_bytes = path.stat().st_size, copy.stat().st_size
             copy.rename(path)
             flush(path.parent)
-    return before_bytes, after_bytes
+    return Compacted(before_bytes, after_bytes)
 
 
 def _put_log_away(path: Path) -> None:

@@ -1,7 +1,6 @@
 """Copy the ledger of an original system's second file (`task_queue.db`) into ours, for retries to find."""
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -9,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from everpost.errors import DatabaseUnusable
+from everpost.store.maintenance import ImportReport, Progress
 from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import EPOCH, from_data
@@ -23,27 +23,6 @@ COPIED = (
 )  # fmt: skip
 NEEDED = frozenset({"task_id", "task_type"})
 FROM_DATA = ("platform", "account_id", "title")
-
-Progress = Callable[[int, int], None]
-"""Called after each chunk with the rows read so far and the rows there are."""
-
-
-class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did, in rows.
-
-    Attributes:
-        read: Rows of the source.
-        added: Rows that are new here.
-        present: Rows whose task was here already: in the ledger, complete in the history, or archived.
-        without_id: Rows that no retry could name; they are left out.
-        took_s: Seconds.
-    """
-
-    read: int = 0
-    added: int = 0
-    present: int = 0
-    without_id: int = 0
-    took_s: float = 0.0
 
 
 def import_task_queue(path: Path, source: Path, progress: Progress | None = None) -> ImportReport:
