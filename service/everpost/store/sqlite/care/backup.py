@@ -1,4 +1,4 @@
-"""A copy of the database while it is in use: whole, checked, on the disk, and only then under its name."""
+"""A copy of the database while it is in use. It gets its name when it is whole, checked and on the disk."""
 
 import fcntl
 import logging
@@ -20,27 +20,22 @@ from everpost.store.sqlite.schema.adopt import remove_with_side_files
 from everpost.store.sqlite.schema.strangers import bounded
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
-ABANDONED_S = 60.0  # one that was begun just now may not be locked yet
-PARTIAL = ".everpost-part"  # no other program calls a file so, and among ours its lock decides
+ABANDONED_S = 60.0  # a younger copy may not be locked yet
+PARTIAL = ".everpost-part"  # no other program uses this name; the lock tells whether a process of ours is making it
 
 
 logger = logging.getLogger("everpost.store")
 
 
 def back_up_database(path: Path, target: Path) -> Backup:
-    """Copy the database at `path` to the new file `target`, as it is at one moment. Blocks; writers go on.
-
-    Raises:
-        DatabaseUnusable: There is no database, `target` exists already, or the copy is damaged.
-        DatabaseUnwritable: The target cannot be written, or its disk is full.
-    """
+    """See `Maintenance.back_up`."""
     if not path.exists():
         raise DatabaseUnusable(f"There is no database {path}.")
     _check_is_new(target)
     remove_abandoned(target.absolute().parent)
     with explained(target), new_file(target, source=path, like=path) as partial:
         copy_database(path, partial)
-        _check_is_new(target)  # it took a while
+        _check_is_new(target)  # another program may have made it meanwhile
         partial.rename(target)
         flush(target.absolute().parent)
         return Backup(target, target.stat().st_size)
@@ -53,12 +48,12 @@ def _check_is_new(target: Path) -> None:
 
 @contextmanager
 def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
-    """An empty file beside `target` to be filled from `source` and renamed to it; in the end it is gone.
+    """An empty file beside `target`, which the caller fills from `source` and renames; else it is removed.
 
-    It belongs to the same people as `like`, and can be read by the same, but for those nobody let in on purpose.
+    It has the owner, the group and the mode of `like`, without rights that nobody gave on purpose (`private_mode`).
 
     Raises:
-        DatabaseUnusable: Another process is making the same file, or has just made it; or `source` has its name.
+        DatabaseUnusable: Another process makes the same file, or has just made it; or `source` has its name.
     """
     partial = target.with_name(f"{target.name}{PARTIAL}")
     if partial.exists() and partial.samefile(source):
@@ -75,7 +70,7 @@ def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove unfinished copies from a folder whose process was killed: by their name ours, and locked by nobody."""
+    """Remove unfinished copies from a folder: files of our name that no process has locked."""
     for partial in folder.iterdir() if folder.is_dir() else ():
         if partial.name.endswith(PARTIAL) and _is_abandoned(partial):
             remove_with_side_files(partial)
@@ -86,14 +81,14 @@ def _is_abandoned(partial: Path) -> bool:
     try:
         found = partial.lstat()
         is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-        if not is_ours or time.time() - found.st_mtime < ABANDONED_S:  # to close one in use would drop SQLite's locks
+        if not is_ours or time.time() - found.st_mtime < ABANDONED_S:  # closing a file drops SQLite's locks on it
             return False
         descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(found, partial.stat())  # else it has its final name by now
+        return os.path.samestat(found, partial.stat())  # else it has got its final name
     except OSError:
         return False
     finally:
@@ -106,12 +101,12 @@ def _take(descriptor: int, partial: Path, like: Path) -> None:
         is_still_there = os.path.samestat(os.fstat(descriptor), partial.stat())
     except (BlockingIOError, FileNotFoundError):
         is_still_there = False
-    if not is_still_there:  # or is called by its final name by now, and must not be emptied
+    if not is_still_there:  # it may have got its final name, and must not be emptied then
         raise DatabaseUnusable(f"Another process is making {partial.with_suffix('')} just now.")
-    os.ftruncate(descriptor, 0)  # it is of a process that was killed
+    os.ftruncate(descriptor, 0)  # a killed process has left it
     model = like.stat()
     os.fchmod(descriptor, private_mode(model.st_mode) & 0o666)
-    with suppress(PermissionError):  # only root gives files away
+    with suppress(PermissionError):  # only root may change an owner
         os.fchown(descriptor, model.st_uid, model.st_gid)
 
 
@@ -143,12 +138,12 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing."""
     connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=30)
     connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA ignore_check_constraints = ON")  # a stranger's CHECK calculates what it likes
+    connection.execute("PRAGMA ignore_check_constraints = ON")  # another program's CHECK may calculate anything
     return connection
 
 
 def flush(path: Path) -> None:
-    """Have a file, or a folder's names, on the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

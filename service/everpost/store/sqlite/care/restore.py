@@ -1,4 +1,4 @@
-"""Putting a backup in the database's place, prepared so that nothing it holds is sent a second time."""
+"""A backup takes the place of the database. It is prepared so that no task in it is sent a second time by itself."""
 
 import os
 from contextlib import closing
@@ -32,16 +32,8 @@ GIVEN_UP = "It was under way when the backup was made that was restored; look wh
 
 
 def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:
-    """Put a copy of `backup` in the place of the database at `path`, with dispatch paused. Blocks.
-
-    The file that was there is kept beside it. Until the copy is whole, checked, prepared and on the disk, nothing is
-    changed; then it takes its place at once.
-
-    Raises:
-        DatabaseUnusable: A process has the database open, or the backup is missing, damaged or not Everpost's.
-        DatabaseUnwritable: The disk is full, or the folder cannot be written.
-    """
-    path = path.resolve()  # a link goes on leading there
+    """See `Maintenance.restore`. The file that was there is kept beside the new one."""
+    path = path.resolve()  # a link keeps its target
     _check_backup(backup, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     like = path if path.exists() else backup
@@ -75,7 +67,7 @@ def _check_backup(backup: Path, path: Path) -> None:
 
 
 def _remove_strangers(partial: Path) -> tuple[str, ...]:
-    """Leave out of the copy what is not ours but tables and plain indexes: somebody else may have made the backup."""
+    """Remove what is not ours from the copy, except tables and plain indexes; another program may have added it."""
     with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
         strangers = find_strangers(connection, everything=True)
         connection.execute("BEGIN IMMEDIATE")
@@ -85,14 +77,14 @@ def _remove_strangers(partial: Path) -> tuple[str, ...]:
 
 
 def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) -> Pause:
-    """Hold what may have been sent since, and pause dispatch: all of it before the file can be opened by anybody."""
+    """Hold what may have been sent since, and pause dispatch, before any process can open the file."""
     with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
         prepare_moves(connection)
         connection.execute("BEGIN IMMEDIATE")
         pause = _pause(connection, backup, replaced, now_ms)
         connection.execute(load("set_meta"), {"key": KEY, "value": msgspec.json.encode(pause).decode()})
         connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = DELETE")  # else a part of it could be left in a file beside it
+        connection.execute("PRAGMA journal_mode = DELETE")  # else a part of the data could stay in the log beside it
     return pause
 
 
@@ -126,9 +118,9 @@ def _free_name(path: Path, now_ms: int) -> Path:
 
 
 def _move_aside(path: Path, replaced: Path) -> None:
-    """Give the file another name, and leave it its own until it is replaced; what SQLite keeps beside it goes with it.
+    """Give the file a second name. It keeps its own until the new file replaces it.
 
-    A write-ahead log left behind would be taken for the new file's.
+    SQLite's files beside it are renamed: SQLite would take an old log for the log of the new file.
     """
     if path.exists():
         os.link(path, replaced)

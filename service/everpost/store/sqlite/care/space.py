@@ -1,4 +1,4 @@
-"""Room inside the database file that nothing uses any more, and how the file system gets it back.
+"""Free space inside the database file, and how it is returned to the file system.
 
 A file begun by this Everpost keeps the map that SQLite needs to give pages back bit by bit (`auto_vacuum`). An older
 file has none, and can only be copied whole; see `compact_database`.
@@ -21,12 +21,12 @@ INCREMENTAL = 2  # PRAGMA auto_vacuum
 
 
 class Space(msgspec.Struct, frozen=True):
-    """The room of a file.
+    """The space of a file.
 
     Attributes:
-        size_bytes: The file's size once its log is copied into it.
-        free_bytes: What of it nothing uses.
-        is_shrinkable: It can be given back while Everpost serves.
+        size_bytes: Of the file, once its log is copied into it.
+        free_bytes: How much of it is not in use.
+        is_shrinkable: The free space can be returned while Everpost serves.
     """
 
     size_bytes: int
@@ -35,7 +35,7 @@ class Space(msgspec.Struct, frozen=True):
 
 
 def find_space(connection: sqlite3.Connection) -> Space:
-    """How much room the file has, and how much of it is free."""
+    """The space of an open file."""
     page_bytes, pages, free, mode = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
@@ -44,23 +44,19 @@ def find_space(connection: sqlite3.Connection) -> Space:
 
 
 def give_back_space(connection: sqlite3.Connection, pages: int) -> int:
-    """Shorten the file by at most so many free pages; the bytes. A file without the map keeps its length."""
+    """Shorten the file by at most `pages` free pages; the bytes. A file without the map keeps its length."""
     before = find_space(connection)
-    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row it answers is a page
+    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row of the answer is a page
     return before.size_bytes - find_space(connection).size_bytes
 
 
 def compact_database(path: Path) -> Compacted:
-    """Put a copy in the database's place that has no free room in it, and the map; its size before and after. Blocks.
+    """See `Maintenance.compact`. A copy without free space, and with the map, takes the place of the file.
 
-    The copy is read back and flushed first. A crash leaves the one file or the other, and nothing of the log, which is
-    copied before into the file it belongs to.
-
-    Raises:
-        DatabaseUnusable: A process has the database open, or it is missing, damaged or not Everpost's.
-        DatabaseUnwritable: The disk has no room for the copy.
+    The copy is read back and flushed before. A crash leaves the old file or the new one, without a log: the log is
+    copied into the old file first.
     """
-    path = path.resolve()  # a link goes on leading there
+    path = path.resolve()  # a link keeps its target
     if not path.is_file():
         raise DatabaseUnusable(f"There is no database {path}.")
     with explained(path), alone_with(path):
@@ -74,7 +70,7 @@ def compact_database(path: Path) -> Compacted:
 
 
 def _put_log_away(path: Path) -> None:
-    """Copy the log into the file and remove it: beside another file it would be taken for that one's."""
+    """Copy the log into the file and remove it: SQLite would take it for the log of the new file."""
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise DatabaseUnusable(f"{path} is no database of Everpost's; the first start adopts one of the original.")
@@ -86,7 +82,7 @@ def _put_log_away(path: Path) -> None:
 
 def _copy(path: Path, copy: Path) -> None:
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the copy's; of a file with the map nothing new
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for the copy, if the file has no map
         connection.execute("VACUUM INTO ?", (str(copy),))
     check_integrity(copy, f"The copy is damaged, and so, most likely, is {path}; nothing was changed")
     flush(copy)

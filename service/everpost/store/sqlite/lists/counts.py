@@ -8,7 +8,7 @@ from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 
-KEY = "counts"  # in everpost_meta: another value after each repair, so that two workers do not do the same one
+KEY = "counts"  # in everpost_meta: each repair changes it, so that two workers do not do the same one
 COUNT_S = 60.0  # for a whole count; ten million tasks take 5 s
 
 Pair = tuple[str, str, str]

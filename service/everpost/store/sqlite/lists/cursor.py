@@ -1,4 +1,4 @@
-"""A place in a list, and its opaque text."""
+"""A position in a list, and the cursor that clients carry for it."""
 
 import base64
 import binascii
@@ -10,13 +10,13 @@ from msgspec import Meta
 from everpost.errors import InvalidValue
 
 MAX_CURSOR_CHARACTERS = 2_000
-LAST = "~"  # sorts behind every time, and behind whatever may follow the same time
+LAST = "~"  # sorts behind every time, and behind each text that begins with one
 
 StoredInteger = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A place in the order of a list: a task's stored created_at, None for the last part of it, and its id.
+    """A position in the order of a list: the stored `created_at` of a task, None if it has none, and its id.
 
     An original file may hold a number for a time; SQLite sorts it before every text.
     """
@@ -26,19 +26,19 @@ class Key(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 
 
 BEGINNING = Key(LAST, "")
-UNDATED = Key(None, "\U0010ffff")  # the beginning of the rows without created_at, behind all others
+UNDATED = Key(None, "\U0010ffff")  # before the first row without created_at
 
 
 def write_cursor(key: Key) -> str:
-    """The key as clients carry it."""
+    """The cursor for a key."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> Key:
-    """The key `write_cursor` wrote.
+    """The key of a cursor that `write_cursor` made.
 
     Raises:
-        InvalidValue: The text is no cursor.
+        InvalidValue: The text is not a cursor.
     """
     try:
         padded = text[:MAX_CURSOR_CHARACTERS].encode("ascii") + b"=" * (-len(text) % 4)

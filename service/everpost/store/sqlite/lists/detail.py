@@ -1,4 +1,4 @@
-"""One task with everything that is known of it, and ids by their beginning, in whichever table they are."""
+"""One task with all that is known of it, and ids by their beginning, from all three tables."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _detail(row: dict[str, Any], retries: Sequence[Sequence[Any]], zone: tzinfo)
 
 
 def _id_range(prefix: str, beyond: str, limit: int) -> dict[str, Any]:
-    """Texts are compared byte by byte, so what begins with the prefix lies between it and it with `beyond`."""
+    """The range of ids that begin with `prefix`: SQLite compares texts byte by byte."""
     return {"first": prefix, "end": prefix + beyond, "limit": limit}
 
 

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - every statement is made of texts of this package; what a client sends is always a parameter
-"""Which tasks a list shows, as SQL: one ordered search of one index a table and value, put together with UNION ALL.
+# ruff: noqa: S608 - every statement is made of texts of this package; clients' values are always parameters
+"""Which tasks a list shows, as SQL: for each table and value, one ordered search of one index, joined with UNION ALL.
 
 The order is (created_at, id), newest first; a task keeps both when it moves from the ledger to the history, and so its
 place. Rows without created_at, as an original file may hold, come last; rows without an id are left out, because
@@ -73,7 +73,7 @@ class Search(msgspec.Struct, frozen=True):
 
 
 def column(place: Place, name: str) -> str:
-    """The expression of a task's platform, account or title; rows of an original file have it in their JSON only."""
+    """The expression for a task's platform, account or title. Rows of an original file have it only in their JSON."""
     if place is Place.HISTORY:
         return name
     return f"ifnull({name}, iif(json_valid(data), CAST(data ->> '$.{name}' AS TEXT), NULL))"
@@ -89,17 +89,17 @@ def compose(
     rarer: str,
     statuses: Sequence[str | None],
 ) -> Search:
-    """The search for the tasks behind `after`: each row is its `columns` and its key, as `sort_at` and `sort_id`.
+    """The search for the tasks behind `after`. A row has the `columns`, and then its key as `sort_at` and `sort_id`.
 
     The statement wants the parameter `limit` too, and the function `everpost_utc`.
 
     Args:
-        columns: None for rows that are to be counted, which have none and are in no order.
+        columns: None if rows are only counted; they then have no columns and no order.
         zone: As `time_bounds` has it.
-        hits: What the index says of `wanted.q`.
+        hits: What matches `wanted.q`.
         rarer: Which of status, platform and account_id, where several are given, the fewest tasks share; the latter two
             together with the status.
-        statuses: All that the history's rows have.
+        statuses: Every status that a row of the history has.
     """
     parts = [
         _select(
@@ -161,7 +161,7 @@ def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
 
 
 def _leads_by_status(wanted: TaskFilter, suffix: str, terms: Sequence[str], statuses: int) -> list[Lead]:
-    """One search for each term and status: the index has the status in the middle, so that any two lead to rows."""
+    """One search for each term and status, because the index has the status between the term and the order."""
     hint = f"INDEXED BY publish_tasks_{suffix}"
     fields = ("status", "platform" if suffix == "platform" else "account_id")
     named = (
@@ -179,10 +179,10 @@ def _among_ids(place: Place) -> str:
 
 
 def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
-    """What is checked row by row."""
+    """The conditions that are checked row by row."""
     given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
     if place is Place.LEDGER and wanted.error_class is not None:
-        return ["FALSE"]  # an error class comes with the end, and nothing in the ledger has ended
+        return ["FALSE"]  # only ended tasks have an error class
     checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
     if wanted.platform is not None and "platform" not in lead.fields:
         spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
@@ -197,7 +197,10 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
 
 
 def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:
-    """What `q` asks of a table: of the indexed rows, and of the newest others; and whether row numbers lead."""
+    """The searches of a table that `q` takes: in the rows of the index, and in the newest rows it lacks.
+
+    Each says whether it finds its rows by their numbers.
+    """
     if hits is None:
         return [((), False)]
     if place is Place.LEDGER:
@@ -206,11 +209,11 @@ def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bo
 
 
 def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
-    """Between which texts of created_at everything lies that the filter's times let through.
+    """The lowest and the highest text of `created_at` that the times of the filter let through.
 
     Args:
-        zone: Of the local times that rows of an original file have; None where there are none of them in question,
-            and text order is the order of time.
+        zone: The zone of local times, which rows of an original file have. None if no such row matters: then texts
+            are in the order of time.
     """
     low, high = "", LAST
     if wanted.created_after_ms is not None:
@@ -245,7 +248,7 @@ def _text(time_ms: int) -> str:
 
 
 def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, ...]:
-    """A time as our rows and an original file's may have it, to the minute; an hour is left for a clock change."""
+    """A time as rows of ours and of an original file may have it, to the minute."""
     time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     local = moment.astimezone(timezone)

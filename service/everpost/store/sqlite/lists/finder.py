@@ -1,4 +1,4 @@
-"""Finds and counts the tasks of a filter: what is looked up first, and the searches that follow from it."""
+"""Finds and counts the tasks of a filter: what is looked up first, and the searches that depend on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
@@ -38,7 +38,7 @@ class Finder:
         return found
 
     def count(self, limit: int | None) -> int:
-        """How many there are, counted up to `limit`."""
+        """How many there are, counted up to `limit`; None counts all."""
         count = 0
         for search in self._searches(None, BEGINNING):
             counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
@@ -47,7 +47,7 @@ class Finder:
         return count
 
     def _searches(self, columns: Mapping[Place, str] | None, after: Key) -> Iterator[Search]:
-        """What gives the tasks behind `after` one after the other; without `columns` they are to be counted only."""
+        """The searches that give the tasks behind `after`, in this order; without `columns` they only count."""
         for start in (after,) if after.created_at is None else (after, UNDATED):
             search = compose(
                 self._wanted,
@@ -63,7 +63,7 @@ class Finder:
 
 
 def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
-    """Which of status, platform and account_id the fewest tasks share; of accounts nobody keeps count."""
+    """Which of status, platform and account_id the fewest tasks share. Tasks are not counted by account."""
     sizes: dict[str, int] = {}
     if wanted.platform is not None:
         sizes["platform"] = _size(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
@@ -79,12 +79,12 @@ def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
 
 
 def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
-    """All that the history's rows may have; one without any is counted as an empty text."""
+    """Every status that a row of the history may have; `task_counts` has an empty text for none."""
     return [*sorted({status for source, status, _, _ in counts if source == TABLES[Place.HISTORY]}), None]
 
 
 def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:
-    """`timezone`, if rows with local times lie where it matters; else the hours it may be off need no searching."""
+    """`timezone`, if rows with local times are near the bounds; else these hours need no search."""
     if wanted.created_after_ms is None and wanted.created_before_ms is None:
         return None
     low, high = time_bounds(wanted, None)

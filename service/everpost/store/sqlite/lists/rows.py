@@ -1,4 +1,4 @@
-"""A task of a list: which columns it is made of in each table, and how a row becomes a `TaskRow`."""
+"""A task of a list: its columns in each table, and how a row becomes a `TaskRow`."""
 
 from collections.abc import Sequence
 from datetime import tzinfo

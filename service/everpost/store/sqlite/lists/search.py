@@ -1,7 +1,7 @@
-"""Full-text search of the history: the index is filled behind the hot path, and asked through `words.Query`.
+"""Full-text search of the history. The index is filled behind the hot path, and asked through `words.Query`.
 
-Not indexed yet are the newest rows of the history and all of the ledger; of each, the newest `SCANNED` rows are read
-and compared one by one. Of a task's data no more is read than is compared: a post may be a megabyte of nothing.
+The index lacks the newest rows of the history and all of the ledger. The newest `SCANNED` rows of each are read and
+compared one by one. Only as much of a task's data is read as is compared, because data may be a megabyte long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
 from everpost.store.sqlite.queries import load
 
-SEARCHED = "searched"  # in everpost_meta: the last row number of the history that the index has
+SEARCHED = "searched"  # in everpost_meta: the last row of the history that the index has
 SCANNED = 5_000
-FEW = 20_000  # matches that are sorted; of more, the list is walked and each row is looked up among them
-CHUNK = 250  # the most rows indexed in one transaction; of long texts fewer, so that no post waits long for it
+FEW = 20_000  # matches that are sorted; if there are more, each row of the list is looked up among them
+CHUNK = 250  # the most rows of one transaction; fewer if texts are long, so that no post waits long
 
 
 class Hits(msgspec.Struct, frozen=True):

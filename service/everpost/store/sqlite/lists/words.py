@@ -1,4 +1,4 @@
-"""Cutting text into the words that search knows: the same for what is indexed, what is asked, and what is scanned."""
+"""Cuts text into words, in the same way for the index, for queries, and for rows that are compared one by one."""
 
 import re
 import unicodedata
@@ -10,8 +10,8 @@ import msgspec
 from everpost.errors import InvalidValue
 
 MAX_QUERY_CHARACTERS = 200
-LEAST_BEGINNING = 3  # letters of a word that find longer ones; the beginnings of all words with one letter are too many
-MAX_TEXT_CHARACTERS = 20_000  # of one task; what lies behind is not searched
+LEAST_BEGINNING = 3  # letters that a word needs to find longer ones; a single letter would find too many
+MAX_TEXT_CHARACTERS = 20_000  # of one task; the rest is not searched
 MAX_DATA_BYTES = 65_536  # of one task's data that are read for these characters
 
 _IDEOGRAPHS = "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -22,7 +22,7 @@ _WORD = re.compile(f"[{_IDEOGRAPHS}{_ODD}]|[^\\W_{_IDEOGRAPHS}{_ODD}]+")
 _IS_ODD = re.compile(f"[{_ODD}]")
 _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
 _TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
-"""A text or number in JSON. A text that a colon follows is a member's name; the last one may have been cut off."""
+"""A text or number in JSON. A text before a colon is the name of a member. The last text may be cut off."""
 
 _HAS_DIGIT = re.compile(r"\d")
 _ENDS_IN_LETTERS = re.compile(f"[^\\W_{_IDEOGRAPHS}{_ODD}]\\Z")
@@ -46,9 +46,9 @@ def cut(*texts: str | None) -> str:
 
 
 def texts_in(task_data: str | bytes | None) -> str:
-    """The texts and numbers in a task's JSON, at any depth, as many as are searched; of what is no JSON, all of it.
+    """The texts and numbers in a task's JSON, at any depth, as many as are searched. If it is not JSON, all of it.
 
-    Of data that may be cut off at `MAX_DATA_BYTES`, the texts are taken without checking that it is JSON.
+    Data that may be cut off at `MAX_DATA_BYTES` is not checked to be JSON.
     """
     if not task_data:
         return ""
@@ -107,9 +107,9 @@ def _unescaped(text: bytes) -> str:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What a person looks for: every phrase must occur; the last word is the beginning of one if `open_ended`.
+    """What a person looks for: every phrase must occur. If `open_ended`, the last word may be the beginning of one.
 
-    A person types terms with spaces between; each is a phrase of its words. Nothing typed reaches FTS5's syntax.
+    A person types terms with spaces between them; each is a phrase of its words. FTS5 reads no syntax in them.
     """
 
     phrases: tuple[tuple[str, ...], ...]
@@ -122,9 +122,9 @@ class Query(msgspec.Struct, frozen=True):
         return " AND ".join(quoted) + ("*" if self.open_ended else "")
 
     def may_match(self, raw: bytes) -> bool:
-        """False only if no text in the bytes, JSON or not, can match: a quick look that spares cutting most of them.
+        """False only if no text in the bytes can match, JSON or not. It saves cutting most of them into words.
 
-        In ASCII a word stands as it is, but for case and for numbers, which JSON may write in several ways.
+        ASCII text contains the words themselves, except for case and for numbers, which JSON writes in several ways.
         """
         if not raw.isascii() or b"\\u" in raw:
             return True

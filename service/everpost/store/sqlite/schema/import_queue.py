@@ -26,16 +26,7 @@ FROM_DATA = ("platform", "account_id", "title")
 
 
 def import_task_queue(path: Path, source: Path, progress: Progress | None = None) -> ImportReport:
-    """Copy `source`'s `task_queue` into the file at `path`, which is made or migrated first.
-
-    The rows have no `accepted_by`: they never run on their own. Each chunk is a transaction, and rows that are here
-    already are left as they are, so it can be repeated at any time. `source` is only read. Blocks.
-
-    Raises:
-        DatabaseUnusable: There is no such source, it is no database, or has no `task_queue`; or see `migrate`.
-        DatabaseUnwritable: See `migrate`.
-        DatabaseBusy: See `migrate`.
-    """
+    """See `Maintenance.import_queue`. The rows get no `accepted_by`, and each chunk is a transaction."""
     started = time.perf_counter()
     columns, total = _examine(path, source)
     migrate(path)
@@ -45,7 +36,7 @@ def import_task_queue(path: Path, source: Path, progress: Progress | None = None
 
 
 def _ignore(_done: int, _total: int) -> None:
-    """Nobody wants to know."""
+    """The caller does not ask for the progress."""
 
 
 def _examine(path: Path, source: Path) -> tuple[frozenset[str], int]:
