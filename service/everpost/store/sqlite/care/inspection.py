@@ -1,13 +1,13 @@
-"""What `everpost doctor` wants to know of a database file; it changes nothing, not even an original file."""
+"""What `everpost doctor` asks about a database file. It changes nothing, not even an original file."""
 
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from everpost.store.maintenance import Contents, Depth, OldestDue
+from everpost.store.sqlite.care.backup import open_read_only
 from everpost.store.sqlite.care.pause import find_pause
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
@@ -15,21 +15,18 @@ from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import find_drift
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.schema.adopt import Duplicates, find_duplicates, has_to_wait
-from everpost.store.sqlite.schema.migrate import Kind
+from everpost.store.sqlite.schema.adopt import Duplicates, find_duplicates
+from everpost.store.sqlite.schema.migrate import Kind, find_addable
 from everpost.store.sqlite.schema.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
     Missing,
-    find_missing,
-    read_schema,
-    wanted_schema,
 )
 from everpost.store.sqlite.schema.strangers import bounded, find_strangers
 
 SAMPLE = 5
 CHECKS = {Depth.QUICK: "quick_check", Depth.THOROUGH: "integrity_check"}
-WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite reads back what it was told
+WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite writes these values when it is asked
 
 
 class Upgrade(msgspec.Struct, frozen=True):
@@ -50,13 +47,13 @@ def inspect_upgrade(path: Path) -> Upgrade | None:
     """
     if not path.exists():
         return None
-    with explained(path), closing(_open_read_only(path)) as connection:
+    with explained(path), closing(open_read_only(path)) as connection:
         kind = _kind_of(connection)
         if kind == "fresh":
             return Upgrade(kind)
         strangers = find_strangers(connection)
         strangers.check()
-        missing = _missing(connection)
+        missing = find_addable(connection)
         if kind == "older" and not missing and not strangers.removable:
             kind = "current"
         return Upgrade(kind, _named(missing), tuple(map(str, strangers.removable)), find_duplicates(connection))
@@ -78,12 +75,6 @@ async def wrong_pragmas(database: Database) -> dict[str, str]:
     return of_reader | await database.write(lambda connection: _wrong_pragmas(connection, {"busy_timeout": "0"}))
 
 
-def _open_read_only(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
-
-
 def _kind_of(connection: sqlite3.Connection) -> Kind:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -91,13 +82,6 @@ def _kind_of(connection: sqlite3.Connection) -> Kind:
         return "older"  # until nothing is found to be missing
     used = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table')").fetchone()[0]
     return "original" if used else "fresh"
-
-
-def _missing(connection: sqlite3.Connection) -> Missing:
-    wanted = wanted_schema()
-    missing = find_missing(wanted, read_schema(connection, frozenset(wanted.tables)))
-    unique = tuple(entry for entry in missing.unique if not has_to_wait(connection, *entry))
-    return msgspec.structs.replace(missing, unique=unique)
 
 
 def _named(missing: Missing) -> tuple[str, ...]:

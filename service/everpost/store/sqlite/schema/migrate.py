@@ -134,7 +134,7 @@ def _kind_of(connection: sqlite3.Connection) -> Kind:
     if application == 0:
         used = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table')").fetchone()[0]
         return "original" if used else "fresh"
-    is_complete = version >= SCHEMA_VERSION and not _missing(connection) and not _strangers(connection).removable
+    is_complete = version >= SCHEMA_VERSION and not find_addable(connection) and not _strangers(connection).removable
     return "current" if is_complete else "older"
 
 
@@ -162,8 +162,8 @@ def _check_owner(application: int, version: int) -> None:
         )
 
 
-def _missing(connection: sqlite3.Connection) -> Missing:
-    """What the file lacks and can be given: not a UNIQUE index while there are duplicates."""
+def find_addable(connection: sqlite3.Connection) -> Missing:
+    """What the file lacks and can be given now. A UNIQUE index has to wait while there are duplicates."""
     wanted = wanted_schema()
     missing = find_missing(wanted, read_schema(connection, frozenset(wanted.tables)))
     unique = tuple(entry for entry in missing.unique if not adopt.has_to_wait(connection, *entry))
@@ -198,7 +198,7 @@ def _complete(connection: sqlite3.Connection, kind: Kind, backup: Path | None) -
     strangers = _strangers(connection)
     remove_strangers(connection, strangers)
     adopt.rename_id(connection)
-    missing = _missing(connection)
+    missing = find_addable(connection)
     _build(connection, missing)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
