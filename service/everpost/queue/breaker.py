@@ -1,4 +1,4 @@
-"""A circuit breaker: nobody waits for a Redis that is known not to answer."""
+"""A circuit breaker: while Redis is known not to answer, callers do not wait for it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,10 +13,10 @@ PROBE_EVERY_S = 0.5
 class Breaker:
     """Open from the first failure until a probe is answered.
 
-    The probing is done in the background: finding out whether Redis is back costs no caller anything.
+    The probes run in the background, so no caller pays for them.
 
     Args:
-        probe: Whether Redis answers, found out within a bounded time.
+        probe: Checks within a limited time whether Redis answers.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[bool]]) -> None:
@@ -25,18 +25,18 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis is to be left alone."""
+        """Whether Redis must not be called now."""
         return self._probing is not None
 
     def trip(self, refusal: str | None = None) -> None:
-        """Redis did not answer, or refused to with these words."""
+        """Note that Redis did not answer, or refused with these words."""
         if self._probing is None:
             told = {} if refusal is None else {"refusal": refusal}
             log.warning("queue.away", **told)
             self._probing = asyncio.create_task(self._probe_until_answered(), name="redis probe")
 
     async def stop(self) -> None:
-        """End the probing; it closes the breaker."""
+        """End the probes, and close the breaker."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait((self._probing,))

@@ -1,8 +1,8 @@
-"""arq's messages: what a job and a result look like on the wire (I8).
+"""arq's messages: jobs and results on the wire (I8).
 
-Everpost writes msgpack. Stock arq clients write pickle unless they are told otherwise: of these messages plain values
-are read, and nothing in them is ever executed. Source: `arq.jobs.serialize_job` and `serialize_result`; the one-letter
-keys are theirs.
+Everpost writes msgpack. Stock arq clients write pickle by default: only plain values of such messages are read, and
+nothing in them is ever executed. Source: `arq.jobs.serialize_job` and `serialize_result`, which define the one-letter
+keys.
 """
 
 import pickle
@@ -18,10 +18,10 @@ from everpost.task.queued_job import QueuedJob
 
 FUNCTION = "publish"
 PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
-ADOPTED = "arq"  # what `accepted_by` says of a task that a stock arq client enqueued,
-ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads pickles only
-PICKLE_PROTOCOL = 4  # every Python that arq runs on reads it
-_MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # what a msgpack map begins with; no pickle does
+ADOPTED = "arq"  # `accepted_by` of a task that a stock arq client enqueued,
+ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads only pickles
+PICKLE_PROTOCOL = 4  # every Python that arq supports reads it
+_MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # the first bytes of a msgpack map; a pickle never begins so
 
 
 def _encode_other(value: Any) -> Any:
@@ -40,15 +40,15 @@ def serialize(message: dict[str, Any]) -> bytes:
 
 
 def is_pickle(payload: bytes) -> bool:
-    """Whether the message is to be read as a pickle: it is no msgpack map."""
+    """Whether the message must be read as a pickle: it is not a msgpack map."""
     return len(payload) > 1 and payload[0] not in _MAP_MARKERS
 
 
 def deserialize(payload: bytes) -> dict[str, Any]:
-    """The job or result of a message, a msgpack map or a plain pickle of a dict.
+    """The job or result in a message: a msgpack map, or a plain pickle of a dict.
 
     Raises:
-        ValueError: It is neither; a pickle that names a global is never loaded.
+        ValueError: It is neither. A pickle that names a global is never loaded.
     """
     if is_pickle(payload):
         message = read_plain_pickle(payload)
@@ -58,12 +58,12 @@ def deserialize(payload: bytes) -> dict[str, Any]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"the payload is not msgpack: {error}") from error
     if not isinstance(message, dict):
-        raise ValueError("the message is no dict")  # noqa: TRY004 - one error for everything unreadable
+        raise ValueError("the message is not a dict")  # noqa: TRY004 - one error for everything unreadable
     return message
 
 
 def job_of(task: Task, enqueued_at_ms: int) -> bytes:
-    """The job message of a task; in pickle if the client that waits for it reads nothing else."""
+    """The job message of a task; a pickle if the waiting client reads only pickles."""
     arguments = {
         "task_data": task.task_data,
         "priority": task.priority,
@@ -77,7 +77,7 @@ def job_of(task: Task, enqueued_at_ms: int) -> bytes:
 
 
 def read_job(payload: bytes) -> QueuedJob | None:
-    """The task in a job or result message; None if it is none of ours or cannot be read."""
+    """The task in a job or result message; None if it is not one of Everpost's or cannot be read."""
     try:
         return job_in(payload)
     except ValueError:
@@ -88,7 +88,7 @@ def job_in(payload: bytes) -> QueuedJob:
     """The task in a job or result message.
 
     Raises:
-        ValueError: It is none of ours or cannot be read; the text says why.
+        ValueError: It is not one of Everpost's or cannot be read; the text says why.
     """
     message = deserialize(payload)
     if message.get("f") != FUNCTION:
@@ -108,27 +108,27 @@ def job_in(payload: bytes) -> QueuedJob:
     except InvalidValue as error:
         raise ValueError(error.message) from error
     except (TypeError, KeyError) as error:
-        raise ValueError(f"it lacks what a job has: {error}") from error
+        raise ValueError(f"it lacks parts of a job: {error}") from error
 
 
 def read_jobs(task_ids: Sequence[str], payloads: Sequence[bytes | None]) -> dict[str, QueuedJob]:
-    """The jobs that can be read; of several of one task the last counts."""
+    """The readable jobs; if a task has several, the last one counts."""
     jobs = ((task_id, read_job(payload)) for task_id, payload in zip(task_ids, payloads, strict=True) if payload)
     return {task_id: job for task_id, job in jobs if job is not None}
 
 
 def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments of `publish` by name, as Python would bind them."""
+    """The arguments of `publish` by name, bound as Python would."""
     if not args:
         return kwargs
     return {**dict(zip(PUBLISH_PARAMETERS, args, strict=False)), **kwargs}
 
 
 def decoded_data(task_data: Any) -> dict[str, Any]:
-    """The object in a job's `task_data`: JSON bytes, JSON text, or a plain dict of a stock client.
+    """The object in a job's `task_data`: JSON bytes, JSON text, or a stock client's plain dict.
 
     Raises:
-        InvalidValue: It is none of them.
+        InvalidValue: It is none of these.
     """
     if isinstance(task_data, dict):
         return task_data
@@ -145,7 +145,7 @@ def encoded_data(task_data: Any) -> bytes:
     """The JSON bytes of a job's `task_data`.
 
     Raises:
-        InvalidValue: It is no JSON object.
+        InvalidValue: It is not a JSON object.
     """
     data = decoded_data(task_data)
     if isinstance(task_data, bytes):
@@ -157,7 +157,7 @@ def encoded_data(task_data: Any) -> bytes:
 
 
 def priority_of(arguments: Mapping[str, Any]) -> int:
-    """The priority in a job's arguments; the default if there is none that makes sense."""
+    """The priority in a job's arguments; the default if it is missing or invalid."""
     priority = arguments.get("priority")
     return priority if type(priority) is int and priority in PRIORITIES else DEFAULT_PRIORITY
 

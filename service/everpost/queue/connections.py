@@ -1,4 +1,4 @@
-"""Connections of their own for the scripts that run all the time."""
+"""Dedicated connections for scripts that run often."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from redis.exceptions import NoScriptError
 
 
 class ScriptConnection:
-    """Runs one Lua script over a connection of its own. Calls take turns.
+    """Runs one Lua script over its own connection. Calls take turns.
 
-    redis-py's client takes a connection out of its pool for each call and joins the arguments in Python. That costs
-    40 us more a call and 0.6 us more an argument. A connection that failed or timed out is closed, and the next call
-    opens it again. The caller limits how long an answer may take, by cancelling the call: redis-py's own limit makes an
-    asyncio task of each write, which costs 25 us more.
+    redis-py's client takes a connection from its pool for each call, and packs the arguments in Python. That costs 40
+    us more per call and 0.6 us more per argument. After a failure or time-out, the connection is closed, and the next
+    call opens it again. The caller limits the wait by cancelling the call, because redis-py's own limit makes an
+    asyncio task per write, which costs 25 us more.
 
     Args:
-        pool: Gives the connection's address and options. The connection is not one of the pool's.
-        may_repeat: The script may run twice: it is sent again when the connection was lost.
+        pool: Gives the connection's address and options; the connection is not part of the pool.
+        may_repeat: The script may run twice, so it is sent again if the connection was lost.
     """
 
     def __init__(self, pool: ConnectionPool, script: str, *, may_repeat: bool = True) -> None:
@@ -36,7 +36,7 @@ class ScriptConnection:
         """The script's answer.
 
         Raises:
-            RedisError: The server is away, slow or unwilling; the script may have run.
+            RedisError: The server is unreachable or slow, or it refuses; the script may have run.
         """
         rest = (len(keys), *keys, *arguments)
         async with self._turn:
@@ -50,11 +50,11 @@ class ScriptConnection:
         await self._connection.disconnect()
 
     async def _send(self, *command: str | bytes | int) -> Any:
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one part only
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub only knows tuples of one element
         try:
             await self._connection.send_packed_command(packed)
             return await self._connection.read_response()
-        except ConnectionLost:  # the server may have started anew since the last call
+        except ConnectionLost:  # the server may have restarted since the last call
             if not self._may_repeat:
                 raise
             await self._connection.send_packed_command(packed)

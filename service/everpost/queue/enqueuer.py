@@ -1,4 +1,4 @@
-"""Putting accepted tasks into their queues. Their clients wait for it, but not for long."""
+"""Puts accepted tasks into their queues. Clients wait for it, but not for long."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from everpost.task.model import Task
 PATIENCE_S = 0.04
 MOST_TOGETHER = 256  # tasks of concurrent callers in one call
 MOST_AT_ONCE = 1_000
-PORTION_BYTES = 16 * 1024 * 1024  # payloads of one call
-MOST_HELD = 10_000  # tasks kept for a slow Redis; the relay brings the others
-MOST_HELD_BYTES = 64 * 1024 * 1024  # and their payloads
+PORTION_BYTES = 16 * 1024 * 1024  # payloads in one call
+MOST_HELD = 10_000  # tasks held for a slow Redis; the relay brings further ones
+MOST_HELD_BYTES = 64 * 1024 * 1024  # the limit of their payloads
 
 
 class Enqueuer:
-    """Puts tasks into their queues. Putting a task there twice changes nothing.
+    """Puts tasks into their queues. Repeating this changes nothing.
 
-    The ledger has the tasks already, so `enqueue_*` never raise and wait for `PATIENCE_S` at most. A call that takes
-    longer goes on in the background, and the tasks that come in meanwhile are sent behind it. If Redis does not answer
-    in the end, the relay brings all of them.
+    The ledger already has the tasks, so `enqueue_*` never raise, and wait for `PATIENCE_S` at most. A slower call
+    continues in the background, and tasks that arrive meanwhile are sent after it. If Redis never answers, the relay
+    brings them all.
     """
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
@@ -44,7 +44,7 @@ class Enqueuer:
         return await self._together.put(task)
 
     def enqueue_soon(self, task: Task) -> None:
-        """As `enqueue_task`, without waiting for it."""
+        """Like `enqueue_task`, without waiting."""
         self._together.put(task)
 
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> list[bool]:
@@ -60,7 +60,7 @@ class Enqueuer:
         """Put tasks into their queues, however long it takes; False for each that was withdrawn or has ended.
 
         Raises:
-            QueueUnreachable: Redis is away; some of the tasks may be in their queues.
+            QueueUnreachable: Redis is unreachable; some of the tasks may be in their queues.
         """
         queued: list[bool] = []
         now_ms = self._clock()
@@ -73,7 +73,7 @@ class Enqueuer:
         return queued
 
     async def drain(self) -> None:
-        """Wait until nothing is on its way any more."""
+        """Wait until all tasks have been sent."""
         await self._together.drain()
         if self._late:
             await asyncio.wait(self._late)

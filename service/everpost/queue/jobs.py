@@ -1,4 +1,4 @@
-"""The jobs in Redis: finding them, counting them, and taking one out."""
+"""The jobs in Redis: finding, counting and withdrawing them."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,20 @@ from everpost.queue.redis_server import RedisServer
 from everpost.task.model import PRIORITIES, WITHDRAWN_S
 from everpost.task.queued_job import QueuedJob
 
-LARGEST_FOUND = 64 << 20  # bytes of a job or result that is read, as workers read jobs
+LARGEST_FOUND = 64 << 20  # bytes of a job or result that is read; workers use the same limit
 MOST_TOGETHER = 256  # tasks that concurrent callers look for in one call
-SCANNED = 1_000  # keys looked at in one call
+SCANNED = 1_000  # keys scanned in one call
 
 
 class QueueDepth(msgspec.Struct, frozen=True):
-    """Jobs of one priority: due now or leased to a worker, and due later."""
+    """The jobs of one priority: due now or leased to a worker, and due later."""
 
     ready: int
     later: int
 
 
 class Jobs:
-    """Jobs and results, found by the ids of their tasks; every method may raise `QueueUnreachable`."""
+    """Jobs and results, found by their tasks' ids. Every method may raise `QueueUnreachable`."""
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self._redis = server.redis
@@ -49,61 +49,61 @@ class Jobs:
         self._together: Batcher[str, QueuedJob | None] = Batcher(self._find_each, max_items=MOST_TOGETHER)
 
     async def find_task(self, task_id: str) -> QueuedJob | None:
-        """The task as in `find_tasks`, looked for together with those of concurrent callers."""
+        """Like `find_tasks` for one task, in one call with those of concurrent callers."""
         return await self._together.submit(task_id)
 
     async def find_tasks(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        """The tasks as Redis has them: what ended by its result, the others by their jobs, if it can be read."""
+        """What Redis knows about the tasks: ended ones by their results, others by their jobs, if they can be read."""
         return await self._read((JOB, RESULT), task_ids)
 
     async def find_waiting(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        """The jobs of those of the tasks that wait or run."""
+        """The jobs of those tasks that wait or run."""
         return await self._read((JOB,), task_ids)
 
     async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        """The results of those of the tasks that have one."""
+        """The results of those tasks that have one."""
         return await self._read((RESULT,), task_ids)
 
     async def page_waiting(self, cursor: int = 0) -> tuple[int, list[str]]:
-        """Some of the tasks that wait or run, and the cursor of the next; 0 behind the last. Some come twice."""
+        """Some waiting or running tasks, and the cursor of the next page; 0 after the last. Some tasks come twice."""
         return await self._scan(JOB, cursor)
 
     async def page_results(self, cursor: int = 0) -> tuple[int, list[str]]:
-        """Some of the tasks that have a result, as in `page_waiting`."""
+        """Some tasks that have a result, as in `page_waiting`."""
         return await self._scan(RESULT, cursor)
 
     async def running_among(self, task_ids: Sequence[str]) -> set[str]:
-        """Which of the tasks a worker holds."""
+        """Those of the tasks that a worker holds."""
         if not task_ids:
             return set()
         found = await self._ask(self._redis.mget([IN_PROGRESS + task_id for task_id in task_ids]))
         return {task_id for task_id, value in zip(task_ids, found, strict=True) if value is not None}
 
     async def queue_position(self, task_id: str, priority: int) -> int | None:
-        """How many jobs of its queue are due before it; None if it is not waiting there."""
+        """The number of jobs in its queue that are due before it; None if it does not wait there."""
         rank = await self._ask(self._redis.zrank(queue_name(priority), task_id))
         return None if rank is None else int(rank)
 
     async def depths(self) -> Mapping[int, QueueDepth]:
-        """How many jobs each priority has."""
+        """The number of jobs of each priority."""
         return await self._ask(self._depths())
 
     async def longest_wait_ms(self) -> int:
-        """For how long a job has been due that no worker has taken; 0 if there is none."""
+        """How long the oldest due job has been waiting for a worker; 0 if there is none."""
         due_ms: list[int] = await self._ask(self._earliest_scores())
         return max(0, self._clock() - min(due_ms)) if due_ms else 0
 
     async def withdraw_task(self, task_id: str) -> bool:
-        """Take a waiting task out of its queue for good; False if a worker holds it."""
+        """Take a waiting task out of its queue permanently; False if a worker holds it."""
         arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), self._clock()]
         withdrawn = await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments))
         failpoint("withdraw.after")
         return bool(withdrawn)
 
     async def abort_task(self, task_id: str) -> None:
-        """Ask the worker that runs the task to cancel it, as arq's `Job.abort` does."""
+        """Ask the worker that runs the task to cancel it, like arq's `Job.abort`."""
         await self._ask(self._put_small(keys=[ABORTS_KEY], args=["ZADD", self._clock(), task_id]))
-        with contextlib.suppress(QueueUnreachable):  # the request stands, and workers look for it now and then
+        with contextlib.suppress(QueueUnreachable):  # the request is stored, and workers check for it regularly
             await self._ask(self._redis.publish(WAKE_CHANNEL, ""))
 
     async def drain(self) -> None:
@@ -135,7 +135,7 @@ class Jobs:
         return {priority: QueueDepth(counts[2 * n], counts[2 * n + 1]) for n, priority in enumerate(PRIORITIES)}
 
     async def _earliest_scores(self) -> list[int]:
-        """When the first job of each queue is due. A job that a worker has taken is due at the end of its lease."""
+        """When the first job of each queue is due. A claimed job is due at the end of its lease."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in QUEUE_NAMES:
                 pipe.zrange(name, 0, 0, withscores=True)

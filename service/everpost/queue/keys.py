@@ -1,8 +1,8 @@
-"""The keys that arq and Everpost use in Redis, and the types that the shared ones have."""
+"""The keys of arq and Everpost in Redis, and the types of the shared ones."""
 
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
 
-JOB, RESULT, IN_PROGRESS = "arq:job:", "arq:result:", "arq:in-progress:"  # each is followed by a task's id
+JOB, RESULT, IN_PROGRESS = "arq:job:", "arq:result:", "arq:in-progress:"  # a task's id follows each of them
 ABORTS_KEY = "arq:abort"
 WAKE_CHANNEL = "everpost:wake"
 EPOCH_KEY = "everpost:epoch"
@@ -13,7 +13,7 @@ METRICS_KEY = "everpost:metrics"
 
 
 def queue_name(priority: int) -> str:
-    """The arq queue of a priority; the default one is arq's own, where stock clients enqueue."""
+    """The arq queue of a priority. The default priority has arq's own queue, into which stock clients enqueue."""
     return "arq:queue" if priority == DEFAULT_PRIORITY else f"arq:queue:p{priority}"
 
 

@@ -1,4 +1,4 @@
-"""What the relay asks Redis: which tasks it lost, and whether it is still the same Redis."""
+"""The relay's questions to Redis: which tasks has it lost, and is it still the same Redis?"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -21,7 +21,7 @@ EPOCH = re.compile(rb"[0-9a-f]{32}")
 
 
 class Losses:
-    """What Redis lost, what others took from it, and what it may drop; every method may raise `QueueUnreachable`."""
+    """What Redis lost, what other programs removed, and what it may drop. Every method may raise `QueueUnreachable`."""
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self._redis = server.redis
@@ -32,10 +32,10 @@ class Losses:
         self._shed = server.script("shed_results")
 
     async def epoch(self, proposed: str) -> str:
-        """Which Redis this is: the name of its data set and its process.
+        """Identifies this Redis, by the name of its data set and its process.
 
-        A data set without a name, as after FLUSHALL, gets `proposed`. A server that starts again on its file may lack
-        what it knew last, but it keeps the data set's name.
+        A data set without a name, for example after FLUSHALL, gets `proposed`. A server that restarts from its file
+        keeps the data set's name, but may lack its last writes; so the process is part of the answer.
         """
         server = await self._ask(self._redis.info("server"))
         named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
@@ -47,12 +47,12 @@ class Losses:
         return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
 
     async def evictions(self) -> int:
-        """How many keys this server has dropped for want of memory; with the right policy it drops none."""
+        """How many keys this server has dropped for lack of memory; with the right policy it drops none."""
         stats = await self._ask(self._redis.info("stats"))
         return int(stats.get("evicted_keys", 0))
 
     async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
-        """Which of the tasks Redis has lost: no job stands in its queue for the right time, and no worker holds one."""
+        """The tasks that Redis has lost: their queue has no job for the right time, and no worker holds one."""
         if not tasks:
             return []
         parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
@@ -60,18 +60,18 @@ class Losses:
         return [task for task, missing in zip(tasks, answers, strict=True) if missing]
 
     async def results_among(self, task_ids: Sequence[str]) -> set[str]:
-        """Which of the tasks have a result, of whatever content."""
+        """The tasks that have a result, whatever its content."""
         return await self._ask(self._results_among(task_ids))
 
     async def forget_results(self, task_ids: Collection[str]) -> None:
-        """Remove results that others wrote: their tasks have not ended."""
+        """Remove results that other programs wrote: their tasks have not ended."""
         if task_ids:
             await self._ask(self._redis.unlink(*(RESULT + task_id for task_id in task_ids)))
 
     async def shed_results(self, most_bytes: int, most: int) -> tuple[int, int]:
-        """Drop the oldest results, `most` at most, until all take `most_bytes`; the bytes left, and how many went.
+        """Drop the oldest results, `most` at most, until all take `most_bytes`; return bytes left and number dropped.
 
-        The bytes are estimated. Results that are older than their index are not among them.
+        The bytes are estimated. Results older than the index are not counted.
         """
         answer: list[Any] = await self._ask(self._shed(keys=[RESULTS_KEY], args=[most_bytes, most]))
         left_bytes, dropped = answer
@@ -79,7 +79,7 @@ class Losses:
 
     async def old_withdrawals(self, limit: int) -> list[str]:
         """Tasks withdrawn so long ago that their replacement is committed, or never will be."""
-        before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has dropped its notes too
+        before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has also dropped its notes
         found = await self._ask(self._redis.zrangebyscore(WITHDRAWALS_KEY, "-inf", before_ms, start=0, num=limit))
         task_ids = {member: member.decode(errors="replace") for member in found}
         if strange := [member for member, task_id in task_ids.items() if member != task_id.encode()]:
@@ -88,7 +88,7 @@ class Losses:
         return [task_id for member, task_id in task_ids.items() if member not in strange]
 
     async def forget_withdrawals(self, task_ids: Sequence[str]) -> None:
-        """Forget withdrawals that the relay has dealt with."""
+        """Forget withdrawals that the relay has handled."""
         if task_ids:
             await self._ask(self._redis.zrem(WITHDRAWALS_KEY, *task_ids))
 

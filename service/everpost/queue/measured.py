@@ -1,4 +1,4 @@
-"""Redis beside the processes that use it, for the bench and the demonstration: to fill it, empty it and look at it."""
+"""Direct access to Redis for the bench and the demonstration: fill it, empty it, look at it."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ LOOK_EVERY_S = 0.05
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """What a server says of itself; `name` is `redis` or `valkey`."""
+    """What a server reports about itself; `name` is `redis` or `valkey`."""
 
     name: str
     version: str
@@ -22,7 +22,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
 
 
 class MeasuredQueue:
-    """A connection to the server under measurement."""
+    """A connection to the measured server."""
 
     def __init__(self, address: str) -> None:
         self._redis = Redis.from_url(address)
@@ -32,7 +32,7 @@ class MeasuredQueue:
         await self._redis.aclose()
 
     async def fill(self, queue: str, job_ids: Sequence[str], payload: bytes, due_in_ms: int = 0) -> None:
-        """Put jobs with one and the same payload into a queue of arq's."""
+        """Put jobs with the same payload into one of arq's queues."""
         due_at_ms = time.time_ns() // 1_000_000 + due_in_ms
         for start in range(0, len(job_ids), FILLED_AT_A_TIME):
             some = job_ids[start : start + FILLED_AT_A_TIME]
@@ -42,7 +42,7 @@ class MeasuredQueue:
                 await pipe.execute()
 
     async def wait_for_rewrite(self) -> None:
-        """Wait until the server has done what a sudden growth makes it do: writing its append-only file anew."""
+        """Wait until the server has rewritten its append-only file, which sudden growth makes it do."""
         while True:
             facts = await self._redis.info("persistence")
             if not facts["aof_rewrite_in_progress"] and not facts["aof_rewrite_scheduled"]:
@@ -58,12 +58,12 @@ class MeasuredQueue:
         return [key.decode() for key in await self._redis.keys(f"arq:*{task_id}")]
 
     async def has_worker(self, pid: int) -> bool:
-        """Whether the worker of this process has said that it lives."""
+        """Whether the worker of this process has reported that it is alive."""
         mark = f":{pid}:".encode()
         return any(mark in worker for worker in await self._redis.hkeys(WORKERS_KEY))
 
     async def server(self) -> ServerFacts:
-        """What the server says of itself."""
+        """The server's facts."""
         server, memory = await self._redis.info("server"), await self._redis.info("memory")
         return ServerFacts(
             name=str(server.get("server_name", "redis")),

@@ -1,4 +1,4 @@
-"""Adding up what all processes count, in one hash in Redis."""
+"""Adds up the counts of all processes, in one hash in Redis."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -13,15 +13,15 @@ from everpost.queue.redis_server import RedisServer
 log = structlog.get_logger("everpost.metrics")
 
 EVERY_S = 1.0
-MOST_NUMBERS = 10_000  # more fields than any catalogue makes: another program wrote them
-NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # Redis's words for a value that nothing can be added to
+MOST_NUMBERS = 10_000  # no catalogue makes more fields; another program wrote them
+NO_NUMBER = ("WRONGTYPE", "not an integer", "overflow")  # Redis's errors for a value that cannot be added to
 
 
 class SharedMetrics:
-    """Brings a process's tally to Redis again and again. What Redis does not take waits in the tally.
+    """Sends a process's tally to Redis regularly. Counts that Redis does not accept stay in the tally.
 
     Attributes:
-        tally: Where the process counts.
+        tally: The counts of this process.
     """
 
     def __init__(self, server: RedisServer) -> None:
@@ -31,20 +31,20 @@ class SharedMetrics:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the running event loop."""
+        """Start, in the running event loop."""
         self._loop = asyncio.create_task(self._send_often(), name="metrics")
 
     async def close(self) -> None:
-        """Stop, and send what is left if Redis takes it."""
+        """Stop, and send the rest if Redis accepts it."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait([self._loop])
         await self.send()
 
     async def send(self) -> None:
-        """Send what was counted since the last time. Numbers that other programs overwrote are written anew.
+        """Send the counts since the last call. Numbers that other programs overwrote are written anew.
 
-        If the answer is lost they may be counted twice; the tasks themselves are counted in the store.
+        If the answer is lost, they may be counted twice; the tasks themselves are counted in the store.
         """
         numbers = self.tally.take()
         if not numbers:
@@ -61,7 +61,7 @@ class SharedMetrics:
             raise
 
     async def read(self) -> dict[Field, int]:
-        """The numbers of all processes, those of this one up to now; none if Redis has absurdly many.
+        """The numbers of all processes, with this one's latest; empty if Redis has absurdly many fields.
 
         Raises:
             QueueUnreachable: Redis does not answer.
@@ -77,7 +77,7 @@ class SharedMetrics:
         return written.items()
 
     async def _add(self, numbers: Mapping[Field, int]) -> dict[Field, int]:
-        """Add to the numbers; those that could not be added to, because what is there is no number."""
+        """Add to the numbers; return those that could not be added, because the stored value is not a number."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for field, amount in numbers.items():
                 pipe.execute_command("HINCRBY", METRICS_KEY, written_field(field), amount)
@@ -91,7 +91,7 @@ class SharedMetrics:
         return {field: numbers[field] for field in refused}
 
     async def _overwrite(self, numbers: Mapping[Field, int]) -> int:
-        """Write the numbers over whatever is there; how many are new."""
+        """Overwrite the numbers; return how many are new."""
         if await self._redis.type(METRICS_KEY) != b"hash":
             await self._redis.delete(METRICS_KEY)
         written = {written_field(field): amount for field, amount in numbers.items()}

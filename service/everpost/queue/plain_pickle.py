@@ -1,19 +1,19 @@
-"""Reads pickles of plain values, and nothing else: arq's own serializer is pickle, and loading a pickle can run code.
+"""Reads only plain values from pickles: pickle is arq's default serializer, and loading a pickle can run code.
 
-`pickletools` takes the opcodes apart; the ones below are all that this reader knows. It imports nothing and calls
-nothing that the pickle names: GLOBAL, REDUCE, BUILD, INST, NEWOBJ, EXT, PERSID and their like are refused.
+`pickletools` splits the opcodes, and this reader knows only those below. It imports and calls nothing that the pickle
+names: GLOBAL, REDUCE, BUILD, INST, NEWOBJ, EXT, PERSID and similar opcodes are refused.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-MOST_STEPS = 20_000  # opcodes, and values once shared ones are written out: up to 0.1 s of work
-MOST_DEPTH = 72  # the envelope's levels around a task that is nested as deeply as JSON may be
+MOST_STEPS = 20_000  # opcodes, and values after shared ones are written out: up to 0.1 s of work
+MOST_DEPTH = 72  # the deepest JSON, and the message's levels around it
 MOST_BITS = 1_024  # of an int
-SHARED_FACTOR = 4  # text may be this much longer than the pickle once shared strings are written out,
-SHARED_BYTES = 1 << 20  # or this long
+SHARED_FACTOR = 4  # after shared strings are written out, text may be this many times longer than the pickle,
+SHARED_BYTES = 1 << 20  # or have this many bytes
 LONGEST_KEY_BITS = 64  # longer ints as keys could be made to collide, which takes quadratic time
-LONGEST_NAME = 64  # of a global, where it is told
+LONGEST_NAME = 64  # characters of a global's name in an error
 REFUSED = {
     "GLOBAL": "names the global {arg}",
     "STACK_GLOBAL": "names the global {last}",
@@ -26,11 +26,11 @@ _Mark = object()
 
 
 class PickleRefusedError(ValueError):
-    """The bytes are no pickle, or hold more than plain values."""
+    """The bytes are not a pickle, or contain more than plain values."""
 
 
 class _Machine:
-    """The pickle machine's stack and memo, without everything that makes objects of classes.
+    """The pickle machine's stack and memo, without the parts that make objects of classes.
 
     Each method is one opcode, or several that do the same.
     """
@@ -74,7 +74,7 @@ class _Machine:
 
     def top(self, kind: type[Any]) -> Any:
         if not self.stack or type(self.stack[-1]) is not kind:
-            raise PickleRefusedError(f"it fills a {kind.__name__} that is none")
+            raise PickleRefusedError(f"it fills a {kind.__name__} that is not one")
         return self.stack[-1]
 
     def extend_list(self, items: list[Any]) -> None:
@@ -95,7 +95,7 @@ class _Machine:
 
 
 def _key(value: Any) -> Any:
-    """The value, if it can be a key or a member of a set: hashing a container would take long, or never end."""
+    """The value, if it may be a key or a member of a set. Hashing a container could take long, or never end."""
     if isinstance(value, str | bytes | float | None) or (
         isinstance(value, int) and value.bit_length() <= LONGEST_KEY_BITS
     ):
@@ -149,27 +149,27 @@ _STEPS: dict[str, _Step] = {
 
 
 def read_plain_pickle(payload: bytes) -> Any:
-    """The value of a pickle of protocol 0 to 5 that holds plain values and containers only.
+    """The value of a pickle of protocol 0 to 5 that contains only plain values and containers.
 
-    These are None, bool, int, float, str, bytes, list, tuple, dict, set and frozenset. Pickle itself writes bytes below
-    protocol 3, and sets below protocol 4, as calls of a global, so these are refused too.
+    These are None, bool, int, float, str, bytes, list, tuple, dict, set and frozenset. Below protocol 3, pickle writes
+    bytes as calls of a global, and below protocol 4, sets; so these are refused too.
 
     Raises:
-        PickleRefusedError: It is none, holds something else, is nested more than `MOST_DEPTH` deep or in itself, or
-            takes more than `MOST_STEPS` steps.
+        PickleRefusedError: It is not a pickle, contains something else, is nested more than `MOST_DEPTH` deep or in
+            itself, or takes more than `MOST_STEPS` steps.
     """
     try:
         value = _run(payload)
         _check_size(value, max(SHARED_BYTES, SHARED_FACTOR * len(payload)))
     except PickleRefusedError as error:
         raise PickleRefusedError(f"the pickle cannot be read: {error}") from None
-    except Exception as error:  # whatever a stranger's bytes raise in pickletools is one thing here
-        raise PickleRefusedError(f"the bytes are no pickle: {error}") from error
+    except Exception as error:  # foreign bytes may raise anything in pickletools
+        raise PickleRefusedError(f"the bytes are not a pickle: {error}") from error
     return value
 
 
 def _run(payload: bytes) -> Any:
-    import pickletools  # noqa: PLC0415 - only where stock clients write pickles
+    import pickletools  # noqa: PLC0415 - only needed if stock clients write pickles
 
     machine = _Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(payload)):
@@ -192,7 +192,7 @@ def _why_refused(name: str, argument: Any, stack: list[Any]) -> str:
 
 
 def _check_size(value: Any, text_left: int) -> None:
-    """Refuse what grows large once shared values are written out, and what contains itself."""
+    """Refuse values that become large once shared values are written out, or that contain themselves."""
     steps_left = MOST_STEPS
     level = [value]
     for _ in range(MOST_DEPTH):

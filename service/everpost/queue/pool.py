@@ -1,4 +1,4 @@
-"""Connections to Redis, made so that none of their failures is taken for something else."""
+"""Connections to Redis whose failures are reported as what they are."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ UNREADABLE = (
 
 
 class ClosedConnectionTold(AbstractConnection):
-    """Says `ConnectionError` where uvloop says `RuntimeError`: on a write after the other side has closed."""
+    """Raises `ConnectionError` instead of uvloop's `RuntimeError` for a write after the other side has closed."""
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send a command, as redis-py."""
+        """Send a command, as redis-py does."""
         try:
             await super().send_packed_command(*args, **kwargs)
         except RuntimeError as error:
@@ -26,10 +26,10 @@ class ClosedConnectionTold(AbstractConnection):
 
 
 def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
-    """Connections that give up on a frozen server after seconds instead of never, and check a TLS server's name.
+    """Connections that give up on a frozen server after seconds, and that check a TLS server's name.
 
     Raises:
-        SettingsError: `address` is none of Redis.
+        SettingsError: `address` is not an address of Redis.
     """
     if address.startswith("rediss://"):
         options.setdefault("ssl_check_hostname", True)
@@ -37,8 +37,8 @@ def connection_pool(address: str, **options: Any) -> BlockingConnectionPool:
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(address, **options)
         kind = pool.connection_class
-        kind(**pool.connection_kwargs)  # without connecting: a parameter it does not know is found here
-    except (ValueError, TypeError):  # their words may hold a part of the password
+        kind(**pool.connection_kwargs)  # does not connect, but refuses unknown parameters
+    except (ValueError, TypeError):  # the errors' texts may contain a part of the password
         raise SettingsError(UNREADABLE) from None
     pool.connection_class = type(kind.__name__, (ClosedConnectionTold, kind), {})
     return pool

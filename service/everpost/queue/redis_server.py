@@ -20,7 +20,7 @@ from everpost.queue.strangers import SET_ASIDE, is_wrong_type, set_aside
 
 Answer = TypeVar("Answer")
 
-ANSWER_S = 1.0  # a Redis that is silent for longer is away
+ANSWER_S = 1.0  # a Redis that is silent for longer counts as away
 FILLING = 0.85  # of maxmemory
 UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -38,27 +38,27 @@ class RedisMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float:
-        """The share of its memory that is used, from 0 to about 1; 0 where there is no limit."""
+        """The used share of its memory, from 0 to about 1; 0 if there is no limit."""
         return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
 
     @property
     def is_filling(self) -> bool:
-        """Whether an operator should be told."""
+        """Whether an operator should be warned."""
         return self.share >= FILLING
 
 
 class RedisServer:
     """Sends commands to one Redis.
 
-    A Redis that did not answer once is asked nothing more until a probe in the background is answered: until then every
-    call raises `QueueUnreachable` at once.
+    After a Redis did not answer, it gets no commands until a background probe is answered. Until then, every call
+    raises `QueueUnreachable` at once.
 
     Attributes:
         redis: The client whose commands `ask` awaits.
     """
 
     def __init__(self, redis: Redis, *, may_repair: bool = True) -> None:
-        """`may_repair` moves shared keys of a wrong type out of the way when a command meets them."""
+        """`may_repair` moves shared keys of a wrong type out of the way when a command meets one."""
         self.redis = redis
         self._may_repair = may_repair
         self._breaker = Breaker(self.ping)
@@ -71,11 +71,11 @@ class RedisServer:
         return self._breaker.is_open
 
     def script(self, name: str) -> AsyncScript:
-        """`scripts/<name>.lua`, to be called and handed to `ask`."""
+        """`scripts/<name>.lua`; call it and pass the call to `ask`."""
         return self.redis.register_script(read_script(name))
 
     def script_on_own_connection(self, name: str) -> ScriptConnection:
-        """The same over a connection of its own, for scripts that run all the time; `close` closes it."""
+        """The script on its own connection, for scripts that run often; `close` closes the connection."""
         connection = ScriptConnection(self.redis.connection_pool, read_script(name))
         self._own.append(connection)
         return connection
@@ -103,7 +103,7 @@ class RedisServer:
             raise self._away() from error
 
     async def ping(self) -> bool:
-        """Whether Redis answers. An error is an answer too: a Redis whose disk is full refuses even a PING."""
+        """Whether Redis answers. An error counts as an answer: a Redis whose disk is full refuses even a PING."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self.redis.ping()
@@ -115,10 +115,10 @@ class RedisServer:
         return True
 
     async def check_writable(self) -> None:
-        """Check that Redis takes writes; this changes nothing.
+        """Check that Redis accepts writes; this changes nothing.
 
         Raises:
-            QueueUnreachable: It takes none, for example because its memory or disk is full.
+            QueueUnreachable: It does not, for example because its memory or disk is full.
         """
         await self.ask(self.redis.set(f"{EPOCH_KEY}:none", "", xx=True))
 
@@ -128,7 +128,7 @@ class RedisServer:
         return RedisMemory(used_bytes=int(memory["used_memory"]), max_bytes=int(memory.get("maxmemory", 0)))
 
     async def facts(self) -> Mapping[str, Any]:
-        """What `doctor` and the logs say of the server: version, eviction policy, persistence."""
+        """The server's facts for `doctor` and the logs: version, eviction policy, persistence."""
         server = await self.ask(self.redis.info("server"))
         memory = await self.ask(self.redis.info("memory"))
         persistence = await self.ask(self.redis.info("persistence"))
@@ -140,7 +140,7 @@ class RedisServer:
         }
 
     async def keys_of_wrong_type(self) -> dict[str, str]:
-        """The shared keys that other programs overwrote, each with what is wrong with it; this changes nothing."""
+        """The shared keys that other programs overwrote, each with its fault; this changes nothing."""
         wrong: dict[str, str] = {}
         for key, wanted in TYPES.items():
             kind = (await self.ask(self.redis.type(key))).decode()
@@ -151,7 +151,7 @@ class RedisServer:
         return wrong
 
     async def close(self) -> None:
-        """Stop probing and close all connections."""
+        """Stop the probes and close all connections."""
         await self._breaker.stop()
         for connection in self._own:
             await connection.close()
@@ -159,7 +159,7 @@ class RedisServer:
         await self.redis.connection_pool.disconnect()
 
     def _away(self) -> QueueUnreachable:
-        """The error that says why Redis is asked nothing: it does not answer, or it refuses our connections."""
+        """The error that says why Redis is not called: it does not answer, or it refuses connections."""
         if self._refusal is None:
             return QueueUnreachable()
         return QueueUnreachable(self._refusal.words, is_password=self._refusal.is_password)

@@ -1,4 +1,4 @@
-"""Keys of arq and Everpost that other programs overwrote with another type: they are moved out of the way."""
+"""Moves shared keys of arq and Everpost out of the way if other programs overwrote them with another type."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ _SCRIPT = (Path(__file__).parent / "scripts" / "set_aside.lua").read_text(encodi
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Whether a command or script was refused because a key is of another type; Redis 6 wraps what a script meets."""
+    """Whether Redis refused because a key has another type; Redis 6 wraps that error in a script's."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 async def set_aside(redis: Redis, types: Mapping[str, str]) -> Sequence[str]:
-    """Move the keys that are not of the type given to `everpost:set-aside:`; their names. Nothing is deleted.
+    """Move the keys of another type to `everpost:set-aside:`, and return their names. Nothing is deleted.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis is away, or refuses.

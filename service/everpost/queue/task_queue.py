@@ -1,4 +1,4 @@
-"""arq's queues on one Redis, split by what they are used for. The worker's side is `everpost_workers.engine`."""
+"""arq's queues on one Redis, split by use. The worker's side is `everpost_workers.engine`."""
 
 from redis.asyncio import Redis
 
@@ -16,15 +16,15 @@ class TaskQueue:
 
     Attributes:
         redis: The client, for tests.
-        server: The server itself: whether it answers, and how it is set up.
+        server: The server itself: whether it answers, and its configuration.
         enqueuer: Puts accepted tasks into their queues; it never raises.
         jobs: Finds, counts and withdraws jobs.
-        losses: What the relay asks.
-        workers: Who is alive.
+        losses: The relay's questions.
+        workers: The living workers.
     """
 
     def __init__(self, redis: Redis, clock: Clock = system_clock, *, may_repair: bool = True) -> None:
-        """`may_repair` moves shared keys of a wrong type out of the way when a command meets them."""
+        """`may_repair` moves shared keys of a wrong type out of the way when a command meets one."""
         self.redis = redis
         self.server = RedisServer(redis, may_repair=may_repair)
         self.enqueuer = Enqueuer(self.server, clock)
@@ -34,7 +34,7 @@ class TaskQueue:
 
     @classmethod
     def connect(cls, address: str, clock: Clock = system_clock, *, may_repair: bool = True) -> "TaskQueue":
-        """A queue on `address`; the connection is made when first needed."""
+        """A queue on `address`; it connects when it is first used."""
         return cls(Redis(connection_pool=connection_pool(address)), clock, may_repair=may_repair)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The workers, as they say of themselves in Redis that they are alive."""
+"""The workers, according to their own reports in Redis."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -13,14 +13,14 @@ from everpost.queue.strangers import LONGEST_NAME
 
 log = structlog.get_logger("everpost.queue")
 
-LONGEST_SAID = 4_096  # bytes of what a worker says of itself
+LONGEST_SAID = 4_096  # bytes of a worker's report
 MOST_WORKERS = 1_000
 MOST_SLOTS = 1_000_000
-MOST_AHEAD_MS = 3_600_000  # by which the clock of a worker's host may differ from ours
+MOST_AHEAD_MS = 3_600_000  # the largest difference between a worker's clock and this host's
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What every worker says of itself, at least; see `workers/everpost_workers/main.py`."""
+    """What every worker reports about itself, at least; see `workers/everpost_workers/main.py`."""
 
     worker: str
     until_ms: int
@@ -36,7 +36,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Workers:
-    """The workers that are alive, and those that stopped; every method may raise `QueueUnreachable`."""
+    """The living workers, and those that stopped. Every method may raise `QueueUnreachable`."""
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self._redis = server.redis
@@ -46,13 +46,13 @@ class Workers:
         self._put_small = server.script("put_small")
 
     async def living(self) -> list[dict[str, Any]]:
-        """What each living worker last said of itself; see `workers/everpost_workers/upkeep/duties.py`."""
+        """The last report of each living worker; see `workers/everpost_workers/upkeep/duties.py`."""
         now_ms = self._clock()
         said = (read_said(value, now_ms) for value in (await self._said())[0].values())
         return [facts for facts in said if facts is not None and facts["until_ms"] > now_ms]
 
     async def dead(self) -> list[bytes]:
-        """The names of workers that fell silent without a farewell, and of what other programs wrote among them."""
+        """The names of workers that fell silent without stopping in order, and of fields that other programs wrote."""
         found, others = await self._said()
         now_ms = self._clock()
         said = {field: read_said(value, now_ms) for field, value in found.items()}
@@ -60,28 +60,28 @@ class Workers:
         if strange:
             log.warning("workers.skipped", fields=len(strange))
         if len(others) >= MOST_WORKERS:
-            await self._ask(self._redis.unlink(WORKERS_KEY))  # the living ones announce themselves within a second
+            await self._ask(self._redis.unlink(WORKERS_KEY))  # living workers report again within a second
         return [*strange, *(field for field, facts in said.items() if facts and facts["until_ms"] <= now_ms)]
 
     async def announce(self, worker_id: str, facts: Mapping[str, Any], life_s: float) -> None:
-        """Say that a worker is alive, for `life_s` seconds."""
+        """Report that a worker is alive, for `life_s` seconds."""
         until_ms = self._clock() + round(life_s * 1000)
         value = msgspec.json.encode({"worker": worker_id, **facts, "until_ms": until_ms}).decode()
         await self._ask(self._put_small(keys=[WORKERS_KEY], args=["HSET", worker_id, value]))
 
     async def forget(self, worker_ids: Sequence[str | bytes]) -> None:
-        """Say that workers have gone."""
+        """Report that workers have stopped."""
         if worker_ids:
             await self._ask(self._redis.hdel(WORKERS_KEY, *cast("Sequence[str]", worker_ids)))
 
     async def count_strange(self) -> int:
-        """How many fields among the workers no worker wrote; this changes nothing."""
+        """The number of fields that no worker wrote; this changes nothing."""
         found, others = await self._said()
         now_ms = self._clock()
         return len(others) + sum(read_said(value, now_ms) is None for value in found.values())
 
     async def _said(self) -> tuple[dict[bytes, bytes], list[bytes]]:
-        """What is written under the names of workers, and the names under which no worker can have written it."""
+        """The fields that workers may have written, and the names of all others."""
         limits = [LONGEST_SAID, LONGEST_NAME, MOST_WORKERS]
         answer: list[Any] = await self._ask(self._read(keys=[WORKERS_KEY], args=limits))
         *found, others = answer
@@ -89,7 +89,7 @@ class Workers:
 
 
 def read_said(value: bytes, now_ms: int) -> dict[str, Any] | None:
-    """What a worker said; None if no worker can have said it."""
+    """A worker's report; None if no worker can have written it."""
     try:
         said = msgspec.json.decode(value, type=Said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

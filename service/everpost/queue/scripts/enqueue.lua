@@ -1,8 +1,8 @@
--- Put jobs into their queues, as arq's enqueue_job does, but many at once and without an expiry.
--- KEYS: wake channel.  ARGV: for each job its id, queue, when it is due in ms ("" is at once), payload.
+-- Put jobs into their queues like arq's enqueue_job, but many at once and without an expiry.
+-- KEYS: wake channel.  ARGV: for each job its id, queue, due time in ms ("" means at once), payload.
 -- Answers 1 for each job that is in a queue now, 0 for each that was withdrawn or has ended.
--- At once is by this server's clock, as claims are: no host's clock, and none that was set back, holds a job up.
--- Commands are called for many jobs together where they can be, for each call costs as much as what it does.
+-- "At once" uses this server's clock, as claims do, so a host's wrong clock delays no job.
+-- Where possible, one command serves many jobs, because each call costs as much as its work.
 local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,5 +1,5 @@
--- What stands under keys, as MGET tells it, but for what is too large to be ours.
--- KEYS: the keys.  ARGV: the most bytes of one.
+-- The values of keys, like MGET, without values that are too large to be Everpost's.
+-- KEYS: the keys.  ARGV: the most bytes of a value.
 local most = tonumber(ARGV[1])
 local found = {}
 for i, key in ipairs(KEYS) do

@@ -1,9 +1,9 @@
--- Which tasks has Redis lost, or put off?
+-- Finds tasks whose jobs Redis has lost, or would run too late.
 --
 -- ARGV  1 a msgpack list (cheaper to write than as many arguments) with three elements for each task: its id, its queue,
---       when it is due (ms; 0 is at once)
--- Answers 1 for each that is, else 0.  It is put off if it waits for long after it is due: a clock was set back. What a
--- worker holds is left to it.
+--       its due time (ms; 0 means at once)
+-- Answers 1 for each such task, else 0. A job that would run long after its due time counts, because a clock was set
+-- back. A task that a worker holds does not count.
 local PUT_OFF = 60000
 local UNBOUNDED_LEASE = 15000 -- neither we nor arq write a lease without an expiry
 local now = redis.call('TIME')[1] * 1000

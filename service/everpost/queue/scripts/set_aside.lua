@@ -1,6 +1,6 @@
--- Moves keys whose type is not the one they have in arq and Everpost out of the way, their content kept.
+-- Moves keys away whose type is not the one they have in arq and Everpost. Their content is kept.
 -- KEYS: the keys.  ARGV: the type that each should have.
--- Answers the keys that were moved, to `everpost:set-aside:` and their name.
+-- Answers the moved keys. Their new name is `everpost:set-aside:` and the old name.
 local moved = {}
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok

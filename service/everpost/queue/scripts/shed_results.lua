@@ -1,6 +1,6 @@
--- Drops the oldest results, and says how many bytes all of them take about; see release.lua for the index.
--- KEYS: the results index.  ARGV: how many bytes the results may take, how many results to drop at most.
--- Answers {bytes that are left, results dropped}.
+-- Drops the oldest results, and estimates the bytes of all results; see release.lua for the index.
+-- KEYS: the results index.  ARGV: the bytes that the results may take, the most results to drop.
+-- Answers {bytes left, results dropped}.
 local index, most_bytes, most = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local kind = redis.call('TYPE', index).ok
 if kind ~= 'hash' then

@@ -1,4 +1,4 @@
--- Take a job out of its queue, unless a worker holds it; nobody enqueues it again while the note of it stands.
+-- Takes a job out of its queue, unless a worker holds it. A note prevents that it is enqueued again while the note lives.
 -- KEYS: the withdrawals, then the queues it may be in.  ARGV: id, life of the note in ms, the time in ms.
 -- Answers 1 if the job can no longer run, 0 if it is running.
 local id = ARGV[1]

@@ -1,7 +1,7 @@
--- What the workers last said of themselves.
+-- The last reports of the workers.
 -- KEYS: the hash.  ARGV: the longest value, the longest field, and the most fields that are read.
--- Answers the fields and values that workers may have written, and, as its last element, the other fields. Of a hash
--- with more fields than that, all are others; a key of another type has none.
+-- Answers the fields and values that workers may have written and, as its last element, all other fields. If the hash has
+-- more fields than the limit, all count as others. A key of another type has no fields.
 local longest_value, longest_field, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return { {} }

@@ -1,8 +1,8 @@
--- Says which of a worker's jobs somebody asked to abort, and forgets old requests for jobs that do not exist.
+-- Finds abort requests for a worker's jobs, and forgets old requests for jobs that do not exist.
 --
 -- KEYS  1 abort set
 -- ARGV  1 age at which a request without a job is forgotten (ms), 2.. ids of the jobs this worker runs
--- Returns the requested ids among them. A request is removed with its job, not here, so none is lost with an answer.
+-- Returns those of the ids that have a request. A request is removed with its job, not here: this answer may get lost.
 local JOB, HELD = 'arq:job:', 'arq:in-progress:'
 if redis.call('ZCARD', KEYS[1]) == 0 then
   return {}

@@ -1,18 +1,18 @@
--- Takes due jobs for one worker: leases them, counts the try, and hands over their payloads, in one step.
+-- Claims due jobs for one worker: leases them, counts the try, and returns their payloads, in one step.
 --
 -- KEYS  1 abort set, 2 health-check key, 3.. the queues
 -- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end a pass,
---       5 "1" to look for abort requests, 6 bytes of the largest payload that is handed over whole (0: any),
---       7 bytes of a larger one, 8 passes as JSON [[limit, [queue number, ...]], ...], 9.. job ids (then only these are
---       considered, all of them in the first queue)
+--       5 "1" to look for abort requests, 6 bytes of the largest payload that is returned whole (0: any size),
+--       7 bytes returned of a larger one, 8 passes as JSON [[limit, [queue number, ...]], ...], 9.. job ids (then only
+--       these are considered, all of them in the first queue)
 -- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists,
 --          id, queue number, score, try, payload or false, abort requested at or false, ...}
 --          A payload that is too large is {its beginning, its size}.
 --
--- A claimed job's score moves to the end of its lease, so the head of a queue is always work nobody has.
+-- A claimed job's score moves to the end of its lease, so the head of a queue always has unclaimed jobs.
 --
--- A full Redis lets claims through: what is claimed is soon removed, and makes room. It refuses what needs memory only
--- before a script's first write (scriptVerifyOOM in its script.c), and DEL needs none.
+-- Claims work in a full Redis, because claimed jobs soon leave it and make room. Redis refuses a command that needs
+-- memory only as a script's first write (scriptVerifyOOM in its script.c), and DEL needs none.
 local JOB, HELD, RETRY = 'arq:job:', 'arq:in-progress:', 'arq:retry:'
 local GROUP = 25 -- jobs taken together
 local token, lease, retry_ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -54,8 +54,8 @@ local function take_abort(id)
   return requested_at
 end
 
--- Somebody else has it. The copy of a cron job that has already run is dropped; anything else is looked at again when
--- the holder's lease ends, or after one of ours, because a stock worker's lasts for minutes.
+-- Another worker has the job. The copy of a cron job that has already run is dropped. Any other job is checked again when
+-- the holder's lease ends, or after one of our leases, because a stock worker's lease lasts for minutes.
 local function pass_over(queue_number, id)
   local queue = KEYS[2 + queue_number]
   if redis.pcall('GET', HELD .. id) == 'finished' then -- a key of another type holds the job, as in arq
@@ -73,8 +73,8 @@ local function pass_over(queue_number, id)
   redis.call('ZADD', queue, 'XX', now + ttl + 1, id)
 end
 
--- The payload of a job, false if there is none (a key of another type is none); of one that is too large its beginning
--- and its size. And how many bytes of it are handed over.
+-- The payload of a job, false if there is none (or a key of another type); of a large one its beginning and its size. Also
+-- returns how many bytes of it are passed on.
 local function payload_of(id)
   local payload = redis.pcall('GETRANGE', JOB .. id, '0', last_byte)
   if type(payload) ~= 'string' or payload == '' then
@@ -85,8 +85,8 @@ local function payload_of(id)
   return payload, #payload
 end
 
--- Of these entries (id, score, ...) of a queue, takes those that nobody holds; how many these are. Commands are called
--- for all of them together where they can be: each call costs as much as what it does.
+-- Claims those of a queue's entries (id, score, ...) that no worker holds, and returns their number. Where possible, one
+-- command serves many jobs, because each call costs as much as its work.
 local function claim(queue_number, entries)
   local taken, leases, payloads = {}, {}, {}
   redis.call('DEL', 'everpost:none')
@@ -120,7 +120,7 @@ end
 
 local function claim_due(queue_number, limit)
   local claimed, looks = 0, 3
-  -- Jobs passed over leave the head, so a second look sees other ones; three bound the work of one call.
+  -- Skipped jobs leave the head, so a second look sees other jobs. Three looks limit the work of one call.
   while looks > 0 and claimed < limit and bytes_left > 0 do
     local some = math.min(GROUP, limit - claimed)
     local due = redis.call('ZRANGE', KEYS[2 + queue_number], '-inf', now, 'BYSCORE', 'LIMIT', 0, some, 'WITHSCORES')

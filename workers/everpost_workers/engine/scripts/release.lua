@@ -1,23 +1,23 @@
--- Lets go of jobs: finished ones are removed and their results kept, the others go back to their queue.
+-- Releases jobs: ended ones are removed and their results kept, the others go back to their queue.
 --
 -- KEYS  1 abort set, 2.. the queues
 -- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4 results index or "", 5 ms of one of its lists,
---       6.. of each job its bytes
---       The jobs are one msgpack list, which is cheaper to write than as many arguments (and holds no bytes: cmsgpack
---       does not read them), with seven elements for each: action, id, queue number, lease token, try counter at claim,
---       and by action, the first being the bytes
+--       6.. each job's bytes
+--       The jobs are one msgpack list, which is cheaper to write than as many arguments (without the bytes, which cmsgpack
+--       does not read), with seven elements for each: action, id, queue number, lease token, try counter at the claim,
+--       and by action (the bytes come first):
 --         finish: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
---         finish_for_good: the same; a late copy of the job is dropped as long as the id is occupied
+--         finish_for_good: the same; a late copy of the job is dropped while the id is occupied
 --         return: payload or ""; new score, new try counter
 --         return_in: payload or ""; ms from now until it is due, new try counter
---         return_at: payload or ""; new score, which becomes one a little ahead if it is not, new try counter
--- Returns the positions (from 1) of the jobs that were no longer ours, negative where only the result was not stored.
+--         return_at: payload or ""; new score, moved a little ahead if it is in the past, new try counter
+-- Returns the positions (from 1) of jobs this worker no longer holds, negative if only the result was not stored.
 --
--- The results index tells which results are the oldest (shed_results.lua): a hash of list names and of about how many
--- bytes the results of each take. A list has the ids of a while, and expires after the last of their results.
+-- The results index tells which results are the oldest (shed_results.lua). It is a hash of list names and the estimated
+-- bytes of each list's results. A list has the ids of a period, and expires after the last of their results.
 --
--- Doing it twice is harmless: the answer to the first call may have been lost with the connection. Commands are called
--- for many jobs together where they can be, for each call costs as much as what it does.
+-- A repeated call is harmless: the answer to the first may have been lost with the connection. Where possible, one
+-- command serves many jobs, because each call costs as much as its work.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local index, list_ms = ARGV[4], tonumber(ARGV[5])
@@ -36,10 +36,10 @@ local function worker_of(token)
   return string.match(token, '^(.*):')
 end
 
--- The fence. A later claim of this very worker, whose answer was lost, may have taken what had ended here: then the try
--- was counted once more, which it would not be if the job had ended in Redis too and come anew. Nobody holding it means
--- that the lease lapsed or that Redis lost its keys; then another worker's try, or another's result, tells that the job
--- went on without us.
+-- The fence. A later claim of this same worker, whose answer was lost, may have taken a job that had ended here. Then the
+-- try was counted once more; if the job had also ended in Redis and come anew, the count would have started over. If no
+-- worker holds the job, the lease expired or Redis lost its keys. Then another worker's try, or another's result, shows
+-- that the job went on without this worker.
 local function is_ours(holder, action, id, token, tries, data)
   if holder == token then
     return true
@@ -61,7 +61,7 @@ local function keep_result(id, data, life)
   if data == '' then
     return true
   end
-  -- A full Redis must not keep the job from being released.
+  -- A full Redis must not prevent the release.
   local stored
   if life == '' then
     stored = redis.pcall('SET', RESULT .. id, data)

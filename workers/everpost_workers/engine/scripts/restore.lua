@@ -1,10 +1,10 @@
--- Puts back what Redis lost of the jobs a worker is still running: lease, payload, try counter and queue entry.
+-- Restores what Redis lost of the jobs a worker is running: lease, payload, try counter and queue entry.
 --
 -- KEYS  the queues
--- ARGV  1 lease (ms), 2 life of a try counter (s), then five of each job: id, queue number, lease token, try counter at
+-- ARGV  1 lease (ms), 2 life of a try counter (s), then for each job: id, queue number, lease token, try counter at the
 --       claim, payload or ""
--- Returns the positions (from 1) of the jobs that somebody else has taken, or ended, in the meantime.
--- What another claim of this very worker has taken stays that claim's: its answer was lost, or is on its way.
+-- Returns the positions (from 1) of the jobs that another worker has taken or ended meanwhile.
+-- A job of another claim of this same worker stays with that claim: its answer is late or lost.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local lease, retry_ttl = tonumber(ARGV[1]), ARGV[2]
 local clock = redis.call('TIME')
