@@ -15,7 +15,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.lists.filters import compose
 from everpost.store.sqlite.lists.search import Hits
-from everpost.store.sqlite.queries import FOLDER
+from everpost.store.sqlite.queries import FOLDER, load, statements
 from everpost.task.place import Place
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
@@ -32,7 +32,7 @@ READ_WHOLE = {
     "release_operations": "the same",
     "nth_newest_operation": "goes from the newest to the bound of what is kept, and no further",
     "nth_newest_skip": "the same",
-    "count_accepted": "counts the ledger by its index of accepted rows; asked before clear/all only",
+    "count_unfinished": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",
     "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",
@@ -82,14 +82,14 @@ def whole_reads(plan: list[str]) -> list[str]:
     return [step[0] for step in found if step and not SMALL.match(step["what"]) and "VIRTUAL TABLE" not in step.string]
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in FOLDER.glob("*.sql")} - {"ending"}))
+@pytest.mark.parametrize("name", sorted(statements().keys() - {"ending"}))
 async def test_a_statement_reads_no_large_table_whole(database: Database, name: str) -> None:
-    plan = await plan_of(database, (FOLDER / f"{name}.sql").read_text())
+    plan = await plan_of(database, load(name))
     assert bool(whole_reads(plan)) == (name in READ_WHOLE), plan
 
 
 async def test_the_move_of_an_ended_task_reads_no_large_table_whole(database: Database) -> None:
-    _, _, steps = (FOLDER / "ending.sql").read_text().partition("INSTEAD OF INSERT ON ending BEGIN")
+    _, _, steps = load("ending").partition("INSTEAD OF INSERT ON ending BEGIN")
     insert, _, delete = steps.replace("NEW.", ":").split(";")[:3]
     for step in (insert, delete):
         plan = await plan_of(database, step)
@@ -136,7 +136,7 @@ async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(
 
 
 async def test_local_times_are_found_by_the_index_of_the_few_rows_that_have_them(database: Database) -> None:
-    plan = await plan_of(database, (FOLDER / "has_local_times.sql").read_text())
+    plan = await plan_of(database, load("has_local_times"))
     for table in ("publish_tasks", "task_queue"):
         step = f"SEARCH {table} USING COVERING INDEX {table}_local (created_at>? AND created_at<?)"
         assert plan.count(step) == 2, plan
@@ -154,5 +154,10 @@ async def test_an_account_s_tasks_of_a_platform_are_counted_without_their_rows(d
 
 @pytest.mark.parametrize("name", ["abandon_operations", "claim_operation", "release_operations"])
 async def test_bulk_work_under_way_is_found_without_looking_at_what_is_done(database: Database, name: str) -> None:
-    plan = await plan_of(database, (FOLDER / f"{name}.sql").read_text())
+    plan = await plan_of(database, load(name))
     assert whole_reads(plan) == ["SCAN operations USING INDEX operations_running"]
+
+
+def test_each_statement_has_a_name_of_its_own() -> None:
+    """A second one in another folder would take its place."""
+    assert len(statements()) == len(list(FOLDER.rglob("*.sql")))

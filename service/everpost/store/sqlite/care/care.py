@@ -66,7 +66,7 @@ class SqliteCare:
         """See `Care.expire_keys`."""
         parameters = {"kept_ms": kept_ms, "limit": limit}
         return await self._database.write(
-            lambda connection: connection.execute(load("expire_idempotency_keys"), parameters).rowcount
+            lambda connection: connection.execute(load("expire_keys"), parameters).rowcount
         )
 
     def watch_others(self) -> Others:

@@ -95,7 +95,7 @@ def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, 
     end_tasks(connection, [end_of_send(task_id, attempt, started_at, now_ms) for task_id, attempt, started_at in sends])
     connection.execute(load("hold_unfinished"), {"message": HELD, "now": now})
     (held,) = connection.execute(load("count_held")).fetchone()
-    (unfinished,) = connection.execute(load("count_accepted")).fetchone()
+    (unfinished,) = connection.execute(load("count_unfinished")).fetchone()
     operations = connection.execute(load("abandon_operations"), {"error": GIVEN_UP, "now": now}).rowcount
     (ended,) = connection.execute(load("count_ended")).fetchone()
     return Pause(

@@ -1,4 +1,7 @@
-"""The statements, one a file, each named like the method that runs it."""
+"""The statements, one a file, named like the verb or function that runs it, in a folder for each noun of the port.
+
+No name is in two folders.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,10 +12,10 @@ FOLDER = Path(__file__).parent
 
 def load(name: str) -> str:
     """The text of `name`.sql."""
-    return _statements()[name]
+    return statements()[name]
 
 
 @cache
-def _statements() -> Mapping[str, str]:
-    """All of them at once: an outcome can be recorded also when no file can be opened any more."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
+def statements() -> Mapping[str, str]:
+    """The text of each file. All are read at once: an outcome must be recorded also when no file can be opened."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*/*.sql")}

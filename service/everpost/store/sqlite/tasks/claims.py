@@ -14,7 +14,7 @@ from everpost.task.model import Task
 def check_claims(connection: sqlite3.Connection, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
     """See `everpost.store.ledger.Ledger.check_claims`."""
     sizes = {task_id: -1 if data is None else len(data) for task_id, data in offered.items()}
-    rows, data = connection.execute(load("claim_facts"), {"sizes": msgspec.json.encode(sizes).decode()}).fetchone()
+    rows, data = connection.execute(load("check_claims"), {"sizes": msgspec.json.encode(sizes).decode()}).fetchone()
     found = msgspec.json.decode(rows, type=list[ClaimFacts])
     known = {facts.task_id: facts for facts in found}
     missing = [task_id for task_id in offered if task_id not in known]

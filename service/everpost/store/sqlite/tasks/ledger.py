@@ -121,7 +121,7 @@ class SqliteLedger:
 
     async def count_unfinished(self) -> int:
         """See `Ledger.count_unfinished`."""
-        row = await self._database.read(lambda connection: connection.execute(load("count_accepted")).fetchone())
+        row = await self._database.read(lambda connection: connection.execute(load("count_unfinished")).fetchone())
         return int(row[0])
 
     async def promote_due(self, now_ms: int, limit: int = 1_000) -> int:

@@ -39,7 +39,7 @@ class SqliteRelay:
         """See `Relay.runnable`."""
         parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode(), "most": MOST_DATA_BYTES}
         rows = await self._database.read(
-            lambda connection: connection.execute(load("accepted_among"), parameters).fetchall()
+            lambda connection: connection.execute(load("runnable_tasks"), parameters).fetchall()
         )
         faults = {row: fault for row, size_bytes, *_ in rows if (fault := fault_of_data(size_bytes)) is not None}
         return RunnableTasks(
@@ -60,8 +60,8 @@ class SqliteRelay:
 def _page(connection: sqlite3.Connection, after: int, before_ms: int, limit: int) -> RelayPage:
     times = {"before": to_text(before_ms), "ahead": to_text(before_ms + DATED_AHEAD_MS)}
     with snapshot(connection):
-        rows = connection.execute(load("accepted_after"), times | {"after": after, "limit": limit}).fetchall()
-        (fresh,) = connection.execute(load("first_accepted_since"), times).fetchone()
+        rows = connection.execute(load("page_of_ledger"), times | {"after": after, "limit": limit}).fetchall()
+        (fresh,) = connection.execute(load("first_too_young"), times).fetchone()
     last = rows[-1][0] if rows else after
     resume = last if fresh is None else min(last, fresh - 1)
     read = [(row, _entry_of(*columns)) for row, *columns in rows]
@@ -104,7 +104,7 @@ def _time_of(value: Any) -> int | None:
 
 
 def _task_of(row: Sequence[Any]) -> Task:
-    """The task in a row of `accepted_among.sql`, as it goes to Redis: what is odd in it is left out."""
+    """The task in a row of `runnable_tasks.sql`, as it goes to Redis: what is odd in it is left out."""
     data, task_id, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
     platform, account_id, title, created_at, accepted_by = rest
     return Task(
