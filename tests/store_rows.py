@@ -1,15 +1,12 @@
-"""Tasks in a database, for tests of the store: accepted ones and ended ones, made quickly."""
+"""Tasks in a store, for any test: accepted ones and ended ones, made quickly through the port."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Remove
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.changes import SqliteChanges
-from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
 from everpost.task.removal_rules import decide_removal
 
@@ -32,48 +29,32 @@ def make_task(task_id: str, **changed: Any) -> Task:
     return Task(**defaults | fields, task_id=task_id)
 
 
-async def accept(database: Database, *tasks: Task) -> None:
+async def accept(store: Store, *tasks: Task) -> None:
     """Write tasks into the ledger."""
-    await SqliteLedger(database).accept(tasks, START_MS)
+    await store.ledger.accept(tasks, START_MS)
 
 
-async def end(database: Database, *task_ids: str, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:
-    """Let tasks of the ledger end."""
+async def end(store: Store, *task_ids: str, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:
+    """End tasks of the ledger, without an attempt."""
     if status is TaskStatus.FAILED:
         fields = {"error_class": ErrorClass.AUTH, "error_message": "Sign in again", **fields}
     records = [
         TaskRecord(**{"finished_at_ms": START_MS + 1_000} | fields, task_id=task_id, status=status)
         for task_id in task_ids
     ]
-    await SqliteLedger(database).end(records)
+    await store.ledger.end(records)
 
 
-async def add_ended(database: Database, *tasks: Task, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:
-    """Write tasks down that have ended."""
-    await accept(database, *tasks)
-    await end(database, *(task.task_id for task in tasks), status=status, **fields)
+async def add_ended(store: Store, *tasks: Task, status: TaskStatus = TaskStatus.FAILED, **fields: Any) -> None:
+    """Write tasks that have ended."""
+    await accept(store, *tasks)
+    await end(store, *(task.task_id for task in tasks), status=status, **fields)
 
 
-async def remove(database: Database, *task_ids: str, now_ms: int = START_MS) -> dict[str, str | None]:
+async def remove(store: Store, *task_ids: str, now_ms: int = START_MS) -> dict[str, str | None]:
     """Move tasks to the archive; why the others stay."""
-    change = Remove(task_ids, Reason.DELETED, decide_removal)
-    return {outcome.task_id: outcome.reason for outcome in await SqliteChanges(database).apply(change, now_ms)}
-
-
-async def select(database: Database, statement: str, *parameters: Any) -> list[Any]:
-    """Rows of a query."""
-    return await database.read(lambda connection: connection.execute(statement, parameters).fetchall())
-
-
-async def insert(database: Database, table: str, *rows: dict[str, Any]) -> None:
-    """Rows as an original file may hold them."""
-
-    def add(connection: sqlite3.Connection) -> None:
-        for row in rows:
-            marks = ", ".join("?" * len(row))
-            connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
-
-    await database.write(add)
+    change = Remove(task_ids=task_ids, reason=Reason.DELETED, rule=decide_removal)
+    return {outcome.task_id: outcome.reason for outcome in await store.changes.apply(change, now_ms)}
 
 
 def ids(items: Sequence[Any]) -> list[str]:

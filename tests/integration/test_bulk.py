@@ -108,8 +108,8 @@ async def statuses(stack: Stack) -> dict[str, int]:
 
 
 async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(5, extra={"kept": "视频"}, priority=2))
-    await add_ended(stack.database, make_task("other", account_id="b"))
+    await add_ended(stack.store, *many(5, extra={"kept": "视频"}, priority=2))
+    await add_ended(stack.store, make_task("other", account_id="b"))
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="failed", account_id="a")))
     assert (answer.finished, answer.total, answer.done, answer.succeeded) == (True, 5, 5, 5)
     assert sorted(answer.new_task_ids) == [f"t{number:05}" for number in range(5)]
@@ -122,10 +122,10 @@ async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bu
 
 
 async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, make_task("ok"), make_task("live"), make_task("strange", platform="gone"))
-    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
-    await add_ended(stack.database, make_task("lost"), status=TaskStatus.UNKNOWN)
-    await accept(stack.database, make_task("retry", retry_of="live", root_id="live", generation=1), make_task("sent"))
+    await add_ended(stack.store, make_task("ok"), make_task("live"), make_task("strange", platform="gone"))
+    await add_ended(stack.store, make_task("done"), status=TaskStatus.SUCCESS)
+    await add_ended(stack.store, make_task("lost"), status=TaskStatus.UNKNOWN)
+    await accept(stack.store, make_task("retry", retry_of="live", root_id="live", generation=1), make_task("sent"))
     kit = kit_of(stack.settings)
     kit.change(Place.LEDGER, "sent", sending=1)
     kit.change(Place.HISTORY, "strange", data='{"platform": "gone", "account_id": "a"}')
@@ -149,8 +149,8 @@ async def test_each_task_left_out_has_its_reason(stack: Stack, bulk: Bulk) -> No
 
 
 async def test_a_dry_run_changes_nothing(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(3))
-    await accept(stack.database, make_task("waiting"))
+    await add_ended(stack.store, *many(3))
+    await accept(stack.store, make_task("waiting"))
     kit = kit_of(stack.settings)
     before = kit.tasks()
     for kind in BulkKind:
@@ -163,9 +163,9 @@ async def test_a_dry_run_changes_nothing(stack: Stack, bulk: Bulk) -> None:
 
 async def test_of_a_retry_chain_a_filter_retries_only_the_newest(stack: Stack, bulk: Bulk) -> None:
     chain = {"root_id": "first"}
-    await add_ended(stack.database, make_task("first"))
-    await add_ended(stack.database, make_task("second", retry_of="first", generation=1, **chain))
-    await add_ended(stack.database, make_task("third", retry_of="first", generation=2, **chain))
+    await add_ended(stack.store, make_task("first"))
+    await add_ended(stack.store, make_task("second", retry_of="first", generation=1, **chain))
+    await add_ended(stack.store, make_task("third", retry_of="first", generation=2, **chain))
     for dry_run in (True, False):
         answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED), dry_run=dry_run)
         assert reasons(answer) == {"first": "superseded", "second": "superseded"}
@@ -176,15 +176,15 @@ async def test_of_a_retry_chain_a_filter_retries_only_the_newest(stack: Stack, b
 
 
 async def test_ids_of_one_chain_make_one_retry(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, make_task("first"))
-    await add_ended(stack.database, make_task("second", retry_of="first", root_id="first", generation=1))
+    await add_ended(stack.store, make_task("first"))
+    await add_ended(stack.store, make_task("second", retry_of="first", root_id="first", generation=1))
     answer = await bulk.run(ask(BulkKind.RETRY, "first", "second"))
     assert (answer.succeeded, reasons(answer)) == (1, {"second": "retry_exists"})
 
 
 async def test_ids_and_a_filter_mean_the_ids_that_match(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(3))
-    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
+    await add_ended(stack.store, *many(3))
+    await add_ended(stack.store, make_task("done"), status=TaskStatus.SUCCESS)
     answer = await bulk.run(ask(BulkKind.RETRY, "t00001", "done", "nobody", wanted=FAILED))
     assert (answer.total, list(answer.new_task_ids)) == (1, ["t00001"])
 
@@ -201,8 +201,8 @@ async def test_a_waiting_task_is_withdrawn_before_its_retry_takes_its_place(stac
 
 
 async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) -> None:
-    await add_ended(stack.database, make_task("failed"))
-    await accept(stack.database, *many(100))
+    await add_ended(stack.store, make_task("failed"))
+    await accept(stack.store, *many(100))
     nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
     bulk = make_bulk(stack, nowhere)
     for kind in (BulkKind.RETRY, BulkKind.CANCEL):
@@ -221,8 +221,8 @@ async def test_what_only_redis_knows_is_retried_from_there(stack: Stack, bulk: B
 
 
 async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(1_201))
-    await add_ended(stack.database, make_task("done", created_at_ms=START_MS - 5_000), status=TaskStatus.SUCCESS)
+    await add_ended(stack.store, *many(1_201))
+    await add_ended(stack.store, make_task("done", created_at_ms=START_MS - 5_000), status=TaskStatus.SUCCESS)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(account_id="a")))
     assert (answer.finished, answer.total, answer.done, answer.new_task_ids) == (False, 1_202, 0, {})
     ended = await until_finished(bulk, answer.operation_id)
@@ -241,7 +241,7 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
 async def test_what_the_work_creates_is_never_matched_by_it(stack: Stack, bulk: Bulk) -> None:
     services: Services = stack.app.state.services
     tasks = [make_task(f"w{number:05}", created_at_ms=services.clock() - 1) for number in range(700)]
-    await accept(stack.database, *tasks)
+    await accept(stack.store, *tasks)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="pending")))
     ended = await until_finished(bulk, answer.operation_id)
     assert (ended.total, ended.done, ended.succeeded) == (700, 700, 700)
@@ -255,7 +255,7 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     monkeypatch.setattr(work, "CHUNK", 50)
     monkeypatch.setattr(pace, "FIRST", 50)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
-    await add_ended(stack.database, *many(600))
+    await add_ended(stack.store, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)
     task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
     advance, stalled, goes_on = first.work.advance, asyncio.Event(), asyncio.Event()
@@ -284,7 +284,7 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
 
 
 async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(3))
+    await add_ended(stack.store, *many(3))
     request = ask(BulkKind.RETRY, wanted=FAILED).fixed(START_MS + 1)
     operation, operations = begun(request), stack.store.operations
     await operations.begin(operation)
@@ -308,7 +308,7 @@ async def test_work_of_a_lost_process_is_taken_over_also_after_the_clock_was_set
 
 
 async def test_work_that_breaks_is_given_up_with_the_reason(stack: Stack, bulk: Bulk, monkeypatch: Any) -> None:
-    await add_ended(stack.database, *many(501))
+    await add_ended(stack.store, *many(501))
 
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError("broken")
@@ -353,7 +353,7 @@ async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
     stack: Stack, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "CHUNK", 2)
-    await add_ended(stack.database, *many(5))
+    await add_ended(stack.store, *many(5))
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
     assert (answer.finished, answer.done, answer.new_task_ids) == (False, 2, {})
     ended = await until_finished(bulk, answer.operation_id)
@@ -367,7 +367,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     monkeypatch.setattr(pages, "CHUNK_BYTES", 25_000)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
     tasks = [*many(2, note="x" * 30_000), *many(7, note="x" * 10_000)[2:], *many(30)[7:]]
-    await add_ended(stack.database, *tasks)
+    await add_ended(stack.store, *tasks)
     sizes: list[int] = []
     advance = stack.store.operations.advance
 
@@ -404,7 +404,7 @@ async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
 
 async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, bulk: Bulk) -> None:
     waiting = [await stack.publish(title=f"{number}") for number in range(3)]
-    await add_ended(stack.database, make_task("failed"))
+    await add_ended(stack.store, make_task("failed"))
     answer = await bulk.run(ask(BulkKind.CANCEL, *waiting, "failed", "nobody"))
     assert (answer.succeeded, reasons(answer)) == (3, {"failed": "task_ended", "nobody": "task_not_found"})
     assert (await stack.queue.jobs.depths())[5].ready == 0
@@ -467,8 +467,8 @@ async def test_inherited_queue_rows_are_cancelled_unless_they_may_have_run(stack
 
 
 async def test_deleting_and_archiving_move_what_ended(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, make_task("a"), make_task("b"))
-    await accept(stack.database, make_task("waiting"))
+    await add_ended(stack.store, make_task("a"), make_task("b"))
+    await accept(stack.store, make_task("waiting"))
     deleted = await bulk.run(ask(BulkKind.DELETE, "a", "waiting"))
     assert reasons(deleted) == {"waiting": "task_unfinished"}
     archived = await bulk.run(ask(BulkKind.ARCHIVE, wanted=FAILED))
@@ -480,9 +480,9 @@ async def test_deleting_and_archiving_move_what_ended(stack: Stack, bulk: Bulk) 
 
 
 async def test_clear_empties_what_it_names_and_destroys_nothing(stack: Stack, bulk: Bulk) -> None:
-    await add_ended(stack.database, *many(3))
-    await add_ended(stack.database, make_task("done"), status=TaskStatus.SUCCESS)
-    await accept(stack.database, make_task("waiting"), make_task("later", due_at_ms=2**42))
+    await add_ended(stack.store, *many(3))
+    await add_ended(stack.store, make_task("done"), status=TaskStatus.SUCCESS)
+    await accept(stack.store, make_task("waiting"), make_task("later", due_at_ms=2**42))
     with pytest.raises(TasksPending):
         await bulk.clear("all")
     with pytest.raises(InvalidValue):

@@ -187,7 +187,7 @@ async def test_a_task_that_ends_while_it_is_looked_for_is_not_put_back() -> None
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         task_id, other_id = await stack.publish(), await stack.publish()
         await stack.flush_redis()
-        queue.losses.before_restore = lambda: end(stack.database, task_id)
+        queue.losses.before_restore = lambda: end(stack.store, task_id)
         assert await relay.tick() == 1
         assert await stack.queue.redis.zrange("arq:queue", 0, -1) == [other_id.encode()]
 

@@ -12,7 +12,8 @@ from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.counts import add_drift, find_drift
 from everpost.testing import eventually, everpost_stack
-from store_rows import accept, add_ended, make_task, select
+from sqlite.rows import accept, add_ended, select
+from store_rows import make_task
 
 COUNTS = "SELECT source, status, platform, tasks FROM task_counts WHERE tasks <> 0"
 TRUE_COUNTS = """

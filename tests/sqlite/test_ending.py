@@ -11,7 +11,8 @@ from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once, RecordRefus
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.task.model import TaskColumns, TaskRecord, TaskStatus
-from store_rows import START_MS, accept, insert, make_task, select
+from sqlite.rows import accept, insert, select
+from store_rows import START_MS, make_task
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from everpost.store.sqlite.queries import load
 from everpost.task.model import TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
-from store_rows import START_MS, add_ended, make_task, select
+from sqlite.rows import add_ended, select
+from store_rows import START_MS, make_task
 
 ARCHIVE = "/api/v1/tasks/archive"
 COUNT = "SELECT (SELECT count(*) FROM publish_tasks), (SELECT count(*) FROM publish_tasks_archive)"

@@ -21,7 +21,8 @@ from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.upkeep.relay import Relay
 from sqlite.kit import run_sql
-from store_rows import accept, insert, make_task
+from sqlite.rows import accept, insert
+from store_rows import make_task
 
 COLUMNS = (
     "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count", "max_retries",

@@ -19,7 +19,8 @@ from everpost.task.model import new_task_id
 from everpost.task.removal_rules import decide_removal
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
-from store_rows import START_MS, insert, select
+from sqlite.rows import insert, select
+from store_rows import START_MS
 
 DAY_MS = 86_400_000
 

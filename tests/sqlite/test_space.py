@@ -18,7 +18,7 @@ from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
 from sqlite.original_database import run as sql
-from store_rows import select
+from sqlite.rows import select
 
 ARCHIVED = """
 WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 600)

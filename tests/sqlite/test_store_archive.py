@@ -17,7 +17,8 @@ from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
-from store_rows import START_MS, accept, add_ended, insert, make_task, remove, select
+from sqlite.rows import accept, add_ended, insert, remove, select
+from store_rows import START_MS, make_task
 
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
 

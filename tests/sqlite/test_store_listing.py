@@ -15,7 +15,7 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.cursor import Key, read_cursor, write_cursor
 from everpost.store.sqlite.lists.filters import time_bounds
 from everpost.store.sqlite.lists.finder import zone_in_question
-from store_rows import insert
+from sqlite.rows import insert
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

@@ -19,7 +19,8 @@ from everpost.store.sqlite.lists import search, words
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
 from everpost.task.model import TaskStatus
-from store_rows import START_MS, accept, add_ended, ids, insert, make_task, remove, select
+from sqlite.rows import accept, add_ended, insert, remove, select
+from store_rows import START_MS, ids, make_task
 
 TEXTS = {
     "chinese": "今天的测试视频",

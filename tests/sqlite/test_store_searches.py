@@ -17,7 +17,8 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists import words
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.testing import eventually
-from store_rows import accept, add_ended, make_task
+from sqlite.rows import accept, add_ended
+from store_rows import make_task
 
 FOREVER = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) SELECT sum(value) FROM n"
 MEGABYTE = 1 << 20

@@ -19,7 +19,8 @@ from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from sqlite.original_database import make_original, make_task_queue
-from store_rows import accept, add_ended, make_task, select
+from sqlite.rows import accept, add_ended, select
+from store_rows import make_task
 
 ENDLESS = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)"
 DELETES = "CREATE TRIGGER hostile AFTER INSERT ON task_queue BEGIN DELETE FROM task_queue; END"

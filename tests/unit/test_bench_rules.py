@@ -18,7 +18,7 @@ from everpost.bench.samples import Results, growth_ratios, percentile, ratio, su
 from everpost.bench.stack import ACCEPTING, BenchStack, Cost
 from everpost.bench.throughput import cpu_ms, drain, drain_rate
 from everpost.cli.bench import GROUPS as OFFERED
-from everpost.store.sqlite.file.database import Database
+from everpost.store import open_store
 from everpost.task.model import Attempt, TaskStatus
 from store_rows import accept, end, make_task
 
@@ -93,18 +93,18 @@ def test_a_drain_is_timed_from_its_first_tenth_to_its_end() -> None:
 
 
 async def test_a_worker_that_is_done_before_the_first_look_is_timed_from_its_start(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "everpost.db")
-    await accept(database, make_task("t", platform=ACCEPTING))
+    store = await open_store(str(tmp_path / "everpost.db"))
+    await accept(store, make_task("t", platform=ACCEPTING))
     stack = BenchStack(tmp_path, tmp_path / "everpost.db")
 
     async def start_worker() -> None:
         attempt = Attempt(number=1, started_at="", finished_at="", outcome=TaskStatus.SUCCESS, worker="w")
-        await end(database, "t", status=TaskStatus.SUCCESS, attempt=attempt)
+        await end(store, "t", status=TaskStatus.SUCCESS, attempt=attempt)
 
     stack.start_worker, stack.check_calls = start_worker, lambda: None  # type: ignore[assignment,method-assign]
     assert await drain(stack, ["t"]) > 0
     await stack.valkey.stop()
-    await database.close()
+    await store.close()
 
 
 def test_attempts_are_counted_that_are_under_way_at_the_same_time() -> None:
