@@ -1,4 +1,4 @@
--- Every task of some retry chains, wherever it lies. An original file may hold one id several times; each row counts.
+-- Every task of some retry chains, in all three tables. An original file may have one id several times: each row counts
 SELECT wanted.value AS chain_id, t.task_id AS id, t.status, t.generation, 'ledger' AS source
 FROM json_each(:chain_ids) AS wanted CROSS JOIN task_queue AS t ON ifnull(t.root_id, t.task_id) = wanted.value
 WHERE t.accepted_by IS NOT NULL

@@ -1,4 +1,4 @@
--- Where tasks lie, and what decides whether they may be retried. Of several rows with one id the last counts: that of the
+-- Where tasks are, with the facts that rules decide on. Of several rows with one id the last counts: the one in the
 -- ledger, else the newest of the history, else the newest of the archive.
 SELECT a.job_id AS id, 'archive' AS source, a.status, ifnull(a.root_id, a.job_id) AS chain_id,
     a.generation, NULL AS accepted_by, NULL AS sending, 1 AS rank, a.task_id AS row

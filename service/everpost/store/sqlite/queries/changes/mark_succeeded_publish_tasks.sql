@@ -1,4 +1,4 @@
--- A person has found the post. No row: somebody decided otherwise, or the outcome is known by now.
+-- A person has found the post.
 UPDATE publish_tasks SET
     status = 'success',
     published_at = :decided_at,

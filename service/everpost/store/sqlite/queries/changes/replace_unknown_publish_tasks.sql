@@ -1,4 +1,4 @@
--- A person has it sent again: it is settled, and its successor stands for it.
+-- A person has it sent again, so its outcome no longer matters: the new task takes its place.
 UPDATE publish_tasks SET
     status = 'cancelled',
     updated_at = :decided_at,

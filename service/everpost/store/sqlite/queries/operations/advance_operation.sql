@@ -1,5 +1,5 @@
--- No row: another process has taken the operation over, and this chunk is rolled back. Its ids, a megabyte or more of
--- them, are not needed once it has ended.
+-- No row: another process has taken the operation over, and this step is rolled back. The ids of the request may be a
+-- megabyte and are not needed once the operation has ended.
 UPDATE operations SET
     done = done + :done, succeeded = succeeded + :succeeded, position = :following, status = :status, updated_at = :now,
     request = iif(:status = 'running', request, json_remove(request, '$.task_ids', '$.filter.task_ids'))

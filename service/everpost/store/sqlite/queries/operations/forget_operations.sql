@@ -1,4 +1,4 @@
--- The next operations before :operation_id that have ended, and not of late. Ids are in the order of time.
+-- The next operations before :operation_id that ended before :before. Ids are in the order of time.
 DELETE FROM operations WHERE operation_id IN (
     SELECT operation_id FROM operations
     WHERE operation_id < :operation_id AND status <> 'running' AND updated_at < :before

@@ -1,2 +1,2 @@
--- Behind so many newer ones.
+-- The operation behind :newer newer ones.
 SELECT operation_id FROM operations ORDER BY operation_id DESC LIMIT 1 OFFSET :newer
