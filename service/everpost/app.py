@@ -38,7 +38,7 @@ from everpost.api.services import ApiRequest, Services
 from everpost.api.spool import Spools
 from everpost.clock import Clock, system_clock
 from everpost.failpoints import watch_failpoints
-from everpost.garbage import settle_garbage
+from everpost.garbage import freeze_garbage
 from everpost.logs import configure_logging
 from everpost.platforms import Catalogue
 from everpost.private_files import close_to_others
@@ -197,7 +197,7 @@ async def serve_until_signal(
         loop.add_signal_handler(number, stopping.set)
     try:
         address = await server.start()
-        settle_garbage()
+        freeze_garbage()
         if on_bound is not None:
             on_bound(address)
         await stopping.wait()

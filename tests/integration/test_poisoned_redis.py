@@ -20,7 +20,7 @@ from everpost.queue.keys import QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.attempts.adoption import task_id_of
 from everpost_workers.engine.claiming import CUT_BYTES
-from everpost_workers.upkeep.relay import ROUND_TICKS, SETTLED_MS, Relay
+from everpost_workers.upkeep.relay import FRESH_MS, ROUND_TICKS, Relay
 
 SHARED = (
     "everpost:workers",
@@ -232,7 +232,7 @@ async def test_of_a_job_too_large_to_be_read_the_beginning_is_kept(monkeypatch: 
 
 
 def later_clock() -> int:
-    return system_clock() + 2 * SETTLED_MS
+    return system_clock() + 2 * FRESH_MS
 
 
 @asynccontextmanager

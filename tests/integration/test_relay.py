@@ -18,7 +18,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.task.model import WITHDRAWN_S, Task
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.upkeep.relay import EVICTED_SWEEP_MS, SETTLED_MS, Relay
+from everpost_workers.upkeep.relay import EVICTED_SWEEP_MS, FRESH_MS, Relay
 from store_kit import kit_of
 from store_rows import end, make_task
 
@@ -27,7 +27,7 @@ HOUR_MS = 3_600_000
 
 def later_clock() -> int:
     """A time at which everything accepted so far has settled."""
-    return system_clock() + 2 * SETTLED_MS
+    return system_clock() + 2 * FRESH_MS
 
 
 class LosingQueue(TaskQueue):
@@ -224,7 +224,7 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
         task_id = await stack.publish()
         payload = await stack.queue.redis.get(f"arq:job:{task_id}")
         await stack.flush_redis()
-        relay = Relay(stack.store, stack.queue, later_clock, settle_s=0.3)
+        relay = Relay(stack.store, stack.queue, later_clock, renewal_s=0.3)
         ticking = asyncio.create_task(relay.tick())
 
         async def has_an_epoch() -> bool:
@@ -239,7 +239,7 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
 
 
 async def test_what_redis_dropped_for_want_of_memory_is_put_back_soon() -> None:
-    times_ms = [system_clock() + 2 * SETTLED_MS]
+    times_ms = [system_clock() + 2 * FRESH_MS]
     async with everpost_stack(workers=0) as stack:
         relay = Relay(stack.store, stack.queue, lambda: times_ms[0])
         ids = await asyncio.gather(*(stack.publish(description="x" * 1_000) for _ in range(300)))

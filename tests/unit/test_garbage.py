@@ -2,13 +2,13 @@
 
 import gc
 
-from everpost.garbage import NEW_OBJECTS, settle_garbage
+from everpost.garbage import NEW_OBJECTS, freeze_garbage
 
 
 def test_what_start_up_made_is_never_searched_again() -> None:
     before = gc.get_threshold()
     try:
-        settle_garbage()
+        freeze_garbage()
         assert gc.get_freeze_count() > 0
         assert gc.get_threshold()[0] == NEW_OBJECTS
     finally:

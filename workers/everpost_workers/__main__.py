@@ -7,7 +7,7 @@ import sys
 import uvloop
 
 from everpost.errors import ServiceError, SettingsError
-from everpost.garbage import settle_garbage
+from everpost.garbage import freeze_garbage
 from everpost.logs import configure_logging
 from everpost.printable import printable
 from everpost.private_files import close_to_others
@@ -25,7 +25,7 @@ def main() -> int:
         close_to_others(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
         worker = create_worker(settings)
-        settle_garbage()
+        freeze_garbage()
         worker.run()
     except StuckJobsError as error:
         sys.stderr.write(f"everpost worker: {error}; it ends so that another can take its place\n")

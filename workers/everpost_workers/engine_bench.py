@@ -1,4 +1,4 @@
-"""How fast an engine is without SQLite and without publishing: `BatchWorker` or stock `arq.Worker` on the same jobs.
+"""Measures an engine without a database and without publishing: `BatchWorker` or stock `arq.Worker` on the same jobs.
 
 `python -m everpost_workers.engine_bench` reads one `EngineSpec` and writes one `EngineReport`, both in msgpack.
 `everpost bench` runs it; it stands on this side because it imports the engine.
@@ -47,7 +47,7 @@ class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
+    """What was measured.
 
     Attributes:
         took_s, cpu_s: From the worker's start until all jobs had finished.
@@ -65,7 +65,7 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure_engine(spec: EngineSpec) -> EngineReport:
-    """Fill a queue, have a worker run as many jobs, count."""
+    """Fill a queue, have a worker run as many jobs, and count."""
     redis = await connect(spec)
     await fill_queue(redis, spec.queue, [uuid4().hex for _ in range(spec.jobs)])
     runs: Counter[str] = Counter()
@@ -111,7 +111,7 @@ async def connect(spec: EngineSpec) -> ArqRedis:
 
 
 def time_claims(worker: BatchWorker) -> list[float]:
-    """Have the worker's claims timed: the list gains the seconds of each."""
+    """Time the worker's claims: the list gains the seconds of each."""
     scripts = worker._dispatch().scripts  # noqa: SLF001 - its own calls, not such as it might make
     call, took_s = scripts.call, list[float]()
 

@@ -135,7 +135,7 @@ class PublishWorker:
         def may_be_out(odd: OddFacts) -> bool:
             return may_be_sent(odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers))
 
-        self.relay = Relay(store, queue, clock, settle_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
+        self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
         self.admission = Admission(

@@ -1,4 +1,4 @@
-"""What a worker counts: how long tasks waited for it, its attempts, and the ends it recorded."""
+"""What a worker counts: how long tasks waited, its attempts, and the ends it recorded."""
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
@@ -11,11 +11,11 @@ from everpost.queue.keys import QUEUE_NAMES
 from everpost.task.model import PRIORITIES, Attempt, TaskRecord
 from everpost_workers.engine import Claim
 
-OTHER = "other"  # in place of a platform the catalogue does not have: it could be any text
+OTHER = "other"  # for platforms that the catalogue does not have: their names could be any text
 
 
 class WorkerMetrics:
-    """Counts, with labels of which there are only so many."""
+    """Counts, with labels that have a limited number of values."""
 
     def __init__(self, tally: Tally, catalogue: Catalogue) -> None:
         self._tally = tally
@@ -24,7 +24,7 @@ class WorkerMetrics:
         self._names = {platform.name: platform.name for platform in catalogue}
 
     def count_claims(self, claims: Sequence[Claim[Any]], dropped: Collection[str], now_ms: int) -> None:
-        """Count what was let in of a claim."""
+        """Count the jobs of a claim that were let in."""
         waits_s: dict[str, list[float]] = {}
         for claim in claims:
             if claim.job_id not in dropped:
@@ -37,7 +37,7 @@ class WorkerMetrics:
         self._tally.count(ACCEPTED, self._platform(platform))
 
     def count_attempts(self, made: Iterable[tuple[str | None, Attempt, int]]) -> None:
-        """Count attempts that are on record; with each the platform, and how many milliseconds it took."""
+        """Count recorded attempts; each comes with its platform and its duration in milliseconds."""
         ends: list[tuple[str | None, str, str | None]] = []
         times_s: dict[str | None, list[float]] = {}
         for platform, attempt, took_ms in made:
@@ -48,16 +48,16 @@ class WorkerMetrics:
             self._tally.observe(PUBLISH_DURATION, some, self._platform(platform))
 
     def count_ends(self, ended: Iterable[tuple[str | None, TaskRecord]]) -> None:
-        """Count tasks that have ended; with each the platform."""
+        """Count tasks that have ended; each comes with its platform."""
         self._count(ENDED, [(platform, record.status, record.error_class) for platform, record in ended])
 
     def _count(self, counter: Counter, ends: Iterable[tuple[str | None, str, str | None]]) -> None:
-        """Count ends of one batch: runs of equal ones together, because an enum's hash is a call of Python."""
+        """Count ends of one batch. Equal neighbours are counted together, because hashing an enum calls Python code."""
         for (platform, end, error_class), equal in groupby(ends):
             self._tally.count(counter, self._platform(platform), end, error_class or "", times=len(list(equal)))
 
     def _platform(self, written: str | None) -> str:
-        """The platform's name; tasks of stock arq clients have it as they wrote it."""
+        """The platform's name in the catalogue; stock arq clients may write it in another way."""
         name = self._names.get(written or "")
         if name is not None:
             return name

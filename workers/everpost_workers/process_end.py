@@ -1,4 +1,4 @@
-"""How a worker's process ends when waiting for it makes no sense."""
+"""Ends a worker's process without waiting for it."""
 
 import faulthandler
 import logging
@@ -15,7 +15,7 @@ LOG_S = 3.0
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """End the process without waiting for what publishers have left running: threads, and tasks that go on."""
+    """End the process without waiting for threads and tasks that publishers have left running."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -23,8 +23,8 @@ def leave_at_once(code: int) -> NoReturn:
 
 
 def end_blocked_process() -> NoReturn:
-    """End a process whose event loop stands still in a publisher; called in a thread. What it held runs elsewhere."""
-    faulthandler.dump_traceback_later(LOG_S, exit=True)  # also where the log is what blocks
+    """End a process whose event loop a publisher blocks; called in a thread. Other workers run the jobs it held."""
+    faulthandler.dump_traceback_later(LOG_S, exit=True)  # also if logging blocks
     log.critical("worker.blocked", advice="A publisher blocks the event loop, see where below; the worker ends.")
     faulthandler.dump_traceback(all_threads=True)
     leave_at_once(FAILED)

@@ -16,7 +16,7 @@ from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store import Store
 from everpost.store.ledger import ClaimFacts
-from everpost.task.earlier_attempts import NOTHING_EARLIER, lost_attempts, read_earlier
+from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier, lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost_workers.attempts.adoption import adoptable_task
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
@@ -31,14 +31,14 @@ NOT_OURS = frozenset(
         OutcomeReason.EXPIRED,
         OutcomeReason.UNDECODABLE,
         OutcomeReason.UNKNOWN_FUNCTION,  # accepted tasks are all enqueued for `publish`
-        OutcomeReason.TRIES_EXHAUSTED,  # no count of claims reaches `UNLIMITED_TRIES`
+        OutcomeReason.TRIES_EXHAUSTED,  # no count of claims gets as far as `UNLIMITED_TRIES`
     }
 )
-"""Ends of a claimed job of an accepted task that tell that its keys in Redis were lost or overwritten."""
+"""Ends of a job that show, if its task was accepted here, that its keys in Redis were lost or overwritten."""
 
 
 def class_of(name: str | None, catalogue: Catalogue, publishers: Mapping[str, Publisher]) -> PublisherClass:
-    """The class of a platform's publisher; of a platform that is gone, one that lets nothing be taken for granted."""
+    """The class of a platform's publisher; KEYED, which rules nothing out, for a platform that is gone."""
     try:
         platform = catalogue.find(name or "")
     except UnknownPlatform:
@@ -47,7 +47,7 @@ def class_of(name: str | None, catalogue: Catalogue, publishers: Mapping[str, Pu
 
 
 class Admission:
-    """Decides over claimed jobs, a batch at a time.
+    """Decides about claimed jobs, a batch at a time.
 
     Args:
         publishers: By the name of their platform.
@@ -84,13 +84,13 @@ class Admission:
         """
         failpoint("claim.after")
         await self._care.check_trouble(self._clock())
-        if any(claim.job_try > 1 for claim in claims):  # whoever had one may have left how it ended
+        if any(claim.job_try > 1 for claim in claims):  # a worker that had one may have left its outcome in a file
             await self._take_in_left_over()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
         known, ended = claimed.known, claimed.ended
         strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
-        adopted, superseded, refusals = await self._adopt(strangers)
-        ended |= superseded
+        adopted, retried, refusals = await self._adopt(strangers)
+        ended |= retried
         lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in NOT_OURS}
         if ended or lost:
             log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
@@ -99,24 +99,28 @@ class Admission:
         ledger_data = await self._data_of([task_id for task_id in claimed.differing if task_id not in lost], known)
         known |= await self._note_lost_attempts(known, claims)
         for claim in claims:
-            state = claim.context = self._attempt_of(claim, known.get(claim.job_id) or adopted.get(claim.job_id))
-            state.task_data = ledger_data.get(claim.job_id)
-            state.refusal = refusals.get(claim.job_id)
+            job_id = claim.job_id
+            if (facts := known.get(job_id)) is not None:
+                number, earlier = self._past_of(facts)
+            else:  # only Redis has counted
+                facts, number, earlier = adopted.get(job_id), claim.job_try, NOTHING_EARLIER
+            state = AttemptState(task_id=job_id, claims=claim.job_try, facts=facts, number=number, earlier=earlier)
+            state.task_data = ledger_data.get(job_id)
+            state.refusal = refusals.get(job_id)
+            claim.context = state
         dropped = dict.fromkeys(ended | lost, DROP)
         self._metrics.count_claims(claims, dropped, self._clock())
         return dropped
 
-    def _attempt_of(self, claim: ClaimedTask, facts: ClaimFacts | None) -> AttemptState:
-        number, earlier = 1, NOTHING_EARLIER
-        if facts is None:
-            number = claim.job_try
-        elif facts.attempts is not None:
-            earlier = read_earlier(facts.attempts, self._class_of(facts))
-            number = earlier.last + 1
-        return AttemptState(task_id=claim.job_id, claims=claim.job_try, facts=facts, number=number, earlier=earlier)
+    def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:
+        """The number of the attempt that begins, and what is known of those before."""
+        if facts.attempts is None:
+            return 1, NOTHING_EARLIER
+        earlier = read_earlier(facts.attempts, self._class_of(facts))
+        return earlier.last + 1, earlier
 
     async def _data_of(self, differing: Sequence[str], known: Mapping[str, ClaimFacts]) -> dict[str, bytes]:
-        """The ledger's data of tasks of which Redis has other data: it is what is published."""
+        """The ledger's data of tasks of which Redis has other data; the ledger's is published."""
         found: dict[str, bytes] = {}
         for task_id in differing:
             data = await self._ledger.find_data(task_id)
@@ -129,7 +133,7 @@ class Admission:
     async def _note_lost_attempts(
         self, known: Mapping[str, ClaimFacts], claims: Sequence[ClaimedTask]
     ) -> dict[str, ClaimFacts]:
-        """Have attempts that never reported stand in the history before anything else happens to their tasks."""
+        """Write attempts that never reported into the ledger, before anything else happens to their tasks."""
         counted = [claim for claim in claims if claim.ends_as is not OutcomeReason.TRIES_EXHAUSTED]
         tries = {claim.job_id: claim.job_try for claim in counted if claim.job_id in known}
 
@@ -150,7 +154,7 @@ class Admission:
         return class_of(facts.platform, self._catalogue, self._publishers)
 
     async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
-        """Jobs of stock arq clients get the ledger row nobody wrote for them, so that no crash loses them.
+        """Give jobs of stock arq clients a ledger row, so that no crash loses them.
 
         Answers the facts of each, the ids of those whose retry stands for them, and why the others are no tasks.
         """
@@ -172,7 +176,7 @@ class Admission:
 
 
 def _offered_data(claim: ClaimedTask) -> bytes | None:
-    """The data Redis has of the task, as the ledger would hold it; None if there is none."""
+    """The task's data in Redis, encoded as in the ledger; None if there is none."""
     offered = publish_arguments(claim.args, claim.kwargs).get("task_data")
     if isinstance(offered, bytes):
         return offered

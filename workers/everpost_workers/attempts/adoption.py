@@ -17,11 +17,11 @@ from everpost.task.submission import decode_json, encode_json
 from everpost_workers.engine import Claim, OutcomeReason
 
 UNREADABLE = frozenset({OutcomeReason.EXPIRED, OutcomeReason.UNDECODABLE, OutcomeReason.UNKNOWN_FUNCTION})
-"""Ends of jobs that say nothing that could be published."""
+"""Ends of jobs whose message contains nothing that could be published."""
 
 
 def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str | None:
-    """The task a stock client's job asks for; a text that says why it is refused; None if it ends for another reason.
+    """The task that a stock client's job asks for; the reason if it is refused; None if the job cannot be read.
 
     The rules are those of POST /publish where they keep the service safe: size, depth, NUL, and ids that routes take.
     """
@@ -45,13 +45,13 @@ def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str 
         account_id=str(data.get("account_id") or ""),
         title=str(data.get("title") or ""),
         priority=priority_of(arguments),
-        created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over what is dated ahead
+        created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over tasks dated in the future
         accepted_by=ADOPTED_FROM_PICKLE if claim.payload is not None and is_pickle(claim.payload) else ADOPTED,
     )
 
 
 def task_id_of(job_id: str) -> str:
-    """The id a job has in the history: its own, or a digest of one that no route could name."""
+    """The id of a job in the history: its own, or a digest if no route can take it."""
     if is_task_id(job_id):
         return job_id
     return f"arq-{hashlib.sha256(job_id.encode(errors='surrogateescape')).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""Telling of a publisher that raised what is no `PublishError`: most likely a bug, which its author has to see."""
+"""Logs publishers that raise something other than a `PublishError`: most likely a bug, which its author must see."""
 
 import traceback
 
@@ -9,12 +9,12 @@ from everpost.publishing.raised import is_a, message_of
 
 log = structlog.get_logger("everpost.worker")
 
-LONGEST_TRACE = 16_384  # characters; of a longer one the end, which says where and what, and a little of the beginning
+LONGEST_TRACE = 16_384  # characters; a longer one keeps its end, which says where and what, and some of its beginning
 LONGEST_ACCOUNT = 200
 
 
 def tell_of_defect(error: BaseException, job: PublishJob) -> None:
-    """Log what a publisher raised, with where; nothing of a `PublishError`, which it means."""
+    """Log what a publisher raised, and where; a `PublishError` is meant and not logged."""
     if is_a(error, PublishError):
         return
     account_id = job.data.get("account_id")
@@ -30,7 +30,7 @@ def tell_of_defect(error: BaseException, job: PublishJob) -> None:
 
 
 def trace_of(error: BaseException) -> str:
-    """Where it was raised, without the values of any variable; bounded, and whatever the exception's own methods do."""
+    """The traceback without values of variables, of bounded length; an exception's own methods may fail here."""
     try:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
     except BaseException:  # noqa: BLE001 - a stranger's methods

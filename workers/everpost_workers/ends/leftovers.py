@@ -1,4 +1,4 @@
-"""Outcomes that the database did not take before their worker had to end: files beside it, until it takes them (I3)."""
+"""Leftovers: outcomes that the database did not take before their worker ended. They wait in files beside it (I3)."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ TRIES = 100
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What one worker left: arguments of `Ledger.end`."""
+    """The leftovers of one worker, as the arguments of `Ledger.end`."""
 
     records: list[TaskRecord]
     overtaken: list[TaskRecord]
@@ -42,7 +42,7 @@ class Leftovers:
         self._told: set[Path] = set()
 
     async def keep(self, outcomes: Sequence[EndedTask]) -> None:
-        """Keep outcomes that the database has not taken: the worker ends.
+        """Keep outcomes that the database has not taken, because the worker ends.
 
         Raises:
             OSError: That is not possible either; what may have been sent ends as unknown.
@@ -57,7 +57,7 @@ class Leftovers:
         log.warning("outcomes.left_over", file=str(path), task_ids=task_ids)
 
     async def take_in(self) -> None:
-        """Record what workers left over, if anything; a file that cannot be taken in stays, and holds up nothing.
+        """Record the leftovers of all workers. A file that cannot be taken in stays, and the others are taken in.
 
         Raises:
             ServiceError: The database does not take it yet.
@@ -108,7 +108,7 @@ class LeftoverFiles:
         return path
 
     def _create(self, path: Path) -> int:
-        """Make a file and the folder, which another worker may remove with its last file at any moment."""
+        """Make a file, and the folder, which another worker may remove at any moment together with its last file."""
         for _ in range(TRIES):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):
@@ -116,7 +116,7 @@ class LeftoverFiles:
         raise FileNotFoundError(f"{self.folder} is removed again and again")
 
     def paths(self) -> list[Path]:
-        """The files there are."""
+        """The files with leftovers."""
         try:
             return sorted(path for path in self.folder.glob("*.json") if path.is_file())
         except OSError:
@@ -137,9 +137,9 @@ class LeftoverFiles:
             raise msgspec.DecodeError(str(error)) from error
 
     def forget(self, path: Path) -> None:
-        """Remove a file whose outcomes are in the database, and the folder with its last file; others may do so too."""
+        """Remove a file whose outcomes are in the database, and the empty folder; other workers may do so too."""
         path.unlink(missing_ok=True)
-        with suppress(OSError):  # it has other files, or is gone
+        with suppress(OSError):  # it has other files, or another worker removed it
             self.folder.rmdir()
 
 

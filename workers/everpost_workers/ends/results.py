@@ -1,4 +1,4 @@
-"""Results for stock arq clients: each in the serializer its job came in, or the client could not read it (I8)."""
+"""Results for stock arq clients: each in the serializer of its job, so that the client can read it (I8)."""
 
 import asyncio
 import pickle
@@ -34,7 +34,7 @@ def _pickle(message: dict[str, Any], protocol: int) -> bytes:
 
 
 def _as_known(result: Any) -> Any:
-    """The result; an exception as one that a client without this package can unpickle."""
+    """The result. An exception becomes one that a client without this package can unpickle."""
     if not isinstance(result, BaseException):
         return result
     if isinstance(result, asyncio.CancelledError):

@@ -19,7 +19,7 @@ from everpost_workers.engine.trouble import REDIS_TROUBLE
 logger = logging.getLogger("arq.worker")
 
 
-class Admission:
+class Admitter:
     """Lets the jobs of each claim in, or gives them back, beside the claims that follow.
 
     Args:

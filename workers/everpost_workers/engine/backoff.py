@@ -1,4 +1,4 @@
-"""How long to wait between tries of something that may come back."""
+"""How long to wait between tries to reach something that may come back."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ class Backoff:
     """Waits that double from `first_s` up to `most_s`.
 
     Args:
-        jitter: Gives a factor for each wait, so that many workers do not try in step; none by default.
+        jitter: Gives a factor for each wait, so that many workers do not try at the same moment; 1 by default.
     """
 
     def __init__(self, first_s: float, most_s: float, *, jitter: Callable[[], float] = lambda: 1.0) -> None:
@@ -23,5 +23,5 @@ class Backoff:
         return wait_s * self._jitter()
 
     def reset(self) -> None:
-        """Begin again: it worked."""
+        """Begin again with the first wait, after a success."""
         self._failures = 0

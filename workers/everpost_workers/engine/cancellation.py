@@ -1,21 +1,21 @@
-"""What of all that is raised comes from outside and must go on up, and cancellations that redis-py loses.
+"""Cancellations: telling those from outside from a job's own, and delivering those that redis-py loses.
 
-redis-py looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that is
-told of a timeout instead, and goes on; only its `cancelling()` count still tells.
+redis-py looks for stale data on a connection under `asyncio.timeout(0)`. A task that is cancelled just before that gets
+a TimeoutError instead and goes on. Only its `cancelling()` count still shows the cancellation.
 """
 
 import asyncio
 from typing import Any
 
 INNERMOST = 4  # lines shown of where a task waits
-AGAIN_S = 0.5  # each cancellation cuts a clean-up short, so not too often
+AGAIN_S = 0.5  # not more often, because each cancellation cuts a clean-up short
 
 
 def raise_if_cancelled() -> None:
-    """Be cancelled now if a cancellation was lost on the way; for loops that call Redis.
+    """Raise the cancellation of the current task if redis-py has lost it; for loops that call Redis.
 
     Raises:
-        CancelledError: Somebody cancelled the current task.
+        CancelledError: The current task was cancelled.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -23,11 +23,11 @@ def raise_if_cancelled() -> None:
 
 
 def comes_from_outside(error: BaseException, task: "asyncio.Task[Any] | None") -> bool:
-    """Whether `error` was thrown into `task`, and not raised by the code that it called.
+    """Whether `error` was thrown into `task`, instead of raised by the code that it called.
 
-    A cancellation is from outside if somebody cancelled the task, and GeneratorExit if the abandoned coroutine is
-    closed; a task never throws that by itself. Else they are failures of the code, as are SystemExit and
-    KeyboardInterrupt: the process's own signals are handled by its loop, and raise nothing.
+    A cancellation is from outside if the task was cancelled, and a GeneratorExit if the coroutine was abandoned and is
+    being closed. Otherwise both are failures of the code. SystemExit and KeyboardInterrupt always are: the loop handles
+    the process's signals, which raise nothing.
     """
     if isinstance(error, GeneratorExit):
         return task is None or running_task() is not task
@@ -35,7 +35,7 @@ def comes_from_outside(error: BaseException, task: "asyncio.Task[Any] | None") -
 
 
 def running_task() -> "asyncio.Task[Any] | None":
-    """The current task; None where no loop runs."""
+    """The current task; None if no loop runs."""
     try:
         return asyncio.current_task()
     except RuntimeError:
@@ -43,10 +43,10 @@ def running_task() -> "asyncio.Task[Any] | None":
 
 
 def raise_unless_failure(error: BaseException) -> None:
-    """Raise `error` again if it is not a failure of the hook that raised it, so that all else is treated as one.
+    """Raise `error` again unless it is a failure of the hook that raised it.
 
-    A hook may raise CancelledError because what it waited for was cancelled; a task that nobody cancelled goes on.
-    Ctrl-C ends a process that does not handle signals.
+    A hook may raise CancelledError because something it waited for was cancelled. That is a failure if its own task was
+    not cancelled. KeyboardInterrupt is raised again, so that Ctrl-C ends a process that does not handle signals.
 
     Raises:
         BaseException: `error` itself.
@@ -57,10 +57,10 @@ def raise_unless_failure(error: BaseException) -> None:
 
 
 async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, again and again if need be, and wait until they have ended; how they ended is not told.
+    """Cancel tasks, repeatedly if they go on, and wait until they have ended. Their results and errors are dropped.
 
     Raises:
-        CancelledError: The current task was cancelled meanwhile; all the same, they have ended.
+        CancelledError: The current task was cancelled meanwhile. The tasks have ended all the same.
     """
     own: asyncio.CancelledError | None = None
     loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """Time limits of many short pieces of work over one timer.
 
-`asyncio.timeout` sets a timer of the event loop and cancels it again; for a job that does nothing but be recorded that
+`asyncio.timeout` sets and cancels a timer of the event loop for each piece. For jobs that take no time themselves, that
 was a tenth of the worker's time.
 """
 
@@ -13,7 +13,7 @@ Work = TypeVar("Work")
 
 
 class Deadlines(Generic[Work]):
-    """What is under way, and until when.
+    """The deadlines of the work under way.
 
     Args:
         cut_off: Called once for each piece of work whose deadline passes before it is dropped.
@@ -23,7 +23,7 @@ class Deadlines(Generic[Work]):
         self._cut_off = cut_off
         self._deadlines: dict[Work, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.loop: asyncio.AbstractEventLoop  # of the timer; to ask for it each time is a system call each time
+        self.loop: asyncio.AbstractEventLoop  # kept, because asking for it is a system call
 
     def keep(self, work: Work, timeout_s: float) -> None:
         """Watch `work` from now on."""
@@ -34,7 +34,7 @@ class Deadlines(Generic[Work]):
             self._set_timer(deadline)
 
     def drop(self, work: Work) -> None:
-        """Watch `work` no longer; no harm if it is not watched."""
+        """Stop watching `work`; no harm if it is not watched."""
         self._deadlines.pop(work, None)
 
     def _set_timer(self, deadline: float) -> None:
@@ -43,7 +43,7 @@ class Deadlines(Generic[Work]):
         self._timer = self.loop.call_at(deadline, self._look)
 
     def _look(self) -> None:
-        """Cut off what is overdue; the timer was set for something that may be gone by now."""
+        """Cut off overdue work. The work that the timer was set for may be gone by now."""
         self._timer = None
         overdue = [work for work, deadline in self._deadlines.items() if deadline <= self.loop.time()]
         for work in overdue:
@@ -98,7 +98,7 @@ class Limit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._deadlines.drop(self)
-        # As asyncio.timeout does: a cancellation by somebody else goes on.
+        # A cancellation from elsewhere goes on, as in asyncio.timeout.
         if not self.expired or self.task is None:
             return
         if self.task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):

@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from arq.constants import abort_job_max_age, abort_jobs_ss
 from arq.worker import Worker
 
-from everpost_workers.engine.admitting import Admission
+from everpost_workers.engine.admitting import Admitter
 from everpost_workers.engine.claiming import Claimer
 from everpost_workers.engine.held import HeldJob, JobPhase
 from everpost_workers.engine.jobs import JobOutcome
@@ -68,7 +68,7 @@ class Dispatcher:
         )
         self.claimer = Claimer(worker, self.scripts, options, on_missing_health)
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
-        self._admission = Admission(options, self.scripts, self.claimer, start=self._start, release=self._release)
+        self._admitter = Admitter(options, self.scripts, self.claimer, start=self._start, release=self._release)
         self._runner = JobRunner(worker, self._on_ended, self._on_stuck)
         client = blocking_client(pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
         self._leases = LeaseKeeper(client, lease_s=options.lease_s, queue_names=options.queue_names, watch=self.watch)
@@ -157,7 +157,7 @@ class Dispatcher:
         claimed = await self.claimer.claim(limit, job_ids)
         jobs = await self._take_all(claimed)
         self._worker.job_counter = len(self._held)
-        self._admission.admit(jobs, claimed.unnamed)
+        self._admitter.admit(jobs, claimed.unnamed)
 
     async def _take_all(self, claimed: ClaimReply) -> list[HeldJob]:
         """Hold the claimed jobs. Payloads may take long to read, so other tasks get their turn in between."""
@@ -316,7 +316,7 @@ class Dispatcher:
     def _pending_tasks(self) -> set[asyncio.Task[Any]]:
         """The tasks that work on a job and may end."""
         stuck = {job.task for job in self.stuck.jobs}
-        tasks = {*self._worker.tasks.values(), *self._admission.tasks, *self._releaser.runners}
+        tasks = {*self._worker.tasks.values(), *self._admitter.tasks, *self._releaser.runners}
         if self._recorder is not None:
             tasks |= self._recorder.runners
         if self._claiming is not None:

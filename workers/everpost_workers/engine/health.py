@@ -1,4 +1,4 @@
-"""The health-check entry: arq's text under arq's key, which a whole fleet of workers shares."""
+"""The health-check entry: arq's text under arq's key, which all workers share."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ OVERDUE_S = 1.0  # a missing entry is written again no sooner than this after th
 
 
 class HealthCheck:
-    """Writes the entry now and then, again when it went missing, and removes it only if it is this worker's."""
+    """Writes the entry regularly and when it went missing, and removes it only if this worker wrote it."""
 
     def __init__(self, worker: Worker, queue_names: Sequence[str]) -> None:
         self._worker = worker
@@ -26,7 +26,7 @@ class HealthCheck:
         self._last_counts: str | None = None
 
     def note_missing(self) -> None:
-        """Write the entry at the next beat: a worker that stopped took it along, or Redis lost it."""
+        """Write the entry at the next beat: a worker that stopped has removed it, or Redis lost it."""
         if time.time() - self._written_at > OVERDUE_S:
             self._written_at = 0.0
 
@@ -46,7 +46,7 @@ class HealthCheck:
         self._written_at = now
         try:
             await worker.pool.set(worker.health_check_key, entry, px=int((worker.health_check_interval + 1) * 1000))
-        except OutOfMemoryError:  # no reason not to claim: what is worked off makes room
+        except OutOfMemoryError:  # claims go on, because jobs that end make room
             return
         self._entry = entry.encode()
         if self._last_counts not in {None, counts}:

@@ -1,4 +1,4 @@
-"""Keeps a worker's leases alive from a thread of its own, so that a job blocking the event loop keeps its lease."""
+"""Renews a worker's leases from a thread, so that a job that blocks the event loop keeps its lease."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger("arq.worker")
 RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
 ROUNDS_PER_LEASE = 3
 RESTORE_BYTES = 16 * 1024 * 1024  # payloads of one call, or Redis does not answer in time
-LONGEST_ROUND_S = 1.0  # after FLUSHALL, what runs looks abandoned until the next round
+LONGEST_ROUND_S = 1.0  # after FLUSHALL, running jobs look abandoned until the next round
 _CONNECTION_SETTINGS = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
 )
@@ -57,7 +57,7 @@ def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
 
 
 def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
-    """What of `jobs` is put back in one call; a single payload may exceed the limit."""
+    """Portions of `jobs` for one call each; a single payload may exceed the limit."""
     portion: list[HeldJob] = []
     size_bytes = 0
     for job in jobs:
@@ -72,16 +72,16 @@ def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
 
 
 class LeaseKeeper:
-    """Renews the leases of every job held with one command, each second and at least three times in a lease.
+    """Renews the leases of all held jobs with one command, each second and at least three times in a lease.
 
-    The thread starts with the first job and ends by itself once nothing has been held for a round. It is a daemon: it
-    never keeps a dying process alive.
+    The thread starts with the first job and ends by itself once no job was held for a round. It is a daemon: it never
+    keeps a dying process alive.
 
     Args:
         client: A blocking client that only the thread uses; it connects with the first command.
         lease_s: How long a lease lasts after its last renewal.
         queue_names: All queues, in the order of the claims' queue numbers.
-        watch: Looked at in each round: whether the event loop that runs the jobs still turns.
+        watch: Looks in each round whether the event loop that runs the jobs still turns.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class LeaseKeeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._thread_guard = threading.Lock()
-        # Held while lost jobs are put back, and taken before a job is settled: a finished one is never put back.
+        # Held while lost jobs are put back, and taken before a job is released, so that no ended job is put back.
         self.restoring = threading.Lock()
 
     def hold(self, job: HeldJob) -> None:
@@ -114,7 +114,7 @@ class LeaseKeeper:
             del self._held[job.job_id]
 
     def stop(self, *, but: Sequence[HeldJob] = ()) -> None:
-        """Let all leases run out; those of jobs `but` are kept for as long as the process lives."""
+        """Let all leases run out, except those of the jobs `but`, which are kept as long as the process lives."""
         kept = {job.job_id: job for job in but if self._held.get(job.job_id) is job}
         self._held = kept
         if not kept:
@@ -142,7 +142,7 @@ class LeaseKeeper:
             return True
 
     def _run_round(self, client: "redis.Redis") -> float:
-        """Renew everything; returns the seconds until the next round."""
+        """Renew all leases; returns the seconds until the next round."""
         try:
             missing = self._renew(client, self._snapshot())
             for portion in _portions(missing):
@@ -161,7 +161,7 @@ class LeaseKeeper:
                 return [job for job in list(self._held.values()) if not job.is_fenced]
 
     def _renew(self, client: "redis.Redis", jobs: list[HeldJob]) -> list[HeldJob]:
-        """Renew what is ours, mark what is somebody else's; returns the jobs that nobody holds."""
+        """Renew our leases and mark the jobs that another worker holds; returns the jobs that no worker holds."""
         if not jobs:
             return []
         arguments: list[Any] = [self._lease_ms]
@@ -176,7 +176,7 @@ class LeaseKeeper:
         return missing
 
     def _restore(self, client: "redis.Redis", jobs: list[HeldJob]) -> None:
-        """Put back the jobs that Redis lost and that are still going on here."""
+        """Put back the jobs that Redis lost and that still run here."""
         with self.restoring:
             jobs = [job for job in jobs if not job.is_releasing and self._held.get(job.job_id) is job]
             if not jobs:

@@ -15,7 +15,7 @@ from everpost_workers.engine.connections import ScriptConnection
 
 _FOLDER = Path(__file__).with_name("scripts")
 
-ANSWER_S = 2.0  # a Redis that is silent for longer is away, as for the pool's connections
+ANSWER_S = 2.0  # a Redis that does not answer in this time counts as away, as for the pool's connections
 
 OnWrongType = Callable[[ArqRedis, Mapping[str, str]], Awaitable[Sequence[str]]]
 """Given the types that keys should have, moves keys of another type out of the way, and answers which."""
@@ -31,8 +31,8 @@ class Scripts:
     """The scripts as calls to the server of one pool.
 
     Args:
-        own_connections: They go over connections of their own, past the pool and what it does on errors: the pool costs
-            40 us a call and 0.6 us an argument, more than a small claim itself.
+        own_connections: The calls go over connections of their own, without the pool's retries. The pool costs 40 us a
+            call and 0.6 us an argument, more than a small claim itself.
         zsets: Keys that the scripts take for sorted sets.
         on_wrong_type: Called when one of them has another type. If it has moved a key away, the script runs again.
     """
@@ -90,4 +90,4 @@ class Scripts:
         try:
             return await connection.run(keys, arguments)
         finally:
-            idle.append(connection)  # closed, if the call failed; the next one opens it
+            idle.append(connection)  # if the call failed it is closed, and the next call opens it

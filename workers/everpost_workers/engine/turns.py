@@ -1,4 +1,4 @@
-"""Whose turn it is: the order in which claims read the queues."""
+"""The order in which claims read the queues."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ RESERVED_SHARE = 10  # one slot in so many is kept for the less urgent queues
 
 
 class QueueTurns:
-    """In which order a claim reads the queues, so that urgent jobs go first and none starves.
+    """Plans each claim so that urgent jobs go first and no queue starves.
 
-    A tenth of each claim's slots, at least one, is offered to the less urgent queues first; a claim of a single slot
-    does so every tenth time. Which of them comes first takes turns, beginning with the least urgent.
+    A tenth of each claim's slots, at least one, is offered to the less urgent queues first; a claim of a single slot is
+    offered to them every tenth time. They come first in turns, beginning with the least urgent.
     """
 
     def __init__(self, queue_count: int) -> None:

@@ -1,4 +1,4 @@
-"""What wakes the claim loop: an event with a timeout, and the pub/sub message that sets it."""
+"""Wakes the claim loop: an event with a timeout, and a listener for the message that sets it."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ PING_AFTER_S = 15
 
 
 class WakeSignal:
-    """An event for one waiter, cheaper than `asyncio.Event` under `wait_for`; waiting consumes it."""
+    """An event for one waiter, cheaper than `asyncio.Event` under `wait_for`. A wait resets it."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -45,10 +45,10 @@ class WakeSignal:
 
 
 class WakeListener:
-    """Calls back on every message of a channel, over a connection of its own; subscribes again after an outage.
+    """Calls back on every message of a channel, over a connection of its own. Subscribes again after an outage.
 
     Args:
-        on_wake: Also called after each subscription, because messages may have been missed before it.
+        on_wake: Also called after each subscription, because earlier messages may have been missed.
     """
 
     def __init__(self, pool: ArqRedis, channel: str, on_wake: Callable[[], None]) -> None:
@@ -76,7 +76,7 @@ class WakeListener:
             await asyncio.sleep(self._backoff.next_s())
 
     def _tell_once(self, error: NoPermissionError) -> None:
-        """Everything works, but later: whoever runs this should know, and need not be told each second."""
+        """Log once that Redis refuses the channel: jobs are still found, but later."""
         if not self._has_told:
             told = "may not listen on %s, so jobs are only looked for every so often: %s"
             logger.warning(

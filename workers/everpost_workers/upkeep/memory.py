@@ -1,4 +1,4 @@
-"""Room in Redis: the oldest results go before it is full, and it is told when it is filling up all the same."""
+"""Room in Redis: drops the oldest results before it is full, and warns if it fills up all the same."""
 
 import structlog
 
@@ -8,14 +8,14 @@ from everpost.queue.task_queue import TaskQueue
 
 log = structlog.get_logger("everpost.worker")
 
-RESULTS_UP_TO = 0.75  # of maxmemory: above it, results make room for what waits
+RESULTS_UP_TO = 0.75  # of maxmemory: above it, results make room for jobs that wait
 TELLS_EVERY_MS = 60_000
 SHED_AT_ONCE = 1_000  # results, which keeps Redis for about a millisecond
 NO_LIMIT = 2**53
 
 
 class ResultKeeper:
-    """Keeps the results in Redis within bounds; several workers do so at once without harm.
+    """Keeps the results in Redis within bounds. Several workers may do so at once.
 
     Args:
         most_bytes: What results may take, whether Redis has room or not; 0 is no limit.
@@ -28,7 +28,7 @@ class ResultKeeper:
         self._told_at_ms = 0
 
     async def tick(self) -> int:
-        """Drop results until there is room; how many it dropped.
+        """Drop results until there is room; returns how many it dropped.
 
         Raises:
             QueueUnreachable: Redis is away.
@@ -67,6 +67,6 @@ class ResultKeeper:
 
 
 def wanted_bytes(memory: RedisMemory, result_bytes: int, most_bytes: int) -> int:
-    """What the results may take: `most_bytes`, and less where Redis is filling up."""
+    """The size that results may have: `most_bytes`, or less if Redis is filling up."""
     too_much = memory.used_bytes - int(memory.max_bytes * RESULTS_UP_TO) if memory.max_bytes else 0
     return max(0, min(most_bytes, result_bytes - max(0, too_much)))

@@ -17,7 +17,7 @@ log = structlog.get_logger("everpost.relay")
 EPOCH = "epoch"
 CHUNK = 500  # tasks looked for in one call
 RESTORED = 100  # payloads in memory at a time
-SETTLED_MS = 3_000  # whoever accepted a task this long ago has enqueued it, or failed to
+FRESH_MS = 3_000  # after this time the process that accepted a task has enqueued it, or failed to
 FULL_SWEEP_MS = 600_000
 ROUND_TICKS = 20
 ROUND_SHARE_S = 0.05
@@ -48,14 +48,14 @@ class Relay:
         queue: TaskQueue,
         clock: Clock,
         *,
-        settle_s: float = 0.0,
+        renewal_s: float = 0.0,
         may_be_sent: MayBeSent = _always,
     ) -> None:
-        """`settle_s` is how long the workers take to renew the leases of what they run after Redis lost them."""
+        """`renewal_s` is how long workers take to renew the leases of running jobs after Redis lost them."""
         self._store = store
         self._queue = queue
         self._clock = clock
-        self._settle_s = settle_s
+        self._renewal_s = renewal_s
         self._may_be_sent = may_be_sent
         self._stuck: set[str] = set()  # tokens of tasks that cannot be set aside either
         self._cursor: str | None = None
@@ -65,11 +65,11 @@ class Relay:
         self._evicted = 0
 
     def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
-        """Look for every task soon, not at once: jobs whose payload is lost are being dropped from Redis meanwhile."""
+        """Look for every task soon; not at once, because jobs with lost payloads are still being dropped from Redis."""
         self._next_full_ms = min(self._next_full_ms, self._clock() + after_ms)
 
     async def tick(self) -> int:
-        """One comparison; how many tasks went back into their queues.
+        """Compare once; returns how many tasks went back into their queues.
 
         Raises:
             QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
@@ -80,11 +80,11 @@ class Relay:
         if is_new:
             if known is not None:
                 log.warning("relay.redis_changed", epoch=epoch)
-            await asyncio.sleep(self._settle_s)  # a first start too may come just after a FLUSHALL
+            await asyncio.sleep(self._renewal_s)  # a first start too may come just after a FLUSHALL
         await self._note_evictions()
         if is_new or not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS:  # due, or the clock was set back
             self._cursor = None
-        restored = await self._sweep(0 if is_new else SETTLED_MS)
+        restored = await self._sweep(0 if is_new else FRESH_MS)
         if is_new:
             await self._store.meta.set(EPOCH, epoch)
         return restored + await self._go_round() + await self._return_withdrawn()
@@ -96,12 +96,12 @@ class Relay:
             self.look_again(EVICTED_SWEEP_MS)
         self._evicted = evicted
 
-    async def _sweep(self, settled_ms: int) -> int:
+    async def _sweep(self, fresh_ms: int) -> int:
         if self._cursor is None:
             self._next_full_ms = self._clock() + FULL_SWEEP_MS
         cursor, restored = self._cursor, 0
         while True:
-            page = await self._store.relay.page(cursor, self._clock() - settled_ms, CHUNK)
+            page = await self._store.relay.page(cursor, self._clock() - fresh_ms, CHUNK)
             await self._set_aside(page.odd)
             restored += await self._restore(page.entries)
             self._cursor, cursor = page.resume_cursor, page.next_cursor
@@ -109,7 +109,7 @@ class Relay:
                 return restored
 
     async def _go_round(self) -> int:
-        """Look for some of the tasks again; how many went back.
+        """Look for some of the tasks again; returns how many went back.
 
         Others may remove queue entries without a trace. All tasks have their turn within `ROUND_TICKS` ticks, unless
         that would take more than `ROUND_SHARE_S` of each: then it takes longer.
@@ -120,7 +120,7 @@ class Relay:
         ends_at = loop.time() + ROUND_SHARE_S
         looked_for = restored = 0
         while True:
-            page = await self._store.relay.page(self._round_cursor, self._clock() - SETTLED_MS, CHUNK)
+            page = await self._store.relay.page(self._round_cursor, self._clock() - FRESH_MS, CHUNK)
             restored += await self._restore(page.entries)
             looked_for += len(page.entries) + len(page.odd)
             self._round_cursor = page.next_cursor
@@ -128,7 +128,7 @@ class Relay:
                 return restored
 
     async def _return_withdrawn(self) -> int:
-        """Put back what somebody withdrew and died, before the ledger knew what for; how many tasks."""
+        """Put back tasks whose withdrawal is old: the process that withdrew them died. Returns how many."""
         restored = 0
         while task_ids := await self._queue.losses.old_withdrawals(CHUNK):
             runnable = await self._store.relay.runnable(task_ids)
@@ -138,7 +138,7 @@ class Relay:
         return restored
 
     async def _restore(self, entries: Sequence[QueueEntry]) -> int:
-        """Put back those of the tasks that Redis has lost and the ledger still has; how many."""
+        """Put back those of the tasks that Redis has lost and the ledger still has; returns how many."""
         missing = await self._queue.losses.missing_among(entries)
         restored: list[str] = []
         for start in range(0, len(missing), RESTORED):
