@@ -18,7 +18,7 @@ from everpost_workers.process_end import leave_at_once
 
 
 def main() -> int:
-    """Run a worker; 2 if a setting is wrong, 1 if the database cannot be used or an attempt does not end."""
+    """Run a worker; return 2 if a setting is wrong, 1 if the database cannot be used or an attempt does not end."""
     try:
         settings = read_settings(os.environ)
         configure_logging(settings)

@@ -1,7 +1,7 @@
 """Measures an engine without a database and without publishing: `BatchWorker` or stock `arq.Worker` on the same jobs.
 
 `python -m everpost_workers.engine_bench` reads one `EngineSpec` and writes one `EngineReport`, both in msgpack.
-`everpost bench` runs it; it stands on this side because it imports the engine.
+`everpost bench` runs it. It is part of the worker because it imports the engine.
 """
 
 import sys
@@ -26,17 +26,17 @@ SLOTS = 100
 CHUNK = 1_000
 FUNCTION = "nothing"
 ENGINES: dict[str, Callable[..., Worker]] = {
-    "batch": partial(BatchWorker, own_connections=True),  # as Everpost has it
+    "batch": partial(BatchWorker, own_connections=True),  # as in Everpost's worker
     "arq": Worker,
 }
 
 
 class EngineSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which engine runs how many jobs on which Redis.
+    """Which engine runs how many jobs, and on which Redis.
 
     Attributes:
-        queue: Where they come from; jobs that stand there already are run first.
-        waiting: How many those are: as many are left at the end.
+        queue: The queue of the jobs; jobs that are already there run first.
+        waiting: The number of jobs already there; as many are left at the end.
     """
 
     engine: Literal["batch", "arq"]
@@ -50,10 +50,11 @@ class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured.
 
     Attributes:
-        took_s, cpu_s: From the worker's start until all jobs had finished.
-        claims_s: Spent waiting for Redis to hand over jobs; None of stock arq, which asks for each in several steps.
-        lost, repeated: Jobs that did not run, and runs beyond a job's first.
-        unfinished: Jobs whose result Redis does not have, or that still stand in the queue.
+        took_s, cpu_s: From the worker's start until all jobs had ended.
+        claims_s: Time spent waiting for Redis's answers to claims; None for stock arq, which needs several steps per
+            job.
+        lost, repeated: Jobs that did not run, and runs after a job's first.
+        unfinished: Jobs without a result in Redis, or still in the queue.
     """
 
     took_s: float
@@ -105,7 +106,7 @@ async def measure_engine(spec: EngineSpec) -> EngineReport:
 
 
 async def connect(spec: EngineSpec) -> ArqRedis:
-    """A pool of connections, as a worker makes it."""
+    """A connection pool, made as a worker makes it."""
     address = RedisSettings.from_dsn(spec.redis)
     return await create_pool(address, job_serializer=serialize, job_deserializer=deserialize)
 
@@ -122,12 +123,12 @@ def time_claims(worker: BatchWorker) -> list[float]:
             took_s.append(time.perf_counter() - began_s)
         return answer
 
-    scripts.call = timed  # type: ignore[method-assign]  # of this one worker
+    scripts.call = timed  # type: ignore[method-assign]  # only for this worker
     return took_s
 
 
 async def fill_queue(redis: ArqRedis, queue: str, ids: Sequence[str]) -> None:
-    """Put jobs into the queue as `enqueue_job` writes them, many at a time: filling is not what is measured."""
+    """Put jobs into the queue in the form of `enqueue_job`, many at a time, because filling is not measured."""
     now_ms = time.time_ns() // 1_000_000
     payload = serialize_job(FUNCTION, (), {}, None, now_ms, serializer=serialize)
     for start in range(0, len(ids), CHUNK):
@@ -139,7 +140,7 @@ async def fill_queue(redis: ArqRedis, queue: str, ids: Sequence[str]) -> None:
 
 
 async def count_finished(redis: ArqRedis, queue: str, ids: Sequence[str]) -> int:
-    """How many jobs have a result and have left the queue."""
+    """The number of jobs that have a result and have left the queue."""
     finished = 0
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""The worker's composition root: settings in, a `BatchWorker` out."""
+"""The worker's composition root: from settings to a `BatchWorker`."""
 
 import asyncio
 import logging
@@ -53,16 +53,16 @@ from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 
-UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which no restart of Redis forgets
-LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # at least: tasks accepted under a larger limit must fit too
-PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most so many times the bytes of the body it came in
+UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which a restart of Redis does not reset
+LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # a minimum, because tasks accepted under a larger limit must fit too
+PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most this many times the bytes of its body
 PAUSE_POLL_S = 0.5
 LEFTOVERS_S = 5.0
-PUBLISHER_GRACE_S = 30  # beyond the publisher's own timeout, which ends an attempt
+PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
 
 class PublishWorker:
-    """The parts of one worker: opened when its event loop runs, and closed with it."""
+    """The parts of one worker: opened when its event loop runs, and closed at its end."""
 
     store: Store
     relay: Relay
@@ -91,7 +91,7 @@ class PublishWorker:
         self._upkeep = Upkeep()
 
     async def start(self, ctx: dict[str, Any]) -> None:
-        """Arq's on_startup: open everything, and begin what runs beside the jobs."""
+        """Arq's on_startup: open everything, and start the duties beside the jobs."""
         del ctx
         queue = await self._open()
         self._stack.push_async_callback(say_goodbye, queue, self.worker_id)
@@ -163,7 +163,7 @@ class PublishWorker:
     async def _wait_while_paused(self) -> None:
         """Wait until dispatch is resumed; the engine claims nothing before `start` returns.
 
-        A pause begins only while no process has the database open, so there is no need to look for one later.
+        A pause begins only while no process has the database open, so it need not be checked again later.
         """
         self._is_paused = await warn_of_pause(self.store.pause)
         while self._is_paused:
@@ -189,7 +189,7 @@ class PublishWorker:
         return None if trouble is None else trouble.message
 
     def describe(self) -> dict[str, Any]:
-        """What the worker tells about itself."""
+        """The worker's report about itself."""
         return {
             **self._versions,
             "slots": self._settings.max_jobs,
@@ -210,7 +210,7 @@ class PublishWorker:
         return await self.admission.admit(claims)
 
     async def on_left_over(self, outcomes: Sequence[EndedTask]) -> None:
-        """The hook for outcomes that were not recorded when the worker had to end."""
+        """The hook for outcomes that could not be recorded before the worker had to end."""
         await self.leftovers.keep(outcomes)
 
     async def on_complete(self, outcomes: Sequence[EndedTask]) -> None:
@@ -228,12 +228,12 @@ def create_worker(
 ) -> BatchWorker:
     """A worker, ready for `run()`.
 
-    A cell is this process's program started once more. There this function does not return but serves the worker to
-    which the cell belongs (see `isolation.py`).
+    A cell is a second start of this process's program. In a cell, this function does not return; it serves the worker
+    that started the cell (see `isolation.py`).
 
     Args:
         publishers: Publishers by name, instead of the installed ones; for tests.
-        handle_signals: The process is the worker's own: signals stop it, and suspects run in cells.
+        handle_signals: The process belongs to the worker: signals stop it, and suspects run in cells.
 
     Raises:
         SettingsError: A setting, the catalogue or a publisher's option is wrong.
@@ -280,7 +280,7 @@ def create_worker(
 
 
 def _expect_failures() -> None:
-    """Keep tracebacks of failed posts out of the log: they are outcomes, which `task.completed` logs."""
+    """Keep tracebacks of failed posts out of the log: they are outcomes, and `task.completed` logs them."""
     engine_log = logging.getLogger("arq.worker")
     if _is_defect not in engine_log.filters:
         engine_log.addFilter(_is_defect)

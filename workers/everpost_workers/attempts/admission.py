@@ -1,7 +1,7 @@
-"""The claim hook: before a claimed job starts, the ledger says whether it may run (I1, I6).
+"""The claim hook: before a claimed job starts, the ledger decides whether it may run (I1, I6).
 
-Redis may have been restored from an old dump, have lost its last second, or have been written to by others; the ledger
-and the history have not.
+Redis may have been restored from an old dump, may have lost its last second, or may contain other programs' data. The
+ledger and the history do not.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -50,9 +50,9 @@ class Admission:
     """Decides about claimed jobs, a batch at a time.
 
     Args:
-        publishers: By the name of their platform.
-        max_body: The largest data, in bytes, of a task that a stock arq client may enqueue.
-        take_in_left_over: Records outcomes that workers left when they ended.
+        publishers: By platform name.
+        max_body: The most bytes of data that a stock arq client's task may have.
+        take_in_left_over: Records outcomes that workers left behind when they ended.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class Admission:
         self._take_in_left_over = take_in_left_over
 
     async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
-        """Answers which jobs must not run; every other job gets its `AttemptState`.
+        """Return the jobs that must not run; every other job gets its `AttemptState`.
 
         Raises:
-            Unavailable: What they do could not be recorded now.
+            Unavailable: Something that must be recorded cannot be recorded now.
         """
         failpoint("claim.after")
         await self._care.check_trouble(self._clock())
@@ -156,7 +156,7 @@ class Admission:
     async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
         """Give jobs of stock arq clients a ledger row, so that no crash loses them.
 
-        Answers the facts of each, the ids of those whose retry stands for them, and why the others are no tasks.
+        Returns the facts of each, the ids of those that their retry replaces, and why the others are not tasks.
         """
         now_ms = self._clock()
         tasks: list[Task] = []

@@ -1,4 +1,4 @@
-"""Jobs of stock arq clients: which become tasks of the ledger, and why the others do not."""
+"""Jobs of stock arq clients: which become tasks, and why the others do not."""
 
 import hashlib
 from typing import Any
@@ -23,7 +23,7 @@ UNREADABLE = frozenset({OutcomeReason.EXPIRED, OutcomeReason.UNDECODABLE, Outcom
 def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str | None:
     """The task that a stock client's job asks for; the reason if it is refused; None if the job cannot be read.
 
-    The rules are those of POST /publish where they keep the service safe: size, depth, NUL, and ids that routes take.
+    As far as safety needs it, the rules of POST /publish apply: size, depth, NUL, and ids that fit into routes.
     """
     if claim.ends_as in UNREADABLE:
         return None

@@ -16,19 +16,20 @@ NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)
 
 
 class AttemptState(msgspec.Struct):
-    """What is known of one attempt: the claim hook makes it, the run fills it, and the record is read from it.
+    """What is known of one attempt. The claim hook makes it, the run fills it, and the record is made from it.
 
     Attributes:
-        claims: How often the job was claimed, as Redis counts; 1 the first time.
-        facts: What the ledger said when the job was claimed; None if it has no row of the task.
+        claims: How often the job was claimed, as Redis counts; 1 for the first time.
+        facts: The ledger's facts at the claim; None if the ledger has no row of the task.
         number: 1 for the task's first attempt.
-        earlier: What is known of the attempts before.
-        task_data: The ledger's data, if Redis has other data of the task: the ledger's is published.
-        refusal: Why a job that a stock client enqueued is not taken as a task; None if it is.
+        earlier: What is known of the earlier attempts.
+        task_data: The ledger's data, if Redis has other data of the task; the ledger's is published.
+        refusal: Why a stock client's job is not accepted as a task; None if it is.
         started_ms: When it began; 0 until then.
         data: The task's data, once decoded.
         since_boot: When it began by the host's time since its boot, if its key can expire.
-        sending: Set once the publisher is called. From then on the platform may have the post. Tells how far it came.
+        sending: Set when the publisher is called: from then on the platform may have the post. Has the publisher's
+            reports.
         result: What the publisher returned.
     """
 
@@ -47,11 +48,11 @@ class AttemptState(msgspec.Struct):
 
     @property
     def platform(self) -> str | None:
-        """The platform as the ledger has it; None without a row."""
+        """The platform in the ledger; None without a row."""
         return self.facts.platform if self.facts else None
 
     def evidence(self, said: str | None) -> Evidence:
-        """What is known of the attempt if its outcome is unknown. `said` is what the publisher raised, if it did."""
+        """The evidence in case the outcome is unknown. `said` is what the publisher raised, if anything."""
         return NOTHING_SENT if self.sending is None else self.sending.evidence(said)
 
 
@@ -63,8 +64,8 @@ class PublishFailedError(Exception):
     """The task ends here without success.
 
     Args:
-        said: The publisher's own words, if there are any.
-        attempted: False if no attempt was made, because of what became of earlier ones.
+        said: The publisher's error, if there is one.
+        attempted: False if no attempt was made, because of an earlier one.
     """
 
     def __init__(

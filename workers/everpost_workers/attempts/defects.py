@@ -33,7 +33,7 @@ def trace_of(error: BaseException) -> str:
     """The traceback without values of variables, of bounded length; an exception's own methods may fail here."""
     try:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
-    except BaseException:  # noqa: BLE001 - a stranger's methods
+    except BaseException:  # noqa: BLE001 - foreign methods
         trace = "".join(traceback.format_tb(error.__traceback__)) + message_of(error)
     if len(trace) <= LONGEST_TRACE:
         return trace

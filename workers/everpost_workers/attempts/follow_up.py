@@ -1,4 +1,4 @@
-"""What follows an attempt that did not succeed: another one, written into the ledger, or the end of the task."""
+"""Decides what follows an attempt without success: another attempt, noted in the ledger, or the end of the task."""
 
 import msgspec
 import structlog
@@ -29,7 +29,7 @@ class FollowUp:
     """Decides what follows, and writes an attempt that will be repeated into the ledger.
 
     Args:
-        worker_id: Names this worker in the attempt history.
+        worker_id: This worker's name in the list of attempts.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class FollowUp:
         self._worker_id = worker_id
 
     async def after_error(self, state: AttemptState, publisher: Publisher | None, error: BaseException) -> Exception:
-        """The exception with which the job ends or is tried again, after `error`."""
+        """The exception that makes the engine end the job or try it again, after `error`."""
         error_class = self._class_of(error, publisher)
         message = message_of(error)
         said = None if is_a(error, NoAnswerError) else message
@@ -77,7 +77,7 @@ class FollowUp:
         return Retry(defer=decision.delay_s)
 
     async def after_death(self, state: AttemptState, death: SuspectDiedError) -> Exception:
-        """The same after the death of the cell that ran the attempt."""
+        """The same, after the death of the cell that ran the attempt."""
         message = f"The process that ran it died: {death}."
         attempt = msgspec.structs.replace(
             self._attempt_of(state, ErrorClass.CRASHED, message, None),
@@ -91,9 +91,9 @@ class FollowUp:
     async def after_cut_off(
         self, state: AttemptState, publisher_class: PublisherClass, cause: CancelCause | None
     ) -> Exception | None:
-        """The same after a cancellation mid-send; None if the cancellation itself is to go on.
+        """The same, after a cancellation while sending; None if the cancellation itself should continue.
 
-        The engine ends the task for an abort and a timeout. Otherwise the ledger has to know of the attempt.
+        After an abort or a timeout, the engine ends the task. Otherwise the ledger must know of the attempt.
         """
         if cause in {CancelCause.ABORT, CancelCause.TIMEOUT} or publisher_class is PublisherClass.LOCAL:
             return None
@@ -106,7 +106,7 @@ class FollowUp:
         return None
 
     def _attempt_of(self, state: AttemptState, error_class: ErrorClass, message: str, said: str | None) -> Attempt:
-        """The attempt as the ledger keeps it while the task is tried again."""
+        """The attempt in the form the ledger keeps while the task is tried again."""
         is_open = error_class in {ErrorClass.UNKNOWN, ErrorClass.CRASHED}
         return Attempt(
             number=state.number,

@@ -1,4 +1,4 @@
-"""What is looked up, and what is written down, before the first byte of an attempt leaves (I6)."""
+"""The look-up and the record that come before an attempt sends its first byte (I6)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -52,25 +52,25 @@ class Intents:
         return age_of_oldest(state.earlier.open, present)
 
     async def write(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> None:
-        """Write down that the attempt is about to send; for publishers of which `keeps_intents` is true.
+        """Record that the attempt is about to send; for publishers of which `keeps_intents` is true.
 
-        It replaces the intent that the claim found, whose outcome has been looked up.
+        This replaces the intent that the claim found; its outcome has been looked up.
 
         Raises:
             OutcomeUnknownError: The ledger has the intent of another attempt.
-            CancelledError: The worker is going down. Nothing is sent, and no intent of this attempt is left.
+            CancelledError: The worker is stopping. Nothing is sent, and this attempt leaves no intent.
         """
         facts = state.facts
         if facts is None:
             return
         if has_mortal_key(publisher):
             state.since_boot = self._boot_clock()
-        earlier = facts.sending or None  # HELD is not an attempt's intent
+        earlier = facts.sending or None  # HELD is not an attempt's number
         intent = asyncio.ensure_future(persist(lambda: self._begin(job, state, earlier)))
         try:
             begun = await asyncio.shield(intent)
         except asyncio.CancelledError:
-            if await intent:  # it was written, and nothing will be sent: the next attempt may send
+            if await intent:  # written, but nothing will be sent: without it the next attempt may send
                 await self._ledger.cancel_send(job.task_id, state.number, self._clock())
             raise
         if not begun and facts.sending == HELD:
@@ -85,7 +85,7 @@ class Intents:
 
 
 async def persist(write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until the database takes it. The job is held meanwhile, so nothing is lost."""
+    """Call `write` until the database accepts it. The job is held meanwhile, so nothing is lost."""
     backoff = Backoff(0.1, 5)
     while True:
         try:

@@ -50,8 +50,8 @@ class AttemptRunner:
     """Runs attempts.
 
     Args:
-        worker_id: Names this worker in the attempt history.
-        isolation: Where suspects run; None runs them here.
+        worker_id: This worker's name in the list of attempts.
+        isolation: Runs suspects; None runs them in this process.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class AttemptRunner:
         self._limits = TimeLimits()
 
     async def publish(self, state: AttemptState, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Publish a task once; answers what the publisher returned, as a dict that stock arq clients can read.
+        """Publish a task once; return the publisher's result as a dict that stock arq clients can read.
 
         Args:
-            arguments: The job's, by name.
+            arguments: The job's arguments by name.
 
         Raises:
-            Retry: It will be tried again; the attempt is in the ledger.
-            PublishFailedError: It has ended.
-            HandBackError: It has not begun: a suspect, and its turn has not come.
-            CancelledError: The worker is going down and nothing was sent, or sending it again does no harm.
+            Retry: The task will be tried again; the attempt is in the ledger.
+            PublishFailedError: The task has ended.
+            HandBackError: The attempt has not begun: a suspect must wait for its turn.
+            CancelledError: The worker is stopping, and nothing was sent or sending again is harmless.
         """
         state.started_ms = self._clock()
         publisher: Publisher | None = None
@@ -149,7 +149,7 @@ class AttemptRunner:
         except BaseException as error:
             if comes_from_outside(error, limit.task):
                 raise
-            is_late = is_a(error, TimeoutError) and limit.expired  # otherwise the publisher raised it
+            is_late = is_a(error, TimeoutError) and limit.expired  # otherwise the publisher itself raised it
             if not is_late:
                 tell_of_defect(error, job)
             failure = NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
@@ -157,7 +157,7 @@ class AttemptRunner:
         return _kept_result(job, result, media=describe_media(job.data, job.media))
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
-        """Give up on a task that kills its workers: how far they came is unknown (I6)."""
+        """Give up on a task that kills its workers; how far its attempts came is unknown (I6)."""
         earlier, can_run_alone = state.earlier, self._isolation.is_possible
         if kills_its_workers(earlier.crashed, died_alone=earlier.died_alone, can_run_alone=can_run_alone):
             message = f"{earlier.crashed} workers died while they ran this task"
@@ -166,7 +166,7 @@ class AttemptRunner:
 
 
 def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> PublishResult:
-    """What is kept of a publisher's result. The post is out, so a bad result does not fail the task."""
+    """The part of a publisher's result that is kept. The post is published, so a bad result does not fail the task."""
     kept = PublishResult.storable(result, **more_detail)
     if UNPRINTABLE not in kept.detail and CUT not in kept.detail:
         return kept

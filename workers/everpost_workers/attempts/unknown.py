@@ -1,4 +1,4 @@
-"""Attempts of unknown outcome: what can be found out about them, and whether they may be repeated (I6)."""
+"""Attempts of unknown outcome: finding out about them, and whether they may be repeated (I6)."""
 
 import asyncio
 
@@ -18,15 +18,15 @@ from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.cells.isolation import SuspectDiedError
 from everpost_workers.engine.cancellation import comes_from_outside
 
-LOOK_UP_S = 10.0  # twice in an attempt at most, which the engine's own limit leaves room for
+LOOK_UP_S = 10.0  # at most twice per attempt; the engine's own limit leaves room for it
 
 
 class CannotRepeatError(OutcomeUnknownError):
-    """An earlier attempt may have been accepted, so none was made now."""
+    """An earlier attempt may have been accepted, so no attempt was made now."""
 
 
 class StrayExitError(Exception):
-    """The publisher raised something that is not an error, such as SystemExit or a CancelledError of its own."""
+    """The publisher raised something that is not an error, such as SystemExit or its own CancelledError."""
 
 
 class NoAnswerError(OutcomeUnknownError):
@@ -37,10 +37,10 @@ class NoAnswerError(OutcomeUnknownError):
 
 
 def keeps_intents(publisher: Publisher) -> bool:
-    """Whether the ledger notes an attempt before its first byte leaves.
+    """Whether the ledger records an attempt before its first byte is sent.
 
-    It does if the attempt must not run twice, or only while the platform knows its key: then the ledger alone can tell
-    when the key was first used, whatever becomes of Redis.
+    It does if the attempt must not run twice, or only while the platform knows its key. Then only the ledger can tell
+    when the key was first used, because Redis may be lost.
     """
     declared = publisher.publisher_class
     return declared is not PublisherClass.LOCAL and (declared is not PublisherClass.KEYED or has_mortal_key(publisher))
@@ -52,7 +52,7 @@ def has_mortal_key(publisher: Publisher) -> bool:
 
 
 def as_failure(error: BaseException) -> BaseException:
-    """What a publisher raised, as an exception that means a failure wherever it is caught."""
+    """A publisher's exception, replaced if other code would not treat it as a failure."""
     if isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)):
         stray = StrayExitError(repr(error))
         stray.__cause__ = error
@@ -66,9 +66,9 @@ async def find_earlier_post(
     """The post that an earlier attempt of unknown outcome made; None if the task may be sent now.
 
     Args:
-        attempts: Those of unknown outcome.
-        oldest_s: How many seconds ago the oldest of them began; None if no clock tells, so that the platform may have
-            forgotten the key.
+        attempts: The attempts of unknown outcome.
+        oldest_s: Seconds since the oldest of them began; None if no clock tells, so the platform may have forgotten the
+            key.
 
     Raises:
         CannotRepeatError: It may not be sent.
@@ -125,7 +125,7 @@ async def _look_up(publisher: Publisher, job: PublishJob) -> PublishResult | Not
     except TimeoutError:
         return f"a look-up gave no answer within {LOOK_UP_S:g} s"
     except SuspectDiedError:
-        raise  # its look-up is made again
+        raise  # its look-up is repeated later
     except BaseException as error:
         if comes_from_outside(error, task):
             raise

@@ -17,7 +17,7 @@ from everpost_workers.ends.recorder import EndRecorder
 
 log = structlog.get_logger("everpost.worker")
 
-SUFFIX = ".outcomes"  # of the database's name: the folder
+SUFFIX = ".outcomes"  # the folder's name is the database's name and this
 UNREADABLE = ".unreadable"
 TRIES = 100
 
@@ -33,7 +33,7 @@ class Leftovers:
     """Keeps outcomes until they can be recorded.
 
     Args:
-        files: Beside the database.
+        files: The files beside the database.
     """
 
     def __init__(self, recorder: EndRecorder, files: "LeftoverFiles") -> None:
@@ -45,14 +45,14 @@ class Leftovers:
         """Keep outcomes that the database has not taken, because the worker ends.
 
         Raises:
-            OSError: That is not possible either; what may have been sent ends as unknown.
+            OSError: That failed too; tasks that may have been sent end as unknown.
         """
         records, overtaken = self._recorder.whole_records_of(outcomes)
         task_ids = [record.task_id for record in records]
         try:
             path = await asyncio.to_thread(self._files.save, records, overtaken)
         except OSError as error:
-            log.error("outcomes.lost", error=str(error), task_ids=task_ids)  # noqa: TRY400 - the disk's fault
+            log.error("outcomes.lost", error=str(error), task_ids=task_ids)  # noqa: TRY400 - a fault of the disk
             raise
         log.warning("outcomes.left_over", file=str(path), task_ids=task_ids)
 
@@ -60,13 +60,13 @@ class Leftovers:
         """Record the leftovers of all workers. A file that cannot be taken in stays, and the others are taken in.
 
         Raises:
-            ServiceError: The database does not take it yet.
+            ServiceError: The database does not accept them yet.
         """
         for path in self._files.paths():
             try:
                 await self._take_in(path)
             except msgspec.DecodeError as error:
-                log.error("outcomes.unreadable", file=str(path), error=str(error))  # noqa: TRY400 - not our bytes
+                log.error("outcomes.unreadable", file=str(path), error=str(error))  # noqa: TRY400 - another program's file
             except ServiceError:
                 raise
             except Exception:
@@ -92,7 +92,7 @@ class LeftoverFiles:
         """Write outcomes into a new file, which is on the disk when this returns.
 
         Raises:
-            OSError: The disk takes no file either.
+            OSError: The disk does not accept a file either.
         """
         path = self.folder / f"{uuid4().hex}.json"
         partial = path.with_suffix(".partial")
@@ -102,7 +102,7 @@ class LeftoverFiles:
             file.flush()
             os.fsync(descriptor)
         partial.rename(path)
-        with suppress(FileNotFoundError):  # another worker has taken it in already
+        with suppress(FileNotFoundError):  # another worker has already read it
             _flush_folder(self.folder)
         _flush_folder(self.folder.parent)
         return path
@@ -123,10 +123,10 @@ class LeftoverFiles:
             return []
 
     def read(self, path: Path) -> Outcomes | None:
-        """What a file holds; None if another worker has taken it in meanwhile.
+        """The content of a file; None if another worker has read and removed it meanwhile.
 
         Raises:
-            msgspec.DecodeError: It is none of ours, and is called so from now on.
+            msgspec.DecodeError: It is not one of Everpost's; from now on its name says so.
         """
         try:
             return msgspec.json.decode(path.read_bytes(), type=Outcomes)

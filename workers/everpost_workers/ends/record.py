@@ -1,4 +1,4 @@
-"""What the history keeps of a task's end: pure functions from how its job ended to a `TaskRecord`."""
+"""Makes the history's record of a task from the end of its job; pure functions."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def record_of(outcome: EndedTask, worker_id: str) -> TaskRecord:
 
 
 def attempt_of(outcome: EndedTask) -> AttemptState:
-    """The attempt; a blank one for a queue entry that the claim hook has not seen."""
+    """The attempt; an empty one for a queue entry that the claim hook has not seen."""
     claim = outcome.claim
     return claim.context or AttemptState(task_id=claim.job_id, claims=claim.job_try, facts=None, number=claim.job_try)
 
@@ -89,7 +89,7 @@ def split_overtaken(
 
 
 def data_of(outcome: EndedTask) -> bytes | None:
-    """The data the task was run with; None if it cannot be read."""
+    """The data the task ran with; None if it cannot be read."""
     attempt = attempt_of(outcome)
     if attempt.task_data is not None:
         return attempt.task_data
@@ -100,7 +100,7 @@ def data_of(outcome: EndedTask) -> bytes | None:
 
 
 def end_of_task(attempt_end: End, attempt: AttemptState) -> End:
-    """The task's end: its last attempt's, unless an earlier one may have been accepted and this one was not (I6)."""
+    """The task's end: its last attempt's, unless that failed and an earlier one may have been accepted (I6)."""
     open_attempts = attempt.earlier.open
     if not open_attempts or attempt_end.status in {TaskStatus.SUCCESS, TaskStatus.UNKNOWN}:
         return attempt_end
@@ -122,13 +122,13 @@ def _end_of_attempt(outcome: EndedTask, attempt: AttemptState) -> End:
         return End(status, error_class, "Cancelled before it was sent.")
     why = f": {text_of(error.__cause__)}" if outcome.reason is OutcomeReason.UNDECODABLE and error.__cause__ else ""
     message = f"{message_of(error)}{why}"
-    if attempt.sending is not None:  # a defect of ours, after the publisher was called (I6)
+    if attempt.sending is not None:  # a defect of Everpost, after the publisher was called (I6)
         return End(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message)
     return End(status, error_class, message)
 
 
 def _record_of_attempt(outcome: EndedTask, attempt: AttemptState, end: End, worker_id: str) -> Attempt | None:
-    """The attempt as the history keeps it; None if none was made."""
+    """The attempt in the history's form; None if none was made."""
     failure = outcome.result if isinstance(outcome.result, PublishFailedError) else None
     if failure is not None and not failure.attempted:
         return None
@@ -147,7 +147,7 @@ def _record_of_attempt(outcome: EndedTask, attempt: AttemptState, end: End, work
 def _data_to_keep(
     outcome: EndedTask, attempt: AttemptState, arguments: Mapping[str, object]
 ) -> tuple[bytes | None, bytes | None]:
-    """The data of a task without a ledger row; if none can be taken from its job, the whole message instead."""
+    """The data of a task without a ledger row; the whole message if the job has no readable data."""
     if attempt.facts is not None:
         return None, None
     if outcome.reason in UNREADABLE or attempt.refusal is not None:

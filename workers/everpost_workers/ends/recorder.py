@@ -1,4 +1,4 @@
-"""The on-complete hook: every way a job can end becomes a row of the history, before Redis forgets the job (I3)."""
+"""The on-complete hook: every end of a job becomes a row of the history before Redis forgets the job (I3)."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +30,7 @@ class EndRecorder:
         """Write the outcomes into the history, all in one transaction.
 
         Raises:
-            ServiceError: The database does not take them now.
+            ServiceError: The database does not accept them now.
         """
         made = [record_of(outcome, self._worker_id) for outcome in outcomes]
         records, overtaken = split_overtaken(outcomes, made)
@@ -63,10 +63,10 @@ class EndRecorder:
         return whole, overtaken
 
     async def take_in(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
-        """Record what another worker could not; answers the ids of the tasks whose end was on record already.
+        """Record what another worker could not; return the ids of tasks whose end was already recorded.
 
         Raises:
-            ServiceError: The database does not take it yet.
+            ServiceError: The database does not accept it yet.
         """
         late = await self._ledger.end(records, overtaken)
         await self._warn_of_second_posts(late, records)
@@ -100,7 +100,7 @@ _LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO
 
 
 def _tell(records: Sequence[TaskRecord], platforms: Mapping[str, str | None]) -> None:
-    """Log how tasks ended: failures as warnings, successes at debug level, which is looked up once."""
+    """Log how tasks ended: failures as warnings, successes at debug level (checked once, for speed)."""
     tells_all = logging.getLogger(LOGGER).isEnabledFor(logging.DEBUG)
     for record in records:
         if not tells_all and record.status is TaskStatus.SUCCESS:

@@ -16,7 +16,7 @@ _READABLE = (DeserializationError, JobExecutionFailed)
 def serializer_like(payload: bytes) -> Serializer:
     """The serializer for the result of a job that came as `payload`.
 
-    A job whose payload has expired was enqueued by a stock client: most of these read pickle.
+    If the payload has expired, the job came from a stock client, and most of these read pickle.
     """
     if payload and not is_pickle(payload):
         return serialize

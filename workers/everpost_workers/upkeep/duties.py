@@ -1,4 +1,4 @@
-"""What a worker does beside its jobs: the relay, its sign of life, and everything that ages."""
+"""The worker's duties beside its jobs: the relay, its sign of life, and removing what has expired."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,22 +24,22 @@ log = structlog.get_logger("everpost.upkeep")
 HOUR_MS = 3_600_000
 ARCHIVE_S = 1800.0
 CHUNK = 1_000
-REST = 4  # seconds of rest for a second of work
-LONG_REST = 24  # the same for the search index while tasks are being run: no client waits for it
+REST = 4  # seconds of rest per second of work
+LONG_REST = 24  # the same for the search index while tasks run: no client waits for it
 COUNT_EVERY_S = 3600.0
-TOLD = 300  # characters of an error
-ALIVE_S = 5.0  # a worker silent for longer counts as dead
+TOLD = 300  # characters of an error in the report
+ALIVE_S = 5.0  # a worker that is silent for longer counts as dead
 
 Duty = Callable[[], Awaitable[object]]
 Duties = Mapping[str, tuple[float, Duty]]
-"""For each name the seconds between two turns, and what to do."""
+"""By name: the seconds between two turns, and the duty."""
 
 
 class Upkeep:
-    """Repeats duties, each at its own pace. A duty that fails is logged and tried again at its next turn.
+    """Repeats duties, each at its own interval. A duty that fails is logged and tried again at its next turn.
 
     Attributes:
-        failures: For each duty whose last turn raised something other than a `ServiceError`, that error: a defect.
+        failures: The error of each duty whose last turn raised something other than a `ServiceError`: a defect.
     """
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ class Upkeep:
         self._loops: list[asyncio.Task[None]] = []
 
     def begin(self, duties: Duties) -> None:
-        """Begin with these duties, in the running event loop."""
+        """Start these duties in the running event loop."""
         self._loops += [
             asyncio.create_task(self._repeat(name, every_s, duty), name=name)
             for name, (every_s, duty) in duties.items()
         ]
 
     async def stop(self) -> None:
-        """Stop all duties, wherever they are."""
+        """Stop all duties at once."""
         await cancel_until_done(*self._loops)
 
     async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
@@ -76,7 +76,7 @@ class Upkeep:
 
 
 def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Mapping[str, Any]]) -> Duties:
-    """The duties from the worker's start on, also while dispatch is paused; `describe` is what it tells of itself."""
+    """The duties from the worker's start on, even while dispatch is paused; `describe` gives the worker's report."""
 
     async def announce() -> None:
         await queue.workers.announce(worker_id, describe(), ALIVE_S)
@@ -97,10 +97,10 @@ def worker_duties(
     boot_clock: BootClock,
     is_busy: Callable[[], bool],
 ) -> Duties:
-    """The duties of a worker that works.
+    """The duties of a worker that takes tasks.
 
     Args:
-        is_busy: Whether it is running tasks.
+        is_busy: Whether the worker is running tasks.
     """
 
     async def count_time() -> ClockMark:
@@ -140,7 +140,7 @@ def worker_duties(
 
 
 async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int] = lambda: REST) -> None:
-    """Do step after step until one finds nothing to do, with rests between them, in which clients are served."""
+    """Repeat the step until it finds nothing to do, resting in between so that clients are served."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while await step():
@@ -149,6 +149,6 @@ async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int
 
 
 async def say_goodbye(queue: TaskQueue, worker_id: str) -> None:
-    """Take the worker off the list of living workers, if Redis answers."""
+    """Remove the worker from the living workers, if Redis answers."""
     with suppress(ServiceError):
         await queue.workers.forget([worker_id])

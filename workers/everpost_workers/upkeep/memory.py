@@ -10,7 +10,7 @@ log = structlog.get_logger("everpost.worker")
 
 RESULTS_UP_TO = 0.75  # of maxmemory: above it, results make room for jobs that wait
 TELLS_EVERY_MS = 60_000
-SHED_AT_ONCE = 1_000  # results, which keeps Redis for about a millisecond
+SHED_AT_ONCE = 1_000  # results, which keep Redis busy for about a millisecond
 NO_LIMIT = 2**53
 
 
@@ -18,7 +18,7 @@ class ResultKeeper:
     """Keeps the results in Redis within bounds. Several workers may do so at once.
 
     Args:
-        most_bytes: What results may take, whether Redis has room or not; 0 is no limit.
+        most_bytes: The most bytes of results, even if Redis has room; 0 is no limit.
     """
 
     def __init__(self, queue: TaskQueue, most_bytes: int, clock: Clock) -> None:

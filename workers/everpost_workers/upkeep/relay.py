@@ -1,4 +1,4 @@
-"""The relay: what the ledger has and Redis has lost goes back into its queue (I7)."""
+"""The relay: puts back into Redis the jobs it has lost (I7)."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +15,7 @@ from everpost.task.model import QueueEntry
 log = structlog.get_logger("everpost.relay")
 
 EPOCH = "epoch"
-CHUNK = 500  # tasks looked for in one call
+CHUNK = 500  # tasks compared in one call
 RESTORED = 100  # payloads in memory at a time
 FRESH_MS = 3_000  # after this time the process that accepted a task has enqueued it, or failed to
 FULL_SWEEP_MS = 600_000
@@ -32,14 +32,14 @@ def _always(_: OddFacts) -> bool:
 class Relay:
     """Compares ledger and queue.
 
-    Every accepted row is looked for in Redis once, soon after it was written. All of them are looked for again when
-    Redis is another than before (FLUSHALL, an empty replacement, a restart on its file), soon after it has dropped keys
-    for want of memory, when the clock was set back, and every ten minutes. At each tick some are looked for besides, in
-    turns: what others removed is back within 30 s, as long as no more than about 100,000 tasks wait.
-    Several relays at once do no harm: enqueuing twice changes nothing.
+    The relay looks in Redis for every accepted row once, soon after it was written. It looks for all of them when Redis
+    is another one than before (FLUSHALL, an empty replacement, a restart from its file), soon after Redis dropped keys
+    for lack of memory, when the clock was set back, and every ten minutes. At each tick it also looks for some tasks,
+    in turns: jobs that other programs removed are back within 30 s while no more than about 100,000 tasks wait. Several
+    relays may run at once, because enqueuing twice changes nothing.
 
-    A row that no worker could run ends in the history, as failed or unknown, where a person finds it: it must not keep
-    the others from running.
+    A row that no worker can run ends in the history, as failed or unknown, where a person finds it, so that it does not
+    delay others.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Relay:
         self._clock = clock
         self._renewal_s = renewal_s
         self._may_be_sent = may_be_sent
-        self._stuck: set[str] = set()  # tokens of tasks that cannot be set aside either
+        self._stuck: set[str] = set()  # tokens of rows that cannot be set aside
         self._cursor: str | None = None
         self._round_cursor: str | None = None
         self._round_quota = 0
@@ -72,7 +72,7 @@ class Relay:
         """Compare once; returns how many tasks went back into their queues.
 
         Raises:
-            QueueUnreachable: Redis is away; the next tick goes on where this one stopped.
+            QueueUnreachable: Redis is away; the next tick continues where this one stopped.
         """
         known = await self._store.meta.get(EPOCH)
         epoch = await self._queue.losses.epoch(uuid4().hex)
@@ -111,8 +111,8 @@ class Relay:
     async def _go_round(self) -> int:
         """Look for some of the tasks again; returns how many went back.
 
-        Others may remove queue entries without a trace. All tasks have their turn within `ROUND_TICKS` ticks, unless
-        that would take more than `ROUND_SHARE_S` of each: then it takes longer.
+        Other programs may remove queue entries without a trace. All tasks get their turn within `ROUND_TICKS` ticks, or
+        later if that would take more than `ROUND_SHARE_S` of each tick.
         """
         if self._round_cursor is None:
             self._round_quota = -(-await self._store.ledger.count_unfinished() // ROUND_TICKS)
@@ -157,14 +157,14 @@ class Relay:
     async def _forget_planted(self, task_ids: Collection[str]) -> None:
         """Remove results of tasks that were still in the ledger after these results were seen.
 
-        An outcome is in the history before its result is in Redis (I3), so others wrote them.
+        An outcome is in the history before its result is in Redis (I3), so other programs wrote these results.
         """
         if task_ids:
             log.error("relay.results_planted", tasks=len(task_ids), task_id=min(task_ids))
             await self._queue.losses.forget_results(task_ids)
 
     async def _set_aside(self, odd_tasks: Iterable[OddTask]) -> None:
-        """End tasks that cannot be run. One that cannot be moved either stays, and the log tells of it once."""
+        """End tasks that cannot run. If one cannot be moved, it stays, and the log reports it once."""
         for odd in odd_tasks:
             if odd.token in self._stuck:
                 continue
@@ -172,7 +172,7 @@ class Relay:
                 moved = await self._store.relay.set_aside(odd, self._may_be_sent, self._clock())
             except StuckError as error:
                 self._stuck.add(odd.token)
-                log.error("relay.row_stuck", row=odd.token, fault=odd.fault, error=str(error))  # noqa: TRY400 - no defect of ours
+                log.error("relay.row_stuck", row=odd.token, fault=odd.fault, error=str(error))  # noqa: TRY400 - not Everpost's defect
             else:
                 if moved is not None:
                     status = moved.status.value
