@@ -12,7 +12,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -28,8 +28,6 @@ from everpost.publishing import NotFound, Publisher, PublisherClass, PublishJob,
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings, temporary_settings
 from everpost.store import Store, open_store
-from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.library import sqlite3
 from everpost_workers.engine.worker import BatchWorker
 from everpost_workers.main import create_worker
 
@@ -194,14 +192,12 @@ class Stack:
         client: An HTTP client of the API; it needs no address: `client.post("/api/v1/publish", json=...)`.
         publisher: The double that serves every platform.
         store: The store, on the stack's own connections.
-        database: These connections.
         queue: The stack's own connection to Valkey.
     """
 
     client: httpx.AsyncClient
     app: Litestar
     store: Store
-    database: Database
     queue: TaskQueue
 
     def __init__(self, settings: Settings, valkey: EmbeddedValkey, publisher: PublisherDouble) -> None:
@@ -258,18 +254,6 @@ class Stack:
             return await self.store.ledger.count_unfinished() == 0
 
         await eventually(is_empty, timeout_s=timeout_s, what="an empty ledger")
-
-    async def sql(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        """The rows of a SELECT."""
-
-        def select(connection: sqlite3.Connection) -> list[Any]:
-            return connection.execute(statement, parameters).fetchall()
-
-        return await self.database.read(select)
-
-    async def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> None:
-        """Change the database behind Everpost's back."""
-        await self.database.write(lambda connection: connection.execute(statement, parameters).rowcount)
 
     async def flush_redis(self) -> None:
         """Make Valkey forget everything, results included."""
@@ -353,7 +337,6 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
         httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
     )
     stack.store = await open_store(stack.settings.database_address, zone=stack.settings.zone)
-    stack.database = stack.store.database
     cleanup.push_async_callback(stack.store.close)
     stack.queue = TaskQueue.connect(stack.valkey.address)
     cleanup.push_async_callback(stack.queue.close)

@@ -1,13 +1,19 @@
 """Rows in a SQLite file: tasks written by the store's own classes, and whatever else SQL can write."""
 
-from typing import Any
+from typing import Any, cast
 
 import store_rows
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.store import SqliteStore
 from everpost.task.model import Task, TaskStatus
+from everpost.testing import Stack
 from store_rows import START_MS
+
+
+def database_of(stack: Stack) -> Database:
+    """The database under a stack's own store."""
+    return cast("SqliteStore", stack.store).database
 
 
 async def accept(database: Database, *tasks: Task) -> None:

@@ -12,7 +12,7 @@ from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.counts import add_drift, find_drift
 from everpost.testing import eventually, everpost_stack
-from sqlite.rows import accept, add_ended, select
+from sqlite.rows import accept, add_ended, database_of, select
 from store_rows import make_task
 
 COUNTS = "SELECT source, status, platform, tasks FROM task_counts WHERE tasks <> 0"
@@ -58,7 +58,7 @@ async def test_wrong_counts_are_mended_whatever_is_written_meanwhile(tmp_path: P
 async def test_a_worker_mends_wrong_counts_and_doctor_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async with everpost_stack(workers=0) as stack:
         await stack.publish()
-        await spoil(stack.database)
+        await spoil(database_of(stack))
         monkeypatch.setenv("EVERPOST_DATA", str(stack.settings.data))
 
         def ask() -> dict[str, object]:
@@ -68,5 +68,5 @@ async def test_a_worker_mends_wrong_counts_and_doctor_finds_them(monkeypatch: py
 
         assert (await asyncio.to_thread(ask))["ok"] is False
         await stack.start_worker()
-        await eventually(lambda: is_right(stack.database), what="counts that are right")
+        await eventually(lambda: is_right(database_of(stack)), what="counts that are right")
         assert (await asyncio.to_thread(ask))["ok"] is True

@@ -6,6 +6,7 @@ from api_support import TASK
 from everpost.errors import DatabaseUnusable
 from everpost.store.sqlite.file.database import Database
 from everpost.testing import everpost_stack
+from sqlite.rows import database_of
 
 
 async def test_nothing_is_accepted_into_a_file_that_was_moved_away() -> None:
@@ -25,5 +26,5 @@ async def test_nothing_is_written_to_a_file_that_was_replaced() -> None:
         path.rename(path.with_suffix(".moved"))
         other = await Database.open(path)
         with pytest.raises(DatabaseUnusable):
-            await stack.database.write(lambda connection: connection.execute("DELETE FROM task_queue"))
+            await database_of(stack).write(lambda connection: connection.execute("DELETE FROM task_queue"))
         await other.close()

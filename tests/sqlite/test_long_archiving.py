@@ -16,7 +16,7 @@ from everpost.store.sqlite.queries import load
 from everpost.task.model import TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
-from sqlite.rows import add_ended, select
+from sqlite.rows import add_ended, database_of, select
 from store_rows import START_MS, make_task
 
 ARCHIVE = "/api/v1/tasks/archive"
@@ -47,7 +47,7 @@ async def ended(stack: Stack, location: str) -> dict[str, Any]:
 
 
 async def test_few_are_archived_before_the_answer(stack: Stack) -> None:
-    await add_successes(stack.database, AT_ONCE)
+    await add_successes(database_of(stack), AT_ONCE)
     answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0, "dry_run": True})
     foreseen = {"archived": 0, "remaining": AT_ONCE, "dry_run": True, "status": "done", "operation_id": None}
     assert answer.json() == {"success": True, "message": f"{AT_ONCE} tasks would be archived", **foreseen}
@@ -60,7 +60,7 @@ async def test_few_are_archived_before_the_answer(stack: Stack) -> None:
 
 async def test_many_are_archived_behind_the_answer(stack: Stack) -> None:
     count = 3 * AT_ONCE + 7
-    await add_successes(stack.database, count)
+    await add_successes(database_of(stack), count)
     answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
     assert answer.status_code == 202
     begun = answer.json()
@@ -73,7 +73,7 @@ async def test_many_are_archived_behind_the_answer(stack: Stack) -> None:
 
 
 async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) -> None:
-    await add_successes(stack.database, 2_000)
+    await add_successes(database_of(stack), 2_000)
     begun = (await stack.client.post(ARCHIVE, json={"older_than_days": 0})).json()
     posted = 0
     state: dict[str, Any] = {"status": "running"}
@@ -89,7 +89,7 @@ async def test_posts_are_accepted_while_many_tasks_are_archived(stack: Stack) ->
 
 async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "CHUNK_BYTES", 50_000)
-    await add_successes(stack.database, 30, description="x" * 20_000)
+    await add_successes(database_of(stack), 30, description="x" * 20_000)
     answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
     assert answer.status_code == 202
     assert (await ended(stack, answer.headers["location"]))["success_count"] == 30
@@ -98,7 +98,7 @@ async def test_large_tasks_are_archived_a_few_at_a_time(stack: Stack, monkeypatc
 
 async def test_archiving_goes_on_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with everpost_stack(workers=0, folder=tmp_path) as stack:
-        await add_successes(stack.database, AT_ONCE + 100)
+        await add_successes(database_of(stack), AT_ONCE + 100)
         monkeypatch.setattr(WorkBehind, "run", lambda *_: None)
         answer = await stack.client.post(ARCHIVE, json={"older_than_days": 0})
         assert answer.status_code == 202
