@@ -42,7 +42,7 @@ from everpost.garbage import freeze_garbage
 from everpost.logs import configure_logging
 from everpost.platforms import Catalogue
 from everpost.private_files import close_to_others
-from everpost.queue.metrics import SharedMetrics
+from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
@@ -51,7 +51,7 @@ from everpost.store.disk_room import DiskRoom
 from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
 from everpost.views.request_counts import Answered
-from everpost.views.tasks import TaskViews
+from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
 
 log = structlog.get_logger("everpost.api")

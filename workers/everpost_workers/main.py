@@ -24,9 +24,9 @@ from everpost.platforms import Catalogue
 from everpost.publishing import Publisher
 from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
 from everpost.queue.keys import QUEUE_NAMES, RESULTS_KEY
-from everpost.queue.metrics import SharedMetrics
+from everpost.queue.overwritten_keys import set_aside
 from everpost.queue.pool import connection_pool
-from everpost.queue.strangers import set_aside
+from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s

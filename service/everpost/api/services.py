@@ -16,12 +16,12 @@ from everpost.api.keys_in_use import KeysInUse
 from everpost.api.spool import Spools
 from everpost.clock import Clock
 from everpost.platforms import Catalogue
-from everpost.queue.metrics import SharedMetrics
+from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.submission import SubmissionReader
-from everpost.views.tasks import TaskViews
+from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
 
 ApiRequest: TypeAlias = Request[Any, Any, Any]

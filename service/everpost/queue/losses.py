@@ -9,8 +9,8 @@ import structlog
 
 from everpost.clock import Clock
 from everpost.queue.keys import EPOCH_KEY, RESULT, RESULTS_KEY, WITHDRAWALS_KEY, queue_name
+from everpost.queue.overwritten_keys import LONGEST_NAME
 from everpost.queue.redis_server import RedisServer
-from everpost.queue.strangers import LONGEST_NAME
 from everpost.task.model import WITHDRAWN_S, QueueEntry
 
 log = structlog.get_logger("everpost.queue")

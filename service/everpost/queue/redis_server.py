@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from everpost.errors import QueueUnreachable
 from everpost.queue.breaker import Breaker
-from everpost.queue.connections import ScriptConnection
 from everpost.queue.keys import EPOCH_KEY, TYPES
-from everpost.queue.refusals import Refusal, refusal_of
-from everpost.queue.strangers import SET_ASIDE, is_wrong_type, set_aside
+from everpost.queue.overwritten_keys import SET_ASIDE, is_wrong_type, set_aside
+from everpost.queue.redis_refusals import Refusal, refusal_of
+from everpost.queue.script_connection import ScriptConnection
 
 Answer = TypeVar("Answer")
 

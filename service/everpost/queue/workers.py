@@ -8,8 +8,8 @@ import structlog
 
 from everpost.clock import Clock
 from everpost.queue.keys import WORKERS_KEY
+from everpost.queue.overwritten_keys import LONGEST_NAME
 from everpost.queue.redis_server import RedisServer
-from everpost.queue.strangers import LONGEST_NAME
 
 log = structlog.get_logger("everpost.queue")
 

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from everpost.errors import QueueUnreachable
 from everpost.metrics import COUNTERS, HISTOGRAMS, SUM, Counter, Field, Histogram
 from everpost.platforms import Catalogue
-from everpost.queue.metrics import SharedMetrics
+from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.history import Summary

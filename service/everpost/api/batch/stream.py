@@ -11,8 +11,8 @@ import structlog
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from everpost.api.batch.items import BatchIntake, ItemResult
 from everpost.api.batch.lines import LineReader
+from everpost.api.batch.posted_batch import ItemResult, PostedBatch
 from everpost.api.http.bodies import NDJSON, ClientGone
 from everpost.api.http.json_answer import count_answer
 from everpost.api.spool import Spool, Spools
@@ -39,7 +39,7 @@ class BatchStream(ASGIResponse):
 
     __slots__ = ("_batch", "_lines", "_spool")
 
-    def __init__(self, batch: BatchIntake, spools: Spools, limit_bytes: int) -> None:
+    def __init__(self, batch: PostedBatch, spools: Spools, limit_bytes: int) -> None:
         """`limit_bytes` is the longest allowed line."""
         self._batch = batch
         self._lines = LineReader(limit_bytes)

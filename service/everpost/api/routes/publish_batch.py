@@ -6,7 +6,7 @@ import msgspec
 from litestar import post
 from litestar.response.base import ASGIResponse
 
-from everpost.api.batch.items import BatchIntake, ItemResult, submissions_of
+from everpost.api.batch.posted_batch import ItemResult, PostedBatch, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
@@ -76,7 +76,7 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
     if media_type == NDJSON:
         if b"idempotency-key" in headers:
             raise BadInput(f"A stream takes no Idempotency-Key: send up to {MAX_ITEMS} tasks as {JSON}.")
-        return BatchStream(BatchIntake(services), services.spools, services.settings.max_body)
+        return BatchStream(PostedBatch(services), services.spools, services.settings.max_body)
     if not is_json(media_type):
         raise UnsupportedMedia(f"{JSON} or {NDJSON}")
     body = await read_body(request, headers, services.settings.max_body)
@@ -89,7 +89,7 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
 
 
 async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
-    batch = BatchIntake(services)
+    batch = PostedBatch(services)
     items = batch.read_values(*items_of(decode_json(body)))
     submissions = submissions_of(items)
     if not submissions:
@@ -104,7 +104,7 @@ async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | N
     return _accepted(await services.acceptance.publish_once(submissions, key, first_answer, batch.batch_id))
 
 
-def _answer_to(batch: BatchIntake, results: list[ItemResult]) -> BatchAnswer:
+def _answer_to(batch: PostedBatch, results: list[ItemResult]) -> BatchAnswer:
     return BatchAnswer(
         success=not batch.rejected,
         message=f"{batch.accepted} of {len(results)} tasks accepted",

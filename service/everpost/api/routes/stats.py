@@ -11,7 +11,7 @@ from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import Summary, TaskFilter
 from everpost.views.queue_health import QueueHealth, queue_health
-from everpost.views.tasks import StatusCounts, status_counts
+from everpost.views.task_views import StatusCounts, status_counts
 
 MINUTE_MS = 60_000
 

@@ -16,7 +16,7 @@ from everpost.store.history import MAX_LIMIT, Summary
 from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
 from everpost.views.filter_request import FilterRequest, task_filter
 from everpost.views.shown_tasks import IdMatch, TaskRow, id_view
-from everpost.views.tasks import StatusCounts, status_counts
+from everpost.views.task_views import StatusCounts, status_counts
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100

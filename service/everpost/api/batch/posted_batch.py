@@ -27,7 +27,7 @@ Item = Submission | ServiceError
 """An item that a client sent, or its error."""
 
 
-class BatchIntake:
+class PostedBatch:
     """Accepts the items of one batch, in any number of calls.
 
     Attributes:
