@@ -156,7 +156,7 @@ class Admission:
     async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
         """Give jobs of stock arq clients a ledger row, so that no crash loses them.
 
-        Returns the facts of each, the ids of those that their retry replaces, and why the others are not tasks.
+        Returns the facts of each, the ids of those that a retry has replaced, and why the others are not tasks.
         """
         now_ms = self._clock()
         tasks: list[Task] = []

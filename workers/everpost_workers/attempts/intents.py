@@ -70,7 +70,7 @@ class Intents:
         try:
             begun = await asyncio.shield(intent)
         except asyncio.CancelledError:
-            if await intent:  # written, but nothing will be sent: without it the next attempt may send
+            if await intent:  # written, but nothing will be sent: take it back for the next attempt
                 await self._ledger.cancel_send(job.task_id, state.number, self._clock())
             raise
         if not begun and facts.sending == HELD:
