@@ -6,7 +6,7 @@ that carries out the answer.
 """
 
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import sqlite_path
@@ -22,9 +22,6 @@ from everpost.store.operations import Operations
 from everpost.store.pause import Pauses
 from everpost.store.relay import Relay
 from everpost.store.shown import ShownStore
-
-if TYPE_CHECKING:  # nouns that are still SQLite's classes; each owner puts its protocol in its place
-    from everpost.store.sqlite.file.database import Database
 
 
 class Store(Protocol):
@@ -65,12 +62,6 @@ class Store(Protocol):
     @property
     def operations(self) -> Operations:
         """Bulk work behind answers."""
-
-    # To be a part of the nouns above.
-
-    @property
-    def database(self) -> "Database":
-        """The file itself, for what has no verb yet."""
 
     async def close(self) -> None:
         """Write what was accepted, then let go of everything. Nothing may be asked any more."""

@@ -72,3 +72,8 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
     if not read_only:
         raw.execute("PRAGMA busy_timeout = 0")
         prepare_moves(raw)
+
+
+def lenient_text(value: bytes) -> str:
+    """Text as it can be shown: stored text need not be UTF-8. Rows are copied inside SQLite, never through this."""
+    return value.decode(errors="replace")

@@ -26,7 +26,7 @@ from everpost.store.history import SEARCH_S
 from everpost.store.sqlite.care.backup import remove_abandoned
 from everpost.store.sqlite.file.checkpoint import keep_log_small
 from everpost.store.sqlite.file.commits import STALLED_S, GroupCommits
-from everpost.store.sqlite.file.connection import Operation, Result, connect, run
+from everpost.store.sqlite.file.connection import Operation, Result, connect, lenient_text, run
 from everpost.store.sqlite.file.faults import DatabaseFiles, code_of, is_undecodable, meaning_of
 from everpost.store.sqlite.file.occupancy import occupy
 from everpost.store.sqlite.file.searches import Searches
@@ -338,12 +338,8 @@ def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
     except sqlite3.OperationalError as error:
         if not is_undecodable(error):
             raise
-    raw.text_factory = _lenient_text  # an inherited row holds text that is not UTF-8
+    raw.text_factory = lenient_text  # an inherited row holds text that is not UTF-8
     try:
         return operation(raw)
     finally:
         raw.text_factory = str
-
-
-def _lenient_text(value: bytes) -> str:
-    return value.decode(errors="replace")

@@ -31,11 +31,6 @@ class Duplicates(msgspec.Struct, frozen=True):
     sample: tuple[str, ...] = ()
 
 
-def lenient_text(value: bytes) -> str:
-    """Text as it can be shown: stored text need not be UTF-8. Rows are copied inside SQLite, never through this."""
-    return value.decode(errors="replace")
-
-
 def back_up(connection: sqlite3.Connection, path: Path) -> Path:
     """Copy the file beside itself, whole, read back, and on the disk; the caller holds the write lock.
 

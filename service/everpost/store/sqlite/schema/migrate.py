@@ -11,6 +11,7 @@ import msgspec
 
 from everpost.errors import DatabaseBusy, DatabaseUnusable
 from everpost.log_fields import as_event
+from everpost.store.sqlite.file.connection import lenient_text
 from everpost.store.sqlite.file.faults import code_of, explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import adopt
@@ -95,7 +96,7 @@ def migrate(path: Path) -> MigrationReport:
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(str(path.absolute()), timeout=LOCK_WAIT_S, isolation_level=None)
-    connection.text_factory = adopt.lenient_text
+    connection.text_factory = lenient_text
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
