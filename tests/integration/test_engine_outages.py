@@ -229,7 +229,7 @@ async def test_outcomes_wait_for_a_failing_record_with_their_slots_and_leases(st
 async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost_workers.engine.worker.LEAST_GRACE_S", 0.3)
+    monkeypatch.setattr("everpost_workers.engine.stopping.LEAST_GRACE_S", 0.3)
     calls: list[int] = []
 
     async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
@@ -246,7 +246,7 @@ async def test_a_stop_while_the_record_fails_gives_up_and_leaves_the_lease(
 
 
 async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("everpost_workers.engine.worker.LEAST_GRACE_S", 0.3)
+    monkeypatch.setattr("everpost_workers.engine.stopping.LEAST_GRACE_S", 0.3)
     gate = Gate()
     worker = await stage.start([func(gate.job, name="gate")])
     await stage.enqueue("gate", _job_id="x")

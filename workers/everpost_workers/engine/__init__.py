@@ -12,6 +12,7 @@ A job's way through this package:
     running.py      runs the job's function; outcomes.py decides what follows
     recording.py    has on_complete record ended jobs
     releasing.py    has Redis let go of them (release.lua)
+    stopping.py     on a signal: draining.py waits until all of this is done, within limits
 """
 
 from everpost_workers.engine.errors import EngineError, HandBackError, StuckJobsError

@@ -9,6 +9,7 @@ from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import raise_if_cancelled
 from everpost_workers.engine.claiming import SHORTEST_POLL_S
 from everpost_workers.engine.dispatch import Dispatcher
+from everpost_workers.engine.draining import drain
 from everpost_workers.engine.errors import StuckJobsError
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
@@ -52,7 +53,7 @@ class ClaimLoop:
             else:
                 backoff.reset()
                 if self._worker.burst and self._is_burst_over():
-                    await dispatcher.drain()
+                    await drain(dispatcher)
                     return
                 await self._pause()
 

@@ -1,8 +1,6 @@
 """Everything one worker holds: takes claimed jobs, starts them, and sees each through to its release."""
 
 import asyncio
-import logging
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +11,7 @@ from arq.worker import Worker
 from everpost_workers.engine.admitting import Admitter
 from everpost_workers.engine.claiming import Claimer
 from everpost_workers.engine.held import HeldJob, JobPhase
-from everpost_workers.engine.jobs import JobOutcome
 from everpost_workers.engine.leases import LeaseKeeper, blocking_client
-from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.loop_watch import LoopWatch
 from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.options import EngineOptions
@@ -28,12 +24,9 @@ from everpost_workers.engine.running import JobRunner
 from everpost_workers.engine.stuck import StuckJobs
 from everpost_workers.engine.wakeup import WakeSignal
 
-logger = logging.getLogger("arq.worker")
-
 CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from all other clients for a few milliseconds
 READING_S = 0.005  # of payloads at a stretch
 UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
-DRAIN_LOOK_S = 0.1
 
 
 class Dispatcher:
@@ -93,6 +86,11 @@ class Dispatcher:
         return len(self._held)
 
     @property
+    def held_ids(self) -> list[str]:
+        """The ids of these jobs."""
+        return list(self._held)
+
+    @property
     def unfinished(self) -> int:
         """How many held jobs have not come to their end."""
         return self._active
@@ -120,7 +118,7 @@ class Dispatcher:
     @property
     def has_unrecorded(self) -> bool:
         """Whether a job runs, or has ended and is not recorded; stuck jobs do not count."""
-        return self._active > len(self.stuck) or bool(self._unrecorded)
+        return self._active > len(self.stuck) or bool(self.unrecorded)
 
     @property
     def is_only_stuck(self) -> bool:
@@ -128,7 +126,8 @@ class Dispatcher:
         return bool(self.stuck) and self._active <= len(self.stuck)
 
     @property
-    def _unrecorded(self) -> list[HeldJob]:
+    def unrecorded(self) -> list[HeldJob]:
+        """The jobs that have ended and that the completion hook has not taken."""
         return [] if self._recorder is None else self._recorder.unfinished
 
     def wake(self) -> None:
@@ -281,39 +280,8 @@ class Dispatcher:
 
     # stop
 
-    async def drain(self, grace_s: float | None = None, release_s: float = 0.0) -> list[JobOutcome[Any]]:
-        """Wait until all claimed jobs are released; after `grace_s` leave the rest to the end of their leases.
-
-        Once all ended jobs are recorded, only their release is left. It gets `release_s`, not all of `grace_s`.
-
-        Returns:
-            The outcomes that were not recorded.
-        """
-        loop = asyncio.get_running_loop()
-        ends_at = math.inf if grace_s is None else loop.time() + grace_s
-        was_unrecorded = True
-        while pending := self._pending_tasks():
-            if grace_s is not None and was_unrecorded and not self.has_unrecorded:
-                was_unrecorded = False
-                ends_at = min(ends_at, loop.time() + release_s)
-            if loop.time() >= ends_at:
-                await self._give_up(pending)
-                break
-            await asyncio.wait(pending, timeout=min(DRAIN_LOOK_S, ends_at - loop.time()))
-        if grace_s is not None:
-            self._has_drained = True
-            self._leases.stop(but=self.stuck.jobs)
-        return [job.as_outcome() for job in self._unrecorded]
-
-    async def _give_up(self, pending: set[asyncio.Task[Any]]) -> None:
-        fields = as_event("jobs.left_to_their_leases", jobs=len(self._held), job_ids=list(self._held))
-        told = "%d jobs left to the end of their leases: %s"
-        logger.error(told, len(self._held), ", ".join(self._held), extra=fields)
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=1)
-
-    def _pending_tasks(self) -> set[asyncio.Task[Any]]:
+    @property
+    def pending_tasks(self) -> set[asyncio.Task[Any]]:
         """The tasks that work on a job and may end."""
         stuck = {job.task for job in self.stuck.jobs}
         tasks = {*self._worker.tasks.values(), *self._admitter.tasks, *self._releaser.runners}
@@ -322,3 +290,8 @@ class Dispatcher:
         if self._claiming is not None:
             tasks.add(self._claiming)
         return {task for task in tasks if not task.done() and task not in stuck}
+
+    def let_leases_end(self) -> None:
+        """Leave all jobs that are still held to the end of their leases, except the stuck ones."""
+        self._has_drained = True
+        self._leases.stop(but=self.stuck.jobs)
