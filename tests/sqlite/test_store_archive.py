@@ -78,7 +78,7 @@ async def test_old_successes_are_archived_whole_and_nothing_else(database: Datab
 async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
     database: Database, archive: SqliteArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 15_000)
+    monkeypatch.setattr(module, "MOST_BYTES", 25_000)
     tasks = [make_task(f"t{number}", note="x" * 10_000) for number in range(5)]
     await add_ended(database, *tasks, status=TaskStatus.SUCCESS)
     await database.write(

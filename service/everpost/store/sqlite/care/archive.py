@@ -1,12 +1,13 @@
 """The port's noun `archive` in SQLite: the history's old successes, and what is destroyed for good."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import msgspec
 
 from everpost.clock import Clock, system_clock, to_text
 from everpost.pace import Pace
+from everpost.portions import count_fitting
 from everpost.store.archive import COUNTING_S, FreeSpace, Reason
 from everpost.store.sqlite.care.space import find_space, give_back_space
 from everpost.store.sqlite.file.database import Database
@@ -76,7 +77,9 @@ class SqliteArchive:
         return self._in_steps(lambda pages, connection: give_back_space(connection, pages), pace)
 
     def _move_older(self, connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
-        rows = _fitting(_find_older(connection, before_ms, FIRST, limit))
+        found = _find_older(connection, before_ms, FIRST, limit)
+        fitting = found[: count_fitting((old.size_bytes for old in found), MOST_BYTES)]
+        rows = [old.ended.row for old in fitting]
         archive_rows(connection, rows, Reason.AGE, self._clock())
         return len(rows)
 
@@ -102,18 +105,6 @@ def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, li
         OldTask(Ended(ended_at, row), task_id, size_bytes or 0)
         for row, task_id, ended_at, size_bytes in connection.execute(load("find_old_tasks"), parameters)
     ]
-
-
-def _fitting(found: Sequence[OldTask]) -> list[int]:
-    """The rows up to the one with which they have `MOST_BYTES`."""
-    rows: list[int] = []
-    left_bytes = MOST_BYTES
-    for old in found:
-        rows.append(old.ended.row)
-        left_bytes -= old.size_bytes
-        if left_bytes <= 0:
-            break
-    return rows
 
 
 def _purge(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:

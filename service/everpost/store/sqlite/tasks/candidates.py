@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from everpost.portions import count_fitting
 from everpost.store.changes import DATA_ORDER, Candidate, StoredData
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
@@ -38,15 +39,10 @@ def _find_data(connection: sqlite3.Connection, task_ids: Collection[str]) -> dic
     return data
 
 
-def count_fitting(connection: sqlite3.Connection, *, task_ids: Sequence[str], most_bytes: int) -> int:
+def count_payloads_fitting(connection: sqlite3.Connection, *, task_ids: Sequence[str], most_bytes: int) -> int:
     """See `everpost.store.changes.Changes.count_fitting`."""
     sizes = connection.execute(load("payload_sizes"), {"task_ids": json_list(task_ids)})
-    total_bytes = 0
     try:
-        for number, (size_bytes,) in enumerate(sizes):
-            total_bytes += size_bytes
-            if number and total_bytes > most_bytes:
-                return number
+        return count_fitting((size_bytes for (size_bytes,) in sizes), most_bytes)
     finally:
         sizes.close()
-    return len(task_ids)

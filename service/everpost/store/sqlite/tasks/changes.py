@@ -7,7 +7,7 @@ from everpost.store.changes import Cancel, Candidate, Change, Outcome, Remove, R
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.cancel import cancel_tasks
-from everpost.store.sqlite.tasks.candidates import count_fitting, find_candidates
+from everpost.store.sqlite.tasks.candidates import count_payloads_fitting, find_candidates
 from everpost.store.sqlite.tasks.remove import remove_tasks
 from everpost.store.sqlite.tasks.resolve import resolve_task
 from everpost.store.sqlite.tasks.retry import retry_tasks
@@ -26,7 +26,7 @@ class SqliteChanges:
 
     async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:
         """See the port."""
-        return await self._database.read(partial(count_fitting, task_ids=task_ids, most_bytes=most_bytes))
+        return await self._database.read(partial(count_payloads_fitting, task_ids=task_ids, most_bytes=most_bytes))
 
     async def apply(self, change: Change, now_ms: int) -> list[Outcome]:
         """See the port."""
