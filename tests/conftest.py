@@ -1,4 +1,4 @@
-"""How hypothesis runs, for nothing here asserts on time and a busy machine is slow, and a certificate."""
+"""How hypothesis runs, how much is logged and how it looks, and a certificate."""
 
 import logging
 import shutil
@@ -8,10 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+# Nothing here asserts on time, and a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+PROCESSORS = [*structlog.get_config()["processors"][:-1], RENDERER]
+
+
+@pytest.fixture(autouse=True)
+def _plain_tracebacks() -> None:
+    """By default structlog has rich draw the source around each line of a traceback, which takes half a second."""
+    structlog.configure(processors=PROCESSORS)
 
 
 @pytest.fixture(autouse=True)
