@@ -1,8 +1,8 @@
-"""Which SQLite library this package uses: all of it takes `sqlite3` from here, and aiosqlite is given its connections.
+"""The SQLite library of this package: its modules import `sqlite3` from here; aiosqlite gets its connections here.
 
-SQLite up to 3.51.2 can corrupt a WAL database when one connection checkpoints while another commits
-(https://sqlite.org/releaselog/3_51_3.html), and the Python images carry an older one. The `pysqlite3` wheel brings its
-own; it is used where it is installed. The rest of the process keeps its `sqlite3`.
+SQLite up to 3.51.2 can corrupt a WAL database if one connection checkpoints while another commits
+(https://sqlite.org/releaselog/3_51_3.html), and the Python images have an older one. The wheel `pysqlite3` brings its
+own library, which is used if it is installed. The rest of the process keeps its own `sqlite3`.
 """
 
 import importlib

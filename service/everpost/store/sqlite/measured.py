@@ -1,4 +1,4 @@
-"""An SQLite file under measurement: filled by SQL instead of by running tasks, and counted read-only."""
+"""An SQLite file for the bench: filled by SQL instead of running tasks, and counted read-only."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +15,7 @@ from everpost.task.model import new_task_id
 
 FILLED_AT_A_TIME = 250_000
 ASKED_AT_A_TIME = 5_000
-EVERY_MS = 2_000  # between the rows' times
+EVERY_MS = 2_000  # time between the rows
 FIRST_MS = 1_600_000_000_000
 TRIGGER = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?"
 HISTORY = """
@@ -197,7 +197,7 @@ class SqliteMeasured:
         """A connection to a file whose table is empty, without the trigger that counts rows one by one."""
         migrate(self._path)
         with self._connected() as connection:
-            connection.execute("PRAGMA synchronous = OFF")  # a file that is thrown away needs no care
+            connection.execute("PRAGMA synchronous = OFF")  # a file that will be thrown away needs no flushes
             connection.execute("PRAGMA cache_size = -262144")
             trigger = connection.execute(TRIGGER, (f"{table}_counted_in",)).fetchone()[0]
             connection.execute(f"DROP TRIGGER {table}_counted_in")

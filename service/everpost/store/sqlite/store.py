@@ -1,4 +1,4 @@
-"""The store on a SQLite file: every noun on one open database."""
+"""The store on an SQLite file: all nouns on one open database."""
 
 from datetime import UTC, tzinfo
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""In which table each place is."""
+"""The table of each place."""
 
 from everpost.task.place import Place
 

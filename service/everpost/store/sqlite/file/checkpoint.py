@@ -1,9 +1,9 @@
-"""Checkpoints for a SQLite library in which one can race the commit of another connection, and corrupt the file.
+"""Checkpoints for an SQLite library in which a checkpoint can race another connection's commit and corrupt the file.
 
-Until 3.51.3 a checkpoint that begins just when another connection's commit starts the log anew may note pages as copied
-that never were (https://sqlite.org/wal.html#walresetbug). With such a library no connection makes any by itself; they
-are made here, inside a write transaction, so that nobody can commit meanwhile. The log begins anew with the next commit
-only if all of it was copied: that transaction writes nothing itself.
+Before 3.51.3, a checkpoint that begins exactly when another connection's commit restarts the log may record pages as
+copied that were not (https://sqlite.org/wal.html#walresetbug). With such a library, no connection makes checkpoints
+automatically. They are made here, inside a write transaction, so that no other connection can commit meanwhile. The log
+restarts with the next commit only if all of it was copied, because this transaction writes nothing itself.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ LOOK_S = 1.0
 
 
 async def keep_log_small(path: Path, write: Callable[[Operation[Any]], Awaitable[object]]) -> None:
-    """Have the log of the database at `path` copied into it whenever it is large; runs until it is cancelled.
+    """Copy the log of the database at `path` into the database whenever it is large; runs until it is cancelled.
 
     Args:
         write: Runs an operation inside a write transaction.
@@ -43,12 +43,12 @@ async def keep_log_small(path: Path, write: Callable[[Operation[Any]], Awaitable
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Copies what no reader needs in the log; for a transaction of its own."""
+    """Copies the part of the log that no reader needs; for a transaction of its own."""
 
     path: Path
 
     def __call__(self, _: sqlite3.Connection) -> None:
-        """Through another connection: the writer's could not while it holds the lock."""
+        """Use another connection: the writer's own cannot do it while it holds the lock."""
         try:
             with closing(sqlite3.connect(self.path, timeout=0)) as other:
                 other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

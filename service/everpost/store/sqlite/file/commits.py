@@ -1,4 +1,4 @@
-"""Group commit: what concurrent callers write is committed together, by the thread that owns the connection."""
+"""Group commit: the writes of concurrent callers are committed together, by the thread that owns the connection."""
 
 import asyncio
 import contextlib
@@ -15,25 +15,25 @@ from everpost.store.sqlite.library import sqlite3
 
 Write = TypeVar("Write")
 
-MOST_WRITES = 512  # of one commit
-STALLED_S = 2.0  # a commit that takes longer is one whose disk does not answer
+MOST_WRITES = 512  # in one commit
+STALLED_S = 2.0  # if a commit takes longer, its disk does not answer
 LOOK_EVERY_S = 0.25
-PAUSE_S = 0.0002  # between two commits: another process's turn to take the lock
+PAUSE_S = 0.0002  # between two commits, so that another process can take the lock
 
 
 class GroupCommits(Generic[Write]):
-    """Turns many concurrent `submit` calls into few transactions, one after the other, in order of submission.
+    """Turns many concurrent `submit` calls into few transactions, one after the other, in the order of submission.
 
-    An idle file is written to at once, so grouping adds no latency. A busy one's thread takes all that waits as soon as
-    it is free. It does not ask the event loop in between: the loop has other work, and the file would stand idle for a
-    third of the time.
+    An idle file is written to at once, so grouping adds no latency. When the thread becomes free, it takes all waiting
+    writes. It does not ask the event loop in between: the loop has other work, and the file would be idle for a third
+    of the time.
 
     Args:
-        commit: Called in the connection's thread; returns one answer or exception for each write, in order. What it
-            raises reaches every caller.
-        on_stall: Called when a commit has taken longer than `STALLED_S`. What it returns is raised by all that wait
-            behind that one and by those that come later, until it ends: nothing of theirs was written. The callers of
-            the commit itself wait on, for nobody knows.
+        commit: Called in the connection's thread; returns one answer or exception for each write, in order. If it
+            raises, every caller gets that exception.
+        on_stall: Called when a commit has taken longer than `STALLED_S`. Until that commit ends, all waiting and new
+            callers get the exception it returns; nothing of theirs was written. The callers of the commit itself keep
+            waiting, because their outcome is unknown.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class GroupCommits(Generic[Write]):
         self._connection = connection
         self._commit = commit
         self._on_stall = on_stall
-        self._begun_s: float | None = None  # when the commit under way began
+        self._begun_s: float | None = None  # when the running commit began
         self._next_look: asyncio.TimerHandle | None = None
-        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()  # whoever takes a write out has it
+        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()  # whoever takes a write out owns it
         self._runner: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def submit(self, write: Write) -> Any:
-        """Have `write` committed and return its own answer, or raise its own error.
+        """Have `write` committed, and return its answer or raise its error.
 
-        Cancelling the caller does not take the write out of a commit that has begun.
+        Cancelling the caller does not remove the write from a commit that has begun.
         """
         if self._runner is None:
             self._loop = asyncio.get_running_loop()
@@ -69,11 +69,11 @@ class GroupCommits(Generic[Write]):
 
     @property
     def waiting(self) -> int:
-        """How many writes no commit has begun with."""
+        """The number of writes that are not part of a commit yet."""
         return len(self._waiting)
 
     async def drain(self) -> None:
-        """Wait until nothing submitted so far is left."""
+        """Wait until all submitted writes are done."""
         while self._runner is not None:
             await asyncio.wait((self._runner,))
 
@@ -85,7 +85,7 @@ class GroupCommits(Generic[Write]):
             self._runner = None
 
     def _look(self) -> None:
-        """See whether the commit under way is stalled, for as long as there is one."""
+        """Check whether the running commit is stalled, for as long as there is one."""
         if self._runner is None:
             self._next_look = None
             return
@@ -100,7 +100,7 @@ class GroupCommits(Generic[Write]):
         return begun_s is not None and time.monotonic() - begun_s > STALLED_S
 
     def _pop(self) -> tuple[Write, asyncio.Future[Any]] | None:
-        """The write that came last, unless the thread has taken it."""
+        """The newest write, unless the thread has taken it."""
         try:
             return self._waiting.pop()
         except IndexError:
@@ -111,7 +111,7 @@ class GroupCommits(Generic[Write]):
             self._begun_s = time.monotonic()
             try:
                 answers = self._commit(raw, [write for write, _ in group])
-            except BaseException as error:  # noqa: BLE001 - each caller raises it in its own place
+            except BaseException as error:  # noqa: BLE001 - each caller raises it itself
                 answers = [error] * len(group)
             self._begun_s = None
             self._loop.call_soon_threadsafe(give_answers, group, answers)
@@ -119,9 +119,9 @@ class GroupCommits(Generic[Write]):
                 time.sleep(PAUSE_S)
 
     def _take(self) -> list[tuple[Write, asyncio.Future[Any]]]:
-        """The next group; a caller that gave up before is not waited on: its write is left out."""
+        """The next group. If a caller gave up before, its write is left out."""
         taken: list[tuple[Write, asyncio.Future[Any]]] = []
-        with contextlib.suppress(IndexError):  # none is left
+        with contextlib.suppress(IndexError):  # the queue is empty
             while len(taken) < MOST_WRITES:
                 taken.append(self._waiting.popleft())
         return [(write, future) for write, future in taken if not future.done()]

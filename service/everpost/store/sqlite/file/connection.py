@@ -1,4 +1,4 @@
-"""One connection to the database file: how it is opened, and what it promises."""
+"""One connection to the database file, and its settings."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,8 +15,7 @@ from everpost.store.sqlite.tasks.ends import prepare_moves
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
-"""A piece of work on the connection's own thread. It may run several times (in a smaller group, after the one it was in
-failed), so it changes nothing but the database."""
+"""A function for the connection's thread. It may run several times, so it may change nothing but the database."""
 
 PRAGMAS = {
     "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
@@ -27,24 +26,25 @@ PRAGMAS = {
     "trusted_schema": "OFF",
     "temp_store": "MEMORY",
     "journal_size_limit": "67108864",
-    # Pages, 16 MB: the tops of the indexes are in every commit, and copied once for all. Else see checkpoint.py.
+    # Pages, 16 MB. The top pages of the indexes are in every commit, and are copied once for all of them. With an
+    # older library, checkpoint.py does this.
     "wal_autocheckpoint": "4000" if CORRUPTION_FIXED else "0",
 }
-# KiB of pages. A large file fills every cache, in each process; what they do not hold, the operating system's does.
-# The writer's has room for what a commit changes, so that no page of it is written twice.
+# KiB of pages. With a large file, every process fills its caches; the operating system's cache has the rest. The
+# writer's cache has room for the pages of a commit, so that none is written twice.
 WRITER_CACHE = -4_096
 READER_CACHE = -1_024
 
 
 async def connect(path: Path, mode: str) -> aiosqlite.Connection:
-    """A connection in mode `rw` or `ro`; of one that may write, somebody else waits for the lock.
+    """A connection in mode `rw` or `ro`. If it may write, the caller is responsible for waiting for the lock.
 
     Raises:
         DatabaseUnusable: The file is not in WAL mode.
     """
     connector = partial(sqlite3.connect, f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
     connection = aiosqlite.Connection(connector, iter_chunk_size=64)
-    connection._thread.daemon = True  # noqa: SLF001 - else a dying process hangs on this thread
+    connection._thread.daemon = True  # noqa: SLF001 - otherwise a dying process hangs on this thread
     await connection
     try:
         await run(connection, lambda raw: _configure(raw, read_only=mode == "ro"))
@@ -55,8 +55,9 @@ async def connect(path: Path, mode: str) -> aiosqlite.Connection:
 
 
 async def run(connection: aiosqlite.Connection, function: Operation[Result]) -> Result:
-    """Have the connection's thread call a function; what it raises is raised here."""
-    # aiosqlite offers single statements only; one hop to its thread for a whole operation makes a batch one unit.
+    """Call a function in the connection's thread; its exceptions are raised here."""
+    # aiosqlite offers only single statements. One switch to its thread for a whole operation makes a batch one
+    # unit.
     return cast("Result", await connection._execute(function, connection._conn))  # type: ignore[no-untyped-call]  # noqa: SLF001
 
 

@@ -1,4 +1,4 @@
-"""One SQLite file: how it is opened, how a write is committed, and what its errors mean."""
+"""One SQLite file: opening it, committing writes, and the meaning of its errors."""
 
 import asyncio
 import logging
@@ -42,15 +42,15 @@ READERS = 2
 
 
 class Database:
-    """The file's one writer connection of this process, and a few read-only ones beside it.
+    """This process's one writer connection to the file, and a few read-only ones beside it.
 
-    Writes of concurrent callers are committed together, in one transaction; each caller gets its own result or error
-    after the commit. Reads see all that was committed before they began, and never wait for the writer.
+    Writes of concurrent callers are committed together in one transaction; each caller gets its own result or error
+    after the commit. Reads see everything committed before they began, and never wait for the writer.
 
     Attributes:
-        submitted: How many writes this process has asked for.
-        trouble: Why the last write failed, if that is no fault of what was to be written; None again once another has
-            reached the disk. A file found damaged is written to no more.
+        submitted: The number of writes this process has asked for.
+        trouble: Why the last write failed, if the write itself was not at fault; None after another write has reached
+            the disk. A damaged file is not written any more.
     """
 
     def __init__(self, path: Path, report: MigrationReport, occupancy: int, readers: int = READERS) -> None:
@@ -71,14 +71,14 @@ class Database:
         self._log = LogLength(files_of(path)[1])
         self._watch: asyncio.Task[None] | None = None
         self._are_files_gone = False
-        self._is_read_only = False  # the writer's connection was opened while the file could not be written
+        self._is_read_only = False  # the writer's connection was opened while the file was read-only
 
     @classmethod
     async def open(cls, path: Path, *, readers: int = READERS) -> Self:
-        """Bring the file up to `schema.sql`, adopting an original one, and connect.
+        """Bring the file up to `schema.sql`, adopt an original one, and connect.
 
         Raises:
-            DatabaseUnusable: The file is no database, is corrupt, or belongs to a newer Everpost.
+            DatabaseUnusable: The file is not a database, is corrupt, or belongs to a newer Everpost.
             DatabaseUnwritable: The folder or the file cannot be written.
         """
         try:
@@ -112,43 +112,43 @@ class Database:
 
     @property
     def log_bytes(self) -> int:
-        """How long the write-ahead log was when it was last looked at."""
+        """The length of the write-ahead log at the last check."""
         return self._log.size_bytes
 
     @property
     def has_long_log(self) -> bool:
-        """Whether a reader that does not end keeps the log from starting anew."""
+        """Whether a long-running reader keeps the log from restarting."""
         return self._log.is_large
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for the one under way."""
+        """The number of writes that wait for the running one."""
         return self._commits.waiting
 
     async def write(self, operation: Operation[Result], *, within_s: float | None = None) -> Result:
         """Run `operation` inside a transaction; return its result once it is on the disk.
 
         Args:
-            within_s: It begins within so many seconds or not at all: then the database counts as busy.
+            within_s: If it does not begin within this time, it is not run, and the database counts as busy.
 
         Raises:
             DatabaseBusy: Another process kept the file locked for longer than `LOCK_WAIT_S`.
-            DatabaseUnwritable: Disk full, read-only, or an I/O error; nothing was written.
+            DatabaseUnwritable: The disk is full, read-only or failing; nothing was written.
             DatabaseUnusable: The file is damaged, or no longer the one that was opened; nothing was written.
         """
         timely = operation if within_s is None else until(time.monotonic() + within_s, operation)
         return cast("Result", await self._submit(timely))
 
     async def write_rows(self, statement: str, rows: Sequence[Any]) -> None:
-        """Have `statement` write rows; all of them are on the disk when this returns, or none if it raises.
+        """Have `statement` write rows. When this returns, all are on the disk; if it raises, none are.
 
-        Errors are those of `write`, and what the statement itself raises.
+        Raises the errors of `write`, and those of the statement.
         """
         if rows:
             await self._submit(RowWrite(statement, msgspec.json.encode(rows)[1:-1]))
 
     async def read(self, operation: Operation[Result]) -> Result:
-        """Run `operation` on a read-only connection; it sees all that was committed before."""
+        """Run `operation` on a read-only connection; it sees everything committed before."""
         connection = await self._idle.get()
         self._reads.begin(connection)
         try:
@@ -162,11 +162,11 @@ class Database:
     async def search(
         self, operation: Operation[Result], *, within_s: float = SEARCH_S, looks_far: bool = True
     ) -> Result:
-        """Read what may take long, on a connection that no other read waits for; stopped when the caller is cancelled.
+        """Run a read that may take long, on a separate connection. It is stopped if the caller is cancelled.
 
         Args:
-            looks_far: It may look at many rows to find few. What does not, such as a page of large tasks, has
-                connections of its own, and does not wait for what does.
+            looks_far: It may read many rows to find few. Other slow reads, such as a page of large tasks, have separate
+                connections, and do not wait for these.
 
         Raises:
             SearchTimeout: It was not done after `within_s` seconds.
@@ -188,7 +188,7 @@ class Database:
         return meaning
 
     async def close(self) -> None:
-        """Commit what was submitted, then close every connection."""
+        """Commit submitted writes, then close every connection."""
         await cancel_all(self._watch, self._checkpoints)
         await self._disconnect()
         if self._occupancy is not None:
@@ -197,14 +197,14 @@ class Database:
 
     async def _disconnect(self) -> None:
         await asyncio.gather(self._searches.close(), self._lists.close())
-        await self._commits.drain()  # last: what is submitted from here on is refused
+        await self._commits.drain()  # last, because later writes are refused
         connections = [*self._readers, *([self._writer] if self._writer else [])]
         self._writer, self._readers = None, []
         for connection in connections:
             await connection.close()
 
     async def _look(self) -> None:
-        """What is to be done once a second."""
+        """The checks of each second."""
         await self._look_at_files()
         self._log.look(self._reads.longest_s)
         if self._log.is_large:
@@ -213,14 +213,14 @@ class Database:
             await self._reconnect()
 
     async def _look_at_files(self) -> None:
-        """If the log is gone, have what is in it in the database: it would be lost with the last process."""
+        """If the log was deleted, copy its content into the database; it would be lost with the last process."""
         try:
             self._files.check()
         except DatabaseUnusable as error:
             if self._writer is not None:
                 await run(self._writer, self._save)
             if not self._are_files_gone:
-                logger.error("database.files_gone", extra=as_event(error=error.message))  # noqa: TRY400 - no defect of ours
+                logger.error("database.files_gone", extra=as_event(error=error.message))  # noqa: TRY400 - not a defect of Everpost
             if not isinstance(self.trouble, DatabaseDamaged):
                 self.trouble = self._files.missing()
             self._are_files_gone = True
@@ -228,7 +228,7 @@ class Database:
             self._files.is_saved = self._are_files_gone = False
 
     def _save(self, raw: sqlite3.Connection) -> None:
-        """Copy a log that is gone into the database, once; runs in the writer's thread."""
+        """Copy a deleted log into the database, once; runs in the writer's thread."""
         if self._files.is_saved or not self._files.may_be_saved:
             return
         self._files.is_saved = copy_log(raw)
@@ -236,7 +236,7 @@ class Database:
             logger.warning("database.log_saved", extra=as_event(into=str(self.path)))
 
     async def _reconnect(self) -> None:
-        """Open every connection anew: those made while the file was read-only stay so, and share it with later ones."""
+        """Open every connection anew: one made while the file was read-only stays so, and so do later ones."""
         for _ in range(len(self._readers)):
             await self._idle.get()  # reads wait meanwhile
         await self._disconnect()
@@ -262,7 +262,7 @@ class Database:
         return self.trouble
 
     def _commit(self, raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite]) -> Sequence[Any]:
-        """Commit them together; runs in the writer's thread."""
+        """Commit the operations together; runs in the writer's thread."""
         if isinstance(self.trouble, DatabaseDamaged):
             raise self.trouble
         lock_wait_s = KNOWN_LOCK_WAIT_S if isinstance(self.trouble, DatabaseBusy) else LOCK_WAIT_S
@@ -275,7 +275,7 @@ class Database:
             self._note(error)
             raise
         try:
-            self._files.check()  # what was committed to a file that has gone meanwhile may be lost
+            self._files.check()  # commits to a file that was deleted meanwhile may be lost
         except DatabaseUnusable:
             self._save(raw)
             self.trouble = self._files.missing()
@@ -293,7 +293,7 @@ class Database:
 
 
 async def cancel_all(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancel tasks and wait for their end; None is none."""
+    """Cancel tasks and wait for their end; an entry may be None."""
     for task in tasks:
         if task is not None:
             task.cancel()
@@ -301,13 +301,13 @@ async def cancel_all(*tasks: asyncio.Task[None] | None) -> None:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The database file, and its log and the log's index."""
+    """The database file, its log and the log's index."""
     real = path.resolve()
     return (real, real.with_name(f"{real.name}-wal"), real.with_name(f"{real.name}-shm"))
 
 
 def _lasting(error: ServiceError) -> ServiceError:
-    """What an error says of the file, and not of one write alone."""
+    """The error if it concerns the whole file, not only one write."""
     return DatabaseUnwritable(str(error.__cause__)) if isinstance(error, WriteUnconfirmed) else error
 
 
@@ -327,7 +327,7 @@ def _migrate_privately(path: Path) -> MigrationReport:
     for file in () if is_new else files_of(path):
         tighten(file)
     report = migrate(path)
-    if is_new:  # SQLite gives it the mode of the umask, and what lies beside it the mode of the file
+    if is_new:  # SQLite creates it with the umask's mode, and the files beside it with its own mode
         path.chmod(new_file_mode(path.parent))
     return report
 

@@ -1,4 +1,4 @@
-"""What can befall a database file: SQLite's errors by their meaning, and whether the file is still the one opened."""
+"""Faults of a database file: the meaning of SQLite's errors, and whether the file is still the one that was opened."""
 
 import os
 import time
@@ -20,16 +20,16 @@ UNWRITABLE = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-SETTLED_NS = 3_000_000_000  # longer than any file system's clock stands still
+SETTLED_NS = 3_000_000_000  # longer than any file system's time resolution
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def meaning_of(error: Exception, opening: Path | None = None) -> Exception:
-    """What a SQLite error means for the caller (https://sqlite.org/rescode.html); other errors stay as they are.
+    """The meaning of an SQLite error for the caller (https://sqlite.org/rescode.html); other errors stay unchanged.
 
     Args:
-        opening: The file, while it is opened. If it is no database then, it is another file; if it is found to be no
-            database later, it was damaged.
+        opening: The file, if it is just being opened. A file that is not a database then is another program's; later,
+            it counts as damaged.
     """
     code = code_of(error) if isinstance(error, sqlite3.Error) else None
     told = str(error) if opening is None else f"{opening}: {error}"
@@ -52,10 +52,10 @@ def meaning_of(error: Exception, opening: Path | None = None) -> Exception:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the errors of SQLite and of the system into the service's, while the file at `path` is opened or changed.
+    """Turn the errors of SQLite and of the system into Everpost's, while the file at `path` is opened or changed.
 
     Raises:
-        DatabaseUnusable: It is no database, is damaged, or cannot be brought up to date.
+        DatabaseUnusable: It is not a database, is damaged, or cannot be brought up to date.
         DatabaseUnwritable: The folder or the file cannot be written.
         DatabaseBusy: Another process keeps it locked.
     """
@@ -81,34 +81,34 @@ def is_undecodable(error: sqlite3.OperationalError) -> bool:
 
 
 FolderState = tuple[int, int, int]
-"""Device, inode, and when anything was last added, moved or deleted in it (ns); no program can set that time back."""
+"""Device, inode, and the time (ns) of the last change in the folder; no program can set that time back."""
 
 
 class DatabaseFiles:
-    """The files of an open database: itself, its log and the log's index.
+    """The files of an open database: the database, its log and the log's index.
 
-    SQLite goes on writing to a file that was deleted or replaced, and all of that is lost. While a connection is open
-    the three stay what they are, unless a stranger touches them. They are never opened here: closing a file drops all
-    locks that SQLite has on it.
+    SQLite goes on writing to a file that was deleted or replaced, and all of that is lost. While a connection is open,
+    the three files stay the same unless another program touches them. They are never opened here, because closing a
+    file drops all locks that SQLite has on it.
 
-    Nor is the log looked at after every commit: Linux gives a file whose times were asked for a new time at the next
-    write, which makes the next flush of it a third slower. Nothing was moved in a folder that has not changed.
+    The log is not checked after every commit either: Linux gives a file whose times were read a new time at the next
+    write, which makes the next flush a third slower. If the folder has not changed, no file was moved.
     """
 
     def __init__(self, path: Path) -> None:
-        """Remember which they are; `path` has been opened, and its log exists."""
+        """Remember the files; `path` has been opened, and its log exists."""
         beside = os.path.realpath(path)
         self._paths = (str(path), f"{beside}-wal", f"{beside}-shm")
         self._folder = Path(beside).parent
         self._opened = self._look(len(self._paths))
-        self.is_saved = False  # while they are gone: all that was committed is in the database file
-        self._complete: FolderState | None = None  # the folder when all of them were last seen in it
+        self.is_saved = False  # while they are missing: everything committed is in the database file
+        self._complete: FolderState | None = None  # the folder's state when all of them were last seen
 
     def check(self, *, all_of_them: bool = True) -> None:
-        """See whether they, or the database file at least, are still there: a microsecond or two for each.
+        """Check that all of them, or at least the database file, still exist; takes a microsecond or two each.
 
         Raises:
-            DatabaseUnusable: One of them is not.
+            DatabaseUnusable: One of them is missing.
         """
         folder = self._look_at_folder() if all_of_them else None
         if folder is not None and folder == self._complete:
@@ -130,7 +130,7 @@ class DatabaseFiles:
         return True
 
     def missing(self) -> DatabaseUnusable:
-        """What is wrong when they are gone, and what to do."""
+        """The error for missing files, and what to do."""
         return DatabaseUnusable(
             f"{self._paths[0]}, or its -wal or -shm, was moved, deleted or replaced. Put it back; or {self._advice()}"
         )
@@ -147,7 +147,7 @@ class DatabaseFiles:
 
     @property
     def may_be_saved(self) -> bool:
-        """Whether the database file is the one that was opened, and no other program has a log of its own beside it."""
+        """Whether the database file is the one that was opened, and no other program has its own log beside it."""
         try:
             log = os.stat(self._paths[1])  # noqa: PTH116 - as in `_look`
         except FileNotFoundError:
@@ -164,7 +164,7 @@ class DatabaseFiles:
             return None
 
     def _look_at_folder(self) -> FolderState | None:
-        """Which it is, and when it was changed; None if that was just now: another change may bear the same time."""
+        """The folder's state; None if it changed just now, because another change may have the same time."""
         try:
             found = self._folder.stat()
         except OSError:

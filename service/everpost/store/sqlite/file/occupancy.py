@@ -1,7 +1,7 @@
-"""Who has a database open: asked by `everpost restore` before another file takes its place.
+"""Finds out whether a process has a database open, before `everpost restore` replaces the file.
 
-SQLite's own locks tell it only while the file is there and can be read; the lock on its folder tells it also when the
-file was deleted or is damaged, and nobody can delete it by accident. The system gives it up with its process.
+SQLite's own locks work only while the file exists and is readable. The lock on its folder also works if the file was
+deleted or is damaged, and it cannot be deleted by accident. The operating system releases it when its process ends.
 """
 
 import fcntl
@@ -17,10 +17,10 @@ from everpost.store.sqlite.library import sqlite3
 
 
 def occupy(path: Path) -> int:
-    """Say that this process has a database of the folder open, until the descriptor returned is closed.
+    """Mark that this process has a database of the folder open, until the returned descriptor is closed.
 
     Raises:
-        DatabaseBusy: A restore is under way.
+        DatabaseBusy: A restore is running.
         OSError: There is no such folder.
     """
     folder = _lock_folder(path, fcntl.LOCK_SH)
@@ -31,10 +31,10 @@ def occupy(path: Path) -> int:
 
 @contextmanager
 def alone_with(path: Path) -> Iterator[None]:
-    """Keep every process of ours from opening a database of the folder.
+    """Keep every Everpost process from opening a database of the folder.
 
     Raises:
-        DatabaseUnusable: One has it open already.
+        DatabaseUnusable: One already has it open.
         OSError: There is no such folder.
     """
     folder = _lock_folder(path, fcntl.LOCK_EX)
@@ -48,20 +48,20 @@ def alone_with(path: Path) -> Iterator[None]:
 
 
 def _lock_folder(path: Path, kind: int) -> int | None:
-    """The folder's descriptor, locked; None if somebody's lock forbids it."""
+    """The folder's descriptor, locked; None if another process's lock prevents it."""
     folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(folder)
         return None
-    except OSError:  # some file systems lock no folders: then SQLite's own locks are all there is
+    except OSError:  # some file systems cannot lock folders; then only SQLite's own locks remain
         pass
     return folder
 
 
 def _check_unused(path: Path) -> None:
-    """Whoever uses a WAL database has a shared lock on its file, which an exclusive connection does not get past."""
+    """Check that no program uses the file: a user of a WAL database holds a lock that an exclusive connection meets."""
     if not path.exists():
         return
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"
@@ -69,7 +69,7 @@ def _check_unused(path: Path) -> None:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:  # any other is of a damaged file, and the reason to restore a backup
+        except sqlite3.Error as error:  # any other error is that of a damaged file, which a restore replaces
             if code_of(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise _in_use(path) from error
 

@@ -1,18 +1,18 @@
-"""Whether others write to the file while long work goes on: it rests for them, and else has no reason to."""
+"""Tells long work whether other connections write to the file, so that it rests only for them."""
 
 import time
 
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 
-RECENT_S = 0.2  # whoever wrote so long ago may well write again
+RECENT_S = 0.2  # a writer within this time may well write again
 
 
 class OtherWriters:
-    """Looks, at each step of the work, for writes that were not the step's own.
+    """At each step of the work, looks for writes that were not its own.
 
     Args:
-        database: What the work writes to, one transaction a step.
+        database: The database the work writes to, one transaction per step.
     """
 
     def __init__(self, database: Database) -> None:
@@ -22,9 +22,9 @@ class OtherWriters:
         self._seen_s = 0.0
 
     def look(self, raw: sqlite3.Connection) -> None:
-        """See whether another connection has committed since the last step; called in a step's transaction.
+        """Check whether another connection has committed since the last step; called in a step's transaction.
 
-        SQLite counts these in `data_version`, the commits of its own connection excluded.
+        SQLite's `data_version` counts these commits, without those of its own connection.
         """
         (version,) = raw.execute("PRAGMA data_version").fetchone()
         if self._version not in {None, version}:
@@ -32,7 +32,7 @@ class OtherWriters:
         self._version = version
 
     def are_writing(self) -> bool:
-        """Whether anybody but the work has written within `RECENT_S`; asked once behind each step."""
+        """Whether others have written within `RECENT_S`; called once after each step."""
         submitted = self._database.submitted
         if submitted > self._submitted + 1:
             self._seen_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Reads that may look at many rows: on connections of their own, for a limited time, and only while somebody waits."""
+"""Reads that may visit many rows: on their own connections, for a limited time, and only while a caller waits."""
 
 import asyncio
 from contextlib import suppress
@@ -11,12 +11,12 @@ from everpost.errors import SearchTimeout
 from everpost.store.sqlite.file.connection import Operation, Result, connect, run
 from everpost.store.sqlite.library import sqlite3
 
-SEARCHERS = 2  # connections; with more of them searches would take the processor from everything else
-STEPS = 1_000  # of SQLite's virtual machine, a tenth of a millisecond or so, between two looks whether to stop
+SEARCHERS = 2  # connections; with more, searches would take the processor from other work
+STEPS = 1_000  # of SQLite's virtual machine, about a tenth of a millisecond, between two checks whether to stop
 
 
 class Searches:
-    """Runs searches on connections that no other read waits for; they are opened when the first searches come."""
+    """Runs searches on connections that no other read waits for; they are opened for the first searches."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -25,10 +25,10 @@ class Searches:
         self._running: set[Search] = set()
 
     async def run(self, operation: Operation[Result], within_s: float) -> Result:
-        """Run `operation`. It is stopped when its time is over, and when the caller is cancelled.
+        """Run `operation`. It is stopped when its time is over, or when the caller is cancelled.
 
         Raises:
-            SearchTimeout: `within_s` seconds were not enough, those included that it waited for other searches.
+            SearchTimeout: `within_s` seconds were not enough, including the wait for other searches.
             sqlite3.Error: The operation raised it.
         """
         try:
@@ -59,7 +59,7 @@ class Searches:
         self._places.release()
 
     async def close(self) -> None:
-        """Stop what is running, and close the connections. Nothing may be begun any more."""
+        """Stop running searches, and close the connections. No search may begin afterwards."""
         for search in self._running:
             search.stop()
         while self._running:
@@ -69,10 +69,10 @@ class Searches:
 
 
 class Search:
-    """One search at work.
+    """A running search.
 
     Attributes:
-        connection: What it has to itself until it is done, which may be a moment after it was stopped.
+        connection: Its own until it is done, which may be a moment after it was stopped.
     """
 
     work: asyncio.Future[Any]
@@ -82,7 +82,7 @@ class Search:
         self._is_stopped = False
 
     def start(self, operation: Operation[Result]) -> asyncio.Future[Result]:
-        """Begin, in the connection's thread."""
+        """Begin in the connection's thread."""
 
         def stoppable(raw: sqlite3.Connection) -> Result:
             raw.set_progress_handler(lambda: self._is_stopped, STEPS)
@@ -98,18 +98,18 @@ class Search:
         return work
 
     def stop(self) -> None:
-        """Have SQLite end the statement it is at, if it is at one, and begin no other.
+        """Make SQLite end the present statement, if there is one, and start no other.
 
-        The flag alone would not stop a full-text query, in which SQLite counts no steps, nor would the interruption
-        alone stop a search that is between two statements.
+        The flag alone would not stop a full-text query, in which SQLite counts no steps. The interruption alone would
+        not stop a search between two statements.
         """
         if not self.work.done():
             self._is_stopped = True
-            self.connection._conn.interrupt()  # noqa: SLF001 - aiosqlite's own does this, but has to be awaited
+            self.connection._conn.interrupt()  # noqa: SLF001 - aiosqlite's own method must be awaited
 
 
 def _end_transaction(raw: sqlite3.Connection) -> None:
-    """The interruption may have hit the statement that should have ended it."""
+    """End the transaction here too: the interruption may have hit the statement that should have ended it."""
     while raw.in_transaction:
         with suppress(sqlite3.OperationalError):
             raw.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""Several statements that see one state of the database."""
+"""Several statements that see the same state of the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How writes of concurrent callers become transactions: together if that can be, and each with its own answer."""
+"""Turns the writes of concurrent callers into transactions: together if possible, and each with its own answer."""
 
 import random
 import time
@@ -16,19 +16,19 @@ from everpost.store.sqlite.file.faults import code_of, meaning_of
 from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
 from everpost.store.sqlite.queries import load
 
-LOCK_WAIT_S = 1.0  # whoever waits for a write that waits for this one is answered within 2 s, too
-KNOWN_LOCK_WAIT_S = 0.1  # for a lock that the last write waited for in vain
-LOCK_PAUSES_S = (0.00005, 0.001)  # between two looks at a lock another process holds: the first, and the longest
+LOCK_WAIT_S = 1.0  # a caller behind two such waits is still answered within 2 s
+KNOWN_LOCK_WAIT_S = 0.1  # for a lock that the last write did not get
+LOCK_PAUSES_S = (0.00005, 0.001)  # the shortest and longest pause between two tries for another process's lock
 
 
 class RowWrite(msgspec.Struct, frozen=True):
     """Rows for a statement of `queries/` that takes a JSON list of them as `:rows`: all are written, or none.
 
-    The rows that one commit has for one statement are one execution of it: a statement a row would have the
-    connection's thread wait for the interpreter's lock at every row.
+    All rows of one commit for one statement are one execution of it. With one statement per row, the connection's
+    thread would wait for Python's lock at every row.
 
     Attributes:
-        rows: The list's elements, with commas between them.
+        rows: The list's elements, separated by commas.
     """
 
     statement: str
@@ -38,10 +38,10 @@ class RowWrite(msgspec.Struct, frozen=True):
 def commit_all(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> tuple[list[Any], bool, ServiceError | None]:
-    """The operations' answers, whether anything was written, which alone proves that it can be, and what ended that.
+    """The operations' answers, whether anything was written (which proves that writing works), and the last error.
 
-    Where the file fails between two transactions, what the first has committed is answered all the same: whoever is
-    told that nothing was written sends it again.
+    If the file fails between two transactions, the callers of the first are still answered: a caller that is told that
+    nothing was written would send its request again.
 
     Raises:
         Unavailable: The file or its disk is at fault, and nothing was written.
@@ -62,10 +62,10 @@ def commit_all(
 def _commit_group(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> Iterator[tuple[list[Any], bool]]:
-    """All operations in one transaction, but for checkpoints; if one fails, each half again in one, and so on.
+    """Run all operations but checkpoints in one transaction. If one fails, run each half in its own, and so on.
 
-    A transaction for each would be hundreds of flushes for one failure, which look like a disk that does not answer.
-    Of each transaction the answers, and whether it wrote anything.
+    A transaction for each would mean hundreds of flushes for one failure, which looks like a disk that does not answer.
+    Yields the answers of each transaction, and whether it wrote anything.
     """
     if not CORRUPTION_FIXED and len(operations) > 1:
         for position, operation in enumerate(operations):
@@ -74,7 +74,7 @@ def _commit_group(
                     if part:
                         yield from _commit_group(raw, part, lock_wait_s)
                 return
-    before = raw.total_changes  # which counts also what is undone
+    before = raw.total_changes  # counts also changes that are rolled back
     has_written = False
     try:
         answers = _transact(raw, operations, lock_wait_s)
@@ -84,7 +84,7 @@ def _commit_group(
     except Exception as error:
         meaning = meaning_of(error)
         if meaning is not error:
-            raise meaning from error  # whatever is tried next would fail like this
+            raise meaning from error  # every further try would fail in the same way
         answers = [error] if len(operations) == 1 else []
     if answers:
         yield answers, has_written
@@ -110,10 +110,10 @@ def _transact(
 
 
 def _confirm(commit: Callable[[], object]) -> None:
-    """Commit; an I/O error says nothing about whether the disk has it.
+    """Commit. After an I/O error, it is unknown whether the disk has it.
 
     Raises:
-        WriteUnconfirmed: There was one.
+        WriteUnconfirmed: There was an I/O error.
     """
     try:
         commit()
@@ -126,10 +126,10 @@ def _confirm(commit: Callable[[], object]) -> None:
 def _prepare(
     raw: sqlite3.Connection, operations: Sequence[Operation[Any] | RowWrite], lock_wait_s: float
 ) -> tuple[list[Any], Callable[[], object]]:
-    """The operations' answers, and what commits them.
+    """The operations' answers, and the function that commits them.
 
-    Rows for one statement need no BEGIN and no COMMIT: between these this thread would wait for the interpreter's lock
-    while it has the file's, and every other process with it.
+    Rows for one statement need neither BEGIN nor COMMIT. Between these, this thread would wait for Python's lock while
+    it holds the file's lock, and every other process would wait with it.
     """
     rows = _rows_by_statement(operations)
     if len(rows) == 1 and all(isinstance(operation, RowWrite) for operation in operations):
@@ -144,7 +144,7 @@ def _prepare(
 
 
 def _rows_by_statement(operations: Sequence[Operation[Any] | RowWrite]) -> dict[str, str]:
-    """For each statement the JSON list of all its rows."""
+    """For each statement, the JSON list of all its rows."""
     rows: dict[str, list[bytes]] = {}
     for operation in operations:
         if isinstance(operation, RowWrite):
@@ -153,7 +153,7 @@ def _rows_by_statement(operations: Sequence[Operation[Any] | RowWrite]) -> dict[
 
 
 def until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
-    """The operation, which is refused as `DatabaseBusy` if it begins after `deadline`, by the monotonic clock."""
+    """The operation, refused as `DatabaseBusy` if it begins after `deadline` (monotonic clock)."""
 
     def timely(raw: sqlite3.Connection) -> Result:
         if time.monotonic() > deadline:
@@ -164,10 +164,10 @@ def until(deadline: float, operation: Operation[Result]) -> Operation[Result]:
 
 
 def _with_lock(begin: Callable[[], object], lock_wait_s: float) -> None:
-    """Do what takes the write lock, which another process's commit holds for a fraction of a millisecond.
+    """Call `begin`, which takes the write lock; another process's commit holds it for a fraction of a millisecond.
 
-    SQLite's own busy handler sleeps for up to 100 ms, longer than many writes of others take: with three processes that
-    write without a pause one of them waited for 2 s, and with this for 0.2 s.
+    SQLite's own busy handler sleeps for up to 100 ms, longer than many writes take. With three processes that write
+    without a pause, one of them waited for 2 s; with this function, for 0.2 s.
     """
     deadline = time.monotonic() + lock_wait_s
     pause_s, longest_s = LOCK_PAUSES_S

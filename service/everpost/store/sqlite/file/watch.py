@@ -1,4 +1,4 @@
-"""What is seen to once a second while a database is open: its files, the length of its log, and long reads."""
+"""Checks of each second while a database is open: its files, the length of its log, and long reads."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ logger = logging.getLogger("everpost.store")
 
 LOOK_S = 1.0
 LARGE_LOG_BYTES = 256 << 20
-"""A log this long has been kept from starting anew by a reader that does not end; 16 MB are usual."""
-LONG_READ_S = 30.0  # a read of our own that takes longer is stopped while the log is that long
+"""A long-running reader keeps a log of this length from restarting; 16 MB are usual."""
+LONG_READ_S = 30.0  # while the log is that long, an Everpost read that takes longer is stopped
 
 
 async def repeat(look: Callable[[], Awaitable[None]]) -> None:
-    """Look again and again, until cancelled."""
+    """Repeat the check until cancelled."""
     while True:
         await asyncio.sleep(LOOK_S)
         try:
@@ -32,9 +32,9 @@ async def repeat(look: Callable[[], Awaitable[None]]) -> None:
 
 
 def copy_log(raw: sqlite3.Connection) -> bool:
-    """Copy the whole log into the database through the connection that holds it; False if another use forbids it.
+    """Copy the whole log into the database through the connection that holds it; False if another use prevents it.
 
-    Also of a log that was deleted: the connection has it open, and what is in it would be lost with the process.
+    This also works for a deleted log: the connection still has it open, and its content would be lost with the process.
     """
     if not CORRUPTION_FIXED:  # a checkpoint may race another process's commit
         return False
@@ -45,13 +45,13 @@ def copy_log(raw: sqlite3.Connection) -> bool:
 
 
 def may_be_written(path: Path) -> bool:
-    """Whether this user may write the file, and into its folder."""
+    """Whether this user may write the file and its folder."""
     ids = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
     return os.access(path, os.W_OK, **ids) and os.access(path.parent, os.W_OK, **ids)
 
 
 def give_mode(path: Path, *beside: Path) -> None:
-    """Give what SQLite made beside a read-only database the database's mode: it was made read-only, too."""
+    """Give the files that SQLite made beside a read-only database the database's mode: they are read-only, too."""
     mode = path.stat().st_mode & 0o666
     for file in beside:
         with suppress(OSError):
@@ -59,7 +59,7 @@ def give_mode(path: Path, *beside: Path) -> None:
 
 
 class LogLength:
-    """How long the write-ahead log is, told when it becomes too long and when it no longer is."""
+    """The length of the write-ahead log. It is logged when it becomes too long, and when it no longer is."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -67,7 +67,7 @@ class LogLength:
         self.is_large = False
 
     def look(self, longest_read_s: float) -> None:
-        """Look once. `longest_read_s` is how long this process's own longest read has been under way."""
+        """Check once. `longest_read_s` is the time of this process's longest running read."""
         try:
             self.size_bytes = self._log.stat().st_size
         except OSError:
@@ -83,26 +83,26 @@ class LogLength:
 
 
 class Reads:
-    """The reads under way in this process, and since when."""
+    """The running reads of this process, and their starts."""
 
     def __init__(self) -> None:
         self._begun: dict[aiosqlite.Connection, float] = {}
 
     def begin(self, connection: aiosqlite.Connection) -> None:
-        """A read begins on a connection."""
+        """Note that a read begins on a connection."""
         self._begun[connection] = time.monotonic()
 
     def end(self, connection: aiosqlite.Connection) -> None:
-        """It has ended."""
+        """Note that it has ended."""
         self._begun.pop(connection, None)
 
     @property
     def longest_s(self) -> float:
-        """How long the longest has taken so far."""
+        """Seconds that the longest running read has taken so far."""
         return time.monotonic() - min(self._begun.values()) if self._begun else 0.0
 
     async def stop_long(self) -> None:
-        """Interrupt those that take longer than `LONG_READ_S`."""
+        """Interrupt reads that take longer than `LONG_READ_S`."""
         now = time.monotonic()
         for connection, begun in list(self._begun.items()):
             if now - begun > LONG_READ_S:

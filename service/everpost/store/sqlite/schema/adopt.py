@@ -1,4 +1,4 @@
-"""A file of the original system: its backup, its renamed id, its duplicates, and what its rows lack to be listed."""
+"""Adopts a file of the original system: backup, renamed id, duplicates, and values that lists need."""
 
 import logging
 import os
@@ -19,23 +19,23 @@ from everpost.store.sqlite.schema.schema import Missing
 logger = logging.getLogger("everpost.store")
 
 SAMPLE = 5
-ROOM_FACTOR = 3  # the copy, the new indexes, and in WAL mode the log that holds these until the checkpoint
+ROOM_FACTOR = 3  # for the copy, the new indexes, and the log that holds these until the checkpoint
 ROOM_SPARE_BYTES = 16 * 1024 * 1024
 EPOCH = "1970-01-01 00:00:00"
 
 
 class Duplicates(msgspec.Struct, frozen=True):
-    """How many ids occur more than once, and a few of them."""
+    """How many ids occur more than once, and some of them."""
 
     count: int = 0
     sample: tuple[str, ...] = ()
 
 
 def back_up(connection: sqlite3.Connection, path: Path) -> Path:
-    """Copy the file beside itself, whole, read back, and on the disk; the caller holds the write lock.
+    """Copy the whole file beside itself, read the copy back, and flush it; the caller holds the write lock.
 
-    The copy is called `NAME.before-everpost.whole` until the file is changed: then `keep_backup` gives it its name.
-    What a start that was killed before that has left is removed: the file is as it was, and copied again.
+    The copy is called `NAME.before-everpost.whole` until the file is changed; then `keep_backup` gives it its name.
+    Copies of a start that was killed before that are removed: the file is unchanged, and is copied again.
 
     Raises:
         DatabaseUnwritable: The disk has no room for it.
@@ -44,7 +44,7 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
     _check_room(connection, path)
     partial, whole = _unfinished(path)
     for left in (partial, whole):
-        remove_with_side_files(left)  # nobody else is here, the lock is ours
+        remove_with_side_files(left)  # no other process is here, because this one holds the lock
     partial.touch(mode=private_mode(path.stat().st_mode) & 0o666, exist_ok=False)
     try:
         _copy(path, partial)
@@ -65,16 +65,16 @@ def keep_backup(whole: Path, path: Path) -> Path:
 
 
 def settle_backup(path: Path) -> None:
-    """See to what a start that was killed has left beside a file that is adopted: the whole copy is kept, no other."""
+    """Handle what a killed start left beside an adopted file: a complete copy is kept, others are removed."""
     partial, whole = _unfinished(path.resolve())
     remove_with_side_files(partial)
     if whole.exists():
-        with suppress(FileNotFoundError):  # another process is here, too
+        with suppress(FileNotFoundError):  # another process may do the same
             keep_backup(whole, path)
 
 
 def remove_with_side_files(path: Path) -> None:
-    """Remove an unfinished copy, and what SQLite keeps beside it."""
+    """Remove an unfinished copy and SQLite's files beside it."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
@@ -95,7 +95,7 @@ def _check_room(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy(path: Path, target: Path) -> None:
-    # A connection of its own: VACUUM cannot run inside the transaction that holds the lock.
+    # Its own connection, because VACUUM cannot run inside the transaction that holds the lock.
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as reader:
         reader.execute("VACUUM INTO ?", (str(target),))
     with closing(sqlite3.connect(f"file:{quote(str(target))}?mode=ro", uri=True)) as copy:
@@ -121,26 +121,26 @@ def _sync(path: Path) -> None:
 
 
 def rename_id(connection: sqlite3.Connection) -> None:
-    """Give the original's `celery_task_id` our name; SQLite changes the schema only, whatever the number of rows."""
+    """Give the original's `celery_task_id` its new name; SQLite changes only the schema, and no row."""
     columns = {name for (name,) in connection.execute("SELECT lower(name) FROM pragma_table_xinfo('publish_tasks')")}
     if "celery_task_id" in columns and "job_id" not in columns:
         connection.execute("ALTER TABLE publish_tasks RENAME COLUMN celery_task_id TO job_id")
 
 
 def complete_rows(connection: sqlite3.Connection, missing: Missing) -> None:
-    """Give rows a time where they have none, since pages are ordered by it, and the ledger's rows their new columns."""
+    """Give rows without a time a time, because pages are ordered by it, and fill the ledger's new columns."""
     for table in ("publish_tasks", "task_queue"):
         connection.execute(
-            f"UPDATE {table} SET created_at = ifnull(updated_at, '{EPOCH}') WHERE created_at IS NULL"  # noqa: S608 - ours
+            f"UPDATE {table} SET created_at = ifnull(updated_at, '{EPOCH}') WHERE created_at IS NULL"  # noqa: S608 - constants
         )
     if any(table.lower() == "task_queue" and column == "platform" for table, column in missing.columns):
         columns = {name: from_data(name) for name in ("platform", "account_id", "title")}
         changes = ", ".join(f"{name} = ifnull({name}, {value})" for name, value in columns.items())
-        connection.execute(f"UPDATE task_queue SET {changes}")  # noqa: S608 - our own names
+        connection.execute(f"UPDATE task_queue SET {changes}")  # noqa: S608 - Everpost's own names
 
 
 def from_data(name: str) -> str:
-    """SQL that gives a member of a row's JSON `data` as text; NULL where there is none, or no JSON."""
+    """SQL for a member of a row's JSON `data` as text; NULL if it is missing or the data is not JSON."""
     path = f"'$.{name}'"
     text = f"CAST(json_extract(data, {path}) AS TEXT)"
     scalar = f"CASE WHEN json_type(data, {path}) IN ('text', 'integer') THEN {text} END"
@@ -148,18 +148,18 @@ def from_data(name: str) -> str:
 
 
 def count_null_ids(connection: sqlite3.Connection) -> int:
-    """Rows of the history without an id."""
+    """The number of history rows without an id."""
     count: int = connection.execute("SELECT count(*) FROM publish_tasks WHERE job_id IS NULL").fetchone()[0]
     return count
 
 
 def unique_name(table: str, columns: tuple[str, ...]) -> str:
-    """The name of the index that stands in for a UNIQUE which the table was made without."""
+    """The name of the index that replaces a UNIQUE the table was made without."""
     return "_".join((table, *columns))
 
 
 def find_duplicates(connection: sqlite3.Connection) -> Duplicates:
-    """The ids that occur more than once in the history; looked for only where no UNIQUE index forbids them."""
+    """The ids that occur more than once in the history; searched only if no UNIQUE index forbids duplicates."""
     name = unique_name("publish_tasks", ("job_id",))
     if not _has_plain_index(connection, name):
         return Duplicates()
@@ -175,7 +175,7 @@ def _has_plain_index(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def has_to_wait(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> bool:
-    """Whether a UNIQUE index was tried, and the duplicates that forbade it are still there."""
+    """Whether a UNIQUE index was tried before, and duplicates still prevent it."""
     return _has_plain_index(connection, unique_name(table, columns)) and _has_duplicates(connection, table, columns)
 
 
@@ -183,16 +183,15 @@ def _has_duplicates(connection: sqlite3.Connection, table: str, columns: tuple[s
     names = ", ".join(columns)
     given = " AND ".join(f"{column} IS NOT NULL" for column in columns)
     found = connection.execute(
-        f"SELECT 1 FROM {table} WHERE {given} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"  # noqa: S608 - our own names
+        f"SELECT 1 FROM {table} WHERE {given} GROUP BY {names} HAVING count(*) > 1 LIMIT 1"  # noqa: S608 - Everpost's own names
     )
     return found.fetchone() is not None
 
 
 def add_unique(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> None:
-    """The index for a UNIQUE the table was made without.
+    """Add the index for a UNIQUE the table was made without.
 
-    Where there are duplicates it is a plain one for look-ups, and a UNIQUE one of the rows yet to come; a later start
-    tries again.
+    If there are duplicates, add a plain index for look-ups and a UNIQUE one for new rows; a later start tries again.
     """
     name, names = unique_name(table, columns), ", ".join(columns)
     connection.execute(f"DROP INDEX IF EXISTS {name}")
@@ -205,14 +204,14 @@ def add_unique(connection: sqlite3.Connection, table: str, columns: tuple[str, .
 
 def _add_plain(connection: sqlite3.Connection, table: str, columns: tuple[str, ...]) -> None:
     name, names = unique_name(table, columns), ", ".join(columns)
-    (last,) = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - our own names
-    row = {"publish_tasks": "task_id", "task_queue": "id"}[table.lower()]  # an index's WHERE cannot say rowid
+    (last,) = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - Everpost's own names
+    row = {"publish_tasks": "task_id", "task_queue": "id"}[table.lower()]  # an index's WHERE cannot use rowid
     connection.execute(f"CREATE INDEX {name} ON {table} ({names})")
     connection.execute(f"CREATE UNIQUE INDEX {name}_later ON {table} ({names}) WHERE {row} > {last}")
 
 
 def count_tasks(connection: sqlite3.Connection) -> None:
-    """Fill `task_counts` from the rows there are; from then on the triggers keep it."""
+    """Fill `task_counts` from the existing rows; from then on, triggers keep it."""
     connection.execute("DELETE FROM task_counts")
     for table in ("publish_tasks", "task_queue"):
         connection.execute(

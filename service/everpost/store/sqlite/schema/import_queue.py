@@ -1,4 +1,4 @@
-"""Copy the ledger of an original system's second file (`task_queue.db`) into ours, for retries to find."""
+"""Copies the tasks of an original system's second file (`task_queue.db`) into the ledger, to be retried."""
 
 import time
 from contextlib import closing
@@ -36,11 +36,11 @@ def import_task_queue(path: Path, source: Path, progress: Progress | None = None
 
 
 def _ignore(_done: int, _total: int) -> None:
-    """The caller does not ask for the progress."""
+    """The caller does not want the progress."""
 
 
 def _examine(path: Path, source: Path) -> tuple[frozenset[str], int]:
-    """The columns of the source that are copied, and how many rows it has."""
+    """The columns of the source that are copied, and its number of rows."""
     if not source.is_file():
         raise DatabaseUnusable(f"There is no file {source} to import.")
     if path.exists() and path.samefile(source):
@@ -57,7 +57,7 @@ def _examine(path: Path, source: Path) -> tuple[frozenset[str], int]:
 
 
 def _check_table(source: Path, connection: sqlite3.Connection) -> None:
-    """Refuse a task_queue whose rows are calculated: a view, or a virtual table, may never come to an end of them."""
+    """Refuse a task_queue whose rows are calculated: reading a view or a virtual table might never end."""
     found = connection.execute(
         "SELECT type, sql, (SELECT count(*) FROM pragma_table_xinfo('task_queue') WHERE hidden <> 0) "
         "FROM sqlite_schema WHERE lower(name) = 'task_queue'"
@@ -80,7 +80,7 @@ def _address(path: Path, mode: str) -> str:
 
 
 def _connect(path: Path, source: Path) -> sqlite3.Connection:
-    """Our file with the source attached: rows are copied inside SQLite, so that odd text arrives as it is."""
+    """Everpost's file with the source attached. Rows are copied inside SQLite, so odd text arrives unchanged."""
     connection = sqlite3.connect(_address(path, "rw"), uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -93,14 +93,14 @@ def _connect(path: Path, source: Path) -> sqlite3.Connection:
 
 
 def _copy_statement(columns: frozenset[str]) -> str:
-    """One chunk's INSERT. A row whose task moved on from our ledger since an earlier import does not come back."""
+    """One chunk's INSERT. A row whose task has left the ledger since an earlier import is not copied again."""
     values = {name: name for name in COPIED if name in columns}
     values["task_type"] = "ifnull(task_type, '')"
     values["created_at"] = _first_time(columns)
     values |= {name: from_data(name) if "data" in columns else "NULL" for name in FROM_DATA}
     whole = "task_data IS NOT NULL" + (" OR old.data IS NULL" if "data" in columns else " OR 1")
     return (
-        f"INSERT INTO main.task_queue ({', '.join(values)}) "  # noqa: S608 - our own names
+        f"INSERT INTO main.task_queue ({', '.join(values)}) "  # noqa: S608 - Everpost's own names
         f"SELECT {', '.join(values.values())} FROM source.task_queue AS old "
         "WHERE rowid > :after AND rowid <= :last AND task_id IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM main.task_queue AS t WHERE t.task_id = old.task_id) "

@@ -1,4 +1,4 @@
-"""Bring a database file up to `schema.sql` at start: make it, complete it, or adopt an original system's in place."""
+"""Brings a database file up to `schema.sql` at the start: makes it, completes it, or adopts an original one."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ from everpost.store.sqlite.schema.strangers import Strangers, find_strangers, re
 logger = logging.getLogger("everpost.store")
 
 LOCK_WAIT_S = 120.0
-"""How long a start waits for another process; it covers that one's backup and migration of a large file."""
+"""How long a start waits for another process, including that one's backup and migration of a large file."""
 
 Kind = Literal["fresh", "original", "older", "current"]
 
@@ -38,15 +38,16 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a start found, and what it did to the file.
 
     Attributes:
-        kind: `fresh` was empty, `original` is the original system's, `older` lacked something, `current` nothing.
+        kind: `fresh` was empty, `original` is the original system's, `older` lacked something, `current` lacked
+            nothing.
         backup: The copy made before an original file was changed.
-        columns_added: The columns each table was given.
-        indexes_added: Indexes made, or made again because their definition had changed.
-        duplicates: How many ids of `publish_tasks` occur more than once; while there are any, the ids of the rows
-            inherited are not unique, those of all later ones are.
-        duplicate_sample: A few of these ids.
-        removed: What another program had put on our tables, and could have changed or refused rows.
-        null_ids: Rows of `publish_tasks` without an id, counted when a file is adopted; they stay as they are.
+        columns_added: The columns added to each table.
+        indexes_added: Indexes that were added, or made again because their definition had changed.
+        duplicates: How many ids of `publish_tasks` occur more than once. While there are any, the ids of inherited rows
+            are not unique, but those of all later rows are.
+        duplicate_sample: Some of these ids.
+        removed: Objects of other programs on Everpost's tables that could have changed or refused rows.
+        null_ids: Rows of `publish_tasks` without an id, counted when a file is adopted; they stay unchanged.
         took_s: Seconds.
     """
 
@@ -63,13 +64,13 @@ class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def migrate(path: Path) -> MigrationReport:
-    """Make the file at `path` what `schema.sql` says; no row, table or column is removed, only strangers' triggers.
+    """Bring the file at `path` up to `schema.sql`. Only other programs' triggers and acting indexes are removed.
 
-    It is one transaction, so a crash leaves the file as it was, and processes that start together do it once. When
-    nothing is missing, nothing is written and no lock is waited for. Blocks: call it from a thread.
+    It is one transaction, so a crash leaves the file unchanged, and processes that start together do it once. If
+    nothing is missing, nothing is written and no lock is taken. This blocks: call it from a thread.
 
     Raises:
-        DatabaseUnusable: No database, damaged, another program's, or made by a newer Everpost.
+        DatabaseUnusable: It is not a database, is damaged, another program's, or made by a newer Everpost.
         DatabaseUnwritable: The folder or file cannot be written, or the disk has no room for the backup.
         DatabaseBusy: Another process kept the file locked for `LOCK_WAIT_S`.
     """
@@ -77,7 +78,7 @@ def migrate(path: Path) -> MigrationReport:
     with explained(path), closing(_connect(path)) as connection:
         report = MigrationReport(kind="current")
         if (kind := _kind_of(connection)) != "current":
-            if kind == "fresh":  # later it would have to be copied whole: see space.py
+            if kind == "fresh":  # later, the whole file would have to be copied for this: see space.py
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             report = _upgrade(connection, path)
         else:
@@ -103,10 +104,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def use_wal(connection: sqlite3.Connection) -> None:
-    """Set WAL, which may take a few tries: SQLite calls no busy handler when the journal mode changes.
+    """Set WAL mode. This may take several tries, because SQLite calls no busy handler when the journal mode changes.
 
     Raises:
-        DatabaseUnusable: The file system offers no shared memory, so that WAL cannot be had.
+        DatabaseUnusable: The file system offers no shared memory, so WAL is impossible.
     """
     deadline = time.monotonic() + LOCK_WAIT_S
     while (mode := _try_wal(connection)) is None and time.monotonic() < deadline:
@@ -118,7 +119,7 @@ def use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _try_wal(connection: sqlite3.Connection) -> str | None:
-    """The journal mode there is now; None while others stand in the way."""
+    """The journal mode; None while other connections prevent the change."""
     try:
         mode: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
         return mode if mode == "wal" else connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -140,10 +141,10 @@ def _kind_of(connection: sqlite3.Connection) -> Kind:
 
 
 def _strangers(connection: sqlite3.Connection) -> Strangers:
-    """What acts on our tables and is not ours.
+    """Objects of other programs that act on Everpost's tables.
 
     Raises:
-        DatabaseUnusable: It cannot be removed.
+        DatabaseUnusable: One cannot be removed.
     """
     strangers = find_strangers(connection)
     strangers.check()
@@ -164,7 +165,7 @@ def _check_owner(application: int, version: int) -> None:
 
 
 def find_addable(connection: sqlite3.Connection) -> Missing:
-    """What the file lacks and can be given now. A UNIQUE index has to wait while there are duplicates."""
+    """What the file lacks and can get now. A UNIQUE index must wait while there are duplicates."""
     wanted = wanted_schema()
     missing = find_missing(wanted, read_schema(connection, frozenset(wanted.tables)))
     unique = tuple(entry for entry in missing.unique if not adopt.has_to_wait(connection, *entry))
@@ -172,7 +173,7 @@ def find_addable(connection: sqlite3.Connection) -> Missing:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
-    """Decide again now that nobody else can write, since another process may have done it all meanwhile; then do it."""
+    """Decide again under the write lock, because another process may have done it all meanwhile; then upgrade."""
     connection.execute("BEGIN IMMEDIATE")
     backup = None
     try:
@@ -183,7 +184,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> MigrationReport:
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if backup:  # of a file that is as it was
+        if backup:  # the file is unchanged
             backup.unlink()
         raise
     if backup:
@@ -219,7 +220,7 @@ def _by_table(columns: tuple[tuple[str, str], ...]) -> dict[str, tuple[str, ...]
 
 
 def _build(connection: sqlite3.Connection, missing: Missing) -> None:
-    """Tables and columns, then the rows' new values, then the indexes over them, the counts and what keeps them."""
+    """Make tables and columns, then new values, then the indexes over them, and the counts with their triggers."""
     wanted = wanted_schema()
     for name in missing.tables:
         connection.execute(wanted.tables[name].sql)

@@ -1,4 +1,4 @@
-"""What `schema.sql` says, what a file has, and the statements that lead from one to the other."""
+"""Compares `schema.sql` with a file's schema, and makes the statements that add what is missing."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from everpost.errors import DatabaseUnusable
 from everpost.store.sqlite.library import sqlite3
 
 SCHEMA_VERSION = 1
-"""`PRAGMA user_version` of the files this Everpost writes; raised when an older Everpost must not open them."""
+"""`PRAGMA user_version` of this Everpost's files; raised when an older Everpost must not open them."""
 
 APPLICATION_ID = 0x45565054
 """`PRAGMA application_id` of every Everpost file: EVPT in ASCII."""
 
-_PLACES = (Path(__file__).with_name("schema.sql"), Path(__file__).parents[5] / "schema.sql")  # a wheel's, a checkout's
+_PLACES = (Path(__file__).with_name("schema.sql"), Path(__file__).parents[5] / "schema.sql")  # wheel, checkout
 
 _PIECE = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),]|[^-/'"(),]+|.""", re.DOTALL)
 _FIRST_WORD = re.compile(r'"([^"]+)"|\[([^]]+)]|`([^`]+)`|([^\s(]+)|')
@@ -26,7 +26,7 @@ _NOT_NULL = re.compile(r"\s+NOT\s+NULL\b", re.IGNORECASE)
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table: its own SQL, its columns with what the SQL says of each, and what is unique in it."""
+    """A table: its SQL, its columns with their definitions, and its unique column sets."""
 
     name: str
     sql: str
@@ -44,7 +44,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """What a file lacks. An index or trigger whose SQL differs counts as missing and is in `outdated` too."""
+    """What a file lacks. An index or trigger with different SQL counts as missing, and is also in `outdated`."""
 
     tables: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
@@ -59,10 +59,10 @@ class Missing(msgspec.Struct, frozen=True):
 
 @cache
 def wanted_schema() -> Schema:
-    """What `schema.sql` says, read by letting SQLite build it in memory.
+    """The schema of `schema.sql`, read from a database that SQLite builds in memory.
 
     Raises:
-        DatabaseUnusable: This SQLite library is too old for it, or was built without FTS5.
+        DatabaseUnusable: This SQLite library is too old for it, or has no FTS5.
     """
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
@@ -80,9 +80,9 @@ def schema_text() -> str:
 
 
 def read_schema(connection: sqlite3.Connection, only: frozenset[str] | None = None) -> Schema:
-    """What a database has: all of it, or the tables named in `only`.
+    """The schema of a database: all of it, or only the tables named in `only`.
 
-    Others' tables are not even looked at, since asking a virtual one for its columns loads its module.
+    Other programs' tables are not read, because asking a virtual table for its columns loads its module.
     """
     shadows = {name.lower() for (name,) in connection.execute("SELECT name FROM pragma_table_list WHERE type='shadow'")}
     tables: dict[str, Table] = {}
@@ -109,7 +109,7 @@ def _read_table(connection: sqlite3.Connection, name: str, sql: str) -> Table:
 
 
 def _unique_columns(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, ...]]:
-    """The columns of every whole UNIQUE index, one the table declares or one of its own; expressions are left out."""
+    """The columns of every full UNIQUE index, declared in the table or separate, without indexes on expressions."""
     found = connection.execute(
         "SELECT i.name, lower(c.name) FROM pragma_index_list(?) i, pragma_index_info(i.name) c "
         "WHERE i.\"unique\" AND NOT i.partial AND i.origin <> 'pk' ORDER BY i.seq, c.seqno",
@@ -122,7 +122,7 @@ def _unique_columns(connection: sqlite3.Connection, table: str) -> Iterator[tupl
 
 
 def column_definitions(sql: str) -> Iterator[tuple[str, str]]:
-    """Each entry between a CREATE TABLE's parentheses: its first word in lower case, and all of it without comments."""
+    """The entries between a CREATE TABLE's parentheses: first word in lower case, and the entry without comments."""
     depth, entry = 0, ""
     for piece in (match.group() for match in _PIECE.finditer(sql)):
         depth += (piece == "(") - (piece == ")")
@@ -141,19 +141,20 @@ def _first_word(entry: str) -> str:
 
 
 def addable(definition: str) -> str:
-    """A column's definition as ALTER TABLE ADD COLUMN takes it (https://sqlite.org/lang_altertable.html).
+    """A column's definition in the form of ALTER TABLE ADD COLUMN (https://sqlite.org/lang_altertable.html).
 
-    UNIQUE becomes an index of its own; a default that is no constant is dropped, and NOT NULL where no default is left.
+    UNIQUE becomes a separate index. A default that is not a constant is dropped, and NOT NULL without a default is
+    dropped.
     """
     kept = _NOT_FOR_ALTER.sub("", definition)
     return kept if " DEFAULT " in kept.upper() else _NOT_NULL.sub("", kept)
 
 
 def find_missing(wanted: Schema, live: Schema) -> Missing:
-    """What `live` lacks of `wanted`; what it has beyond that stays.
+    """What `live` lacks of `wanted`; additional objects of `live` are ignored.
 
     Raises:
-        DatabaseUnusable: A table has our name but another primary key, so it is not the table we know.
+        DatabaseUnusable: A table has an Everpost name but another primary key, so it is another program's table.
     """
     shared = [(table, live.tables[name]) for name, table in wanted.tables.items() if name in live.tables]
     for table, has in shared:

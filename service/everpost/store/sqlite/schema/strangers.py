@@ -1,8 +1,8 @@
-"""What a file holds beside `schema.sql` that acts on our tables: it is removed, or the file is refused.
+"""Finds foreign objects in a file that act on Everpost's tables: they are removed, or the file is refused.
 
-A trigger of another program can delete a task in the very transaction that accepts it (I1), an index of its own can
-refuse an outcome, and `ON CONFLICT REPLACE` in a table can drop a row without a word. Tables, columns and plain indexes
-of others do nothing by themselves and stay.
+A trigger of another program can delete a task in the transaction that accepts it (I1), its index can refuse an outcome,
+and `ON CONFLICT REPLACE` in a table can silently drop a row. Other tables, columns and plain indexes have no effect and
+stay.
 """
 
 import re
@@ -19,9 +19,9 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import unique_name
 from everpost.store.sqlite.schema.schema import Schema, Table, column_definitions, wanted_schema
 
-SHADOWS = "publish_tasks_search_"  # what FTS5 keeps the search index in
+SHADOWS = "publish_tasks_search_"  # tables in which FTS5 keeps the search index
 INHERITED = {"celery_task_id": "job_id"}  # an original file's column before it is adopted
-SLOWEST_BYTES_S = 4_000_000  # a check that reads the file more slowly than this is kept busy by what is in it
+SLOWEST_BYTES_S = 4_000_000  # a slower check of the file is being delayed by the file's content
 SHORTEST_CHECK_S = 60.0
 CHECK_EVERY = 100_000  # instructions of SQLite's virtual machine
 
@@ -33,7 +33,7 @@ Kind = Literal["trigger", "index", "view", "virtual table"]
 
 
 class Stranger(msgspec.Struct, frozen=True):
-    """Something that is not Everpost's and can be taken away without a row being lost."""
+    """An object that is not Everpost's and can be removed without losing a row."""
 
     kind: Kind
     name: str
@@ -48,7 +48,7 @@ class Strangers(msgspec.Struct, frozen=True):
     """What was found.
 
     Attributes:
-        refusals: What cannot be taken away without making a table of ours anew.
+        refusals: Objects that could be removed only by rebuilding one of Everpost's tables.
     """
 
     removable: tuple[Stranger, ...] = ()
@@ -68,10 +68,10 @@ class Strangers(msgspec.Struct, frozen=True):
 
 
 def find_strangers(connection: sqlite3.Connection, *, everything: bool = False) -> Strangers:
-    """Compare a file's schema with ours; it only reads `sqlite_schema`, and evaluates nothing that stands in it.
+    """Compare a file's schema with Everpost's. It only reads `sqlite_schema`, and evaluates nothing in it.
 
     Args:
-        everything: Also what does nothing unless somebody asks it: views, virtual tables, triggers on other tables.
+        everything: Include objects that act only when they are used: views, virtual tables, triggers on other tables.
     """
     wanted = wanted_schema()
     rows = connection.execute("SELECT type, name, tbl_name, ifnull(sql, '') FROM sqlite_schema").fetchall()
@@ -96,12 +96,12 @@ def find_strangers(connection: sqlite3.Connection, *, everything: bool = False) 
 
 
 def remove_strangers(connection: sqlite3.Connection, strangers: Strangers) -> None:
-    """Take away what can be taken away, inside the caller's transaction. No module of a virtual table is loaded."""
+    """Remove what can be removed, inside the caller's transaction. No module of a virtual table is loaded."""
     for stranger in strangers.removable:
         if stranger.kind != "virtual table":
             connection.execute(f"DROP {stranger.kind} IF EXISTS {quoted(stranger.name)}")
     virtual = [stranger.name for stranger in strangers.removable if stranger.kind == "virtual table"]
-    if virtual:  # DROP TABLE would call the module, and needs one
+    if virtual:  # DROP TABLE would call the module, and so need it
         connection.execute("PRAGMA writable_schema = ON")
         for name in virtual:
             connection.execute("DELETE FROM sqlite_schema WHERE type = 'table' AND name = ? AND rootpage = 0", (name,))
@@ -109,7 +109,7 @@ def remove_strangers(connection: sqlite3.Connection, strangers: Strangers) -> No
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever it is."""
+    """Any name in SQL's quotes."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
@@ -119,7 +119,7 @@ def _is_virtual(sql: str) -> bool:
 
 
 def _index_acts(connection: sqlite3.Connection, wanted: Schema, name: str, table: str) -> bool:
-    """Whether an index that is not ours can refuse a row or calculates something; a plain one only helps to find."""
+    """Whether a foreign index can refuse a row or calculates something; a plain index only speeds up reads."""
     owner = wanted.tables.get(table.lower())
     stand_ins = {unique_name(table, columns).lower() for columns in owner.unique} if owner is not None else set()
     if name.lower() in wanted.indexes or name.lower().removesuffix("_later") in stand_ins:
@@ -170,10 +170,10 @@ def _normal(entry: str) -> str:
 
 @contextmanager
 def bounded(connection: sqlite3.Connection, size_bytes: int) -> Iterator[None]:
-    """Let a check of a whole file take no longer than its size explains.
+    """Limit a check of a whole file to the time that its size explains.
 
     Raises:
-        DatabaseUnusable: It did.
+        DatabaseUnusable: It took longer.
     """
     limit_s = SHORTEST_CHECK_S + size_bytes / SLOWEST_BYTES_S
     deadline = time.monotonic() + limit_s
