@@ -28,7 +28,7 @@ from everpost.publishing import NotFound, Publisher, PublisherClass, PublishJob,
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings, temporary_settings
 from everpost.store import Store, open_store
-from everpost_workers.engine.worker import BatchWorker
+from everpost_workers.engine import BatchWorker
 from everpost_workers.main import create_worker
 
 __all__ = [

@@ -10,9 +10,9 @@ from arq.worker import Retry, RetryJob, Worker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost_workers.engine import BatchWorker
+from everpost_workers.engine import BatchWorker, CancelCause
 from everpost_workers.engine.backoff import Backoff
-from everpost_workers.engine.outcomes import CancelCause, NextStep, next_step
+from everpost_workers.engine.outcomes import NextStep, next_step
 from everpost_workers.engine.turns import QueueTurns
 
 CANCELLED = asyncio.CancelledError()

@@ -19,7 +19,7 @@ from arq.jobs import serialize_job
 from arq.worker import Worker, func
 
 from everpost.queue.codec import deserialize, serialize
-from everpost_workers.engine.worker import BatchWorker
+from everpost_workers.engine import BatchWorker
 
 POLL_S = 0.01
 SLOTS = 100

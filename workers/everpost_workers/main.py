@@ -146,7 +146,7 @@ class PublishWorker:
             publishers,
             metrics,
             settings.max_body,
-            take_in_left_over=self.leftovers.take_in,
+            take_in_leftovers=self.leftovers.take_in,
         )
         self.runner = AttemptRunner(
             publishers,
@@ -209,7 +209,7 @@ class PublishWorker:
         """The claim hook."""
         return await self.admission.admit(claims)
 
-    async def on_left_over(self, outcomes: Sequence[EndedTask]) -> None:
+    async def on_leftovers(self, outcomes: Sequence[EndedTask]) -> None:
         """The hook for outcomes that could not be recorded before the worker had to end."""
         await self.leftovers.keep(outcomes)
 
@@ -261,7 +261,7 @@ def create_worker(
         result_index=RESULTS_KEY,
         slim_results=True,
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
-        on_left_over=parts.on_left_over,
+        on_leftovers=parts.on_leftovers,
         outages=(Unavailable,),
         on_wrong_type=set_aside,
         failpoint=failpoint,

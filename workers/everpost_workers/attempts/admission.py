@@ -52,7 +52,7 @@ class Admission:
     Args:
         publishers: By platform name.
         max_body: The most bytes of data that a stock arq client's task may have.
-        take_in_left_over: Records outcomes that workers left behind when they ended.
+        take_in_leftovers: Records outcomes that workers left behind when they ended.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Admission:
         publishers: Mapping[str, Publisher],
         metrics: WorkerMetrics,
         max_body: int,
-        take_in_left_over: Callable[[], Awaitable[None]],
+        take_in_leftovers: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = store.ledger
         self._care = store.care
@@ -74,7 +74,7 @@ class Admission:
         self._publishers = publishers
         self._metrics = metrics
         self._max_body = max_body
-        self._take_in_left_over = take_in_left_over
+        self._take_in_leftovers = take_in_leftovers
 
     async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
         """Return the jobs that must not run; every other job gets its `AttemptState`.
@@ -85,7 +85,7 @@ class Admission:
         failpoint("claim.after")
         await self._care.check_trouble(self._clock())
         if any(claim.job_try > 1 for claim in claims):  # a worker that had one may have left its outcome in a file
-            await self._take_in_left_over()
+            await self._take_in_leftovers()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
         known, ended = claimed.known, claimed.ended
         strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]

@@ -28,7 +28,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     result_index: str | None
     slim_results: bool
     on_stopping: Callable[[], None] | None
-    on_left_over: OnComplete | None
+    on_leftovers: OnComplete | None
     max_payload_bytes: int
     outages: tuple[type[Exception], ...]
     on_wrong_type: OnWrongType | None

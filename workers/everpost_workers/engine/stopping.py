@@ -91,9 +91,9 @@ class StoppingWorker(Worker):
         if not was_told_to_stop:
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)  # without a limit, as in arq
         left_over = await drain(dispatcher, max(0.0, self.stop_by - self.loop.time()), LEAST_GRACE_S)
-        if left_over and self.options.on_left_over is not None:
+        if left_over and self.options.on_leftovers is not None:
             try:
-                await self.options.on_left_over(left_over)
+                await self.options.on_leftovers(left_over)
             except Exception:
                 fields = as_event("left_over.hook_failed", jobs=len(left_over))
-                logger.exception("on_left_over failed for %d jobs", len(left_over), extra=fields)
+                logger.exception("on_leftovers failed for %d jobs", len(left_over), extra=fields)

@@ -72,7 +72,7 @@ class BatchWorker(StoppingWorker):
         result_index: A Redis key. An index under it tells which results are the oldest, see `scripts/release.lua`.
         slim_results: Leave the arguments out of results of jobs that succeeded. `Job.result()` reads them as before.
         on_stopping: Called when the first signal has come.
-        on_left_over: Called once, when the worker closes, with the outcomes that `on_complete` did not take in time.
+        on_leftovers: Called once, when the worker closes, with the outcomes that `on_complete` did not take in time.
             Their jobs are left to the end of their leases.
     """
 
@@ -92,7 +92,7 @@ class BatchWorker(StoppingWorker):
         result_index: str | None = None,
         slim_results: bool = False,
         on_stopping: Callable[[], None] | None = None,
-        on_left_over: OnComplete | None = None,
+        on_leftovers: OnComplete | None = None,
         max_payload_bytes: int = 0,
         outages: tuple[type[Exception], ...] = (),
         on_wrong_type: OnWrongType | None = None,
@@ -113,7 +113,7 @@ class BatchWorker(StoppingWorker):
             result_index=result_index,
             slim_results=slim_results,
             on_stopping=on_stopping,
-            on_left_over=on_left_over,
+            on_leftovers=on_leftovers,
             max_payload_bytes=max_payload_bytes,
             outages=outages,
             on_wrong_type=on_wrong_type,
