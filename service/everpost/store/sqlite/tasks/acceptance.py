@@ -56,7 +56,7 @@ def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFindi
 def accept_once(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, once: Once) -> KeyFinding:
     """Write the rows, the key and the answer, unless the key was used before; the earlier use, if there was one.
 
-    An error is returned, not raised: else all that is committed together would be done again.
+    An error is returned, not raised: otherwise everything in the same commit would be done again.
     """
     known = find_answer(connection, once.key)
     if known is not None:

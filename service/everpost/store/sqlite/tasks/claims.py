@@ -26,7 +26,7 @@ def check_claims(connection: sqlite3.Connection, offered: Mapping[str, bytes | N
 
 
 def _differing(found: Sequence[ClaimFacts], data: bytes, offered: Mapping[str, bytes | None]) -> list[str]:
-    """The tasks whose data is not what was offered; `data` has that of those which have its size, in their order."""
+    """The tasks whose data differs from the offered. `data` joins the data of all tasks whose size is as offered."""
     expected = [offered[facts.task_id] or b"" for facts in found if facts.has_size]
     if len(expected) == len(found) and b"".join(expected) == data:  # nearly always
         return []
@@ -52,7 +52,7 @@ def adopt_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: i
         if task.task_id not in before.known and task.task_id not in ended:
             try:
                 connection.execute(load("accept_task"), accept_parameters(task, now_ms))
-            except sqlite3.IntegrityError:  # the index of live retries
+            except sqlite3.IntegrityError:  # a live retry stands for it: the index `task_queue_one_live_retry`
                 ended.add(task.task_id)
     return ClaimedTasks(check_claims(connection, asked).known, ended, [])
 

@@ -1,4 +1,4 @@
-"""The end of a task: in one transaction its row leaves the ledger and stands in the history (I1)."""
+"""The end of a task: one transaction moves its row from the ledger into the history (I1)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,15 @@ from everpost.store.sqlite.queries import load
 from everpost.task.model import TaskColumns, TaskRecord, columns_of
 
 NO_COLUMNS = TaskColumns()
-NOT_IN_LEDGER = "not in the ledger"  # what the trigger of `ending.sql` raises
+NOT_IN_LEDGER = "not in the ledger"  # the message of the trigger in `ending.sql`
 
 
 def end_tasks(
     connection: sqlite3.Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
 ) -> list[str]:
-    """Record how tasks ended; the ids of those whose end had been recorded before. Once more, it changes nothing.
+    """Record how tasks ended; the ids of the tasks whose end was recorded before. A second call changes nothing.
 
-    Of the `overtaken`, which somebody else ends or has ended, only the attempts are kept. A record whose ledger row is
-    gone is a late result, kept with the task it belongs to, or a job no ledger row announced, which gets a history row
-    of its own.
+    See `everpost.store.ledger.Ledger.end`.
     """
     for record in overtaken:
         _note(connection, record_parameters(record))
@@ -34,7 +32,7 @@ def end_tasks(
 
 
 def prepare_moves(connection: sqlite3.Connection) -> None:
-    """Make what `end_tasks` needs in a connection, outside of any transaction."""
+    """Make the temporary view that `end_tasks` needs in a connection. Call it outside of a transaction."""
     connection.executescript(load("ending"))
 
 
@@ -46,7 +44,7 @@ def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None
 
 
 def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
-    """Move the ledger rows into the history, all or none; False if there is none for one of the records."""
+    """Move the ledger rows into the history, all or none; False if a record has no ledger row."""
     rows = msgspec.json.encode(rows_of_ended(records)).decode()
     try:
         connection.execute(load("end_tasks"), {"rows": rows})
@@ -58,7 +56,7 @@ def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool
 
 
 def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
-    """Keep a result no ledger row waits for; True if the task had ended already."""
+    """Keep a record without a ledger row; True if the task had ended before."""
     row = record_parameters(record)
     if _record_late(connection, row):
         return True
@@ -67,7 +65,7 @@ def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
 
 
 def _record_late(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
-    """Keep a result with the task it belongs to; False if it has not ended."""
+    """Keep a late record with its task, which has ended; False if no ended task has the id."""
     return any(
         connection.execute(load(f"record_late_{table}"), row).fetchall()
         for table in ("publish_tasks", "publish_tasks_archive")
@@ -80,7 +78,7 @@ def _note(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
 
 
 def _with_columns(connection: sqlite3.Connection, record: TaskRecord) -> TaskRecord:
-    """The record with its columns; where the worker could not read the payload, they come from the ledger's data."""
+    """The record with its columns. If the worker could not read the payload, they come from the ledger's data."""
     if record.columns is not None:
         return record
     found = connection.execute(load("ledger_data"), {"task_id": record.task_id}).fetchone()
@@ -88,7 +86,7 @@ def _with_columns(connection: sqlite3.Connection, record: TaskRecord) -> TaskRec
 
 
 def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
-    """The columns of encoded task data; none if it cannot be read."""
+    """The columns of encoded task data; `NO_COLUMNS` if it cannot be read."""
     try:
         data = msgspec.json.decode(task_data or b"null")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -97,7 +95,7 @@ def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
 
 
 def record_parameters(record: TaskRecord) -> dict[str, Any]:
-    """The record as the parameters of `record_stray.sql` and its fellows."""
+    """The record as the parameters of `record_stray.sql`, `record_late_*.sql` and `note_attempt.sql`."""
     queued_at, started_at, finished_at = _times(record)
     return {
         **msgspec.structs.asdict(record.columns or NO_COLUMNS),

@@ -1,4 +1,4 @@
-"""Ledger rows that no worker can run because another program wrote into them: what is wrong, and how they end (I1)."""
+"""Ledger rows that no worker can run, because another program wrote into them: their fault, and how they end (I1)."""
 
 from typing import Any
 
@@ -28,14 +28,14 @@ TOO_LARGE = f"its data is larger than {MOST_DATA_BYTES >> 20} MiB"
 
 
 def fault_of_data(size_bytes: int | None) -> str | None:
-    """Why a row's data cannot be run; None if it can. `size_bytes` is None where the data is NULL."""
+    """Why a row's data cannot be run; None if it can. `size_bytes` is None if the data is NULL."""
     if size_bytes is None:
         return NO_DATA
     return TOO_LARGE if size_bytes > MOST_DATA_BYTES else None
 
 
 def readable_id(value: bytes | None) -> str | None:
-    """A row's id; None if no caller could name it. `value` is None where the column holds no text."""
+    """A row's id; None if no request could contain it. `value` is None if the column holds no text."""
     try:
         text = (value or b"").decode()
     except UnicodeDecodeError:
@@ -48,11 +48,11 @@ def set_aside_row(
 ) -> SetAside | None:
     """Move a row that cannot be run from the ledger into the history; None if it has left the ledger already.
 
-    Columns that would break the history are made good first: an id that cannot be read becomes `row-NUMBER`, and
-    attempts that are no list are dropped. The data stays as it is.
+    Columns that would break the history are mended first: an unreadable id becomes `row-NUMBER`, and attempts that are
+    not a list are dropped. The data stays as it is.
 
     Raises:
-        sqlite3.IntegrityError: The history has a task of that id already.
+        sqlite3.IntegrityError: The history has a task with that id already.
     """
     found = connection.execute(load("find_odd_row"), {"row": row}).fetchone()
     if found is None:

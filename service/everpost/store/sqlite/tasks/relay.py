@@ -22,7 +22,7 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.odd_rows import MOST_DATA_BYTES, NO_ID, fault_of_data, readable_id, set_aside_row
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, QueueEntry, Task
 
-ODD = "?"  # for `accepted_by`, which must not be None on a row that was accepted
+ODD = "?"  # for a malformed `accepted_by`: None would mean an inherited row
 
 
 class SqliteRelay:
@@ -104,7 +104,7 @@ def _time_of(value: Any) -> int | None:
 
 
 def _task_of(row: Sequence[Any]) -> Task:
-    """The task in a row of `runnable_tasks.sql`, as it goes to Redis: what is odd in it is left out."""
+    """The task in a row of `runnable_tasks.sql`, as it goes to Redis. Malformed values are left out."""
     data, task_id, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
     platform, account_id, title, created_at, accepted_by = rest
     return Task(

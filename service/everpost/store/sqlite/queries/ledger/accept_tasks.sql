@@ -1,5 +1,5 @@
 -- The rows of many tasks in one statement; :rows is a JSON list of objects.
--- MATERIALIZED: json_each would write each of them out anew at every use.
+-- MATERIALIZED: otherwise json_each writes each object again at every use.
 WITH given (task) AS MATERIALIZED (SELECT value FROM json_each(:rows))
 INSERT INTO task_queue (
     task_id, task_type, priority, status, data, created_at, updated_at,

@@ -1,7 +1,7 @@
--- :sizes is a JSON object: of each wanted task the number of bytes its data is expected to have; -1 asks for no data.
--- One row for all of them, a JSON list of facts and the data of those with the expected size, one after the other:
--- a row each would have the reading thread wait for the interpreter's lock as often.
--- CAST: an original file holds anything, and one odd row must not keep the others of its claim from running.
+-- :sizes is a JSON object with the expected size of each task's data in bytes; -1 asks for no data.
+-- The answer is one row: a JSON list of facts, and the joined data of all tasks with the expected size. With a row for
+-- each task, the reading thread would wait for the interpreter's lock at every row.
+-- CAST: an original file may hold anything, and one odd row must not keep the other tasks of its claim from running.
 SELECT
     json_group_array(json_array(
         t.task_id, CAST(ifnull(t.status, '') AS TEXT), CAST(ifnull(t.retry_count, 0) AS INTEGER),

@@ -1,4 +1,4 @@
--- An attempt failed in a way that time may mend: the next one is due at :due_at.
+-- An attempt failed, and the next one is due at :due_at.
 UPDATE task_queue SET
     status = 'retry',
     -- Of many rate limits in a row the first and the last are listed, and how many lie between.

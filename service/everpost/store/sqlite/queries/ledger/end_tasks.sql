@@ -1,6 +1,6 @@
--- Tasks have ended: all of them move from the ledger into the history, or, if one is not in the ledger, none; see
--- ending.sql. :rows is a JSON list of [record, queued_at, started_at, finished_at].
--- MATERIALIZED: json_each would write each element out anew at every use.
+-- Ended tasks move from the ledger into the history: all of them, or none if one is not in the ledger; see ending.sql.
+-- :rows is a JSON list of [record, queued_at, started_at, finished_at].
+-- MATERIALIZED: otherwise json_each writes each element again at every use.
 WITH given (e) AS MATERIALIZED (SELECT value FROM json_each(:rows))
 INSERT INTO ending (
     task_id, status, finished_at, queued_at, started_at,

@@ -1,6 +1,6 @@
--- How a task that has ended leaves the ledger for the history (I1): one insert into this view does both, so that it can
--- be a whole transaction. An inherited ledger row whose id the history has already goes there without it. Temporary, in
--- each connection that writes: always this version's own.
+-- How an ended task moves from the ledger into the history (I1): one insert into this view does both, so that the insert
+-- can be a whole transaction. If the history has the id of an inherited row already, the row moves without its id. The
+-- view is temporary, in each connection that writes, so it always belongs to this version.
 CREATE TEMP VIEW ending (
     task_id, status, finished_at, queued_at, started_at, attempt, error_class, error_message, result, provider_post_id,
     publish_url, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode

@@ -1,4 +1,4 @@
--- A key that was kept for long enough is free, although nobody has removed it.
+-- An expired key is free, also before it is removed.
 SELECT fingerprint, task_id, answer FROM idempotency_keys
 WHERE key = :key
     AND counted_ms >= ifnull((SELECT CAST(value AS INTEGER) FROM everpost_meta WHERE key = 'counted_ms'), 0) - :kept_ms

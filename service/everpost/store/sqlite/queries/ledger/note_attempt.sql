@@ -1,4 +1,4 @@
--- A late failure of a task that somebody else holds by now: kept, once, and nothing else changes.
+-- A late failure of a task that another worker has taken over. It is kept once; nothing else changes.
 UPDATE task_queue SET attempts = iif(
     EXISTS (
         SELECT 1 FROM json_each(iif(json_valid(attempts), attempts, '[]'))

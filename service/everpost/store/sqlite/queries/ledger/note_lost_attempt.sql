@@ -1,5 +1,5 @@
--- An attempt that never reported, kept once. It began when its intent was written, else no earlier than it was due.
--- json_patch leaves out what is NULL.
+-- An attempt that never reported, kept once. It began when its intent was written; without an intent, no earlier than it
+-- was due. json_patch leaves NULL out.
 UPDATE task_queue SET attempts = json_insert(
     iif(json_valid(attempts) AND attempts LIKE '[%', attempts, '[]'), '$[#]',
     json_patch(:attempt, json_object(

@@ -1,5 +1,5 @@
--- A late result: its attempt is kept, once, and a success tells the truth about a task given up on. Where that was sent
--- again meanwhile, it says so for ever.
+-- A late result of an ended task. Its attempt is kept once. If it is a success, the task becomes one too; if the task was
+-- sent again meanwhile, its row keeps saying so.
 UPDATE publish_tasks_archive SET
     attempts = iif(
         :attempt IS NULL OR EXISTS (

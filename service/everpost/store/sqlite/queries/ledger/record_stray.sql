@@ -1,4 +1,4 @@
--- A job no ledger row announced, as a stock arq client enqueues it.
+-- A job without a ledger row, as a stock arq client enqueues it.
 INSERT INTO publish_tasks (
     job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
     status, error_message, created_at, updated_at, published_at, completed_at, task_data, priority,

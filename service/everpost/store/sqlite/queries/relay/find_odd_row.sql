@@ -1,5 +1,5 @@
--- What an odd row says of its task. As bytes: no text of it need be UTF-8. What is no number in `sending` counts as an
--- intent to send all the same.
+-- What an odd row says of its task. Texts are read as bytes, because they need not be UTF-8. A value of `sending` that is
+-- no number still counts as an intent to send.
 SELECT
     CASE typeof(task_id) WHEN 'text' THEN CAST(task_id AS BLOB) END AS task_id,
     CAST(platform AS BLOB) AS platform,

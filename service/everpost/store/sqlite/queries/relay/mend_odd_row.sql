@@ -1,4 +1,4 @@
--- An odd row before it goes into the history, which keeps the rest of it as it is. quote: a BLOB stays readable.
+-- Mends an odd row before it moves into the history; all other columns stay as they are. quote() keeps a BLOB readable.
 UPDATE task_queue SET
     task_id = :task_id,
     attempts = :attempts,
