@@ -50,8 +50,11 @@ class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
 
 def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
     """The row in the form of lists; `is_running` says that a worker holds the task."""
-    status = TaskStatus.RUNNING if is_running else row.status
-    return TaskRow(**{**asdict(row), "place": NAMES[row.place], "status": status})
+    fields = asdict(row)
+    fields["place"] = NAMES[row.place]
+    if is_running:
+        fields["status"] = TaskStatus.RUNNING
+    return TaskRow(**fields)
 
 
 def id_view(match: history.IdMatch) -> IdMatch:

@@ -247,9 +247,9 @@ def _text(time_ms: int) -> str:
     return to_text(min(max(time_ms, FIRST_MS), LAST_MS))
 
 
-def _spellings(time_ms: int, timezone: tzinfo) -> tuple[str, ...]:
+def _spellings(time_ms: int, zone: tzinfo) -> tuple[str, ...]:
     """A time as rows of ours and of an original file may have it, to the minute."""
     time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    local = moment.astimezone(timezone)
+    local = moment.astimezone(zone)
     return f"{moment:%Y-%m-%dT%H:%M}", f"{local:%Y-%m-%d %H:%M}", f"{local:%Y-%m-%dT%H:%M}"

@@ -18,16 +18,14 @@ from everpost.task.place import Place
 class Finder:
     """Finds and counts the tasks of one filter, on a connection that is in a transaction."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, wanted: TaskFilter, query: Query | None, timezone: tzinfo
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, wanted: TaskFilter, query: Query | None, zone: tzinfo) -> None:
         self._connection = connection
         self._wanted = wanted
         self._query = query
         self._hits = None if query is None else find_hits(connection, query)
         counts = connection.execute(load("count_tasks")).fetchall()
         self._rarer, self._statuses = _rarer(counts, wanted), _statuses(counts)
-        self._zone = zone_in_question(connection, wanted, timezone)
+        self._zone = zone_in_question(connection, wanted, zone)
 
     def rows(self, columns: Mapping[Place, str], after: Key, limit: int) -> list[Any]:
         """The next rows behind `after`, at most `limit`."""
@@ -83,11 +81,11 @@ def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
     return [*sorted({status for source, status, _, _ in counts if source == TABLES[Place.HISTORY]}), None]
 
 
-def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, timezone: tzinfo) -> tzinfo | None:
-    """`timezone`, if rows with local times are near the bounds; else these hours need no search."""
+def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, zone: tzinfo) -> tzinfo | None:
+    """`zone`, if rows with local times are near the bounds; else these hours need no search."""
     if wanted.created_after_ms is None and wanted.created_before_ms is None:
         return None
     low, high = time_bounds(wanted, None)
-    low_or_before, high_or_behind = time_bounds(wanted, timezone)
+    low_or_before, high_or_behind = time_bounds(wanted, zone)
     bounds = {"low": low_or_before, "after": low, "before": high, "high": high_or_behind}
-    return timezone if connection.execute(load("has_local_times"), bounds).fetchone()[0] else None
+    return zone if connection.execute(load("has_local_times"), bounds).fetchone()[0] else None

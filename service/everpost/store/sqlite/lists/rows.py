@@ -41,11 +41,17 @@ KEY_ALONE = dict.fromkeys(ROW, "1 AS one")
 """No column but the key, which every search adds."""
 
 
+_FIELDS = TaskRow.__struct_fields__
+_PLACES = {place.value: place for place in Place}
+
+
 def task_row(row: Sequence[Any], zone: tzinfo) -> TaskRow:
-    """The task of a row that has `ROW`'s columns and then its key."""
-    fields = dict(zip(TaskRow.__struct_fields__, row[:-2], strict=True))
-    fields |= {name: utc_text(fields[name], zone) for name in _TIMES}
-    fields |= {"place": Place(fields["place"]), "inherited": bool(fields["inherited"])}
+    """The task of a row that has `ROW`'s columns and then its key. A page has up to a thousand of them."""
+    fields = dict(zip(_FIELDS, row, strict=False))
+    for name in _TIMES:
+        fields[name] = utc_text(fields[name], zone)
+    fields["place"] = _PLACES[fields["place"]]
+    fields["inherited"] = bool(fields["inherited"])
     fields["status"] = fields["status"] or ""
     if fields["evidence"] is not None:
         fields["evidence"] = msgspec.json.decode(fields["evidence"], type=Evidence)
