@@ -14,7 +14,7 @@ from everpost.embedded import EmbeddedValkey
 from everpost.errors import QueueUnreachable
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.queue.pool import connection_pool
-from everpost.queue.script_connection import ScriptConnection
+from everpost.queue.redis_server import ScriptConnection
 from everpost.queue.task_queue import TaskQueue
 from everpost.testing import eventually
 from store_rows import make_task

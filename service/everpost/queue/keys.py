@@ -10,6 +10,8 @@ WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
 RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
+SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type
+LONGEST_NAME = 256  # bytes of a name that is read from Redis
 
 
 def queue_name(priority: int) -> str:

@@ -8,8 +8,7 @@ import msgspec
 import structlog
 
 from everpost.clock import Clock
-from everpost.queue.keys import EPOCH_KEY, RESULT, RESULTS_KEY, WITHDRAWALS_KEY, queue_name
-from everpost.queue.overwritten_keys import LONGEST_NAME
+from everpost.queue.keys import EPOCH_KEY, LONGEST_NAME, RESULT, RESULTS_KEY, WITHDRAWALS_KEY, queue_name
 from everpost.queue.redis_server import RedisServer
 from everpost.task.model import WITHDRAWN_S, QueueEntry
 

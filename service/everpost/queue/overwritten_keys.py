@@ -7,10 +7,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from everpost.queue.keys import SET_ASIDE
+
 log = structlog.get_logger("everpost.queue")
 
-SET_ASIDE = "everpost:set-aside:"
-LONGEST_NAME = 256  # bytes of a name that is read from Redis
 _SCRIPT = (Path(__file__).parent / "scripts" / "set_aside.lua").read_text(encoding="utf-8")
 
 

@@ -7,8 +7,7 @@ import msgspec
 import structlog
 
 from everpost.clock import Clock
-from everpost.queue.keys import WORKERS_KEY
-from everpost.queue.overwritten_keys import LONGEST_NAME
+from everpost.queue.keys import LONGEST_NAME, WORKERS_KEY
 from everpost.queue.redis_server import RedisServer
 
 log = structlog.get_logger("everpost.queue")
