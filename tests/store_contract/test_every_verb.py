@@ -1,0 +1,49 @@
+"""A verb of the port that no test of the contract calls is a verb that a store need not have."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_type_hints
+
+from everpost.store import Store
+from everpost.store.maintenance import Maintenance
+
+FOLDER = Path(__file__).parent
+
+
+def nouns() -> dict[str, type]:
+    """The nouns of the port and their protocols."""
+    properties = inspect.getmembers(Store, lambda member: isinstance(member, property))
+    found = {name: get_type_hints(member.fget)["return"] for name, member in properties}
+    return {**found, "maintenance": Maintenance}
+
+
+def verbs() -> set[str]:
+    """Every verb, as `noun.verb`."""
+    return {
+        f"{noun}.{verb}"
+        for noun, protocol in nouns().items()
+        for verb, _ in inspect.getmembers(protocol, inspect.isfunction)
+        if not verb.startswith("_")
+    }
+
+
+def called() -> Iterator[str]:
+    """What the tests here call as `noun.verb(...)`, whatever store the noun is of."""
+    for path in FOLDER.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                match node.func.value:
+                    case ast.Attribute(attr=noun) | ast.Name(id=noun):
+                        yield f"{noun}.{node.func.attr}"
+
+
+def test_every_verb_of_the_port_is_called_by_a_test_of_the_contract() -> None:
+    assert verbs() - set(called()) == set()
+
+
+def test_the_nouns_of_the_port_are_these() -> None:
+    assert {verb.partition(".")[0] for verb in verbs()} == {
+        "ledger", "relay", "meta", "care", "history", "archive", "pause", "changes", "operations", "maintenance",
+    }  # fmt: skip
