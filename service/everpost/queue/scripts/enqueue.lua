@@ -7,12 +7,12 @@ local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local answers = {}
-local LONGEST_WITHDRAWAL = 60000 -- the note of one stands for half of that (service/everpost/task/model.py)
+local LONGEST_WITHDRAWAL = 60000 -- ms; a withdrawal's note lives for half of that (service/everpost/task/model.py)
 
 local function is_withdrawn(id)
   local ttl = redis.call('PTTL', 'everpost:withdrawn:' .. id)
   if ttl == -1 or ttl > LONGEST_WITHDRAWAL then
-    redis.call('DEL', 'everpost:withdrawn:' .. id) -- none of ours
+    redis.call('DEL', 'everpost:withdrawn:' .. id) -- Everpost writes no note that lives so long
     return false
   end
   return ttl ~= -2

@@ -5,7 +5,7 @@ local index, most_bytes, most = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local kind = redis.call('TYPE', index).ok
 if kind ~= 'hash' then
   if kind ~= 'none' then
-    redis.call('DEL', index) -- somebody overwrote it; it is made anew
+    redis.call('DEL', index) -- another program overwrote it; release.lua begins it anew
   end
   return { 0, 0 }
 end

@@ -7,7 +7,7 @@ if redis.call('EXISTS', 'arq:in-progress:' .. id) == 1 then
 end
 redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id) -- first: after a DEL a full Redis refuses no write of a script
 redis.call('SET', 'everpost:withdrawn:' .. id, '1', 'PX', ARGV[2])
-redis.call('ZADD', KEYS[1], ARGV[3], id) -- for the relay, in case whoever asked dies before the ledger knows
+redis.call('ZADD', KEYS[1], ARGV[3], id) -- for the relay, if the caller dies before the ledger knows
 for i = 2, #KEYS do
   redis.call('ZREM', KEYS[i], id)
 end

@@ -1,0 +1,113 @@
+"""What is shown of tasks: what the store has, and over it what only Redis knows, if it answers."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from everpost.errors import QueueUnreachable, TaskNotFound
+from everpost.queue.jobs import Jobs
+from everpost.store.history import History, Page, Summary, TaskDetail, TaskFilter, TaskRow, Total
+from everpost.task.place import Place
+from everpost.views.task_views import TaskViews, status_counts
+from everpost.views.waiting import EndWaiter
+
+COLUMNS = TaskRow.__struct_fields__
+
+
+def row(task_id: str, status: str = "pending", place: Place = Place.LEDGER, **columns: Any) -> TaskRow:
+    return TaskRow(**{**dict.fromkeys(COLUMNS), "task_id": task_id, "status": status, "place": place, **columns})
+
+
+class FakeHistory:
+    """A store with these rows."""
+
+    def __init__(self, *rows: TaskRow) -> None:
+        self.rows = rows
+
+    async def find_task(self, task_id: str) -> TaskDetail | None:
+        for one in self.rows:
+            if one.task_id == task_id:
+                return TaskDetail(task_id=task_id, place=one.place, row=1, status=one.status)
+        return None
+
+    async def page(self, wanted: TaskFilter, _: str | None, limit: int) -> Page:
+        return Page([one for one in self.rows if one.status == wanted.status][:limit], None)
+
+    async def page_and_total(self, _: TaskFilter, __: str | None, limit: int) -> tuple[Page, Total]:
+        return Page(list(self.rows[:limit]), None), Total(len(self.rows), total_is_exact=True)
+
+
+class FakeJobs:
+    """A Redis whose workers hold these tasks."""
+
+    def __init__(self, *running: str, is_away: bool = False) -> None:
+        self.running = set(running)
+        self.is_away = is_away
+
+    async def running_among(self, task_ids: Sequence[str]) -> set[str]:
+        if self.is_away:
+            raise QueueUnreachable
+        return self.running.intersection(task_ids)
+
+    async def queue_position(self, _: str, __: int) -> int:
+        if self.is_away:
+            raise QueueUnreachable
+        return 7
+
+
+def views(history: FakeHistory, jobs: FakeJobs) -> TaskViews:
+    return TaskViews(cast("History", history), cast("Jobs", jobs), cast("EndWaiter", None))
+
+
+async def test_what_a_worker_holds_is_shown_as_running_in_lists_and_alone() -> None:
+    shown = views(
+        FakeHistory(row("held"), row("waits"), row("ended", "failed", Place.HISTORY)), FakeJobs("held", "ended")
+    )
+    page = await shown.page(TaskFilter(), None, 10)
+    assert [(one.task_id, one.status) for one in page.rows] == [
+        ("held", "running"),
+        ("waits", "pending"),
+        ("ended", "failed"),
+    ]
+    assert page.total == 3
+    held, waits = await shown.show("held"), await shown.show("waits")
+    assert (held.task.status, held.queue_position) == ("running", None)
+    assert (waits.task.status, waits.queue_position) == ("pending", 7)
+
+
+async def test_while_redis_is_away_tasks_are_shown_as_the_store_has_them() -> None:
+    shown = views(FakeHistory(row("held"), row("ended", "failed", Place.HISTORY)), FakeJobs("held", is_away=True))
+    assert [one.status for one in (await shown.page(TaskFilter(), None, 10)).rows] == ["pending", "failed"]
+    task = await shown.show("held")
+    assert (task.task.status, task.queue_position) == ("pending", None)
+    assert (await shown.show("ended")).queue_position is None
+
+
+async def test_places_are_shown_by_the_names_that_clients_know() -> None:
+    rows = [row("a"), row("b", "failed", Place.HISTORY)]
+    assert [one.place for one in (await views(FakeHistory(*rows), FakeJobs()).page(TaskFilter(), None, 10)).rows] == [
+        "task_queue",
+        "publish_tasks",
+    ]
+
+
+async def test_a_task_that_is_nowhere_is_not_found() -> None:
+    with pytest.raises(TaskNotFound):
+        await views(FakeHistory(), FakeJobs()).show("nobody")
+
+
+async def test_the_last_ends_of_all_statuses_come_in_one_order() -> None:
+    ended = [
+        row("first", "failed", Place.HISTORY, completed_at="2026-01-01T00:00:01Z"),
+        row("third", "success", Place.HISTORY, completed_at="2026-01-01T00:00:03Z"),
+        row("second", "cancelled", Place.HISTORY, updated_at="2026-01-01T00:00:02Z"),
+        row("waits"),
+    ]
+    found = await views(FakeHistory(*ended), FakeJobs()).recent_ends(2)
+    assert [one.task_id for one in found] == ["third", "second"]
+
+
+def test_statuses_that_only_an_original_file_has_count_in_the_total_alone() -> None:
+    counts = status_counts(Summary(5, {"failed": 2, "weird": 3}, {}, {}))
+    assert (counts.failed, counts.success, counts.total) == (2, 0, 5)
