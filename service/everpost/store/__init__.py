@@ -1,8 +1,8 @@
-"""The store: what accepts, keeps, moves and finds tasks. One protocol a noun; `open_store` opens what an address names.
+"""The store: accepts, keeps, moves and finds tasks. There is one protocol per noun; `open_store` opens an address.
 
-Nothing outside of a store's own package knows its SQL, its tables or its driver. The rules of a decision are pure
-functions of `everpost.task`; the caller hands one in, and the store calls it with the facts, inside the transaction
-that carries out the answer.
+Only a store's own package knows its SQL, its tables and its driver. The rules of decisions are pure functions in
+`everpost.task`. The caller passes a rule in, and the store calls it with the facts, inside the transaction that carries
+out the answer.
 """
 
 from datetime import UTC, tzinfo
@@ -25,11 +25,11 @@ from everpost.store.shown import ShownStore
 
 
 class Store(Protocol):
-    """An open store: one attribute a noun."""
+    """An open store, with one attribute per noun."""
 
     @property
     def ledger(self) -> Ledger:
-        """Tasks that have not ended, and how they end."""
+        """Unfinished tasks, and how they end."""
 
     @property
     def history(self) -> History:
@@ -37,46 +37,46 @@ class Store(Protocol):
 
     @property
     def relay(self) -> Relay:
-        """The ledger, walked through and compared with Redis."""
+        """The ledger for the relay, which compares it with Redis."""
 
     @property
     def meta(self) -> Meta:
-        """What the processes remember together."""
+        """Values that all processes share."""
 
     @property
     def care(self) -> Care:
-        """Whether it can be written, and what keeps it in order."""
+        """Whether the store can be written, and its upkeep."""
 
     @property
     def archive(self) -> Archive:
-        """Ended tasks that were put away."""
+        """Ended tasks that were archived."""
 
     @property
     def pause(self) -> Pauses:
-        """Dispatch on hold after a restore."""
+        """The pause of dispatch after a restore."""
 
     @property
     def changes(self) -> Changes:
-        """What people do to tasks: retry, cancel, remove, resolve."""
+        """People's changes to tasks: retry, cancel, remove, resolve."""
 
     @property
     def operations(self) -> Operations:
-        """Bulk work behind answers."""
+        """Bulk work in the background."""
 
     async def close(self) -> None:
-        """Write what was accepted, then let go of everything. Nothing may be asked any more."""
+        """Write what was accepted, then close everything. No other call may follow."""
 
 
 async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Store:
-    """Open the store an address names, and bring what it holds up to this version.
+    """Open the store of an address, and bring its content up to this version.
 
     Args:
-        address: As `EVERPOST_DATABASE` has it; see `everpost.database_address`.
-        zone: How times without an offset are read, which rows of an original file have.
+        address: In the form of `EVERPOST_DATABASE`; see `everpost.database_address`.
+        zone: The time zone of times without an offset, which rows of an original file have.
 
     Raises:
         SettingsError: No store has the address's scheme.
-        DatabaseUnusable: It is no database, is damaged, or belongs to a newer Everpost.
+        DatabaseUnusable: It is not a database, is damaged, or belongs to a newer Everpost.
         DatabaseUnwritable: It cannot be written.
     """
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
@@ -85,7 +85,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
 
 
 def measured_store(address: str) -> MeasuredStore:
-    """The store at this address as the bench uses it; it need not be there yet.
+    """The store at this address for the bench; it need not exist yet.
 
     Raises:
         SettingsError: No store has the address's scheme.
@@ -96,7 +96,7 @@ def measured_store(address: str) -> MeasuredStore:
 
 
 def shown_store(address: str) -> ShownStore:
-    """The store at this address as the demonstration shows it; it need not be there yet.
+    """The store at this address for the demonstration; it need not exist yet.
 
     Raises:
         SettingsError: No store has the address's scheme.

@@ -1,4 +1,4 @@
-"""The port's noun `archive`: where old and deleted tasks go, and the one way to destroy any."""
+"""The port's noun `archive`: old and deleted tasks, and the only way to destroy tasks."""
 
 from collections.abc import AsyncIterator
 from enum import StrEnum
@@ -31,25 +31,25 @@ class FreeSpace(msgspec.Struct, frozen=True):
 
 
 class Archive(Protocol):
-    """Puts ended tasks away, and destroys them.
+    """Archives ended tasks, and destroys archived ones.
 
     Long work goes in steps. Each step is one transaction, so a crash leaves every task in exactly one place (I1), and
-    the work can be begun again. A step has as many tasks as the pace gives, or fewer if they hold much data, and the
-    pace lets other writers go between two steps.
+    the work can be begun again. A step has as many tasks as the pace allows, or fewer if they have much data. Between
+    two steps, the pace lets other writers go first.
     """
 
     def archive_older(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
-        """Move all successes that ended before `before_ms` from the history to the archive; how many each step moved.
+        """Move successes that ended before `before_ms` from the history to the archive; yield how many each step moved.
 
-        The earliest goes first. If a task ended at a time without an offset, as in an original file, it is moved up to
-        a day later. The archived tasks have `Reason.AGE`, and the store's clock says when.
+        The earliest are moved first. A task whose end has a time without an offset, as in an original file, is moved up
+        to a day later. The archived tasks get `Reason.AGE` and the present time of the store's clock.
         """
 
     async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
-        """The ids of the next tasks that `archive_older` would move, at most `limit`, and the cursor behind them.
+        """The ids of the next tasks that `archive_older` would move, at most `limit`, and the next page's cursor.
 
         Args:
-            cursor: None is the beginning. The cursor that is answered is None at the end. It may be kept for ever.
+            cursor: None is the beginning. The returned cursor is None at the end. A cursor stays valid for ever.
         """
 
     async def count_older(self, before_ms: int) -> int:
@@ -60,7 +60,7 @@ class Archive(Protocol):
         """
 
     def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
-        """Destroy all tasks that were archived before `before_ms`; how many each step destroyed. There is no undo.
+        """Destroy all tasks archived before `before_ms`; yield how many each step destroyed. This cannot be undone.
 
         A task that ended later than that stays: it was archived while the clock was set back.
         """
@@ -76,4 +76,4 @@ class Archive(Protocol):
         """How much space of the store is free, for instance since a purge."""
 
     def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
-        """Return free space to the file system; the bytes of each step. It does nothing if that is not possible."""
+        """Return free space to the file system; yield the bytes of each step. Does nothing if that is not possible."""

@@ -1,4 +1,4 @@
-"""The port's care: whether the store can be written, and the work that keeps it in order behind the tasks."""
+"""The port's noun `care`: whether the store can be written, and its upkeep in the background."""
 
 from typing import Protocol
 
@@ -9,12 +9,12 @@ from everpost.pace import Others
 
 
 class StoreState(msgspec.Struct, frozen=True):
-    """How the store is doing, as this process knows without asking it.
+    """The state of the store as this process knows it, without asking the store.
 
     Attributes:
-        waiting_writes: How many writes of this process wait for the one under way.
-        log_bytes: The length of the write-ahead log when it was last looked at; 0 where there is none.
-        has_long_log: A reader that does not end keeps the log from starting anew.
+        waiting_writes: How many writes of this process wait for the running one.
+        log_bytes: The length of the write-ahead log at the last check; 0 if the store has none.
+        has_long_log: A long-running reader keeps the log from restarting.
         trouble: Why the last write failed, if the store was at fault and no write has reached the disk since.
     """
 
@@ -25,37 +25,37 @@ class StoreState(msgspec.Struct, frozen=True):
 
 
 class Care(Protocol):
-    """Checks and upkeep. Writes raise what `everpost.store.ledger.Ledger` says."""
+    """Checks and upkeep. Writes raise the errors of `everpost.store.ledger.Ledger`."""
 
     def state(self) -> StoreState:
-        """How the store is doing; it asks nothing and costs nothing."""
+        """The present state; this does no I/O."""
 
     async def check_writable(self, now_ms: int) -> None:
-        """Write something, durably.
+        """Write something durably.
 
         Raises:
-            Unavailable: That cannot be done now.
+            Unavailable: That is not possible now.
         """
 
     async def check_trouble(self, now_ms: int) -> None:
-        """`check_writable` if the last write failed; else nothing."""
+        """Call `check_writable` if the last write failed; otherwise do nothing."""
 
     async def fill_search(self, limit: int = 1_000) -> int:
-        """Put the next ended tasks into the index of texts, at most `limit`; how many there were.
+        """Add the next ended tasks to the full-text index, at most `limit`; return how many.
 
-        It goes in small steps. Several processes may do it at once: of two that took the same tasks, one does nothing
-        and answers 0.
+        This is done in small steps. Several processes may do it at once: if two take the same tasks, one of them does
+        nothing and returns 0.
         """
 
     async def repair_counts(self) -> int:
-        """Count the tasks anew, and correct the numbers that are kept of them; how many numbers were wrong.
+        """Count the tasks anew, and correct the stored counts; return how many counts were wrong.
 
         Raises:
             SearchTimeout: There are too many tasks to count them in time.
         """
 
     async def expire_keys(self, kept_ms: int, limit: int = 1_000) -> int:
-        """Forget Idempotency-Keys that were kept for so much running time, at most `limit`; how many there were."""
+        """Forget Idempotency-Keys older than `kept_ms` of running time, at most `limit`; return how many."""
 
     def watch_others(self) -> Others:
-        """What tells long work whether others write meanwhile, this process's other work included."""
+        """Tells long work whether others write meanwhile, including other work of this process."""

@@ -1,7 +1,7 @@
-"""The port's noun `changes`: what people do to tasks. A change is a value with a rule, applied under the store's lock.
+"""The port's noun `changes`: people's changes to tasks. A change is a value with a rule, applied under a lock.
 
-The caller finds the tasks, takes those out of Redis that wait there, and applies the change. What it found may be
-outdated by then, so the rule decides again, on the facts inside the transaction that carries out its answer.
+The caller finds the tasks, takes waiting jobs out of Redis, and applies the change. The facts it found may be outdated
+by then. So the rule decides again, on the facts inside the transaction that carries out its answer.
 
 A rule is a pure function of `everpost.task`. A store may call it on another thread, and several times if it has to
 repeat a transaction.
@@ -142,15 +142,15 @@ Change: TypeAlias = Retry | Cancel | Remove | Resolve
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one task of a change.
+    """The result of a change for one task.
 
     Attributes:
-        reason: Why nothing was done: an error's code, RETRY_EXISTS, NOT_NEWEST, or a value of `Removal`. None if it was
-            done.
+        reason: Why the task was not changed: an error's code, RETRY_EXISTS, NOT_NEWEST, or a value of `Removal`. None
+            if it was changed.
         refusal: The error of that reason, for a caller that asked about this task alone. None if the reason is not an
             error's code.
         new_task: The retry that was written, with its place in the retry chain.
-        other_task_id: The other task that stands in the way: with RETRY_EXISTS, the live retry.
+        other_task_id: The other task that prevents the change: for RETRY_EXISTS, the unfinished retry.
         decided: The decision about this task that was kept.
     """
 
@@ -166,13 +166,13 @@ class Changes(Protocol):
     """Finds tasks and changes them."""
 
     async def find(self, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
-        """The tasks in the order of `task_ids`, all as they were at one moment: a task that moves is not missed.
+        """The tasks in the order of `task_ids`, all in the state of one moment, so a task that moves is not missed.
 
-        Of several rows with one id the position is the first of ledger, history and archive, and of one place the
-        newest row. The data is the first that can be used, in `DATA_ORDER`.
+        If several rows have one id, the position is the first of ledger, history and archive, and within one place the
+        newest row. The data is the first usable one, in the order of `DATA_ORDER`.
 
         Args:
-            whole: With the retry chain and the data of each; else only the positions.
+            whole: Include the retry chain and the data of each; otherwise only the positions.
         """
 
     async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:

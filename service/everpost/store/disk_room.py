@@ -1,4 +1,4 @@
-"""How much room the database's disk must have for new tasks: the rest is for the outcomes of those accepted."""
+"""The free space the database's disk must have for new tasks; the reserve is for the outcomes of accepted tasks."""
 
 import os
 import time
@@ -10,7 +10,7 @@ REFRESH_S = 0.1
 
 
 class DiskRoom:
-    """The room on the disk of one folder, which was looked at `REFRESH_S` ago at most.
+    """The free space on the disk of one folder, checked at most `REFRESH_S` ago.
 
     Args:
         least_bytes: What must be free; 0 is no limit.
@@ -23,10 +23,10 @@ class DiskRoom:
         self._look_at = 0.0
 
     def check(self) -> None:
-        """Refuse while there is too little.
+        """Check that there is enough.
 
         Raises:
-            DiskFull: There is.
+            DiskFull: There is too little.
         """
         if not self._least_bytes:
             return

@@ -1,6 +1,6 @@
-"""A store under measurement, for the bench: it is filled faster than tasks can be run, and its tasks are counted.
+"""A store for the bench: it is filled faster than by running tasks, and its tasks are counted.
 
-Everything here blocks, and uses connections of its own beside the processes that are measured.
+All of this blocks, and uses separate connections beside the measured processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What the history has of some tasks: its rows, the tasks they are of, and the attempts of all of them."""
+    """The history's records of some tasks: the number of rows, of tasks, and of all attempts."""
 
     rows: int
     tasks: int
@@ -42,31 +42,31 @@ class Look(Protocol):
         """When the first attempt of each of these ended tasks began and ended, as UTC text."""
 
     def has_relayed(self) -> bool:
-        """Whether a worker's relay has looked for every task of the ledger in Redis."""
+        """Whether a worker's relay has looked in Redis for every task of the ledger."""
 
     def retries_of(self, batch_id: str) -> tuple[int, int]:
         """How many tasks the waiting tasks of a batch retry, and how many waiting tasks the batch has."""
 
     def is_done(self, operation_id: str) -> bool:
-        """Whether bulk work behind an answer has come to its end."""
+        """Whether an operation in the background has ended."""
 
 
 class MeasuredStore(Protocol):
     """A store that is filled and measured.
 
     Attributes:
-        name: What it is, such as `sqlite`.
-        version: Of the library or server.
+        name: The kind of store, such as `sqlite`.
+        version: The version of the library or server.
     """
 
     name: str
     version: str
 
     def fill_history(self, rows: int, say: Say) -> None:
-        """Make the store, with so many ended tasks, one in ten of them failed; none is in the index of texts.
+        """Make the store with this many ended tasks, one in ten of them failed; none is in the full-text index.
 
         Args:
-            say: Told how far it has come.
+            say: Called with the progress.
         """
 
     def fill_ledger(self, rows: int, data: bytes, priority: int) -> list[str]:
@@ -76,7 +76,7 @@ class MeasuredStore(Protocol):
         """Add so many failed tasks to the history while it is in use, all with the same data; their ids."""
 
     def leave_nothing_to_do(self) -> None:
-        """Remove what the last measurement left to workers: waiting tasks, and texts to put into the index."""
+        """Remove work that the last measurement left for workers: waiting tasks, and texts for the index."""
 
     def look(self) -> AbstractContextManager[Look]:
         """A look at the store, which is there already."""

@@ -1,4 +1,4 @@
-"""The port's small memory: what all processes that share a store remember together."""
+"""The port's noun `meta`: values that all processes of a store share."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +10,7 @@ CountStep = Callable[[ClockMark | None], ClockMark]
 
 
 class Meta(Protocol):
-    """Values by name. Writes are durable when they return; they raise what `everpost.store.ledger.Ledger` says."""
+    """Values by name. Writes are durable when they return; they raise the errors of `everpost.store.ledger.Ledger`."""
 
     async def get(self, key: str) -> str | None:
         """The value under `key`; None if there is none."""
@@ -19,10 +19,10 @@ class Meta(Protocol):
         """Put `value` under `key`, in place of an earlier one."""
 
     async def find_clock_mark(self) -> ClockMark | None:
-        """What the last worker to count the running time saw; None if none has, or the stored mark is malformed."""
+        """The mark of the worker that last counted the running time; None if there is none, or it is malformed."""
 
     async def count_time(self, rule: CountStep) -> ClockMark:
-        """Replace the mark by the one that `rule` makes of it, under the store's lock; no step of another is lost.
+        """Replace the mark by the one that `rule` makes from it, under the store's lock, so that no step is lost.
 
-        The store also keeps the mark's `counted_ms`: ages of Idempotency-Keys are measured by it.
+        The store also keeps the mark's `counted_ms`, by which the ages of Idempotency-Keys are measured.
         """

@@ -1,4 +1,4 @@
-"""The port's noun `operations`: bulk work that goes on behind its answer, its progress, and who is at work on it."""
+"""The port's noun `operations`: bulk work in the background, its progress, and the process that works on it."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,14 +9,14 @@ import msgspec
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
 
-KEPT_SKIPS = 1_000  # of one operation; its numbers count all of them
+KEPT_SKIPS = 1_000  # of one operation; its counts include all of them
 KEPT_SKIPS_OF_ALL = 100_000  # of the newest operations
 KEPT_OPERATIONS = 10_000
-KEPT_MS = 7 * 86_400_000  # after an operation's end
+KEPT_MS = 7 * 86_400_000  # time after an operation's end
 
 
 class OperationStatus(StrEnum):
-    """How far bulk work has come."""
+    """The progress of bulk work."""
 
     RUNNING = "running"
     DONE = "done"
@@ -52,7 +52,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """A task to which nothing was done, and why: an `Outcome.reason`."""
+    """A skipped task and the reason: an `Outcome.reason`."""
 
     task_id: str
     reason: str

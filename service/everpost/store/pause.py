@@ -1,4 +1,4 @@
-"""The port's noun `pause`: dispatch on hold after a restore, the tasks that are held, and how they are let go."""
+"""The port's noun `pause`: the pause of dispatch after a restore, the held tasks, and how they are released."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -59,7 +59,7 @@ class Pauses(Protocol):
         """
 
     async def unknown_among(self, task_ids: Collection[str]) -> set[str]:
-        """Those of the ids that the store has nowhere."""
+        """Those of the ids that the store does not have in any place."""
 
     async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
         """End some held tasks, and free others so that they can run; all of it or nothing.
@@ -74,11 +74,11 @@ class Pauses(Protocol):
         """
 
     async def end(self) -> None:
-        """Let dispatch go on. It can be repeated."""
+        """End the pause. This can be repeated."""
 
 
 async def warn_of_pause(pauses: Pauses) -> bool:
-    """Write the pause into the log; False if there is none."""
+    """Log the pause; False if there is none."""
     pause = await pauses.find()
     if pause is not None:
         log.warning("dispatch.paused", resume_with="everpost resume", **msgspec.structs.asdict(pause))

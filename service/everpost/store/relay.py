@@ -1,4 +1,4 @@
-"""The port for the relay, which walks through the ledger and compares it with Redis."""
+"""The port's noun `relay`: walks through the ledger, which the relay compares with Redis."""
 
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -45,11 +45,11 @@ class RunnableTasks(msgspec.Struct, frozen=True):
 
 
 class OddFacts(msgspec.Struct, frozen=True):
-    """What an odd task's row says of its past; values as they are stored.
+    """What an odd task's row tells about its past, as stored.
 
     Attributes:
         task_id: The id under which it ends: its own, or one made for it.
-        attempts: JSON list of the attempts on record; None if there are none, or they are no list.
+        attempts: JSON list of the recorded attempts; None if there are none, or they are not a list.
     """
 
     task_id: str

@@ -1,6 +1,6 @@
-"""A store as the demonstration shows it: begun by the original system, and asked with the original system's own SQL.
+"""A store for the demonstration: begun by the original system, and queried with the original system's own SQL.
 
-Everything here blocks, and uses connections of its own beside the processes that serve.
+All of this blocks, and uses separate connections beside the serving processes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The port's noun `archive` in SQLite: the history's old successes, and what is destroyed for good."""
+"""The port's noun `archive` in SQLite: archiving old successes, and destroying archived tasks."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial

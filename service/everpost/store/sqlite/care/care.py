@@ -1,4 +1,4 @@
-"""Checks and upkeep of a SQLite file: see `everpost.store.care.Care`."""
+"""Checks and upkeep of an SQLite file: see `everpost.store.care.Care`."""
 
 from collections.abc import Sequence
 

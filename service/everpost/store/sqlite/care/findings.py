@@ -1,4 +1,4 @@
-"""What `everpost doctor` says of a SQLite file."""
+"""The findings of `everpost doctor` about an SQLite file."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What `everpost doctor` asks about a database file. It changes nothing, not even an original file."""
+"""The checks of `everpost doctor` in a database file. They change nothing, not even an original file."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,7 +26,7 @@ from everpost.store.sqlite.schema.strangers import bounded, find_strangers
 
 SAMPLE = 5
 CHECKS = {Depth.QUICK: "quick_check", Depth.THOROUGH: "integrity_check"}
-WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # how SQLite writes these values when it is asked
+WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # the form in which SQLite reports these values
 
 
 class Upgrade(msgspec.Struct, frozen=True):

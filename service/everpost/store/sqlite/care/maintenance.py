@@ -1,4 +1,4 @@
-"""The maintenance of a SQLite file that is closed, or not up to date."""
+"""The maintenance of an SQLite file that is closed, or not up to date."""
 
 import asyncio
 from pathlib import Path

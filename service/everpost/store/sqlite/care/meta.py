@@ -1,4 +1,4 @@
-"""Table `everpost_meta`: what all processes on a file remember together."""
+"""Table `everpost_meta`: values that all processes of a file share."""
 
 import msgspec
 
@@ -8,8 +8,8 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 
-CLOCK = "clock"  # the running time, as the worker that counted last left it
-COUNTED = "counted_ms"  # the same time alone: each request with an Idempotency-Key reads it
+CLOCK = "clock"  # the running time, from the worker that counted last
+COUNTED = "counted_ms"  # the same time as a number, which each request with an Idempotency-Key reads
 
 
 class SqliteMeta:

@@ -1,4 +1,4 @@
-"""A backup takes the place of the database. It is prepared so that no task in it is sent a second time by itself."""
+"""Puts a backup in the database's place, prepared so that no task is sent a second time without a decision."""
 
 import os
 from contextlib import closing
@@ -77,7 +77,7 @@ def _remove_strangers(partial: Path) -> tuple[str, ...]:
 
 
 def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) -> Pause:
-    """Hold what may have been sent since, and pause dispatch, before any process can open the file."""
+    """Hold tasks that may have been sent since, and pause dispatch, before any process can open the file."""
     with closing(sqlite3.connect(str(partial.absolute()), isolation_level=None)) as connection:
         prepare_moves(connection)
         connection.execute("BEGIN IMMEDIATE")

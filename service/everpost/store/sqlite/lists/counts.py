@@ -1,4 +1,4 @@
-"""`task_counts` compared with the rows it counts, and mended: another program may have changed it."""
+"""Compares `task_counts` with the rows it counts, and repairs it: another program may have changed it."""
 
 from collections import Counter
 from collections.abc import Iterable

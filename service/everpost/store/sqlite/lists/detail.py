@@ -1,4 +1,4 @@
-"""One task with all that is known of it, and ids by their beginning, from all three tables."""
+"""One task with everything known about it, and ids by their beginning, from all three tables."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.place import Place
 
 DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of it"
-SHOWN_BYTES = 1_000  # of a message that nothing could be taken from
+SHOWN_BYTES = 1_000  # of a message without readable task data
 LAST_CHARACTER = "\U0010ffff"
 
 TIMES = ("created_at", "updated_at", "queued_at", "due_at", "started_at", "completed_at", "published_at", "archived_at")

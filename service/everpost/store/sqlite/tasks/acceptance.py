@@ -13,7 +13,7 @@ from everpost.store.sqlite.queries import load
 from everpost.task.model import Task
 
 KeyFinding = FirstAnswer | KeyReused | None
-"""The earlier use of a key: by this request, by another one, none."""
+"""The result of looking up a key: an earlier answer, another request's use, or nothing."""
 
 
 def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFindi
 
 
 def accept_once(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, once: Once) -> KeyFinding:
-    """Write the rows, the key and the answer, unless the key was used before; the earlier use, if there was one.
+    """Write the rows, the key and the answer, unless the key was used before; return the earlier use, if any.
 
-    An error is returned, not raised: otherwise everything in the same commit would be done again.
+    An error is returned, not raised, because raising it would repeat everything that is committed together.
     """
     known = find_answer(connection, once.key)
     if known is not None:

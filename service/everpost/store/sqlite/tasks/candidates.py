@@ -1,4 +1,4 @@
-"""What an action needs to know of tasks before it changes them: where each is, its retry chain, and its data."""
+"""The facts an action needs before it changes tasks: each task's place, its retry chain, and its data."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,4 @@
-"""Ledger rows that no worker can run, because another program wrote into them: their fault, and how they end (I1)."""
+"""Ledger rows that no worker can run because another program damaged them: the fault, and how they end (I1)."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def fault_of_data(size_bytes: int | None) -> str | None:
 
 
 def readable_id(value: bytes | None) -> str | None:
-    """A row's id; None if no request could contain it. `value` is None if the column holds no text."""
+    """A row's id; None if callers could not use it. `value` is None if the column holds no text."""
     try:
         text = (value or b"").decode()
     except UnicodeDecodeError:

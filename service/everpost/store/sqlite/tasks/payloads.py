@@ -1,4 +1,4 @@
-"""A task's data as a table has it: whole, or rebuilt from the single columns."""
+"""A task's data in a table: whole, or rebuilt from the single columns."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
 from everpost.task.place import Place
 
-NUMBER_DIGITS = 18  # what every JSON reader takes for an integer
+NUMBER_DIGITS = 18  # digits that every JSON reader accepts as an integer
 COLUMNS = (
     "platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time", "publish_mode",
 )  # fmt: skip
@@ -24,7 +24,7 @@ _STATEMENTS = {
 
 
 def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
-    """The data a table has of tasks; without those whose data and columns both fail to say where to publish."""
+    """The data a table has of tasks, without tasks whose data and columns both lack a platform."""
     rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
     found = {task_id: _data_of_row(place, row) for task_id, *row in rows}
     return {task_id: data for task_id, data in found.items() if data is not None}
