@@ -11,7 +11,7 @@ from everpost.clock import SinceBoot
 
 STEP_S = 60.0
 LONGEST_STEP_MS = 2 * round(STEP_S * 1000)  # the most a late worker counts
-SETTLED_MS = 3_600_000  # a wall clock that was steady for this long is trusted
+TRUSTED_MS = 3_600_000  # a wall clock that was steady for this long is trusted
 STEADY_MS = 5_000  # a wall clock that gains or loses at most this much in a step is steady
 
 
@@ -22,7 +22,7 @@ class ClockMark(msgspec.Struct, frozen=True, kw_only=True):
         boot: The boot of the host, as in `SinceBoot`.
         boot_ms: The time since that boot.
         wall_ms: The wall clock, UTC milliseconds.
-        highest_ms: The highest wall time since the clock was last steady for `SETTLED_MS`; a lower time means that the
+        highest_ms: The highest wall time since the clock was last steady for `TRUSTED_MS`; a lower time means that the
             clock was set back.
         counted_ms: The running time; it never shrinks.
         steady_ms: For how much of the running time, up to now, the wall clock has not jumped.
@@ -36,9 +36,9 @@ class ClockMark(msgspec.Struct, frozen=True, kw_only=True):
     steady_ms: int = 0
 
     @property
-    def is_settled(self) -> bool:
+    def is_trusted(self) -> bool:
         """Whether the wall clock is trusted, so that tasks may be archived by their age."""
-        return self.steady_ms >= SETTLED_MS
+        return self.steady_ms >= TRUSTED_MS
 
 
 def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> ClockMark:
@@ -51,7 +51,7 @@ def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> C
         counted_ms += step_ms
         if step_ms == elapsed_ms and abs(wall_ms - mark.wall_ms - elapsed_ms) <= STEADY_MS:
             steady_ms = mark.steady_ms + step_ms
-    was_high = mark is not None and steady_ms < SETTLED_MS and mark.highest_ms > wall_ms
+    was_high = mark is not None and steady_ms < TRUSTED_MS and mark.highest_ms > wall_ms
     return ClockMark(
         boot=since_boot.boot,
         boot_ms=since_boot.ms,

@@ -130,8 +130,8 @@ async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
         await relay.tick()
         ledger = stack.store.ledger
-        fresh_ms, settled_ms = later_clock(), system_clock()
-        for task_id, created_at_ms in (("fresh", fresh_ms), ("settled", settled_ms)):
+        fresh_ms, old_ms = later_clock(), system_clock()
+        for task_id, created_at_ms in (("fresh", fresh_ms), ("old", old_ms)):
             task = Task(
                 task_id=task_id,
                 task_data=b"{}",
@@ -142,7 +142,7 @@ async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:
             )
             await ledger.accept([task], created_at_ms)
         assert await relay.tick() == 1
-        kit_of(stack.settings).change(Place.LEDGER, created_at=to_text(settled_ms))
+        kit_of(stack.settings).change(Place.LEDGER, created_at=to_text(old_ms))
         assert await relay.tick() == 1
         assert await count_queued(stack) == 2
 

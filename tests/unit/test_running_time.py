@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost.clock import SinceBoot
-from everpost.running_time import LONGEST_STEP_MS, SETTLED_MS, STEP_S, ClockMark, count_step, read_mark
+from everpost.running_time import LONGEST_STEP_MS, STEP_S, TRUSTED_MS, ClockMark, count_step, read_mark
 
 DAY_MS = 86_400_000
 STEP_MS = round(STEP_S * 1000)
@@ -20,8 +20,8 @@ def counted(mark: ClockMark | None, steps: int, wall_ms: int = 0) -> ClockMark:
 
 def test_an_hour_of_steps_is_an_hour_after_which_the_wall_clock_is_believed() -> None:
     mark = counted(None, 61)
-    assert (mark.counted_ms, mark.steady_ms, mark.is_settled) == (SETTLED_MS, SETTLED_MS, True)
-    assert not counted(None, 60).is_settled
+    assert (mark.counted_ms, mark.steady_ms, mark.is_trusted) == (TRUSTED_MS, TRUSTED_MS, True)
+    assert not counted(None, 60).is_trusted
 
 
 def test_a_process_whose_clocks_are_a_day_ahead_adds_two_minutes_at_most_and_is_not_believed() -> None:
@@ -29,10 +29,10 @@ def test_a_process_whose_clocks_are_a_day_ahead_adds_two_minutes_at_most_and_is_
     for boot_ms in (mark.boot_ms + 1_000, mark.boot_ms + DAY_MS, 56 * 365 * DAY_MS):
         ahead = count_step(mark, mark.wall_ms + DAY_MS, SinceBoot(BOOT, boot_ms))
         assert ahead.counted_ms - mark.counted_ms <= LONGEST_STEP_MS
-        assert not ahead.is_settled
+        assert not ahead.is_trusted
         back = count_step(ahead, mark.wall_ms + STEP_MS, SinceBoot(BOOT, mark.boot_ms + STEP_MS))
         assert back.counted_ms - ahead.counted_ms <= STEP_MS
-        assert not back.is_settled
+        assert not back.is_trusted
 
 
 def test_a_clock_that_went_back_is_known_for_one_until_it_has_been_steady_for_an_hour() -> None:

@@ -33,7 +33,7 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         found.append(await _key_finding(queue))
         found += await _queue_findings(queue)
         workers = await queue.workers.living()
-        waiting = await _settled_tasks(settings.database_address, clock())
+        waiting = await _expected_tasks(settings.database_address, clock())
         lost = await queue.losses.missing_among(waiting)
     except QueueUnreachable as error:
         return [*found, _unreachable_finding(error, is_first=not found)]
@@ -61,7 +61,7 @@ async def _key_finding(queue: TaskQueue) -> Finding:
     return Finding("Redis", "keys", told, ok=False, advice=advice)
 
 
-async def _settled_tasks(address: str, now_ms: int) -> list[QueueEntry]:
+async def _expected_tasks(address: str, now_ms: int) -> list[QueueEntry]:
     """The oldest tasks that a worker should have claimed or put into Redis by now; empty if that cannot be told."""
     try:
         store = await maintenance_of(address).open_current()

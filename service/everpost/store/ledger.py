@@ -160,7 +160,7 @@ class Ledger(Protocol):
         Of several attempts at once, the intent of exactly one is recorded.
 
         Args:
-            earlier: An attempt whose intent may be replaced: it has been settled.
+            earlier: An attempt whose intent may be replaced, because its outcome is known by now.
             since_boot: `now_ms` by a clock that nobody sets, where the age of the attempt's key may be asked for.
 
         Returns:

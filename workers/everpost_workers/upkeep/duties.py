@@ -111,13 +111,13 @@ def worker_duties(
         await _until_none(lambda: store.care.expire_keys(kept_ms, CHUNK))
 
     async def archive_old() -> None:
-        if settings.archive_after_days and (await count_time()).is_settled:
+        if settings.archive_after_days and (await count_time()).is_trusted:
             before_ms = clock() - settings.archive_after_days * DAY_MS
             async for _ in store.archive.archive_older(before_ms, Pace(CHUNK, rest=REST)):
                 pass
 
     async def forget_operations() -> None:
-        now_ms = clock() if (await count_time()).is_settled else None
+        now_ms = clock() if (await count_time()).is_trusted else None
         await _until_none(lambda: store.operations.forget_old(now_ms, CHUNK))
 
     async def fill_search() -> None:

@@ -64,7 +64,7 @@ def keep_backup(whole: Path, path: Path) -> Path:
     return backup
 
 
-def settle_backup(path: Path) -> None:
+def take_over_backup(path: Path) -> None:
     """Handle what a killed start left beside an adopted file: a complete copy is kept, others are removed."""
     partial, whole = _unfinished(path.resolve())
     remove_with_side_files(partial)

@@ -82,7 +82,7 @@ def migrate(path: Path) -> MigrationReport:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             report = _upgrade(connection, path)
         else:
-            adopt.settle_backup(path)
+            adopt.take_over_backup(path)
         use_wal(connection)
         duplicates = adopt.find_duplicates(connection)
     _warn(report, duplicates)
