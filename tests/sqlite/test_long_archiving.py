@@ -123,7 +123,7 @@ async def test_the_commands_go_in_steps(tmp_path: Path) -> None:
     await database.close()
 
 
-@pytest.mark.parametrize("name", ["find_old_tasks", "count_old_tasks"])
+@pytest.mark.parametrize("name", ["page_older", "count_older"])
 async def test_old_tasks_are_found_without_sorting_all(tmp_path: Path, name: str) -> None:
     """SQLite sorted 900,000 successes in each step, which took 1.7 s, while nobody could write."""
     database = await Database.open(tmp_path / "everpost.db")
@@ -132,6 +132,6 @@ async def test_old_tasks_are_found_without_sorting_all(tmp_path: Path, name: str
     def explain(connection: sqlite3.Connection) -> list[str]:
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {load(name)}", given)]
 
-    bounds = "<expr>>? AND <expr><?" if name == "find_old_tasks" else "<expr><?"
+    bounds = "<expr>>? AND <expr><?" if name == "page_older" else "<expr><?"
     assert await database.read(explain) == [f"SEARCH publish_tasks USING INDEX publish_tasks_ended ({bounds})"]
     await database.close()

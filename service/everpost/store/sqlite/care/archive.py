@@ -57,7 +57,7 @@ class SqliteArchive:
 
     async def count_older(self, before_ms: int) -> int:
         """See `Archive`. A million takes a second or two."""
-        return await self._count("count_old_tasks", _age_bounds(before_ms))
+        return await self._count("count_older", _age_bounds(before_ms))
 
     def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""
@@ -103,13 +103,13 @@ def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, li
     parameters = {**_age_bounds(before_ms), "ended_at": after.at, "row": after.row, "limit": limit}
     return [
         OldTask(Ended(ended_at, row), task_id, size_bytes or 0)
-        for row, task_id, ended_at, size_bytes in connection.execute(load("find_old_tasks"), parameters)
+        for row, task_id, ended_at, size_bytes in connection.execute(load("page_older"), parameters)
     ]
 
 
 def _purge(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     parameters = {"before": to_text(before_ms), "limit": limit}
-    return connection.execute(load("purge_archived"), parameters).rowcount
+    return connection.execute(load("purge"), parameters).rowcount
 
 
 def _age_bounds(before_ms: int) -> dict[str, str]:

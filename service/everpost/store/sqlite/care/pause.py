@@ -34,7 +34,7 @@ class SqlitePauses:
         """See `Pauses`."""
         parameters = {"after": int(cursor or 0), "limit": limit + 1}
         rows = await self._database.read(
-            lambda connection: connection.execute(load("held_after"), parameters).fetchall()
+            lambda connection: connection.execute(load("held_page"), parameters).fetchall()
         )
         following = str(rows[limit - 1][0]) if len(rows) > limit else None
         return [task_id for _, task_id in rows[:limit]], following
@@ -42,10 +42,10 @@ class SqlitePauses:
     async def unknown_among(self, task_ids: Collection[str]) -> set[str]:
         """See `Pauses`."""
         parameters = {"task_ids": json_list(task_ids)}
-        known = await self._database.read(
-            lambda connection: connection.execute(load("known_among"), parameters).fetchall()
+        unknown = await self._database.read(
+            lambda connection: connection.execute(load("unknown_among"), parameters).fetchall()
         )
-        return set(task_ids) - {task_id for (task_id,) in known}
+        return {task_id for (task_id,) in unknown}
 
     async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
         """See `Pauses`."""

@@ -12,7 +12,6 @@ from everpost.store.history import RETRIES, IdMatch, KnownRetry, RawJob, TaskDet
 from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tables import TABLES
 from everpost.store.sqlite.tasks.payloads import read_members
 from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.place import Place
@@ -29,7 +28,7 @@ def find_task(connection: sqlite3.Connection, task_id: str, zone: tzinfo) -> Tas
     """See `History.find_task`; times without an offset are read in `zone`."""
     with snapshot(connection):
         for place in Place:
-            cursor = connection.execute(load(f"find_task_{TABLES[place]}"), {"task_id": task_id})
+            cursor = connection.execute(load(f"find_task_{place}"), {"task_id": task_id})
             row = cursor.fetchone()
             if row is not None:
                 found = dict(zip((column[0] for column in cursor.description), row, strict=True))

@@ -1,4 +1,4 @@
--- :task_id is the id of an inherited row that passes through the history without one.
+-- :task_id is the id of an inherited row, which is in the history without its id.
 INSERT INTO publish_tasks_archive (
     task_id, job_id, plan_id, package_id, platform, account_id, material_id, title, tags, cover, schedule_time,
     publish_mode, status, external_user_id, external_account_id, result_metrics, error_message, created_at, updated_at,

@@ -1,2 +1,2 @@
--- What purge_archived.sql destroys.
+-- The tasks that purge.sql destroys.
 SELECT count(*) FROM publish_tasks_archive WHERE archived_at < :before AND ifnull(CAST(completed_at AS TEXT), '') < :before

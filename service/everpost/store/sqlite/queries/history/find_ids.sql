@@ -1,4 +1,4 @@
--- A range of each table's index of ids, so that it costs the same however many tasks there are.
+-- It reads a range of each table's index of ids, so it costs the same for any number of tasks.
 SELECT * FROM (
     SELECT task_id, 'ledger' AS place, status, title, created_at FROM task_queue
     WHERE task_id >= :first AND task_id < :end ORDER BY task_id DESC LIMIT :limit

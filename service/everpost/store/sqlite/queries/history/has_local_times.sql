@@ -1,4 +1,4 @@
--- Whether rows have times without Z, as original files do, in one of two ranges of created_at.
+-- Whether a row has a time without Z, as in an original file, in one of two ranges of created_at.
 SELECT EXISTS (
     SELECT 1 FROM publish_tasks WHERE substr(created_at, -1) <> 'Z' AND created_at >= :low AND created_at <= :after
     UNION ALL

@@ -1,5 +1,5 @@
 -- Accepted tasks that break I1. Rows inherited from an original file have neither accepted_by nor queued_at, and may
--- repeat an id. It reads the ledger and the archive whole, for `everpost doctor` alone.
+-- repeat an id. It reads the whole ledger and archive, and is only for `everpost doctor`.
 SELECT t.task_id
 FROM task_queue AS t
 WHERE t.accepted_by IS NOT NULL

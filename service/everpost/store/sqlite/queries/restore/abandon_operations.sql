@@ -1,2 +1,2 @@
--- For a restore: bulk work that was under way went on after the backup, and must not be done a second time.
+-- Bulk work that was under way went on after the backup was made, and must not be done a second time.
 UPDATE operations SET status = 'failed', error = :error, owner = NULL, updated_at = :now WHERE status = 'running'

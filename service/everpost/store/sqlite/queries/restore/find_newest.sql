@@ -1,4 +1,4 @@
--- For a restore: how old the backup is at least. Rows inherited from an original file hold naive local times.
+-- The time up to which the backup has everything. Rows of an original file are left out: they hold local times.
 SELECT max(at) FROM (
     SELECT max(updated_at) AS at FROM task_queue WHERE accepted_by IS NOT NULL
     UNION ALL

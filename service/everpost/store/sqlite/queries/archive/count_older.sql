@@ -1,4 +1,4 @@
--- What find_old_tasks.sql finds.
+-- The tasks that page_older.sql finds.
 SELECT count(*) FROM publish_tasks INDEXED BY publish_tasks_ended
 WHERE status = 'success' AND coalesce(completed_at, updated_at, created_at) < :before AND job_id IS NOT NULL
     AND typeof(coalesce(completed_at, updated_at, created_at)) = 'text'
