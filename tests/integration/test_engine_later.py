@@ -57,7 +57,7 @@ async def is_waiting(stage: Stage, job_id: str, score: int) -> bool:
 
 
 async def test_a_job_put_off_is_deferred_for_arqs_clients_and_runs_when_due_with_no_try_spent(stage: Stage) -> None:
-    put_off = PutOff(x=400)
+    put_off = PutOff(x=800)
     await stage.start([ANSWER], on_claim=put_off, max_tries=1)
     await stage.enqueue("answer", _job_id="x")
     payload = await stage.redis.get("arq:job:x")
@@ -74,7 +74,7 @@ async def test_a_job_put_off_is_deferred_for_arqs_clients_and_runs_when_due_with
 
 
 async def test_jobs_put_off_run_in_the_order_of_their_new_times(stage: Stage) -> None:
-    put_off = PutOff(a=450, b=150, c=300)
+    put_off = PutOff(a=300, b=100, c=200)
     for job_id in "abc":
         await stage.enqueue("answer", _job_id=job_id)
     await stage.run_burst([ANSWER], on_claim=put_off, max_jobs=1)
@@ -98,7 +98,7 @@ async def test_a_hook_that_always_answers_later_does_not_keep_the_worker_busy(st
 
 @pytest.mark.parametrize("kill_at", ["", "release.before"])
 async def test_a_job_put_off_survives_the_kill_of_its_worker(stage: Stage, kill_at: str) -> None:
-    with worker_process(stage.server, 1500, kill_at, lease_s=1) as process:
+    with worker_process(stage.server, 500, kill_at, lease_s=0.5) as process:
         await stage.enqueue("sleep", 0, _job_id="x")
         if kill_at:
             await until(lambda: process.poll() is not None)  # claimed, and not put back
@@ -122,7 +122,7 @@ async def is_put_back(stage: Stage, job_id: str) -> bool:
 
 async def test_a_job_is_put_off_although_redis_lost_everything_meanwhile(stage: Stage) -> None:
     asked, may_answer = asyncio.Event(), asyncio.Event()
-    put_off = PutOff(x=1000)
+    put_off = PutOff(x=300)
 
     async def slow(claims: Sequence[Claim[Any]]) -> dict[str, ClaimAnswer]:
         asked.set()
