@@ -1,5 +1,5 @@
--- Where tasks are, with the facts that rules decide on. Of several rows with one id the last counts: the one in the
--- ledger, else the newest of the history, else the newest of the archive.
+-- The positions of tasks, with the facts for rules. If several rows have one id, the last counts: the one in the ledger,
+-- or else the newest of the history, or else the newest of the archive.
 SELECT a.job_id AS id, 'archive' AS source, a.status, ifnull(a.root_id, a.job_id) AS chain_id,
     a.generation, NULL AS accepted_by, NULL AS sending, 1 AS rank, a.task_id AS row
 FROM json_each(:task_ids) AS wanted CROSS JOIN publish_tasks_archive AS a ON a.job_id = wanted.value

@@ -1,7 +1,7 @@
 -- An attempt failed, and the next one is due at :due_at.
 UPDATE task_queue SET
     status = 'retry',
-    -- Of many rate limits in a row the first and the last are listed, and how many lie between.
+    -- From a run of rate limits, the first and the last are listed, with the number of those between.
     attempts = CASE
         WHEN NOT json_valid(attempts) OR attempts NOT LIKE '[%' THEN json_array(json(:attempt))
         WHEN :attempt ->> 'error_class' = 'rate_limited' AND attempts ->> '$[#-1].error_class' = 'rate_limited'

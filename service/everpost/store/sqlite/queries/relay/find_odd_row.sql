@@ -1,5 +1,5 @@
--- What an odd row says of its task. Texts are read as bytes, because they need not be UTF-8. A value of `sending` that is
--- no number still counts as an intent to send.
+-- The facts in an odd row. Texts are read as bytes, because they need not be UTF-8. A value of `sending` that is not a
+-- number still counts as an intent to send.
 SELECT
     CASE typeof(task_id) WHEN 'text' THEN CAST(task_id AS BLOB) END AS task_id,
     CAST(platform AS BLOB) AS platform,
