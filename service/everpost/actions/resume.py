@@ -81,12 +81,9 @@ class Resumption:
         counts = {"succeeded": 0, "unknown": 0, "released": 0}
         async for task_ids in self._held():
             results = await self._queue.jobs.find_results(task_ids)
-            released = [] if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task not in results]
-            ended = [
-                end_of_held(task_id, results.get(task_id), self._clock())
-                for task_id in task_ids
-                if task_id not in set(released)
-            ]
+            released = [task_id for task_id in task_ids if unfinished is Unfinished.RUN and task_id not in results]
+            ending = task_ids if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task in results]
+            ended = [end_of_held(task_id, results.get(task_id), self._clock()) for task_id in ending]
             if not dry_run:
                 await self._pauses.let_go(ended, released)
             succeeded = sum(record.status is TaskStatus.SUCCESS for record in ended)

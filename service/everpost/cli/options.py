@@ -80,6 +80,7 @@ COMPLETIONS = {"platform": complete_platform, "retry_of": complete_task_id}
 
 
 def database_options(command: Command) -> Command:
-    """`--data` and `--database`, for the commands that open the file themselves."""
-    command = click.option("--database", metavar="FILE", help="Database file, instead of EVERPOST_DATABASE.")(command)
+    """`--data` and `--database`, for the commands that open the database themselves."""
+    text = "Path or address of the database, instead of EVERPOST_DATABASE."
+    command = click.option("--database", metavar="FILE", help=text)(command)
     return click.option("--data", metavar="FOLDER", help="Data folder, instead of EVERPOST_DATA.")(command)
