@@ -6,16 +6,10 @@ from urllib.parse import unquote
 
 from everpost.errors import SettingsError
 
-SQLITE = "sqlite"
-SUPPORTED = "a path, or sqlite:///relative/path, or sqlite:////absolute/path"
+_SQLITE = "sqlite"
+_SUPPORTED = "a path, or sqlite:///relative/path, or sqlite:////absolute/path"
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-
-
-def scheme_of(address: str) -> str:
-    """The kind of database that an address names, in lower case. A path means an SQLite file."""
-    found = _ADDRESS.fullmatch(address)
-    return SQLITE if found is None else found[1].lower()
 
 
 def sqlite_path(address: str) -> Path:
@@ -29,11 +23,11 @@ def sqlite_path(address: str) -> Path:
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        if address.lower().startswith(f"{SQLITE}:"):
-            raise _refusal(f"the path follows {SQLITE}:///, with three or four slashes")
+        if address.lower().startswith(f"{_SQLITE}:"):
+            raise _refusal(f"the path follows {_SQLITE}:///, with three or four slashes")
         return _expanded(address)
     scheme, rest = found[1].lower(), found[2]
-    if scheme != SQLITE:
+    if scheme != _SQLITE:
         raise _refusal(f"{scheme}:// is not supported")
     host, _, path = rest.partition("/")
     if host:
@@ -58,4 +52,4 @@ def _expanded(path: str) -> Path:
 
 def _refusal(reason: str) -> SettingsError:
     """The error. It does not show the address, because an address may hold a password."""
-    return SettingsError(f"EVERPOST_DATABASE: {reason}. Supported is {SUPPORTED}.")
+    return SettingsError(f"EVERPOST_DATABASE: {reason}. Supported is {_SUPPORTED}.")

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.database_address import SQLITE, scheme_of, sqlite_path
+from everpost.database_address import sqlite_path
 from everpost.errors import SettingsError
 from everpost.settings import Settings, read_settings
+from everpost.store import open_store
 
 PATHS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=40).filter(
     lambda path: not path.startswith("~") and path.strip("/") != ""
@@ -20,7 +21,6 @@ PATHS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=
 def test_a_path_is_taken_as_it_is(path: str) -> None:
     plain = f"./{path}"  # so that no scheme begins it
     assert sqlite_path(plain) == Path(plain)
-    assert scheme_of(plain) == SQLITE
 
 
 @given(PATHS)
@@ -85,3 +85,8 @@ def test_an_empty_setting_is_none_and_a_path_wins_over_the_data_folder() -> None
     assert read_settings({"EVERPOST_DATABASE": ""}).database_path == Path("everpost-data/everpost.db")
     assert Settings(data=Path("/srv")).database_path == Path("/srv/everpost.db")
     assert read_settings({"EVERPOST_DATABASE": "sqlite:///b.db", "EVERPOST_DATA": "a"}).database_path == Path("b.db")
+
+
+async def test_a_store_with_another_scheme_is_not_opened() -> None:
+    with pytest.raises(SettingsError, match="postgresql:// is not supported"):
+        await open_store("postgresql://user:secret@host/everpost")
