@@ -93,7 +93,6 @@ async def test_a_key_that_has_expired_is_replaced_with_its_answer(store: Store) 
 
 async def test_a_healthy_store_is_in_no_trouble_and_can_be_written(store: Store) -> None:
     await store.care.check_writable(START_MS)
-    await store.care.check_trouble(START_MS)
     state = store.care.state()
     assert (state.trouble, state.waiting_writes, state.has_long_log) == (None, 0, False)
     assert state.log_bytes >= 0

@@ -37,9 +37,6 @@ class Care(Protocol):
             Unavailable: That is not possible now.
         """
 
-    async def check_trouble(self, now_ms: int) -> None:
-        """Call `check_writable` if the last write failed; otherwise do nothing."""
-
     async def fill_search(self, limit: int = 1_000) -> int:
         """Add the next ended tasks to the full-text index, at most `limit`; return how many.
 

@@ -83,7 +83,8 @@ class Admission:
             Unavailable: Something that must be recorded cannot be recorded now.
         """
         failpoint("claim.after")
-        await self._care.check_trouble(self._clock())
+        if self._care.state().trouble is not None:  # nothing is claimed that could not be recorded
+            await self._care.check_writable(self._clock())
         if any(claim.job_try > 1 for claim in claims):  # a worker that had one may have left its outcome in a file
             await self._take_in_leftovers()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})

@@ -32,11 +32,6 @@ class SqliteCare:
         """See `Care.check_writable`."""
         await self._database.write(lambda connection: set_values(connection, {"checked_at": str(now_ms)}))
 
-    async def check_trouble(self, now_ms: int) -> None:
-        """See `Care.check_trouble`."""
-        if self._database.trouble is not None:
-            await self.check_writable(now_ms)
-
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""
         filled = 0
