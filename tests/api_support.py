@@ -1,4 +1,4 @@
-"""An API on a real socket, with a real Valkey and a real file behind it, and what to look for in them afterwards."""
+"""A served API for tests: on a real socket, with a real Valkey and a real store, and ways to look into them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,8 +29,8 @@ class Api:
     """A served API.
 
     Attributes:
-        client: Speaks HTTP to it.
-        address: Where it listens.
+        client: An HTTP client of it.
+        address: Its address.
     """
 
     def __init__(self, server: ApiServer, settings: Settings, client: httpx.AsyncClient) -> None:
@@ -46,7 +46,7 @@ class Api:
     @property
     def connections(self) -> list[HttpProtocol]:
         assert self._server._server is not None
-        return list(self._server._server.server_state.connections)  # type: ignore[arg-type]  # all are of ours
+        return list(self._server._server.server_state.connections)  # type: ignore[arg-type]  # all are Everpost's
 
     async def stop(self) -> None:
         await self._server.stop()
@@ -97,7 +97,7 @@ async def running_valkey(folder: Path) -> AsyncIterator[EmbeddedValkey]:
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str, path: str | None = None) -> dict[str, Any]:
-    """The answer is a problem of RFC 9457 in every part."""
+    """Check every part of a problem of RFC 9457."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code), answer.text

@@ -1,4 +1,4 @@
-"""The `everpost` command as people run it: real processes, an environment of their own, waits with deadlines."""
+"""The `everpost` command as people run it: real processes, a separate environment, waits with deadlines."""
 
 import os
 import pty
@@ -19,14 +19,14 @@ import httpx
 Found = TypeVar("Found")
 
 STYLE = re.compile(r"\x1b\[(\?(25|1049)[lh]|[0-9;]*[mKHJ])")
-"""What rich writes to a terminal."""
+"""The escape sequences that rich writes to a terminal."""
 
 DEADLINE_S = 30.0
 QUICK = {"EVERPOST_LEASE": "2", "EVERPOST_PORT": "0", "EVERPOST_SHUTDOWN_WAIT": "20"}
 
 
 def until(condition: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
-    """Wait until `condition` gives something true, and return it; fail with `what` after `timeout_s` seconds."""
+    """Wait until `condition` returns something true, and return that; fail with `what` after `timeout_s` seconds."""
     pause = threading.Event()
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -62,7 +62,7 @@ def run(
 
 
 def on_terminal(env: Mapping[str, str], *arguments: str, columns: int = 80, interrupt_at: str | None = None) -> str:
-    """What a command writes to a terminal, until it ends; it gets Ctrl-C once it has written `interrupt_at`."""
+    """What a command writes to a terminal until it ends. It gets Ctrl-C once it has written `interrupt_at`."""
     terminal, side = pty.openpty()
     seen = {**env, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"}
     process = subprocess.Popen(command(*arguments), env=seen, stdin=side, stdout=side, stderr=side)
@@ -74,7 +74,7 @@ def on_terminal(env: Mapping[str, str], *arguments: str, columns: int = 80, inte
             if interrupt_at is not None and interrupt_at.encode() in shown:
                 process.send_signal(signal.SIGINT)
                 interrupt_at = None
-    except OSError:  # Linux says so when the other side is closed
+    except OSError:  # Linux's error when the other side is closed
         pass
     os.close(terminal)
     assert process.wait(DEADLINE_S) in {0, 1}, shown
@@ -108,7 +108,7 @@ class Up:
         return self.log.read_text("utf-8", errors="replace")
 
     def wait_for(self, text: str, times: int = 1) -> Self:
-        """Wait until it has said something so often."""
+        """Wait until it has printed the text this many times."""
 
         def has_said() -> bool:
             assert self.process.poll() is None or self.said().count(text) >= times, self.said()
@@ -124,7 +124,7 @@ class Up:
         return match[1]
 
     def children(self) -> dict[str, int]:
-        """Its child processes: what each is, and its id."""
+        """Its child processes: the kind of each, and its id."""
         found = {}
         for pid in descendants(self.process.pid):
             line = command_line(pid)
@@ -135,7 +135,7 @@ class Up:
         return found
 
     def kill_worker(self) -> None:
-        """SIGKILL to its worker."""
+        """Send SIGKILL to its worker."""
         os.kill(self.children()["workers"], signal.SIGKILL)
 
     def everpost(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,14 +148,14 @@ class Up:
         return str(answer.json()["task_id"])
 
     def wait_until_ended(self, task_id: str) -> dict[str, Any]:
-        """The task, once it has ended."""
+        """Wait until the task has ended, and return it."""
         answer = httpx.get(f"{self.url}/api/v1/tasks/{task_id}", params={"wait": 30}, timeout=40)
         task: dict[str, Any] = answer.json()["data"]
         assert task["status"] in {"success", "failed", "cancelled", "unknown"}, task
         return task
 
     def stop(self, number: int = signal.SIGTERM, within_s: float = DEADLINE_S) -> int:
-        """Send the signal and wait for its end; the exit code."""
+        """Send the signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(within_s)
 
@@ -174,13 +174,13 @@ class Up:
 
 @contextmanager
 def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Up]:
-    """An `everpost up` that serves, with a worker that has said so."""
+    """An `everpost up` that serves, with a worker that has reported that it is alive."""
     with Up(folder, *arguments, **settings) as up:
         yield up.wait_for("Everpost serves").wait_for("worker.started")
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes whose parent is `pid`; of Linux's /proc."""
+    """The processes whose parent is `pid`, from Linux's /proc."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -200,7 +200,7 @@ def command_line(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and it is no zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""How hypothesis runs, how much is logged and how it looks, and a certificate."""
+"""Sets up hypothesis, log levels and the look of logs, and makes a certificate."""
 
 import logging
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-# Nothing here asserts on time, and a busy machine is slow.
+# No test asserts on time, and a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -22,13 +22,13 @@ PROCESSORS = [*structlog.get_config()["processors"][:-1], RENDERER]
 
 @pytest.fixture(autouse=True)
 def _plain_tracebacks() -> None:
-    """By default structlog has rich draw the source around each line of a traceback, which takes half a second."""
+    """Switch off rich's tracebacks: by default it draws the source around each line, which takes half a second."""
     structlog.configure(processors=PROCESSORS)
 
 
 @pytest.fixture(autouse=True)
 def _log_levels() -> Iterator[None]:
-    """How much is logged is as it was before a test that called a command in this process."""
+    """Restore the log levels after a test that called a command in this process."""
     loggers = [logging.getLogger(name) for name in ("", "everpost", "uvicorn.error")]
     levels = [logger.level for logger in loggers]
     yield
@@ -38,7 +38,7 @@ def _log_levels() -> Iterator[None]:
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A certificate for the name localhost alone, which this test trusts."""
+    """A certificate for the name localhost only, which this test trusts."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs the openssl command to make a certificate")

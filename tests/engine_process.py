@@ -1,9 +1,9 @@
-"""A worker in a process of its own, for tests that kill, stop or block it.
+"""A worker in its own process, for tests that kill, stop or block it.
 
     python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF_MS [KILL_AT]]
 
 Every run of a job appends `id:try` to the Redis list `ran`, every recorded end `id:reason` to `recorded`. With
-PUT_OFF_MS every claimed job is put off by so many milliseconds. At the failpoint KILL_AT the process kills itself.
+PUT_OFF_MS, every claimed job is put off by this many milliseconds. At the failpoint KILL_AT, the process kills itself.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def sleep(ctx: dict[Any, Any], seconds: float) -> float:
 
 async def block(ctx: dict[Any, Any], seconds: float) -> float:
     await note_run(ctx)
-    time.sleep(seconds)  # noqa: ASYNC251 - it is what the test is about
+    time.sleep(seconds)  # noqa: ASYNC251 - the test needs a blocked loop
     return seconds
 
 

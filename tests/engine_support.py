@@ -31,7 +31,7 @@ deserialize = msgspec.msgpack.Decoder().decode
 
 
 async def until(is_so: Callable[[], Any], what: str = "the condition") -> None:
-    """Wait until `is_so` holds; the one place that polls."""
+    """Wait until `is_so` holds; the only place that polls."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
         answer = is_so()
@@ -44,7 +44,7 @@ async def until(is_so: Callable[[], Any], what: str = "the condition") -> None:
 
 
 class Server:
-    """A Valkey or Redis server on a Unix socket, that can be killed, frozen and started again."""
+    """A Valkey or Redis server on a Unix socket that can be killed, frozen and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ def running_server(folder: Path) -> Iterator[Server]:
 def worker_process(
     server: Server, *more: object, lease_s: float, completion_wait_s: int = 0
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker in a process of its own; `more` are arguments as in `engine_process.py`."""
+    """A worker in its own process; `more` are arguments as in `engine_process.py`."""
     arguments = [str(server.socket_path), str(lease_s), str(completion_wait_s), *map(str, more)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))}
     process = subprocess.Popen([sys.executable, "-m", "engine_process", *arguments], env=environment)
@@ -104,7 +104,7 @@ def worker_process(
 
 
 class Stage:
-    """An empty server, a client, and the workers a test starts; all of them are closed at the end."""
+    """An empty server, a client, and the workers that a test starts; all of them are closed at the end."""
 
     def __init__(self, server: Server, redis: ArqRedis) -> None:
         self.own_connections = False
@@ -115,7 +115,7 @@ class Stage:
         self._workers: list[BatchWorker] = []
 
     async def enqueue(self, function: str, *args: Any, wakes: bool = True, **options: Any) -> str:
-        """Enqueue as a stock client does; `wakes` adds the message that Everpost's own client sends."""
+        """Enqueue like a stock client; with `wakes`, also send the message that Everpost's own client sends."""
         job = await self.redis.enqueue_job(function, *args, **options)
         assert job is not None
         if wakes:
@@ -143,7 +143,7 @@ class Stage:
         return worker
 
     async def start(self, functions: Sequence[Any], **options: Any) -> BatchWorker:
-        """A worker that runs until the test ends, already claiming."""
+        """A worker that is already claiming, and runs until the test ends."""
         is_up = asyncio.Event()
         user_startup = options.pop("on_startup", None)
 
@@ -170,7 +170,7 @@ class Stage:
         await self.redis.aclose(close_connection_pool=True)
 
     async def left_keys(self) -> set[str]:
-        """Every key but health checks, results and the tests' own."""
+        """All keys except health checks, results and the tests' own."""
         keys = {key.decode() for key in await self.redis.keys("*")}
         return {
             key
@@ -191,7 +191,7 @@ async def empty_stage(server: Server) -> AsyncIterator[Stage]:
 
 
 class Gate:
-    """A job function that waits to be let through, and counts who came."""
+    """A job function that waits until the gate opens, and counts the waiting jobs."""
 
     def __init__(self) -> None:
         self.entered: list[str] = []

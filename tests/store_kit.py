@@ -1,6 +1,6 @@
-"""A look into a store past its port, for tests: every task wherever it lies, and changes that another program makes.
+"""Looks into a store past its port, for tests: every task in every place, and changes by another program.
 
-Each kind of store has a kit of its own, beside the tests of that store.
+Each kind of store has its own kit, beside that store's tests.
 """
 
 from collections.abc import Mapping
@@ -38,13 +38,13 @@ class StoredTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreKit(Protocol):
-    """What every kind of store lets tests do. Columns have the names that `schema.sql` documents."""
+    """What tests can do with every kind of store. Columns have the names in `schema.sql`."""
 
     def tasks(self) -> list[StoredTask]:
-        """Every row of the three places, the ledger's first, in the order in which they were written."""
+        """Every row of the three places, the ledger's first, in the order of writing."""
 
     def get_meta(self, key: str) -> str | None:
-        """What Everpost keeps under this name; None if it keeps nothing."""
+        """The value Everpost keeps under this name; None if there is none."""
 
     def columns(self, place: Place, task_id: str, *names: str) -> tuple[Any, ...]:
         """The values of these columns of a task, as stored."""
@@ -53,7 +53,7 @@ class StoreKit(Protocol):
         """How many rows these places have, or all."""
 
     def oldest_waiting(self) -> str | None:
-        """When the oldest task of the ledger that is not due at a set time was accepted."""
+        """When the oldest task of the ledger without a set time was accepted."""
 
     def count_operations(self) -> int:
         """How many bulk operations are kept."""
@@ -65,13 +65,13 @@ class StoreKit(Protocol):
         """How many Idempotency-Keys are kept."""
 
     def counted(self) -> dict[Place, int]:
-        """How many tasks the store says it has in the ledger and in the history; places without any are left out."""
+        """How many tasks the ledger and the history have according to the store's counts; empty places are left out."""
 
     def find_faults(self) -> list[str]:
-        """What the store finds wrong with its own data."""
+        """The faults the store finds in its own data."""
 
     def find_chains_twice_alive(self) -> list[str]:
-        """The chains of which more than one task is in the ledger (I5)."""
+        """The chains with more than one task in the ledger (I5)."""
 
     def add(self, place: Place, *rows: Mapping[str, Any]) -> None:
         """Add rows as another program may have written them; `task_id` and `data` name these columns in every place."""
@@ -80,13 +80,13 @@ class StoreKit(Protocol):
         """Change columns of one task, or of all tasks in this place."""
 
     def miscount(self) -> None:
-        """Have the store believe that it has more tasks than there are."""
+        """Make the store's counts higher than the number of tasks."""
 
     def hide_ledger(self) -> None:
-        """Break the store as only a defect can: what it keeps the ledger in is called `hidden` now."""
+        """Break the store as only a defect can: rename the ledger's table to `hidden`."""
 
     def spoil_title(self, place: Place, task_id: str) -> None:
-        """Make a title of text that is not UTF-8, where the store can hold such text."""
+        """Replace a title by text that is not UTF-8, if the store can hold such text."""
 
     def remove(self, place: Place, task_id: str) -> None:
         """Delete a task."""
@@ -96,8 +96,8 @@ class StoreKit(Protocol):
 
 
 def kit_of(database: Settings | str | Path) -> StoreKit:
-    """The kit of the store at this address, or at the address in these settings. The store is there already."""
-    from sqlite.kit import SqliteKit  # noqa: PLC0415 - only the kit that is asked for is loaded
+    """The kit of the store at this address, or at these settings' address. The store must exist."""
+    from sqlite.kit import SqliteKit  # noqa: PLC0415 - only the requested kit is loaded
 
     address = database.database_address if isinstance(database, Settings) else str(database)
     return SqliteKit(sqlite_path(address))

@@ -1,4 +1,4 @@
-"""Tasks in a store, for any test: accepted ones and ended ones, made quickly through the port."""
+"""Accepted and ended tasks in a store, for any test, made quickly through the port."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ START_MS = 1_790_000_000_000
 
 
 def make_task(task_id: str, **changed: Any) -> Task:
-    """A task nobody has accepted yet; what is given beside a Task's own fields goes into its data."""
+    """A task that is not accepted yet; other arguments than a Task's fields go into its data."""
     fields = {name: changed.pop(name) for name in list(changed) if name in Task.__struct_fields__}
     data = {"platform": "douyin", "account_id": "a", "title": "测试视频", "description": "这是描述", **changed}
     data |= {name: fields[name] for name in ("account_id", "title") if name in fields}
@@ -52,7 +52,7 @@ async def add_ended(store: Store, *tasks: Task, status: TaskStatus = TaskStatus.
 
 
 async def remove(store: Store, *task_ids: str, now_ms: int = START_MS) -> dict[str, str | None]:
-    """Move tasks to the archive; why the others stay."""
+    """Move tasks to the archive; return why the others stay."""
     change = Remove(task_ids=task_ids, reason=Reason.DELETED, rule=decide_removal)
     return {outcome.task_id: outcome.reason for outcome in await store.changes.apply(change, now_ms)}
 

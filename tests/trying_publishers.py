@@ -1,6 +1,6 @@
-"""Publishers that try their worker, installed as an installer would, and the catalogue that puts platforms on them.
+"""Publishers that strain their worker, installed like real ones, and the catalogue that assigns platforms to them.
 
-A post's field `do` says what its attempt does; see `TRIALS`. Each one that comes through appends a line to `effects`.
+A post's field `do` decides what its attempt does; see `TRIALS`. Each attempt that succeeds appends a line to `effects`.
 """
 
 from pathlib import Path
@@ -94,7 +94,7 @@ class Trial:
     """The installed publishers of one folder.
 
     Attributes:
-        settings: What `everpost` has to be told of them: an EVERPOST_ setting, and where Python finds them.
+        settings: What `everpost` needs to find them: an EVERPOST_ setting, and Python's path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,15 +117,15 @@ class Trial:
         return str(self._folder)
 
     def open_gate(self) -> None:
-        """Let all attempts go on."""
+        """Let all attempts continue."""
         (self._folder / "gate").touch()
 
     def calls(self) -> list[str]:
-        """The task of each attempt that was begun."""
+        """The task of each attempt that began."""
         return self._tasks("calls")
 
     def effects(self) -> list[str]:
-        """The task of each attempt that came through."""
+        """The task of each attempt that succeeded."""
         return self._tasks("effects")
 
     def _tasks(self, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the stable `code` of every error means, in words for clients."""
+"""The meaning of every stable `code`, for clients."""
 
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -9,7 +9,7 @@ TRANSPORT_CODES = MappingProxyType(
     {
         "route_not_found": "There is no such route.",
         "method_not_allowed": "The route takes other methods; `Allow` names them.",
-        "internal_error": "A defect of ours; the log says more.",
+        "internal_error": "A defect in Everpost; the log has the details.",
     }
 )
 """Codes without an error class, because only HTTP has them."""

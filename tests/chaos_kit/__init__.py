@@ -1,1 +1,1 @@
-"""What the chaos tests are made of: real processes, load, faults, and the checks of what is left afterwards."""
+"""The parts of the chaos tests: real processes, load, faults, and the checks afterwards."""

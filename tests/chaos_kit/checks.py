@@ -1,4 +1,4 @@
-"""What is looked at after a fault, once everything is healed and drained: facts first, then a verdict on them."""
+"""The checks after a fault, once everything is healed and drained: first the facts, then a verdict."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -20,17 +20,17 @@ ORPHANS = ("arq:job:*", "arq:in-progress:*", "arq:retry:*")
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the verdict rests on.
+    """The facts for the verdict.
 
     Attributes:
-        posted: The body of everything sent, by marker.
-        acked: The marker of everything acknowledged, by task id.
+        posted: The body of every post, by marker.
+        acked: The marker of every acknowledged post, by task id.
         effects: What the platform accepted, in order.
-        counted: How many tasks of each place the store counts.
-        faults: What the store finds wrong with its own data.
-        left_over: What should be gone from Redis.
+        counted: The store's counts of tasks by place.
+        faults: The faults the store finds in its own data.
+        left_over: Keys that should be gone from Redis.
         struck_at: When faults struck, in order.
-        answers: Answers of the API that no client should get.
+        answers: Answers that no client should get.
     """
 
     posted: Mapping[str, Any]
@@ -45,16 +45,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Jepsen's words for what became of the posts.
+    """What happened to the posts, in Jepsen's words.
 
     Attributes:
-        lost: Acknowledged, and in no place.
-        duplicated: Posts the platform accepted more than once without anybody's word, and requests that became two
+        lost: Acknowledged posts that are in no place.
+        duplicated: Posts the platform accepted more than once without a person's decision, and requests that became two
             tasks.
-        unknown: How many ended so: allowed where the publisher declares nothing.
+        unknown: How many ended as unknown, which is allowed if the publisher declares nothing.
         recovered: How many were in flight when a fault struck, and were published.
         unanswered: How many are recorded although their client never got its answer.
-        unexpected: Everything else that must not be, in words.
+        unexpected: Everything else that must never happen, in words.
     """
 
     lost: list[str]
@@ -71,7 +71,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
-    """What the facts say."""
+    """The verdict on the facts."""
     recorded = {row.task_id for row in facts.rows}
     effects = Counter(effect.task_id for effect in facts.effects)
     per_marker = Counter(_marker(row) for row in facts.rows if row.retry_of is None)
@@ -96,9 +96,9 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
 
 
 def _misplaced(facts: Facts) -> list[str]:
-    """I1: each task in exactly one place, and none of them unfinished."""
+    """I1: each task is in exactly one place, and none is unfinished."""
     places = Counter(row.task_id for row in facts.rows)
-    per_place = Counter(row.place for row in facts.rows if row.place is not Place.ARCHIVE)  # counted nowhere
+    per_place = Counter(row.place for row in facts.rows if row.place is not Place.ARCHIVE)  # the archive is not counted
     return [
         *(f"{task_id} stands in {count} places" for task_id, count in places.items() if count > 1),
         *(f"{row.task_id} is open: {row.status}" for row in facts.rows if row.place is Place.LEDGER),
@@ -107,7 +107,7 @@ def _misplaced(facts: Facts) -> list[str]:
 
 
 def _altered(facts: Facts) -> list[str]:
-    """I4, and nothing from nowhere."""
+    """I4, and no task without a post."""
     return [
         f"{row.task_id} holds what nobody posted" if _marker(row) not in facts.posted else f"{row.task_id} was altered"
         for row in facts.rows
@@ -116,7 +116,7 @@ def _altered(facts: Facts) -> list[str]:
 
 
 def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: PublisherClass) -> list[str]:
-    """I6: what a row says of its task against what the platform says."""
+    """I6: compares each row with what the platform says."""
     keys: dict[str, set[str]] = {}
     for effect in facts.effects:
         keys.setdefault(effect.task_id, set()).add(effect.key)
@@ -129,7 +129,7 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
             found.append(f"{row.task_id} is called a success and was never sent")
         if row.status in {TaskStatus.FAILED, TaskStatus.CANCELLED} and effects.get(row.task_id):
             found.append(f"{row.task_id} is called {row.status} ({row.error_class}) and was sent")
-        is_given_up = row.error_class == ErrorClass.CRASHED  # three workers died on it
+        is_given_up = row.error_class == ErrorClass.CRASHED  # three workers died while they ran it
         if row.status == TaskStatus.UNKNOWN and publisher_class is PublisherClass.LOCAL and not is_given_up:
             found.append(f"{row.task_id} is unknown although it may be run again")
     return found
@@ -150,18 +150,18 @@ def _marker(row: StoredTask) -> str:
 
 
 def read_effects(path: Path) -> list[Effect]:
-    """What the platform accepted; none if it was never called."""
+    """What the platform accepted; empty if it was never called."""
     lines = path.read_bytes().splitlines() if path.exists() else []
     return [msgspec.json.decode(line, type=Effect) for line in lines]
 
 
 def count_effects(path: Path) -> int:
-    """How many there are; far cheaper than to read them."""
+    """The number of effects; far cheaper than reading them."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 async def find_left_over(redis: "Redis") -> list[str]:
-    """What Redis still has of tasks that have ended, their results aside."""
+    """What Redis still has of ended tasks, except their results."""
     found = [f"{name} has {depth}" for name in QUEUE_NAMES if (depth := await redis.zcard(name))]
     if aborts := await redis.zcard("arq:abort"):
         found.append(f"arq:abort has {aborts}")

@@ -1,4 +1,4 @@
-"""What is done to the database file and to the disk below it, while real processes use them."""
+"""Faults of the database file and its disk, while real processes use them."""
 
 import asyncio
 import errno
@@ -21,7 +21,7 @@ REFUSED = ("Operation not permitted", "ptrace", "Permission denied")
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
-    """A file system of that size at `folder`; skips the test where nobody lets us mount one."""
+    """A file system of that size at `folder`; skips the test if mounting is not allowed."""
     folder.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder)]
     done = subprocess.run(mounting, capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
 
 @contextmanager
 def moved_away(path: Path) -> Iterator[Path]:
-    """Let a file lie elsewhere for a while."""
+    """Move a file away for a while."""
     elsewhere = path.rename(path.with_name(f"{path.name}.moved"))
     try:
         yield elsewhere
@@ -44,20 +44,20 @@ def moved_away(path: Path) -> Iterator[Path]:
 
 
 def free_bytes(folder: Path) -> int:
-    """The room that is left."""
+    """The free space."""
     return shutil.disk_usage(folder).free
 
 
 @contextmanager
 def filled(folder: Path, *, leave: int = 0) -> Iterator[None]:
-    """Let something else take the room on a disk, until but `leave` bytes are free, for a while."""
+    """Fill a disk for a while, until only `leave` bytes are free."""
     filler = folder / "filler"
     with filler.open("wb") as file:
         for piece in PIECES_BYTES:
             while free_bytes(folder) - leave >= piece:
                 try:
                     os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
-                except OSError as error:  # what else is written there has taken the room
+                except OSError as error:  # other writers have taken the room
                     if error.errno != errno.ENOSPC:
                         raise
     try:
@@ -68,10 +68,10 @@ def filled(folder: Path, *, leave: int = 0) -> Iterator[None]:
 
 @asynccontextmanager
 async def failing(process: PythonProcess, path: Path, call: str, how: str) -> AsyncIterator[None]:
-    """Let a system call on a file fail, for a while, in a process that runs; skips the test where strace cannot.
+    """Make a system call on a file fail for a while, in a running process; skips the test if strace cannot.
 
     Args:
-        how: As strace's `inject` takes it: `error=EIO`, `delay_enter=5s`.
+        how: In the form of strace's `inject`: `error=EIO`, `delay_enter=5s`.
     """
     program = shutil.which("strace")
     if program is None:

@@ -1,12 +1,12 @@
-"""A worker in a process of its own, whose publisher writes one line into a file for each post it accepted.
+"""A worker in its own process, whose publisher writes one line into a file for each accepted post.
 
     python -m chaos_kit.effects_worker EFFECTS CLASS DELAY_MS
 
-The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half: a worker
-killed in between leaves an effect that nobody was told of. While there is a file EFFECTS.closed the platform refuses,
-and while there is a file EFFECTS.held it accepts, and does not say so yet. Once it was asked for a post and had none,
-it takes no more what a worker began to send before: docs/publishers.md lets a look-up say "not found" only then.
-Its keys last for ever, or for KEY_LIFETIME_S seconds.
+The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half. So a worker
+killed in between leaves an effect without an outcome. While the file EFFECTS.closed exists, the platform refuses posts.
+While EFFECTS.held exists, it accepts them but does not answer yet. After it has answered "not found" for a post, it no
+longer accepts what a worker began to send before that: docs/publishers.md allows this answer only then. Its keys last
+for ever, or for KEY_LIFETIME_S seconds.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def die() -> None:
 
 
 async def allocate() -> None:
-    """Take memory until there is no more."""
+    """Take memory until there is none left."""
     taken = []
     while True:
         taken.append(bytearray(1 << 24))
@@ -84,7 +84,7 @@ class EffectsPublisher(Publisher):
         )
 
     async def publish(self, job: PublishJob) -> PublishResult:
-        """Accept the post, or refuse it while the platform is closed; unless the post says what else to do."""
+        """Accept the post, or refuse it while the platform is closed, unless the post says what to do."""
         if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
             await misbehave()
         denials = self._count_denials(job)
@@ -107,7 +107,7 @@ class EffectsPublisher(Publisher):
         return not self._hold.exists()
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """Find the post by its key, among those that were accepted."""
+        """Find an accepted post by its key."""
         with self._turn():
             lines = self._effects.read_bytes().splitlines()
             if job.idempotency_key in {msgspec.json.decode(line, type=Effect).key for line in lines}:
@@ -118,13 +118,13 @@ class EffectsPublisher(Publisher):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let no other worker post or ask meanwhile."""
+        """Keep other workers from posting or asking meanwhile."""
         with self._turns.open("a") as turns:
             fcntl.flock(turns, fcntl.LOCK_EX)
             yield
 
     def _count_denials(self, job: PublishJob) -> int:
-        """How often somebody was told that there is no such post."""
+        """How many look-ups were answered "not found"."""
         return self._denied.read_text().split().count(job.idempotency_key)
 
 

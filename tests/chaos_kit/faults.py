@@ -1,4 +1,4 @@
-"""What is done to a scene under load. Each fault is over when it is healed and the load has gone on."""
+"""The faults of a scene under load. A fault ends when it is healed and the load has continued."""
 
 import contextlib
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ WORKER_POINTS = (
     "release.before",
     "release.after",
 )
-WHILE = 60  # answers, or effects, that are waited for before, during and after a fault
+WHILE = 60  # answers or effects to wait for before, during and after a fault
 FEW = 10  # answers after a crash at a named point
-VERY_FEW = 3  # answers of one API while another is frozen: each client that asks that one waits, and soon all do
-UNANSWERED = 5  # posts, or answers of the platform, of which nobody was told yet when the process is killed
+VERY_FEW = 3  # answers of one API while another is frozen: clients of the frozen one wait, and soon all do
+UNANSWERED = 5  # posts or answers whose client or worker has not been told when the process is killed
 
 
 async def kill_api(scene: Scene) -> None:
@@ -45,7 +45,7 @@ async def kill_api(scene: Scene) -> None:
 
 
 async def kill_api_amid_accepts(scene: Scene) -> None:
-    """Kill -9 of an API whose tasks are written down, not queued, and not answered: Valkey is frozen meanwhile."""
+    """Kill -9 of an API whose tasks are on the disk but neither queued nor answered: Valkey is frozen meanwhile."""
     api = scene.chance.choice(scene.apis)
     await scene.load.more(WHILE)
     given_up = await scene.given_up()
@@ -98,13 +98,13 @@ async def _crash(scene: Scene, process: PythonProcess, point: str) -> None:
 async def _restart_crashed(scene: Scene, process: PythonProcess, point: str) -> None:
     await process.reached(point)
     scene.strike()
-    process.kill()  # it has done so itself, or is about to
+    process.kill()  # it has killed itself, or is about to
     await process.start()
     await scene.load.more(FEW)
 
 
 async def kill_worker(scene: Scene) -> None:
-    """Kill -9 of a worker amid its sends."""
+    """Kill -9 of a worker while it sends."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
     scene.strike()
@@ -115,7 +115,7 @@ async def kill_worker(scene: Scene) -> None:
 
 
 async def kill_worker_amid_records(scene: Scene) -> None:
-    """Kill -9 of a worker that has sent, and could not record it: another process has locked the database."""
+    """Kill -9 of a worker that has sent but could not record it, because another process has locked the database."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
     with ExitStack() as locked:
@@ -130,7 +130,7 @@ async def kill_worker_amid_records(scene: Scene) -> None:
 
 
 async def stop_worker(scene: Scene) -> None:
-    """SIGTERM of a worker amid its sends."""
+    """SIGTERM of a worker while it sends."""
     worker = scene.chance.choice(scene.workers)
     await scene.sent(WHILE)
     scene.strike()
@@ -141,7 +141,7 @@ async def stop_worker(scene: Scene) -> None:
 
 
 async def kill_valkey(scene: Scene) -> None:
-    """Kill -9 of Valkey, whose file loses what was written last; tasks are accepted while it is away."""
+    """Kill -9 of Valkey, whose file loses the latest writes; tasks are accepted while it is away."""
     await scene.sent(WHILE)
     size = scene.valkey.size()
     await scene.load.more(WHILE)
@@ -162,7 +162,7 @@ async def flush_valkey(scene: Scene) -> None:
 
 
 async def replace_valkey(scene: Scene) -> None:
-    """An empty Valkey in place of the old one."""
+    """Replace Valkey by an empty one."""
     await scene.sent(WHILE)
     scene.strike()
     scene.valkey.kill()
@@ -172,7 +172,7 @@ async def replace_valkey(scene: Scene) -> None:
 
 
 async def freeze_worker(scene: Scene) -> None:
-    """SIGSTOP of a worker amid its sends, until others have ended all that it held; then it goes on, too late.
+    """SIGSTOP of a worker while it sends, until others have ended all its tasks; then it continues, too late.
 
     The load is eased meanwhile: with more than the others can do, the least urgent tasks would never end.
     """
@@ -193,7 +193,7 @@ async def freeze_api(scene: Scene) -> None:
 @contextlib.contextmanager
 def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
     with ExitStack() as stack:
-        with scene.kit.locked():  # a process stopped with the lock would stop everybody
+        with scene.kit.locked():  # a process stopped while it holds the lock would stop all others
             stack.enter_context(process.frozen())
         scene.strike()
         yield
@@ -209,7 +209,7 @@ async def lock_database(scene: Scene) -> None:
 
 
 async def fill_database_disk(scene: Scene) -> None:
-    """No room is left for the database; without a disk of its own, there is always some."""
+    """Fill the database's disk; without a separate disk, there is always room."""
     await scene.sent(WHILE)
     if scene.has_own_disk:
         with filled(scene.database.parent):
@@ -243,6 +243,6 @@ FAULTS |= {f"crash_worker at {point}": partial(crash_worker, point=point) for po
 
 
 async def do(scene: Scene, name: str) -> None:
-    """Do a fault, and count it."""
+    """Carry out a fault, and count it."""
     scene.faults[name] += 1
     await FAULTS[name](scene)

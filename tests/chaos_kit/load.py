@@ -1,4 +1,4 @@
-"""Clients that post tasks steadily, each when the one before is answered, and remember every answer."""
+"""Clients that post tasks steadily, one after the other, and remember every answer."""
 
 import asyncio
 import contextlib
@@ -22,18 +22,18 @@ SLOWEST_S = 5.0
 class Load:
     """Some clients in one event loop.
 
-    A post is found again by its `marker`, which no other has. Half of the clients send an Idempotency-Key, and send a
-    request that broke off again until it is answered; the others give it up.
+    Each post has a unique `marker`, by which it is found again. Half of the clients send an Idempotency-Key, and repeat
+    a broken request until it is answered; the others give it up.
 
     Args:
         addresses: The APIs that serve at present.
-        most: Posts after which they stop by themselves.
-        rate: Posts a second of all together, at most; of more than workers can do the least urgent would wait for ever.
+        most: Posts after which the clients stop.
+        rate: The most posts a second in all. If workers cannot keep up, the least urgent would wait for ever.
 
     Attributes:
-        posted: The body of everything sent, by marker.
+        posted: The body of every post, by marker.
         acked: The marker of every task that was answered with 202, by task id.
-        answers: How many answers there were of each status, `error` for none.
+        answers: The number of answers by status; `error` for none.
         unexpected: Answers that no client should get.
     """
 
@@ -57,7 +57,7 @@ class Load:
 
     @contextmanager
     def eased(self) -> Iterator[None]:
-        """Let the clients post a tenth as often for a while."""
+        """Make the clients post a tenth as often for a while."""
         usual_s, self._pause_s = self._pause_s, self._pause_s * 10
         try:
             yield
@@ -65,17 +65,17 @@ class Load:
             self._pause_s = usual_s
 
     def start(self) -> None:
-        """Let the clients begin."""
+        """Start the clients."""
         self._running = [asyncio.create_task(self._client(number)) for number in range(self._clients)]
 
     async def stop(self) -> None:
-        """Let every client get its last answer."""
+        """Wait for every client's last answer, and stop."""
         self._is_stopping = True
         await asyncio.gather(*self._running)
 
     @contextmanager
     def timed(self) -> Iterator[list[float]]:
-        """Note for a while how long each post waited for its 202, in seconds."""
+        """Record for a while how long each post waited for its 202, in seconds."""
         self._waits_s = []
         try:
             yield self._waits_s
@@ -84,7 +84,7 @@ class Load:
 
     @contextmanager
     def rushing(self) -> Iterator[None]:
-        """Let every client post at once, and again as soon as it is answered, for a while."""
+        """Make every client post again as soon as it is answered, for a while."""
         self._rush.set()
         try:
             yield
@@ -92,7 +92,7 @@ class Load:
             self._rush.clear()
 
     async def more(self, count: int) -> None:
-        """Wait until so many more posts were answered with 202."""
+        """Wait until this many more posts were answered with 202."""
         wanted = min(len(self.acked) + count, self._most)
 
         async def is_answered() -> bool:
@@ -101,7 +101,7 @@ class Load:
         await eventually(is_answered, what=f"{count} more answers")
 
     async def refused(self, count: int) -> None:
-        """Wait until so many more posts were answered with 503."""
+        """Wait until this many more posts were answered with 503."""
         wanted = self.answers["503"] + count
 
         async def is_refused() -> bool:
@@ -122,7 +122,7 @@ class Load:
     async def post(
         self, client: httpx.AsyncClient, chance: random.Random, *, is_keyed: bool = False, **fields: Any
     ) -> str | None:
-        """Post one task, with `fields` of its own; its id, or None if the request was given up."""
+        """Post one task with its own `fields`; return its id, or None if the request was given up."""
         marker = f"{self._seed}-{len(self.posted)}"
         self.posted[marker] = body = {**body_of(marker, chance), **fields}
         headers = {"idempotency-key": marker} if is_keyed else {}
@@ -172,7 +172,7 @@ class Load:
 
 
 def body_of(marker: str, chance: random.Random) -> dict[str, Any]:
-    """A post with fields nobody knows, and a priority."""
+    """A post with unknown fields, and a priority."""
     return {
         "platform": chance.randint(1, 5),
         "account_id": f"account-{chance.randint(1, 9)}",

@@ -1,4 +1,4 @@
-"""The processes under test: an API, a worker and a Valkey that are killed, stopped and started again."""
+"""The processes under test: an API, a worker and a Valkey that are killed, stopped and restarted."""
 
 import asyncio
 import os
@@ -21,12 +21,12 @@ from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 START_TIMEOUT_S = 30
-KIT = Path(__file__).parent.parent  # what `python -m chaos_kit.…` is found in
+KIT = Path(__file__).parent.parent  # `python -m chaos_kit.…` finds its modules here
 
 
 @contextmanager
 def frozen(child: Child | None) -> Iterator[None]:
-    """SIGSTOP, and SIGCONT in the end."""
+    """SIGSTOP at the beginning, SIGCONT at the end."""
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
     try:
@@ -36,11 +36,11 @@ def frozen(child: Child | None) -> Iterator[None]:
 
 
 class PythonProcess:
-    """A Python program that says in its JSON log when it is ready; one log file a start.
+    """A Python program that logs in JSON when it is ready; one log file per start.
 
     Args:
         name: Of its log files.
-        ready: The log event that says so.
+        ready: The log event that means "ready".
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PythonProcess:
         self._folder = folder
         self._ready = ready
         self._starts = 0
-        # The tests' own EVERPOST_ variables are no settings of the programs.
+        # The tests' own EVERPOST_ variables are not settings of the programs.
         foreign = [part for key in os.environ if key.startswith("EVERPOST_") for part in ("-u", key)]
         chosen = [f"{key}={value}" for key, value in self._environment(settings).items()]
         self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *arguments]
@@ -63,7 +63,7 @@ class PythonProcess:
 
     @property
     def log(self) -> Path:
-        """What it has said since its last start."""
+        """Its log file since its last start."""
         return self._folder / f"{self.name}-{self._starts}.log"
 
     @property
@@ -72,30 +72,30 @@ class PythonProcess:
 
     @property
     def resident_bytes(self) -> int:
-        """The memory it takes."""
+        """Its resident memory."""
         assert self.child is not None
         pages = Path(f"/proc/{self.child.pid}/statm").read_text(encoding="ascii").split()[1]
         return int(pages) * resource.getpagesize()
 
     def said_since(self, size: int) -> bytes:
-        """What its log holds behind so many bytes."""
+        """The content of its log after `size` bytes."""
         with self.log.open("rb") as log:
             log.seek(size)
             return log.read()
 
     def run_with(self, program: Sequence[str]) -> None:
-        """Have another program run it: `setpriv` with its options."""
+        """Let another program run it: `setpriv` with its options."""
         self._argv = [*program, *self._argv]
 
     async def start(self, *, ready: str | None = None) -> None:
-        """Start it, and return when it is ready, or has said something else that is waited for."""
+        """Start it, and return when it is ready, or has logged another event that is waited for."""
         self._starts += 1
         with self.log.open("wb") as output:
             self.child = Child(self._argv, output=output)
         await wait_for_log(self.log, (ready or self._ready).encode(), self.child, START_TIMEOUT_S)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self.child is not None:
             self.child.kill()
 
@@ -106,28 +106,28 @@ class PythonProcess:
         prlimit(self.child.pid, resource, (value, hard))
 
     async def stop(self) -> int:
-        """SIGTERM, and wait; its exit code."""
+        """Send SIGTERM, wait, and return its exit code."""
         return 0 if self.child is None else await self.child.stop()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let it do nothing for a while."""
+        """Freeze it for a while."""
         with frozen(self.child):
             yield
 
     def arm(self, point: str, action: Action = Action.KILL) -> None:
-        """Have it do something when it next comes to a point."""
+        """Make it carry out an action when it next reaches a point."""
         hit_of(self.points / point).unlink(missing_ok=True)
         made = self.points / "made"
         made.write_text(action, encoding="ascii")
         made.rename(self.points / point)
 
     def go_on(self, point: str) -> None:
-        """Let it go on from a point at which it pauses."""
+        """Let it continue from a point at which it pauses."""
         hit_of(self.points / point).unlink()
 
     async def reached(self, point: str) -> None:
-        """Wait until it has come to the point."""
+        """Wait until it has reached the point."""
 
         async def is_hit() -> bool:
             return hit_of(self.points / point).exists()
@@ -135,14 +135,14 @@ class PythonProcess:
         await eventually(is_hit, what=f"{self.name} at {point}")
 
     def tracebacks(self) -> list[str]:
-        """The log lines of all its starts that tell of a defect."""
+        """The log lines of all its starts that report a defect."""
         logs = sorted(self._folder.glob(f"{self.name}-*.log"))
         lines = [line for log in logs for line in log.read_text("utf-8", errors="replace").splitlines()]
         return [line for line in lines if '"request.crashed"' in line or "Traceback" in line]
 
 
 class Api(PythonProcess):
-    """An `everpost api` on a free port, another one after each start."""
+    """An `everpost api` on a free port, with another port after each start."""
 
     def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
         super().__init__(name, ["everpost.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
@@ -151,18 +151,18 @@ class Api(PythonProcess):
 
     @property
     def is_serving(self) -> bool:
-        """Whether it has said where."""
+        """Whether it has logged its address."""
         return self._look_up_address() is not None
 
     @property
     def address(self) -> str:
-        """Where it serves."""
+        """Its address."""
         address = self._look_up_address()
         assert address is not None
         return address
 
     def _look_up_address(self) -> str | None:
-        """Of its log, which is read until it has said so: each post of a load asks."""
+        """The address in its log; remembered, because each post of a load needs it."""
         if self._found is None or self._found[0] != self.log:
             lines = [line for line in self.log.read_bytes().splitlines(keepends=True) if b'"api.serving"' in line]
             if not lines or not lines[0].endswith(b"\n"):
@@ -189,49 +189,49 @@ class Worker(PythonProcess):
 
 
 class Valkey(EmbeddedValkey):
-    """A Valkey with an append-only file, of which the end can be lost, and all."""
+    """A Valkey with an append-only file, whose end or whole content can be lost."""
 
     @property
     def append_only_file(self) -> Path:
-        """The part that grows."""
+        """The part of the file that grows."""
         return max((self.folder / "appendonlydir").glob("*.incr.aof"))
 
     def size(self) -> int:
-        """How much of it is written, in bytes."""
+        """The number of bytes written."""
         return self.append_only_file.stat().st_size
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         assert self.child is not None
         self.child.kill()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let it answer nobody for a while."""
+        """Freeze it for a while."""
         with frozen(self.child):
             yield
 
     def lose_tail(self, size: int) -> None:
-        """Cut the file back to what it was; kill -9 alone loses nothing, the kernel has it all."""
+        """Cut the file back to an earlier size; kill -9 alone loses nothing, because the kernel has the data."""
         os.truncate(self.append_only_file, size)
 
     async def restart_empty(self) -> None:
-        """Another server at the same address, which knows nothing."""
+        """Start another, empty server at the same address."""
         await asyncio.to_thread(shutil.rmtree, self.folder / "appendonlydir")
         await self.start()
 
     def keep_copy(self) -> None:
-        """Keep what it has written so far, for `put_back_copy`."""
+        """Keep a copy of what it has written so far, for `put_back_copy`."""
         shutil.copytree(self.folder / "appendonlydir", self.folder / "copy", dirs_exist_ok=True)
 
     def put_back_copy(self) -> None:
-        """Have it know, after its next start, what it knew at `keep_copy`."""
+        """Make its next start use the copy of `keep_copy`."""
         shutil.rmtree(self.folder / "appendonlydir")
         (self.folder / "copy").rename(self.folder / "appendonlydir")
 
     @asynccontextmanager
     async def unable_to_save(self, redis: "Redis") -> AsyncIterator[None]:
-        """Let every snapshot fail for a while, as with a full disk; it refuses all writes then."""
+        """Make every snapshot fail for a while, as with a full disk; it refuses all writes then."""
         in_the_way = self.folder / "dump.rdb"
         in_the_way.mkdir()
         await redis.config_set("save", "3600 1")

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, to make its connections slow, cut them, encrypt them, or swallow what goes over them."""
+"""A TCP proxy before a server that can slow, cut, encrypt or swallow connections."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ class Proxy:
     """Passes bytes between clients and the server at a Unix socket.
 
     Args:
-        tls: Have clients talk TLS.
+        tls: Clients must use TLS.
 
     Attributes:
-        latency_s: What each piece of data waits on its way, in both directions.
+        latency_s: The delay of each piece of data, in both directions.
     """
 
     def __init__(self, server_path: Path, *, tls: ssl.SSLContext | None = None) -> None:
@@ -33,13 +33,13 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        """What EVERPOST_REDIS would say."""
+        """The address in the form of EVERPOST_REDIS."""
         port = self._socket.getsockname()[1]
         return f"redis://127.0.0.1:{port}/0" if self._tls is None else f"rediss://localhost:{port}/0"
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
-        """Accept connections, whether or not there is a server behind."""
+        """Accept connections, even if there is no server behind the proxy."""
         server = await asyncio.start_server(self._serve, sock=self._socket, ssl=self._tls)
         try:
             yield self
@@ -49,13 +49,13 @@ class Proxy:
             self.cut()
 
     def cut(self) -> None:
-        """Close every connection, whatever is on its way."""
+        """Close every connection, even with data in transit."""
         for writer in self._writers:
             writer.transport.abort()
 
     @contextmanager
     def slow(self, latency_s: float) -> Iterator[None]:
-        """Let everything take longer for a while."""
+        """Make everything slower for a while."""
         self.latency_s = latency_s
         try:
             yield
@@ -64,7 +64,7 @@ class Proxy:
 
     @contextmanager
     def cutting_replies(self, after_bytes: int) -> Iterator[None]:
-        """Cut each connection amid the next of its replies: the server did what it was told, and nobody hears of it."""
+        """Cut each connection during its next reply: the command was carried out, but the client does not know."""
         self._cut_replies_after = after_bytes
         try:
             yield
@@ -73,7 +73,7 @@ class Proxy:
 
     @contextmanager
     def black_hole(self) -> Iterator[None]:
-        """Take everything and pass nothing on for a while; it arrives afterwards, late."""
+        """Accept data and hold it back for a while; it arrives late."""
         self._is_open.clear()
         try:
             yield
@@ -83,7 +83,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server_reader, server_writer = await asyncio.open_unix_connection(self._server_path)
-        except OSError:  # there is nobody behind the proxy
+        except OSError:  # there is no server behind the proxy
             writer.transport.abort()
             return
         self._writers |= {writer, server_writer}

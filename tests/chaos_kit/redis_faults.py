@@ -1,25 +1,25 @@
-"""What Redis does to those who need it: it is silent, slow, refuses, forgets, and comes back with what it knew once.
+"""Faults of Redis: it is silent, slow, refuses, forgets, or comes back with an old state.
 
-Tasks are accepted all the while, and how long their clients waited is noted in `scene.waits_s`.
+Tasks are accepted meanwhile, and `scene.waits_s` records how long their clients waited.
 """
 
 from chaos_kit.scene import Fault, Scene
 
-WHILE = 40  # answers, or effects, that are waited for before, during and after a fault
+WHILE = 40  # answers or effects to wait for before, during and after a fault
 RESTARTS = 8
 LATENCY_S = 0.1
 HEADER = 3  # bytes of a reply after which its connection is cut
 
 
 async def accept_meanwhile(scene: Scene) -> None:
-    """Wait until more tasks were accepted, and note how long each took."""
+    """Wait until more tasks were accepted, and record how long each took."""
     with scene.load.timed() as waits_s:
         await scene.load.more(WHILE)
     scene.waits_s += waits_s
 
 
 async def freeze_valkey(scene: Scene) -> None:
-    """SIGSTOP, until everybody has given Redis up."""
+    """SIGSTOP until all processes have given up on Redis."""
     await scene.sent(WHILE)
     before = scene.logged()
     with scene.valkey.frozen():
@@ -31,7 +31,7 @@ async def freeze_valkey(scene: Scene) -> None:
 
 
 async def black_hole(scene: Scene) -> None:
-    """The network swallows everything, and delivers it much later."""
+    """The network holds everything back, and delivers it much later."""
     await scene.sent(WHILE)
     before = scene.logged()
     with scene.proxy.black_hole():
@@ -51,7 +51,7 @@ async def slow_connections(scene: Scene) -> None:
 
 
 async def cut_connections(scene: Scene) -> None:
-    """Connections break amid a reply: what was asked for has been done, and who asked does not know."""
+    """Connections break during a reply: the command has been carried out, and the client does not know."""
     await scene.sent(WHILE)
     before = scene.logged()
     with scene.proxy.cutting_replies(HEADER):
@@ -63,7 +63,7 @@ async def cut_connections(scene: Scene) -> None:
 
 
 async def fill_memory(scene: Scene) -> None:
-    """No memory is left, and Redis evicts nothing: every write that needs some is refused."""
+    """No memory is left, and Redis evicts nothing: it refuses every write that needs memory."""
     await scene.sent(WHILE)
     await scene.redis.config_set("maxmemory", "1")
     await accept_meanwhile(scene)
@@ -82,7 +82,7 @@ async def fill_disk(scene: Scene) -> None:
 
 
 async def evict_keys(scene: Scene) -> None:
-    """The wrong policy: Redis drops jobs, leases and queues for want of memory."""
+    """The wrong policy: Redis drops jobs, leases and queues for lack of memory."""
     await scene.sent(WHILE)
     await scene.redis.config_set("maxmemory-policy", "allkeys-random")
     await scene.redis.config_set("maxmemory", str((await scene.redis.info("memory"))["used_memory"] - 50_000))
@@ -94,7 +94,7 @@ async def evict_keys(scene: Scene) -> None:
 
 
 async def restart_valkey_often(scene: Scene) -> None:
-    """Kill -9 and a new start, again and again."""
+    """Kill -9 and a restart, again and again."""
     await scene.sent(WHILE)
     for _ in range(RESTARTS):
         scene.valkey.kill()
@@ -105,7 +105,7 @@ async def restart_valkey_often(scene: Scene) -> None:
 
 
 async def restore_old_dump(scene: Scene) -> None:
-    """Redis starts on a copy of what it knew some time ago: it has jobs that ended, and lacks those that wait."""
+    """Redis starts from an old copy: it has jobs that have ended, and lacks waiting ones."""
     await scene.sent(WHILE)
     scene.valkey.keep_copy()
     await scene.sent(WHILE)

@@ -1,4 +1,4 @@
-"""One run: the processes, the load, the faults, and in the end heal, drain, check and one line of JSON."""
+"""One run: the processes, the load and the faults; then heal, drain, check and print one line of JSON."""
 
 import asyncio
 import random
@@ -35,14 +35,14 @@ class Scene:
     """Everything of one run.
 
     Attributes:
-        apis: All of them; those that serve are `addresses`.
-        proxy: Before Valkey, if the processes reach it that way.
-        chance: Decides what is broken; made from the seed.
+        apis: All APIs; those that serve are `addresses`.
+        proxy: The proxy before Valkey, if there is one.
+        chance: Decides which faults to inject; made from the seed.
         database: By default in `folder`.
         kit: A look into the database.
-        faults: How often each was done.
-        struck_at: When.
-        waits_s: How long each 202 took that was given while Redis was in trouble.
+        faults: The number of times each was injected.
+        struck_at: The times of faults.
+        waits_s: How long each 202 took while Redis was in trouble.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class Scene:
 
     @property
     def has_own_disk(self) -> bool:
-        """Whether nothing else suffers when the database's disk is full."""
+        """Whether filling the database's disk affects nothing else."""
         return self.database.parent.is_mount()
 
     def addresses(self) -> list[str]:
-        """Where APIs serve at present."""
+        """The addresses of the APIs that serve now."""
         return [api.address for api in self.apis if api.is_running and api.is_serving]
 
     async def start(self) -> None:
-        """Start every process that does not run."""
+        """Start every process that is not running."""
         if self.valkey.child is None or self.valkey.child.exit_code is not None:
             await self.valkey.start()
         idle = [process for process in (*self.apis, *self.workers) if not process.is_running]
@@ -131,7 +131,7 @@ class Scene:
         await self.valkey.stop()
 
     async def sent(self, count: int) -> None:
-        """Wait until the platform accepted so many more posts."""
+        """Wait until the platform has accepted this many more posts."""
         wanted = count_effects(self.effects) + count
 
         async def is_sent() -> bool:
@@ -140,7 +140,7 @@ class Scene:
         await eventually(is_sent, what=f"{count} more effects")
 
     async def answered(self, count: int) -> None:
-        """Wait until the platform has answered the workers so many more times."""
+        """Wait until the platform has answered this many more posts."""
         wanted = answered_of(self.effects).stat().st_size + count
 
         async def is_answered() -> bool:
@@ -149,11 +149,11 @@ class Scene:
         await eventually(is_answered, what=f"{count} more answers of the platform")
 
     def logged(self) -> dict[str, int]:
-        """How much each process has logged, for `said`."""
+        """The length of each process's log, for `said`."""
         return {process.name: process.log.stat().st_size for process in (*self.apis, *self.workers)}
 
     async def said(self, words: str, processes: Sequence[PythonProcess], since: Mapping[str, int]) -> None:
-        """Wait until each of the processes has logged something since `logged` was asked."""
+        """Wait until each of the processes has logged something since the call of `logged`."""
 
         async def is_said() -> bool:
             return all(words.encode() in process.said_since(since[process.name]) for process in processes)
@@ -169,7 +169,7 @@ class Scene:
         await eventually(has_evicted, what="an eviction")
 
     async def given_up(self) -> int:
-        """How many tasks are written down whose clients will never know: the fewest unanswered of several looks."""
+        """How many recorded tasks never had an answer: the smallest of several counts of unanswered ones."""
         looks = []
         for _ in range(20):
             looks.append(self._count_unanswered())
@@ -177,7 +177,7 @@ class Scene:
         return min(looks)
 
     async def unanswered(self, count: int) -> None:
-        """Wait until so many tasks are written down whose clients know nothing of it."""
+        """Wait until this many recorded tasks are unanswered."""
 
         async def is_so() -> bool:
             return self._count_unanswered() >= count
@@ -188,11 +188,11 @@ class Scene:
         return self.kit.count(Place.LEDGER, Place.HISTORY) - len(self.load.acked)
 
     def strike(self) -> None:
-        """Note that what is in flight now is hit by a fault."""
+        """Note that a fault strikes what is in flight now."""
         self.struck_at.append(to_text(system_clock()))
 
     async def ended(self) -> None:
-        """Wait until every task that was accepted before now has ended."""
+        """Wait until every task accepted before now has ended."""
         now = to_text(system_clock())
 
         async def is_ended() -> bool:
@@ -203,7 +203,7 @@ class Scene:
 
     @contextmanager
     def held_answers(self) -> Iterator[None]:
-        """Let the platform accept posts without saying so, for a while."""
+        """Make the platform accept posts without answering, for a while."""
         hold_of(self.effects).touch()
         try:
             yield
@@ -211,15 +211,15 @@ class Scene:
             hold_of(self.effects).unlink()
 
     def close_platform(self) -> None:
-        """Let every post be refused until `open_platform`."""
+        """Make the platform refuse every post until `open_platform`."""
         gate_of(self.effects).touch()
 
     def open_platform(self) -> None:
-        """Let posts be accepted again."""
+        """Make the platform accept posts again."""
         gate_of(self.effects).unlink()
 
     async def finish(self) -> Verdict:
-        """Stop the load, heal, drain, check; prints one line of JSON."""
+        """Stop the load, heal, drain and check; prints one line of JSON."""
         began = time.monotonic()
         await self.load.stop()
         await self.start()
@@ -261,7 +261,7 @@ class Scene:
         )
 
     async def drained(self) -> None:
-        """Wait until the ledger and the queues are empty; what is still there after a minute, the checks will tell."""
+        """Wait until the ledger and the queues are empty, for a minute at most; the checks report what is left."""
 
         async def is_drained() -> bool:
             return self.kit.count(Place.LEDGER) == 0 and not await find_left_over(self.redis)
@@ -274,7 +274,7 @@ class Scene:
 
 @asynccontextmanager
 async def playing(scene: Scene, *, is_running: bool = True) -> AsyncIterator[Scene]:
-    """The scene with everything running, if it is to be, and nothing left afterwards."""
+    """The scene with everything running (if `is_running`), and nothing left afterwards."""
     async with AsyncExitStack() as cleanup:
         await cleanup.enter_async_context(scene.proxy.serving())
         cleanup.push_async_callback(scene.close)
