@@ -25,7 +25,6 @@ from everpost.publishing import InvalidError, PublishJob
 from everpost.settings import Settings
 from everpost.store import measured_store, open_store
 from everpost.store.measured import MeasuredStore
-from everpost.store.sqlite.measured import SqliteMeasured
 from everpost.task.place import Place
 from everpost_workers.publishers.null import NullPublisher
 from store_kit import kit_of
@@ -107,12 +106,13 @@ async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypa
 async def test_a_lost_task_of_the_backlog_is_told_instead_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill_ledger = SqliteMeasured.fill_ledger
+    kind = type(measured_store(str(tmp_path / "any.db")))
+    fill_ledger = kind.fill_ledger
 
-    def fill_one_too_few(store: SqliteMeasured, rows: int, data: bytes, priority: int) -> list[str]:
+    def fill_one_too_few(store: MeasuredStore, rows: int, data: bytes, priority: int) -> list[str]:
         return fill_ledger(store, rows - 1, data, priority)
 
-    monkeypatch.setattr(SqliteMeasured, "fill_ledger", fill_one_too_few)
+    monkeypatch.setattr(kind, "fill_ledger", fill_one_too_few)
     with pytest.raises(WorkIncomplete, match="of 50 waiting tasks 49 were recorded"):
         await run_bench(TINY, tmp_path, lambda _: None, only=["backlog"])
 

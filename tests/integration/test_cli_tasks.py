@@ -1,5 +1,6 @@
 """`everpost list`, `show`, `retry` and `cancel` against a running stack."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
-from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store import open_store
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place
 from store_kit import kit_of
@@ -285,11 +286,18 @@ def test_doctor_logs_nothing_and_has_one_section_a_subject(up: Up) -> None:
     assert "…" not in shown
 
 
+def make_store(path: Path) -> None:
+    async def make() -> None:
+        await (await open_store(str(path))).close()
+
+    asyncio.run(make())
+
+
 def test_doctor_calls_nothing_well_while_no_api_answers(up: Up, tmp_path: Path) -> None:
     env = environment(PORT=str(free_port()), DATA=str(tmp_path))
     fresh = run("doctor", env=env)
     assert (fresh.returncode, "Nothing is wrong, but no API answers." in fresh.stdout) == (0, True)
-    migrate(tmp_path / "everpost.db")
+    make_store(tmp_path / "everpost.db")
     used = run("doctor", env=env)
     assert (used.returncode, "All is well" in used.stdout) == (1, False)
     assert "none answers at http://127.0.0.1:" in used.stdout

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from everpost.clock import system_clock, to_text
+from everpost.store import maintenance_of
 from everpost.store.operations import Operation, OperationStatus
 from everpost.store.pause import Pause
-from everpost.store.sqlite.care.backup import back_up_database
-from everpost.store.sqlite.care.restore import restore_database
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
@@ -20,7 +19,7 @@ RESUME = "/api/v1/dispatch/resume"
 
 
 def restore(folder: Path) -> Pause:
-    return restore_database(folder / "backup.db", folder / "everpost.db", system_clock())
+    return maintenance_of(str(folder / "everpost.db")).restore(folder / "backup.db", system_clock())
 
 
 @asynccontextmanager
@@ -34,7 +33,8 @@ async def restored(folder: Path, *, workers: int = 1, **given: Any) -> AsyncIter
 
 
 async def back_up(stack: Stack) -> None:
-    await asyncio.to_thread(back_up_database, stack.settings.database_path, stack.settings.data / "backup.db")
+    maintenance = maintenance_of(stack.settings.database_address)
+    await asyncio.to_thread(maintenance.back_up, stack.settings.data / "backup.db")
 
 
 async def statuses(stack: Stack) -> dict[str | None, str]:

@@ -1,4 +1,4 @@
-"""What import-linter cannot see: SQL written outside the room of SQLite."""
+"""What import-linter cannot see: SQL outside the room of SQLite, and SQLite in the tests of everything else."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ROOM = ROOT / "service" / "everpost" / "store" / "sqlite"
 SQL = re.compile(r"SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|PRAGMA\s", re.DOTALL)
+
+TESTS = ROOT / "tests"
+TESTS_OF_SQLITE = (TESTS / "sqlite", TESTS / "bench")  # the bench measures migrations, and peers that have a database
+DRIVER = re.compile(r"^\s*(?:from|import) (?:sqlite3|aiosqlite|pysqlite3)\b|everpost\.store\.sqlite", re.MULTILINE)
 
 
 def sources() -> Iterator[Path]:
@@ -24,3 +28,16 @@ def test_no_file_outside_the_room_of_sqlite_has_sql_in_it() -> None:
 
 def test_the_room_of_sqlite_has_sql_that_is_found() -> None:
     assert any(has_sql(file) for file in sources() if file.is_relative_to(ROOM))
+
+
+def knows_sqlite(file: Path) -> bool:
+    return has_sql(file) or DRIVER.search(file.read_text("utf-8")) is not None
+
+
+def test_only_the_tests_of_sqlite_know_sqlite() -> None:
+    others = [file for file in TESTS.rglob("*.py") if not any(map(file.is_relative_to, TESTS_OF_SQLITE))]
+    assert [file for file in others if file != Path(__file__) and knows_sqlite(file)] == []
+
+
+def test_the_tests_of_sqlite_know_it() -> None:
+    assert all(any(knows_sqlite(file) for file in folder.rglob("*.py")) for folder in TESTS_OF_SQLITE)
