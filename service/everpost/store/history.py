@@ -217,8 +217,9 @@ class History(Protocol):
         """The next tasks that match, newest first: by `created_at`, then by id, both descending.
 
         Tasks without a time come last. Rows without an id are left out. A task keeps its place in this order when it
-        moves from the ledger to the history, so whoever follows the cursors sees each task once. Tasks that are
-        accepted meanwhile come before the first page. If the caller is cancelled, the search stops.
+        moves from the ledger to the history, so a caller that follows the cursors sees each task that matches all the
+        time exactly once. A new task is newer than the first page, unless the clock was set back. If the caller is
+        cancelled, the search stops.
 
         Args:
             cursor: `next_cursor` of a page with the same filter; None is the beginning. Clients may keep it for ever.

@@ -50,7 +50,7 @@ def _check_is_new(target: Path) -> None:
 def new_file(target: Path, *, source: Path, like: Path) -> Iterator[Path]:
     """An empty file beside `target`, which the caller fills from `source` and renames; else it is removed.
 
-    It has the owner, the group and the mode of `like`, without rights that nobody gave on purpose (`private_mode`).
+    It has the owner, the group and the mode of `like`, without the rights that `private_mode` removes.
 
     Raises:
         DatabaseUnusable: Another process makes the same file, or has just made it; or `source` has its name.

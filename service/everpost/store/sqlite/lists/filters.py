@@ -1,9 +1,9 @@
 # ruff: noqa: S608 - every statement is made of texts of this package; clients' values are always parameters
 """Which tasks a list shows, as SQL: for each table and value, one ordered search of one index, joined with UNION ALL.
 
-The order is (created_at, id), newest first; a task keeps both when it moves from the ledger to the history, and so its
-place. Rows without created_at, as an original file may hold, come last; rows without an id are left out, because
-nobody could ask for one of them.
+The order is (created_at, id), newest first. A task keeps both when it moves from the ledger to the history. Rows
+without created_at, which an original file may have, come last. Rows without an id are left out, because no request
+could name them.
 """
 
 from collections.abc import Mapping, Sequence
