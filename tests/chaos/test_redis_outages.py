@@ -43,7 +43,7 @@ async def finish(scene: Scene, calm_s: Sequence[float] = (0.0,)) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in ONE_OF_EACH else pytest.mark.chaos) for name in REDIS_FAULTS]
 )
-async def test_redis_in_trouble_holds_up_nobody_and_nothing_is_lost_or_sent_twice(tmp_path: Path, name: str) -> None:
+async def test_redis_in_trouble_delays_no_client_and_nothing_is_lost_or_sent_twice(tmp_path: Path, name: str) -> None:
     async with playing(scene_of(tmp_path)) as scene:
         scene.load.start()
         with scene.load.timed() as calm_s:

@@ -127,7 +127,7 @@ def test_a_closed_terminal_stops_everything_in_order(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "everpost.db-wal").exists(), "the database was closed"
 
 
-def test_a_second_up_on_the_same_folder_is_refused_where_redis_is_somebody_elses_too(tmp_path: Path) -> None:
+def test_a_second_up_on_the_same_folder_is_refused_with_an_external_redis_too(tmp_path: Path) -> None:
     port = free_port()
     server = subprocess.Popen(
         [server_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL

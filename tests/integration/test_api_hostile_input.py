@@ -56,7 +56,7 @@ NO_JSON = {
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
-async def test_what_is_no_json_is_malformed(api: Api, body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_malformed(api: Api, body: bytes) -> None:
     answer = await api.client.post(PUBLISH, content=body, headers=JSON)
     assert_problem(answer, 400, "malformed_json")
 
@@ -179,7 +179,7 @@ async def test_no_content_type_is_unsupported(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"a b", b"\xe9", b"k" * 256])
-async def test_a_key_that_is_none_is_refused(api: Api, key: bytes) -> None:
+async def test_an_invalid_key_is_refused(api: Api, key: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"idempotency-key", key)]
     assert_problem(await api.client.post(PUBLISH, content=task_with(), headers=headers), 400, "bad_input")
 
@@ -201,7 +201,7 @@ NO_IDS = [
 
 
 @pytest.mark.parametrize("task_id", NO_IDS)
-async def test_what_is_no_id_is_not_found(api: Api, task_id: str) -> None:
+async def test_an_impossible_id_is_not_found(api: Api, task_id: str) -> None:
     for method, route in (("GET", ""), ("GET", "status/"), ("POST", "retry/")):
         answer = await api.client.request(method, f"/api/v1/tasks/{route}{task_id}")
         assert answer.status_code == 404, answer.text
@@ -242,7 +242,7 @@ async def test_a_wrong_parameter_of_a_list_is_named(api: Api, query: str, path: 
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "nan", "inf", "soon"])
-async def test_a_wait_that_is_none_is_refused(api: Api, wait: str) -> None:
+async def test_an_invalid_wait_is_refused(api: Api, wait: str) -> None:
     assert_problem(await api.client.get(f"/api/v1/tasks/x?wait={wait}"), 422, "invalid_value", "?wait")
 
 
@@ -278,7 +278,7 @@ BAD_BATCHES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "path"), BAD_BATCHES.values(), ids=BAD_BATCHES)
-async def test_a_batch_that_is_none_is_refused(api: Api, body: bytes, path: str) -> None:
+async def test_an_invalid_batch_is_refused(api: Api, body: bytes, path: str) -> None:
     assert_problem(await api.client.post(BATCH, content=body, headers=JSON), 422, "invalid_value", path)
 
 
@@ -317,7 +317,7 @@ async def send_raw(api: Api, data: bytes) -> bytes:
     return answer
 
 
-async def test_a_body_cut_off_is_no_task(api: Api) -> None:
+async def test_a_body_that_is_cut_off_makes_no_task(api: Api) -> None:
     body = task_with()
     head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     await send_raw(api, head % (PUBLISH.encode(), len(body) + 1) + body)
@@ -329,7 +329,7 @@ async def test_a_stream_cut_off_in_a_line_leaves_that_line_out(api: Api) -> None
 
 
 @pytest.mark.parametrize("length", [b"-1", b"abc", b"1, 2", b"99999999999999999999999"])
-async def test_a_length_that_is_none_is_refused(api: Api, length: bytes) -> None:
+async def test_an_invalid_length_is_refused(api: Api, length: bytes) -> None:
     head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n{}"
     answer = await send_raw(api, head % (PUBLISH.encode(), length))
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413")), answer
@@ -354,7 +354,7 @@ async def send_much(writer: asyncio.StreamWriter, more: bytes) -> None:
 
 
 @pytest.mark.parametrize(("start", "more"), ENDLESS.values(), ids=ENDLESS)
-async def test_who_sends_no_end_of_a_head_is_hung_up_on(api: Api, start: bytes, more: bytes) -> None:
+async def test_a_client_that_never_ends_a_head_is_cut_off(api: Api, start: bytes, more: bytes) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(start)
     with pytest.raises(ConnectionError):

@@ -154,7 +154,7 @@ async def test_tasks_are_accepted_while_redis_is_down(tmp_path: Path) -> None:
         assert (await api.client.get("/api/v1/tasks")).json()["total"] == 2
 
 
-async def test_a_defect_of_ours_tells_the_client_nothing(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_tells_the_client_nothing(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     kit_of(api.settings).hide_ledger()
     answer = await api.client.post(PUBLISH, json=SAMPLE)
     problem = assert_problem(answer, 500, "internal_error")

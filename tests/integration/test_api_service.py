@@ -168,14 +168,14 @@ async def test_a_taken_port_is_said_before_anything_is_opened(tmp_path: Path) ->
     assert not settings.database_path.exists()
 
 
-async def test_a_database_that_is_none_stops_the_start(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_stops_the_start(tmp_path: Path) -> None:
     settings = temporary_settings(tmp_path, redis="redis://127.0.0.1:1")
     settings.database_path.write_bytes(b"this is no database, but it is long enough to be taken for one" * 100)
     with pytest.raises(DatabaseUnusable):
         await create_server(settings).start()
 
 
-async def test_stopping_answers_those_who_wait(tmp_path: Path, valkey: EmbeddedValkey) -> None:
+async def test_a_stop_answers_waiting_requests(tmp_path: Path, valkey: EmbeddedValkey) -> None:
     server = create_server(temporary_settings(tmp_path, redis=valkey.address))
     address = await server.start()
     async with httpx.AsyncClient(base_url=address, timeout=30) as client:
@@ -239,7 +239,7 @@ SILENT = {
 
 
 @pytest.mark.parametrize("sent", SILENT.values(), ids=SILENT)
-async def test_who_sends_no_request_is_hung_up_on(
+async def test_a_client_that_sends_no_request_is_cut_off(
     tmp_path: Path, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr("everpost.api.server.api_server.KEEP_ALIVE_S", 0.2)

@@ -163,7 +163,7 @@ class Returning(PublisherDouble):
         return self.returned  # type: ignore[no-any-return]  # that is what is tested
 
 
-async def test_a_result_of_any_size_is_a_post_with_its_id_and_nobody_waits_for_it() -> None:
+async def test_a_result_of_any_size_is_a_post_with_its_id_and_delays_no_other_task() -> None:
     publisher = Returning()
     publisher.returned = PublishResult(provider_post_id="17", detail={"log": ["x" * 1_000] * 100_000})
     async with stack_of(publisher) as stack:
@@ -177,7 +177,7 @@ async def test_a_result_of_any_size_is_a_post_with_its_id_and_nobody_waits_for_i
 
 
 @pytest.mark.parametrize(("returned", "kind"), [(None, "NoneType"), ({"id": 1}, "dict")])
-async def test_what_is_no_result_says_nothing_about_the_post(returned: Any, kind: str) -> None:
+async def test_a_wrong_return_value_says_nothing_about_the_post(returned: Any, kind: str) -> None:
     publisher = Returning()
     publisher.returned = returned
     async with stack_of(publisher) as stack:
@@ -440,7 +440,7 @@ async def test_an_attempt_that_is_put_off_leaves_another_s_intent_alone(everpost
     assert (await ledger.check_claims({task_id: None})).known[task_id].sending is None
 
 
-async def test_a_task_held_since_a_restore_is_not_sent_whoever_claims_it(everpost: Stack) -> None:
+async def test_a_task_held_since_a_restore_is_never_sent(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish()
     kit_of(everpost.settings).change(Place.LEDGER, task_id, sending=HELD)

@@ -66,7 +66,7 @@ def test_one_task_is_shown_whole(up: Up) -> None:
     assert asked(up, "show", task_id, "--wait", "1")["data"]["task_id"] == task_id
 
 
-def test_a_task_nobody_knows_is_said_in_one_line(up: Up) -> None:
+def test_an_unknown_task_is_reported_in_one_line(up: Up) -> None:
     for name in ("show", "retry", "cancel"):
         done = up.everpost(name, "nobody")
         assert (done.returncode, done.stdout) == (1, "")
@@ -189,7 +189,7 @@ def test_every_command_takes_the_beginning_of_an_id(up: Up) -> None:
     assert asked(up, "show", "lone-wolf")["data"]["status"] == "success"
 
 
-def test_a_value_that_is_none_of_a_few_is_refused_with_those_there_are(up: Up) -> None:
+def test_an_invalid_choice_is_refused_with_the_valid_ones(up: Up) -> None:
     for option, values in (("--status", TaskStatus), ("--error-class", ErrorClass)):
         done = up.everpost("list", option, "odd")
         assert done.returncode == 2

@@ -172,7 +172,7 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["up", "api", "worker", "doctor", "list"])
-def test_a_setting_nobody_knows_is_said_in_one_line(program: str, tmp_path: Path) -> None:
+def test_an_unknown_setting_is_reported_in_one_line(program: str, tmp_path: Path) -> None:
     refused = run(program, env=environment(REDDIS="redis://127.0.0.1:1/0", DATA=str(tmp_path)))
     assert refused.returncode == 2
     assert refused.stderr == "everpost: There is no setting EVERPOST_REDDIS; did you mean EVERPOST_REDIS?\n"
@@ -213,7 +213,7 @@ def test_up_gives_up_when_a_start_cannot_succeed(tmp_path: Path) -> None:
         assert "The worker cannot start" in up.said()
 
 
-def test_a_database_that_is_none_is_said_in_one_line_and_up_ends(tmp_path: Path) -> None:
+def test_up_ends_with_one_line_if_its_file_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "everpost.db").write_bytes(b"no database at all, just words" * 100)
     with Up(tmp_path) as up:
@@ -317,7 +317,7 @@ def test_sigterm_is_not_lost_while_a_process_is_started() -> None:
     assert (ended.stdout, ended.stderr) == ("stopped\n", "")
 
 
-def test_the_demo_leaves_a_folder_alone_that_somebody_may_serve_from(tmp_path: Path) -> None:
+def test_the_demo_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     (tmp_path / "up.lock").touch()
     refused = run("demo", "--folder", str(tmp_path), env=environment())
     assert (refused.returncode, "is not empty" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)

@@ -69,7 +69,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(("path", "module"), [("/schema", "page"), ("/schema/openapi.json", "frame")])
-async def test_who_asks_for_the_document_again_makes_nobody_render_it_again(
+async def test_the_document_is_rendered_only_once(
     api: Api, path: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = (await api.client.get(path)).content
@@ -77,7 +77,7 @@ async def test_who_asks_for_the_document_again_makes_nobody_render_it_again(
     assert (await api.client.get(path)).content == first
 
 
-async def test_who_asks_much_and_reads_nothing_is_read_no_further_and_answered_in_full(api: Api) -> None:
+async def test_a_client_that_sends_much_and_reads_nothing_is_read_no_further_and_answered_in_full(api: Api) -> None:
     request = LIVE.replace(b"/health/live", b"/api/v1/platforms")[:-2] + b"X-Padding: %s\r\n\r\n" % (b"x" * 1_900)
     with socket.socket() as small:
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -164,7 +164,7 @@ async def test_the_answer_to_a_body_that_is_not_read_arrives(tmp_path: Path, siz
         assert await asyncio.to_thread(post, api.port) == (401 if token else 413)
 
 
-async def test_who_never_stops_sending_a_refused_body_is_hung_up_on(impatient: Api) -> None:
+async def test_a_client_that_never_stops_sending_a_refused_body_is_cut_off(impatient: Api) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", impatient.port)
     writer.write(POST_HEAD + b"Connection: close\r\nContent-Length: 99999999999\r\n\r\n")
 
@@ -259,15 +259,13 @@ async def test_an_answer_that_is_read_slowly_is_given_whole(impatient: Api) -> N
     assert whole.count(b"HTTP/1.1 200") == number
 
 
-async def test_who_waits_for_a_task_is_kept(impatient: Api) -> None:
+async def test_a_long_poll_is_never_cut_off(impatient: Api) -> None:
     task_id = await impatient.publish()
     answer = await impatient.client.get(f"/api/v1/tasks/{task_id}?wait=1.5")
     assert answer.json()["data"]["status"] == "pending"
 
 
-async def test_a_stop_does_not_wait_long_for_who_sends_nothing_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_does_not_wait_long_for_a_silent_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("everpost.api.server.api_server.STALL_AT_STOP_S", 0.2)
     async with serving(tmp_path, None) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
@@ -305,9 +303,7 @@ async def test_the_connection_that_has_waited_longest_makes_room(
             one.close()
 
 
-async def test_who_comes_while_all_are_served_is_told_to_come_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_while_all_are_served_gets_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("everpost.api.server.api_server.room_for_connections", lambda: 2)
     async with serving(tmp_path, None) as api:
         task_id = (await api.publish()).encode()
@@ -386,7 +382,7 @@ def opened(process: Process, count: int, sent: bytes) -> Iterator[list[socket.so
 
 
 @pytest.mark.parametrize("sent", [b"", HALF_BODY[:50], HALF_BODY], ids=["nothing", "half a head", "half a body"])
-async def test_200_connections_at_64_descriptors_keep_nobody_out(process: Process, sent: bytes) -> None:
+async def test_200_connections_at_64_descriptors_keep_no_client_out(process: Process, sent: bytes) -> None:
     def crowd() -> list[bytes]:
         with opened(process, 200, sent):
             return [process.ask()[:15] for _ in range(20)]
@@ -396,7 +392,7 @@ async def test_200_connections_at_64_descriptors_keep_nobody_out(process: Proces
     assert '"event": "connections.full"' in process.log.read_text()
 
 
-async def test_20_mb_of_requests_whose_answers_nobody_reads_take_no_memory(process: Process) -> None:
+async def test_20_mb_of_requests_with_unread_answers_take_no_memory(process: Process) -> None:
     def ask() -> tuple[int, Any]:
         sent = 0
         with process.connect() as connection:

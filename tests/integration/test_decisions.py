@@ -124,7 +124,7 @@ async def test_publishing_a_success_a_second_time_is_kept_and_leaves_it_a_succes
     assert [one["status_before"] for one in task["decisions"]] == ["success"]
 
 
-async def test_an_ordinary_retry_is_no_decision(everpost: Stack) -> None:
+async def test_an_ordinary_retry_is_not_kept_as_a_decision(everpost: Stack) -> None:
     everpost.publisher.fail_next(InvalidError("no"))
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)

@@ -71,7 +71,7 @@ def test_the_readmes_requests_are_answered_as_it_says(tmp_path: Path) -> None:
         assert send(retry, up.url).json()["code"] == "task_succeeded"  # "runs it again, if it failed"
 
 
-def test_the_readmes_test_passes_in_a_project_of_somebody_else(tmp_path: Path) -> None:
+def test_the_readmes_test_passes_in_another_project(tmp_path: Path) -> None:
     (example,) = blocks(README, "python")
     (tmp_path / "test_theirs.py").write_text(f"import pytest\n\n{example}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]

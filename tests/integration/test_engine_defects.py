@@ -354,7 +354,7 @@ async def test_a_key_of_another_type_under_a_running_jobs_id_holds_up_no_other(s
 
 
 @pytest.mark.parametrize("counter", ["odd", str(2**63 - 2)])
-async def test_a_try_counter_that_is_no_number_is_begun_anew(stage: Stage, counter: str) -> None:
+async def test_a_try_counter_that_is_not_a_number_starts_over(stage: Stage, counter: str) -> None:
     await stage.redis.set("arq:retry:x", counter)
     await stage.enqueue("answer", _job_id="x")
     await stage.start(FUNCTIONS)

@@ -314,7 +314,7 @@ class PanicError(BaseException):
     """No Exception, as what Rust libraries raise when they panic."""
 
 
-async def test_a_job_that_raises_what_is_no_exception_ends_as_failed(stage: Stage) -> None:
+async def test_a_job_that_raises_a_base_exception_ends_as_failed(stage: Stage) -> None:
     async def panic(ctx: dict[Any, Any]) -> None:
         raise PanicError
 
@@ -328,7 +328,7 @@ async def test_a_job_that_raises_what_is_no_exception_ends_as_failed(stage: Stag
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, PanicError])
 @pytest.mark.parametrize("hook", ["on_claim", "on_complete"])
-async def test_a_hook_that_raises_what_is_no_exception_is_called_again(
+async def test_a_hook_that_raises_a_base_exception_is_called_again(
     stage: Stage, hook: str, raised: type[BaseException]
 ) -> None:
     calls: list[int] = []

@@ -215,7 +215,7 @@ async def test_a_recorded_job_waiting_for_its_release_is_not_put_back_either(
     assert len(stage.outcomes) == 1
 
 
-async def test_jobs_of_a_claim_answered_after_their_leases_are_left_to_whoever_has_them(
+async def test_jobs_of_a_claim_answered_after_their_leases_are_left_to_other_workers(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed, may_arrive, run = asyncio.Event(), asyncio.Event(), Scripts._run

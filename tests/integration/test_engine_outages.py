@@ -45,7 +45,7 @@ async def enqueue_when_up(stage: Stage, job_id: str) -> None:
     await until(is_enqueued)
 
 
-async def test_a_script_of_a_lost_connection_is_not_sent_again_by_itself(stage: Stage) -> None:
+async def test_a_script_of_a_lost_connection_is_not_sent_again(stage: Stage) -> None:
     counter = ScriptConnection(stage.redis.connection_pool, "return redis.call('INCR', KEYS[1])")
     assert await counter.run(["key"], []) == 1
     stage.server.stop()

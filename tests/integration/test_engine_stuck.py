@@ -72,7 +72,7 @@ async def test_a_job_that_catches_a_cancellation_or_two_is_cancelled_again(stage
     assert worker.stuck_count == 0
 
 
-async def test_a_worker_with_a_job_that_never_heeds_a_cancellation_ends_when_the_others_have(
+async def test_a_worker_with_a_job_that_ignores_its_cancellation_ends_when_the_others_have(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     deaf, gate = Deaf(1_000), Gate()

@@ -30,7 +30,7 @@ async def test_a_publisher_s_bug_is_one_error_with_its_place_and_its_task_a_warn
 
 
 @pytest.mark.parametrize(("error", "warnings"), [(AuthError("sign in"), 1), (TransientError("502"), 0)])
-async def test_what_a_publisher_means_is_no_error(everpost: Stack, error: Exception, warnings: int) -> None:
+async def test_a_publish_error_is_not_logged_as_an_error(everpost: Stack, error: Exception, warnings: int) -> None:
     with capture_logs() as lines:
         await everpost.stop_workers()
         await everpost.start_worker()

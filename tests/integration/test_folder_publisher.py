@@ -231,7 +231,7 @@ class Tap:
         monkeypatch.setattr(shutil, "rmtree", rmtree)
 
 
-async def test_a_copy_that_nobody_waits_for_any_more_stops_at_its_next_chunk_and_leaves_nothing(
+async def test_a_copy_of_a_cancelled_attempt_stops_at_its_next_chunk_and_leaves_nothing(
     publisher: FolderPublisher, everpost: Settings, posts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media = await make_media(everpost, content=b"x" * 3 * MB)

@@ -144,7 +144,7 @@ async def test_a_large_task_forged_in_redis_is_not_what_a_retry_sends(everpost: 
     assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == large
 
 
-async def test_a_result_of_a_platform_that_is_none_does_not_hold_up_a_retry(everpost: Stack) -> None:
+async def test_a_result_with_an_invalid_platform_does_not_prevent_a_retry(everpost: Stack) -> None:
     task_id = new_task_id(system_clock())
     data = msgspec.json.encode(HONEST).decode()
     kit_of(everpost.settings).add(Place.HISTORY, {"task_id": task_id, "status": "failed", "data": data})

@@ -53,7 +53,7 @@ async def test_a_result_that_cannot_be_kept_is_a_success_and_holds_up_no_other(r
         assert [(await stack.wait_until_ended(task_id))["status"] for task_id in ids] == ["success", "success"]
 
 
-async def test_an_error_that_is_no_unicode_ends_its_task_and_holds_up_no_other(everpost: Stack) -> None:
+async def test_an_error_that_is_not_unicode_ends_its_task_and_delays_no_other(everpost: Stack) -> None:
     everpost.publisher.fail_next(InvalidError("no file \udcff.mp4"))
     ids = [await everpost.publish(), await everpost.publish()]
     tasks = [await everpost.wait_until_ended(task_id) for task_id in ids]

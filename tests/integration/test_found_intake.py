@@ -12,7 +12,7 @@ from store_kit import kit_of
 TASK = {"platform": 1, "account_id": "a"}
 
 
-async def test_inherited_rows_are_nobody_s_backlog() -> None:
+async def test_inherited_rows_do_not_count_as_backlog() -> None:
     async with everpost_stack(workers=0, max_backlog=2) as stack:
         for number in range(5):
             kit_of(stack.settings).add(Place.LEDGER, {"task_id": f"old{number}", "data": "{}"})
@@ -35,12 +35,12 @@ async def test_a_repeated_request_has_the_same_answer_after_its_time_has_come(ev
 
 
 @pytest.mark.parametrize("name", ["LEASE", "JOB_TIMEOUT", "SHUTDOWN_WAIT"])
-def test_a_time_without_end_is_no_setting(name: str) -> None:
+def test_an_infinite_time_is_refused_as_a_setting(name: str) -> None:
     with pytest.raises(SettingsError, match=f"EVERPOST_{name}"):
         read_settings({f"EVERPOST_{name}": "inf"})
 
 
 @pytest.mark.parametrize("name", ["ARCHIVE_AFTER_DAYS", "IDEMPOTENCY_HOURS", "RESULT_TTL"])
-def test_a_time_before_the_year_1_or_after_9999_is_no_setting(name: str) -> None:
+def test_a_time_before_the_year_1_or_after_9999_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"EVERPOST_{name}"):
         read_settings({f"EVERPOST_{name}": "99999999999"})

@@ -99,7 +99,7 @@ async def test_a_job_whose_retry_lives_does_not_run_and_keeps_no_other_from_runn
 
 
 @pytest.mark.parametrize("enqueued_at", [10**18, -(10**18)])
-async def test_a_job_from_a_time_that_is_none_ends_and_keeps_no_other_from_running(enqueued_at: int) -> None:
+async def test_a_job_with_an_invalid_time_ends_and_keeps_no_other_from_running(enqueued_at: int) -> None:
     async with everpost_stack(workers=0) as stack:
         await queue_by_hand(stack, "odd", enqueued_at)
         task_id = await stack.publish()
@@ -109,7 +109,7 @@ async def test_a_job_from_a_time_that_is_none_ends_and_keeps_no_other_from_runni
         assert (odd["status"], odd["error_class"]) == ("failed", "unreadable")
 
 
-async def test_a_job_whose_id_is_no_text_keeps_no_other_from_running() -> None:
+async def test_a_job_whose_id_is_not_a_text_keeps_no_other_from_running() -> None:
     async with everpost_stack(workers=0) as stack:
         await stack.queue.redis.set(b"arq:job:\xff", b"")
         await stack.queue.redis.zadd("arq:queue", {b"\xff": 1})

@@ -82,9 +82,7 @@ async def test_a_repeated_request_is_answered_also_when_nothing_more_is_accepted
 
 
 @ROUTES
-async def test_a_key_that_has_expired_is_free_although_nobody_has_removed_it(
-    stack: Stack, route: str, body: Any, tasks: int
-) -> None:
+async def test_an_expired_key_is_free_before_it_is_removed(stack: Stack, route: str, body: Any, tasks: int) -> None:
     first = await post(stack, route, body)
     await run_for(stack, DAY_MS + 1)
     other = [*body, TASK] if route == BATCH else {**body, "title": "other"}
@@ -167,7 +165,7 @@ async def test_a_stream_with_a_key_is_refused_before_it_is_read(stack: Stack) ->
 
 @pytest.mark.parametrize("route", [PUBLISH, BATCH])
 @pytest.mark.parametrize("key", ['"', '""', '"a', 'a" b', '"a"b', '"a";b=1', r'"\a"', '"\t"', f'"{"k" * 256}"'])
-async def test_a_key_that_is_no_text_in_quotes_is_refused(stack: Stack, route: str, key: str) -> None:
+async def test_a_key_with_wrong_quotes_is_refused(stack: Stack, route: str, key: str) -> None:
     assert_problem(await post(stack, route, [TASK] if route == BATCH else TASK, key), 400, "bad_input")
 
 

@@ -62,7 +62,7 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_holds_up_nothing(cont
         assert [path.name for path in folder.iterdir()] == [f"a{UNREADABLE}"]
 
 
-async def test_a_task_whose_worker_left_its_outcome_is_not_run_by_whoever_takes_it_over(
+async def test_a_task_whose_worker_left_its_outcome_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("everpost_workers.main.LEFTOVERS_S", 3600.0)  # only the claim looks for it

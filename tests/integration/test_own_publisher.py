@@ -140,7 +140,7 @@ async def test_the_documents_publisher_sends_no_task_without_a_title(
 
 
 @pytest.mark.usefixtures("installed")
-async def test_the_documents_publisher_tries_again_later_where_nobody_listens(
+async def test_the_documents_publisher_tries_again_later_if_the_connection_is_refused(
     tmp_path: Path, instance: Instance
 ) -> None:
     instance.url = "http://127.0.0.1:1"

@@ -170,7 +170,7 @@ async def queue_job(stack: Stack, job_id: str, task_data: Any) -> None:
     await stack.queue.redis.zadd("arq:queue", {job_id: 1})
 
 
-async def test_an_entry_whose_id_is_no_text_is_recorded_once_and_gone(stack: Stack) -> None:
+async def test_an_entry_whose_id_is_not_a_text_is_recorded_once_and_gone(stack: Stack) -> None:
     message: dict[str, Any] = {"t": None, "f": "publish", "a": ({"platform": 3, "account_id": "a"},), "k": {}, "et": 1}
     await stack.queue.redis.set(b"arq:job:\xff\x00", serialize(message))
     await stack.queue.redis.zadd("arq:queue", {b"\xff\x00": 1})
@@ -293,7 +293,7 @@ async def test_the_result_of_a_task_that_has_ended_is_left_alone(stack: Stack) -
     assert await result() == written
 
 
-async def test_a_note_of_a_withdrawal_that_never_ends_is_none_of_ours() -> None:
+async def test_a_withdrawal_note_without_an_expiry_is_ignored() -> None:
     async with everpost_stack(workers=0) as stack:
         task_id = await stack.publish()
         await stack.queue.redis.set(f"everpost:withdrawn:{task_id}", "1")
@@ -350,7 +350,7 @@ async def test_bad_data_in_a_valid_message_does_not_keep_a_task_from_its_retry(
 
 
 @pytest.mark.parametrize("key", ["arq:result:", "arq:job:"])
-async def test_what_is_too_large_to_be_ours_is_not_read_for_a_retry(
+async def test_a_value_too_large_to_be_everposts_is_not_read_for_a_retry(
     stack: Stack, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("everpost.queue.jobs.LARGEST_FOUND", 10_000)

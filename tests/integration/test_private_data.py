@@ -27,7 +27,7 @@ def open_ones(folder: Path) -> list[str]:
     ]
 
 
-def test_nothing_everpost_writes_can_be_read_by_others_also_what_is_there_from_before(tmp_path: Path) -> None:
+def test_other_users_can_read_no_file_of_everposts_new_or_old(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(tmp_path) as up:
         up.wait_until_ended(up.publish(title="测试视频"))

@@ -56,7 +56,9 @@ async def test_a_server_that_started_anew_since_the_last_call_is_found(
     assert await echo.run(["key"], [4, 4]) == [b"key", b"4", b"4"]
 
 
-async def test_a_late_answer_of_a_frozen_server_is_nobody_elses(echo: ScriptConnection, valkey: EmbeddedValkey) -> None:
+async def test_a_late_answer_of_a_frozen_server_never_answers_another_call(
+    echo: ScriptConnection, valkey: EmbeddedValkey
+) -> None:
     await echo.run(["key"], [1, 1])
     assert valkey.child is not None
     os.kill(valkey.child.pid, signal.SIGSTOP)
@@ -104,7 +106,7 @@ async def test_tasks_looked_for_at_once_are_found_each_in_its_own_state(valkey: 
     await queue.close()
 
 
-async def test_a_redis_that_is_down_is_asked_once_for_all_who_look_for_tasks(valkey: EmbeddedValkey) -> None:
+async def test_a_redis_that_is_down_is_asked_once_for_all_callers(valkey: EmbeddedValkey) -> None:
     queue = TaskQueue.connect(valkey.address)
     assert await queue.jobs.find_task("nobody") is None
     assert valkey.child is not None
@@ -123,7 +125,7 @@ async def test_a_redis_that_is_down_is_asked_once_for_all_who_look_for_tasks(val
     await queue.close()
 
 
-async def test_what_one_does_who_may_not_wake_workers_counts_all_the_same(valkey: EmbeddedValkey) -> None:
+async def test_commands_of_a_user_who_may_not_wake_workers_still_count(valkey: EmbeddedValkey) -> None:
     admin = TaskQueue.connect(valkey.address)
     await admin.redis.acl_setuser("api", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
     queue = TaskQueue.connect(f"{valkey.address}?username=api&password=secret")

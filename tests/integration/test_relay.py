@@ -100,7 +100,7 @@ async def test_nothing_waits_for_the_time_that_was_before_the_clock_was_set_back
         assert await stack.queue.redis.zscore("arq:queue", scheduled_id) > system_clock() + HOUR_MS
 
 
-async def test_what_redis_lost_is_looked_for_again_when_it_went_away_amid_the_sweep() -> None:
+async def test_an_outage_during_a_sweep_makes_the_relay_sweep_again() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, queue)]:
         await stack.publish(title="t")
         await stack.flush_redis()
@@ -205,7 +205,7 @@ def much_later_clock() -> int:
     return system_clock() + round(2_000 * WITHDRAWN_S)
 
 
-async def test_a_task_withdrawn_by_somebody_who_died_goes_back_into_its_queue() -> None:
+async def test_a_task_withdrawn_by_a_process_that_died_goes_back_into_its_queue() -> None:
     async with everpost_stack(workers=0) as stack, relays(stack) as [(relay, _)]:
         abandoned, cancelled = await stack.publish(), await stack.publish()
         assert (await stack.client.post(f"/api/v1/tasks/cancel/{cancelled}")).status_code == 200

@@ -115,7 +115,7 @@ async def test_a_restored_stack_accepts_tasks_and_sends_none_until_it_is_resumed
         assert (await resume(stack))["pause"] is None
 
 
-async def test_held_tasks_run_when_somebody_says_so(tmp_path: Path) -> None:
+async def test_held_tasks_run_when_a_person_says_so(tmp_path: Path) -> None:
     async with everpost_stack(folder=tmp_path, workers=0) as stack:
         task_id = await stack.publish(title="waiting")
         await back_up(stack)

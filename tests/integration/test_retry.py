@@ -155,7 +155,7 @@ async def test_another_kind_of_task_of_the_original_is_nothing_to_publish(everpo
     assert (await everpost.post_retry("check")).status_code == 404
 
 
-async def test_a_task_nobody_knows_is_not_found(everpost: Stack) -> None:
+async def test_an_unknown_task_is_not_found(everpost: Stack) -> None:
     answer = await everpost.post_retry("nowhere")
     assert answer.status_code == 404
     assert answer.json()["code"] == "task_not_found"

@@ -19,7 +19,7 @@ NO_ERRORS = [GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledErro
         (PublisherClass.CHECKABLE, "success", ["retry", "success"], "transient"),
     ],
 )
-async def test_what_a_publisher_raises_is_its_outcome_also_if_it_is_no_error(
+async def test_whatever_a_publisher_raises_is_its_outcome(
     publisher_class: PublisherClass, status: str, outcomes: list[str], error_class: str
 ) -> None:
     async with everpost_stack(publisher=PublisherDouble(publisher_class), max_jobs=1) as stack:
@@ -34,7 +34,7 @@ async def test_what_a_publisher_raises_is_its_outcome_also_if_it_is_no_error(
     assert after["status"] == "success", "the only slot came back"
 
 
-async def test_a_look_up_that_raises_what_is_no_error_has_no_verdict() -> None:
+async def test_a_look_up_that_raises_a_base_exception_has_no_verdict() -> None:
     async with everpost_stack(publisher=PublisherDouble(PublisherClass.CHECKABLE)) as stack:
         for raised in NO_ERRORS:
             stack.publisher.fail_look_ups(raised())

@@ -65,7 +65,7 @@ async def test_a_published_task_has_its_result_its_attempt_and_its_times(everpos
     assert times == sorted(times)
 
 
-async def test_a_transient_error_is_tried_again_by_itself_and_both_attempts_are_kept(everpost: Stack) -> None:
+async def test_a_transient_error_is_tried_again_automatically_and_both_attempts_are_kept(everpost: Stack) -> None:
     everpost.publisher.fail_next(TransientError("502"))
     task = await everpost.wait_until_ended(await everpost.publish())
     assert task["status"] == "success"
@@ -139,7 +139,7 @@ async def test_an_error_s_class_decides_how_the_task_ends(
     assert str(error) in task["error_message"]
 
 
-async def test_a_post_is_looked_for_after_what_is_no_exception_and_a_look_up_may_raise_it_too() -> None:
+async def test_a_post_is_looked_for_after_a_base_exception_and_a_look_up_may_raise_one_too() -> None:
     async with everpost_stack(publisher=PublisherDouble(PublisherClass.CHECKABLE), max_attempts=1) as stack:
         stack.publisher.fail_next(Panic("mid-send"), Panic("mid-send"))
         task = await stack.wait_until_ended(await stack.publish())
@@ -202,7 +202,7 @@ async def test_a_cancelled_task_whose_job_comes_back_is_not_published(everpost: 
     assert (await everpost.task(task_id))["status"] == "cancelled"
 
 
-async def test_a_task_whose_redis_copy_vanished_before_it_ran_runs_by_itself(everpost: Stack) -> None:
+async def test_a_task_whose_redis_copy_vanished_before_it_ran_still_runs(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish(title="orphan")
     await everpost.flush_redis()

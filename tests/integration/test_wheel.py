@@ -156,17 +156,17 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_project_of_somebody_else_runs_its_own_tests_and_nothing_of_everpost(python: Path, project: Path) -> None:
+def test_another_project_runs_its_own_tests_and_nothing_of_everpost(python: Path, project: Path) -> None:
     (project / "test_theirs.py").write_text(THEIR_TEST)
     assert "1 passed" in run(python, *PYTEST, folder=project)
 
 
-def test_the_document_s_examples_work_in_a_project_of_somebody_else(python: Path, project: Path) -> None:
+def test_the_documents_examples_work_in_another_project(python: Path, project: Path) -> None:
     (project / "test_theirs.py").write_text("\n".join([*TESTING, WHERE_IT_IS]))
     assert "2 passed" in run(python, *PYTEST, folder=project)
 
 
-def test_publishers_and_tests_of_somebody_else_are_strictly_typed(python: Path, project: Path) -> None:
+def test_publishers_and_tests_of_other_projects_are_strictly_typed(python: Path, project: Path) -> None:
     (project / "theirs.py").write_text(THEIR_TYPED_CODE)
     (project / "documented.py").write_text(PUBLISHERS[0])
     run(

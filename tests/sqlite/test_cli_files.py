@@ -66,7 +66,7 @@ def test_purge_destroys_only_what_was_archived_before_and_only_when_told(path: P
     assert ids(path, "publish_tasks") == ["failed", "new"]
 
 
-def test_a_date_that_is_none_is_said_in_one_line(path: Path, env: dict[str, str]) -> None:
+def test_an_invalid_date_is_reported_in_one_line(path: Path, env: dict[str, str]) -> None:
     done = run("purge", "--archived-before", "soon", "--yes", env=env)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "'soon' is not a date" in done.stderr
@@ -250,7 +250,7 @@ def test_doctor_leaves_an_original_file_as_it_is(tmp_path: Path, env: dict[str, 
     assert [file.name for file in tmp_path.iterdir()] == ["everpost.db"]
 
 
-def test_doctor_says_what_is_wrong_with_a_file_that_is_no_database(tmp_path: Path, env: dict[str, str]) -> None:
+def test_doctor_says_that_a_file_is_not_a_database(tmp_path: Path, env: dict[str, str]) -> None:
     (tmp_path / "everpost.db").write_bytes(b"words, words, words" * 200)
     code, found = findings(env)
     assert code == 1

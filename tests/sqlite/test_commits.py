@@ -107,7 +107,7 @@ async def test_a_group_has_a_largest_size(
     assert commit.groups == [[1, 2], [3, 4], [5]]
 
 
-async def test_a_caller_that_gives_up_before_its_commit_is_left_out_and_disturbs_nobody(
+async def test_a_caller_that_gives_up_before_its_commit_is_left_out_and_disturbs_no_other(
     group_commits: GroupCommits[int], commit: Commits
 ) -> None:
     (first,) = await submitted(group_commits, 1)
@@ -142,7 +142,7 @@ async def test_between_two_groups_another_process_gets_its_turn(
     assert pauses == [commits.PAUSE_S]
 
 
-async def test_behind_a_commit_that_does_not_end_nobody_waits_and_nothing_is_written(
+async def test_while_a_commit_does_not_end_other_writes_are_refused(
     group_commits: GroupCommits[int], commit: Commits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commits, "STALLED_S", 0.05)

@@ -273,7 +273,7 @@ async def test_a_reader_cannot_write(database: Database) -> None:
         await database.read(insert("never"))
 
 
-async def test_the_log_grows_while_somebody_reads_and_shrinks_afterwards(
+async def test_the_log_grows_during_a_read_and_shrinks_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.PRAGMAS, "journal_size_limit", "1000000")

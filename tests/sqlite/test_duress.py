@@ -197,7 +197,7 @@ async def said(process: PythonProcess, text: str) -> None:
     await eventually(has_said, what=text)
 
 
-async def test_a_damaged_file_is_left_alone_by_all_who_find_out(tmp_path: Path) -> None:
+async def test_no_process_writes_to_a_file_it_has_found_damaged(tmp_path: Path) -> None:
     scene = Scene(tmp_path, seed=7, publisher_class=PublisherClass.KEYED, workers=1)
     async with playing(scene), httpx.AsyncClient(base_url=scene.addresses()[0], timeout=5) as client:
         (worker,) = scene.workers

@@ -80,7 +80,7 @@ async def test_records_of_no_task_are_nothing(database: Database) -> None:
     assert await ended(database) == []
 
 
-async def test_a_reused_key_has_nothing_done_again_of_what_is_committed_with_it(database: Database) -> None:
+async def test_a_reused_key_repeats_no_write_of_its_commit(database: Database) -> None:
     ledger = SqliteLedger(database)
     attempts: list[str] = []
 

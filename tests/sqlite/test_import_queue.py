@@ -136,7 +136,7 @@ def test_a_missing_source_is_said(path: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_source_that_is_no_database_is_said(path: Path, tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_database_is_reported(path: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes " * 1_000, encoding="utf-8")
     with pytest.raises(DatabaseUnusable, match=r"notes\.txt cannot be imported: file is not a database"):
         import_task_queue(path, tmp_path / "notes.txt")
@@ -162,7 +162,7 @@ def test_a_source_in_another_encoding_is_said(path: Path, tmp_path: Path) -> Non
         import_task_queue(path, source)
 
 
-def test_the_file_itself_is_no_source(path: Path) -> None:
+def test_the_file_itself_is_refused_as_a_source(path: Path) -> None:
     migrate(path)
     with pytest.raises(DatabaseUnusable, match="is the database itself"):
         import_task_queue(path, path)

@@ -29,7 +29,7 @@ def age(path: Path) -> None:
     os.utime(path, (1_000, 1_000))
 
 
-async def test_a_start_removes_copies_that_nobody_is_making_and_no_other_file(tmp_path: Path) -> None:
+async def test_a_start_removes_abandoned_copies_and_no_other_file(tmp_path: Path) -> None:
     abandoned, at_work, fresh = (tmp_path / f"{name}{PARTIAL}" for name in ("a.db", "b.db", "c.db"))
     others = tmp_path / "d.db.part"
     for path in (abandoned, abandoned.with_name(f"{abandoned.name}-journal"), at_work, others):

@@ -41,7 +41,7 @@ async def fill(opened: Database, name: str) -> None:
         await opened.write(insert(f"{name}-{number}"))
 
 
-def test_without_the_newer_library_no_connection_makes_checkpoints_by_itself(tmp_path: Path) -> None:
+def test_with_the_older_library_no_connection_makes_automatic_checkpoints(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OLD, str(tmp_path / "everpost.db")], capture_output=True, text=True, check=True
     )
@@ -52,7 +52,7 @@ def test_without_the_newer_library_no_connection_makes_checkpoints_by_itself(tmp
     assert ("database.opened" in done.stderr) == is_old  # where logging is not set up, warnings are all that is said
 
 
-async def test_an_old_librarys_log_is_copied_while_nobody_can_commit(
+async def test_an_old_librarys_log_is_copied_while_no_other_connection_can_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.PRAGMAS, "wal_autocheckpoint", "0")

@@ -153,7 +153,7 @@ async def test_an_account_s_tasks_of_a_platform_are_counted_without_their_rows(d
 
 
 @pytest.mark.parametrize("name", ["abandon_operations", "claim_operation", "release_operations"])
-async def test_bulk_work_under_way_is_found_without_looking_at_what_is_done(database: Database, name: str) -> None:
+async def test_running_bulk_work_is_found_without_reading_ended_work(database: Database, name: str) -> None:
     plan = await plan_of(database, load(name))
     assert whole_reads(plan) == ["SCAN operations USING INDEX operations_running"]
 

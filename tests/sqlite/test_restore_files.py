@@ -75,7 +75,9 @@ def foreign_reader(path: Path) -> Iterator[None]:
         connection.close()
 
 
-async def test_nobody_opens_the_database_while_it_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_process_opens_the_database_while_it_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await make_backup(tmp_path)
     refusals: list[Exception] = []
 
@@ -150,7 +152,7 @@ def empty(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [write_words, damage, make_original, empty, Path.unlink], ids=lambda spoil: spoil.__name__
 )
-async def test_a_backup_that_is_none_changes_nothing(tmp_path: Path, spoil: Any) -> None:
+async def test_an_invalid_backup_changes_nothing(tmp_path: Path, spoil: Any) -> None:
     await make_backup(tmp_path)
     if spoil is make_original:
         (tmp_path / "backup.db").unlink()
@@ -162,7 +164,7 @@ async def test_a_backup_that_is_none_changes_nothing(tmp_path: Path, spoil: Any)
     assert left_over(tmp_path) == []
 
 
-async def test_a_database_is_no_backup_of_itself(tmp_path: Path) -> None:
+async def test_a_database_is_refused_as_its_own_backup(tmp_path: Path) -> None:
     await make_backup(tmp_path)
     with pytest.raises(DatabaseUnusable, match="no backup"):
         restore_database(tmp_path / "everpost.db", tmp_path / "everpost.db", system_clock())

@@ -17,7 +17,7 @@ ANSWER_S = 3.0  # two of patience, and what the machine takes
 
 
 @pytest.mark.chaos
-async def test_behind_a_disk_that_does_not_answer_nobody_waits(tmp_path: Path) -> None:
+async def test_while_the_disk_does_not_answer_other_requests_are_refused(tmp_path: Path) -> None:
     scene = Scene(tmp_path, seed=9, publisher_class=PublisherClass.KEYED)
     (api,) = scene.apis
     async with playing(scene), httpx.AsyncClient(base_url=scene.addresses()[0], timeout=30) as client:

@@ -62,7 +62,7 @@ def facts(path: Path) -> dict[str, Any]:
         return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
 
-async def test_what_is_free_is_given_back_in_steps(path: Path) -> None:
+async def test_free_space_is_given_back_in_steps(path: Path) -> None:
     sql(path, "DELETE FROM publish_tasks_archive")
     database = await Database.open(path)
     archive = SqliteArchive(database)
@@ -115,7 +115,7 @@ async def test_a_file_in_use_is_not_replaced(path: Path) -> None:
         compact_database(path)
 
 
-def test_what_is_in_the_log_only_is_in_the_compact_file(path: Path) -> None:
+def test_rows_that_are_only_in_the_log_are_in_the_compact_file(path: Path) -> None:
     """As a process that was killed leaves it."""
     with changed(path) as killed:
         killed.execute("PRAGMA journal_mode = WAL")

@@ -63,7 +63,7 @@ async def test_a_stopped_search_leaves_no_transaction_open(database: Database) -
     assert not await database.search(lambda connection: connection.in_transaction)
 
 
-async def test_a_search_nobody_waits_for_any_more_is_stopped(database: Database) -> None:
+async def test_a_search_whose_caller_is_cancelled_is_stopped(database: Database) -> None:
     searches = [asyncio.create_task(database.search(search_for_ever, within_s=600)) for _ in range(SEARCHERS)]
     await eventually(lambda: has_begun(database, SEARCHERS), what="searches under way")
     for search in searches:

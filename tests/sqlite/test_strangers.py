@@ -117,7 +117,7 @@ def test_an_original_file_is_adopted_without_its_triggers_which_its_backup_keeps
 
 
 @pytest.mark.parametrize("what", list(REFUSED))
-def test_a_table_of_ours_that_drops_or_refuses_rows_is_refused_and_nothing_changed(
+def test_a_changed_table_that_drops_or_refuses_rows_is_refused_and_nothing_changed(
     tmp_path: Path, path: Path, what: str
 ) -> None:
     backup = tmp_path / "backup.db"

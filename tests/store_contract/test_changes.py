@@ -343,7 +343,7 @@ async def test_an_unknown_task_is_called_a_success_once_and_the_decision_is_kept
         assert await store.history.find_decisions(task_id) == [change.decided]
 
 
-async def test_what_is_not_unknown_cannot_be_resolved(store: Store, kit: StoreKit) -> None:
+async def test_a_task_that_is_not_unknown_cannot_be_resolved(store: Store, kit: StoreKit) -> None:
     await add_ended(store, "failed")
     await accept(store, "waiting")
     before = state(kit)

@@ -149,7 +149,7 @@ async def test_inherited_rows_show_what_their_json_holds_in_utc(stores: Stores, 
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30", "%%%", "W10", "bnVsbA", "a" * 5_000, "测试", "WzEsMl0", "AA=="])
-async def test_what_is_no_cursor_is_refused_with_its_path(store: Store, cursor: str) -> None:
+async def test_an_invalid_cursor_is_refused_with_its_path(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         await store.history.page(TaskFilter(), cursor)
     assert refused.value.path == "$.cursor"
@@ -321,7 +321,7 @@ async def test_what_another_process_wrote_is_in_the_next_answer(store: Store, ot
         assert (await store.history.total(TaskFilter(account_id="a"))).total == number + 1
 
 
-async def test_a_list_that_nobody_waits_for_any_more_is_stopped(store: Store) -> None:
+async def test_a_list_whose_client_has_hung_up_is_stopped(store: Store) -> None:
     await add_ended(store, *(f"t{number}" for number in range(5)))
     listing = asyncio.create_task(store.history.page(TaskFilter(q="t")))
     await asyncio.sleep(0)

@@ -49,7 +49,7 @@ async def test_of_tasks_that_cannot_all_be_accepted_none_is(store: Store, kit: S
     await accept(store, "new")  # the refusal left nothing behind
 
 
-async def test_a_retry_chain_has_one_unfinished_task_whoever_writes_it(store: Store, kit: StoreKit) -> None:
+async def test_a_retry_chain_has_at_most_one_unfinished_task(store: Store, kit: StoreKit) -> None:
     await add_ended(store, "root")
     await accept(store, "retry", root_id="root", retry_of="root", generation=1)
     with pytest.raises(Exception, match=r"."):
@@ -133,7 +133,7 @@ async def test_the_facts_of_a_claimed_task_follow_its_attempts(store: Store) -> 
     assert msgspec.json.decode(facts.attempts or "", type=list[Attempt]) == [attempt]
 
 
-async def test_data_that_is_no_object_is_not_found(store: Store, kit: StoreKit) -> None:
+async def test_data_that_is_not_an_object_is_not_found(store: Store, kit: StoreKit) -> None:
     await accept(store, "damaged", "empty")
     await add_ended(store, "ended")
     kit.change(Place.LEDGER, "damaged", data='{"platform": 1,')
@@ -172,7 +172,7 @@ async def test_an_intent_is_replaced_only_by_the_attempt_that_settled_it(store: 
     assert (await facts_of(store, "task")).sending == 2
 
 
-async def test_the_age_of_an_intent_is_kept_by_a_clock_that_nobody_sets(store: Store) -> None:
+async def test_the_age_of_an_intent_is_kept_by_the_time_since_boot(store: Store) -> None:
     await accept(store, "task")
     await store.ledger.begin_send("task", 1, START_MS, since_boot=SinceBoot("boot", 7))
     noted = await store.ledger.note_lost_attempts(["task"], lambda _: [attempt_of(1, started_at="", finished_at=None)])
@@ -294,7 +294,7 @@ async def test_two_ends_of_one_task_in_one_call_are_an_end_and_a_late_record(sto
     assert places(kit) == {"task": Place.HISTORY, "other": Place.HISTORY}
 
 
-async def test_inherited_tasks_are_nobody_s_backlog_and_are_not_claimed(store: Store, kit: StoreKit) -> None:
+async def test_inherited_tasks_do_not_count_as_backlog_and_are_not_claimed(store: Store, kit: StoreKit) -> None:
     kit.add(Place.LEDGER, {"task_id": "old", "data": "{}"})
     assert await store.ledger.count_unfinished() == 0
 

@@ -165,7 +165,9 @@ async def test_a_task_that_many_end_at_once_ends_once(store: Store, other: Store
     assert sorted(attempt["number"] for attempt in found.attempts) == list(range(1, CALLERS + 1))
 
 
-async def test_a_record_that_cannot_be_kept_keeps_none_of_the_others(store: Store, other: Store, kit: StoreKit) -> None:
+async def test_a_record_that_cannot_be_kept_does_not_prevent_the_others(
+    store: Store, other: Store, kit: StoreKit
+) -> None:
     await accept(store, "a", "twice", "b", "c")
     kit.add(Place.HISTORY, {"task_id": "twice", "status": "failed"})  # as another program may have written it
     refused, ended = await together(

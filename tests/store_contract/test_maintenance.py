@@ -130,7 +130,7 @@ async def test_the_store_that_was_replaced_is_kept(maintenance: Maintenance, sto
     assert exists(replaced)
 
 
-async def test_nothing_is_restored_in_use_or_from_what_is_no_backup(
+async def test_a_restore_is_refused_while_the_file_is_in_use_or_from_an_invalid_backup(
     maintenance: Maintenance, stores: Stores, tmp_path: Path
 ) -> None:
     store = await stores.open()
@@ -157,7 +157,7 @@ async def test_a_store_that_is_gone_is_restored(maintenance: Maintenance, stores
     assert await (await stores.open()).pause.count_held() == 1
 
 
-async def test_an_original_queue_is_imported_once_and_never_runs_by_itself(
+async def test_an_original_queue_is_imported_once_and_never_runs_on_its_own(
     maintenance: Maintenance, stores: Stores, tmp_path: Path
 ) -> None:
     source = make_task_queue(tmp_path / "task_queue.db")
@@ -208,7 +208,7 @@ async def test_a_healthy_store_is_inspected_without_a_fault_and_without_a_change
     assert kit.tasks() == before
 
 
-async def test_what_is_wrong_with_a_store_is_found(maintenance: Maintenance, store: Store, kit: StoreKit) -> None:
+async def test_faults_of_a_store_are_found(maintenance: Maintenance, store: Store, kit: StoreKit) -> None:
     await accept(store, "twice", "fine")
     kit.add(Place.HISTORY, {"task_id": "twice", "status": "failed"})
     kit.miscount()

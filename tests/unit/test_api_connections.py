@@ -36,7 +36,7 @@ class Client:
         self.is_turned_away = True
 
 
-async def test_who_has_waited_longest_for_its_client_makes_room() -> None:
+async def test_the_connection_that_has_waited_longest_for_its_client_makes_room() -> None:
     connections = Connections(3, {Standing.IDLE: 60})
     served, first, second = Client(Standing.SERVED), Client(Standing.IDLE), Client(Standing.BODY)
     for client in (served, first, second):
@@ -49,7 +49,7 @@ async def test_who_has_waited_longest_for_its_client_makes_room() -> None:
     assert [(line["event"], line["displaced"]) for line in lines] == [("connections.full", 1)]
 
 
-async def test_who_comes_while_all_are_served_is_turned_away() -> None:
+async def test_a_connection_while_all_are_served_is_turned_away() -> None:
     connections = Connections(2, {Standing.IDLE: 60})
     served = [Client(Standing.SERVED), Client(Standing.SERVED)]
     for client in served:
@@ -62,7 +62,7 @@ async def test_who_comes_while_all_are_served_is_turned_away() -> None:
     assert lines[0]["turned_away"] == 1
 
 
-async def test_only_who_does_not_move_is_hung_up_on() -> None:
+async def test_only_a_connection_without_progress_is_closed() -> None:
     connections = Connections(10, {**LIMITS_S, Standing.ANSWER: 0.02})
     still, moving, served = Client(Standing.BODY), Client(Standing.ANSWER), Client(Standing.SERVED)
     with capture_logs() as lines:

@@ -102,7 +102,7 @@ def test_names_can_be_allowed() -> None:
 
 
 @pytest.mark.parametrize("value", ["a b", "https://posts.example.com", "a,,b", ",", "posts.example.com:80", "*"])
-def test_what_is_no_list_of_names_is_refused_at_the_start(value: str) -> None:
+def test_an_invalid_list_of_names_is_refused_at_the_start(value: str) -> None:
     with pytest.raises(SettingsError, match="EVERPOST_ALLOWED_HOSTS"):
         read_settings({"EVERPOST_ALLOWED_HOSTS": value})
 

@@ -37,7 +37,7 @@ async def transport(recorder: Recorder) -> JoinedWrites:
     return JoinedWrites(cast("asyncio.Transport", recorder), asyncio.get_running_loop(), recorder.close)
 
 
-async def test_what_is_written_in_one_turn_is_sent_at_once(recorder: Recorder, transport: JoinedWrites) -> None:
+async def test_writes_of_one_turn_are_sent_at_once(recorder: Recorder, transport: JoinedWrites) -> None:
     transport.write(b"head ")
     transport.write(b"body")
     await asyncio.sleep(0)
@@ -55,9 +55,7 @@ async def test_much_is_not_held_until_the_end_of_the_turn(recorder: Recorder, tr
     assert recorder.sent[-1] == b" end"
 
 
-async def test_what_is_held_is_sent_before_the_connection_is_closed(
-    recorder: Recorder, transport: JoinedWrites
-) -> None:
+async def test_held_data_is_sent_before_the_connection_is_closed(recorder: Recorder, transport: JoinedWrites) -> None:
     transport.write(b"head ")
     transport.write(b"body")
     transport.close()
@@ -67,7 +65,7 @@ async def test_what_is_held_is_sent_before_the_connection_is_closed(
     assert recorder.sent == [b"head body"]
 
 
-async def test_what_is_written_after_the_client_hung_up_is_dropped(recorder: Recorder, transport: JoinedWrites) -> None:
+async def test_data_written_after_the_client_hung_up_is_dropped(recorder: Recorder, transport: JoinedWrites) -> None:
     transport.write(b"an answer")
     recorder.close()
     await asyncio.sleep(0)

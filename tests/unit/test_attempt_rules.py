@@ -118,7 +118,7 @@ def test_an_unknown_outcome_never_reads_as_failed(error_class: ErrorClass, may_r
 @pytest.mark.parametrize(
     ("asked_s", "delay_s"), [(float("inf"), 86_400), (1e15, 86_400), (float("nan"), 60), (-5, 60), (0, 60), (None, 60)]
 )
-def test_a_platform_s_wait_is_heeded_within_reason(asked_s: float | None, delay_s: float) -> None:
+def test_a_platforms_wait_is_followed_within_limits(asked_s: float | None, delay_s: float) -> None:
     assert decide(ErrorClass.RATE_LIMITED, retry_after_s=asked_s, jitter=least) == NextAttempt(delay_s, spends=False)
     assert isinstance(decide(ErrorClass.TRANSIENT, retry_after_s=asked_s), NextAttempt)
 

@@ -63,7 +63,7 @@ async def test_a_batch_has_a_largest_size() -> None:
     assert flush.batches == [[0, 1], [2, 3], [4]]
 
 
-async def test_a_caller_that_gives_up_before_its_flush_is_left_out_and_disturbs_nobody() -> None:
+async def test_a_caller_that_gives_up_before_its_flush_is_left_out_and_disturbs_no_other() -> None:
     flush = Flushes()
     batcher = Batcher(flush)
     first = asyncio.create_task(batcher.submit(1))

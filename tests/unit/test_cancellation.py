@@ -34,7 +34,7 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     assert task.done()
 
 
-async def test_whoever_is_cancelled_while_waiting_still_waits_for_the_end() -> None:
+async def test_a_caller_cancelled_while_waiting_still_waits_for_the_end() -> None:
     stubborn = Stubborn(ignored=0)
     task = asyncio.create_task(stubborn.run())
     await stubborn.started.wait()

@@ -115,13 +115,13 @@ def test_a_time_is_told_by_its_distance(before_ms: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-01-31 08:00", "2026-01-31"])
-def test_what_is_no_time_of_the_api_is_shown_as_it_is(text: str) -> None:
+def test_an_unreadable_time_is_shown_unchanged(text: str) -> None:
     assert relative_time(text, NOW_MS) == text
     assert relative_time(None, NOW_MS) == ""
 
 
 @pytest.mark.parametrize("command", ["list", "show", "retry", "cancel", "resolve", "resume"])
-def test_no_refusal_tells_who_uses_the_command_line_of_http(command: str) -> None:
+def test_no_refusal_of_a_command_speaks_of_http(command: str) -> None:
     meanings = meaning_of_codes()
     for code in STATUS_OF_CODE:
         for has_token in (True, False):

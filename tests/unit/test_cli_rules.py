@@ -81,7 +81,7 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == line
 
 
-def test_where_nobody_has_a_user_name_a_decision_asks_for_one(
+def test_without_a_user_name_a_decision_asks_for_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def unknown() -> str:

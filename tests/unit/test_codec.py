@@ -79,5 +79,5 @@ def test_an_exception_goes_over_the_wire_as_its_text() -> None:
     assert deserialize(serialize({"r": ValueError("no")})) == {"r": "ValueError: no"}
 
 
-def test_a_job_of_another_function_is_none_of_ours() -> None:
+def test_a_job_of_another_function_is_not_a_task() -> None:
     assert read_job(serialize({"f": "other", "a": (), "k": {"task_data": {}}, "t": 1, "et": 1})) is None

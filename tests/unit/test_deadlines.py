@@ -7,7 +7,7 @@ import pytest
 from everpost_workers.engine.deadlines import Deadlines, TimeLimits
 
 
-async def test_what_is_overdue_is_cut_off_once_and_in_time() -> None:
+async def test_overdue_work_is_cut_off_once_and_in_time() -> None:
     cut: asyncio.Queue[str] = asyncio.Queue()
     deadlines = Deadlines(cut.put_nowait)
     deadlines.keep("late", 0.02)
@@ -44,7 +44,7 @@ async def test_a_timeout_of_the_blocks_own_is_not_its_limit() -> None:
     assert not limit.expired
 
 
-async def test_a_cancellation_by_somebody_else_goes_on_through_a_limit() -> None:
+async def test_a_cancellation_from_outside_passes_through_a_limit() -> None:
     began = asyncio.Event()
 
     async def work() -> None:
@@ -59,7 +59,7 @@ async def test_a_cancellation_by_somebody_else_goes_on_through_a_limit() -> None
         await task
 
 
-async def test_a_limit_that_passes_while_somebody_else_cancels_lets_the_cancellation_through() -> None:
+async def test_a_limit_that_passes_during_a_cancellation_lets_the_cancellation_through() -> None:
     async def work() -> None:
         task = asyncio.current_task()
         assert task is not None

@@ -78,11 +78,11 @@ def test_a_local_publisher_leaves_nothing_open() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "[]", "{", '[{"number": "one"}]', "7"])
-def test_what_a_stranger_wrote_into_the_column_is_no_past(text: str | None) -> None:
+def test_malformed_attempts_count_as_no_past(text: str | None) -> None:
     assert read_earlier(text, NONE) == NOTHING_EARLIER
 
 
-def test_who_had_not_begun_to_send_is_no_suspect() -> None:
+def test_a_task_that_had_not_begun_to_send_is_not_a_suspect() -> None:
     earlier = read_earlier(
         recorded(
             attempt(1, error_class="crashed", evidence=CLOSED),

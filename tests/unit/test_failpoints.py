@@ -43,7 +43,7 @@ def test_every_action_is_in_the_document() -> None:
     assert set(re.findall(r"^\| `([a-z]+)` \|", DOCUMENT, re.MULTILINE)) == set(Action)
 
 
-def test_a_point_nobody_asked_about_does_nothing(folder: Path) -> None:
+def test_a_point_without_an_action_does_nothing(folder: Path) -> None:
     (folder / "there").write_text("raise")
     failpoint("here")
     watch_failpoints(None)

@@ -108,7 +108,7 @@ def job() -> PublishJob:
     )
 
 
-def test_what_is_no_publish_error_is_told_with_its_place_and_no_data() -> None:
+def test_an_unexpected_exception_is_logged_with_its_place_and_no_data() -> None:
     with capture_logs() as said:
         tell_of_defect(raised_by(KeyError("title")), job())
         tell_of_defect(raised_by(InvalidError("no")), job())

@@ -43,7 +43,7 @@ async def test_a_file_is_found_with_its_size_name_and_type(root: Path) -> None:
         assert file.read() == b"1"
 
 
-async def test_a_type_nobody_knows_is_a_stream_of_bytes(root: Path) -> None:
+async def test_an_unknown_media_type_is_a_stream_of_bytes(root: Path) -> None:
     (root / "视频.qqq").touch()
     media = await resolve_media({"file_path": "视频.qqq"}, root)
     assert media is not None

@@ -203,6 +203,6 @@ def test_a_msgpack_map_is_never_taken_for_a_pickle(message: dict[str, int]) -> N
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"hello", b"\x93\x01\x02\x03", pickle.dumps([1]), b"\x81\xa1a"])
-def test_what_is_no_message_is_a_value_error(payload: bytes) -> None:
+def test_an_unreadable_message_is_a_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"message|pickle|msgpack"):
         deserialize(payload)

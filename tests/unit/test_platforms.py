@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("values", "path"),
     [(("12345", None, None), "$.title"), (("", "123456", None), "$.description"), ((None, None, [1, 2, 3]), "$.tags")],
 )
-def test_what_is_too_long_for_the_platform_is_refused_with_its_path(values: tuple[Any, Any, Any], path: str) -> None:
+def test_a_value_too_long_for_the_platform_is_refused_with_its_path(values: tuple[Any, Any, Any], path: str) -> None:
     platform = make_platform(title_max=4, description_max=5, tags_max=2)
     with pytest.raises(InvalidValue) as caught:
         platform.check(*values)

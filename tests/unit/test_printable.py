@@ -59,7 +59,7 @@ def test_every_character_of_unicode_is_judged() -> None:
     assert set("aZ 测试視频éñ한국어日本語عربيعִבְרִית👩❤🏽️"[:-1]) <= shown
 
 
-def test_what_is_hidden_is_spelled_out() -> None:
+def test_invisible_characters_are_shown_as_escapes() -> None:
     assert printable("a\x1b[31mb\x9b\u202e\n\U000e0041\udc80") == r"a\x1b[31mb\x9b\u202e\n\U000e0041\udc80"
     assert printable_lines("a\nb\rc") == "a\nb\\rc"
 

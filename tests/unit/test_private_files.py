@@ -38,7 +38,7 @@ def test_a_group_keeps_what_a_person_gave_it_and_others_keep_nothing(found: int,
 
 
 @given(st.integers(0, 0o7777))
-def test_the_rule_gives_nobody_more_and_is_stable(mode: int) -> None:
+def test_the_rule_adds_no_permission_and_is_stable(mode: int) -> None:
     assert private_mode(mode) & ~mode == 0
     assert private_mode(mode) & 0o7700 == mode & 0o7700
     assert private_mode(private_mode(mode)) == private_mode(mode)
@@ -69,7 +69,7 @@ def test_a_data_folder_from_before_is_closed_and_a_shared_one_stays_the_groups(t
         assert mode_of(data / "made") & 0o777 == after & 0o777
 
 
-def test_a_folder_that_never_was_a_data_folder_is_left_alone_and_what_is_new_in_it_is_private(tmp_path: Path) -> None:
+def test_a_folder_that_never_was_a_data_folder_keeps_its_mode_and_new_files_in_it_are_private(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "somebody-elses").write_bytes(b"")
     close_to_others(Settings(data=tmp_path))

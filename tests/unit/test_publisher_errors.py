@@ -87,7 +87,7 @@ def test_any_other_error_is_unknown_unless_the_effect_is_local(error: Exception)
     }
 
 
-def test_a_publisher_that_declares_nothing_is_never_rerun_by_itself() -> None:
+def test_a_publisher_that_declares_nothing_is_never_rerun_automatically() -> None:
     assert RecordingPublisher.publisher_class is PublisherClass.NONE
     assert [c for c in PublisherClass if c.may_rerun] == [PublisherClass.LOCAL, PublisherClass.KEYED]
 

@@ -127,7 +127,7 @@ ODD_TIMES: list[Any] = [None, -1, math.nan, math.inf, "7", b"7", True, [], 10**4
     ("asked", "seconds"),
     [(7, 7.0), (0, 0.0), (0.5, 0.5), (Decimal("1.5"), 1.5), *((odd, None) for odd in ODD_TIMES)],
 )
-def test_only_a_finite_number_of_seconds_is_heeded(asked: Any, seconds: float | None) -> None:
+def test_only_a_finite_number_of_seconds_counts(asked: Any, seconds: float | None) -> None:
     assert retry_after_of(RateLimitedError("slow down", retry_after_s=asked)) == seconds
 
 

@@ -36,13 +36,13 @@ def test_the_first_decision_about_a_task_stands() -> None:
     assert isinstance(decide_resolution("t", position("success"), [of_another]), NothingToDecide)
 
 
-def test_there_is_nothing_to_decide_about_what_is_known_or_has_not_ended() -> None:
+def test_a_known_outcome_or_an_unfinished_task_cannot_be_decided() -> None:
     assert isinstance(decide_resolution("t", position("failed"), []), NothingToDecide)
     assert isinstance(decide_resolution("t", position("unknown", Place.LEDGER), []), NothingToDecide)
     assert isinstance(decide_resolution("t", None, []), TaskNotFound)
 
 
-def test_an_ordinary_retry_is_no_decision() -> None:
+def test_an_ordinary_retry_is_not_kept_as_a_decision() -> None:
     assert decisions_of_retry([position("failed")], "new", Grounds("mei", "why"), NOW_MS) == []
 
 
@@ -56,7 +56,7 @@ def test_a_retry_by_force_decides_about_the_task_and_whatever_is_unknown_of_its_
     assert {(one.decision, one.decided_by, one.why) for one in kept} == {(DecisionKind.SEND_AGAIN, "mei", "why")}
 
 
-def test_what_has_ended_and_rows_nobody_runs_may_be_removed() -> None:
+def test_ended_tasks_and_inherited_rows_may_be_removed() -> None:
     assert decide_removal(position("failed")) is Removal.ARCHIVED
     assert decide_removal(position("pending", Place.LEDGER, inherited=True)) is Removal.ARCHIVED
     assert decide_removal(position("pending", Place.LEDGER)) is Removal.UNFINISHED

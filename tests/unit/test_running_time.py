@@ -54,5 +54,5 @@ def test_the_running_time_never_goes_back_and_never_leaps(clocks: list[tuple[int
         assert mark.highest_ms >= mark.wall_ms
 
 
-def test_what_is_no_mark_counts_as_none() -> None:
+def test_an_unreadable_mark_counts_as_none() -> None:
     assert [read_mark(text) for text in (None, "", "[]", '{"boot": 1}')] == [None] * 4

@@ -35,6 +35,6 @@ def test_a_value_that_can_be_used_is_taken_as_it_is(name: str, value: str) -> No
     assert str(getattr(read_settings({f"EVERPOST_{name}": value}), name.lower())) == value
 
 
-def test_a_folder_of_nobody_is_refused_at_the_start() -> None:
+def test_a_home_folder_of_an_unknown_user_is_refused_at_the_start() -> None:
     with pytest.raises(SettingsError, match=r"options\.root: there is no user"):
         FolderPublisher({"root": "~no-such-user-at-all/x"}, Settings())

@@ -81,7 +81,7 @@ def test_a_wrong_value_is_named_by_its_json_path(payload: bytes, path: str) -> N
     "payload",
     [b"", b"{", b"\xff", b'"\xed\xa0\x80"', b'{"a": NaN}', b"\xef\xbb\xbf{}", b'{"a": "\\ud800"}', b"[" * 100_000],
 )
-def test_what_is_no_json_is_malformed(payload: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(payload: bytes) -> None:
     with pytest.raises(MalformedJson):
         READER.read(payload, NOW_MS)
 

@@ -28,7 +28,7 @@ def test_names_are_as_prometheus_advises() -> None:
     assert all(histogram.name.endswith("_seconds") for histogram in HISTOGRAMS)
 
 
-def test_what_is_taken_is_counted_once() -> None:
+def test_taken_counts_are_counted_once() -> None:
     tally = Tally()
     tally.count(ACCEPTED, "douyin")
     tally.count(ACCEPTED, "douyin")
@@ -36,7 +36,7 @@ def test_what_is_taken_is_counted_once() -> None:
     assert tally.take() == {}
 
 
-def test_what_is_given_back_is_added_to_what_came_meanwhile() -> None:
+def test_returned_counts_are_added_to_later_ones() -> None:
     tally = Tally()
     tally.count(ACCEPTED, "douyin")
     taken = tally.take()
