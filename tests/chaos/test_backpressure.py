@@ -72,9 +72,7 @@ async def watched(processes: list[PythonProcess]) -> AsyncIterator[dict[str, int
 @pytest.mark.parametrize(
     "seconds", [pytest.param(0.0, id="short"), pytest.param(SECONDS, id="long", marks=pytest.mark.chaos)]
 )
-async def test_a_burst_of_ten_times_the_capacity_is_refused_but_for_what_can_be_done(
-    tmp_path: Path, seconds: float
-) -> None:
+async def test_a_burst_of_ten_times_the_capacity_is_refused_beyond_the_capacity(tmp_path: Path, seconds: float) -> None:
     scene = Scene(
         tmp_path, seed=7, publisher_class=PublisherClass.NONE, workers=1, slots=SLOTS, delay_ms=DELAY_MS,
         settings={"EVERPOST_MAX_BACKLOG": str(MAX_BACKLOG)},

@@ -47,7 +47,7 @@ async def test_crashes_of_workers_at_every_point_lose_and_repeat_nothing(tmp_pat
         PublisherClass.CHECKABLE,
     ],
 )
-async def test_crashes_of_workers_mid_send_leave_nothing_to_decide_where_the_class_says_what_follows(
+async def test_crashes_of_workers_mid_send_leave_nothing_to_decide_if_the_class_decides(
     tmp_path: Path, publisher_class: PublisherClass
 ) -> None:
     await crash(tmp_path, publisher_class, [f"crash_worker at {point}" for point in MID_SEND])

@@ -77,7 +77,7 @@ def test_a_frozen_redis_does_not_hold_up_a_stop(tmp_path: Path, trial: Trial) ->
 
 
 @pytest.mark.chaos
-def test_up_says_what_it_had_to_kill_and_what_that_means(tmp_path: Path, trial: Trial) -> None:
+def test_up_reports_what_it_had_to_kill_and_the_consequences(tmp_path: Path, trial: Trial) -> None:
     trial.open_gate()
     with serving(tmp_path, PLATFORMS=trial.platforms) as up:
         up.publish(platform=LOCAL, do="block")

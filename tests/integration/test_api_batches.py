@@ -103,7 +103,7 @@ async def test_a_client_that_reads_nothing_until_it_has_sent_all_gets_every_answ
     writer.close()
 
 
-async def test_what_was_accepted_before_the_client_hung_up_stays(api: Api) -> None:
+async def test_tasks_accepted_before_the_client_hung_up_stay(api: Api) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(CHUNKED + chunk_of(LINE))
     assert (await read_line(reader))["success"]

@@ -33,7 +33,7 @@ async def post(stack: Stack, route: str, body: Any) -> Any:
     return answer.json()
 
 
-async def test_a_batch_retry_tells_what_became_of_each(everpost: Stack) -> None:
+async def test_a_batch_retry_answers_the_result_of_each_task(everpost: Stack) -> None:
     ids = await failed_tasks(everpost, 3)
     answer = await post(everpost, "batch/retry", {"task_ids": [*ids, "nobody"]})
     assert (answer["success"], answer["message"]) == (True, "3 of 4 tasks retried")
@@ -88,7 +88,7 @@ async def test_a_large_batch_goes_on_in_the_background(idle_stack: Stack) -> Non
     assert (state["status"], state["success_count"], state["errors"]) == ("done", AT_ONCE + 1, [])
 
 
-async def test_clearing_cancels_what_waits_and_archives_what_ended(everpost: Stack) -> None:
+async def test_clearing_cancels_waiting_tasks_and_archives_ended_ones(everpost: Stack) -> None:
     await failed_tasks(everpost, 2)
     await everpost.publish(schedule_time="2031-01-01")
     problem = assert_problem(await everpost.client.post(f"{API}/clear/all"), 409, "tasks_pending")

@@ -154,7 +154,7 @@ async def test_the_token_lets_in(guarded: Api) -> None:
     assert (await guarded.client.post(PUBLISH, json=TASK, headers=lower)).status_code == 202
 
 
-async def test_others_are_served_only_with_a_token_or_on_purpose(tmp_path: Path) -> None:
+async def test_other_machines_are_served_only_with_a_token_or_on_purpose(tmp_path: Path) -> None:
     settings = temporary_settings(tmp_path, redis="redis://127.0.0.1:1", host="0.0.0.0")
     with pytest.raises(SettingsError, match="EVERPOST_TOKEN"):
         create_server(settings)

@@ -74,7 +74,7 @@ async def test_waiting_answers_when_the_task_ends(everpost: Stack) -> None:
     assert answer.json()["data"]["status"] == "success"
 
 
-async def test_waiting_in_vain_answers_with_what_is_known(everpost: Stack) -> None:
+async def test_a_long_poll_that_times_out_answers_the_present_state(everpost: Stack) -> None:
     task_id = await everpost.publish(schedule_time="2031-01-01")
     began = time.monotonic()
     answer = await everpost.client.get(f"{API}/{task_id}?wait=0.2")
@@ -111,7 +111,7 @@ async def test_pages_show_every_task_once_newest_first(everpost: Stack) -> None:
     assert page["stats"]["by_platform"] == {"xiaohongshu": 25}
 
 
-async def test_filters_show_what_matches_them_all(everpost: Stack) -> None:
+async def test_a_list_shows_tasks_that_match_all_filters(everpost: Stack) -> None:
     failed = await failed_task(everpost, platform=3, account_id="shop", title="春节促销")
     other = await everpost.publish(platform="douyin", account_id="shop")
     await everpost.drain()

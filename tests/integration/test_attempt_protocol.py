@@ -407,7 +407,7 @@ async def test_an_intent_written_while_its_task_is_claimed_anew_is_not_overlooke
     assert task["attempts"][0]["evidence"]["bytes_sent"] == "not_known"
 
 
-async def test_what_a_lost_attempt_reports_late_is_kept_beside_what_the_task_has() -> None:
+async def test_a_lost_attempts_late_report_is_kept_beside_the_tasks_outcome() -> None:
     async with stack_of(PublisherClass.KEYED) as stack:
         task_id = await crash(stack, was_sent=False)
         task = await stack.wait_until_ended(task_id)

@@ -200,7 +200,7 @@ async def test_a_waiting_task_is_withdrawn_before_its_retry_takes_its_place(stac
     assert await statuses(stack) == {"cancelled": 3, "success": 3}
 
 
-async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) -> None:
+async def test_while_redis_is_down_tasks_waiting_there_are_left_alone(stack: Stack) -> None:
     await add_ended(stack.store, make_task("failed"))
     await accept(stack.store, *many(100))
     nowhere = TaskQueue.connect("redis://127.0.0.1:1/0")
@@ -214,7 +214,7 @@ async def test_while_redis_is_down_what_waits_there_is_left_alone(stack: Stack) 
     await nowhere.close()
 
 
-async def test_what_only_redis_knows_is_retried_from_there(stack: Stack, bulk: Bulk) -> None:
+async def test_a_task_only_redis_knows_is_retried_from_there(stack: Stack, bulk: Bulk) -> None:
     await stack.queue.enqueuer.enqueue_task(make_task("stray"))
     answer = await bulk.run(ask(BulkKind.RETRY, "stray"))
     assert list(answer.new_task_ids) == ["stray"]
@@ -238,7 +238,7 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     await eventually(are_queued, what="1,201 jobs in the queue")  # what Redis was slow to take follows the answer
 
 
-async def test_what_the_work_creates_is_never_matched_by_it(stack: Stack, bulk: Bulk) -> None:
+async def test_tasks_made_by_the_work_are_never_matched_by_it(stack: Stack, bulk: Bulk) -> None:
     services: Services = stack.app.state.services
     tasks = [make_task(f"w{number:05}", created_at_ms=services.clock() - 1) for number in range(700)]
     await accept(stack.store, *tasks)
@@ -331,7 +331,7 @@ async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk
     assert kit_of(stack.settings).count_skips() == KEPT_SKIPS
 
 
-async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_bulk_request_is_not_carried_out_later(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behind, "ABANDONED_MS", -60_000)
     await stack.start_worker()
     task_id = await stack.publish()
@@ -349,7 +349,7 @@ async def test_what_was_refused_is_not_done_later(stack: Stack, monkeypatch: pyt
     assert kit_of(stack.settings).count_operations() == 0
 
 
-async def test_what_comes_to_match_meanwhile_is_done_behind_the_answer(
+async def test_tasks_that_come_to_match_meanwhile_are_done_in_the_background(
     stack: Stack, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "CHUNK", 2)
@@ -418,7 +418,7 @@ async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, b
     assert [job.task_id for job in stack.publisher.attempts] == [last]
 
 
-async def test_what_runs_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) -> None:
+async def test_a_running_task_is_cancelled_only_with_force(stack: Stack, bulk: Bulk) -> None:
     cancellation = Cancellations(stack.store.changes, stack.queue, stack.app.state.services.clock)
     stack.publisher.hold()
     await stack.start_worker()
@@ -466,7 +466,7 @@ async def test_inherited_queue_rows_are_cancelled_unless_they_may_have_run(stack
     assert (answer.succeeded, reasons(answer)) == (1, {"ran": "task_ended"})
 
 
-async def test_deleting_and_archiving_move_what_ended(stack: Stack, bulk: Bulk) -> None:
+async def test_deleting_and_archiving_move_ended_tasks(stack: Stack, bulk: Bulk) -> None:
     await add_ended(stack.store, make_task("a"), make_task("b"))
     await accept(stack.store, make_task("waiting"))
     deleted = await bulk.run(ask(BulkKind.DELETE, "a", "waiting"))

@@ -178,7 +178,7 @@ def test_no_command_writes_a_character_that_acts_reorders_or_hides(
             assert not re.search("^FORGED", shown, flags=re.MULTILINE), (arguments, shown)
 
 
-def test_json_answers_have_what_strangers_sent_exactly(up: Up, task_ids: dict[str, str]) -> None:
+def test_json_answers_have_foreign_text_exactly(up: Up, task_ids: dict[str, str]) -> None:
     shown = json.loads(up.everpost("show", task_ids["failed"], "--json").stdout)
     assert shown["data"]["title"] == EVIL
     assert shown["data"]["task_data"][EVIL] == [EVIL, {EVIL: EVIL}]

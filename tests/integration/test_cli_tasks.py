@@ -92,7 +92,7 @@ def test_a_published_task_is_retried_only_by_force(up: Up) -> None:
     assert up.everpost("retry", task_id, "--force").returncode == 0
 
 
-def test_what_matches_a_filter_is_retried_after_a_dry_run(up: Up) -> None:
+def test_tasks_that_match_a_filter_are_retried_after_a_dry_run(up: Up) -> None:
     task_ids = fail(up, 5, account_id="filtered")
     chosen = ["retry", "--status", "failed", "--account-id", "filtered"]
     assert up.everpost(*chosen, "--dry-run").stdout.startswith("5 of 5 tasks would be retried.\n")
@@ -217,7 +217,7 @@ def test_a_filter_that_cannot_be_read_is_said_in_one_line(up: Up) -> None:
     assert "yesterday" in done.stderr
 
 
-def test_what_could_not_be_retried_is_told_with_its_reason(up: Up) -> None:
+def test_skipped_tasks_of_a_retry_are_listed_with_their_reasons(up: Up) -> None:
     task_id = up.publish()
     up.wait_until_ended(task_id)
     (failed,) = fail(up, 1)

@@ -115,7 +115,7 @@ def test_a_signal_lets_a_running_task_end_and_a_second_one_cuts_it_off(tmp_path:
         assert not any(is_alive(pid) for pid in children.values())
 
 
-def test_what_was_cut_off_runs_at_the_next_start(tmp_path: Path) -> None:
+def test_tasks_that_were_cut_off_run_at_the_next_start(tmp_path: Path) -> None:
     with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
         task_id = up.publish()
         until(lambda: "running" in up.everpost("show", task_id).stdout, "the task to run")
@@ -179,7 +179,7 @@ def test_an_unknown_setting_is_reported_in_one_line(program: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("program", ["up", "api"])
-def test_an_address_others_reach_is_refused_without_a_token(program: str, tmp_path: Path) -> None:
+def test_an_address_other_machines_reach_is_refused_without_a_token(program: str, tmp_path: Path) -> None:
     settings = {"DATA": str(tmp_path), "HOST": "0.0.0.0", "REDIS": "redis://127.0.0.1:1/0"}
     refused = run(program, env=environment(**settings))
     assert refused.returncode == 2
@@ -324,7 +324,7 @@ def test_the_demo_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["up.lock"]
 
 
-def test_health_tells_a_container_whether_it_is_well(tmp_path: Path) -> None:
+def test_the_health_command_checks_a_container(tmp_path: Path) -> None:
     with serving(tmp_path) as up:
         port = up.url.rpartition(":")[2]
         env = {**up.env, "EVERPOST_PORT": port}

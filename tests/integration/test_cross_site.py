@@ -186,7 +186,7 @@ async def test_every_answer_forbids_guessing_its_type(api: Api) -> None:
     assert b"x-content-type-options: nosniff" in (await ask_raw(api, b"nonsense\r\n\r\n")).lower()
 
 
-async def test_serving_others_without_a_token_is_warned_of(tmp_path: Path) -> None:
+async def test_serving_other_machines_without_a_token_logs_a_warning(tmp_path: Path) -> None:
     with capture_logs() as lines:
         create_server(temporary_settings(tmp_path, redis=NO_REDIS, host="0.0.0.0", insecure=True))
         create_server(temporary_settings(tmp_path, redis=NO_REDIS, insecure=True))

@@ -140,7 +140,7 @@ async def test_a_deleted_task_can_be_decided_about_in_the_archive(everpost: Stac
 
 
 @pytest.mark.parametrize("decisions", [("succeeded",), ("send_again",), ("succeeded", "send_again")])
-async def test_of_many_decisions_at_once_one_counts_and_the_others_are_told_which(
+async def test_one_of_many_simultaneous_decisions_counts_and_the_others_learn_which(
     everpost: Stack, decisions: tuple[str, ...]
 ) -> None:
     task_id = await unknown(everpost)
@@ -216,7 +216,7 @@ async def test_a_late_success_after_it_was_sent_again_is_an_error_in_the_log(eve
     assert (line["task_id"], line["new_task_id"]) == (task_id, new_task_id)
 
 
-async def test_a_late_success_of_what_a_person_had_marked_keeps_both_posts(everpost: Stack) -> None:
+async def test_a_late_success_of_a_task_marked_by_a_person_keeps_both_posts(everpost: Stack) -> None:
     task_id = await unknown(everpost)
     await resolve(everpost, task_id, "succeeded", provider_post_id="seen")
     await succeed_late(everpost, task_id)

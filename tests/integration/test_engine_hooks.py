@@ -77,7 +77,7 @@ async def test_a_refused_job_is_removed_without_a_trace(stage: Stage) -> None:
     assert await nothing_left(stage)
 
 
-async def test_what_the_claim_hook_knows_travels_to_the_job_and_to_its_outcome(stage: Stage) -> None:
+async def test_the_claim_hooks_context_reaches_the_job_and_its_outcome(stage: Stage) -> None:
     async def on_claim(claims: Sequence[Claim[Any]]) -> Mapping[str, ClaimAnswer]:
         for claim in claims:
             claim.context = 7

@@ -65,7 +65,7 @@ async def test_a_job_that_blocks_the_event_loop_for_several_leases_keeps_its_lea
     assert stage.outcomes == []
 
 
-async def test_sigterm_hands_back_what_runs_and_the_process_ends(stage: Stage) -> None:
+async def test_sigterm_hands_back_running_jobs_and_the_process_ends(stage: Stage) -> None:
     with worker_process(stage.server, lease_s=15) as process:
         await stage.enqueue("sleep", 60, _job_id="x")
         await until(lambda: has_entries(stage, "ran", 1))

@@ -121,7 +121,7 @@ async def test_a_frozen_redis_is_noticed_within_3_s(stage: Stage) -> None:
     assert time.monotonic() - began < 3
 
 
-async def test_what_ended_while_redis_was_frozen_for_longer_than_a_lease_does_not_run_again(
+async def test_jobs_that_ended_while_redis_was_frozen_for_longer_than_a_lease_do_not_run_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lua, "ANSWER_S", 0.3)
@@ -257,7 +257,7 @@ async def test_a_stop_while_redis_is_away_ends_in_time(stage: Stage, monkeypatch
     stage.server.start()
 
 
-async def test_a_worker_that_may_not_wake_others_runs_its_jobs_all_the_same(
+async def test_a_worker_that_may_not_wake_others_still_runs_its_jobs(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def again(ctx: dict[Any, Any]) -> int:

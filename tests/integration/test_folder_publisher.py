@@ -293,7 +293,7 @@ async def test_an_attempt_that_fails_half_way_leaves_nothing(
     await publisher.publish(make_job(attempt=2, media=media))
 
 
-async def test_what_a_crash_left_is_removed_by_the_rerun(publisher: FolderPublisher, posts: Path) -> None:
+async def test_a_crashed_attempts_files_are_removed_by_the_rerun(publisher: FolderPublisher, posts: Path) -> None:
     key = idempotency_key("root", 0)
     (posts / f".{key}.crashed").mkdir(parents=True)
     (posts / f".{key}.crashed" / "media.mp4").write_bytes(b"half")
@@ -301,7 +301,7 @@ async def test_what_a_crash_left_is_removed_by_the_rerun(publisher: FolderPublis
     assert list_names(posts) == [key]
 
 
-async def test_what_a_crash_left_of_a_task_that_never_runs_again_is_removed_once_it_is_old(
+async def test_a_crashed_attempts_files_are_removed_when_old_if_the_task_never_runs_again(
     publisher: FolderPublisher, everpost: Settings, posts: Path
 ) -> None:
     names = [f".{idempotency_key('root', number)}.crashed" for number in (7, 8)]

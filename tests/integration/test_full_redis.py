@@ -36,7 +36,7 @@ async def results_in(stack: Stack, task_ids: list[str]) -> list[bool]:
     return [value is not None for value in await stack.queue.redis.mget([RESULT + one for one in task_ids])]
 
 
-async def test_what_waits_in_a_full_redis_is_worked_off(everpost: Stack) -> None:
+async def test_waiting_tasks_in_a_full_redis_are_worked_off(everpost: Stack) -> None:
     await everpost.stop_workers()
     waiting = await publish_many(everpost, 300)
     await fill(everpost)
@@ -58,7 +58,7 @@ async def test_what_waits_in_a_full_redis_is_worked_off(everpost: Stack) -> None
     assert len(everpost.publisher.published) + 5 == 301
 
 
-async def test_what_a_worker_hands_back_to_a_full_redis_is_due_at_once(everpost: Stack) -> None:
+async def test_a_job_handed_back_to_a_full_redis_is_due_at_once(everpost: Stack) -> None:
     everpost.publisher.hold()
     task_id = await everpost.publish()
 
@@ -121,7 +121,7 @@ async def test_the_index_of_results_goes_with_them() -> None:
         await eventually(is_gone, what="an empty index")
 
 
-async def test_an_index_that_others_overwrote_holds_up_nothing(everpost: Stack) -> None:
+async def test_an_overwritten_results_index_delays_nothing(everpost: Stack) -> None:
     await everpost.queue.redis.set(RESULTS_KEY, "evil")
     task_id = await everpost.publish()
     await everpost.wait_until_ended(task_id)
@@ -159,7 +159,7 @@ async def test_a_success_s_result_is_small_and_read_by_stock_clients(everpost: S
     assert new["task_data"]["title"] == TITLE
 
 
-async def test_it_is_told_before_redis_is_full(everpost: Stack) -> None:
+async def test_a_redis_that_fills_up_is_reported_before_it_is_full(everpost: Stack) -> None:
     with capture_logs() as lines:
         await everpost.stop_workers()
         await everpost.start_worker()  # which looks up its logger anew

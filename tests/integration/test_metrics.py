@@ -72,7 +72,7 @@ async def test_a_retry_counts_as_accepted(everpost: Stack) -> None:
     assert (await scrape(everpost))["everpost_tasks_accepted_total", "douyin"] == 2
 
 
-async def test_what_runs_is_told(everpost: Stack) -> None:
+async def test_the_running_versions_are_shown(everpost: Stack) -> None:
     await everpost.wait_until_ended(await everpost.publish())
     text = (await everpost.client.get("/metrics")).text
     assert 'everpost_build_info{process="api",' in text
@@ -80,7 +80,7 @@ async def test_what_runs_is_told(everpost: Stack) -> None:
 
 
 @pytest.mark.parametrize("poison", ["a string", "no number", "a huge number", "ten thousand fields"])
-async def test_what_others_write_in_place_of_the_numbers_is_overwritten(everpost: Stack, poison: str) -> None:
+async def test_foreign_values_in_place_of_the_numbers_are_overwritten(everpost: Stack, poison: str) -> None:
     redis = Redis.from_url(everpost.settings.redis_address)
     field = written_field((ACCEPTED.name, "douyin"))
     if poison == "a string":

@@ -119,7 +119,7 @@ async def test_the_documents_publisher_says_what_a_refusal_means(
 
 
 @pytest.mark.usefixtures("installed")
-async def test_the_documents_publisher_waits_as_long_as_it_is_told(tmp_path: Path, instance: Instance) -> None:
+async def test_the_documents_publisher_waits_as_long_as_the_answer_says(tmp_path: Path, instance: Instance) -> None:
     reset = datetime.now(UTC) + timedelta(minutes=5)
     instance.status = 429
     instance.headers = f"X-RateLimit-Reset: {reset.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}\r\n"

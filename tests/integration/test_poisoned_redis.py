@@ -109,7 +109,7 @@ async def test_a_task_s_keys_of_the_wrong_type_or_content_do_not_keep_it_from_it
             raise AssertionError(f"{prefix} as a {kind}: {error}") from error
 
 
-async def test_what_stood_under_a_key_of_the_wrong_type_can_be_looked_at(stack: Stack) -> None:
+async def test_the_content_of_a_key_of_the_wrong_type_is_kept(stack: Stack) -> None:
     await poison(stack.queue.redis, "list", "arq:queue")
     await works(stack)
     assert await stack.queue.redis.lrange("everpost:set-aside:arq:queue", 0, -1) == [b"\xff"]  # type: ignore[misc]
@@ -149,7 +149,7 @@ async def test_thousands_of_fields_among_the_workers_are_removed(stack: Stack) -
     await eventually(lambda: routes_answer(stack), what="health")
 
 
-async def test_an_epoch_of_others_is_overwritten_and_told_once(stack: Stack) -> None:
+async def test_a_foreign_epoch_is_overwritten_and_logged_once(stack: Stack) -> None:
     await stack.stop_workers()
     await poison(stack.queue.redis, "string", "everpost:epoch")
     with capture_logs() as lines:

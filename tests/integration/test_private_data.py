@@ -47,7 +47,7 @@ def test_other_users_can_read_no_file_of_everposts_new_or_old(tmp_path: Path) ->
         assert "Others may read them" not in run("doctor", "--fast", env=up.env).stdout
 
 
-def test_posts_in_a_folder_of_the_operators_are_open_to_those_to_whom_it_is(tmp_path: Path) -> None:
+def test_posts_in_an_operators_folder_have_that_folders_permissions(tmp_path: Path) -> None:
     posts = tmp_path / "www"
     posts.mkdir(mode=0o755)
     catalogue = tmp_path / "platforms.toml"

@@ -87,7 +87,7 @@ async def test_every_route_answers_without_redis(how: str) -> None:
         assert len(stack.publisher.published) == 4
 
 
-async def test_what_comes_in_while_an_enqueue_is_late_follows_it_without_the_relay() -> None:
+async def test_tasks_during_a_late_enqueue_follow_it_without_the_relay() -> None:
     async with everpost_stack(workers=0) as stack:
         await stack.publish()
         await take_away(stack, "frozen")

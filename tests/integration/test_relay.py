@@ -219,7 +219,7 @@ async def test_a_task_withdrawn_by_a_process_that_died_goes_back_into_its_queue(
         assert await stack.queue.redis.exists("everpost:withdrawals") == 0
 
 
-async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -> None:
+async def test_a_running_task_is_left_to_its_lease_also_at_a_first_start() -> None:
     async with everpost_stack(workers=0) as stack:
         task_id = await stack.publish()
         payload = await stack.queue.redis.get(f"arq:job:{task_id}")
@@ -238,7 +238,7 @@ async def test_what_a_worker_runs_is_left_to_its_lease_also_at_a_first_start() -
         assert await stack.queue.redis.zscore("arq:queue", task_id) == 2**42
 
 
-async def test_what_redis_dropped_for_want_of_memory_is_put_back_soon() -> None:
+async def test_jobs_redis_dropped_for_lack_of_memory_are_put_back_soon() -> None:
     times_ms = [system_clock() + 2 * FRESH_MS]
     async with everpost_stack(workers=0) as stack:
         relay = Relay(stack.store, stack.queue, lambda: times_ms[0])

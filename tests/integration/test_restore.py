@@ -131,7 +131,7 @@ async def test_held_tasks_run_when_a_person_says_so(tmp_path: Path) -> None:
         assert stack.publisher.times_published(task_id) == 1
 
 
-async def test_a_redis_newer_than_the_backup_tells_what_became_of_tasks_and_of_which_it_has_not_heard(
+async def test_a_redis_newer_than_the_backup_knows_outcomes_and_tasks_the_backup_does_not(
     tmp_path: Path,
 ) -> None:
     async with backed_up(tmp_path) as stack:

@@ -92,7 +92,7 @@ async def test_a_retry_that_is_retried_before_it_is_queued_never_runs(
     assert [everpost.publisher.times_published(one) for one in (first, second)] == [0, 1]
 
 
-async def test_what_was_answered_is_queued_before_a_queue_closes(everpost: Stack, may_queue: asyncio.Event) -> None:
+async def test_answered_tasks_are_queued_before_a_queue_closes(everpost: Stack, may_queue: asyncio.Event) -> None:
     await everpost.stop_workers()
     queue = TaskQueue.connect(everpost.valkey.address)
     queue.enqueuer.enqueue_soon(make_task("retried"))
@@ -235,7 +235,7 @@ async def test_without_results_in_redis_sqlite_is_the_only_source_of_truth() -> 
 
 
 @pytest.mark.parametrize("status", ["failed", "pending"])
-async def test_while_redis_is_down_only_what_cannot_be_running_is_retried(status: str) -> None:
+async def test_while_redis_is_down_only_tasks_that_cannot_be_running_are_retried(status: str) -> None:
     async with everpost_stack(workers=1) as stack:
         task_id = await failed_task(stack) if status == "failed" else ""
         await stack.stop_workers()
@@ -278,7 +278,7 @@ async def keep_failed(stack: Stack, task_id: str, **columns: Any) -> None:
     kit_of(stack.settings).add(Place.HISTORY, row)
 
 
-async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpost: Stack) -> None:
+async def test_a_task_in_redis_and_the_history_is_retried_from_redis(everpost: Stack) -> None:
     task = make_task(new_task_id(system_clock()))
     result = {**deserialize(job_of(task, 1)), "s": False, "r": None}
     await everpost.queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
@@ -286,7 +286,7 @@ async def test_what_both_redis_and_the_history_have_is_retried_from_redis(everpo
     assert (await everpost.post_retry(task.task_id)).json()["source"] == "redis"
 
 
-async def test_what_only_the_history_has_is_retried_once(everpost: Stack) -> None:
+async def test_a_task_only_the_history_has_is_retried_once(everpost: Stack) -> None:
     await keep_failed(everpost, "t")
     answer = (await everpost.post_retry("t")).json()
     assert (answer["source"], answer["message"]) == ("sqlite", "Task resubmitted to arq from SQLite history")

@@ -123,7 +123,7 @@ async def test_a_stock_client_aborts_a_job_that_runs(everpost: Stack, arq: ArqRe
     assert task["status"] == "unknown"  # it was cut off while it was being sent
 
 
-async def test_what_the_relay_brings_back_for_a_stock_client_stays_in_its_serializer(everpost: Stack) -> None:
+async def test_a_job_the_relay_brings_back_for_a_stock_client_stays_in_its_serializer(everpost: Stack) -> None:
     """Adopted, deferred by a failure, lost by Redis: the job that comes back from the ledger is a pickle again."""
     client = await create_pool(RedisSettings.from_dsn(everpost.valkey.address))
     everpost.publisher.fail_next(TransientError("not yet"))
@@ -156,7 +156,7 @@ async def test_a_job_of_an_unknown_function_keeps_its_message(everpost: Stack, a
     assert "transcode" in refused.json()["detail"]
 
 
-async def test_what_cannot_be_read_is_kept_shown_archived_and_retried_once_it_can(
+async def test_an_unreadable_message_is_kept_shown_archived_and_retried_once_it_is_readable(
     everpost: Stack, arq: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     when = datetime(2026, 1, 1, tzinfo=UTC)

@@ -211,7 +211,7 @@ async def test_a_token_is_sent_by_the_stack_s_own_client() -> None:
         assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
 
 
-async def test_what_never_comes_true_says_what_was_last_seen() -> None:
+async def test_a_wait_that_times_out_shows_the_last_value() -> None:
     async def never() -> int:
         return 0
 

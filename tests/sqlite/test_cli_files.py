@@ -53,7 +53,7 @@ def test_old_successes_are_archived_after_a_dry_run(path: Path, env: dict[str, s
     assert ids(path, "publish_tasks") == ["failed", "new"]
 
 
-def test_purge_destroys_only_what_was_archived_before_and_only_when_told(path: Path, env: dict[str, str]) -> None:
+def test_purge_destroys_only_tasks_archived_before_and_only_when_confirmed(path: Path, env: dict[str, str]) -> None:
     run("archive", "--older-than-days", "90", env=env)
     refused = run("purge", "--archived-before", "2099-01-01", env=env)
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
@@ -178,7 +178,7 @@ def test_a_backup_does_not_replace_a_file_that_came_while_it_was_made(
     assert ("exists already" in told, partial.exists()) == (True, False)
 
 
-def test_what_has_the_name_of_an_unfinished_copy_is_not_emptied_by_it(
+def test_a_file_with_the_name_of_an_unfinished_copy_is_not_emptied(
     path: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
     backup = tmp_path / "everpost.db.everpost-part"
@@ -197,7 +197,7 @@ def test_a_backup_can_be_read_by_those_who_can_read_the_database(
     assert (tmp_path / "backup.db").stat().st_mode & 0o777 == 0o640
 
 
-def test_restore_says_what_it_did_and_what_comes_next(path: Path, env: dict[str, str], tmp_path: Path) -> None:
+def test_restore_reports_what_it_did_and_the_next_step(path: Path, env: dict[str, str], tmp_path: Path) -> None:
     backup = tmp_path / "backup.db"
     run("backup", str(backup), env=env)
     sql(path, "DELETE FROM publish_tasks")
@@ -281,7 +281,7 @@ def test_doctor_says_when_redis_is_away_and_shows_no_secret(tmp_path: Path, env:
     assert "secret" not in done.stdout.replace("secrets", "")
 
 
-def test_what_doctor_logs_stands_not_among_its_json(env: dict[str, str]) -> None:
+def test_the_doctors_log_is_not_in_its_json(env: dict[str, str]) -> None:
     code, found = findings({**env, "EVERPOST_REDIS": "redis://127.0.0.1:1/0"})
     assert (code, found["server"]["value"]) == (1, "does not answer")
 

@@ -59,7 +59,7 @@ async def submitted(group_commits: GroupCommits[int], *writes: int) -> list[asyn
     return tasks
 
 
-async def test_what_comes_in_during_a_commit_is_committed_next_as_one_group(
+async def test_writes_during_a_commit_are_committed_next_as_one_group(
     group_commits: GroupCommits[int], commit: Commits
 ) -> None:
     first = await submitted(group_commits, 1)

@@ -138,9 +138,7 @@ async def test_of_two_changes_at_one_time_the_second_is_seen(
             await database.write(insert("lost"))
 
 
-async def test_what_was_committed_to_a_file_deleted_meanwhile_is_not_acknowledged(
-    database: Database, tmp_path: Path
-) -> None:
+async def test_a_commit_to_a_file_deleted_meanwhile_is_not_acknowledged(database: Database, tmp_path: Path) -> None:
     def insert_and_delete(connection: sqlite3.Connection) -> None:
         insert("lost")(connection)
         (tmp_path / "everpost.db").unlink()
@@ -207,7 +205,7 @@ async def test_a_full_file_is_in_trouble_until_something_has_been_written(databa
     assert kind_of_trouble(database) is None
 
 
-async def test_what_was_undone_does_not_prove_that_a_full_file_can_be_written(database: Database) -> None:
+async def test_a_rolled_back_write_does_not_prove_that_a_full_file_is_writable(database: Database) -> None:
     await fill(database)
     with pytest.raises(DatabaseUnwritable):
         await database.write(insert("x" * 100_000))
@@ -217,7 +215,7 @@ async def test_what_was_undone_does_not_prove_that_a_full_file_can_be_written(da
     assert kind_of_trouble(database) is DatabaseUnwritable
 
 
-async def test_what_was_written_before_the_file_was_full_is_answered_so(database: Database) -> None:
+async def test_writes_before_the_file_was_full_are_answered_as_written(database: Database) -> None:
     await fill(database)
     writes = (
         database.write(insert("short")),

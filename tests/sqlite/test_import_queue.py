@@ -41,7 +41,7 @@ def test_every_row_is_copied_and_never_runs_on_its_own(path: Path, source: Path)
     assert run(path, "SELECT sum(tasks) FROM task_counts WHERE source = 'task_queue'") == [(7,)]
 
 
-def test_importing_again_adds_only_what_is_new(path: Path, source: Path) -> None:
+def test_importing_again_adds_only_new_rows(path: Path, source: Path) -> None:
     insert(source, "task_queue", queued_task(1), queued_task(2))
     import_task_queue(path, source)
     insert(source, "task_queue", queued_task(3))

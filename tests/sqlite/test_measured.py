@@ -21,7 +21,7 @@ def test_a_history_made_by_sql_is_one_that_everpost_takes_as_its_own(tmp_path: P
         assert connection.execute("SELECT sum(tasks) FROM task_counts").fetchone() == (1_001,)
 
 
-def test_what_one_measurement_leaves_to_workers_is_not_done_in_the_next(tmp_path: Path) -> None:
+def test_work_left_by_one_measurement_is_not_done_in_the_next(tmp_path: Path) -> None:
     store = SqliteMeasured(tmp_path / "everpost.db")
     store.fill_history(10, lambda _: None)
     ids = store.fill_ledger(5, b'{"platform":"bench"}', 5)

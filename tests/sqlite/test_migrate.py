@@ -171,7 +171,7 @@ def test_the_backup_is_the_file_as_it_was(path: Path) -> None:
     assert backup.stat().st_mode & 0o777 == 0o640
 
 
-def test_an_original_file_in_wal_mode_is_adopted_with_what_its_wal_holds(path: Path) -> None:
+def test_an_original_file_in_wal_mode_is_adopted_with_the_rows_in_its_wal(path: Path) -> None:
     make_original(path)
     with closing(sqlite3.connect(path)) as open_elsewhere:
         open_elsewhere.execute("PRAGMA journal_mode = WAL")

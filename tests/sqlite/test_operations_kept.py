@@ -124,7 +124,7 @@ async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(database: Databa
     assert msgspec.json.decode(left.request, type=BulkRequest) == kept
 
 
-async def test_a_worker_clears_away_what_twenty_small_requests_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_removes_old_operations_of_twenty_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """They left 190,003 rows for ever."""
     monkeypatch.setattr(limits, "KEPT_OPERATIONS", 5)
     monkeypatch.setattr(limits, "KEPT_SKIPS", 50)

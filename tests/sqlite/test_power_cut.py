@@ -85,5 +85,5 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
     assert lost_by_cuts(tmp_path, calls, random.Random(1)) == []
 
 
-def test_the_power_cut_is_one_that_loses_what_was_not_flushed(tmp_path: Path) -> None:
+def test_the_power_cut_loses_unflushed_writes(tmp_path: Path) -> None:
     assert lost_by_cuts(tmp_path, trace_victim(tmp_path, "NORMAL"), None)

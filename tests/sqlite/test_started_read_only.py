@@ -28,7 +28,7 @@ def prefix() -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it takes setpriv where root runs it")
-async def test_what_was_started_while_the_file_was_read_only_goes_on_once_it_can_be_written(tmp_path: Path) -> None:
+async def test_processes_started_while_the_file_was_read_only_continue_once_it_is_writable(tmp_path: Path) -> None:
     valkey = await EmbeddedValkey(tmp_path / "valkey", durable=False).start()
     try:
         await start_read_only(tmp_path, valkey.address)

@@ -109,7 +109,7 @@ async def test_the_age_of_an_inherited_success_is_known_without_completed_at(
     assert (await places(database))["publish_tasks_archive"] == ["no updated_at", "old"]
 
 
-async def test_deleting_archives_what_ended_and_refuses_what_has_not(database: Database) -> None:
+async def test_deleting_archives_ended_tasks_and_refuses_unfinished_ones(database: Database) -> None:
     await add_ended(database, make_task("failed"), make_task("twice"))
     await accept(database, make_task("waiting"))
     asked = ["failed", "twice", "twice", "waiting", "nobody"]
@@ -155,9 +155,7 @@ async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Da
     assert await remove(database, "next") == {"next": None}
 
 
-async def test_only_a_purge_destroys_and_only_what_was_archived_before(
-    database: Database, archive: SqliteArchive
-) -> None:
+async def test_only_a_purge_destroys_and_only_tasks_archived_before(database: Database, archive: SqliteArchive) -> None:
     await add_ended(database, *(make_task(f"{number}") for number in range(5)))
     await remove(database, "0", "1", "2", now_ms=START_MS + DAY_MS)
     await remove(database, "3", now_ms=START_MS + 9 * DAY_MS)
@@ -179,7 +177,9 @@ async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(datab
         await remove(database, "root")
 
 
-async def test_a_purge_leaves_what_ended_later_although_a_wrong_clock_archived_it_before(database: Database) -> None:
+async def test_a_purge_leaves_tasks_that_ended_later_although_a_wrong_clock_archived_them_before(
+    database: Database,
+) -> None:
     await add_ended(database, make_task("a"), status=TaskStatus.SUCCESS, finished_at_ms=START_MS)
     set_back = SqliteArchive(database, lambda: START_MS - 400 * DAY_MS)
     assert [done async for done in set_back.archive_older(START_MS + 1, StepsOf(9))] == [1]

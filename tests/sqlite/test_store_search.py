@@ -93,7 +93,7 @@ async def found(database: Database, q: str, **others: object) -> set[str]:
 
 
 @pytest.mark.parametrize("where", ["ledger", "history", "index", "payload", "error", "many"])
-async def test_what_was_typed_is_found(database: Database, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_typed_query_is_found(database: Database, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if where == "many":
         monkeypatch.setattr(search, "FEW", 0)
     for name, text in TEXTS.items():

@@ -84,7 +84,7 @@ async def works(path: Path) -> None:
         await database.close()
 
 
-async def test_a_start_removes_what_acts_on_our_tables_and_tells_it(
+async def test_a_start_removes_foreign_objects_on_everposts_tables_and_logs_it(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(path, *REMOVED, PLAIN, ENDLESS_VIEW)

@@ -71,7 +71,7 @@ async def test_old_successes_are_archived_in_steps_and_nothing_else(store: Store
     assert (found.priority, found.batch_id, found.completed_at) == (3, "B", before.completed_at)
 
 
-async def test_the_pages_of_old_tasks_are_what_would_be_archived_the_earliest_first(store: Store) -> None:
+async def test_the_pages_of_old_tasks_are_those_to_archive_earliest_first(store: Store) -> None:
     task_ids = [f"t{number}" for number in range(5)]
     await accept(store, *reversed(task_ids))
     for number, task_id in enumerate(task_ids):
@@ -170,7 +170,7 @@ async def test_a_retry_in_the_archive_still_belongs_to_the_task_it_retried(store
     assert [(retry.task_id, retry.place) for retry in root.retries] == [("again", Place.ARCHIVE)]
 
 
-async def test_only_a_purge_destroys_and_only_what_was_archived_before(store: Store, kit: StoreKit) -> None:
+async def test_only_a_purge_destroys_and_only_tasks_archived_before(store: Store, kit: StoreKit) -> None:
     await add_ended(store, *(f"{number}" for number in range(5)))
     await put_away(store, "0", "1", "2")
     await put_away(store, "3", now_ms=START_MS + 9 * DAY_MS)
@@ -182,7 +182,7 @@ async def test_only_a_purge_destroys_and_only_what_was_archived_before(store: St
     assert await store.history.find_task("0") is None
 
 
-async def test_a_purge_leaves_what_ended_later_although_a_wrong_clock_archived_it_before(store: Store) -> None:
+async def test_a_purge_leaves_tasks_that_ended_later_although_a_wrong_clock_archived_them_before(store: Store) -> None:
     await add_ended(store, "task")
     await put_away(store, "task", now_ms=START_MS - 90 * DAY_MS)
     assert await sum_of(store.archive.purge(START_MS - DAY_MS, StepsOf(9))) == 0

@@ -115,7 +115,7 @@ async def test_tasks_are_found_where_they_are_with_their_chains_and_their_data(s
     assert await store.changes.find([], whole=True) == []
 
 
-async def test_data_that_is_absent_is_rebuilt_from_columns_and_else_there_is_none(store: Store, kit: StoreKit) -> None:
+async def test_missing_data_is_rebuilt_from_columns_if_possible(store: Store, kit: StoreKit) -> None:
     task = make_task("whole", priority=2)
     await add_ended(store, task)
     await store.ledger.end([record_of("raw", TaskStatus.FAILED, raw_job=b"\x80")])
@@ -200,7 +200,7 @@ async def test_a_waiting_task_makes_way_for_its_retry(store: Store, kit: StoreKi
         (TaskStatus.UNKNOWN, "outcome_unknown"),
     ],
 )
-async def test_what_takes_force_is_refused_without_and_kept_as_a_decision_with_it(
+async def test_a_retry_that_needs_force_is_refused_without_it_and_a_decision_with_it(
     store: Store, kit: StoreKit, status: TaskStatus, reason: str
 ) -> None:
     await add_ended(store, "task", status=status)
@@ -483,7 +483,7 @@ async def test_of_many_decisions_about_a_task_one_counts(store: Store, other: St
         assert len(await store.history.find_decisions(task_id)) == 1
 
 
-async def test_the_rule_is_told_of_what_was_committed_until_then(store: Store, other: Store) -> None:
+async def test_the_rule_gets_the_facts_committed_until_then(store: Store, other: Store) -> None:
     await accept(store, "task")
     await store.ledger.defer("task", attempt_of(), NOW_MS, spent=True)
     seen: list[Position | None] = []

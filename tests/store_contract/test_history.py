@@ -267,7 +267,7 @@ async def test_a_page_of_ids_is_the_ids_of_a_page_and_their_cursors_are_the_same
         await store.history.page_ids(wanted, limit=MAX_IDS + 1)
 
 
-async def test_a_page_with_its_total_is_what_both_questions_answer(store: Store) -> None:
+async def test_a_page_with_its_total_equals_both_answers(store: Store) -> None:
     await add_ended(store, *(make_task(f"f{number}") for number in range(3)))
     await accept(store, "waiting")
     for wanted in (TaskFilter(), TaskFilter(status="failed"), TaskFilter(account_id="a"), TaskFilter(account_id="b")):
@@ -313,7 +313,7 @@ async def test_a_task_is_found_in_some_place_at_every_moment_of_its_way(store: S
     await ending
 
 
-async def test_what_another_process_wrote_is_in_the_next_answer(store: Store, other: Store) -> None:
+async def test_another_processs_write_is_in_the_next_answer(store: Store, other: Store) -> None:
     for number in range(20):
         await accept(other, f"t{number:02}")
         assert await store.history.find_task(f"t{number:02}") is not None

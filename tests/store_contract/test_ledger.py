@@ -94,7 +94,7 @@ async def test_a_task_that_only_redis_knew_is_adopted_with_its_facts(store: Stor
     assert await store.ledger.count_unfinished() == 1
 
 
-async def test_what_has_ended_or_was_retried_is_not_adopted(store: Store, kit: StoreKit) -> None:
+async def test_an_ended_or_retried_task_is_not_adopted(store: Store, kit: StoreKit) -> None:
     await add_ended(store, "ended", "archived", "retried")
     await accept(store, "retry", root_id="retried", retry_of="retried", generation=1)
     kit.remove(Place.HISTORY, "retried")  # as a purge does in the end
@@ -308,7 +308,7 @@ async def test_scheduled_tasks_become_pending_when_their_time_has_come(store: St
     assert statuses == ["pending"] * 4 + ["scheduled"]
 
 
-async def test_what_was_written_is_there_after_everything_was_closed(stores: Stores) -> None:
+async def test_writes_are_there_after_everything_was_closed(stores: Stores) -> None:
     store = await stores.open()
     await accept(store, "waits")
     await add_ended(store, "ended")

@@ -221,7 +221,7 @@ async def _end_one_by_one(store: Store, ids: Sequence[str]) -> None:
         await end(store, task_id)
 
 
-async def test_what_one_process_has_written_another_reads_at_once(store: Store, other: Store) -> None:
+async def test_one_processs_write_is_read_by_another_at_once(store: Store, other: Store) -> None:
     await accept(store, "task")
     assert set((await other.ledger.check_claims({"task": None})).known) == {"task"}
     await store.ledger.accept([make_task("keyed")], START_MS, once_of())

@@ -46,7 +46,7 @@ async def inspect(maintenance: Maintenance, depth: Depth = Depth.QUICK) -> Inspe
 
 
 @pytest.mark.parametrize("address", ["nothing://host/name", "http://example.test/", "sqlite://host/file.db"])
-async def test_an_address_that_no_store_has_is_refused_with_what_is_supported(address: str) -> None:
+async def test_an_unsupported_address_is_refused_with_the_supported_ones(address: str) -> None:
     for refused in (maintenance_of, open_store):
         with pytest.raises(SettingsError, match="sqlite:///"):
             await refused(address)  # type: ignore[misc]  # the one is no coroutine, and neither returns
@@ -88,7 +88,7 @@ async def test_a_store_that_is_not_there_has_no_backup(maintenance: Maintenance,
     assert not (tmp_path / "backup").exists()
 
 
-async def test_a_restore_holds_what_could_have_run_and_pauses_dispatch(
+async def test_a_restore_holds_tasks_that_could_have_run_and_pauses_dispatch(
     maintenance: Maintenance, stores: Stores, tmp_path: Path
 ) -> None:
     store = await stores.open()

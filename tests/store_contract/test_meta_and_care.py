@@ -15,7 +15,7 @@ from store_kit import StoreKit
 from store_rows import START_MS, make_task
 
 
-async def test_a_value_is_what_was_set_last_by_whichever_process(store: Store, other: Store) -> None:
+async def test_a_value_is_the_last_one_that_any_process_set(store: Store, other: Store) -> None:
     assert await store.meta.get("name") is None
     await store.meta.set("name", "一")
     await other.meta.set("name", "二")

@@ -216,7 +216,7 @@ async def test_an_operation_of_the_time_before_the_clock_was_set_back_is_claimed
     assert await store.operations.claim_abandoned("two", START_MS - MINUTE_MS, START_MS) is not None
 
 
-async def test_what_an_owner_lets_go_is_claimed_at_once(store: Store, other: Store) -> None:
+async def test_an_operation_its_owner_releases_is_claimed_at_once(store: Store, other: Store) -> None:
     released, kept = operation_of("a"), operation_of("b", owner="another")
     for operation in (released, kept):
         await store.operations.begin(operation)

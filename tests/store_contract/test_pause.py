@@ -97,7 +97,7 @@ async def test_the_ids_that_the_store_has_nowhere_are_told(store: Store, kit: St
     assert await store.pause.unknown_among([]) == set()
 
 
-async def test_what_only_redis_knew_is_recorded_once_and_changes_no_task(
+async def test_a_task_only_redis_knew_is_recorded_once_and_changes_no_other(
     store: Store, kit: StoreKit, held: list[str]
 ) -> None:
     ends = [record_of("found", TaskStatus.UNKNOWN), record_of("ended", TaskStatus.FAILED)]

@@ -53,7 +53,7 @@ async def test_inherited_tasks_are_never_shown(store: Store, kit: StoreKit) -> N
     assert (await store.relay.runnable(["old"])).tasks == []
 
 
-async def test_the_next_walk_shows_what_came_and_not_what_was_seen(store: Store) -> None:
+async def test_the_next_walk_shows_new_tasks_and_not_seen_ones(store: Store) -> None:
     await accept(store, "first", "second")
     _, cursor = await walk(store)
     assert await walk(store, cursor) == ([], cursor)
@@ -112,7 +112,7 @@ async def _accept_one_by_one(store: Store, tasks: Sequence[Task]) -> None:
         await store.ledger.accept([task], START_MS)
 
 
-async def test_a_walk_shows_what_stays_while_the_tasks_around_it_end(store: Store, other: Store) -> None:
+async def test_a_walk_shows_all_tasks_that_stay_while_others_end(store: Store, other: Store) -> None:
     ids = [f"t{number:02}" for number in range(20)]
     await accept(store, *ids)
     page = await store.relay.page(None, SETTLED_MS, 5)

@@ -180,7 +180,7 @@ def test_a_batch_that_is_refused_says_so_of_each_item() -> None:
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=300))
-def test_the_pattern_of_keys_fits_what_is_taken(key: str) -> None:
+def test_the_documented_pattern_of_keys_matches_accepted_keys(key: str) -> None:
     try:
         read_key([key.encode()])
     except BadInput:

@@ -80,7 +80,7 @@ def test_without_a_token_only_loopback_s_names_are_answered_to() -> None:
     assert {asked(LOCAL, host=host) for host in STRANGERS + ADDRESSES_AND_PRIVATE_NAMES} == {ForeignHost}
 
 
-def test_open_to_others_no_name_is_answered_to_that_a_stranger_can_have() -> None:
+def test_an_insecure_api_answers_to_no_name_that_a_stranger_can_have() -> None:
     assert {asked(OPEN, host=host) for host in OURS + ADDRESSES_AND_PRIVATE_NAMES} == {None}
     assert asked(OPEN, host=socket.gethostname().encode()) is None
     assert {asked(OPEN, host=host) for host in STRANGERS} == {ForeignHost}
@@ -132,7 +132,7 @@ def test_no_other_site_changes_anything(settings: Settings, method: str) -> None
 
 
 @pytest.mark.parametrize("settings", [LOCAL, OPEN, WITH_TOKEN], ids=["local", "open", "with a token"])
-def test_our_own_pages_and_programs_change_what_they_want(settings: Settings) -> None:
+def test_everposts_own_pages_and_programs_may_change_everything(settings: Settings) -> None:
     for site in (b"same-origin", b"none"):
         assert asked(settings, "POST", host=b"localhost:8000", sec_fetch_site=site) is None
     assert asked(settings, "POST", host=b"localhost:8000", origin=b"http://localhost:8000") is None

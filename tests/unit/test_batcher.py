@@ -21,7 +21,7 @@ class Flushes:
         return [ValueError(item) if item < 0 else item * 2 for item in items]
 
 
-async def test_what_comes_in_while_a_flush_runs_is_flushed_next_as_one_unit() -> None:
+async def test_items_during_a_flush_are_flushed_next_as_one_unit() -> None:
     flush = Flushes()
     batcher = Batcher(flush)
     first = asyncio.create_task(batcher.submit(1))

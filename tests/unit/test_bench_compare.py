@@ -64,7 +64,7 @@ def test_ratios_are_against_the_best_peer_of_each_column() -> None:
     assert "2.0 times the tasks end to end, 0.50 of the CPU, 0.50 of the wait" in shown
 
 
-def test_what_was_not_measured_is_a_dash() -> None:
+def test_a_missing_value_is_shown_as_a_dash() -> None:
     seen: dict[str, Summary] = {"cpu_api": summarize([0.1])}
     assert cell(seen, ("cpu_api", "cpu_worker")) == "0.1"
     assert cell(seen, ("retry_redis_p50",)) == "-"

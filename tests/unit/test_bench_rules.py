@@ -60,7 +60,7 @@ def test_growth_compares_what_was_measured_on_both_files() -> None:
     assert growth_ratios(small, large) == {"accept": 0.9}
 
 
-def test_what_the_system_does_not_tell_is_left_out() -> None:
+def test_values_the_system_does_not_tell_are_left_out() -> None:
     made = Results()
     made.add(cpu=None, accept=1.0)
     assert list(made) == ["accept"]

@@ -32,7 +32,7 @@ def test_a_task_held_since_a_restore_is_not_stopped_by_force() -> None:
 
 
 @pytest.mark.parametrize("place", [Place.HISTORY, Place.ARCHIVE])
-def test_what_has_ended_is_not_cancelled(place: Place) -> None:
+def test_an_ended_task_is_not_cancelled(place: Place) -> None:
     assert isinstance(decide_cancel("t", position("failed", place), force=True).refusal, TaskEnded)
 
 

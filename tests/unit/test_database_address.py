@@ -71,7 +71,7 @@ def test_odd_characters_mean_what_they_mean_in_paths_and_in_addresses(address: s
         ("sqlite:///~nobody-has-this-name/everpost.db", "no user"),
     ],
 )
-def test_other_addresses_are_refused_at_start_with_what_is_supported(address: str, told: str) -> None:
+def test_other_addresses_are_refused_at_start_with_the_supported_ones(address: str, told: str) -> None:
     with pytest.raises(SettingsError) as refused:
         read_settings({"EVERPOST_DATABASE": address})
     message = refused.value.message

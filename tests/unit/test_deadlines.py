@@ -17,7 +17,7 @@ async def test_overdue_work_is_cut_off_once_and_in_time() -> None:
     assert await cut.get() == "later"
 
 
-async def test_what_ended_in_time_is_not_cut_off() -> None:
+async def test_work_that_ends_in_time_is_not_cut_off() -> None:
     cut: asyncio.Queue[str] = asyncio.Queue()
     deadlines = Deadlines(cut.put_nowait)
     deadlines.keep("ended", 0.005)

@@ -65,7 +65,7 @@ def test_without_an_intent_nothing_was_sent_where_the_class_writes_one(
     assert [f"{one.evidence.phase}/{one.evidence.bytes_sent}" for one in found if one.evidence] == phases
 
 
-def test_what_may_have_been_sent_is_open_until_it_reports() -> None:
+def test_an_attempt_that_may_have_sent_is_open_until_it_reports() -> None:
     lost = attempt(1, evidence=OPEN, error_class="crashed")
     earlier = read_earlier(recorded(lost, attempt(2, evidence=CLOSED), attempt(3)), KEYED)
     assert (earlier.last, earlier.crashed, earlier.open) == (3, 1, (OpenAttempt(1, "s1"),))

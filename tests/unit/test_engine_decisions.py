@@ -38,7 +38,7 @@ CANCELLED = asyncio.CancelledError()
         (OSError(), None, True, NextStep.FAIL),
     ],
 )
-def test_what_follows_an_attempt_that_raised(
+def test_each_error_of_an_attempt_has_its_consequence(
     error: BaseException, cause: CancelCause | None, *, may_retry: bool, step: NextStep
 ) -> None:
     assert next_step(error, cause, may_retry=may_retry) is step

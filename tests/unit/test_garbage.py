@@ -5,7 +5,7 @@ import gc
 from everpost.garbage import NEW_OBJECTS, freeze_garbage
 
 
-def test_what_start_up_made_is_never_searched_again() -> None:
+def test_objects_made_at_start_up_are_never_searched_again() -> None:
     before = gc.get_threshold()
     try:
         freeze_garbage()

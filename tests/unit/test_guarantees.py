@@ -27,7 +27,7 @@ def test_a_promise_is_shown_by_tests_that_exist(promise: str) -> None:
 
 
 @pytest.mark.parametrize("promise", PROMISES)
-def test_what_only_make_chaos_runs_says_so(promise: str) -> None:
+def test_a_test_that_only_make_chaos_runs_is_marked(promise: str) -> None:
     left_to_chaos = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
         text = path.read_text("utf-8")

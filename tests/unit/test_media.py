@@ -157,6 +157,6 @@ async def test_whatever_is_found_lies_below_the_root(file_path: str) -> None:
             assert file.read() in {b"12345", b"1"}
 
 
-def test_a_result_says_what_became_of_the_media() -> None:
+def test_a_result_describes_the_media() -> None:
     assert describe_media({}, None) == "none"
     assert describe_media({"file_id": 123}, None) == "none: file_id 123 is unknown, published as metadata only"

@@ -52,7 +52,7 @@ def test_any_value_finds_the_platform_that_spells_it_or_none(value: str | int) -
 
 
 @pytest.mark.parametrize("value", [True, 1.0, None, [1], "", " douyin", "03", "+3", "\uff13", 0, -1, 10**30])
-def test_what_only_looks_like_a_platform_is_refused(value: Any) -> None:
+def test_a_value_that_only_looks_like_a_platform_is_refused(value: Any) -> None:
     with pytest.raises(UnknownPlatform):
         BUILT_IN.find(value)
 

@@ -155,7 +155,7 @@ def test_an_address_of_redis_is_shown_without_its_secrets(address: str, shown: s
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=9))
-def test_no_password_is_shown_however_it_is_written(password: str) -> None:
+def test_no_form_of_a_password_is_shown(password: str) -> None:
     for address in (f"redis://:{password}@h/0", f"redis://h/0?password={password}", f"unix:///s?password={password}"):
         assert password not in shown_address(address)
 

@@ -47,7 +47,7 @@ async def send_all(tasks: Sequence[Task]) -> list[str]:
     return redis.taken
 
 
-async def test_what_comes_in_behind_a_slow_call_follows_it_in_order() -> None:
+async def test_tasks_after_a_slow_call_follow_it_in_order() -> None:
     tasks = [make_task(f"t{number}") for number in range(5)]
     assert await send_all(tasks) == [task.task_id for task in tasks]
 

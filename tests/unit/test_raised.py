@@ -110,7 +110,7 @@ UNCLEAR: dict[str, Callable[[], BaseException]] = {
 
 
 @pytest.mark.parametrize("unclear", UNCLEAR)
-def test_what_an_exception_does_not_say_clearly_is_unknown(unclear: str) -> None:
+def test_an_exception_without_a_clear_meaning_is_unknown(unclear: str) -> None:
     error = UNCLEAR[unclear]()
     for publisher_class in (PublisherClass.NONE, PublisherClass.KEYED, PublisherClass.CHECKABLE):
         assert error_class_of(error, publisher_class) is ErrorClass.UNKNOWN

@@ -77,7 +77,7 @@ any_json = st.recursive(
 
 
 @given(any_json)
-def test_what_fits_is_kept_as_json_has_it(value: Any) -> None:
+def test_a_value_that_fits_is_kept_as_json(value: Any) -> None:
     kept, was_cut = plain(value, 1_000_000)
     assert not was_cut
     assert msgspec.json.encode(kept) == msgspec.json.encode(value)
@@ -176,7 +176,7 @@ def test_a_result_of_any_size_is_cut_soon_and_without_a_copy_and_says_so(kind: s
     assert kept.storable() == kept
 
 
-def test_a_result_that_raises_when_it_is_read_is_a_post_all_the_same() -> None:
+def test_a_result_that_raises_when_it_is_read_still_counts_as_a_post() -> None:
     kept = PublishResult.storable(Hostile(publish_url="https://e.test/1"), media="none")
     assert (kept.provider_post_id, kept.publish_url) == (None, "https://e.test/1")
     assert kept.detail == {

@@ -12,7 +12,7 @@ def position(status: str, place: Place = Place.HISTORY, task_id: str = "a", **mo
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "retry", "pending", ""])
-def test_what_ended_badly_or_was_left_waiting_in_the_history_is_retried(status: str) -> None:
+def test_failed_tasks_and_waiting_ones_in_the_history_are_retried(status: str) -> None:
     assert decide_retry(position(status), []) == RetryDecision(RetryAction.RETRY)
 
 

@@ -28,7 +28,9 @@ def test_an_embedded_server_takes_a_quarter_of_the_memory(machine_bytes: int, ma
         (90, 100, 10, 80, 0),  # it is not the results that fill it
     ],
 )
-def test_results_take_what_they_may_and_make_room(used: int, limit: int, results: int, most: int, wanted: int) -> None:
+def test_results_stay_within_their_limit_and_make_room(
+    used: int, limit: int, results: int, most: int, wanted: int
+) -> None:
     assert wanted_bytes(RedisMemory(used_bytes=used, max_bytes=limit), results, most) == wanted
 
 

@@ -169,6 +169,6 @@ def test_a_nul_behind_very_many_values_is_refused_without_its_path() -> None:
 
 
 @pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "a\\\\\\u0000"])
-def test_what_only_spells_a_nul_is_kept(text: str) -> None:
+def test_a_text_that_only_spells_a_nul_is_kept(text: str) -> None:
     kept = READER.read(body(title=text), NOW_MS).task_data
     assert msgspec.json.decode(kept)["title"] == text

@@ -60,7 +60,7 @@ def views(history: FakeHistory, jobs: FakeJobs) -> TaskViews:
     return TaskViews(cast("History", history), cast("Jobs", jobs), cast("EndWaiter", None))
 
 
-async def test_what_a_worker_holds_is_shown_as_running_in_lists_and_alone() -> None:
+async def test_a_held_task_is_shown_as_running_in_lists_and_alone() -> None:
     shown = views(
         FakeHistory(row("held"), row("waits"), row("ended", "failed", Place.HISTORY)), FakeJobs("held", "ended")
     )

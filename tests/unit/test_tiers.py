@@ -40,7 +40,7 @@ def store_has(task_data: bytes = b"{}", *, is_rebuilt: bool = False) -> Found:
     return Found(position=STORED, source="sqlite", task_data=task_data, priority=3, is_rebuilt=is_rebuilt)
 
 
-async def test_what_both_have_is_the_store_s_although_the_answer_names_redis() -> None:
+async def test_data_in_both_comes_from_the_store_although_the_answer_names_redis() -> None:
     found = await found_in(tiers_of(redis_has(b"{}"), store_has(b"{}")))
     assert found is not None
     assert (found.source, found.position, found.priority, found.differs) == (REDIS, STORED, 3, False)
@@ -74,7 +74,7 @@ async def test_a_message_that_cannot_be_published_is_refused_whatever_redis_has(
     assert not found.differs
 
 
-async def test_what_only_one_tier_has_is_found_there() -> None:
+async def test_a_task_in_only_one_tier_is_found_there() -> None:
     assert await found_in(tiers_of(redis_has(), None)) == redis_has()
     assert await found_in(tiers_of(None, store_has())) == store_has()
     assert await found_in(tiers_of(None, None)) is None
