@@ -1,6 +1,6 @@
-"""Ten times more posts than can be worked off: what is accepted is done, and the others are told to come back.
+"""Ten times more posts than capacity: accepted ones are carried out, and the others get 503.
 
-Nobody waits long for either answer, and no process takes memory for what it has not accepted.
+Both answers come quickly, and refused posts take no memory.
 """
 
 import asyncio

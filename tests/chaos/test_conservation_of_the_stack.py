@@ -1,4 +1,4 @@
-"""I1, I4, I5 and I6 over random sequences of what clients do and what breaks, on a whole stack that runs."""
+"""I1, I4, I5 and I6 over random sequences of client requests and faults, on a whole running stack."""
 
 import asyncio
 import os

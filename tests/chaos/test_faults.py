@@ -1,4 +1,4 @@
-"""Kill, stop and empty everything under load: what was acknowledged is recorded, and nothing is published twice."""
+"""Kill, stop and empty everything under load: acknowledged posts are recorded, and nothing is published twice."""
 
 import os
 import random

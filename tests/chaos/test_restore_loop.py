@@ -1,4 +1,4 @@
-"""Load, back up, go on, destroy, restore, resume: what the backup has is all there, and nothing is sent twice."""
+"""Load, back up, go on, destroy, restore, resume: the backup's tasks are all there, and nothing is sent twice."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""A stop keeps its budget in any trouble, loses no outcome, and says what it cut off; a closed terminal is a stop."""
+"""A stop keeps its budget in any trouble, loses no outcome, and reports what it cut off; also for a closed terminal."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What a client can send that is no task: each is refused in so many words, and nothing of it is left anywhere."""
+"""Invalid requests: each is refused with a reason, and leaves nothing behind."""
 
 import asyncio
 import json

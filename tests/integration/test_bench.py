@@ -1,4 +1,4 @@
-"""`everpost bench` on a tiny plan: what it answers, and that it refuses to tell rates of work that was not done."""
+"""`everpost bench` on a tiny plan: its answer, and its refusal to report rates of incomplete work."""
 
 import json
 import signal

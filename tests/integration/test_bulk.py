@@ -1,4 +1,4 @@
-"""Bulk work does to each task what the single route would, once, whatever crashes, and says why it left one out."""
+"""Bulk work does the same to each task as the single route, once, whatever crashes, and lists skipped tasks."""
 
 import asyncio
 import json

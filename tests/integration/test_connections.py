@@ -1,4 +1,4 @@
-"""Connections that ask for too much, send half, or take nothing: they cost little, end, and keep nobody else out."""
+"""Connections that ask too much, send half, or read nothing: they cost little, end, and keep no client out."""
 
 import asyncio
 import contextlib

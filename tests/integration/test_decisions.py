@@ -1,4 +1,4 @@
-"""What waits for a person, the two decisions, and what becomes of them when the truth comes out late."""
+"""Unknown tasks, the two decisions about them, and late reports after a decision."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""docs/engine.md tells the truth: its example runs without Everpost, and its tables name what there is."""
+"""docs/engine.md is true: its example runs without Everpost, and its tables are complete."""
 
 import inspect
 import re

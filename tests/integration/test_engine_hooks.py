@@ -1,4 +1,4 @@
-"""The claim hook, the shapes both hooks see, cancellation, and what is counted as started."""
+"""The claim hook, the data both hooks get, cancellation, and counts of started jobs."""
 
 import asyncio
 import pickle

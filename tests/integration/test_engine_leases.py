@@ -1,4 +1,4 @@
-"""Leases: what is held stays held, what a dead worker held comes back, and who lost a job does not touch it."""
+"""Leases: held jobs stay held, a dead worker's jobs come back, and a worker does not touch a job it has lost."""
 
 import asyncio
 import signal

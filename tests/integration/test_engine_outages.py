@@ -1,4 +1,4 @@
-"""Redis away, frozen, read-only or full, and hooks that fail for a while: nothing is lost and nobody dies."""
+"""Redis away, frozen, read-only or full, and hooks that fail for a while: nothing is lost and no worker dies."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""Jobs that do not heed being cancelled, or block the event loop: their worker says so and ends."""
+"""Jobs that ignore their cancellation, or block the event loop: their worker reports it and ends."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Others can write to Redis: what runs and what a retry sends is what SQLite has, and a difference is told."""
+"""Other programs can write to Redis: SQLite's data is run and retried, and differences are logged."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a task ends when an earlier attempt never reported, and when a publisher gives what cannot be kept."""
+"""The end of a task after an attempt that never reported, and with a result that cannot be kept."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is accepted, what is refused, and what a repeated request is answered."""
+"""Accepted requests, refused requests, and the answers to repeated ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A Redis that runs full: what waits in it is worked off, old results make room, and it is told before."""
+"""A Redis that fills up: waiting tasks are worked off, old results make room, and operators are warned."""
 
 import asyncio
 from typing import Any

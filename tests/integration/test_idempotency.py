@@ -1,4 +1,4 @@
-"""Idempotency-Key: what a request with one asks for is done once, and answered the same however often it comes."""
+"""Idempotency-Key: a request with a key is carried out once, and always gets the same answer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What /metrics says of tasks that were really accepted, run and ended, whoever meddles with Redis."""
+"""/metrics for tasks that were really accepted, run and ended, even if other programs write to Redis."""
 
 import asyncio
 import shutil

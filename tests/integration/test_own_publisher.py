@@ -1,4 +1,4 @@
-"""docs/publishers.md holds what it says: its publisher, installed by its entry point, serves its platform."""
+"""docs/publishers.md is true: its publisher, installed by its entry point, serves its platform."""
 
 import asyncio
 import importlib

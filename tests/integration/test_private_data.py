@@ -1,4 +1,4 @@
-"""Files of a real `everpost up` under the usual umask: nobody but its user can read them, old ones included."""
+"""Files of a real `everpost up` under the usual umask: only its user can read them, existing ones included."""
 
 import os
 import sys

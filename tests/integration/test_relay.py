@@ -1,4 +1,4 @@
-"""The relay: what Redis lost goes back into its queue at once, however it was lost, and only once."""
+"""The relay: jobs that Redis lost go back into their queues at once, and only once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""A backup is put back: the stack starts paused, says what it knows, and sends nothing twice."""
+"""After a restore the stack starts paused, reports what it knows, and sends nothing twice."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Publishers that raise what is no error, or do not heed being cancelled: tasks end, slots come back."""
+"""Publishers that raise a BaseException or ignore their cancellation: tasks end, slots come back."""
 
 import asyncio
 

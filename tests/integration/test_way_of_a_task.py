@@ -1,4 +1,4 @@
-"""A task's way from 202 to the history, and what may happen to it between."""
+"""A task's way from 202 to the history, and the events on it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What killed backups, restores and migrations leave beside the files: removed if it is ours and nobody is at it."""
+"""Files that killed backups, restores and migrations left: Everpost's own are removed if no process uses them."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A SQLite library whose checkpoints can corrupt the file: none is made but while nobody can commit."""
+"""An SQLite library whose checkpoints can corrupt the file: checkpoints happen only while no one else can commit."""
 
 import asyncio
 import subprocess

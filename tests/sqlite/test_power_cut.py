@@ -1,4 +1,4 @@
-"""A power cut at any moment: what was acknowledged is in the file that is left, and the file is whole."""
+"""A power cut at any moment: acknowledged tasks are in the remaining file, and the file is whole."""
 
 import os
 import random

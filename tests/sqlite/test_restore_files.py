@@ -1,4 +1,4 @@
-"""A backup takes the place of the file: nothing is restored in use, by half, or from what is no backup."""
+"""A backup replaces the file: never while it is in use, never half, never from an invalid backup."""
 
 import asyncio
 import os

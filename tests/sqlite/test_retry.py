@@ -1,4 +1,4 @@
-"""Retrying many tasks in one go does what retrying them one after the other would."""
+"""Retrying many tasks at once has the same effect as retrying them one after the other."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing

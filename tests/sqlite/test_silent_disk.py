@@ -1,4 +1,4 @@
-"""A disk that does not answer: whose write is with it waits, nobody else does, and all goes on when it answers."""
+"""A disk that does not answer: only callers whose write it already has wait, and work continues when it answers."""
 
 from http import HTTPStatus
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The archive takes what has ended, loses nothing, and is emptied only by a purge."""
+"""The archive takes ended tasks, loses none, and only a purge destroys."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

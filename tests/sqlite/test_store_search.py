@@ -1,4 +1,4 @@
-"""Search finds what a person typed, in any script, whether the index has come that far or not."""
+"""Search finds what a person typed, in any script, also in rows that are not indexed yet."""
 
 import json
 from collections.abc import AsyncIterator, Sequence

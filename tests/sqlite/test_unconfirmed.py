@@ -1,4 +1,4 @@
-"""Writes of which nobody knows whether the disk has them, and a log that is deleted under those who write."""
+"""Writes of which it is unknown whether the disk has them, and a log that is deleted under its writers."""
 
 import json
 from collections.abc import AsyncIterator

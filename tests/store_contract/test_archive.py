@@ -1,4 +1,4 @@
-"""The archive's part of the contract: it takes what has ended, loses nothing, and only a purge destroys."""
+"""The archive's part of the contract: it takes ended tasks, loses none, and only a purge destroys."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The contract of what commands do with a store by its address: backups, restores, imports, inspections."""
+"""The contract of maintenance by address: backups, restores, imports, inspections."""
 
 from pathlib import Path
 

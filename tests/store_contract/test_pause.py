@@ -1,4 +1,4 @@
-"""The pause's part of the contract: what a restore holds is let go by a person, once, and nothing else is."""
+"""The pause's part of the contract: a person releases held tasks, once, and no others."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A stream of lines that are all refused holds up nobody, and fills no disk."""
+"""A stream of refused lines delays no other request, and fills no disk."""
 
 import asyncio
 from datetime import UTC

@@ -1,4 +1,4 @@
-"""Which connections make room, which are hung up on, and what is said of it."""
+"""Which connections make room, which are closed, and what is logged about it."""
 
 from structlog.testing import capture_logs
 

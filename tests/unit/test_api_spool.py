@@ -1,4 +1,4 @@
-"""The spool: everything comes out once and in order, and what waits in it has bounds."""
+"""The spool: everything comes out once and in order, and the waiting bytes are limited."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The table of Everpost and its peers: what is in it, and where in the README it goes."""
+"""The table of Everpost and its peers: its content, and its place in the README."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The command's own rules: delays, what is shown of secrets, which tasks are meant, how errors become one line."""
+"""The command's own rules: delays, hidden secrets, chosen tasks, and errors in one line."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The engine's rules without a server: what follows an attempt, whose turn it is, how long to wait."""
+"""The engine's rules without a server: the step after an attempt, the order of queues, the waits."""
 
 import asyncio
 import inspect

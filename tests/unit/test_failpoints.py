@@ -1,4 +1,4 @@
-"""Failpoints: off they do nothing, on they do what the file says, once; and the documented ones are those there are."""
+"""Failpoints: they do nothing when off, and carry out the file's action once when on; the documentation lists all."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Log lines are events with fields, whoever writes them; a publisher's bug comes with its place."""
+"""Log lines are events with fields, whatever code writes them; a publisher's defect is logged with its place."""
 
 import ast
 import io

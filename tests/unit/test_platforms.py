@@ -1,4 +1,4 @@
-"""The platform catalogue: what is found by what, and what a user's file may say."""
+"""The platform catalogue: how platforms are found, and what a user's file may contain."""
 
 from pathlib import Path
 from typing import Any

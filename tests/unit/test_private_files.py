@@ -1,4 +1,4 @@
-"""Who may read what Everpost writes: a rule over permission bits."""
+"""The rule over permission bits that keeps Everpost's files private."""
 
 import os
 import stat

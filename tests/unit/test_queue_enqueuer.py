@@ -1,4 +1,4 @@
-"""The enqueuer: what waits for a slow Redis is sent behind it, and never fills the memory."""
+"""The enqueuer: tasks that wait for a slow Redis are sent after it, and never fill the memory."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence

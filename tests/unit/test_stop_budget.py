@@ -1,4 +1,4 @@
-"""The budget of a stop: what waits for Everpost's processes waits longer than they take."""
+"""The budget of a stop: whatever stops Everpost's processes waits longer than they take."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""What is shown of tasks: what the store has, and over it what only Redis knows, if it answers."""
+"""Tasks in answers: the store's data, combined with what only Redis knows, if it answers."""
 
 from collections.abc import Sequence
 from typing import Any, cast
