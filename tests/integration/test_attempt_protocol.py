@@ -427,19 +427,6 @@ async def test_a_lost_attempts_late_report_is_kept_beside_the_tasks_outcome() ->
     assert (reported["number"], reported["late"], reported["provider_post_id"]) == (1, True, "another")
 
 
-async def test_an_attempt_that_is_put_off_leaves_another_s_intent_alone(everpost: Stack) -> None:
-    await everpost.stop_workers()
-    task_id = await everpost.publish()
-    ledger = everpost.store.ledger
-    assert await ledger.begin_send(task_id, 2, 1)
-    overtaken = Attempt(number=1, started_at=NEVER, finished_at=NEVER, outcome=TaskStatus.RETRY)
-    await ledger.defer(task_id, overtaken, 1, spent=True)
-    await ledger.cancel_send(task_id, 1, 1)
-    assert (await ledger.check_claims({task_id: None})).known[task_id].sending == 2
-    await ledger.cancel_send(task_id, 2, 1)
-    assert (await ledger.check_claims({task_id: None})).known[task_id].sending is None
-
-
 async def test_a_task_held_since_a_restore_is_never_sent(everpost: Stack) -> None:
     await everpost.stop_workers()
     task_id = await everpost.publish()

@@ -7,7 +7,6 @@ from structlog.testing import capture_logs
 
 from everpost.clock import system_clock, to_text
 from everpost.publishing import InvalidError, PublisherClass, PublishJob, PublishResult, TransientError
-from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
@@ -59,23 +58,6 @@ async def test_an_error_that_is_not_unicode_ends_its_task_and_delays_no_other(ev
     tasks = [await everpost.wait_until_ended(task_id) for task_id in ids]
     assert sorted(task["status"] for task in tasks) == ["failed", "success"]
     assert [task["error_message"] for task in tasks if task["error_message"]] == ["no file ?.mp4"]
-
-
-async def test_the_late_failure_of_a_task_that_has_ended_is_kept_once(everpost: Stack) -> None:
-    task_id = await everpost.publish()
-    before = await everpost.wait_until_ended(task_id)
-    late = TaskRecord(
-        task_id=task_id,
-        status=TaskStatus.FAILED,
-        finished_at_ms=system_clock(),
-        attempt=Attempt(number=2, started_at="a", finished_at="b", outcome=TaskStatus.FAILED, error="late"),
-    )
-    for _ in range(2):  # the engine repeats what failed halfway
-        await everpost.store.ledger.end([], [late])
-    after = await everpost.task(task_id)
-    assert after["status"] == "success"
-    assert [attempt["number"] for attempt in after["attempts"]] == [1, 2]
-    assert after["result"] == before["result"]
 
 
 async def test_an_attempt_that_fails_while_the_file_is_away_is_tried_again_once_it_is_back(everpost: Stack) -> None:

@@ -18,7 +18,7 @@ from everpost.publishing import (
 from everpost.queue.codec import job_of
 from everpost.queue.keys import queue_name
 from everpost.task import attempt_rules
-from everpost.task.model import Task, TaskRecord, TaskStatus
+from everpost.task.model import Task
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
@@ -289,16 +289,6 @@ async def test_a_task_that_kills_its_workers_is_given_up_on(everpost: Stack) -> 
     task = await everpost.wait_until_ended(task_id)
     assert (task["status"], task["error_class"]) == ("unknown", "crashed")
     assert everpost.publisher.attempts == []
-
-
-async def test_a_late_success_tells_the_truth_about_a_task_given_up_on(everpost: Stack) -> None:
-    everpost.publisher.fail_next(OutcomeUnknownError("cut off"))
-    task_id = await everpost.publish()
-    await everpost.wait_until_ended(task_id)
-    record = TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=1, provider_post_id="found")
-    assert await everpost.store.ledger.end([record]) == [task_id]
-    task = await everpost.task(task_id)
-    assert (task["status"], task["provider_post_id"]) == ("success", "found")
 
 
 async def test_a_hundred_tasks_at_once_all_reach_the_platform_once(everpost: Stack) -> None:

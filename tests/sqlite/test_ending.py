@@ -44,24 +44,6 @@ async def test_accepting_and_ending_are_a_statement_each_and_no_more(database: D
     assert await select(database, "SELECT sum(tasks) FROM task_counts WHERE source = 'task_queue'") == [(0,)]
 
 
-async def test_a_record_of_no_known_task_holds_up_none_that_end_with_it(database: Database) -> None:
-    await accept(database, *(make_task(task_id) for task_id in "abcd"))
-    ledger = SqliteLedger(database)
-    first = ledger.end([record("a"), record("b")])
-    second = ledger.end([record("c"), record("stranger"), record("d")])
-    _, *late = await asyncio.gather(database.write(lambda _: None), first, second)
-    assert late == [[], []]
-    assert await ended(database) == [(task_id, "success") for task_id in ("a", "b", "c", "d", "stranger")]
-    assert await select(database, "SELECT task_id FROM task_queue") == []
-
-
-async def test_the_second_record_of_a_task_in_one_batch_is_a_late_one(database: Database) -> None:
-    await accept(database, make_task("a"), make_task("b"))
-    records = [record("a", TaskStatus.FAILED), record("b"), record("a")]
-    assert await SqliteLedger(database).end(records) == ["a"]
-    assert await ended(database) == [("a", "success"), ("b", "success")]
-
-
 async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(database: Database) -> None:
     await accept(database, *(make_task(task_id) for task_id in "abcd"))
     await insert(database, "publish_tasks", {"job_id": "b", "status": "failed"})  # it is in two tables
@@ -73,11 +55,6 @@ async def test_a_record_that_cannot_be_kept_keeps_no_other_from_being_kept(datab
             await ledger.end(records, overtaken)
         assert await ended(database) == [("a", "success"), ("b", "failed"), ("c", "success"), ("stranger", "success")]
         assert await select(database, "SELECT task_id FROM task_queue") == [("b",), ("d",)]
-
-
-async def test_records_of_no_task_are_nothing(database: Database) -> None:
-    assert await SqliteLedger(database).end([]) == []
-    assert await ended(database) == []
 
 
 async def test_a_reused_key_repeats_no_write_of_its_commit(database: Database) -> None:

@@ -3,20 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from everpost.actions.bulk import BulkKind, BulkRequest
 from everpost.clock import to_text
-from everpost.store.archive import Reason
-from everpost.store.changes import Remove
-from everpost.store.history import TaskFilter
-from everpost.store.operations import KEPT_MS, Operation, OperationStatus
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.tasks import operations as limits
 from everpost.store.sqlite.tasks.operations import SqliteOperations
 from everpost.task.model import new_task_id
-from everpost.task.removal_rules import decide_removal
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
 from sqlite.rows import insert, select
@@ -59,25 +52,6 @@ async def forget_all(database: Database, limit: int = 3) -> None:
         assert forgotten <= 3 * limit
 
 
-async def test_operations_are_kept_for_a_week_after_their_end(database: Database) -> None:
-    old_ms = START_MS - KEPT_MS - DAY_MS
-    for _ in range(7):
-        await add(database, old_ms, skips=5)
-    await add(database, old_ms, "failed")
-    running = await add(database, old_ms, "running")
-    long = await add(database, old_ms, ended_ms=START_MS)
-    new = await add(database, START_MS - KEPT_MS + DAY_MS, skips=5)
-    await forget_all(database)
-    assert await kept(database) == {running: 0, long: 0, new: 5}
-    assert await select(database, "SELECT count(*) FROM operation_skips") == [(5,)]
-
-
-async def test_no_age_is_known_while_the_clock_is_not_believed(database: Database) -> None:
-    old = await add(database, START_MS - 2 * KEPT_MS, skips=1)
-    assert await SqliteOperations(database).forget_old(None, 10) == 0
-    assert await kept(database) == {old: 1}
-
-
 async def test_of_many_operations_the_newest_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "KEPT_OPERATIONS", 4)
     added = [await add(database, START_MS - 20 + n, skips=1) for n in range(10)]
@@ -92,36 +66,6 @@ async def test_of_many_skips_those_of_the_newest_operations_are_kept(
     added = [await add(database, START_MS - 20 + n, skips=10) for n in range(10)]
     await forget_all(database)
     assert await kept(database) == dict.fromkeys(added[:-3], 0) | dict.fromkeys(added[-3:], 10)
-
-
-@pytest.mark.parametrize("end", ["done", "failed"])
-async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(database: Database, end: str) -> None:
-    operations = SqliteOperations(database)
-    ids = tuple(f"{n}" for n in range(1_000))
-    request = BulkRequest(kind=BulkKind.DELETE, task_ids=ids, filter=TaskFilter(status="failed", task_ids=ids))
-    operation = Operation(
-        operation_id=new_task_id(START_MS),
-        kind="delete",
-        request=msgspec.json.encode(request).decode(),
-        status=OperationStatus.RUNNING,
-        total=len(ids),
-        owner="me",
-        created_at=to_text(START_MS),
-        updated_at=to_text(START_MS),
-    )
-    await operations.begin(operation)
-    nothing = Remove([], Reason.DELETED, decide_removal)
-    operation, _ = await operations.advance(operation, nothing, [], "1", START_MS)
-    assert msgspec.json.decode(operation.request, type=BulkRequest) == request
-    if end == "done":
-        await operations.advance(operation, nothing, [], None, START_MS)
-    else:
-        await operations.fail(operation, "broken", START_MS)
-    left = await operations.find(operation.operation_id)
-    assert left is not None
-    assert left.status == end
-    kept = BulkRequest(kind=BulkKind.DELETE, filter=TaskFilter(status="failed"))
-    assert msgspec.json.decode(left.request, type=BulkRequest) == kept
 
 
 async def test_a_worker_removes_old_operations_of_twenty_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:

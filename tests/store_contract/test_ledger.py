@@ -243,15 +243,19 @@ async def test_the_same_end_twice_changes_nothing(store: Store, kit: StoreKit) -
 
 
 async def test_a_late_failure_is_one_more_attempt_and_a_late_success_tells_the_truth(store: Store) -> None:
-    await add_ended(store, "failed", status=TaskStatus.UNKNOWN)
-    late = record_of("failed", TaskStatus.FAILED, number=2)
-    assert await store.ledger.end([late]) == ["failed"]
-    found = await store.history.find_task("failed")
+    await add_ended(store, "task", status=TaskStatus.UNKNOWN)
+    for _ in range(2):
+        assert await store.ledger.end([record_of("task", TaskStatus.FAILED, number=2)]) == ["task"]
+    found = await store.history.find_task("task")
     assert found is not None
     assert found.status == TaskStatus.UNKNOWN
     assert [(attempt["number"], attempt.get("late", False)) for attempt in found.attempts] == [(1, False), (2, True)]
-    assert await store.ledger.end([record_of("failed", number=3, provider_post_id="post")]) == ["failed"]
-    found = await store.history.find_task("failed")
+    assert await store.ledger.end([record_of("task", number=3, provider_post_id="post")]) == ["task"]
+    found = await store.history.find_task("task")
+    assert found is not None
+    assert (found.status, found.provider_post_id) == (TaskStatus.SUCCESS, "post")
+    await store.ledger.end([record_of("task", TaskStatus.FAILED, number=4)])
+    found = await store.history.find_task("task")
     assert found is not None
     assert (found.status, found.provider_post_id) == (TaskStatus.SUCCESS, "post")
 
@@ -279,9 +283,10 @@ async def test_of_an_overtaken_record_only_the_attempt_is_kept(store: Store, kit
     await accept(store, "running")
     await add_ended(store, "ended", status=TaskStatus.SUCCESS)
     overtaken = [record_of(task_id, TaskStatus.FAILED, number=9) for task_id in ("running", "ended")]
-    await store.ledger.end([], overtaken)
+    for _ in range(2):  # whoever reports repeats what failed halfway
+        await store.ledger.end([], overtaken)
     assert places(kit) == {"running": Place.LEDGER, "ended": Place.HISTORY}
-    assert b'"number":9' in str((await facts_of(store, "running")).attempts).encode()
+    assert str((await facts_of(store, "running")).attempts).count('"number":9') == 1
     found = await store.history.find_task("ended")
     assert found is not None
     assert (found.status, [attempt["number"] for attempt in found.attempts]) == (TaskStatus.SUCCESS, [1, 9])

@@ -1,15 +1,13 @@
 """The operations' part of the contract: a step is done and counted or neither, and has one owner."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
 from everpost.clock import to_text
-from everpost.pace import Others, Pace
+from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.changes import Outcome
 from everpost.store.operations import (
@@ -22,7 +20,7 @@ from everpost.store.operations import (
 )
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
-from store_contract.conftest import Stores
+from everpost.testing import eventually
 from store_contract.making import accept, add_ended
 from store_contract.test_changes import NOW_MS, cancel_of, remove_of, retry_of
 from store_kit import StoreKit
@@ -243,31 +241,23 @@ async def test_operations_are_forgotten_a_while_after_their_end(store: Store, ki
     assert (kit.count_operations(), kit.count_skips()) == (2, 1)
 
 
-class Counting(Pace):
-    """A pace that notes how often it measured something."""
-
-    def __init__(self, others: Others) -> None:
-        super().__init__(100, rest=0, others=others)
-
-    @asynccontextmanager
-    async def step(self) -> AsyncIterator[int]:
-        yield self.size
-
-
-async def test_long_work_is_told_of_the_writes_of_others_and_not_of_its_own(stores: Stores, store: Store) -> None:
-    await accept(store, *(f"t{number}" for number in range(9)))
+async def test_long_work_is_told_of_the_writes_of_others_and_not_of_its_own(store: Store, other: Store) -> None:
     others = store.care.watch_others()
     operation = operation_of(total=9)
     await store.operations.begin(operation)
     others.are_writing()
 
-    async def step(number: int) -> bool:
+    async def is_told() -> bool:
         nonlocal operation
-        change = cancel_of(f"t{number}")
-        operation, _ = await store.operations.advance(operation, change, [], str(number), NOW_MS, pace=Counting(others))
+        following, pace = str(operation.done), Pace(100, rest=0, others=others)
+        operation, _ = await store.operations.advance(operation, cancel_of("t"), [], following, NOW_MS, pace=pace)
         return others.are_writing()
 
-    assert [await step(number) for number in range(3)][1:] == [False, False]
-    other = await stores.open()
-    await accept(other, "another process")
-    assert await step(3)
+    async def is_alone() -> bool:
+        return not await is_told()
+
+    for number, writer in enumerate((store, other)):
+        await eventually(is_alone, what="the end of the other writes")
+        assert [await is_told() for _ in range(3)] == [False] * 3
+        await accept(writer, f"t{number}")
+        assert await is_told()
