@@ -1,4 +1,4 @@
-"""A pytest plugin for arq's own tests: a Valkey of ours where they ask for a container, and the engine under test.
+"""A pytest plugin for arq's own tests: it gives them a Valkey instead of a container, and the engine under test.
 
 ARQ_SUITE_ENGINE=batch puts `BatchWorker` in the place of `arq.Worker` before any test module is imported; anything else
 leaves stock arq. ARQ_SUITE_OUTCOMES names a file that takes the engine and each test's outcome as JSON.

@@ -27,7 +27,7 @@ def scene_of(folder: Path) -> Scene:
 
 
 async def finish(scene: Scene, calm_s: Sequence[float] = (0.0,)) -> None:
-    """All that was accepted is published, once; and nobody waited for Redis to be told so.
+    """Every accepted task is published once, and no client waited for Redis.
 
     `calm_s`: how long answers took without any trouble.
     """

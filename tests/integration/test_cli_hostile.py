@@ -35,7 +35,7 @@ SHOW_NO_TASKS = {
 
 
 class HostilePlatform(BaseHTTPRequestHandler):
-    """Accepts every post, and answers with an id and an address that nobody should print."""
+    """Accepts every post, and answers with an id and an address that must not be printed."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))

@@ -23,7 +23,7 @@ CLIENTS = 30
 
 
 async def unknown(stack: Stack, **fields: Any) -> str:
-    """A task whose outcome nobody knows."""
+    """A task of unknown outcome."""
     stack.publisher.fail_next(OutcomeUnknownError("cut off"))
     task_id = await stack.publish(**fields)
     assert (await stack.wait_until_ended(task_id))["status"] == "unknown"
@@ -42,7 +42,7 @@ async def waiting(stack: Stack) -> list[str]:
 
 
 async def succeed_late(stack: Stack, task_id: str) -> list[str]:
-    """The attempt everybody had given up on reports that the platform took the post."""
+    """The attempt that was given up on reports that the platform took the post."""
     record = TaskRecord(
         task_id=task_id,
         status=TaskStatus.SUCCESS,

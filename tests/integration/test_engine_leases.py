@@ -324,7 +324,7 @@ async def _has_lost(stage: Stage) -> bool:
     [
         ({"arq:retry:x": b"2"}, True),  # another worker tried it and gave it back
         ({"arq:result:x": b"of another worker"}, True),  # another worker ended it
-        ({"arq:retry:x": b"1"}, False),  # the lease lapsed, nobody came
+        ({"arq:retry:x": b"1"}, False),  # the lease expired, and no worker came
         ({}, False),  # redis was flushed
     ],
 )

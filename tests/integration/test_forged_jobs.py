@@ -31,7 +31,7 @@ async def forge_job(stack: Stack, task_id: str, **changes: Any) -> None:
 
 
 async def forged_result(stack: Stack, task_id: str, data: dict[str, Any] = FORGED) -> None:
-    """A result somebody planted for a task."""
+    """A result that another program planted for a task."""
     job = deserialize(job_of(make_task(task_id, task_data=msgspec.json.encode(data)), 1))
     await stack.queue.redis.set(f"arq:result:{task_id}", serialize({**job, "s": False, "r": None}))
 

@@ -40,7 +40,7 @@ async def test_waiting_tasks_in_a_full_redis_are_worked_off(everpost: Stack) -> 
     await everpost.stop_workers()
     waiting = await publish_many(everpost, 300)
     await fill(everpost)
-    late = await everpost.publish()  # accepted all the same; the relay brings it once there is room
+    late = await everpost.publish()  # still accepted; the relay brings it once there is room
     everpost.publisher.fail_next(*(InvalidError("no") for _ in range(5)))
     await everpost.start_worker()
     for task_id in waiting:

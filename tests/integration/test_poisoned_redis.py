@@ -66,7 +66,7 @@ async def stack() -> AsyncIterator[Stack]:
 
 
 async def works(stack: Stack) -> None:
-    """Tasks of several priorities are published, a waiting one is cancelled, and health is told."""
+    """Tasks of several priorities are published, a waiting one is cancelled, and health is reported."""
     hour = to_text(system_clock() + 3_600_000)
     posts = (stack.publish(priority=priority) for priority in (0, 5, 9))
     later, *task_ids = await asyncio.gather(stack.publish(schedule_time=hour), *posts)

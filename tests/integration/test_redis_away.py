@@ -69,7 +69,7 @@ async def test_every_route_answers_without_redis(how: str) -> None:
 
         await take_away(stack, how)
         try:
-            for limit_s in (SOON_S, AT_ONCE_S):  # nobody knows of it yet; everybody does
+            for limit_s in (SOON_S, AT_ONCE_S):  # before and after the outage is known
                 answers = await asyncio.gather(*(timed(ask(*request)) for request in wanted))
                 for (request, status), (answer, took_s) in zip(wanted.items(), answers, strict=True):
                     assert answer.status_code == status, (request, answer.text)

@@ -201,7 +201,7 @@ async def test_a_withdrawn_task_does_not_come_back() -> None:
 
 
 def much_later_clock() -> int:
-    """A time at which nobody is at work any more on what was withdrawn."""
+    """A time at which every withdrawing process has ended."""
     return system_clock() + round(2_000 * WITHDRAWN_S)
 
 

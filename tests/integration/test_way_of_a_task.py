@@ -38,7 +38,7 @@ async def until_attempted(stack: Stack, count: int = 1) -> None:
 
 
 async def replay(stack: Stack, task_id: str) -> None:
-    """Put a job back into Redis behind everybody's back, as a restored dump would."""
+    """Put a job back into Redis, as a restored dump would."""
     task = Task(task_id=task_id, task_data=b'{"platform":3}', platform="douyin", account_id="a", created_at_ms=1)
     await stack.queue.redis.delete(f"arq:result:{task_id}")
     await stack.queue.redis.set(f"arq:job:{task_id}", job_of(task, 1))

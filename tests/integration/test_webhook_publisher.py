@@ -50,7 +50,7 @@ class Request(msgspec.Struct):
 
 
 class Receiver:
-    """An HTTP server on a free port of 127.0.0.1 that keeps what it was sent and answers as it is told."""
+    """An HTTP server on a free port of 127.0.0.1 that keeps requests and gives the configured answers."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []

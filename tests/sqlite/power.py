@@ -70,7 +70,7 @@ class Disk:
             self._pending[call.path].append(call)
 
     def cut(self, chance: random.Random | None = None) -> dict[str, bytes]:
-        """The files after a power cut; with `chance`, some sectors of what was not flushed are there all the same."""
+        """The files after a power cut; with `chance`, some unflushed sectors are still there."""
         left = {path: bytearray(content) for path, content in self._flushed.items()}
         if chance is not None:
             for path, calls in self._pending.items():

@@ -1,4 +1,4 @@
-"""The counts of tasks are compared with the tasks, and mended without keeping anybody from writing."""
+"""The counts of tasks are compared with the tasks, and repaired without blocking writes."""
 
 import asyncio
 import json

@@ -149,7 +149,7 @@ async def test_a_commit_to_a_file_deleted_meanwhile_is_not_acknowledged(database
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let nobody else write for a while; another library's locks would not be seen, for they are the process's."""
+    """Keep other connections from writing; another library's locks would be invisible, because they are per process."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""The database file and its disk in trouble under load: nothing acknowledged is lost, and all goes on by itself.
+"""The database file and its disk in trouble under load: nothing acknowledged is lost, and work resumes.
 
 Each fault is done to real processes and then healed, and nothing is restarted. Meanwhile every answer is a 202 with a
 row, or a 503 with Retry-After within 2 s, and workers publish no more than what they held.
@@ -52,7 +52,7 @@ async def read_only(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def file_replaced(scene: Scene) -> AsyncIterator[None]:
-    """Somebody has put a copy in the file's place."""
+    """A copy has replaced the file."""
     with moved_away(scene.database) as original:
         shutil.copyfile(original, scene.database)
         yield
@@ -60,7 +60,7 @@ async def file_replaced(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def log_moved(scene: Scene) -> AsyncIterator[None]:
-    """Somebody has tidied the log up."""
+    """A person has deleted the log."""
     with moved_away(scene.log_of_database):
         yield
 
@@ -85,7 +85,7 @@ async def refused(scene: Scene, count: int = REFUSALS) -> None:
 
 
 async def endure(scene: Scene, fault: Fault, reason: str) -> None:
-    """Do the fault under load, see what is told and done, heal it, and see everything go on."""
+    """Inject the fault under load, check answers and logs, heal it, and check that work continues."""
     await scene.load.more(100)
     await scene.sent(50)
     scene.load.slowest_s = 0.0
@@ -179,7 +179,7 @@ def damage(database: Path, table: str) -> None:
     """Overwrite the first page of a table, which every use of it begins with."""
     connection = sqlite3.connect(database, isolation_level=None)
     while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        """While somebody reads or writes, what the log has of the page would still be read from there."""
+        """During reads and writes, the page would still be read from the log."""
     (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()

@@ -125,7 +125,7 @@ async def test_the_commands_go_in_steps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["page_older", "count_older"])
 async def test_old_tasks_are_found_without_sorting_all(tmp_path: Path, name: str) -> None:
-    """SQLite sorted 900,000 successes in each step, which took 1.7 s, while nobody could write."""
+    """SQLite sorted 900,000 successes in each step, which took 1.7 s and blocked writes."""
     database = await Database.open(tmp_path / "everpost.db")
     given = {"before": "2030", "day_before": "2029", "ended_at": "2020", "row": 5, "limit": 10}
 

@@ -1,4 +1,4 @@
-"""A reader that does not end lets the write-ahead log grow, and everybody is told."""
+"""A long-running reader lets the write-ahead log grow, and all reports say so."""
 
 import logging
 import time

@@ -15,7 +15,7 @@ CALLERS = 12
 
 
 async def failed_task(stack: Stack) -> str:
-    """A task that may be retried, and nobody to run the retry."""
+    """A task that may be retried, without a worker to run the retry."""
     stack.publisher.fail_next(InvalidError("no"))
     task_id = await stack.publish()
     await stack.wait_until_ended(task_id)

@@ -61,7 +61,7 @@ async def test_the_index_is_filled_once_by_however_many_processes(database: Data
 async def test_few_long_texts_are_indexed_in_one_transaction(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """250 of them kept everybody else from writing for seconds."""
+    """250 of them blocked writes for seconds."""
     await add_ended(database, *(make_task(f"{number}", description="word " * 4_000) for number in range(60)))
     monkeypatch.setattr(pace, "STEP_S", 0)  # every step is too long
     sizes: list[int] = []

@@ -56,7 +56,7 @@ def names_of(path: Path) -> set[str]:
 
 
 def spoil(path: Path, change: tuple[str, str]) -> None:
-    """Make the ledger anew with another definition, as whoever can write the file can."""
+    """Make the ledger anew with another definition, as every program with write access can."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'task_queue'").fetchone()
         words = " ".join(line.split("--")[0] for line in sql.splitlines())

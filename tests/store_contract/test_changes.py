@@ -44,7 +44,7 @@ FORCED = partial(decide_retry, withdrawn=True, force=True)
 
 
 def absent(task_id: str) -> Position:
-    """What a rule is told of a task that only Redis has."""
+    """The facts a rule gets about a task that only Redis has."""
     return Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id)
 
 

@@ -1,4 +1,4 @@
-"""The ledger's part of the contract: several processes at once. One wins, the others are told, nothing is lost."""
+"""The ledger's part of the contract, with several processes: one wins, the others learn it, nothing is lost."""
 
 import asyncio
 from collections.abc import Sequence

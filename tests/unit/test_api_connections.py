@@ -9,7 +9,7 @@ LIMITS_S = {Standing.IDLE: 0.02, Standing.BODY: 0.02}
 
 
 class Client:
-    """A connection that stands as it is told to."""
+    """A connection with a given standing."""
 
     def __init__(self, standing: Standing, *, is_broken: bool = False) -> None:
         self.stands = standing

@@ -9,7 +9,7 @@ from everpost.api.server.transport import MOST_HELD_BYTES, JoinedWrites
 
 
 class Recorder:
-    """A transport that keeps what it is told to send."""
+    """A transport that keeps the data it should send."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

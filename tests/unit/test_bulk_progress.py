@@ -9,7 +9,7 @@ from everpost.store.operations import Operation, OperationStatus
 
 @given(total=st.integers(0, 50_000), done=st.integers(0, 50_000), status=st.sampled_from(OperationStatus))
 def test_no_more_is_done_than_there_is(total: int, done: int, status: OperationStatus) -> None:
-    """Tasks that come to match after the count are done too: 28,441 of 28,346 was told once."""
+    """Tasks that come to match after the count are done too: progress once showed 28,441 of 28,346."""
     operation = Operation(
         operation_id="o",
         kind="retry",

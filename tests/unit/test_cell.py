@@ -22,7 +22,7 @@ class OwnError(RateLimitedError):
 
 
 class UnspeakableError(Exception):
-    """One that cannot even be told."""
+    """An exception that cannot even be described."""
 
     def __str__(self) -> str:
         raise ValueError("no words")

@@ -1,4 +1,4 @@
-"""What of a list fits a terminal, how far times lie away, and the words in which a refusal is told."""
+"""The part of a list that fits a terminal, relative times, and the words of refusals."""
 
 import unicodedata
 from typing import Any

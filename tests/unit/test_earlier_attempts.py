@@ -34,7 +34,7 @@ def attempt(number: int, **fields: Any) -> dict[str, Any]:
         (recorded(attempt(1)), 2, 3, [(2, "crashed")]),
         (recorded(attempt(5)), None, 6, []),  # a stock client's first try may be any
         (recorded(), 0, 1, []),  # held since a restore
-        (recorded(attempt(2**62)), None, 1, []),  # no number of ours
+        (recorded(attempt(2**62)), None, 1, []),  # not a number Everpost writes
     ],
 )
 def test_an_attempt_no_record_tells_of_is_found_by_redis_s_count_or_by_its_intent(

@@ -20,7 +20,7 @@ def attempt(wall_s: float, boot_s: float | None = None, boot: str = NOW.boot) ->
         (attempt(60, 60), None, 60),
         (attempt(-3_540, 60), None, 60),  # set back by an hour
         (attempt(3_660, 60), None, 3_660),  # set ahead: too old is the lesser evil
-        (attempt(60, -60), None, None),  # a clock that nobody sets went back all the same
+        (attempt(60, -60), None, None),  # the time since boot went back, which should be impossible
         (attempt(60), None, 60),
         (attempt(60), NOW_MS + 1_000, 60),
         (attempt(60), NOW_MS + 10_000, None),

@@ -1,4 +1,4 @@
-"""What is counted, and how it is read back from a place where anybody may write."""
+"""Counting, and reading the counts back although other programs may write there."""
 
 import msgspec
 import pytest
