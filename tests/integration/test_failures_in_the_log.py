@@ -2,14 +2,25 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from cli_support import Up
 from everpost.publishing import AuthError, TransientError
-from everpost.testing import Stack
+from everpost.testing import Stack, eventually
+
+
+async def logged(lines: Sequence[Mapping[str, Any]], event: str) -> None:
+    """Wait for a line: an end is logged after it is written."""
+
+    async def is_there() -> bool:
+        return any(line["event"] == event for line in lines)
+
+    await eventually(is_there, what=event)
 
 
 async def test_a_publisher_s_bug_is_one_error_with_its_place_and_its_task_a_warning(everpost: Stack) -> None:
@@ -19,6 +30,7 @@ async def test_a_publisher_s_bug_is_one_error_with_its_place_and_its_task_a_warn
         everpost.publisher.fail_next(KeyError("title"))
         task_id = await everpost.publish(account_id="shop", title="a secret title")
         await everpost.wait_until_ended(task_id)
+        await logged(lines, "task.completed")
     said = [line for line in lines if line.get("task_id") == task_id and line["log_level"] in {"error", "warning"}]
     crashed, completed = said
     assert (crashed["event"], crashed["log_level"], crashed["account_id"]) == ("publish.crashed", "error", "shop")
@@ -37,6 +49,8 @@ async def test_a_publish_error_is_not_logged_as_an_error(everpost: Stack, error:
         everpost.publisher.fail_next(error)
         task_id = await everpost.publish()
         await everpost.wait_until_ended(task_id)
+        if warnings:
+            await logged(lines, "task.completed")
     assert [line for line in lines if line["log_level"] == "error"] == []
     completed = [line for line in lines if line["event"] == "task.completed" and line["log_level"] == "warning"]
     assert len(completed) == warnings
