@@ -1,5 +1,6 @@
 """Which data a retry uses, and which tier its answer names."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -86,12 +87,14 @@ async def test_bulk_work_asks_redis_only_for_what_the_store_does_not_have_whole(
     assert (redis.asked, store.asked) == ([], ["t"])
 
 
-async def test_a_task_that_leaves_redis_meanwhile_is_looked_for_in_the_store_again() -> None:
+@pytest.mark.parametrize("names_redis", [True, False])
+async def test_a_task_that_leaves_redis_meanwhile_is_looked_for_in_the_store_again(names_redis: bool) -> None:
     redis, store = tiers_of(None, None)
 
     class Moving(Fixed):
         async def find(self, task_ids: Sequence[str]) -> Mapping[str, Found]:
+            await asyncio.sleep(0)  # until the store has been asked
             store.found = store_has()
             return await super().find(task_ids)
 
-    assert await found_in((Moving(redis.found), store), names_redis=False) == store_has()
+    assert await found_in((Moving(redis.found), store), names_redis=names_redis) == store_has()

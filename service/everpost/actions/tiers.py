@@ -1,5 +1,6 @@
 """Finds a task and its data for a retry: in Redis, or in the store, which keeps every task for ever."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -136,7 +137,7 @@ def _read_raw_job(task_id: str, raw_job: bytes) -> tuple[bytes, int, TaskUnreada
 
 
 Tiers: TypeAlias = tuple[Tier, Tier]
-"""Redis, then the store. This order is safe, because a task leaves Redis only after the store has its end (I3)."""
+"""Redis, then the store. An answer names the first that has the task; the data of the store wins."""
 
 
 def retry_tiers(queue: TaskQueue, changes: Changes) -> Tiers:
@@ -152,13 +153,17 @@ async def find_in_tiers(tiers: Tiers, task_ids: Sequence[str], *, names_redis: b
             tasks whose data the store does not have whole.
     """
     redis, store = tiers
-    stored = {} if names_redis else dict(await store.find(task_ids))
-    left = [task_id for task_id in task_ids if task_id not in stored or not stored[task_id].is_whole]
-    if left:
-        in_redis = await redis.find(left)
-        stored |= await store.find(left)
-        stored |= {task_id: merged(found, stored.get(task_id)) for task_id, found in in_redis.items()}
-    return stored
+    if names_redis:
+        in_redis, found = await asyncio.gather(redis.find(task_ids), store.find(task_ids))
+        stored = dict(found)
+    else:
+        stored = dict(await store.find(task_ids))
+        left = [task_id for task_id in task_ids if task_id not in stored or not stored[task_id].is_whole]
+        in_redis = await redis.find(left) if left else {}
+    missing = [task_id for task_id in task_ids if task_id not in stored and task_id not in in_redis]
+    if missing:  # a task that left Redis between the two looks is in the store by now (I3)
+        stored |= await store.find(missing)
+    return stored | {task_id: merged(found, stored.get(task_id)) for task_id, found in in_redis.items()}
 
 
 def merged(in_redis: Found, stored: Found | None) -> Found:
