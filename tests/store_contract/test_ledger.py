@@ -6,7 +6,7 @@ import pytest
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
-from everpost.store.ledger import ClaimFacts
+from everpost.store.ledger import ClaimFacts, TaskExistsError
 from everpost.task.model import Attempt, ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from store_contract.conftest import Stores
@@ -43,7 +43,7 @@ async def test_no_tasks_are_accepted_and_ended_as_nothing(store: Store, kit: Sto
 
 async def test_of_tasks_that_cannot_all_be_accepted_none_is(store: Store, kit: StoreKit) -> None:
     await accept(store, "there")
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(TaskExistsError):
         await store.ledger.accept([make_task("new"), make_task("there")], START_MS)
     assert list(places(kit)) == ["there"]
     await accept(store, "new")  # the refusal left nothing behind
@@ -52,7 +52,7 @@ async def test_of_tasks_that_cannot_all_be_accepted_none_is(store: Store, kit: S
 async def test_a_retry_chain_has_at_most_one_unfinished_task(store: Store, kit: StoreKit) -> None:
     await add_ended(store, "root")
     await accept(store, "retry", root_id="root", retry_of="root", generation=1)
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(TaskExistsError):
         await accept(store, "twin", root_id="root", retry_of="root", generation=1)
     assert kit.find_chains_twice_alive() == []
 
@@ -76,7 +76,7 @@ async def test_a_key_is_refused_for_another_request(store: Store, kit: StoreKit)
 
 async def test_the_key_of_tasks_that_could_not_be_accepted_is_free(store: Store) -> None:
     await accept(store, "there")
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(TaskExistsError):
         await store.ledger.accept([make_task("there")], START_MS, once_of())
     assert await store.ledger.find_answer(key_of()) is None
     assert await store.ledger.accept([make_task("new")], START_MS, once_of()) is None
@@ -105,13 +105,21 @@ async def test_an_ended_or_retried_task_is_not_adopted(store: Store, kit: StoreK
 
 
 async def test_claims_are_compared_with_the_ledger_byte_by_byte(store: Store) -> None:
-    task = make_task("same")
-    await accept(store, task, "forged", "absent")
+    same, forged = make_task("same"), make_task("forged", title="one title")
+    await accept(store, same, forged, "shorter", "absent")
     await add_ended(store, "ended")
-    offered = {"same": task.task_data, "forged": b"{}", "absent": None, "ended": None, "nowhere": b"{}"}
+    as_long = forged.task_data.replace(b"one title", b"two title")
+    offered = {
+        "same": same.task_data,
+        "forged": as_long,
+        "shorter": b"{}",
+        "absent": None,
+        "ended": None,
+        "nowhere": b"{}",
+    }
     found = await store.ledger.check_claims(offered)
-    assert set(found.known) == {"same", "forged", "absent"}
-    assert (found.ended, sorted(found.differing)) == ({"ended"}, ["absent", "forged"])
+    assert set(found.known) == {"same", "forged", "shorter", "absent"}
+    assert (found.ended, sorted(found.differing)) == ({"ended"}, ["absent", "forged", "shorter"])
 
 
 async def test_an_archived_task_must_not_run(store: Store, kit: StoreKit) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from everpost.errors import KeyReused
 from everpost.store import Store
-from everpost.store.ledger import ClaimFacts, FirstAnswer, RecordRefusedError
+from everpost.store.ledger import ClaimFacts, FirstAnswer, RecordRefusedError, TaskExistsError
 from everpost.task.model import Attempt, TaskStatus
 from everpost.task.place import Place
 from store_contract.making import accept, add_ended, attempt_of, end, facts_of, once_of, record_of
@@ -65,7 +65,7 @@ async def test_an_acceptance_that_fails_fails_alone(store: Store, other: Store, 
         other.ledger.accept([make_task("there")], START_MS),
     )
     assert answers[:CALLERS] == [None] * CALLERS
-    assert all(isinstance(answer, Exception) for answer in answers[CALLERS:])
+    assert all(isinstance(answer, TaskExistsError) for answer in answers[CALLERS:])
     assert kit.count(Place.LEDGER) == CALLERS + 1
 
 
@@ -74,7 +74,7 @@ async def test_a_task_that_is_accepted_and_adopted_at_once_is_one_task(
 ) -> None:
     task = make_task("task")
     accepted, adopted = await together(store.ledger.accept([task], START_MS), other.ledger.adopt([task], START_MS))
-    assert accepted is None or isinstance(accepted, Exception)
+    assert accepted is None or isinstance(accepted, TaskExistsError)
     assert set(adopted.known) == {"task"}
     assert kit.count() == 1
 

@@ -75,6 +75,10 @@ LostAttempts = Callable[[ClaimFacts], Sequence[Attempt]]
 """The rule of `note_lost_attempts`: the attempts at a task that never reported. Pure; it may be called twice."""
 
 
+class TaskExistsError(Exception):
+    """The ledger has a task already with the id of a new one, or another task of its retry chain (I5)."""
+
+
 class RecordRefusedError(Exception):
     """The store cannot keep a record: a row of the task, which another program may have written, does not allow it."""
 
@@ -107,6 +111,7 @@ class Ledger(Protocol):
 
         Raises:
             KeyReused: The key was used for another request; nothing was written.
+            TaskExistsError: One of the tasks cannot be written; none was, and the key is free.
         """
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:

@@ -15,6 +15,7 @@ from everpost.store.ledger import (
     LostAttempts,
     Once,
     RecordRefusedError,
+    TaskExistsError,
 )
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -34,10 +35,13 @@ class SqliteLedger:
 
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
-        if once is None:
-            await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms) for task in tasks])
-            return None
-        found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
+        try:
+            if once is None:
+                await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms) for task in tasks])
+                return None
+            found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
+        except sqlite3.IntegrityError as error:
+            raise TaskExistsError(str(error)) from error
         return _unless_reused(found)
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
