@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli_support import DEADLINE_S, command, environment, free_port, run, until
-from everpost.store.sqlite.care.backup import new_file
+from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.schema.migrate import migrate
 from sqlite.original_database import insert, make_original, make_task_queue, queued_task
 from sqlite.original_database import run as sql

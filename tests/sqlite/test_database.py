@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, WriteUnconfirmed
-from everpost.store.sqlite.file import connection, faults
+from everpost.store.sqlite import faults
+from everpost.store.sqlite.file import connection
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.transactions import LOCK_WAIT_S
 from everpost.store.sqlite.library import sqlite3

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli_support import environment, until
-from everpost.store.sqlite.care.backup import PARTIAL, back_up_database
+from everpost.store.sqlite.care.backup import back_up_database
 from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.file.new_file import PARTIAL
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema import adopt
 from everpost.store.sqlite.schema.migrate import migrate

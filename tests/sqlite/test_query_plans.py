@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from everpost.store.history import TaskFilter
+from everpost.store.sqlite.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.lists.filters import compose
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.queries import FOLDER, load, statements

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everpost.store.changes import Outcome, Retry, WantedRetry
+from everpost.store.sqlite.file.connection import prepare_moves
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.tables import TABLES
-from everpost.store.sqlite.tasks.ends import prepare_moves
 from everpost.store.sqlite.tasks.retry import retry_tasks
 from everpost.task.model import HELD
 from everpost.task.place import Place, Position

@@ -112,6 +112,6 @@ def maintenance_of(address: str) -> Maintenance:
     Raises:
         SettingsError: No store has the address's scheme.
     """
-    from everpost.store.sqlite.care.maintenance import SqliteMaintenance  # noqa: PLC0415 - only the store in use is imported
+    from everpost.store.sqlite.maintenance import SqliteMaintenance  # noqa: PLC0415 - only the store in use is imported
 
     return SqliteMaintenance(sqlite_path(address))

@@ -27,4 +27,9 @@ else:
 LIBRARY = f"{sqlite3.__name__} {sqlite3.sqlite_version}"
 CORRUPTION_FIXED = sqlite3.sqlite_version_info >= FIXED_IN
 
-__all__ = ["CORRUPTION_FIXED", "LIBRARY", "sqlite3"]
+__all__ = ["CORRUPTION_FIXED", "LIBRARY", "lenient_text", "sqlite3"]
+
+
+def lenient_text(value: bytes) -> str:
+    """Text as it can be shown: stored text need not be UTF-8. Rows are copied inside SQLite, never through this."""
+    return value.decode(errors="replace")

@@ -9,9 +9,9 @@ import msgspec
 from everpost.store.maintenance import Contents, Depth, OldestDue
 from everpost.store.sqlite.care.backup import open_read_only
 from everpost.store.sqlite.care.pause import find_pause
+from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.file.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import find_drift
 from everpost.store.sqlite.queries import load

@@ -9,23 +9,18 @@ import msgspec
 from everpost.clock import to_text
 from everpost.errors import DatabaseUnusable
 from everpost.store.pause import Pause
-from everpost.store.sqlite.care.backup import (
-    SIDE_FILES,
-    check_integrity,
-    copy_database,
-    flush,
-    new_file,
-    open_read_only,
-)
+from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, copy_database, flush, open_read_only
 from everpost.store.sqlite.care.pause import KEY
-from everpost.store.sqlite.file.faults import explained
+from everpost.store.sqlite.faults import explained
+from everpost.store.sqlite.file.connection import prepare_moves
+from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
-from everpost.store.sqlite.tasks.ends import end_tasks, prepare_moves
+from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.task.restore_rules import HELD, end_of_send
 
 GIVEN_UP = "It was under way when the backup was made that was restored; look what it did, and ask again"

@@ -11,8 +11,9 @@ import msgspec
 
 from everpost.errors import DatabaseUnusable
 from everpost.store.maintenance import Compacted
-from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush, new_file
-from everpost.store.sqlite.file.faults import explained
+from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush
+from everpost.store.sqlite.faults import explained
+from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.schema import APPLICATION_ID

@@ -11,7 +11,7 @@ import aiosqlite
 
 from everpost.errors import DatabaseUnusable
 from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
-from everpost.store.sqlite.tasks.ends import prepare_moves
+from everpost.store.sqlite.queries import load
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Result]
@@ -75,6 +75,6 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
         prepare_moves(raw)
 
 
-def lenient_text(value: bytes) -> str:
-    """Text as it can be shown: stored text need not be UTF-8. Rows are copied inside SQLite, never through this."""
-    return value.decode(errors="replace")
+def prepare_moves(connection: sqlite3.Connection) -> None:
+    """Make the temporary view that `end_tasks` needs in a connection. Call it outside of a transaction."""
+    connection.executescript(load("ending"))

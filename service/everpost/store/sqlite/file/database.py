@@ -23,16 +23,16 @@ from everpost.errors import (
 from everpost.log_fields import as_event
 from everpost.private_files import new_file_mode, tighten
 from everpost.store.history import SEARCH_S
-from everpost.store.sqlite.care.backup import remove_abandoned
+from everpost.store.sqlite.faults import DatabaseFiles, code_of, is_undecodable, meaning_of
 from everpost.store.sqlite.file.checkpoint import keep_log_small
 from everpost.store.sqlite.file.commits import STALLED_S, GroupCommits
-from everpost.store.sqlite.file.connection import Operation, Result, connect, lenient_text, run
-from everpost.store.sqlite.file.faults import DatabaseFiles, code_of, is_undecodable, meaning_of
+from everpost.store.sqlite.file.connection import Operation, Result, connect, run
+from everpost.store.sqlite.file.new_file import remove_abandoned
 from everpost.store.sqlite.file.occupancy import occupy
 from everpost.store.sqlite.file.searches import Searches
 from everpost.store.sqlite.file.transactions import KNOWN_LOCK_WAIT_S, LOCK_WAIT_S, RowWrite, commit_all, until
 from everpost.store.sqlite.file.watch import LogLength, Reads, copy_log, give_mode, may_be_written, repeat
-from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, sqlite3
+from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, lenient_text, sqlite3
 from everpost.store.sqlite.schema.migrate import MigrationReport, migrate
 
 logger = logging.getLogger("everpost.store")

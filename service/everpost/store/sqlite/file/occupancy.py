@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from everpost.errors import DatabaseBusy, DatabaseUnusable
-from everpost.store.sqlite.file.faults import code_of
+from everpost.store.sqlite.faults import code_of
 from everpost.store.sqlite.library import sqlite3
 
 

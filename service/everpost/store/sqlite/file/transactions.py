@@ -10,9 +10,9 @@ import msgspec
 
 from everpost.errors import DatabaseBusy, ServiceError, WriteUnconfirmed
 from everpost.failpoints import failpoint
+from everpost.store.sqlite.faults import code_of, meaning_of
 from everpost.store.sqlite.file.checkpoint import Checkpoint
 from everpost.store.sqlite.file.connection import Operation, Result
-from everpost.store.sqlite.file.faults import code_of, meaning_of
 from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
 from everpost.store.sqlite.queries import load
 

@@ -14,7 +14,7 @@ import msgspec
 
 from everpost.clock import FIRST_MS, LAST_MS, to_text
 from everpost.store.history import TaskFilter
-from everpost.store.sqlite.lists.cursor import LAST, Key
+from everpost.store.sqlite.cursor import LAST, Key
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.tables import TABLES
 from everpost.task.model import TaskStatus

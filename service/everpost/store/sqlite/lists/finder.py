@@ -5,8 +5,8 @@ from datetime import tzinfo
 from typing import Any
 
 from everpost.store.history import TaskFilter
+from everpost.store.sqlite.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.lists.filters import Search, compose, fits, time_bounds
 from everpost.store.sqlite.lists.search import FEW, find_hits
 from everpost.store.sqlite.lists.words import Query

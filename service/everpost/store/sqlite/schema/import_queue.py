@@ -9,7 +9,7 @@ import msgspec
 
 from everpost.errors import DatabaseUnusable
 from everpost.store.maintenance import ImportReport, Progress
-from everpost.store.sqlite.file.faults import explained
+from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import EPOCH, from_data
 from everpost.store.sqlite.schema.migrate import LOCK_WAIT_S, migrate

@@ -11,9 +11,8 @@ import msgspec
 
 from everpost.errors import DatabaseBusy, DatabaseUnusable
 from everpost.log_fields import as_event
-from everpost.store.sqlite.file.connection import lenient_text
-from everpost.store.sqlite.file.faults import code_of, explained
-from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.faults import code_of, explained
+from everpost.store.sqlite.library import lenient_text, sqlite3
 from everpost.store.sqlite.schema import adopt
 from everpost.store.sqlite.schema.schema import (
     APPLICATION_ID,

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from everpost.errors import DatabaseUnusable
-from everpost.store.sqlite.file.faults import code_of
+from everpost.store.sqlite.faults import code_of
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.adopt import unique_name
 from everpost.store.sqlite.schema.schema import Schema, Table, column_definitions, wanted_schema

@@ -31,11 +31,6 @@ def end_tasks(
     ]
 
 
-def prepare_moves(connection: sqlite3.Connection) -> None:
-    """Make the temporary view that `end_tasks` needs in a connection. Call it outside of a transaction."""
-    connection.executescript(load("ending"))
-
-
 def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None:
     """The records as rows for `end_tasks.sql`; None if one lacks its columns."""
     if any(record.columns is None for record in records):

@@ -18,9 +18,9 @@ from everpost.store.operations import (
     OperationStatus,
     Skip,
 )
+from everpost.store.sqlite.cursor import LAST
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.cursor import LAST
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.changes import apply_change
 from everpost.task.model import MOVED_WITHIN_S, first_id_of
