@@ -35,8 +35,15 @@ async def test_crashes_of_the_api_at_every_point_lose_and_repeat_nothing(tmp_pat
     await crash(tmp_path, PublisherClass.NONE, [f"crash_api at {point}" for point in API_POINTS])
 
 
-async def test_crashes_of_workers_at_every_point_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    await crash(tmp_path, PublisherClass.NONE, [f"crash_worker at {point}" for point in WORKER_POINTS])
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(WORKER_POINTS, id="before, amid and after", marks=pytest.mark.chaos),
+        pytest.param([point for point in WORKER_POINTS if point.endswith(".after")], id="after"),
+    ],
+)
+async def test_crashes_of_workers_at_every_point_lose_and_repeat_nothing(tmp_path: Path, points: list[str]) -> None:
+    await crash(tmp_path, PublisherClass.NONE, [f"crash_worker at {point}" for point in points])
 
 
 @pytest.mark.parametrize(

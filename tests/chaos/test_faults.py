@@ -41,9 +41,8 @@ async def test_nothing_is_lost_or_sent_twice_when_the_platform_declares_nothing(
         assert verdict.is_good, verdict
 
 
-@pytest.mark.parametrize(
-    "publisher_class", [pytest.param(PublisherClass.KEYED, marks=pytest.mark.chaos), PublisherClass.CHECKABLE]
-)
+@pytest.mark.chaos
+@pytest.mark.parametrize("publisher_class", [PublisherClass.KEYED, PublisherClass.CHECKABLE])
 async def test_everything_is_sent_when_the_platform_takes_a_key_or_can_be_asked(
     tmp_path: Path, publisher_class: PublisherClass
 ) -> None:

@@ -18,8 +18,8 @@ CLIENTS = 4  # few enough not to wait for one another
 FAST_S = 0.05
 MACHINE = 4  # how much slower than before the trouble a busy machine alone may be
 HICCUPS = 2 * CLIENTS  # answers that took longer
-ONE_OF_EACH = ("black_hole", "cut_connections", "fill_memory", "evict_keys")
-"""Redis is silent, breaks off, refuses, forgets; what else has the same effect is left to `make chaos`."""
+ONE_OF_EACH = ("black_hole", "fill_memory")
+"""Redis is silent, or refuses; that it breaks off, forgets, or does the like in other ways is left to `make chaos`."""
 
 
 def scene_of(folder: Path) -> Scene:

@@ -179,7 +179,7 @@ names = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1).map
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(fields=st.dictionaries(names, json_values))
 async def test_whatever_a_client_adds_comes_back_equal(api: Api, fields: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ async def is_quiet(scene: Scene) -> bool:
         pytest.param(locked, "locked by another process", PublisherClass.KEYED, marks=pytest.mark.chaos),
         (no_fsync, "disk I/O error", PublisherClass.NONE),
         pytest.param(read_only, "disk I/O error", PublisherClass.KEYED, marks=pytest.mark.chaos),
-        (file_replaced, "replaced. Put it back", PublisherClass.NONE),
+        pytest.param(file_replaced, "replaced. Put it back", PublisherClass.NONE, marks=pytest.mark.chaos),
         pytest.param(log_moved, "replaced. Put it back", PublisherClass.KEYED, marks=pytest.mark.chaos),
     ],
 )
