@@ -93,7 +93,7 @@ async def test_a_write_that_uvloop_refuses_is_a_lost_connection(
 async def test_tasks_looked_for_at_once_are_found_each_in_its_own_state(valkey: EmbeddedValkey) -> None:
     queue = TaskQueue.connect(valkey.address)
     waiting, ended, both, unreadable = (make_task(name) for name in ("waiting", "ended", "both", "unreadable"))
-    await queue.enqueuer.enqueue_tasks([waiting, both, unreadable])
+    await queue.enqueuer.restore_tasks([waiting, both, unreadable])
     for task, success in ((ended, False), (both, True)):
         result = {**deserialize(job_of(task, 1)), "s": success, "r": None}
         await queue.redis.set(f"arq:result:{task.task_id}", serialize(result))
@@ -130,7 +130,7 @@ async def test_commands_of_a_user_who_may_not_wake_workers_still_count(valkey: E
     await admin.redis.acl_setuser("api", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])
     queue = TaskQueue.connect(f"{valkey.address}?username=api&password=secret")
     try:
-        assert await queue.enqueuer.enqueue_tasks([make_task("a" * 32)]) == [True]
+        assert await queue.enqueuer.restore_tasks([make_task("a" * 32)]) == [True]
         await queue.jobs.abort_task("a" * 32)
         assert await admin.redis.zcard("arq:abort") == 1
     finally:
