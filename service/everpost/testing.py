@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import httpx
-from litestar import Litestar
 
 from everpost.app import create_app
 from everpost.embedded import EmbeddedValkey
@@ -196,7 +195,6 @@ class Stack:
     """
 
     client: httpx.AsyncClient
-    app: Litestar
     store: Store
     queue: TaskQueue
 
@@ -204,6 +202,7 @@ class Stack:
         self.settings = settings
         self.valkey = valkey
         self.publisher = publisher
+        self.app = create_app(settings)
         self._workers: list[tuple[BatchWorker, asyncio.Task[None]]] = []
 
     async def publish(self, **fields: Any) -> str:
@@ -329,8 +328,7 @@ def _check_asyncio() -> None:
 
 
 async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
-    stack.app = create_app(stack.settings)
-    await cleanup.enter_async_context(_alive(stack.app))
+    await cleanup.enter_async_context(_alive(stack))
     transport = httpx.ASGITransport(app=stack.app)  # type: ignore[arg-type]  # Litestar types its scope more narrowly
     headers = {"Authorization": f"Bearer {stack.settings.token}"} if stack.settings.token else {}
     stack.client = await cleanup.enter_async_context(
@@ -343,12 +341,12 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
 
 
 @asynccontextmanager
-async def _alive(app: Litestar) -> AsyncIterator[None]:
+async def _alive(stack: Stack) -> AsyncIterator[None]:
     """The app from start-up to shutdown, both in one asyncio task; the two halves of a fixture may run in two."""
     started, stopping = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:
-        async with app.lifespan():
+        async with stack.app.lifespan():
             started.set()
             await stopping.wait()
 
