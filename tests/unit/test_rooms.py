@@ -1,4 +1,4 @@
-"""What import-linter cannot see: SQL outside the room of SQLite, and SQLite in the tests of everything else."""
+"""What import-linter cannot see: SQL outside the room of SQLite, SQLite in other tests, words the glossary replaced."""
 
 import re
 from collections.abc import Iterator
@@ -41,3 +41,13 @@ def test_only_the_tests_of_sqlite_know_sqlite() -> None:
 
 def test_the_tests_of_sqlite_know_it() -> None:
     assert all(any(knows_sqlite(file) for file in folder.rglob("*.py")) for folder in TESTS_OF_SQLITE)
+
+
+REPLACED = "settl|intake|resubmi|supersed|judg|recover"
+NAMED = re.compile(rf"^\s*(?:(?:async )?def|class) \w*(?:{REPLACED})\w*", re.MULTILINE | re.IGNORECASE)
+
+
+def test_no_function_class_or_file_is_named_with_a_word_that_the_glossary_replaced() -> None:
+    named = [found for file in sources() for found in NAMED.findall(file.read_text("utf-8"))]
+    files = [file for folder in ("service", "workers") for file in (ROOT / folder).rglob("*") if file.suffix != ".pyc"]
+    assert named + [file for file in files if re.search(REPLACED, file.name)] == []

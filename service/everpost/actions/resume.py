@@ -70,7 +70,7 @@ class Resumption:
         if pause is None:
             return Resumed()
         counts = await self._let_go(unfinished, dry_run=dry_run)
-        recovered = await self._recover(pause, unfinished, dry_run=dry_run)
+        recovered = await self._record_found(pause, unfinished, dry_run=dry_run)
         resumed = Resumed(pause=pause, recovered=recovered, **counts)
         if not dry_run:
             await self._pauses.end()
@@ -100,7 +100,7 @@ class Resumption:
             if cursor is None:
                 return
 
-    async def _recover(self, pause: Pause, unfinished: Unfinished, *, dry_run: bool) -> int:
+    async def _record_found(self, pause: Pause, unfinished: Unfinished, *, dry_run: bool) -> int:
         """Record the tasks that only Redis knows. Jobs that will run anyway are adopted when they are claimed."""
         restored_at_ms = from_text(pause.restored_at) or 0
         sources: list[tuple[Scan, Find]] = [(self._queue.jobs.page_results, self._queue.jobs.find_results)]

@@ -10,7 +10,7 @@ from everpost.bench.samples import Results, percentile
 from everpost.bench.stack import ACCEPTING, BenchStack, Cost
 from everpost.bench.traffic import publish_request
 
-SETTLED = 0.1  # this share of a drain is not measured, because the worker is starting
+NOT_MEASURED = 0.1  # this share of a drain is not measured, because the worker is starting
 WARM_UP = 0.1  # size of the warm-up run, as a share of a run
 
 
@@ -92,7 +92,7 @@ def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
         seen: Pairs of a time in seconds and the number of recorded tasks: none in the first pair, all in the last.
     """
     end_s, total = seen[-1]
-    start_s, first = next(look for look in seen if look[1] >= SETTLED * total)
+    start_s, first = next(look for look in seen if look[1] >= NOT_MEASURED * total)
     if first == total:  # one look found all: count from the look before
         start_s, first = seen[-2]
     return (total - first) / (end_s - start_s)
