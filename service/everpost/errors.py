@@ -98,7 +98,7 @@ class UnsupportedTransferCoding(BadInput):
     code = "unsupported_transfer_coding"
 
     def __init__(self) -> None:
-        super().__init__("Send the body as it is, or as 'Transfer-Encoding: chunked'; no other coding is decoded.")
+        super().__init__("Send the body unencoded, or as 'Transfer-Encoding: chunked'; no other coding is supported.")
 
 
 class ForeignHost(ServiceError):

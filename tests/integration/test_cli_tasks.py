@@ -199,7 +199,7 @@ def test_an_invalid_choice_is_refused_with_the_valid_ones(up: Up) -> None:
 def test_a_filter_the_api_refuses_is_named_by_its_option(up: Up) -> None:
     for name in ("list", "retry", "cancel"):
         done = up.everpost(name, "--created-after", "yesterday")
-        assert done.stderr == "everpost: --created-after: 'yesterday' is no date or time. (invalid_value)\n"
+        assert done.stderr == "everpost: --created-after: 'yesterday' is not a date or time. (invalid_value)\n"
 
 
 def test_many_are_cancelled_by_filter(up: Up) -> None:

@@ -220,7 +220,7 @@ def test_up_ends_with_one_line_if_its_file_is_not_a_database(tmp_path: Path) -> 
         until(lambda: up.process.poll() is not None, "its end")
         assert up.process.returncode == 1
         lines = [line for line in up.said().splitlines() if line.startswith("everpost: ")]
-        assert "is no SQLite database, or is encrypted" in lines[0]
+        assert "is not an SQLite database, or is encrypted" in lines[0]
 
 
 def without_the_extra(folder: Path, program: str) -> dict[str, str]:

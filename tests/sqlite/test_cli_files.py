@@ -185,7 +185,7 @@ def test_a_file_with_the_name_of_an_unfinished_copy_is_not_emptied(
     path.rename(backup)
     settings = {**env, "EVERPOST_DATABASE": str(backup)}
     for done in (run("backup", str(path), env=settings), run("restore", str(backup), env=env)):
-        assert (done.returncode, "another name" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+        assert (done.returncode, "rename it first" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
         assert ids(backup, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
 
 
@@ -254,7 +254,7 @@ def test_doctor_says_that_a_file_is_not_a_database(tmp_path: Path, env: dict[str
     (tmp_path / "everpost.db").write_bytes(b"words, words, words" * 200)
     code, found = findings(env)
     assert code == 1
-    assert "is no SQLite database" in found["file"]["advice"]
+    assert "is not an SQLite database" in found["file"]["advice"]
 
 
 def test_doctor_finds_damage(path: Path, env: dict[str, str]) -> None:

@@ -166,7 +166,7 @@ async def test_an_invalid_backup_changes_nothing(tmp_path: Path, spoil: Any) -> 
 
 async def test_a_database_is_refused_as_its_own_backup(tmp_path: Path) -> None:
     await make_backup(tmp_path)
-    with pytest.raises(DatabaseUnusable, match="no backup"):
+    with pytest.raises(DatabaseUnusable, match="not a backup"):
         restore_database(tmp_path / "everpost.db", tmp_path / "everpost.db", system_clock())
 
 

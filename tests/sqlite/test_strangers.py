@@ -1,4 +1,4 @@
-"""What a file holds that no Everpost made and that acts on our tables: removed or refused, whatever brings the file."""
+"""Foreign objects that act on Everpost's tables: removed or refused, wherever the file comes from."""
 
 import logging
 from contextlib import closing
@@ -135,11 +135,11 @@ def test_a_changed_table_that_drops_or_refuses_rows_is_refused_and_nothing_chang
 def test_an_import_takes_no_rows_that_a_view_calculates(tmp_path: Path, path: Path) -> None:
     source = tmp_path / "task_queue.db"
     run(source, f"CREATE VIEW task_queue AS {ENDLESS} SELECT i AS task_id, 'publish' AS task_type FROM n")
-    with pytest.raises(DatabaseUnusable, match="no plain table"):
+    with pytest.raises(DatabaseUnusable, match="not a plain table"):
         import_task_queue(path, source)
     other = make_task_queue(tmp_path / "other.db")
     run(other, "ALTER TABLE task_queue ADD COLUMN spin TEXT AS (hex(zeroblob(9)))")
-    with pytest.raises(DatabaseUnusable, match="no plain table"):
+    with pytest.raises(DatabaseUnusable, match="not a plain table"):
         import_task_queue(path, other)
 
 

@@ -31,7 +31,7 @@ log = structlog.get_logger("everpost.recovery")
 
 MESSAGE = "Task resubmitted to arq from {origin}"
 REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
-DIFFERS = "Redis had other data of this task; what SQLite has was resubmitted"
+DIFFERS = "Redis had other data of this task; SQLite's data was resubmitted"
 UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
 
 

@@ -71,7 +71,7 @@ def _oldest_text(contents: Contents, now_ms: int) -> str:
 
 def _pause_finding(pause: Pause | None) -> Finding:
     if pause is None:
-        return Finding("tasks", "dispatch", "goes on", ok=True)
+        return Finding("tasks", "dispatch", "not paused", ok=True)
     told = f"paused since {pause.restored_at}, when {pause.backup} was restored; its newest row is of {pause.newest_at}"
     advice = f"{pause.held} of its tasks may have been sent since: see `everpost resume --dry-run`."
     return Finding("tasks", "dispatch", told, ok=False, advice=advice)

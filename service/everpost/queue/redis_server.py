@@ -195,7 +195,7 @@ class RedisServer:
             if kind not in {"none", wanted}:
                 wrong[key] = f"is a {kind} instead of a {wanted}"
             if await self.ask(self.redis.exists(f"{SET_ASIDE}{key}")):
-                wrong[f"{SET_ASIDE}{key}"] = "is what stood under that key with the wrong type"
+                wrong[f"{SET_ASIDE}{key}"] = "is the former content of that key, which had the wrong type"
         return wrong
 
     async def close(self) -> None:

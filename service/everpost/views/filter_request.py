@@ -67,4 +67,4 @@ def _time_ms(field: str, text: str | None, zone: tzinfo) -> int | None:
     try:
         return None if text is None else read_time(text, zone)
     except (ValueError, OverflowError) as error:
-        raise InvalidValue(f"{text!r} is no date or time.", f"$.{field}") from error
+        raise InvalidValue(f"{text!r} is not a date or time.", f"$.{field}") from error

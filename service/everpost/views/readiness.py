@@ -49,7 +49,7 @@ async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
     if not state.has_long_log:
         return "It can be written."
     log_mb = state.log_bytes >> 20
-    return f"It can be written. A reader that does not end has let its write-ahead log grow to {log_mb:,} MiB."
+    return f"It can be written. A long-running reader has let its write-ahead log grow to {log_mb:,} MiB."
 
 
 async def _check_redis(queue: TaskQueue) -> str:
@@ -67,17 +67,17 @@ async def _check_workers(queue: TaskQueue) -> str:
     consuming = sum(bool(worker.get("consuming")) for worker in workers)
     told = f"{len(workers)} alive, {consuming} consuming."
     if not consuming:
-        raise Unavailable(told if workers else "No worker has said that it is alive.")
+        raise Unavailable(told if workers else "No worker has reported that it is alive.")
     troubles = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
     if len(troubles) == len(workers):
-        raise Unavailable(f"{told} None brings back what Redis loses: {troubles[0]}.")
+        raise Unavailable(f"{told} None restores jobs that Redis loses: {troubles[0]}.")
     return told
 
 
 async def _check_dispatch(pauses: Pauses) -> str:
     pause = await pauses.find()
     if pause is None:
-        return "It goes on."
+        return "It is not paused."
     raise Unavailable(
         f"Paused since {pause.restored_at}, when the backup {pause.backup} was restored: tasks are accepted, "
         f"none is sent until `everpost resume`; {await pauses.count_held()} are held."

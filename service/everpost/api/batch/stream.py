@@ -76,7 +76,7 @@ class BatchStream(ASGIResponse):
                 await self._spool.write(_encoder.encode_lines(await self._accept(lines)))
                 await asyncio.sleep(0)  # if all lines are refused, nothing else would let other tasks run
             if not batch.accepted + batch.rejected:
-                raise InvalidValue("There is no task in the body.")
+                raise InvalidValue("The body contains no task.")
             end = BatchEnd(batch_id=batch.batch_id, accepted=batch.accepted, rejected=batch.rejected)
             await self._spool.write(_encoder.encode(end) + b"\n")
         except ClientGone:

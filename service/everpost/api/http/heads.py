@@ -28,7 +28,7 @@ def check_head(http_version: str, lines: HeaderLines, headers: Headers) -> None:
         if http_version != "1.0":
             raise BadInput("The request has no Host.")
     elif not _is_host(host):
-        raise BadInput("The Host is no name or address with an optional port.")
+        raise BadInput("The Host is not a name or address with an optional port.")
     elif len(headers) < len(lines) and _count(lines, b"host") > 1:
         raise BadInput("The request has more than one Host.")
     coding = headers.get(b"transfer-encoding")

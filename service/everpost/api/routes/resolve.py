@@ -74,7 +74,7 @@ async def resolve_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
     grounds = Grounds(body.by, body.why)
     for name in ("provider_post_id", "publish_url"):
         if not is_printable(getattr(body, name) or ""):
-            raise InvalidValue("It holds characters that act on a terminal or hide.", f"$.{name}")
+            raise InvalidValue("It contains characters that control a terminal or are invisible.", f"$.{name}")
     if body.decision is DecisionKind.SUCCEEDED:
         decided = await services.resolutions.mark_succeeded(
             checked_id(task_id), grounds, provider_post_id=body.provider_post_id, publish_url=body.publish_url
@@ -82,6 +82,6 @@ async def resolve_task(request: ApiRequest, task_id: TaskId) -> JsonAnswer:
         return JsonAnswer(ResolveAnswer(success=True, message="Task marked as succeeded", data=decided))
     for name in ("provider_post_id", "publish_url"):
         if getattr(body, name) is not None:
-            raise InvalidValue("Only what succeeded has a post.", f"$.{name}")
+            raise InvalidValue("Only a succeeded task has a post.", f"$.{name}")
     decided = await services.resolutions.send_again(checked_id(task_id), grounds)
     return JsonAnswer(ResolveAnswer(success=True, message="Task is sent again", data=decided))

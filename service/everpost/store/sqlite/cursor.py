@@ -44,4 +44,4 @@ def read_cursor(text: str) -> Key:
         padded = text[:MAX_CURSOR_CHARACTERS].encode("ascii") + b"=" * (-len(text) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Key)
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-        raise InvalidValue("This is no cursor of a list.", "$.cursor") from error
+        raise InvalidValue("This is not a cursor of a list.", "$.cursor") from error

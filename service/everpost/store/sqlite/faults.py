@@ -39,7 +39,7 @@ def meaning_of(error: Exception, opening: Path | None = None) -> Exception:
         meaning = DatabaseUnwritable(told)
     elif code == sqlite3.SQLITE_NOTADB and opening is not None:
         meaning = DatabaseUnusable(
-            f"{opening} is no SQLite database, or is encrypted. Point EVERPOST_DATABASE at the right file, or move "
+            f"{opening} is not an SQLite database, or is encrypted. Point EVERPOST_DATABASE at the right file, or move "
             "this one away to begin with an empty database."
         )
     elif code in DAMAGED:

@@ -23,7 +23,7 @@ from everpost.store.sqlite.schema.strangers import find_strangers, remove_strang
 from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.task.restore_rules import HELD, end_of_send
 
-GIVEN_UP = "It was under way when the backup was made that was restored; look what it did, and ask again"
+GIVEN_UP = "It was unfinished in the restored backup; check what it did, and request it again"
 
 
 def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:
@@ -50,13 +50,13 @@ def _check_backup(backup: Path, path: Path) -> None:
     if not backup.is_file():
         raise DatabaseUnusable(f"There is no backup {backup}.")
     if path.exists() and backup.samefile(path):
-        raise DatabaseUnusable(f"{backup} is the database itself, no backup of it.")
+        raise DatabaseUnusable(f"{backup} is the database itself, not a backup.")
     with explained(backup):
         with closing(open_read_only(backup)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             strangers = find_strangers(connection, everything=True)
         if application != APPLICATION_ID:
-            raise DatabaseUnusable(f"{backup} is no backup of an Everpost database.")
+            raise DatabaseUnusable(f"{backup} is not a backup of an Everpost database.")
         strangers.check()
         check_integrity(backup, f"{backup} is damaged; nothing was changed")
 

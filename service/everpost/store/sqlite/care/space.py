@@ -74,7 +74,7 @@ def _put_log_away(path: Path) -> None:
     """Copy the log into the file and remove it: SQLite would take it for the log of the new file."""
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise DatabaseUnusable(f"{path} is no database of Everpost's; the first start adopts one of the original.")
+            raise DatabaseUnusable(f"{path} is not an Everpost database; the first start adopts an original one.")
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     left = [name for suffix in SIDE_FILES if (name := path.with_name(path.name + suffix)).exists()]
     if left:

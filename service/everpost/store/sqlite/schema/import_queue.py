@@ -63,7 +63,7 @@ def _check_table(source: Path, connection: sqlite3.Connection) -> None:
         "FROM sqlite_schema WHERE lower(name) = 'task_queue'"
     ).fetchone()
     if found is not None and (found[0] != "table" or found[1].upper().startswith("CREATE VIRTUAL") or found[2]):
-        raise DatabaseUnusable(f"The task_queue of {source} is no plain table, but calculates its rows: not imported.")
+        raise DatabaseUnusable(f"The task_queue of {source} is not a plain table, so it is not imported.")
 
 
 def _check_columns(source: Path, columns: frozenset[str]) -> None:

@@ -62,8 +62,8 @@ class Strangers(msgspec.Struct, frozen=True):
         """
         if self.refusals:
             raise DatabaseUnusable(
-                f"The file has what no Everpost made, and what could drop or refuse tasks: {'; '.join(self.refusals)}. "
-                "Nothing in it was changed. Export its rows into tables without it, or use another file."
+                f"The file has foreign objects that could drop or refuse tasks: {'; '.join(self.refusals)}. "
+                "Nothing in it was changed. Export its rows into tables without them, or use another file."
             )
 
 
