@@ -460,7 +460,7 @@ def test_a_table_that_only_has_our_name_is_refused_untouched(path: Path) -> None
 def test_a_file_that_is_not_a_database_is_refused_untouched(path: Path) -> None:
     path.write_text("Dear diary, " * 1_000, encoding="utf-8")
     before = digest(path)
-    with pytest.raises(DatabaseUnusable, match="no SQLite database"):
+    with pytest.raises(DatabaseUnusable, match="not an SQLite database"):
         migrate(path)
     assert digest(path) == before
 

@@ -76,7 +76,7 @@ async def found(store: Store, q: str, **others: object) -> set[str]:
 
 
 @pytest.mark.parametrize("where", ["ledger", "history", "index", "payload", "error"])
-async def test_what_was_typed_is_found(store: Store, where: str) -> None:
+async def test_a_typed_query_is_found(store: Store, where: str) -> None:
     for name, text in TEXTS.items():
         fields = {"title": "x", "description": text if where == "payload" else ""}
         task = make_task(name, **fields if where in {"payload", "error"} else {"title": text})
