@@ -10,7 +10,8 @@ from urllib.parse import quote
 import aiosqlite
 
 from everpost.errors import DatabaseUnusable
-from everpost.store.sqlite.library import CORRUPTION_FIXED, sqlite3
+from everpost.store.sqlite.faults import is_undecodable
+from everpost.store.sqlite.library import CORRUPTION_FIXED, lenient_text, sqlite3
 from everpost.store.sqlite.queries import load
 
 Result = TypeVar("Result")
@@ -78,3 +79,17 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
 def prepare_moves(connection: sqlite3.Connection) -> None:
     """Make the temporary view that `end_tasks` needs in a connection. Call it outside of a transaction."""
     connection.executescript(load("ending"))
+
+
+def read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
+    """Run an operation that reads, in the connection's thread. Text that is no UTF-8 is read with replacements."""
+    try:
+        return operation(raw)
+    except sqlite3.OperationalError as error:
+        if not is_undecodable(error):
+            raise
+    raw.text_factory = lenient_text  # an inherited row holds text that is not UTF-8
+    try:
+        return operation(raw)
+    finally:
+        raw.text_factory = str

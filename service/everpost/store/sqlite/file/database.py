@@ -21,19 +21,17 @@ from everpost.errors import (
     WriteUnconfirmed,
 )
 from everpost.log_fields import as_event
-from everpost.private_files import new_file_mode, tighten
 from everpost.store.history import SEARCH_S
-from everpost.store.sqlite.faults import DatabaseFiles, code_of, is_undecodable, meaning_of
+from everpost.store.sqlite.faults import DatabaseFiles, code_of, meaning_of
 from everpost.store.sqlite.file.checkpoint import keep_log_small
 from everpost.store.sqlite.file.commits import STALLED_S, GroupCommits
-from everpost.store.sqlite.file.connection import Operation, Result, connect, run
-from everpost.store.sqlite.file.new_file import remove_abandoned
-from everpost.store.sqlite.file.occupancy import occupy
+from everpost.store.sqlite.file.connection import Operation, Result, connect, read, run
+from everpost.store.sqlite.file.opening import bring_up, files_of
 from everpost.store.sqlite.file.searches import Searches
 from everpost.store.sqlite.file.transactions import KNOWN_LOCK_WAIT_S, LOCK_WAIT_S, RowWrite, commit_all, until
 from everpost.store.sqlite.file.watch import LogLength, Reads, copy_log, give_mode, may_be_written, repeat
-from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, lenient_text, sqlite3
-from everpost.store.sqlite.schema.migrate import MigrationReport, migrate
+from everpost.store.sqlite.library import CORRUPTION_FIXED, LIBRARY, sqlite3
+from everpost.store.sqlite.schema.migrate import MigrationReport
 
 logger = logging.getLogger("everpost.store")
 
@@ -82,7 +80,7 @@ class Database:
             DatabaseUnwritable: The folder or the file cannot be written.
         """
         try:
-            occupancy, report = await asyncio.to_thread(_migrate, path)
+            occupancy, report = await asyncio.to_thread(bring_up, path)
             database = cls(path, report, occupancy, readers)
             try:
                 await database._connect()
@@ -152,7 +150,7 @@ class Database:
         connection = await self._idle.get()
         self._reads.begin(connection)
         try:
-            return await run(connection, lambda raw: _read(raw, operation))
+            return await run(connection, lambda raw: read(raw, operation))
         except sqlite3.Error as error:
             raise self._meaning_of(error) from error
         finally:
@@ -173,7 +171,7 @@ class Database:
         """
         searches = self._searches if looks_far else self._lists
         try:
-            return await searches.run(lambda raw: _read(raw, operation), within_s)
+            return await searches.run(lambda raw: read(raw, operation), within_s)
         except sqlite3.Error as error:
             raise self._meaning_of(error) from error
 
@@ -300,46 +298,6 @@ async def cancel_all(*tasks: asyncio.Task[None] | None) -> None:
             await asyncio.wait((task,))
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
-    """The database file, its log and the log's index."""
-    real = path.resolve()
-    return (real, real.with_name(f"{real.name}-wal"), real.with_name(f"{real.name}-shm"))
-
-
 def _lasting(error: ServiceError) -> ServiceError:
     """The error if it concerns the whole file, not only one write."""
     return DatabaseUnwritable(str(error.__cause__)) if isinstance(error, WriteUnconfirmed) else error
-
-
-def _migrate(path: Path) -> tuple[int, MigrationReport]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    occupancy = occupy(path)
-    try:
-        return occupancy, _migrate_privately(path)
-    except BaseException:
-        os.close(occupancy)
-        raise
-
-
-def _migrate_privately(path: Path) -> MigrationReport:
-    remove_abandoned(path.resolve().parent)
-    is_new = not path.exists()
-    for file in () if is_new else files_of(path):
-        tighten(file)
-    report = migrate(path)
-    if is_new:  # SQLite creates it with the umask's mode, and the files beside it with its own mode
-        path.chmod(new_file_mode(path.parent))
-    return report
-
-
-def _read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
-    try:
-        return operation(raw)
-    except sqlite3.OperationalError as error:
-        if not is_undecodable(error):
-            raise
-    raw.text_factory = lenient_text  # an inherited row holds text that is not UTF-8
-    try:
-        return operation(raw)
-    finally:
-        raw.text_factory = str
