@@ -13,7 +13,7 @@ TASK: dict[str, Any] = {
     "account_id": "bench",
     "file_id": 123,
     "title": "测试视频",
-    "description": "a post of ordinary size, with a field nobody knows",
+    "description": "a post of ordinary size, with an unknown field",
     "tags": ["测试", "视频"],
     "campaign": {"id": 7, "channel": "spring"},
 }

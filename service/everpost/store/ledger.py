@@ -141,7 +141,7 @@ class Ledger(Protocol):
         """The data of a task in the ledger; None if it is not there, or its data is no JSON object."""
 
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
-        """Keep attempts that never reported, each once, whoever notes them and however often.
+        """Keep attempts that never reported, each once, even if several workers note them repeatedly.
 
         Args:
             rule: Called for each task under the store's lock: an attempt that is not lost after all may write its

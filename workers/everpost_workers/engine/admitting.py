@@ -48,7 +48,7 @@ class Admitter:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def admit(self, jobs: list[HeldJob], unnamed: Sequence[UnnamedEntry]) -> None:
-        """Begin with the jobs of one claim, and with the entries that are none."""
+        """Begin with the jobs of one claim, and with its entries that are not jobs."""
         if unnamed:
             self._begin(self._take_out(unnamed))
         if jobs:

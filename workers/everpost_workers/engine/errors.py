@@ -21,7 +21,7 @@ class HandBackError(EngineError):
 
 
 class StuckJobsError(EngineError):
-    """Jobs go on although they were cancelled. The process has to end, or they keep its slots and their leases.
+    """Jobs go on although they were cancelled. The process must end, or they keep its slots and their leases.
 
     Args:
         job_ids: The jobs. Their leases run out after the process has ended, not before.

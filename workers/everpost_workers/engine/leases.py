@@ -74,7 +74,7 @@ def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
 class LeaseKeeper:
     """Renews the leases of all held jobs with one command, each second and at least three times in a lease.
 
-    The thread starts with the first job and ends by itself once no job was held for a round. It is a daemon: it never
+    The thread starts with the first job and ends once no job was held for a round. It is a daemon: it never
     keeps a dying process alive.
 
     Args:

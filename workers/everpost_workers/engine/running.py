@@ -17,7 +17,7 @@ from everpost_workers.engine.outcomes import CancelCause, NextStep, OutcomeReaso
 
 logger = logging.getLogger("arq.worker")
 
-INSIST_S = 5.0  # after which a job that does not heed its cancellation is cancelled again
+INSIST_S = 5.0  # after which a job that ignores its cancellation is cancelled again
 MOST_INSISTED = 3  # times, before it counts as stuck
 LATE_MS = 1200  # from here on arq's log line says how late a job starts
 

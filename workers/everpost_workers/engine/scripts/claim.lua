@@ -64,7 +64,7 @@ local function pass_over(queue_number, id)
     return
   end
   local ttl = redis.call('PTTL', HELD .. id)
-  if ttl == -1 then -- neither we nor arq leave out the expiry: a lease of nobody's
+  if ttl == -1 then -- Everpost and arq always set an expiry, so this lease is foreign
     redis.call('PEXPIRE', HELD .. id, lease)
   end
   if ttl < 0 or ttl > lease then

@@ -44,7 +44,7 @@ local function is_ours(holder, action, id, token, tries, data)
   if holder == token then
     return true
   end
-  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- what is no number counted nothing
+  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- nil if it is not a number
   if holder then
     return not GOES_BACK[action] and worker_of(holder) == worker_of(token) and counted and counted > tries
   end

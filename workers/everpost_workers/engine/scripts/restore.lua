@@ -20,7 +20,7 @@ local function went_on_without_us(id, token, tries)
   if holder then
     return type(holder) ~= 'string' or worker_of(holder) ~= worker_of(token)
   end
-  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- what is no number counted nothing
+  local counted = tonumber(redis.pcall('GET', RETRY .. id)) -- nil if it is not a number
   if counted then
     return counted ~= tonumber(tries)
   end

@@ -15,7 +15,7 @@ from everpost.private_files import private_mode
 from everpost.store.sqlite.schema.adopt import remove_with_side_files
 
 ABANDONED_S = 60.0  # a younger copy may not be locked yet
-PARTIAL = ".everpost-part"  # no other program uses this name; the lock tells whether a process of ours is making it
+PARTIAL = ".everpost-part"  # no other program uses this name; a lock tells whether Everpost is making the file
 
 logger = logging.getLogger("everpost.store")
 

@@ -248,7 +248,7 @@ def _text(time_ms: int) -> str:
 
 
 def _spellings(time_ms: int, zone: tzinfo) -> tuple[str, ...]:
-    """A time as rows of ours and of an original file may have it, to the minute."""
+    """The forms a time may have in Everpost's rows and in an original file's, to the minute."""
     time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     local = moment.astimezone(zone)
