@@ -97,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def database_address(self) -> str:
-        """What `open_store` opens."""
+        """The address for `open_store`."""
         return str(self.database or self.data / "everpost.db")
 
     @property

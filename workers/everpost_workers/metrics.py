@@ -1,4 +1,4 @@
-"""What a worker counts: how long tasks waited, its attempts, and the ends it recorded."""
+"""The worker's counts: how long tasks waited, its attempts, and the ends it recorded."""
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby

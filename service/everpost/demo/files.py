@@ -1,4 +1,4 @@
-"""What the demonstration publishes: a sound, and the task that the original system documents."""
+"""The demonstration's posts: a sound, and the task that the original system documents."""
 
 import math
 import struct

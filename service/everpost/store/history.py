@@ -128,7 +128,7 @@ class KnownRetry(msgspec.Struct, frozen=True):
 
 
 class IdMatch(msgspec.Struct, frozen=True):
-    """A task's id, and what tells it from others whose ids begin alike; `status` is as stored."""
+    """A task's id, with what distinguishes it from ids with the same beginning; `status` is the stored one."""
 
     task_id: str
     place: Place
@@ -233,7 +233,7 @@ class History(Protocol):
     async def page_and_total(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
     ) -> tuple[Page, Total]:
-        """What `page` and `total` answer, for less work than asking both; the errors are theirs."""
+        """The answers of `page` and `total`, for less work than calling both; raises their errors."""
 
     async def page_ids(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S

@@ -36,12 +36,12 @@ class Once(msgspec.Struct, frozen=True):
 
 
 class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What the ledger says of one of its tasks.
+    """The ledger's facts about one of its tasks.
 
     Attributes:
         spent: How many attempts counted against the platform's `max_attempts`.
-        sending: The attempt whose first byte may have left; None if none did, `HELD` (0) since a restore.
-        chain_id: The first task of its retry chain; its own id if it is no retry.
+        sending: The attempt whose first byte may have been sent; None if there is none, `HELD` (0) since a restore.
+        chain_id: The first task of its retry chain; its own id if it is not a retry.
         attempts: Those on record, as a JSON list; None if there are none.
         has_size: Whether its data has the size that was expected of it.
     """
@@ -58,7 +58,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ClaimedTasks(msgspec.Struct, frozen=True):
-    """What the store says of claimed jobs. An id that is in neither `known` nor `ended` is unknown to the store.
+    """The store's facts about claimed jobs. An id that is in neither `known` nor `ended` is unknown to the store.
 
     Attributes:
         known: The facts of the tasks that are in the ledger.
@@ -130,7 +130,7 @@ class Ledger(Protocol):
         """
 
     async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
-        """What the store says of claimed jobs; it reads all that was committed before the call.
+        """The store's facts about claimed jobs; it reads everything that was committed before the call.
 
         Args:
             offered: For each id the data that Redis has, which is compared with the ledger's byte by byte. None
@@ -138,7 +138,7 @@ class Ledger(Protocol):
         """
 
     async def find_data(self, task_id: str) -> bytes | None:
-        """The data of a task in the ledger; None if it is not there, or its data is no JSON object."""
+        """The data of a task in the ledger; None if the task is not there, or its data is not a JSON object."""
 
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
         """Keep attempts that never reported, each once, even if several workers note them repeatedly.
@@ -160,20 +160,20 @@ class Ledger(Protocol):
         *,
         since_boot: SinceBoot | None = None,
     ) -> bool:
-        """Record the intent to send, before an attempt's first byte leaves (I6).
+        """Record the intent to send, before an attempt's first byte is sent (I6).
 
         Of several attempts at once, the intent of exactly one is recorded.
 
         Args:
             earlier: An attempt whose intent may be replaced, because its outcome is known by now.
-            since_boot: `now_ms` by a clock that nobody sets, where the age of the attempt's key may be asked for.
+            since_boot: The same time since the host's boot, if the age of the attempt's key may be needed.
 
         Returns:
             False if an attempt other than `earlier` may have sent already, or the task is not in the ledger.
         """
 
     async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
-        """Take the attempt's intent back: it ended before its first byte left. The intent of another attempt stays."""
+        """Take the attempt's intent back, because it ended before its first byte was sent. Another attempt's intent stays."""
 
     async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """Keep a failed attempt, and when the next one is due; a task that is not in the ledger stays as it is.

@@ -1,4 +1,4 @@
-"""What commands do with a store that is not open, or not up to date; see `everpost.store.maintenance_of`."""
+"""The commands' work on a store that is not open, or not up to date; see `everpost.store.maintenance_of`."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum

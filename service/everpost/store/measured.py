@@ -33,7 +33,7 @@ class Look(Protocol):
         """How many of these tasks the ledger has."""
 
     def recorded(self, task_ids: Sequence[str], status: str) -> Recorded:
-        """What the history has of these tasks with this status."""
+        """The history's records of these tasks with this status."""
 
     def is_recorded(self, task_id: str) -> bool:
         """Whether the task has ended."""

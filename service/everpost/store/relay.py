@@ -27,8 +27,8 @@ class RelayPage(msgspec.Struct, frozen=True):
     """Some tasks of the ledger.
 
     Attributes:
-        next_cursor: Of the page behind this one; None if there is none yet.
-        resume_cursor: Where the next walk has to begin, so that it finds what this one could not show yet.
+        next_cursor: The cursor of the next page; None if there is none yet.
+        resume_cursor: Where the next walk must begin, so that it finds the tasks this one could not show yet.
     """
 
     entries: list[QueueEntry]

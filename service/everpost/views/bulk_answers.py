@@ -1,4 +1,4 @@
-"""What is said of bulk work: the numbers, one sentence, and the tasks to which nothing was done."""
+"""The answers of bulk work: the numbers, one sentence, and the skipped tasks."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

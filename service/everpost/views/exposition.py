@@ -1,4 +1,4 @@
-"""The metrics as Prometheus text. Requests are counted as they are answered; the rest is looked up when asked for."""
+"""The metrics as Prometheus text. Each answered request is counted; the rest is looked up on each scrape."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The HTTP requests that this process has answered, counted as they are, for /metrics."""
+"""Counts the HTTP requests that this process has answered, for /metrics."""
 
 from bisect import bisect_left
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Tasks as the store has them, with what only Redis knows: whether a worker holds one, and its place in the queue."""
+"""The store's tasks, combined with what only Redis knows: whether a worker holds one, and its place in the queue."""
 
 import asyncio
 from collections.abc import Sequence

@@ -25,7 +25,7 @@ class Space(msgspec.Struct, frozen=True):
     """The space of a file.
 
     Attributes:
-        size_bytes: Of the file, once its log is copied into it.
+        size_bytes: The size of the file, once its log is copied into it.
         free_bytes: How much of it is not in use.
         is_shrinkable: The free space can be returned while Everpost serves.
     """

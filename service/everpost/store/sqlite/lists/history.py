@@ -113,7 +113,7 @@ class SqliteHistory:
     async def _searching(
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
     ) -> Result:
-        """Run `operation` with what finds and counts the tasks, all in one state of the database."""
+        """Run `operation` with a finder of the tasks, all in one state of the database."""
         query = None if wanted.q is None else read_query(wanted.q)
 
         def run(connection: sqlite3.Connection) -> Result:

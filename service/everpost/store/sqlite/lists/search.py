@@ -20,7 +20,7 @@ CHUNK = 250  # the most rows of one transaction; fewer if texts are long, so tha
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """What was found for a query.
+    """The rows found for a query.
 
     Attributes:
         rows: The matching row numbers of the history that the index has; None if there are more than `FEW`.
@@ -34,7 +34,7 @@ class Hits(msgspec.Struct, frozen=True):
 
 
 def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
-    """What matches, in the index and in the newest rows of ledger and history; see `Hits`."""
+    """The matches in the index and in the newest rows of ledger and history; see `Hits`."""
     if not query.phrases:
         return Hits(())
     parameters = {"query": query.expression, "limit": FEW + 1}

@@ -107,7 +107,7 @@ def _unescaped(text: bytes) -> str:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What a person looks for: every phrase must occur. If `open_ended`, the last word may be the beginning of one.
+    """A person's query: every phrase must occur. If `open_ended`, the last word may be the beginning of one.
 
     A person types terms with spaces between them; each is a phrase of its words. FTS5 reads no syntax in them.
     """

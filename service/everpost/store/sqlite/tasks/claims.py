@@ -1,4 +1,4 @@
-"""What the ledger says of claimed jobs, and the rows of tasks that only Redis knew."""
+"""The ledger's facts about claimed jobs, and the rows of tasks that only Redis knew."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
--- Tasks as they go back to Redis. Of data larger than :most bytes, only the size is read.
+-- Tasks in the form they go back to Redis. If the data is larger than :most bytes, only its size is read.
 SELECT id, octet_length(data) AS size_bytes,
     CASE WHEN octet_length(data) <= :most THEN CAST(data AS BLOB) END AS data,
     task_id, priority, due_at, retry_of, root_id, generation, batch_id,
