@@ -50,7 +50,13 @@ def hanging_platform(folder: Path, port: int) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, id=number.name, marks=() if number is signal.SIGTERM else pytest.mark.chaos)
+        for number in STOPS
+    ],
+)
 def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path) as up:
         task = up.wait_until_ended(up.publish(title="测试视频"))
@@ -193,8 +199,14 @@ def test_a_process_of_a_fleet_needs_redis(program: str, tmp_path: Path) -> None:
     assert (refused.returncode, "EVERPOST_REDIS is not set" in refused.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("address", ["localhost:6379", "http://localhost:6379", "redis://:se/cret@localhost:6379"])
-@pytest.mark.parametrize("program", ["api", "worker", "doctor"])
+@pytest.mark.parametrize(
+    ("program", "address"),
+    [
+        ("api", "localhost:6379"),
+        ("api", "http://localhost:6379"),
+        *((program, "redis://:se/cret@localhost:6379") for program in ("api", "worker", "doctor")),
+    ],
+)
 def test_a_redis_address_that_cannot_be_read_is_said_in_one_line(program: str, address: str, tmp_path: Path) -> None:
     refused = run(program, env=environment(DATA=str(tmp_path), REDIS=address, PORT="0"))
     assert refused.returncode == 2
