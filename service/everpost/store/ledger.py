@@ -173,7 +173,7 @@ class Ledger(Protocol):
         """
 
     async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
-        """Take the attempt's intent back, because it ended before its first byte was sent. Another attempt's intent stays."""
+        """Remove the attempt's intent: it ended before its first byte was sent. Another attempt's intent stays."""
 
     async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """Keep a failed attempt, and when the next one is due; a task that is not in the ledger stays as it is.

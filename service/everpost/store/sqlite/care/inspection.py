@@ -65,7 +65,7 @@ async def inspect_contents(database: Database, now: str, depth: Depth) -> Conten
 
 
 async def find_damage(database: Database, check: str) -> list[str]:
-    """The faults that SQLite's own check of the whole file finds, a few lines at most; takes a second per gigabyte or more."""
+    """The faults that SQLite's own check of the whole file finds; takes a second per gigabyte or more."""
     return await database.read(lambda connection: _damage(connection, check))
 
 
