@@ -88,11 +88,11 @@ CREATE TABLE task_queue (
     generation    INTEGER DEFAULT 0,
     batch_id      TEXT,
     attempts      TEXT,                                    -- JSON list of the attempts made so far
-    sending       INTEGER,                                 -- the attempt whose first byte may have left (I6); 0: held since a restore
-    sending_since TEXT,                                    -- JSON: the host's time since its boot then, where a key can expire
+    sending       INTEGER,                                 -- the attempt whose first byte may have been sent (I6); 0: held since a restore
+    sending_since TEXT,                                    -- JSON: the host's time since its boot at that moment, if a key can expire
     accepted_by   TEXT
 );
--- I5 is this index: one unfinished task a retry chain, whoever asks, however often, from however many processes.
+-- This index is I5: one unfinished task per retry chain, however many retries and processes there are.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
 CREATE INDEX task_queue_local ON task_queue (created_at) WHERE substr(created_at, -1) <> 'Z';
