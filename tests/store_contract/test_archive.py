@@ -16,6 +16,7 @@ from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
 from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end, record_of
+from store_contract.test_changes import FORCED, retry_of
 from store_kit import StoreKit
 from store_rows import START_MS, make_task, remove
 
@@ -208,3 +209,21 @@ async def test_free_space_is_told_and_given_back_where_the_store_can(store: Stor
         assert (await store.archive.free_space()).size_bytes == 0
     else:
         assert returned == 0
+
+
+async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and_has_one_retry(
+    store: Store, other: Store, kit: StoreKit
+) -> None:
+    for number in range(10):
+        task_id, new_id = f"t{number}", f"new{number}"
+        await add_ended(store, task_id, status=TaskStatus.SUCCESS)
+        moved, retried = await asyncio.gather(
+            sum_of(store.archive.archive_older(LATER_MS, StepsOf(5))),
+            other.changes.apply(retry_of((task_id, new_id), rule=FORCED), ARCHIVED_MS),
+        )
+        assert (moved, [outcome.reason for outcome in retried]) == (1, [None])
+        await end(store, new_id)
+    assert ids_in(kit, Place.ARCHIVE) == sorted(f"t{number}" for number in range(10))
+    assert ids_in(kit, Place.HISTORY) == sorted(f"new{number}" for number in range(10))
+    decisions = [await store.history.find_decisions(f"t{number}") for number in range(10)]
+    assert [len(taken) for taken in decisions] == [1] * 10

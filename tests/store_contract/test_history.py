@@ -220,7 +220,7 @@ times = st.integers(0, 3)  # few, so that many tasks share a millisecond
 moves = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([TaskStatus.SUCCESS, TaskStatus.FAILED])), max_size=30)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(created=st.lists(times, min_size=1, max_size=30), limit=st.integers(1, 7), ended=moves)
 @pytest.mark.parametrize("kind", ADDRESSES)
 def test_pages_read_while_tasks_complete_are_the_whole_list_once(

@@ -205,7 +205,7 @@ async def test_a_due_task_is_promoted_once_and_an_ended_one_is_not(store: Store,
 
 
 async def test_a_reader_finds_every_task_in_some_place_while_tasks_end(store: Store, other: Store) -> None:
-    ids = [f"t{number:03}" for number in range(100)]
+    ids = [f"t{number:03}" for number in range(40)]
     await accept(store, *ids)
     ending = asyncio.create_task(_end_one_by_one(store, ids))
     while not ending.done():
