@@ -73,6 +73,21 @@ async def test_a_task_that_is_too_young_is_shown_by_a_later_walk(store: Store) -
     assert "young" in seen
 
 
+async def test_tasks_that_are_too_young_are_found_on_whichever_page_a_walk_passed_them(store: Store) -> None:
+    ids = [f"t{number}" for number in range(12)]
+    young = {"t1", "t2", "t7"}
+    ages = {task_id: SETTLED_MS + 1 if task_id in young else START_MS for task_id in ids}
+    for task_id in ids:
+        await accept(store, make_task(task_id, created_at_ms=ages[task_id]))
+    seen, cursor = await walk(store)
+    assert sorted(seen) == sorted(set(ids) - young)
+    again, cursor = await walk(store, cursor)  # they are still too young
+    assert young.isdisjoint(again)
+    later, cursor = await walk(store, cursor, before_ms=SETTLED_MS + 2)
+    assert young <= set(later)
+    assert (await walk(store, cursor, before_ms=SETTLED_MS + 2))[0] == []
+
+
 async def test_a_task_that_is_committed_after_younger_ones_is_still_found(store: Store, other: Store) -> None:
     """Its id and its time are older than all that a walk has passed: they were chosen long before its commit."""
     late = make_task(new_task_id(START_MS - 5_000), created_at_ms=START_MS - 5_000)

@@ -33,7 +33,7 @@ class SqliteRelay:
 
     async def page(self, cursor: str | None, before_ms: int, limit: int) -> RelayPage:
         """See `Relay.page`."""
-        return await self._database.read(lambda connection: _page(connection, int(cursor or 0), before_ms, limit))
+        return await self._database.read(lambda connection: _page(connection, _position(cursor), before_ms, limit))
 
     async def runnable(self, task_ids: Collection[str]) -> RunnableTasks:
         """See `Relay.runnable`."""
@@ -57,20 +57,43 @@ class SqliteRelay:
             raise StuckError(str(error)) from error
 
 
-def _page(connection: sqlite3.Connection, after: int, before_ms: int, limit: int) -> RelayPage:
+class _Position(msgspec.Struct, frozen=True):
+    """How far a walk has come, as row numbers.
+
+    Attributes:
+        after: The last row that was looked at.
+        resume: The row behind which the next walk begins, if this one passed a row that was too young for it.
+    """
+
+    after: int = 0
+    resume: int | None = None
+
+
+def _page(connection: sqlite3.Connection, position: _Position, before_ms: int, limit: int) -> RelayPage:
     times = {"before": to_text(before_ms), "ahead": to_text(before_ms + DATED_AHEAD_MS)}
     with snapshot(connection):
-        rows = connection.execute(load("page_of_ledger"), times | {"after": after, "limit": limit}).fetchall()
-        (fresh,) = connection.execute(load("first_too_young"), times).fetchone()
-    last = rows[-1][0] if rows else after
-    resume = last if fresh is None else min(last, fresh - 1)
+        rows = connection.execute(load("page_of_ledger"), times | {"after": position.after, "limit": limit}).fetchall()
+        last = rows[-1][0] if rows else position.after
+        span = {"after": position.after, "last": last}
+        (young,) = connection.execute(load("first_too_young"), times | span).fetchone()
+    resume = young - 1 if position.resume is None and young is not None else position.resume
+    begin = last if resume is None else resume
     read = [(row, _entry_of(*columns)) for row, *columns in rows]
     return RelayPage(
         entries=[entry for _, entry in read if entry is not None],
         odd=[OddTask(str(row), NO_ID) for row, entry in read if entry is None],
-        next_cursor=str(last) if len(rows) == limit else None,
-        resume_cursor=str(resume) if resume else None,
+        next_cursor=_cursor(_Position(last, resume)) if len(rows) == limit else None,
+        resume_cursor=_cursor(_Position(begin)) if begin else None,
     )
+
+
+def _cursor(position: _Position) -> str:
+    return f"{position.after}" if position.resume is None else f"{position.after}.{position.resume}"
+
+
+def _position(cursor: str | None) -> _Position:
+    after, _, resume = (cursor or "0").partition(".")
+    return _Position(int(after), int(resume) if resume else None)
 
 
 def _entry_of(task_id: bytes | None, priority: Any, created_at: Any, due_at: Any) -> QueueEntry | None:
