@@ -1,4 +1,4 @@
-"""How schemathesis writes a stream of one line."""
+"""Lets schemathesis write a stream of one line."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The checks can fail: each kind of damage, done behind the back of a run that went well, is found."""
+"""The checks can fail: after a good run, each kind of damage done by another program is found."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A process that dies at any named point of a task's way, whatever its publisher declares: docs/failpoints.md."""
+"""A process dies at each named point of a task's way, with each class of publisher: docs/failpoints.md."""
 
 import os
 from pathlib import Path

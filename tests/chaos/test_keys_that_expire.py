@@ -1,4 +1,4 @@
-"""A platform that forgets keys, a worker killed in the middle of sending, and a Redis that forgets it, too."""
+"""A platform that forgets keys, a worker killed while it sends, and an emptied Redis."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What happens to processes besides being killed: restarts, stops, clocks, limits, and publishers that misbehave."""
+"""Restarts, stops, wrong clocks, limits, and publishers that misbehave."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Callers that want different things of one task as it ends, or after: it stands in one place, its retry is one."""
+"""Different requests for one task while it ends, or later: it stays in one place, and has one retry."""
 
 import asyncio
 from collections import Counter

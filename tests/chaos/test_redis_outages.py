@@ -1,4 +1,4 @@
-"""Redis in every kind of trouble: tasks are accepted at once all the while, and each is published once in the end."""
+"""Redis in every kind of trouble: tasks are accepted at once, and each is published once in the end."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A worker whose publisher never lets go of a slot, or blocks it, is replaced by `everpost up`."""
+"""A worker whose publisher never frees its slot, or blocks the loop, is replaced by `everpost up`."""
 
 from pathlib import Path
 

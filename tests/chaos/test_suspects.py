@@ -1,4 +1,4 @@
-"""A task that kills its process takes no other with it: suspects run in cells, and the killer convicts itself."""
+"""A task that kills its process ends no other task: suspects run in cells, which shows the guilty one."""
 
 from collections import Counter
 from pathlib import Path

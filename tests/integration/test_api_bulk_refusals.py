@@ -1,4 +1,4 @@
-"""Bulk work that makes no sense is refused, and nothing of it is left."""
+"""Invalid bulk requests are refused, and leave nothing behind."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Routes served past Litestar answer as the application itself would, whatever is asked of them."""
+"""Routes served without Litestar answer every request as the application would."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""POST /publish: written down before it is answered, whole, once for each Idempotency-Key."""
+"""POST /publish: the task is on the disk before the answer, whole, once per Idempotency-Key."""
 
 import asyncio
 import json

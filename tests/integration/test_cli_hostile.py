@@ -1,4 +1,4 @@
-"""What strangers put into a task, a publisher's answer or a job id acts on no terminal, whichever command shows it."""
+"""Foreign text in a task, a publisher's answer or a job id cannot control a terminal, in any command's output."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""`everpost doctor` and /health/ready: each thing they call well is broken once, and they say so."""
+"""`everpost doctor` and /health/ready: each thing they check is broken once, and they report it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the documents show is run here: requests and their answers, commands, a backup and its way back."""
+"""Runs the documents' examples: requests and their answers, commands, a backup and its restore."""
 
 import json
 import os

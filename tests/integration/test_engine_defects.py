@@ -1,4 +1,4 @@
-"""What stock arq 0.28 does wrong, by the number of the list it was collected in, and that none of it shows through."""
+"""The defects of stock arq 0.28, by their number in a list; the engine has none of them."""
 
 import asyncio
 import pickle

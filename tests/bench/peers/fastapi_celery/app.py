@@ -1,4 +1,4 @@
-"""The original's stack as its documentation has it: FastAPI, and Celery with Redis as broker and result backend."""
+"""The original's stack, as in its documentation: FastAPI, and Celery with Redis as broker and result backend."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Litestar and stock arq, each as its documentation has it: a pool in the application's state, jobs sent by name."""
+"""Litestar and stock arq, as in their documentation: a pool in the application's state, jobs sent by name."""
 
 import os
 from collections.abc import AsyncIterator
