@@ -154,7 +154,8 @@ async def find_in_tiers(tiers: Tiers, task_ids: Sequence[str], *, names_redis: b
     """
     redis, store = tiers
     if names_redis:
-        in_redis, found = await asyncio.gather(redis.find(task_ids), store.find(task_ids))
+        # The store first: its thread wakes up while this one writes to Redis.
+        found, in_redis = await asyncio.gather(store.find(task_ids), redis.find(task_ids))
         stored = dict(found)
     else:
         stored = dict(await store.find(task_ids))
