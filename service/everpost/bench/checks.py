@@ -18,7 +18,7 @@ class WorkIncomplete(ServiceError):
     code = "work_incomplete"
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"No rate is told, because the work was not complete: {what}.")
+        super().__init__(f"No rate is reported, because the work was not complete: {what}.")
 
 
 async def wait_for_ends(look: Look, platform: str, status: str, wanted: int) -> list[tuple[float, int]]:

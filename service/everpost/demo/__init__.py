@@ -95,7 +95,7 @@ class Demo:
                 self.tell(f"[dim]{event['event'].replace('[DB]', '(DB)')}[/dim]")
             if event["event"] == "api.serving":
                 return api, event["address"]
-        raise DemoFailedError("The API never said where it serves.")
+        raise DemoFailedError("The API never logged its address.")
 
     async def _start_worker(self) -> None:
         log = self.folder / "worker.log"
@@ -179,14 +179,17 @@ class Demo:
         await self._stop_worker()
         self.tell("the worker is stopped (SIGTERM)")
         task_id = await self.publish(platform="kuaishou", account_id="shop", title="orphan")
-        self.check(f"arq:job:{task_id}" in await self.queue.keys_of(task_id), "accepted and queued, nobody runs it")
+        self.check(
+            f"arq:job:{task_id}" in await self.queue.keys_of(task_id), "accepted and queued, with no worker to run it"
+        )
         await self.queue.flush()
         self.check(await self.queue.keys_of(task_id) == [], "FLUSHALL: its Redis copy is gone")
         began = time.monotonic()
         await self._start_worker()
         task = await self.until_ended(task_id)
         self.check(
-            task["status"] == "success", f"a worker came back and ran it by itself, {time.monotonic() - began:.1f} s"
+            task["status"] == "success",
+            f"a worker came back and ran it without a retry, {time.monotonic() - began:.1f} s",
         )
 
     async def retries_a_row_of_the_original_system(self) -> None:
@@ -197,7 +200,7 @@ class Demo:
         self.check(answer.get("warning") == WARNING, f"warning: {answer.get('warning')}")
         task = await self.until_ended(answer["new_task_id"])
         self.check(task["status"] == "success", "it was published")
-        self.check(self.store.row(ORIGINAL_TASK)["status"] == "failed", "the old row stands as it was")
+        self.check(self.store.row(ORIGINAL_TASK)["status"] == "failed", "the old row is unchanged")
 
     async def retries_a_batch(self) -> None:
         """Twenty tasks fail for one reason and are retried with one request."""
@@ -325,7 +328,7 @@ def main(folder: Path | None = None, *, keep: bool = False) -> int:
     except (DemoFailedError, TimeoutError, httpx.HTTPError, LookupError) as error:
         console.print(f"\n[red]A step did not hold: {error!r}[/red]\nEverything is kept in {folder}; see its *.log.")
         return 1
-    console.print("\n[bold green]Every step was seen to hold.[/bold green] Start your own with: everpost up")
+    console.print("\n[bold green]Every step held.[/bold green] Start your own with: everpost up")
     if keep:
         console.print(f"Everything is kept in {folder}.")
     _clean_up(folder, keep=keep)

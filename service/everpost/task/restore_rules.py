@@ -16,10 +16,10 @@ from everpost.task.model import (
 )
 from everpost.task.queued_job import QueuedJob
 
-HELD = "Held since a backup was restored: it may have been published after the backup was made"
-CUT_OFF = "Attempt {attempt} was being sent when the backup was made that was restored, and how it ended is not in it"
-MAY_BE_OUT = "Unfinished in a backup that was restored: it may have been published after the backup was made"
-NOT_IN_BACKUP = "Newer than a backup that was restored, known from Redis alone: it may have been published"
+HELD = "Held since a backup was restored: it may have been published since the backup was made"
+CUT_OFF = "Attempt {attempt} was being sent when the restored backup was made, so its outcome is not in the backup"
+MAY_BE_OUT = "Unfinished in the restored backup: it may have been published since the backup was made"
+NOT_IN_BACKUP = "Newer than the restored backup and known only from Redis: it may have been published"
 REDIS_SAYS = "{message}; Redis says: {outcome}"
 LONGEST = 500  # characters of Redis's text
 

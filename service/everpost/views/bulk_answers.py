@@ -95,7 +95,7 @@ def message_of(answer: BulkAnswer) -> str:
     if answer.error is not None:
         return f"Given up after {answer.done} of {answer.total} tasks: {answer.error}"
     if answer.dry_run:
-        sight = "" if answer.done == answer.total else f"; only {answer.done} were looked at"
+        sight = "" if answer.done == answer.total else f"; only {answer.done} were checked"
         return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
     if not answer.finished:
         return f"{answer.total} tasks are being {verb}; {answer.done} done"
