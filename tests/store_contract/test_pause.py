@@ -66,13 +66,15 @@ async def test_pages_of_held_tasks_miss_none_while_others_are_let_go(
 async def test_held_tasks_end_or_are_free_to_run_and_others_stay_as_they_are(
     store: Store, kit: StoreKit, held: list[str]
 ) -> None:
+    await store.ledger.begin_send("new", 1, 1)
     ended = [record_of(task_id, TaskStatus.UNKNOWN) for task_id in (held[0], "new", "ended", "nowhere")]
     for _ in range(2):
         await store.pause.let_go(ended, [held[1], "new", "nowhere"])
         assert await store.pause.count_held() == len(held) - 2
         assert {task.task_id: task.status for task in kit.tasks()} == {
-            "new": "pending", "ended": "failed", held[0]: "unknown", **dict.fromkeys(held[1:], "pending"),
+            "new": "running", "ended": "failed", held[0]: "unknown", **dict.fromkeys(held[1:], "pending"),
         }  # fmt: skip
+    assert (await facts_of(store, "new")).sending == 1
     assert await store.ledger.begin_send(held[1], 1, 1)
 
 
