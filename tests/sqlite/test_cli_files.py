@@ -185,7 +185,7 @@ def test_a_file_with_the_name_of_an_unfinished_copy_is_not_emptied(
     path.rename(backup)
     settings = {**env, "EVERPOST_DATABASE": str(backup)}
     for done in (run("backup", str(path), env=settings), run("restore", str(backup), env=env)):
-        assert (done.returncode, "rename it first" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+        assert (done.returncode, "give it another name first" in done.stderr, done.stderr.count("\n")) == (1, True, 1)
         assert ids(backup, "publish_tasks") == ["failed", "new", "old-1", "old-2"]
 
 
