@@ -188,6 +188,12 @@ def test_every_link_leads_somewhere(file: Path) -> None:
         assert target.startswith("https://") or (file.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_every_source_file_named_anywhere_exists(file: Path) -> None:
+    for name in re.findall(r"(?:service|workers|tests)/[\w./]*\.(?:py|sql|lua|toml)\b", file.read_text("utf-8")):
+        assert (ROOT / name).is_file(), name
+
+
 def test_decisions_are_numbered_and_short() -> None:
     assert [int(file.name[:4]) for file in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     for file in DECISIONS:
