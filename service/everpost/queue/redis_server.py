@@ -11,14 +11,13 @@ import hiredis
 import msgspec
 from redis.asyncio import ConnectionPool, Redis
 from redis.commands.core import AsyncScript
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from everpost.errors import QueueUnreachable
 from everpost.queue.breaker import Breaker
 from everpost.queue.keys import EPOCH_KEY, SET_ASIDE, TYPES
 from everpost.queue.overwritten_keys import is_wrong_type, set_aside
-from everpost.queue.redis_refusals import Refusal, refusal_of
 
 Answer = TypeVar("Answer")
 
@@ -47,6 +46,13 @@ class RedisMemory(msgspec.Struct, frozen=True, kw_only=True):
     def is_filling(self) -> bool:
         """Whether an operator should be warned."""
         return self.share >= FILLING
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Redis's refusal, and whether it refused the password."""
+
+    words: str
+    is_password: bool
 
 
 class ScriptConnection:
@@ -221,3 +227,11 @@ class RedisServer:
 def read_script(name: str) -> str:
     """The text of `scripts/<name>.lua`."""
     return (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Redis's refusal in an error; None if Redis did not answer. redis-py wraps errors of its connecting."""
+    inner = error.args[0] if isinstance(error, ConnectionLost) and error.args else error
+    if isinstance(inner, AuthenticationError):
+        return Refusal(str(inner), is_password=True)
+    return Refusal(str(inner), is_password=False) if isinstance(inner, ResponseError) else None

@@ -1,7 +1,8 @@
 """One connection to the database file, and its settings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -93,3 +94,13 @@ def read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
         return operation(raw)
     finally:
         raw.text_factory = str
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A read transaction: no task moves from table to table between two statements inside it."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("ROLLBACK")

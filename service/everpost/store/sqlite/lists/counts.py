@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from uuid import uuid4
 
-from everpost.store.sqlite.file.snapshot import snapshot
+from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 

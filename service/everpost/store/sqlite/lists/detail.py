@@ -9,7 +9,7 @@ import msgspec
 
 from everpost.clock import utc_text
 from everpost.store.history import RETRIES, IdMatch, KnownRetry, RawJob, TaskDetail
-from everpost.store.sqlite.file.snapshot import snapshot
+from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.payloads import read_members

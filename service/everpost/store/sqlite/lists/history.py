@@ -19,8 +19,8 @@ from everpost.store.history import (
     Total,
 )
 from everpost.store.sqlite.cursor import BEGINNING, Key, read_cursor, write_cursor
+from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.detail import find_ids, find_task
 from everpost.store.sqlite.lists.filters import fits, is_counted, may_look_far

@@ -15,8 +15,8 @@ from everpost.store.relay import (
     SetAside,
     StuckError,
 )
+from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.file.snapshot import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.odd_rows import MOST_DATA_BYTES, NO_ID, fault_of_data, readable_id, set_aside_row
