@@ -1,21 +1,27 @@
 """The statements, one a file, named like the verb or function that runs it, in a folder for each noun of the port.
 
-No name is in two folders.
+No name is in two folders. A statement on `{ended}` becomes two, `NAME_TABLE`, one for each table of ended tasks.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from everpost.store.sqlite.tables import ENDED_TABLES
+
 FOLDER = Path(__file__).parent
 
 
 def load(name: str) -> str:
-    """The text of `name`.sql."""
+    """The text of a statement."""
     return statements()[name]
 
 
 @cache
 def statements() -> Mapping[str, str]:
-    """The text of each file. All are read at once: an outcome must be recorded also when no file can be opened."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*/*.sql")}
+    """The text of each statement. All are read at once: an outcome must be recorded also when no file can be opened."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*/*.sql")}
+    for name in [name for name, text in texts.items() if "{ended}" in text]:
+        text = texts.pop(name)
+        texts |= {f"{name}_{table}": text.replace("{ended}", table) for table in ENDED_TABLES}
+    return texts

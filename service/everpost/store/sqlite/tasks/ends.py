@@ -8,6 +8,7 @@ import msgspec
 from everpost.clock import to_text, to_text_or_none
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.task.model import TaskColumns, TaskRecord, columns_of
 
 NO_COLUMNS = TaskColumns()
@@ -61,10 +62,7 @@ def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
 
 def _record_late(connection: sqlite3.Connection, row: dict[str, Any]) -> bool:
     """Keep a late record with its task, which has ended; False if no ended task has the id."""
-    return any(
-        connection.execute(load(f"record_late_{table}"), row).fetchall()
-        for table in ("publish_tasks", "publish_tasks_archive")
-    )
+    return any(connection.execute(load(f"record_late_{table}"), row).fetchall() for table in ENDED_TABLES)
 
 
 def _note(connection: sqlite3.Connection, row: dict[str, Any]) -> None:
@@ -90,7 +88,7 @@ def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
 
 
 def record_parameters(record: TaskRecord) -> dict[str, Any]:
-    """The record as the parameters of `record_stray.sql`, `record_late_*.sql` and `note_attempt.sql`."""
+    """The record as the parameters of `record_stray.sql`, `record_late.sql` and `note_attempt.sql`."""
     queued_at, started_at, finished_at = _times(record)
     return {
         **msgspec.structs.asdict(record.columns or NO_COLUMNS),

@@ -7,13 +7,10 @@ import msgspec
 from everpost.store.changes import Outcome, Resolve, refused
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tables import TABLES
+from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.store.sqlite.tasks.positions import find_positions
 from everpost.task.model import TaskStatus
-from everpost.task.place import Place
 from everpost.task.resolution_rules import Decided
-
-ENDED_PLACES = (Place.HISTORY, Place.ARCHIVE)
 
 
 def find_decisions(connection: sqlite3.Connection, task_id: str) -> list[Decided]:
@@ -50,4 +47,4 @@ def _keep(connection: sqlite3.Connection, decided: Decided) -> None:
 def _change(connection: sqlite3.Connection, statement: str, decided: Decided) -> None:
     """Apply a statement to the first table that has the unknown task."""
     parameters = msgspec.structs.asdict(decided)
-    any(connection.execute(load(f"{statement}_{TABLES[place]}"), parameters).fetchall() for place in ENDED_PLACES)
+    any(connection.execute(load(f"{statement}_{table}"), parameters).fetchall() for table in ENDED_TABLES)

@@ -1,5 +1,5 @@
 -- A person has found the post.
-UPDATE publish_tasks SET
+UPDATE {ended} SET
     status = 'success',
     published_at = :decided_at,
     updated_at = :decided_at,

@@ -1,6 +1,6 @@
 -- A late result of an ended task. Its attempt is kept once. If it is a success, the task becomes one too; if the task was
 -- sent again meanwhile, its row keeps saying so.
-UPDATE publish_tasks_archive SET
+UPDATE {ended} SET
     attempts = iif(
         :attempt IS NULL OR EXISTS (
             SELECT 1 FROM json_each(iif(json_valid(attempts), attempts, '[]'))

@@ -1,5 +1,5 @@
 -- A person has it sent again, so its outcome no longer matters: the new task takes its place.
-UPDATE publish_tasks_archive SET
+UPDATE {ended} SET
     status = 'cancelled',
     updated_at = :decided_at,
     error_message = 'Sent again as ' || :new_task_id || ifnull('; before: ' || error_message, '')
