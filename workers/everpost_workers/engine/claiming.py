@@ -27,9 +27,9 @@ class Claimer:
         on_missing_health: Called when the health-check entry is not in Redis.
 
     Attributes:
-        next_at: When a claim makes sense, provided that slots are free.
+        next_at: When a claim makes sense, if slots are free.
         paused_until: No claim before this, whatever `next_at` says: the claim hook is failing.
-        claimed_at: When the last claim found nothing, or its jobs were let in.
+        claimed_at: When the last claim found nothing, or its jobs were admitted.
         queued: How many entries the queues had at the last claim, held jobs included.
     """
 

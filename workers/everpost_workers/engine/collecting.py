@@ -1,4 +1,4 @@
-"""Batches of jobs: what comes in while a batch is worked on becomes the next one."""
+"""Batches of jobs: jobs that arrive while a batch is worked on become the next batch."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ class Collector:
         most: How many batches are worked on at a time.
 
     Attributes:
-        runners: The tasks at work; none when everything is done.
+        runners: The asyncio tasks that work on batches.
     """
 
     def __init__(self, work: Callable[[list[HeldJob]], Awaitable[None]], *, most: int = 1) -> None:
@@ -43,7 +43,7 @@ class Collector:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Let the batch that is worked on meanwhile not count among the `most`."""
+        """While this is entered, the current batch does not count among the `most`."""
         self._apart += 1
         self._start()
         try:
@@ -66,7 +66,7 @@ class Collector:
         try:
             await self._work(batch)
         except asyncio.CancelledError:
-            self._waiting[:0] = batch  # the worker gives up on them and asks what is left
+            self._waiting[:0] = batch  # the worker stops, and reads `unfinished`
             raise
         except Exception:
             # A defect, not an outage. The jobs are kept, with their leases, and tried again.

@@ -1,4 +1,4 @@
-"""Everything one worker holds: takes claimed jobs, starts them, and sees each through to its release."""
+"""The jobs that one worker holds, from the claim through the run and the record to the release."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,20 +24,20 @@ from everpost_workers.engine.running import JobRunner
 from everpost_workers.engine.stuck import StuckJobs
 from everpost_workers.engine.wakeup import WakeSignal
 
-CLAIM_BATCH = 500  # jobs of one claim, which keeps Redis from all other clients for a few milliseconds
-READING_S = 0.005  # of payloads at a stretch
-UNRELEASED_SHARE = 4  # jobs a slot that may be held at once, all but one of them ended
+CLAIM_BATCH = 500  # jobs of one claim; Redis serves no other client meanwhile, for a few milliseconds
+READING_S = 0.005  # how long payloads are read before other tasks get their turn
+UNRELEASED_SHARE = 4  # jobs that may be held per slot; at most one of them runs, and the others have ended
 
 
 class Dispatcher:
-    """The jobs of one worker over one connection pool.
+    """Claims, starts, records and releases the jobs of one worker.
 
     Attributes:
-        signal: Set when there is reason to look at the claimer's `due_at` again.
-        watch: Told of each turn of the loop, if a hook wants to know of loops that are blocked.
+        signal: Set when the claimer's `due_at` may have changed.
+        watch: Notices a blocked event loop; None without the hook `on_blocked`.
         is_closed: The worker has closed it: no more claims.
         failures: Jobs that ended without success; kept only if `run_check` has put a list here.
-        stuck: Jobs that were cancelled and go on. They may never end.
+        stuck: Jobs that go on although they were cancelled. They may never end.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Dispatcher:
     ) -> None:
         self._worker = worker
         self._held: dict[str, HeldJob] = {}
-        self._active = 0  # held jobs that have not come to their end
+        self._active = 0  # held jobs that have not ended
         self._has_drained = False
         self._claiming: asyncio.Task[None] | None = None
         self.signal = WakeSignal()
@@ -87,20 +87,20 @@ class Dispatcher:
 
     @property
     def held_ids(self) -> list[str]:
-        """The ids of these jobs."""
+        """The ids of the jobs that are claimed and not yet released."""
         return list(self._held)
 
     @property
     def unfinished(self) -> int:
-        """How many held jobs have not come to their end."""
+        """How many held jobs have not ended."""
         return self._active
 
     @property
     def free_slots(self) -> int:
-        """How many jobs may be claimed: a job that has ended needs its slot no longer, only its record and release.
+        """How many jobs may be claimed. A job that has ended needs no slot, only its record and its release.
 
-        Those may wait for a while when the database or Redis is away, so the number of held jobs has a limit too. While
-        the completion hook fails, that limit is the number of slots.
+        Records and releases wait while the database or Redis is away, so the number of held jobs has a limit too.
+        While the completion hook fails, that limit is the number of slots.
         """
         most = self._worker.max_jobs
         share = 1 if self._recorder is not None and self._recorder.is_failing else UNRELEASED_SHARE
@@ -108,9 +108,9 @@ class Dispatcher:
 
     @property
     def may_claim(self) -> bool:
-        """Whether claims are allowed: no job is stuck, and Redis knows what has ended here.
+        """Whether claims are allowed: no job is stuck, and no release is late.
 
-        After an outage the releases go first, or the same jobs would be claimed again. A worker with a stuck job has to
+        After an outage the releases go first, or the same jobs would be claimed again. A worker with a stuck job must
         end.
         """
         return not self._releaser.is_behind and not self.stuck
@@ -122,16 +122,16 @@ class Dispatcher:
 
     @property
     def is_only_stuck(self) -> bool:
-        """Whether no job runs any more but stuck ones."""
+        """Whether the only running jobs are stuck ones."""
         return bool(self.stuck) and self._active <= len(self.stuck)
 
     @property
     def unrecorded(self) -> list[HeldJob]:
-        """The jobs that have ended and that the completion hook has not taken."""
+        """The ended jobs that the completion hook has not yet taken."""
         return [] if self._recorder is None else self._recorder.unfinished
 
     def wake(self) -> None:
-        """Have the queues looked at as soon as a slot is free."""
+        """Claim again as soon as a slot is free."""
         self.claimer.next_at = 0.0
         if self.free_slots > 0:
             self.signal.set()
@@ -147,12 +147,12 @@ class Dispatcher:
         limit = min(limit, self.free_slots, CLAIM_BATCH)
         if limit <= 0 or (self._claiming is not None and not self._claiming.done()):
             return
-        # Claimed jobs must be started or handed back, also when the caller is cancelled in between.
+        # A separate task: claimed jobs must be started or handed back even if the caller is cancelled meanwhile.
         self._claiming = asyncio.get_running_loop().create_task(self.claim(limit))
         await asyncio.shield(self._claiming)
 
     async def claim(self, limit: int, job_ids: Sequence[bytes] = ()) -> None:
-        """Claim up to `limit` due jobs, or those of `job_ids` that are due in the first queue, and let them in."""
+        """Claim up to `limit` due jobs, or those of `job_ids` that are due in the first queue, and admit them."""
         claimed = await self.claimer.claim(limit, job_ids)
         jobs = await self._take_all(claimed)
         self._worker.job_counter = len(self._held)
@@ -172,13 +172,13 @@ class Dispatcher:
         return taken
 
     def _take(self, job: HeldJob, abort_requested_at_ms: float | None) -> bool:
-        """Hold a claimed job; False if this very worker still has it, having lost its lease for a while."""
+        """Hold a claimed job. False if this worker has it already: its lease had ended for a while."""
         mine = self._held.get(job.job_id)
         if mine is not None and mine.is_fenced and mine.phase is JobPhase.ENDED:
             mine = None  # another worker took it over and has returned it already: this attempt's outcome is stale
         if mine is not None and mine.is_releasing and mine.back is None:
-            if job.counted_tries > mine.counted_tries:  # it did not end and come anew meanwhile
-                return False  # the release under way holds for this claim too
+            if job.counted_tries > mine.counted_tries:  # the counter went on: it is no new job
+                return False  # the running release also releases this claim
         elif mine is not None and not mine.is_releasing:
             mine.token, mine.counted_tries, mine.is_fenced = job.token, job.counted_tries, False
             if abort_requested_at_ms is not None:
@@ -212,7 +212,7 @@ class Dispatcher:
                 self._forget_task(job)
 
     def cut_off(self, job_id: str, task: asyncio.Task[Any]) -> None:
-        """Cancel a job for a shutdown, if it still runs; what has ended goes on to its record."""
+        """Cancel a job for a shutdown, if it still runs. A job that has ended is still recorded."""
         job = self._held.get(job_id)
         if job is None:
             task.cancel()
@@ -240,7 +240,7 @@ class Dispatcher:
     def _on_ended(self, job: HeldJob) -> None:
         self.stuck.remove(job)
         if self._has_drained:
-            self._leases.drop(job)  # the worker that claims it next does the rest
+            self._leases.drop(job)  # the lease runs out, and another worker claims the job
             return
         if job.back is None:
             self._record([job])
@@ -282,7 +282,7 @@ class Dispatcher:
 
     @property
     def pending_tasks(self) -> set[asyncio.Task[Any]]:
-        """The tasks that work on a job and may end."""
+        """The asyncio tasks that work on jobs, without those of stuck jobs."""
         stuck = {job.task for job in self.stuck.jobs}
         tasks = {*self._worker.tasks.values(), *self._admitter.tasks, *self._releaser.runners}
         if self._recorder is not None:
@@ -292,6 +292,6 @@ class Dispatcher:
         return {task for task in tasks if not task.done() and task not in stuck}
 
     def let_leases_end(self) -> None:
-        """Leave all jobs that are still held to the end of their leases, except the stuck ones."""
+        """Stop renewing the leases of held jobs, except those of stuck jobs."""
         self._has_drained = True
         self._leases.stop(but=self.stuck.jobs)

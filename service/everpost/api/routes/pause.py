@@ -54,8 +54,9 @@ async def show_dispatch(request: ApiRequest) -> JsonAnswer:
 @post(
     "/dispatch/resume",
     summary="Resume dispatch",
-    description="Lets workers take tasks again after a backup was restored. What it held as unfinished may have been "
-    "published since: Redis is asked first, and what it does not know to be published becomes `unknown`, or runs.",
+    description="Lets workers take tasks again after a backup was restored. Tasks that were unfinished in the "
+    "backup may have been published since. Redis is asked first. A task that Redis does not know to be published "
+    "becomes `unknown`, or runs.",
     tags=["Dispatch"],
     **documented(ResumeAnswer, description="Dispatch has resumed.", refusals=("queue_unreachable",)),
 )
