@@ -299,7 +299,7 @@ async def test_no_whole_answer_within_the_deadline_leaves_the_outcome_unknown(
     assert job.trace.evidence(None) == Evidence(
         phase=SendPhase.ANSWERED if has_answered else SendPhase.SENDING,
         bytes_sent=BytesSent.YES,
-        last_words="The answer began with the status 200." if has_answered else "The request is on its way.",
+        last_words="The answer began with the status 200." if has_answered else "The request is being sent.",
     )
 
 
