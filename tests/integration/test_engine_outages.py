@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from engine_support import Gate, Server, Stage, empty_stage, running_server, until
 from everpost_workers.engine import JobOutcome, lua
-from everpost_workers.engine.connections import ScriptConnection
 from everpost_workers.engine.dispatch import UNRELEASED_SHARE
+from everpost_workers.engine.lua import ScriptConnection
 
 
 @pytest.fixture

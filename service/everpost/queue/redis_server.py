@@ -152,7 +152,7 @@ class RedisServer:
                 await self._repair()
             raise QueueUnreachable(str(error)) from error
         except UNREACHABLE as error:
-            self._refusal = refusal_of(error)
+            self._refusal = _refusal_in(error)
             self._breaker.trip(None if self._refusal is None else self._refusal.words)
             raise self._away() from error
 
@@ -164,7 +164,7 @@ class RedisServer:
         except ResponseError:
             return True
         except UNREACHABLE as error:
-            self._refusal = refusal_of(error)
+            self._refusal = _refusal_in(error)
             return False
         return True
 
@@ -229,7 +229,7 @@ def read_script(name: str) -> str:
     return (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def refusal_of(error: BaseException) -> Refusal | None:
+def _refusal_in(error: BaseException) -> Refusal | None:
     """Redis's refusal in an error; None if Redis did not answer. redis-py wraps errors of its connecting."""
     inner = error.args[0] if isinstance(error, ConnectionLost) and error.args else error
     if isinstance(inner, AuthenticationError):
