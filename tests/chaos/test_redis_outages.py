@@ -14,12 +14,12 @@ from chaos_kit.redis_faults import REDIS_FAULTS, WHILE, accept_meanwhile
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 
-CLIENTS = 4  # few enough not to wait for one another
+CLIENTS = 4  # so few that they do not wait for each other
 FAST_S = 0.05
-MACHINE = 4  # how much slower than before the trouble a busy machine alone may be
-HICCUPS = 2 * CLIENTS  # answers that took longer
+MACHINE = 4  # a busy machine alone may make answers so many times slower
+HICCUPS = 2 * CLIENTS  # the number of answers that may take longer
 ONE_OF_EACH = ("black_hole", "fill_memory")
-"""Redis is silent, or refuses; that it breaks off, forgets, or does the like in other ways is left to `make chaos`."""
+"""One fault in which Redis is silent, and one in which it refuses. `make chaos` runs the others."""
 
 
 def scene_of(folder: Path) -> Scene:
@@ -67,4 +67,4 @@ async def test_an_api_and_workers_start_without_redis(tmp_path: Path, *, is_froz
                 answer = await client.get("/health/ready")
             assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
             assert {check["name"]: check["ok"] for check in answer.json()["checks"]}["redis"] is False
-        await finish(scene, calm_s=(FAST_S,))  # starting processes and first answers take the machine as it is
+        await finish(scene, calm_s=(FAST_S,))  # processes are still starting, so no calm time was measured

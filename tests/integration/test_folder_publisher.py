@@ -277,7 +277,7 @@ async def test_a_time_out_of_a_copy_leaves_no_half_post(tmp_path: Path, monkeypa
     assert list_files(tmp_path / "published") == []
 
 
-@pytest.mark.parametrize("moment", ["_copy_media", "_sync_folder", "_move_into_place"])
+@pytest.mark.parametrize("moment", ["_copy_media", "flush", "_move_into_place"])
 async def test_an_attempt_that_fails_half_way_leaves_nothing(
     publisher: FolderPublisher, everpost: Settings, posts: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

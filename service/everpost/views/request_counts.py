@@ -11,9 +11,9 @@ class Answered:
     """The requests of one method to one route that were answered with one status.
 
     Attributes:
-        count: How many.
-        buckets: How many took so long: a number for each of `BOUNDS_S`, and one for what took longer.
-        seconds: All together.
+        count: The number of requests.
+        buckets: The number of requests by duration: up to each of `BOUNDS_S`, and longer than the last.
+        seconds: The sum of their durations.
     """
 
     __slots__ = ("buckets", "count", "seconds")
@@ -24,7 +24,7 @@ class Answered:
         self.seconds = 0.0
 
     def add(self, took_s: float) -> None:
-        """Count how long one of them took."""
+        """Count the duration of a request."""
         self.buckets[bisect_left(BOUNDS_S, took_s)] += 1
         self.seconds += took_s
 

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from everpost.errors import ServiceError
+from everpost.flushing import flush
 from everpost.task.model import TaskRecord
 from everpost_workers.attempts.attempt import EndedTask
 from everpost_workers.ends.recorder import EndRecorder
@@ -103,8 +104,8 @@ class LeftoverFiles:
             os.fsync(descriptor)
         partial.rename(path)
         with suppress(FileNotFoundError):  # another worker has already read it
-            _flush_folder(self.folder)
-        _flush_folder(self.folder.parent)
+            flush(self.folder)
+        flush(self.folder.parent)
         return path
 
     def _create(self, path: Path) -> int:
@@ -141,11 +142,3 @@ class LeftoverFiles:
         path.unlink(missing_ok=True)
         with suppress(OSError):  # it has other files, or another worker removed it
             self.folder.rmdir()
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

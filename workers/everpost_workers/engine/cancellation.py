@@ -7,8 +7,8 @@ a TimeoutError instead and goes on. Only its `cancelling()` count still shows th
 import asyncio
 from typing import Any
 
-INNERMOST = 4  # lines shown of where a task waits
-AGAIN_S = 0.5  # not more often, because each cancellation cuts a clean-up short
+INNERMOST = 4  # how many lines of a waiting task's stack are shown
+AGAIN_S = 0.5  # seconds between two cancellations: each one interrupts the job's clean-up
 
 
 def raise_if_cancelled() -> None:

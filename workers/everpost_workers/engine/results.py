@@ -6,7 +6,7 @@ from arq.worker import Worker
 from everpost_workers.engine.held import HeldJob
 from everpost_workers.engine.options import EngineOptions
 
-LISTS = 128  # of the results index, in the time that results live
+LISTS = 128  # how many lists the results index has
 
 
 class ResultRules:
@@ -16,8 +16,8 @@ class ResultRules:
 
     Attributes:
         index: The key of the results index; "" if there is none.
-        list_ms: For how long the ids of new results go into one list of the index. A list outlives its first results by
-            this time, and there are about `LISTS` of them.
+        list_ms: Each list of the index has the ids of the results of this time. It outlives its first results by as
+            long.
     """
 
     def __init__(self, worker: Worker, options: EngineOptions) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from everpost.clock import Clock, system_clock, to_text
 from everpost.errors import SettingsError
+from everpost.flushing import flush
 from everpost.publishing import (
     InvalidError,
     Media,
@@ -127,7 +128,7 @@ def _write_post(final: Path, job: PublishJob, published_at: str, copier: Copier)
         _make_folder(final.parent)
         _replace_folder(final, {**document, "published_at": published_at}, job.media, copier)
     # Also if the folder existed: the attempt that renamed it may have died before this step.
-    _sync_folder(final.parent)
+    flush(final.parent)
 
 
 def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> None:
@@ -138,7 +139,7 @@ def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, 
         _write_file(staging / METADATA, _encode(document))
         if media is not None:
             _copy_media(media, staging / document["media"]["file"], copier)
-        _sync_folder(staging)
+        flush(staging)
         copier.check()
         _move_into_place(staging, final)
     except BaseException:
@@ -243,20 +244,12 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    flush(folder.parent)
 
 
 def _sync_file(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _publish_error(error: OSError, root: Path) -> PublishError:

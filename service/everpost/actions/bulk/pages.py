@@ -6,7 +6,7 @@ from everpost.actions.bulk.request import BulkRequest
 from everpost.store import Store
 from everpost.store.history import SEARCH_S
 
-CHUNK_BYTES = 16 << 20  # of data. It is in memory several times, and while it is written, other writes wait
+CHUNK_BYTES = 16 << 20  # the data of one step: it is in memory several times, and other writes wait while it is written
 
 
 class Pages:

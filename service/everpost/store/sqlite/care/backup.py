@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from everpost.errors import DatabaseUnusable
+from everpost.flushing import flush
 from everpost.store.maintenance import Backup
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.new_file import new_file, remove_abandoned
@@ -64,12 +65,3 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA ignore_check_constraints = ON")  # another program's CHECK may calculate anything
     return connection
-
-
-def flush(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

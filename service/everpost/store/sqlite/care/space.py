@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from everpost.errors import DatabaseUnusable
+from everpost.flushing import flush
 from everpost.store.maintenance import Compacted
-from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, flush
+from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.file.occupancy import alone_with

@@ -1,7 +1,6 @@
 """Adopts a file of the original system: backup, renamed id, duplicates, and values that lists need."""
 
 import logging
-import os
 import shutil
 import time
 from contextlib import closing, suppress
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from everpost.errors import DatabaseUnwritable
+from everpost.flushing import flush
 from everpost.log_fields import as_event
 from everpost.private_files import private_mode
 from everpost.store.sqlite.library import sqlite3
@@ -51,7 +51,7 @@ def back_up(connection: sqlite3.Connection, path: Path) -> Path:
         partial.rename(whole)
     finally:
         remove_with_side_files(partial)
-    _sync(path.parent)
+    flush(path.parent)
     return whole
 
 
@@ -59,7 +59,7 @@ def keep_backup(whole: Path, path: Path) -> Path:
     """Give the copy its name, `NAME.before-everpost-UTCTIME`, now that the file has been changed."""
     backup = _free_name(path.resolve())
     whole.rename(backup)
-    _sync(backup.parent)
+    flush(backup.parent)
     logger.info("[DB] Backup of the original database: %s", backup, extra=as_event(backup=str(backup)))
     return backup
 
@@ -103,21 +103,13 @@ def _copy(path: Path, target: Path) -> None:
         (answer,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if answer != "ok":
         raise sqlite3.DatabaseError(answer)
-    _sync(target)
+    flush(target)
 
 
 def _free_name(path: Path) -> Path:
     stem = f"{path.name}.before-everpost-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     names = (path.with_name(stem if number == 1 else f"{stem}-{number}") for number in range(1, 1_000))
     return next(name for name in names if not name.exists())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def rename_id(connection: sqlite3.Connection) -> None:
