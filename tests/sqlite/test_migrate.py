@@ -567,7 +567,7 @@ def test_eight_processes_adopt_an_original_file_once_with_one_backup(path: Path)
     assert_complete(path)
 
 
-@pytest.mark.parametrize("function", ["_sync", "complete_rows", "count_tasks", "count_null_ids"])
+@pytest.mark.parametrize("function", ["flush", "complete_rows", "count_tasks", "count_null_ids"])
 def test_a_start_killed_in_the_middle_leaves_the_file_as_it_was(path: Path, function: str) -> None:
     make_original(path, without=("priority", "task_data"), unique=False)
     kept = tuple(name for name in PUBLISH_TASKS if name not in {"priority", "task_data"})
