@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 def count_fitting(sizes: Iterable[int], most_bytes: int) -> int:
     """How many items, from the first on, have no more than `most_bytes` together; at least 1 if there is one.
 
-    Sizes behind the first that does not fit are not read.
+    No size after the first that does not fit is read.
     """
     count = total_bytes = 0
     for size_bytes in sizes:

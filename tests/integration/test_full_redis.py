@@ -32,7 +32,7 @@ async def publish_many(stack: Stack, count: int, **fields: Any) -> list[str]:
 
 
 async def results_in(stack: Stack, task_ids: list[str]) -> list[bool]:
-    """Of each task whether Redis has its result."""
+    """Whether Redis has the result of each task."""
     return [value is not None for value in await stack.queue.redis.mget([RESULT + one for one in task_ids])]
 
 

@@ -87,7 +87,7 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 def test_every_setting_named_anywhere_exists() -> None:
     files = [*DOCUMENTS, *(ROOT / name for name in ("compose.yaml", "Dockerfile", "Makefile", "CHANGELOG.md"))]
     known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
-    # Of compose and the chaos tests.
+    # Variables of compose and of the chaos tests.
     others = {"EVERPOST_PUBLISHED_PORT", "EVERPOST_CHAOS_SECONDS", "EVERPOST_CHAOS_SEED"}
     for file in files:
         named = set(re.findall(r"EVERPOST_[A-Z_]*[A-Z]", file.read_text("utf-8")))

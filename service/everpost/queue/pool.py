@@ -1,4 +1,4 @@
-"""Connections to Redis whose failures are reported as what they are."""
+"""Connections to Redis. A closed or frozen connection is always reported as a lost connection."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ POLL_S = 0.05
 
 
 class EndWaiter:
-    """While anyone waits, looks every `POLL_S` seconds which of the awaited tasks have left the ledger."""
+    """Checks every `POLL_S` seconds which awaited tasks have left the ledger, while a caller waits."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -35,7 +35,7 @@ class EndWaiter:
             self._forget(task_id, waiter)
 
     def release(self) -> None:
-        """The service stops: let all callers return now, with what is known, and later callers at once."""
+        """Let all callers return now, and later callers at once, because the service stops."""
         self._is_closed = True
         for task_id in list(self._waiters):
             self._announce(task_id)

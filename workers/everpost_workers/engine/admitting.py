@@ -1,4 +1,4 @@
-"""Lets claimed jobs in: asks the claim hook about them, and does what it answers."""
+"""Admits claimed jobs: asks the claim hook about them, and carries out its answers."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger("arq.worker")
 
 
 class Admitter:
-    """Lets the jobs of each claim in, or gives them back, beside the claims that follow.
+    """Admits the jobs of each claim, or gives them back, while further claims go on.
 
     Args:
         start: Takes the jobs that may run.

@@ -78,7 +78,7 @@ class Dispatcher:
             else Recorder(options.on_complete, options.outages, hand_on=self._releaser.add)
         )
 
-    # what is held
+    # its state
 
     @property
     def held_count(self) -> int:

@@ -1,4 +1,4 @@
-"""Reads what a claim brought: the script's reply, the payloads, and which of the jobs cannot run at all."""
+"""Reads a claim: the script's reply, the payloads, and which of the jobs cannot run at all."""
 
 import asyncio
 import logging
@@ -174,7 +174,7 @@ class JobReader:
             enqueue_time = ms_to_datetime(enqueue_time_ms)  # raises for a time that no datetime holds
             job_try = max(own_try or 0, held.counted_tries)
         except Exception as error:
-            # Foreign bytes may raise anything; here all of it means the same.
+            # Foreign bytes may raise anything; every error means that the payload is unreadable.
             raise DeserializationError(UNDECODABLE) from error
         claim.function, claim.args, claim.kwargs, claim.job_try = name, args, kwargs, job_try
         claim.enqueue_time_ms, held.enqueue_time = enqueue_time_ms, enqueue_time

@@ -15,11 +15,11 @@ from everpost_workers.engine.options import OnComplete
 
 logger = logging.getLogger("arq.worker")
 
-RECORDS_AT_ONCE = 4  # batches: the next is ready when the database has committed the last
+RECORDS_AT_ONCE = 4  # batches at a time: the next one is ready when the database has committed the last
 
 
 class Recorder(Collector):
-    """Calls the completion hook with ended jobs until it takes them, with backoff, and hands them on then.
+    """Calls the completion hook with ended jobs, with backoff, until it takes them. Then it hands them on.
 
     Args:
         outages: Exceptions of the hook that mean "not now".

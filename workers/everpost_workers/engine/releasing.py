@@ -1,4 +1,4 @@
-"""Has Redis let go of jobs, in batches: ended jobs are removed, the others go back to their queues."""
+"""Releases jobs in Redis, in batches: ended jobs are removed, the others go back to their queues."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
 logger = logging.getLogger("arq.worker")
 
 RELEASE_BATCH = 500
-RELEASE_BYTES = 16 * 1024 * 1024  # results and payloads of one call, or Redis does not answer in time
+RELEASE_BYTES = 16 * 1024 * 1024  # results and payloads of one call; with more, Redis may answer too late
 
 Release = tuple[HeldJob, tuple[Any, ...], bytes]
 """A job as `release.lua` takes it: its elements in the list, and its bytes."""
@@ -32,7 +32,7 @@ class Releaser(Collector):
     """Releases jobs, and goes on with backoff while Redis is away.
 
     Args:
-        on_released: Called with each batch that Redis has let go of.
+        on_released: Called with each batch that Redis has released.
 
     Attributes:
         is_behind: Redis was asked to release jobs and has not answered yet.
@@ -93,7 +93,7 @@ class Releaser(Collector):
         data, life_ms = (b"", "") if job.reason is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
             return ("finish", *whose, life_ms, 0), data
-        # A cron job's id names one run of it, unless it was given an id of its own, which all its runs share.
+        # An id names one run of a cron job. If the cron job has an id of its own, all its runs share it.
         action = "finish_for_good" if job.function.job_id is None else "finish"
         return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
 

@@ -17,13 +17,13 @@ from everpost_workers.engine.outcomes import CancelCause, NextStep, OutcomeReaso
 
 logger = logging.getLogger("arq.worker")
 
-INSIST_S = 5.0  # after which a job that ignores its cancellation is cancelled again
-MOST_INSISTED = 3  # times, before it counts as stuck
+INSIST_S = 5.0  # seconds until a job that ignores its cancellation is cancelled again
+MOST_INSISTED = 3  # how often it is cancelled again before it counts as stuck
 LATE_MS = 1200  # from here on arq's log line says how late a job starts
 
 
 class JobRunner:
-    """Runs jobs, each in the task it is given, and hands each over when its try has ended.
+    """Runs jobs, each in its own asyncio task, and hands each over when its try has ended.
 
     Args:
         worker: Its hooks, ctx and settings apply.
@@ -76,7 +76,7 @@ class JobRunner:
             await self._call_hook("after_job_end", worker.after_job_end, ctx)
 
     def cancel(self, job: HeldJob, cause: CancelCause) -> bool:
-        """Cancel the job with the cause, unless it has not begun, has ended or was cancelled before; whether it did."""
+        """Cancel the job; False if it has not begun, has ended, or was cancelled before."""
         if job.task is None or job.cancel_cause is not None or job.phase not in {JobPhase.STARTING, JobPhase.RUNNING}:
             return False
         job.cancel_cause = cause
@@ -85,7 +85,7 @@ class JobRunner:
         return True
 
     def _insist(self, job: HeldJob) -> None:
-        """Cancel a job again that goes on: it may have caught the first cancellation."""
+        """Cancel a job again: it goes on, perhaps because it caught the first cancellation."""
         if job.task is None or job.insisted == MOST_INSISTED:
             self._on_stuck(job)
             return

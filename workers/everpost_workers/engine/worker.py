@@ -125,7 +125,7 @@ class BatchWorker(StoppingWorker):
         self._has_left = asyncio.Event()
         self._has_left.set()
 
-    # what it tells
+    # its state
 
     @property
     def is_consuming(self) -> bool:

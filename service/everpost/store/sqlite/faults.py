@@ -20,7 +20,7 @@ UNWRITABLE = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-SETTLED_NS = 3_000_000_000  # longer than any file system's time resolution
+OLD_NS = 3_000_000_000  # longer than any file system's time resolution
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -169,5 +169,5 @@ class DatabaseFiles:
             found = self._folder.stat()
         except OSError:
             return None
-        is_settled = found.st_ctime_ns < time.time_ns() - SETTLED_NS
-        return (found.st_dev, found.st_ino, found.st_ctime_ns) if is_settled else None
+        is_old = found.st_ctime_ns < time.time_ns() - OLD_NS
+        return (found.st_dev, found.st_ino, found.st_ctime_ns) if is_old else None
