@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from arq.connections import RedisSettings, create_pool
 from structlog.testing import capture_logs
 
 from everpost.clock import system_clock, to_text
@@ -168,6 +169,15 @@ async def test_there_is_nothing_to_decide_about_a_known_outcome(everpost: Stack,
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_decide")
     assert (await everpost.task(task_id))["decisions"] == []
     assert (await resolve(everpost, "nowhere", decision)).status_code == 404
+
+
+@pytest.mark.parametrize("decision", ["succeeded", "send_again"])
+async def test_a_task_that_only_redis_has_cannot_be_decided_about(everpost: Stack, decision: str) -> None:
+    client = await create_pool(RedisSettings.from_dsn(everpost.valkey.address))
+    await client.enqueue_job("publish", {"platform": 3, "title": "t"}, _job_id="not-adopted", _defer_by=3600)
+    await client.aclose(close_connection_pool=True)
+    answer = await resolve(everpost, "not-adopted", decision)
+    assert (answer.status_code, answer.json()["code"]) == (404, "task_not_found")
 
 
 @pytest.mark.parametrize(

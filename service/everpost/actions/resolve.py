@@ -4,11 +4,11 @@ import structlog
 
 from everpost.actions.retry import Retries
 from everpost.clock import Clock, to_text
-from everpost.errors import NothingToDecide
+from everpost.errors import NothingToDecide, ServiceError
 from everpost.store.changes import Changes, Resolve
 from everpost.store.history import History
 from everpost.task.model import TaskStatus
-from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution, standing_decision
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution
 
 log = structlog.get_logger("everpost.resolution")
 
@@ -59,7 +59,10 @@ class Resolutions:
         try:
             decided = await self._retries.send_again(task_id, grounds)
         except NothingToDecide as error:
-            standing = standing_decision(task_id, await self._history.find_decisions(task_id))
-            raise (error if standing is None else standing.as_refusal()) from error
+            raise (await self._refusal(task_id) or error) from error
         log.info("task.resolved", task_id=task_id, decision=decided.decision, by=grounds.by)
         return decided
+
+    async def _refusal(self, task_id: str) -> ServiceError | None:
+        (task,) = await self._changes.find([task_id], whole=False)
+        return decide_resolution(task_id, task.position, await self._history.find_decisions(task_id))
