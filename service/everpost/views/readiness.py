@@ -1,4 +1,4 @@
-"""Whether tasks are accepted and run: one check for each thing that needs."""
+"""Checks whether tasks are accepted and run: the database, Redis, the workers and the dispatch."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -15,7 +15,7 @@ CHECK_TIMEOUT_S = 3
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing Everpost cannot do its work without."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int) -> list[Check]:
-    """All checks, made at once, each within `CHECK_TIMEOUT_S` seconds."""
+    """Make all checks at the same time, each within `CHECK_TIMEOUT_S` seconds."""
     checks = await asyncio.gather(
         _check("database", _check_store(store, room, now_ms)),
         _check("redis", _check_redis(queue)),

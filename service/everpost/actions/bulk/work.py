@@ -38,9 +38,8 @@ class Work:
         """What would happen to the first `FORESEEN` tasks; this changes nothing."""
         step = self._step(operation, request)
         outcomes: list[Outcome] = []
-        task_ids, _ = await self.pages.page(
-            request, None, FORESEEN
-        )  # all at once, because each page of a search is a search
+        # All at once, because each page of a search is a search of its own.
+        task_ids, _ = await self.pages.page(request, None, FORESEEN)
         while left := task_ids[len(outcomes) :]:
             outcomes += await step.foresee(await self.pages.fitting(left[:CHUNK]))
         return outcomes

@@ -35,7 +35,6 @@ from everpost.store.sqlite.schema.migrate import MigrationReport
 
 logger = logging.getLogger("everpost.store")
 
-
 READERS = 2
 
 
