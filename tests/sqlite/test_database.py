@@ -95,7 +95,7 @@ async def test_without_its_log_a_file_takes_no_more_writes(database: Database, t
 @pytest.fixture
 def long_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it that folders were last changed long ago."""
-    monkeypatch.setattr(faults, "SETTLED_NS", -2_000_000_000)
+    monkeypatch.setattr(faults, "OLD_NS", -2_000_000_000)
 
 
 @pytest.mark.usefixtures("long_unchanged")
