@@ -37,7 +37,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         yield served
 
 
-async def test_the_sample_of_the_seed_is_accepted(api: Api) -> None:
+async def test_the_sample_of_the_original_is_accepted(api: Api) -> None:
     answer = await api.client.post(PUBLISH, json=SAMPLE)
     assert answer.status_code == 202
     found = answer.json()

@@ -43,7 +43,7 @@ async def test_a_task_is_shown_with_its_attempts_and_retries(everpost: Stack) ->
     assert alias.json()["data"] == new_task
 
 
-async def test_a_retry_answers_as_the_seed_says(everpost: Stack) -> None:
+async def test_a_retry_answers_as_the_original_does(everpost: Stack) -> None:
     task_id = await failed_task(everpost)
     answer = (await everpost.post_retry(task_id)).json()
     await everpost.wait_until_ended(answer["new_task_id"])

@@ -9,7 +9,7 @@ from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 
-SEED_TASK: dict[str, Any] = {
+ORIGINALS_TASK: dict[str, Any] = {
     "platform": 1,
     "account_id": "test_account",
     "file_id": 123,
@@ -132,7 +132,7 @@ async def test_defect_10_clearing_reads_in_chunks_and_has_no_limit(everpost: Sta
 
 
 async def test_defect_11_a_task_and_its_retry_are_linked_both_ways(everpost: Stack) -> None:
-    task_id = await failed_task(everpost, **SEED_TASK)
+    task_id = await failed_task(everpost, **ORIGINALS_TASK)
     new_task_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
     retried = await everpost.wait_until_ended(new_task_id)
     assert retried["retry_of"] == task_id

@@ -1,4 +1,4 @@
-"""The tiers of a retry, in their order, with the seed's answers."""
+"""The tiers of a retry, in their order, with the original's answers."""
 
 import asyncio
 from collections.abc import Sequence

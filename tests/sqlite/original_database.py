@@ -71,7 +71,7 @@ TASK_DATA: Mapping[str, Any] = {
     "description": "这是描述",
     "tags": ["测试", "视频"],
 }
-"""The seed's example task."""
+"""The original's example task."""
 
 
 def make_original(

@@ -123,7 +123,7 @@ async def test_an_odd_row_keeps_no_other_of_its_claim_from_being_found(everpost:
     assert (known["odd"].spent, known["odd"].generation, known["bare"].chain_id) == (0, 1, "bare")
 
 
-async def test_the_seed_s_own_sql_shows_the_whole_json(everpost: Stack) -> None:
+async def test_the_originals_own_sql_shows_the_whole_json(everpost: Stack) -> None:
     task_id = await everpost.publish(**TASK_DATA)
     await everpost.wait_until_ended(task_id)
     rows = run_sql(everpost, "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = ?", task_id)

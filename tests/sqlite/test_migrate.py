@@ -39,8 +39,8 @@ from sqlite.original_database import (
     run,
 )
 
-SEED_SQL = "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = 'celery-1'"
-ADDED_BY_THE_SEED = ("celery_task_id", "completed_at", "task_data", "priority")
+ORIGINALS_SQL = "SELECT celery_task_id, task_data FROM publish_tasks WHERE celery_task_id = 'celery-1'"
+ADDED_BY_THE_ORIGINAL = ("celery_task_id", "completed_at", "task_data", "priority")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_counts_follow_the_rows(path: Path) -> None:
 
 @pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize("unique", [True, False])
-@pytest.mark.parametrize("without", [(), *((name,) for name in ADDED_BY_THE_SEED), ADDED_BY_THE_SEED])
+@pytest.mark.parametrize("without", [(), *((name,) for name in ADDED_BY_THE_ORIGINAL), ADDED_BY_THE_ORIGINAL])
 def test_an_original_file_is_adopted_in_place(
     path: Path, without: tuple[str, ...], *, unique: bool, queue: bool
 ) -> None:
@@ -178,20 +178,20 @@ def test_an_original_file_in_wal_mode_is_adopted_with_the_rows_in_its_wal(path: 
         insert(path, "publish_tasks", finished_task(1))
         backup = migrate(path).backup
         assert backup is not None
-        assert len(run(backup, SEED_SQL)) == len(open_elsewhere.execute(SEED_SQL).fetchall()) == 1
+        assert len(run(backup, ORIGINALS_SQL)) == len(open_elsewhere.execute(ORIGINALS_SQL).fetchall()) == 1
     assert_complete(path)
 
 
-def test_the_seeds_look_up_works_on_an_adopted_file(path: Path) -> None:
+def test_the_originals_look_up_works_on_an_adopted_file(path: Path) -> None:
     make_original(path, unique=False)
     insert(path, "publish_tasks", *(finished_task(n) for n in range(50)))
     migrate(path)
-    assert run(path, SEED_SQL) == [("celery-1", finished_task(1)["task_data"])]
-    plan = run(path, "EXPLAIN QUERY PLAN " + SEED_SQL.replace("WHERE celery_task_id", "WHERE job_id"))
+    assert run(path, ORIGINALS_SQL) == [("celery-1", finished_task(1)["task_data"])]
+    plan = run(path, "EXPLAIN QUERY PLAN " + ORIGINALS_SQL.replace("WHERE celery_task_id", "WHERE job_id"))
     assert "SEARCH publish_tasks USING INDEX publish_tasks_job_id" in plan[0][3]
 
 
-def test_the_seeds_lines_are_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_originals_lines_are_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_original(path, without=("task_data", "priority"))
     with caplog.at_level(logging.INFO, "everpost.store"):
         report = migrate(path)
@@ -202,7 +202,7 @@ def test_the_seeds_lines_are_logged(path: Path, caplog: pytest.LogCaptureFixture
     assert any(line.startswith("[DB] Backup of the original database: ") for line in caplog.messages)
 
 
-def test_exactly_the_seeds_two_lines_for_an_everpost_file_without_those_columns(
+def test_exactly_the_originals_two_lines_for_an_everpost_file_without_those_columns(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     migrate(path)
@@ -341,7 +341,7 @@ def test_a_file_in_utf_16_is_adopted(path: Path) -> None:
     make_original(path)
     insert(path, "publish_tasks", finished_task(1))
     migrate(path)
-    assert run(path, SEED_SQL) == [("celery-1", finished_task(1)["task_data"])]
+    assert run(path, ORIGINALS_SQL) == [("celery-1", finished_task(1)["task_data"])]
     assert_complete(path)
 
 

@@ -122,7 +122,7 @@ def test_every_body_has_a_schema_and_an_example(name: str) -> None:
         assert {"400", "413", "415"} <= set(operation["responses"])
 
 
-def test_the_sample_of_the_seed_is_the_example() -> None:
+def test_the_sample_of_the_original_is_the_example() -> None:
     body = OPERATIONS["POST /api/v1/publish"]["requestBody"]["content"]["application/json"]
     assert SAMPLE in [example["value"] for example in body["examples"].values()]
     assert body["schema"] == {"$ref": "#/components/schemas/PublishRequest"}

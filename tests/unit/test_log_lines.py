@@ -36,7 +36,7 @@ def log_calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def is_event(call: ast.Call) -> bool:
-    """Whether the text is an event's name, or one of the seed's lines, or the line is given a name or fields apart."""
+    """Whether the text is an event's name, one of the original's lines, or has a name or fields beside it."""
     texts = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     if any(EVENT.fullmatch(text) or text.startswith("[DB] ") for text in texts[:1]):
         return True
@@ -79,12 +79,12 @@ def test_lines_of_the_engine_the_store_and_libraries_are_events(lines: io.String
     logging.getLogger("everpost.store").info("database.opened", extra=as_event(path="/p", kind="current"))
     logging.getLogger("everpost.store").info("[DB] Added %d columns", 2, extra=as_event(columns=2))
     logging.getLogger("asyncio").error("Task was destroyed but it is %s!", "pending")
-    engine, store, seed, library = logged(lines)
+    engine, store, original, library = logged(lines)
     assert (engine["event"], engine["job_id"], engine["was"]) == ("job.taken_over", "x", "ended")
     assert (store["event"], store["path"], store["kind"]) == ("database.opened", "/p", "current")
-    assert (seed["event"], seed["columns"]) == ("[DB] Added 2 columns", 2)
+    assert (original["event"], original["columns"]) == ("[DB] Added 2 columns", 2)
     assert (library["event"], library["message"]) == (OF_A_LIBRARY, "Task was destroyed but it is pending!")
-    assert {line["level"] for line in (engine, store, seed, library)} == {"warning", "info", "error"}
+    assert {line["level"] for line in (engine, store, original, library)} == {"warning", "info", "error"}
 
 
 def raised_by(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from everpost.children import Child, stopped_by_signals, wait_for_log
-from everpost.demo.files import SEED_TASK, write_sound
+from everpost.demo.files import ORIGINALS_TASK, write_sound
 from everpost.embedded import EmbeddedValkey
 from everpost.errors import SettingsError
 from everpost.queue.measured import MeasuredQueue
@@ -119,14 +119,15 @@ class Demo:
         """A task with a media file reaches the folder publisher."""
         self.step("Publish a media file")
         sound = write_sound(self.media / "a440.wav")
-        task_id = await self.publish(**SEED_TASK, file_path="a440.wav")
+        task_id = await self.publish(**ORIGINALS_TASK, file_path="a440.wav")
         task = await self.until_ended(task_id)
         self.check(task["status"] == "success", f"it was published: {task['publish_url']}")
         published = Path(httpx.URL(task["publish_url"]).path) / "media.wav"
         self.check(published.read_bytes() == sound.read_bytes(), f"the file is there, {sound.stat().st_size} bytes")
         row = self.store.row(task_id)
         self.check(
-            msgspec.json.decode(row["task_data"]) == {**SEED_TASK, "file_path": "a440.wav"}, "SQLite has every field"
+            msgspec.json.decode(row["task_data"]) == {**ORIGINALS_TASK, "file_path": "a440.wav"},
+            "SQLite has every field",
         )
         self.check("测试视频" in row["task_data"], "and they are readable: 测试视频")
 
@@ -193,7 +194,7 @@ class Demo:
         )
 
     async def retries_a_row_of_the_original_system(self) -> None:
-        """A Celery-era row without task_data is rebuilt, with the seed's warning."""
+        """A Celery-era row without task_data is rebuilt, with the original's warning."""
         self.step("A task of the original system, without task_data")
         answer = await self.retry(ORIGINAL_TASK)
         self.check(answer["source"] == "sqlite", f"source: {answer['source']}")

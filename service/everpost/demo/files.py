@@ -6,7 +6,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
-SEED_TASK: dict[str, Any] = {
+ORIGINALS_TASK: dict[str, Any] = {
     "platform": 1,
     "account_id": "test_account",
     "file_id": 123,
