@@ -48,6 +48,7 @@ TINY = Plan(
 )
 
 
+@pytest.mark.chaos
 async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -> None:
     said: list[str] = []
     report = await run_bench(resized(TINY, warm_ups=0), tmp_path, said.append)
