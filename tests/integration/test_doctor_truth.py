@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +9,11 @@ import httpx
 import pytest
 
 from cli_support import serving, until
+from doctor_support import by_name, checks, later_clock, redis_findings
 from everpost.cli.doctor import examine
-from everpost.cli.queue_checkup import check_redis
-from everpost.clock import system_clock
 from everpost.errors import DatabaseBusy
-from everpost.findings import Finding
 from everpost.store.maintenance import Depth
 from everpost.testing import Stack, eventually, everpost_stack
-
-LATER_MS = 60_000
-
-
-def later_clock() -> int:
-    return system_clock() + LATER_MS
-
-
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in findings}
-
-
-async def redis_findings(stack: Stack, clock: Callable[[], int] = system_clock) -> dict[str, Finding]:
-    return by_name(await check_redis(stack.settings, None, clock))
-
-
-async def checks(stack: Stack) -> dict[str, Any]:
-    answer = await stack.client.get("/health/ready")
-    return {check["name"]: check for check in answer.json()["checks"]}
 
 
 async def fail(*_: object) -> None:

@@ -1,16 +1,14 @@
 """`everpost doctor` on SQLite's file: each thing it calls well is broken once, and it says so."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from doctor_support import by_name, checks, redis_findings
 from everpost.cli.checkup import task_findings
-from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
-from everpost.findings import Finding
 from everpost.settings import temporary_settings
 from everpost.store import maintenance_of
 from everpost.store.maintenance import Depth
@@ -18,25 +16,6 @@ from everpost.store.sqlite.care.findings import file_findings
 from everpost.store.sqlite.care.inspection import wrong_pragmas
 from everpost.store.sqlite.file.database import Database
 from everpost.testing import Stack, eventually, everpost_stack
-
-LATER_MS = 60_000
-
-
-def later_clock() -> int:
-    return system_clock() + LATER_MS
-
-
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in findings}
-
-
-async def redis_findings(stack: Stack, clock: Callable[[], int] = system_clock) -> dict[str, Finding]:
-    return by_name(await check_redis(stack.settings, None, clock))
-
-
-async def checks(stack: Stack) -> dict[str, Any]:
-    answer = await stack.client.get("/health/ready")
-    return {check["name"]: check for check in answer.json()["checks"]}
 
 
 def consuming(stack: Stack) -> Any:
