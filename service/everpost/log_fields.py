@@ -27,6 +27,6 @@ def as_event(event: str | None = None, /, **fields: Any) -> dict[str, Any]:
 
 
 def fields_of(line: logging.LogRecord) -> LineFields | None:
-    """The fields that `as_event` gave to a line; None if there are none."""
+    """The fields that `as_event` gave to a line; None if it has no fields."""
     fields = getattr(line, "event_fields", None)
     return LineFields(getattr(line, "event_name", None), fields) if isinstance(fields, dict) else None

@@ -114,7 +114,8 @@ class Catalogue:
         """The platform with this id (a number, or its digits), name or alias (in upper or lower case).
 
         Raises:
-            UnknownPlatform: There is none, or the value is neither an int nor a str. A bool does not count as an int.
+            UnknownPlatform: No platform has this id or name, or the value is neither an int nor a str. A bool does not
+                count as an int.
         """
         found = None
         if isinstance(value, str):

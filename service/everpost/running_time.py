@@ -63,7 +63,7 @@ def count_step(mark: ClockMark | None, wall_ms: int, since_boot: SinceBoot) -> C
 
 
 def read_mark(text: str | None) -> ClockMark | None:
-    """The stored mark; None if there is none or it cannot be read."""
+    """The stored mark; None if no mark is stored, or if it cannot be read."""
     try:
         return None if text is None else msgspec.json.decode(text, type=ClockMark)
     except msgspec.DecodeError:

@@ -26,7 +26,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         requests: Sent in this order, repeatedly, each on the first free connection.
         count: The total number of answers wanted.
         expect: Bytes that every right answer contains, status line included.
-        id_after: The text after which an id of `id_digits` characters begins; empty means that there is none.
+        id_after: The text after which an id of `id_digits` characters begins; empty if the body has no id.
     """
 
     addresses: Sequence[tuple[str, int]]

@@ -96,7 +96,7 @@ GROWING = ("accept", "two", "end", "idle", "retry", "list", "start")
 
 
 def is_reached(metric: Metric, seen: Summary, ratio: float | None) -> bool | None:
-    """Whether the goals are reached; None if there are none."""
+    """Whether the goals are reached; None if no goals are set."""
     verdicts = []
     if metric.goal is not None:
         least, most = (seen.min, seen.max) if metric.worst else (seen.median, seen.median)

@@ -69,7 +69,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command with this name; None if there is none."""
+        """The command with this name; None if no command has it."""
         del ctx
         if cmd_name not in COMMANDS:
             return None

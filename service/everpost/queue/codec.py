@@ -128,7 +128,7 @@ def decoded_data(task_data: Any) -> dict[str, Any]:
     """The object in a job's `task_data`: JSON bytes, JSON text, or a stock client's plain dict.
 
     Raises:
-        InvalidValue: It is none of these.
+        InvalidValue: It has another type.
     """
     if isinstance(task_data, dict):
         return task_data

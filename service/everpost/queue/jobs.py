@@ -89,7 +89,7 @@ class Jobs:
         return await self._ask(self._depths())
 
     async def longest_wait_ms(self) -> int:
-        """How long the oldest due job has been waiting for a worker; 0 if there is none."""
+        """How long the oldest due job has been waiting for a worker; 0 if no job is due."""
         due_ms: list[int] = await self._ask(self._earliest_scores())
         return max(0, self._clock() - min(due_ms)) if due_ms else 0
 

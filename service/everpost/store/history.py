@@ -83,7 +83,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some tasks, and the cursor of the tasks behind them; None if there are none."""
+    """Some tasks, and the cursor of the next page; None on the last page."""
 
     items: list[TaskRow]
     next_cursor: str | None

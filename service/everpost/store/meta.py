@@ -13,13 +13,13 @@ class Meta(Protocol):
     """Values by name. Writes are durable when they return; they raise the errors of `everpost.store.ledger.Ledger`."""
 
     async def get(self, key: str) -> str | None:
-        """The value under `key`; None if there is none."""
+        """The value under `key`; None if the key was never set."""
 
     async def set(self, key: str, value: str) -> None:
         """Put `value` under `key`, in place of an earlier one."""
 
     async def find_clock_mark(self) -> ClockMark | None:
-        """The mark of the worker that last counted the running time; None if there is none, or it is malformed."""
+        """The mark of the worker that last counted the running time; None if it is missing or malformed."""
 
     async def count_time(self, rule: CountStep) -> ClockMark:
         """Replace the mark by the one that `rule` makes from it, under the store's lock, so that no step is lost.

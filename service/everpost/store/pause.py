@@ -78,7 +78,7 @@ class Pauses(Protocol):
 
 
 async def warn_of_pause(pauses: Pauses) -> bool:
-    """Log the pause; False if there is none."""
+    """Log the pause; False if dispatch is not paused."""
     pause = await pauses.find()
     if pause is not None:
         log.warning("dispatch.paused", resume_with="everpost resume", **msgspec.structs.asdict(pause))

@@ -69,7 +69,7 @@ def lost_attempts(
     """The attempts that are not recorded although there are signs of them.
 
     Args:
-        attempts: The recorded attempts as a JSON list; None if there are none.
+        attempts: The recorded attempts as a JSON list; None if no attempt was recorded.
         sending: The attempt whose intent to send is recorded; its first byte may have been sent.
         job_try: Redis's count of claims, including this one.
     """

@@ -68,7 +68,7 @@ def decide_resolution(task_id: str, position: Position | None, taken: Sequence[D
 
 
 def standing_decision(task_id: str, taken: Sequence[Decided]) -> Decided | None:
-    """The decision about the task among the recorded ones; None if there is none."""
+    """The recorded decision about the task; None if it was not decided about."""
     return next((decided for decided in reversed(taken) if decided.task_id == task_id), None)
 
 

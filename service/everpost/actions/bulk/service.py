@@ -64,7 +64,7 @@ class Bulk:
         """`pending`: cancel waiting tasks. `failed`, `success`, `all`: archive tasks that have ended so.
 
         Raises:
-            InvalidValue: `what` is none of these.
+            InvalidValue: `what` is something else.
             TasksPending: For `all`: accepted tasks are unfinished.
         """
         if what not in CLEARED:

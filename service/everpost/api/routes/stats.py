@@ -41,7 +41,7 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
-    """A platform tasks can be published to. A limit of null means that there is none."""
+    """A platform tasks can be published to. A limit of null means: no limit."""
 
     id: int
     name: str

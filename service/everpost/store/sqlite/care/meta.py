@@ -42,7 +42,7 @@ class SqliteMeta:
 
 
 def get_value(connection: sqlite3.Connection, key: str) -> str | None:
-    """The value under `key`; None if there is none."""
+    """The value under `key`; None if the key was never set."""
     row = connection.execute(load("get_meta"), {"key": key}).fetchone()
     return None if row is None else str(row[0])
 
