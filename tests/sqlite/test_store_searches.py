@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from everpost.errors import SearchTimeout, Unavailable
-from everpost.store.history import TaskFilter
+from everpost.store.history import TaskFilter, Total
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCHERS
@@ -112,9 +112,9 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
     await add_ended(database, *ended)
     listing = SqliteHistory(database)
     for _ in range(2):
-        page, total = await listing.page_and_total(TaskFilter(q="stollen"))
+        page = await listing.page(TaskFilter(q="stollen"), counted=True)
         assert {item.task_id for item in page.items} == {task.task_id for task in (*waiting, *ended)}
-        assert (total.total, total.total_is_exact) == (6, True)
+        assert page.total == Total(6, total_is_exact=True)
         await SqliteCare(database).fill_search()
     assert max(sizes) == words.MAX_DATA_BYTES
 

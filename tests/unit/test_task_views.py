@@ -31,11 +31,9 @@ class FakeHistory:
                 return TaskDetail(task_id=task_id, place=one.place, row=1, status=one.status)
         return None
 
-    async def page(self, wanted: TaskFilter, _: str | None, limit: int) -> Page:
-        return Page([one for one in self.rows if one.status == wanted.status][:limit], None)
-
-    async def page_and_total(self, _: TaskFilter, __: str | None, limit: int) -> tuple[Page, Total]:
-        return Page(list(self.rows[:limit]), None), Total(len(self.rows), total_is_exact=True)
+    async def page(self, wanted: TaskFilter, _: str | None, limit: int, *, counted: bool = False) -> Page:
+        found = [one for one in self.rows if wanted.status in {None, one.status}]
+        return Page(found[:limit], None, Total(len(found), total_is_exact=True) if counted else None)
 
 
 class FakeJobs:

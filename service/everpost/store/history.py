@@ -82,18 +82,24 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence | None
 
 
-class Page(msgspec.Struct, frozen=True):
-    """Some tasks, and the cursor of the next page; None on the last page."""
-
-    items: list[TaskRow]
-    next_cursor: str | None
-
-
 class Total(msgspec.Struct, frozen=True):
     """How many tasks match; if it is not exact, there are at least so many."""
 
     total: int
     total_is_exact: bool
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some tasks.
+
+    Attributes:
+        next_cursor: The cursor of the next page; None on the last page.
+        total: As `History.total` answers at the same moment; None if the page was not to be counted.
+    """
+
+    items: list[TaskRow]
+    next_cursor: str | None
+    total: Total | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -213,7 +219,9 @@ class History(Protocol):
     async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
         """Those of the tasks that a person had sent again while their outcome was unknown, and as which new task."""
 
-    async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
+    async def page(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False
+    ) -> Page:
         """The next tasks that match, newest first: by `created_at`, then by id, both descending.
 
         Tasks without a time come last. Rows without an id are left out. A task keeps its place in this order when it
@@ -224,16 +232,12 @@ class History(Protocol):
         Args:
             cursor: `next_cursor` of a page with the same filter; None is the beginning. Clients may keep it for ever.
             limit: 1 to `MAX_LIMIT`.
+            counted: Whether the page has the total. This costs less than asking for it separately.
 
         Raises:
             InvalidValue: `cursor` is not a cursor, `limit` is out of range, or `q` is too long. `path` names which.
             SearchTimeout: It took longer than `SEARCH_S`.
         """
-
-    async def page_and_total(
-        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
-    ) -> tuple[Page, Total]:
-        """The answers of `page` and `total`, for less work than calling both; raises their errors."""
 
     async def page_ids(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S

@@ -55,10 +55,11 @@ class TaskViews:
 
     async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
         """Tasks that match, and how many there are; errors as in `History.page`."""
-        page, total = await self._history.page_and_total(wanted, cursor, limit)
+        page = await self._history.page(wanted, cursor, limit, counted=True)
+        assert page.total is not None, "it is counted"
         running = await self._running_among(page.items)
         rows = [row_view(row, is_running=row.task_id in running) for row in page.items]
-        return ShownPage(rows, total.total, total.total_is_exact, page.next_cursor)
+        return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor)
 
     async def recent_ends(self, limit: int) -> list[TaskRow]:
         """The newest of the tasks that ended, the last end first."""

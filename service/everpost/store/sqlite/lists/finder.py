@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
-from everpost.store.history import TaskFilter
+from everpost.store.history import TaskFilter, Total
 from everpost.store.sqlite.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.filters import Search, compose, fits, time_bounds
+from everpost.store.sqlite.lists.filters import Search, compose, fits, is_counted, time_bounds
 from everpost.store.sqlite.lists.search import FEW, find_hits
 from everpost.store.sqlite.lists.words import Query
 from everpost.store.sqlite.queries import load
@@ -23,8 +23,8 @@ class Finder:
         self._wanted = wanted
         self._query = query
         self._hits = None if query is None else find_hits(connection, query)
-        counts = connection.execute(load("count_tasks")).fetchall()
-        self._rarer, self._statuses = _rarer(counts, wanted), _statuses(counts)
+        self._counts = connection.execute(load("count_tasks")).fetchall()
+        self._rarer, self._statuses = _rarer(self._counts, wanted), _statuses(self._counts)
         self._zone = zone_in_question(connection, wanted, zone)
 
     def rows(self, columns: Mapping[Place, str], after: Key, limit: int) -> list[Any]:
@@ -35,14 +35,16 @@ class Finder:
                 found += self._connection.execute(search.sql, search.parameters | {"limit": limit - len(found)})
         return found
 
-    def count(self, limit: int | None) -> int:
-        """How many there are, counted up to `limit`; None counts all."""
+    def total(self, limit: int | None) -> Total:
+        """See `everpost.store.history.History.total`."""
+        if is_counted(self._wanted):
+            return Total(_size(self._counts, self._wanted), total_is_exact=True)
         count = 0
         for search in self._searches(None, BEGINNING):
             counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
             left = -1 if limit is None else limit - count
             count += self._connection.execute(counting, search.parameters | {"limit": left}).fetchone()[0]
-        return count
+        return Total(count, total_is_exact=limit is None or count < limit)
 
     def _searches(self, columns: Mapping[Place, str] | None, after: Key) -> Iterator[Search]:
         """The searches that give the tasks behind `after`, in this order; without `columns` they only count."""

@@ -23,7 +23,7 @@ from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.detail import find_ids, find_task
-from everpost.store.sqlite.lists.filters import fits, is_counted, may_look_far
+from everpost.store.sqlite.lists.filters import may_look_far
 from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, task_row
 from everpost.store.sqlite.lists.words import read_query
@@ -61,22 +61,16 @@ class SqliteHistory:
             lambda connection: dict(connection.execute(load("find_sent_again"), parameters).fetchall())
         )
 
-    async def page(self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page:
-        """See `History`."""
+    async def page(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False
+    ) -> Page:
+        """See `History`. A search for words is made once for the page and its total."""
         after = _beginning(cursor, limit)
-        return self._page(await self._searching(wanted, lambda search: search.rows(ROW, after, limit + 1)), limit)
-
-    async def page_and_total(
-        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50
-    ) -> tuple[Page, Total]:
-        """See `History`. A search for words is made once for both, and they are of one state of the database."""
-        if is_counted(wanted):
-            return await self.page(wanted, cursor, limit), await self.total(wanted)
-        after = _beginning(cursor, limit)
-        rows, count = await self._searching(
-            wanted, lambda search: (search.rows(ROW, after, limit + 1), search.count(COUNTED))
+        rows, total = await self._searching(
+            wanted, lambda search: (search.rows(ROW, after, limit + 1), search.total(COUNTED) if counted else None)
         )
-        return self._page(rows, limit), Total(count, total_is_exact=count < COUNTED)
+        items = [task_row(row, self._zone) for row in _without_doubles(rows[:limit])]
+        return Page(items, _following(rows, limit), total)
 
     async def page_ids(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
@@ -88,27 +82,20 @@ class SqliteHistory:
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
-        if is_counted(wanted):
-            rows = await self._counts()
-            count = sum(tasks for _, status, platform, tasks in rows if fits(wanted, status, platform))
-            return Total(count, total_is_exact=True)
-        count = await self._searching(wanted, lambda search: search.count(limit), within_s=within_s)
-        return Total(count, total_is_exact=limit is None or count < limit)
+        return await self._searching(wanted, lambda search: search.total(limit), within_s=within_s)
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""
         by_status: dict[str, int] = {}
         by_platform: dict[str, int] = {}
         by_both: dict[str, dict[str, int]] = {}
-        for _, status, spelling, tasks in await self._counts():
+        counts = await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+        for _, status, spelling, tasks in counts:
             platform = name_of(spelling)
             of_platform = by_both.setdefault(platform, {})
             for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
                 tally[name] = tally.get(name, 0) + tasks
         return Summary(sum(by_status.values()), by_status, by_platform, by_both)
-
-    async def _counts(self) -> list[tuple[str, str, str, int]]:
-        return await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
 
     async def _searching(
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
@@ -128,9 +115,6 @@ class SqliteHistory:
             return None if stored is None else to_text(read_time(str(stored), self._zone))
         except (ValueError, OverflowError):
             return None
-
-    def _page(self, rows: list[Any], limit: int) -> Page:
-        return Page([task_row(row, self._zone) for row in _without_doubles(rows[:limit])], _following(rows, limit))
 
 
 def _beginning(cursor: str | None, limit: int, most: int = MAX_LIMIT) -> Key:
