@@ -16,7 +16,7 @@ from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
 from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end, record_of
-from store_contract.test_changes import FORCED, retry_of
+from store_contract.test_changes import FORCED, decisions_on, retry_of
 from store_kit import StoreKit
 from store_rows import START_MS, make_task, remove
 
@@ -225,5 +225,5 @@ async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and
         await end(store, new_id)
     assert ids_in(kit, Place.ARCHIVE) == sorted(f"t{number}" for number in range(10))
     assert ids_in(kit, Place.HISTORY) == sorted(f"new{number}" for number in range(10))
-    decisions = [await store.history.find_decisions(f"t{number}") for number in range(10)]
+    decisions = [await decisions_on(store, f"t{number}") for number in range(10)]
     assert [len(taken) for taken in decisions] == [1] * 10

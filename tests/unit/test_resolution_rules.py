@@ -3,7 +3,14 @@ import pytest
 from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import Removal, decide_removal
-from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution, decisions_of_retry
+from everpost.task.resolution_rules import (
+    Decided,
+    DecisionKind,
+    Grounds,
+    decide_resolution,
+    decisions_of_retry,
+    sent_again_as,
+)
 
 NOW_MS = 1_790_000_000_000
 
@@ -54,6 +61,15 @@ def test_a_retry_by_force_decides_about_the_task_and_whatever_is_unknown_of_its_
         ("u", "unknown", "new"),
     ]
     assert {(one.decision, one.decided_by, one.why) for one in kept} == {(DecisionKind.SEND_AGAIN, "mei", "why")}
+
+
+def test_a_task_was_sent_again_if_its_outcome_was_unknown_then() -> None:
+    taken = decisions_of_retry([position("unknown")], "new", Grounds("mei"), NOW_MS)
+    assert sent_again_as("t", taken) == "new"
+    later = decisions_of_retry([position("success")], "newer", Grounds("mei"), NOW_MS)
+    assert sent_again_as("t", [*taken, *later]) == "new"
+    assert sent_again_as("t", [decided("t"), *later]) is None
+    assert sent_again_as("new", taken) is None
 
 
 def test_ended_tasks_and_inherited_rows_may_be_removed() -> None:

@@ -4,11 +4,11 @@ import structlog
 
 from everpost.actions.retry import Retries
 from everpost.clock import Clock, to_text
-from everpost.errors import NothingToDecide, ServiceError
+from everpost.errors import NothingToDecide, TaskNotFound
 from everpost.store.changes import Changes, Resolve
 from everpost.store.history import History
 from everpost.task.model import TaskStatus
-from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution
+from everpost.task.resolution_rules import Decided, DecisionKind, Grounds, decide_resolution, standing_decision
 
 log = structlog.get_logger("everpost.resolution")
 
@@ -59,10 +59,12 @@ class Resolutions:
         try:
             decided = await self._retries.send_again(task_id, grounds)
         except NothingToDecide as error:
-            raise (await self._refusal(task_id) or error) from error
+            task = await self._history.find_task(task_id)
+            if task is None:
+                raise TaskNotFound(task_id) from error
+            standing = standing_decision(task_id, task.decisions)
+            if standing is None:
+                raise
+            raise standing.as_refusal() from error
         log.info("task.resolved", task_id=task_id, decision=decided.decision, by=grounds.by)
         return decided
-
-    async def _refusal(self, task_id: str) -> ServiceError | None:
-        (task,) = await self._changes.find([task_id], whole=False)
-        return decide_resolution(task_id, task.position, await self._history.find_decisions(task_id))

@@ -3,7 +3,7 @@
 A store reads times without an offset, as rows of an original file have them, in the time zone it was opened with.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -155,7 +155,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         attempts: As `everpost.task.model.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once the task has ended.
         sending: The attempt that may be at the platform now; 0 on a task that is held since a restore.
-        decisions: What people decided about it, and the decision that made it.
+        decisions: What people decided about it, and the decision that made it, the oldest first.
         retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
     """
 
@@ -212,12 +212,6 @@ class History(Protocol):
 
         The id that is the prefix itself comes first, then the others in descending order. Case counts.
         """
-
-    async def find_decisions(self, task_id: str) -> list[Decided]:
-        """The decisions on a task, and the one that it was made by, the oldest first."""
-
-    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
-        """Those of the tasks that a person had sent again while their outcome was unknown, and as which new task."""
 
     async def page(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False

@@ -72,6 +72,13 @@ def standing_decision(task_id: str, taken: Sequence[Decided]) -> Decided | None:
     return next((decided for decided in reversed(taken) if decided.task_id == task_id), None)
 
 
+def sent_again_as(task_id: str, taken: Sequence[Decided]) -> str | None:
+    """The new task that a person had sent while the outcome of this one was unknown; None if there is none."""
+    sent_again = (DecisionKind.SEND_AGAIN, TaskStatus.UNKNOWN)
+    of_task = (decided for decided in reversed(taken) if decided.task_id == task_id)
+    return next((one.new_task_id for one in of_task if (one.decision, one.status_before) == sent_again), None)
+
+
 def decisions_of_retry(chain: Sequence[Position], new_task_id: str, grounds: Grounds, now_ms: int) -> list[Decided]:
     """The decisions that a forced retry implies: about the retried task, and about the unknown tasks of its chain.
 

@@ -9,6 +9,7 @@ import structlog
 from everpost.failpoints import failpoint
 from everpost.store import Store
 from everpost.task.model import TaskRecord, TaskStatus
+from everpost.task.resolution_rules import sent_again_as
 from everpost_workers.attempts.attempt import EndedTask
 from everpost_workers.ends.record import attempt_of, data_of, record_of, split_overtaken
 from everpost_workers.metrics import WorkerMetrics
@@ -92,8 +93,11 @@ class EndRecorder:
     async def _warn_of_second_posts(self, late: Sequence[str], records: Sequence[TaskRecord]) -> None:
         """Log the posts that succeeded after a person had sent them again: there may be two of each."""
         succeeded = {record.task_id for record in records if record.status is TaskStatus.SUCCESS}
-        for task_id, new_task_id in (await self._history.find_sent_again(succeeded.intersection(late))).items():
-            log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
+        for task_id in succeeded.intersection(late):
+            task = await self._history.find_task(task_id)
+            new_task_id = sent_again_as(task_id, task.decisions) if task else None
+            if new_task_id is not None:
+                log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
 
 
 _LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO}

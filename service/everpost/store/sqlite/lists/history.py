@@ -1,6 +1,6 @@
 """The port's noun `history` in SQLite."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, TypeVar
 
@@ -28,9 +28,6 @@ from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, task_row
 from everpost.store.sqlite.lists.words import read_query
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.positions import json_list
-from everpost.store.sqlite.tasks.resolve import find_decisions
-from everpost.task.resolution_rules import Decided
 
 Result = TypeVar("Result")
 
@@ -49,17 +46,6 @@ class SqliteHistory:
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """See `History`."""
         return await self._database.read(lambda connection: find_ids(connection, prefix, limit, self._zone))
-
-    async def find_decisions(self, task_id: str) -> list[Decided]:
-        """See `History`."""
-        return await self._database.read(lambda connection: find_decisions(connection, task_id))
-
-    async def find_sent_again(self, task_ids: Collection[str]) -> dict[str, str]:
-        """See `History`."""
-        parameters = {"task_ids": json_list(task_ids)}
-        return await self._database.read(
-            lambda connection: dict(connection.execute(load("find_sent_again"), parameters).fetchall())
-        )
 
     async def page(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False
