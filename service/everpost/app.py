@@ -135,7 +135,13 @@ def assemble(
     )
     waiter = EndWaiter(store.ledger)
     tools = RetryTools(
-        changes=store.changes, queue=queue, acceptance=acceptance, catalogue=catalogue, clock=clock, zone=settings.zone
+        changes=store.changes,
+        ledger=store.ledger,
+        queue=queue,
+        acceptance=acceptance,
+        catalogue=catalogue,
+        clock=clock,
+        zone=settings.zone,
     )
     retries = Retries(tools)
     return Services(

@@ -57,6 +57,7 @@ def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
     services: Services = stack.app.state.services
     tools = RetryTools(
         changes=stack.store.changes,
+        ledger=stack.store.ledger,
         queue=queue or stack.queue,
         acceptance=services.acceptance,
         catalogue=services.catalogue,

@@ -84,6 +84,16 @@ async def test_many_stock_jobs_that_wait_are_withdrawn_when_they_are_retried() -
         assert sorted(job.task_id for job in stack.publisher.published) == sorted(answer.json()["new_task_ids"])
 
 
+async def test_a_stock_job_that_was_never_claimed_stays_in_redis_when_it_is_cancelled() -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        await client.enqueue_job("publish", TASK, _job_id="stock")
+        for path in ("cancel/stock", "cancel/stock?force=true"):
+            assert (await stack.client.post(f"/api/v1/tasks/{path}")).status_code == 404
+        await stack.client.post("/api/v1/tasks/batch/cancel", json={"task_ids": ["stock"], "force": True})
+        assert await stack.queue.redis.exists("arq:job:stock") == 1
+        assert await stack.queue.redis.zscore("arq:queue", "stock") is not None
+
+
 async def test_a_job_whose_retry_lives_does_not_run_and_keeps_no_other_from_running() -> None:
     async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
         await client.enqueue_job("publish", TASK, _job_id="stock")

@@ -5,7 +5,7 @@ a waiting task is taken out of Redis. It decides again under the store's lock, o
 tasks are written together with this decision, and then queued.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Protocol
@@ -16,14 +16,16 @@ import structlog
 from everpost.actions.publish import Acceptance
 from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
 from everpost.actions.tiers import ORIGINS, Found, find_in_tiers, retry_tiers
-from everpost.clock import Clock, read_time
+from everpost.clock import FIRST_MS, Clock, read_time
 from everpost.errors import ServiceError, TaskNotFound
 from everpost.platforms import Catalogue
-from everpost.queue.codec import decoded_data
+from everpost.queue.codec import adopted_task, decoded_data
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Changes, Outcome, Retry, WantedRetry, outcome_of_retry, refused
+from everpost.store.ledger import Ledger
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Position
+from everpost.task.queued_job import QueuedJob
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
 from everpost.task.retry_rules import RetryAction, RetryDecision, decide_retry, decide_send_again
 
@@ -64,6 +66,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     """The parts that retries use."""
 
     changes: Changes
+    ledger: Ledger
     queue: TaskQueue
     acceptance: Acceptance
     catalogue: Catalogue
@@ -164,11 +167,14 @@ class RetryStep:
     async def decide(self, ready: Sequence[Ready], decided: Sequence[Outcome]) -> Prepared:
         """Take waiting tasks that may be retried out of Redis; the rest is decided under the store's lock."""
         waiting = [
-            one.found.position.task_id
+            one.found
             for one in ready
             if self._rule(one.found.position, one.found.relatives, withdrawn=False).action is RetryAction.WITHDRAW
         ]
-        withdrawn = await withdraw_tasks(self._tools.queue, waiting)
+        stock_jobs = {one.position.task_id: one.unrecorded for one in waiting if one.unrecorded is not None}
+        barred = await self._adopt(stock_jobs) if stock_jobs else set()
+        task_ids = [one.position.task_id for one in waiting if one.position.task_id not in barred]
+        withdrawn = await withdraw_tasks(self._tools.queue, task_ids)
         unknown = {outcome.task_id for outcome in withdrawn.unreachable}
         wanted = [
             WantedRetry(one.found.position, one.new_task) for one in ready if one.found.position.task_id not in unknown
@@ -178,6 +184,28 @@ class RetryStep:
             return self._rule(task, relatives, withdrawn=task.task_id in withdrawn.out)
 
         return Prepared([*decided, *withdrawn.unreachable], Retry(wanted=wanted, rule=rule, grounds=self._grounds))
+
+    async def _adopt(self, jobs: Mapping[str, QueuedJob]) -> set[str]:
+        """Write stock arq clients' jobs into the ledger before they leave Redis, so that no crash loses them.
+
+        Returns the ids of those that the ledger does not take: they have ended, or a retry stands for them (I5).
+        """
+        tools, now_ms = self._tools, self._tools.clock()
+        due_times = await tools.queue.jobs.due_times(list(jobs))
+        tasks = [
+            adopted_task(
+                task_id,
+                job.task_data or b"",
+                priority=job.priority,
+                created_at_ms=max(FIRST_MS, min(job.enqueued_at_ms or now_ms, now_ms)),
+                due_at_ms=due_times.get(task_id),
+                from_pickle=job.from_pickle,
+            )
+            for task_id, job in jobs.items()
+        ]
+        adopted = await tools.ledger.adopt(tasks, now_ms)
+        tools.acceptance.count_accepted([task for task in tasks if task.task_id in adopted.known])
+        return jobs.keys() - adopted.known.keys()
 
     def _foreseen(self, found: Found) -> Outcome:
         decision = self._rule(found.position, found.relatives, withdrawn=True)

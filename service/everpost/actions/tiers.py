@@ -34,6 +34,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         is_rebuilt: The data was rebuilt from single columns.
         differs: Redis has other data than the store; the store's data is used.
         refusal: Why its data cannot be published.
+        unrecorded: Its job, if only Redis has the task.
     """
 
     position: Position
@@ -44,6 +45,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     is_rebuilt: bool = False
     differs: bool = False
     refusal: ServiceError | None = None
+    unrecorded: QueuedJob | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -103,6 +105,7 @@ def _found_in_redis(task_id: str, job: QueuedJob) -> Found:
         source=REDIS,
         task_data=job.task_data or b"",
         priority=job.priority,
+        unrecorded=job,
     )
 
 
@@ -175,6 +178,6 @@ def merged(in_redis: Found, stored: Found | None) -> Found:
     if stored is None:
         return in_redis
     if not stored.is_whole and in_redis.task_data:
-        return msgspec.structs.replace(in_redis, position=stored.position, relatives=stored.relatives)
+        return msgspec.structs.replace(in_redis, position=stored.position, relatives=stored.relatives, unrecorded=None)
     differs = stored.refusal is None and in_redis.task_data not in {b"", stored.task_data}
     return msgspec.structs.replace(stored, source=REDIS, differs=differs)

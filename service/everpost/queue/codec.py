@@ -76,6 +76,34 @@ def job_of(task: Task, enqueued_at_ms: int) -> bytes:
     return _encoder.encode(message)
 
 
+def adopted_task(
+    task_id: str,
+    task_data: bytes,
+    *,
+    priority: int,
+    created_at_ms: int,
+    due_at_ms: int | None = None,
+    from_pickle: bool = False,
+) -> Task:
+    """The task that the ledger gets for a stock arq client's job.
+
+    Args:
+        task_data: A JSON object.
+    """
+    data = decoded_data(task_data)
+    return Task(
+        task_id=task_id,
+        task_data=task_data,
+        platform=str(data.get("platform") or ""),
+        account_id=str(data.get("account_id") or ""),
+        title=str(data.get("title") or ""),
+        priority=priority,
+        created_at_ms=created_at_ms,
+        due_at_ms=due_at_ms,
+        accepted_by=ADOPTED_FROM_PICKLE if from_pickle else ADOPTED,
+    )
+
+
 def read_job(payload: bytes) -> QueuedJob | None:
     """The task in a job or result message; None if it is not one of Everpost's or cannot be read."""
     try:
@@ -104,6 +132,7 @@ def job_in(payload: bytes) -> QueuedJob:
             success=None if message.get("s") is None else bool(message["s"]),
             finished_at_ms=_int_or_none(message.get("ft")),
             outcome=message.get("r"),
+            from_pickle=is_pickle(payload),
         )
     except InvalidValue as error:
         raise ValueError(error.message) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from everpost.batcher import Batcher
-from everpost.clock import Clock
+from everpost.clock import LAST_MS, Clock
 from everpost.errors import QueueUnreachable
 from everpost.failpoints import failpoint
 from everpost.queue.codec import read_jobs
@@ -84,6 +84,17 @@ class Jobs:
         rank = await self._ask(self._redis.zrank(queue_name(priority), task_id))
         return None if rank is None else int(rank)
 
+    async def due_times(self, task_ids: Sequence[str]) -> dict[str, int]:
+        """When each of the tasks that wait for a later time may run, in UTC milliseconds."""
+        now_ms = self._clock()
+        places = [(task_id, name) for task_id in task_ids for name in QUEUE_NAMES]
+        scores: list[float | None] = await self._ask(self._scores(places))
+        return {
+            task_id: int(min(score, LAST_MS))  # a stock client can write any score
+            for (task_id, _), score in zip(places, scores, strict=True)
+            if score is not None and score > now_ms
+        }
+
     async def depths(self) -> Mapping[int, QueueDepth]:
         """The number of jobs of each priority."""
         return await self._ask(self._depths())
@@ -124,6 +135,12 @@ class Jobs:
     async def _scan(self, prefix: str, cursor: int) -> tuple[int, list[str]]:
         following, keys = await self._ask(self._redis.scan(cursor, match=f"{prefix}*", count=SCANNED))
         return following, [key.decode(errors="replace").removeprefix(prefix) for key in keys]
+
+    async def _scores(self, places: Sequence[tuple[str, str]]) -> list[float | None]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for task_id, name in places:
+                pipe.zscore(name, task_id)
+            return await pipe.execute()
 
     async def _depths(self) -> Mapping[int, QueueDepth]:
         now_ms = self._clock()

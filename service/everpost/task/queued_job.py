@@ -16,6 +16,7 @@ class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
         success: Whether it succeeded; None while it has not ended.
         finished_at_ms: When it ended.
         outcome: What the publisher returned, or the text of the error.
+        from_pickle: Whether its client writes, and reads, only pickles.
     """
 
     task_data: bytes | None
@@ -26,3 +27,4 @@ class QueuedJob(msgspec.Struct, frozen=True, kw_only=True):
     success: bool | None = None
     finished_at_ms: int | None = None
     outcome: Any = None
+    from_pickle: bool = False

@@ -5,8 +5,7 @@ from typing import Any
 
 from everpost.errors import BadInput
 from everpost.queue.codec import (
-    ADOPTED,
-    ADOPTED_FROM_PICKLE,
+    adopted_task,
     encoded_data,
     is_pickle,
     priority_of,
@@ -34,19 +33,15 @@ def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str 
         task_data = encoded_data(arguments.get("task_data"))
         if len(task_data) > max_body:
             return f"Its data has {len(task_data):,} bytes, more than EVERPOST_MAX_BODY ({max_body:,})."
-        data = decode_json(task_data)
-        encode_json(data)
+        encode_json(decode_json(task_data))
     except BadInput as error:
         return error.message
-    return Task(
-        task_id=claim.job_id,
-        task_data=task_data,
-        platform=str(data.get("platform") or ""),
-        account_id=str(data.get("account_id") or ""),
-        title=str(data.get("title") or ""),
+    return adopted_task(
+        claim.job_id,
+        task_data,
         priority=priority_of(arguments),
         created_at_ms=min(claim.enqueue_time_ms, now_ms),  # the relay passes over tasks dated in the future
-        accepted_by=ADOPTED_FROM_PICKLE if claim.payload is not None and is_pickle(claim.payload) else ADOPTED,
+        from_pickle=claim.payload is not None and is_pickle(claim.payload),
     )
 
 
