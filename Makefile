@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	@echo "Making the environment in $(VENV) (about half a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,postgresql]' --group dev
 	@touch $@
 
 demo: $(STAMP)  ## Show the main job end to end, and prove each step

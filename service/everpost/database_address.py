@@ -12,6 +12,11 @@ _SUPPORTED = "a path, or sqlite:///relative/path, or sqlite:////absolute/path"
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
+def is_postgresql(address: str) -> bool:
+    """Whether the database is one of PostgreSQL."""
+    return address.lower().startswith(("postgresql://", "postgres://"))
+
+
 def sqlite_path(address: str) -> Path:
     """The file of an SQLite database, with `~` replaced by the home folder.
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-from everpost.database_address import sqlite_path
+from everpost.database_address import is_postgresql, sqlite_path
 from everpost.errors import SettingsError
 
 PREFIX = "EVERPOST_"
@@ -19,7 +19,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks timers
 MOST_DAYS = 36_600
 
-SECRET = frozenset({"token", "redis"})  # never shown in an error
+SECRET = frozenset({"token", "redis", "database"})  # never shown in an error
 
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
@@ -177,7 +177,8 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
             given[field] = value
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)
-    _ = settings.database_path
+    if not is_postgresql(settings.database_address):
+        _ = settings.database_path
     try:
         _ = settings.zone
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

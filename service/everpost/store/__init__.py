@@ -6,10 +6,10 @@ out the answer.
 """
 
 from datetime import UTC, tzinfo
-from typing import Protocol
+from typing import Protocol, cast
 
 from everpost.clock import Clock, system_clock
-from everpost.database_address import sqlite_path
+from everpost.database_address import is_postgresql, sqlite_path
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
@@ -79,6 +79,11 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
         DatabaseUnusable: It is not a database, is damaged, or belongs to a newer Everpost.
         DatabaseUnwritable: It cannot be written.
     """
+    if is_postgresql(address):
+        from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - only the store in use is imported
+
+        store = await PostgresqlStore.open(address, zone=zone, clock=clock)
+        return cast("Store", store)  # its nouns come one by one
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
     return await SqliteStore.open(sqlite_path(address), zone=zone, clock=clock)

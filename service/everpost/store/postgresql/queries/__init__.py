@@ -1,0 +1,21 @@
+"""The statements, one a file, named like the verb or function that runs it, in a folder for each noun of the port.
+
+No name is in two folders. A statement on `{ended}` becomes two, `NAME_TABLE`, one for each table of ended tasks.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+ENDED_TABLES = ("publish_tasks", "publish_tasks_archive")
+
+
+@cache
+def statements() -> Mapping[str, str]:
+    """The text of each statement. All are read at once: an outcome must be recorded also when no file can be opened."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*/*.sql")}
+    for name in [name for name, text in texts.items() if "{ended}" in text]:
+        text = texts.pop(name)
+        texts |= {f"{name}_{table}": text.replace("{ended}", table) for table in ENDED_TABLES}
+    return texts

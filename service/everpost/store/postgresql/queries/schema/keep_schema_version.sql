@@ -1,0 +1,1 @@
+INSERT INTO everpost_schema (version, name) VALUES (:version, :name)

@@ -1,0 +1,33 @@
+"""The store on PostgreSQL: all nouns on one `Database`."""
+
+from datetime import UTC, tzinfo
+from typing import Self
+
+from everpost.clock import Clock, system_clock
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.schema.migrate import migrate
+
+
+class PostgresqlStore:
+    """See `everpost.store.Store`."""
+
+    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
+        self.database = database
+        self._zone, self._clock = zone, clock
+        # One line a noun, as in SqliteStore, once its class is there:
+        # self.ledger = PostgresqlLedger(database) ... self.history = PostgresqlHistory(database, zone)
+
+    @classmethod
+    async def open(cls, address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
+        """Connect, and bring the tables up to this version; see `Database.open`."""
+        database = await Database.open(address)
+        try:
+            await database.write(migrate)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, zone=zone, clock=clock)
+
+    async def close(self) -> None:
+        """Commit what was submitted, then close every connection."""
+        await self.database.close()

