@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from everpost.store.history import TaskFilter
-from everpost.store.sqlite.cursor import BEGINNING, UNDATED, Key
+from everpost.store.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.filters import compose

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost.store.history import TaskFilter
-from everpost.store.sqlite.cursor import Key, read_cursor, write_cursor
+from everpost.store.lists.cursor import Key, read_cursor, write_cursor
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.filters import time_bounds
 from everpost.store.sqlite.lists.finder import zone_in_question

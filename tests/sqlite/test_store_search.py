@@ -1,22 +1,20 @@
 """Search finds what a person typed, in any script, also in rows that are not indexed yet."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from everpost import pace
 from everpost.store.history import TaskFilter
+from everpost.store.lists.words import MAX_QUERY_CHARACTERS, read_query
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.lists import search, words
+from everpost.store.sqlite.lists import search
 from everpost.store.sqlite.lists.history import SqliteHistory
-from everpost.store.sqlite.lists.words import MAX_QUERY_CHARACTERS, cut, read_query, texts_in, words_of
 from sqlite.rows import add_ended, remove, select
 from store_contract.test_search import FOUND, TEXTS
 from store_rows import ids, make_task
@@ -88,36 +86,7 @@ async def test_an_archived_task_is_not_found_and_leaves_the_index(database: Data
     assert await select(database, "SELECT count(*) FROM publish_tasks_search WHERE text MATCH '测'") == [(1,)]
 
 
-@given(st.text(max_size=60), st.text(max_size=MAX_QUERY_CHARACTERS))
-def test_a_text_is_found_by_each_of_its_words_and_any_query_can_be_read(text: str, typed: str) -> None:
-    words = cut(text)
-    for word in words_of(text):
-        assert read_query(word).matches(words) or not words_of(word)
+@given(st.text(max_size=MAX_QUERY_CHARACTERS))
+def test_each_phrase_of_a_query_is_quoted_once(typed: str) -> None:
     query = read_query(typed)
-    assert query.expression.count('"') == 2 * len(query.phrases)
-    assert query.matches(cut(typed)) or not query.phrases
-
-
-@given(st.text(max_size=80))
-def test_cutting_words_again_changes_nothing(text: str) -> None:
-    once = cut(text)
-    assert cut(once) == once
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_the_texts_of_data_that_is_cut_off_are_those_of_whole_data(value: object) -> None:
-    data = msgspec.json.encode([value])
-    head = "\n".join(words._texts_of_head(data))
-    assert head == texts_in(data)
-
-
-@given(st.text(), st.text(max_size=MAX_QUERY_CHARACTERS))
-def test_no_task_is_ruled_out_at_a_glance_that_would_be_found(text: str, typed: str) -> None:
-    for data in (msgspec.json.encode({"a": text}), json.dumps({"a": text}).encode(), text.encode()):
-        for query in (read_query(typed), *map(read_query, words_of(text)[:5])):
-            assert query.may_match(data) or not query.matches(cut(texts_in(data)))
+    assert search.expression_of(query).count('"') == 2 * len(query.phrases)

@@ -10,11 +10,11 @@ import pytest
 
 from everpost.errors import SearchTimeout, Unavailable
 from everpost.store.history import TaskFilter, Total
+from everpost.store.lists import words
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.searches import SEARCHERS
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists import words
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.testing import eventually
 from sqlite.rows import accept, add_ended

@@ -7,20 +7,18 @@ could name them.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
 
-from everpost.clock import FIRST_MS, LAST_MS, to_text
 from everpost.store.history import TaskFilter
-from everpost.store.sqlite.cursor import LAST, Key
+from everpost.store.lists.cursor import LAST, Key
+from everpost.store.lists.local_times import HOUR_MS, spellings_of, text_of
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.tables import TABLES
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
-
-HOUR_MS = 3_600_000
 
 ID_COLUMN = {Place.LEDGER: "task_id", Place.HISTORY: "job_id"}
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
@@ -29,24 +27,6 @@ AMONG_WAITING = "id IN (SELECT value FROM json_each(:waiting))"
 AMONG_UNINDEXED = "task_id IN (SELECT value FROM json_each(:unindexed))"
 AMONG_HITS = "task_id IN (SELECT value FROM json_each(:hits))"
 MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_tasks_search MATCH :query)"
-
-
-def is_counted(wanted: TaskFilter) -> bool:
-    """Whether `task_counts` has the number of tasks that match: the filter gives only status, platform or neither."""
-    others = (name for name in wanted.__struct_fields__ if name not in {"status", "platform"})
-    return all(getattr(wanted, name) is None for name in others)
-
-
-def may_look_far(wanted: TaskFilter) -> bool:
-    """Whether a search may read many rows to find few, because no index covers all that is asked for."""
-    narrowing = (wanted.status, wanted.error_class, wanted.batch_id, wanted.retry_of)
-    searching = (wanted.q, wanted.platform, wanted.account_id, wanted.error_class)
-    return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
-
-
-def fits(wanted: TaskFilter, status: str, platform: str) -> bool:
-    """Whether tasks of this status and platform match, as far as these two go."""
-    return wanted.status in {None, status} and (wanted.platform is None or platform in wanted.platform)
 
 
 class Lead(msgspec.Struct, frozen=True):
@@ -218,10 +198,10 @@ def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
     low, high = "", LAST
     if wanted.created_after_ms is not None:
         after_ms = wanted.created_after_ms
-        low = _text(after_ms) if zone is None else min(_spellings(after_ms - HOUR_MS, zone))
+        low = text_of(after_ms) if zone is None else min(spellings_of(after_ms - HOUR_MS, zone))
     if wanted.created_before_ms is not None:
         before_ms = wanted.created_before_ms
-        high = _text(before_ms) if zone is None else max(_spellings(before_ms + HOUR_MS, zone)) + LAST
+        high = text_of(before_ms) if zone is None else max(spellings_of(before_ms + HOUR_MS, zone)) + LAST
     return low, high
 
 
@@ -232,24 +212,12 @@ def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits 
     at = after.created_at
     low, high = time_bounds(wanted, zone)
     if wanted.created_after_ms is not None:
-        parameters |= {"created_after": _text(wanted.created_after_ms), "from": low}
+        parameters |= {"created_after": text_of(wanted.created_after_ms), "from": low}
     if wanted.created_before_ms is not None:
-        parameters["created_before"] = _text(wanted.created_before_ms)
+        parameters["created_before"] = text_of(wanted.created_before_ms)
         at = min(at, high) if isinstance(at, str) else at
     parameters |= {"at": at, "id": after.task_id}
     if hits is not None:
         found = {"hits": hits.rows or (), "unindexed": hits.unindexed, "waiting": hits.waiting}
         parameters |= {name: msgspec.json.encode(rows).decode() for name, rows in found.items()}
     return parameters
-
-
-def _text(time_ms: int) -> str:
-    return to_text(min(max(time_ms, FIRST_MS), LAST_MS))
-
-
-def _spellings(time_ms: int, zone: tzinfo) -> tuple[str, ...]:
-    """The forms a time may have in Everpost's rows and in an original file's, to the minute."""
-    time_ms = min(max(time_ms, FIRST_MS + 48 * HOUR_MS), LAST_MS - 48 * HOUR_MS)  # room for any zone's offset
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    local = moment.astimezone(zone)
-    return f"{moment:%Y-%m-%dT%H:%M}", f"{local:%Y-%m-%d %H:%M}", f"{local:%Y-%m-%dT%H:%M}"

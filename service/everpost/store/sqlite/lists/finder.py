@@ -5,11 +5,12 @@ from datetime import tzinfo
 from typing import Any
 
 from everpost.store.history import TaskFilter, Total
-from everpost.store.sqlite.cursor import BEGINNING, UNDATED, Key
+from everpost.store.lists.counted import is_counted, rarer_of, size_of
+from everpost.store.lists.cursor import BEGINNING, UNDATED, Key
+from everpost.store.lists.words import Query
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.filters import Search, compose, fits, is_counted, time_bounds
-from everpost.store.sqlite.lists.search import FEW, find_hits
-from everpost.store.sqlite.lists.words import Query
+from everpost.store.sqlite.lists.filters import Search, compose, time_bounds
+from everpost.store.sqlite.lists.search import expression_of, find_hits
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import TABLES
 from everpost.task.place import Place
@@ -24,7 +25,7 @@ class Finder:
         self._query = query
         self._hits = None if query is None else find_hits(connection, query)
         self._counts = connection.execute(load("count_tasks")).fetchall()
-        self._rarer, self._statuses = _rarer(self._counts, wanted), _statuses(self._counts)
+        self._rarer, self._statuses = rarer_of(self._counts, wanted), _statuses(self._counts)
         self._zone = zone_in_question(connection, wanted, zone)
 
     def rows(self, columns: Mapping[Place, str], after: Key, limit: int) -> list[Any]:
@@ -38,7 +39,7 @@ class Finder:
     def total(self, limit: int | None) -> Total:
         """See `everpost.store.history.History.total`."""
         if is_counted(self._wanted):
-            return Total(_size(self._counts, self._wanted), total_is_exact=True)
+            return Total(size_of(self._counts, self._wanted), total_is_exact=True)
         count = 0
         for search in self._searches(None, BEGINNING):
             counting = f"SELECT count(*) FROM ({search.sql})"  # noqa: S608 - made of texts of this package only
@@ -58,24 +59,8 @@ class Finder:
                 rarer=self._rarer,
                 statuses=self._statuses,
             )
-            search.parameters["query"] = self._query and self._query.expression
+            search.parameters["query"] = self._query and expression_of(self._query)
             yield search
-
-
-def _rarer(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
-    """Which of status, platform and account_id the fewest tasks share. Tasks are not counted by account."""
-    sizes: dict[str, int] = {}
-    if wanted.platform is not None:
-        sizes["platform"] = _size(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
-    if wanted.status is not None:
-        sizes["status"] = _size(counts, TaskFilter(status=wanted.status))
-    if wanted.account_id is not None:
-        sizes["account_id"] = FEW
-    return min(sizes, key=lambda name: sizes[name]) if sizes else ""
-
-
-def _size(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
-    return sum(tasks for _, status, platform, tasks in counts if fits(wanted, status, platform))
 
 
 def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:

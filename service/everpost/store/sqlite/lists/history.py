@@ -1,11 +1,10 @@
 """The port's noun `history` in SQLite."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, tzinfo
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from everpost.clock import read_time, to_text
-from everpost.errors import InvalidValue
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -18,15 +17,16 @@ from everpost.store.history import (
     TaskFilter,
     Total,
 )
-from everpost.store.sqlite.cursor import BEGINNING, Key, read_cursor, write_cursor
+from everpost.store.lists.counted import may_look_far, summary_of
+from everpost.store.lists.pages import beginning, following, without_doubles
+from everpost.store.lists.rows import task_row
+from everpost.store.lists.words import read_query
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.detail import find_ids, find_task
-from everpost.store.sqlite.lists.filters import may_look_far
 from everpost.store.sqlite.lists.finder import Finder
-from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW, task_row
-from everpost.store.sqlite.lists.words import read_query
+from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
 from everpost.store.sqlite.queries import load
 
 Result = TypeVar("Result")
@@ -51,20 +51,20 @@ class SqliteHistory:
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False
     ) -> Page:
         """See `History`. A search for words is made once for the page and its total."""
-        after = _beginning(cursor, limit)
+        after = beginning(cursor, limit)
         rows, total = await self._searching(
             wanted, lambda search: (search.rows(ROW, after, limit + 1), search.total(COUNTED) if counted else None)
         )
-        items = [task_row(row, self._zone) for row in _without_doubles(rows[:limit])]
-        return Page(items, _following(rows, limit), total)
+        items = [task_row(row, self._zone) for row in without_doubles(rows[:limit])]
+        return Page(items, following(rows, limit), total)
 
     async def page_ids(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
     ) -> tuple[list[str], str | None]:
         """See `History`."""
-        after = _beginning(cursor, limit, MAX_IDS)
+        after = beginning(cursor, limit, MAX_IDS)
         rows = await self._searching(wanted, lambda search: search.rows(KEY_ALONE, after, limit + 1), within_s=within_s)
-        return [row[-1] for row in _without_doubles(rows[:limit])], _following(rows, limit)
+        return [row[-1] for row in without_doubles(rows[:limit])], following(rows, limit)
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
@@ -72,16 +72,8 @@ class SqliteHistory:
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""
-        by_status: dict[str, int] = {}
-        by_platform: dict[str, int] = {}
-        by_both: dict[str, dict[str, int]] = {}
         counts = await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
-        for _, status, spelling, tasks in counts:
-            platform = name_of(spelling)
-            of_platform = by_both.setdefault(platform, {})
-            for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
-                tally[name] = tally.get(name, 0) + tasks
-        return Summary(sum(by_status.values()), by_status, by_platform, by_both)
+        return summary_of(counts, name_of)
 
     async def _searching(
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
@@ -101,18 +93,3 @@ class SqliteHistory:
             return None if stored is None else to_text(read_time(str(stored), self._zone))
         except (ValueError, OverflowError):
             return None
-
-
-def _beginning(cursor: str | None, limit: int, most: int = MAX_LIMIT) -> Key:
-    if not 1 <= limit <= most:
-        raise InvalidValue(f"limit is 1 to {most}.", "$.limit")
-    return BEGINNING if cursor is None else read_cursor(cursor)
-
-
-def _following(rows: Sequence[Any], limit: int) -> str | None:
-    return write_cursor(Key(*rows[limit - 1][-2:])) if len(rows) > limit else None
-
-
-def _without_doubles(rows: list[Any]) -> list[Any]:
-    """An original file may have one id twice, in two tables or one. It is one task."""
-    return [row for number, row in enumerate(rows) if not number or row[-2:] != rows[number - 1][-2:]]

@@ -1,18 +1,8 @@
 """A task of a list: its columns in each table, and how a row becomes a `TaskRow`."""
 
-from collections.abc import Sequence
-from datetime import tzinfo
-from typing import Any
-
-import msgspec
-
-from everpost.clock import utc_text
-from everpost.store.history import TaskRow
 from everpost.store.sqlite.lists.filters import column
-from everpost.task.model import Evidence
 from everpost.task.place import Place
 
-_TIMES = ("created_at", "updated_at", "due_at", "started_at", "completed_at")
 _LEDGER_COLUMNS = ", ".join(column(Place.LEDGER, name) for name in ("platform", "account_id", "title"))
 _ATTEMPTS = (
     "CASE WHEN NOT ifnull(json_valid(attempts), 0) THEN 0 WHEN attempts NOT LIKE '%\"omitted\":%' "
@@ -39,20 +29,3 @@ ROW = {
 
 KEY_ALONE = dict.fromkeys(ROW, "1 AS one")
 """No column but the key, which every search adds."""
-
-
-_FIELDS = TaskRow.__struct_fields__
-_PLACES = {place.value: place for place in Place}
-
-
-def task_row(row: Sequence[Any], zone: tzinfo) -> TaskRow:
-    """The task of a row that has `ROW`'s columns and then its key. A page has up to a thousand of them."""
-    fields = dict(zip(_FIELDS, row, strict=False))
-    for name in _TIMES:
-        fields[name] = utc_text(fields[name], zone)
-    fields["place"] = _PLACES[fields["place"]]
-    fields["inherited"] = bool(fields["inherited"])
-    fields["status"] = fields["status"] or ""
-    if fields["evidence"] is not None:
-        fields["evidence"] = msgspec.json.decode(fields["evidence"], type=Evidence)
-    return TaskRow(**fields)

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from everpost.store.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
 from everpost.store.sqlite.queries import load
 
 SEARCHED = "searched"  # in everpost_meta: the last row of the history that the index has
@@ -37,7 +37,7 @@ def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
     """The matches in the index and in the newest rows of ledger and history; see `Hits`."""
     if not query.phrases:
         return Hits(())
-    parameters = {"query": query.expression, "limit": FEW + 1}
+    parameters = {"query": expression_of(query), "limit": FEW + 1}
     rows = tuple(row for (row,) in connection.execute(load("find_hits"), parameters))
     newest = {"searched": _searched(connection), "scanned": SCANNED}
     return Hits(
@@ -45,6 +45,12 @@ def find_hits(connection: sqlite3.Connection, query: Query) -> Hits:
         unindexed=tuple(_scan(connection, "scan_unindexed", newest, query)),
         waiting=tuple(_scan(connection, "scan_waiting", newest, query)),
     )
+
+
+def expression_of(query: Query) -> str:
+    """The FTS5 expression (https://sqlite.org/fts5.html#full_text_query_syntax); it needs a phrase."""
+    quoted = [f'"{" ".join(phrase)}"' for phrase in query.phrases]
+    return " AND ".join(quoted) + ("*" if query.open_ended else "")
 
 
 def _scan(connection: sqlite3.Connection, statement: str, parameters: dict[str, int], query: Query) -> Iterator[int]:

@@ -17,13 +17,13 @@ from everpost.store.ledger import (
     RecordRefusedError,
     TaskExistsError,
 )
+from everpost.store.payloads import is_object
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_once, accept_parameters, find_answer
 from everpost.store.sqlite.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.sqlite.tasks.ends import end_tasks, rows_of_ended
-from everpost.store.sqlite.tasks.payloads import is_object
 from everpost.task.model import Attempt, Task, TaskRecord
 
 

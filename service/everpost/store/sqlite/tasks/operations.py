@@ -8,6 +8,7 @@ import msgspec
 from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
+from everpost.store.lists.cursor import LAST
 from everpost.store.operations import (
     KEPT_MS,
     KEPT_OPERATIONS,
@@ -18,7 +19,6 @@ from everpost.store.operations import (
     OperationStatus,
     Skip,
 )
-from everpost.store.sqlite.cursor import LAST
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load

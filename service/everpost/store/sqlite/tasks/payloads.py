@@ -1,21 +1,14 @@
 """A task's data in a table: whole, or rebuilt from the single columns."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Collection
 
 from everpost.store.changes import StoredData
+from everpost.store.payloads import data_of_row
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.positions import json_list
-from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
 from everpost.task.place import Place
 
-NUMBER_DIGITS = 18  # digits that every JSON reader accepts as an integer
-COLUMNS = (
-    "platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time", "publish_mode",
-)  # fmt: skip
 _STATEMENTS = {
     Place.LEDGER: "find_payloads_ledger",
     Place.HISTORY: "find_payloads_history",
@@ -26,74 +19,5 @@ _STATEMENTS = {
 def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
     """The data a table has of tasks, without tasks whose data and columns both lack a platform."""
     rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
-    found = {task_id: _data_of_row(place, row) for task_id, *row in rows}
+    found = {task_id: data_of_row(place, row) for task_id, *row in rows}
     return {task_id: data for task_id, data in found.items() if data is not None}
-
-
-def _data_of_row(place: Place, row: Sequence[Any]) -> StoredData | None:
-    task_data, priority, *columns, raw_job = row
-    is_rebuilt = False
-    if raw_job is not None:
-        task_data = b""
-    elif not is_object(task_data):
-        rebuilt = rebuild_data(dict(zip(COLUMNS, columns, strict=True)))
-        if rebuilt is None:
-            return None
-        task_data, is_rebuilt = msgspec.json.encode(rebuilt), True
-    return StoredData(
-        place=place,
-        task_data=task_data,
-        priority=priority if priority in PRIORITIES else DEFAULT_PRIORITY,
-        is_rebuilt=is_rebuilt,
-        raw_job=raw_job,
-    )
-
-
-def is_object(task_data: bytes | None) -> bool:
-    """Whether the bytes are a JSON object."""
-    return read_members(task_data) is not None
-
-
-def read_members(task_data: bytes | None) -> dict[str, msgspec.Raw] | None:
-    """The members of a JSON object, their values as JSON; None if the text is not a JSON object.
-
-    The values are not built: that takes 200 ms for a megabyte of `[[],[],...]`, and the process does nothing else then.
-    """
-    if not task_data:
-        return None
-    try:
-        task_data.decode()  # msgspec does not check values for UTF-8 that it does not build
-        return msgspec.json.decode(task_data, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def rebuild_data(columns: dict[str, Any]) -> dict[str, Any] | None:
-    """The task's data from its single columns; None without a platform. `description` never had a column."""
-    if not columns["platform"]:
-        return None
-    platform = str(columns["platform"])
-    data = {
-        "platform": int(platform) if platform.isdecimal() and len(platform) <= NUMBER_DIGITS else platform,
-        "account_id": columns["account_id"],
-        "file_id": _number_or_text(columns["material_id"]),
-        "title": columns["title"] or "",
-        "description": "",
-        "tags": _tags(columns["tags"]),
-    }
-    kept = {name: columns[name] for name in ("cover", "schedule_time", "publish_mode") if columns[name]}
-    return data | kept
-
-
-def _number_or_text(value: Any) -> Any:
-    """The number, if its text is exactly what the column holds (`007` is a name); else the value."""
-    is_number = isinstance(value, str) and len(value) <= NUMBER_DIGITS and value.isascii() and value.isdecimal()
-    return int(value) if is_number and str(int(value)) == value else value
-
-
-def _tags(text: str | None) -> list[Any]:
-    try:
-        tags = msgspec.json.decode(text or "[]")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [tag.strip() for tag in str(text).split(",") if tag.strip()]
-    return tags if isinstance(tags, list) else [tags]

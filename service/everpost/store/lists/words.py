@@ -109,17 +109,11 @@ def _unescaped(text: bytes) -> str:
 class Query(msgspec.Struct, frozen=True):
     """A person's query: every phrase must occur. If `open_ended`, the last word may be the beginning of one.
 
-    A person types terms with spaces between them; each is a phrase of its words. FTS5 reads no syntax in them.
+    A person types terms with spaces between them; each is a phrase of its words. They have no syntax.
     """
 
     phrases: tuple[tuple[str, ...], ...]
     open_ended: bool
-
-    @property
-    def expression(self) -> str:
-        """The FTS5 expression (https://sqlite.org/fts5.html#full_text_query_syntax); it needs a phrase."""
-        quoted = [f'"{" ".join(phrase)}"' for phrase in self.phrases]
-        return " AND ".join(quoted) + ("*" if self.open_ended else "")
 
     def may_match(self, raw: bytes) -> bool:
         """False only if no text in the bytes can match, JSON or not. It saves cutting most of them into words.

@@ -1,0 +1,59 @@
+"""What the kept counts of tasks by status and platform answer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from everpost.store.history import Summary, TaskFilter
+
+OF_AN_ACCOUNT = 20_000  # the tasks that an account is taken to have
+
+
+def is_counted(wanted: TaskFilter) -> bool:
+    """Whether `task_counts` has the number of tasks that match: the filter gives only status, platform or neither."""
+    others = (name for name in wanted.__struct_fields__ if name not in {"status", "platform"})
+    return all(getattr(wanted, name) is None for name in others)
+
+
+def may_look_far(wanted: TaskFilter) -> bool:
+    """Whether a search may read many rows to find few, because no index covers all that is asked for."""
+    narrowing = (wanted.status, wanted.error_class, wanted.batch_id, wanted.retry_of)
+    searching = (wanted.q, wanted.platform, wanted.account_id, wanted.error_class)
+    return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
+
+
+def fits(wanted: TaskFilter, status: str, platform: str) -> bool:
+    """Whether tasks of this status and platform match, as far as these two go."""
+    return wanted.status in {None, status} and (wanted.platform is None or platform in wanted.platform)
+
+
+def size_of(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> int:
+    """How many tasks of the counts match, as far as status and platform go."""
+    return sum(tasks for _, status, platform, tasks in counts if fits(wanted, status, platform))
+
+
+def rarer_of(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
+    """Which of status, platform and account_id the fewest tasks share; empty if the filter has none of them.
+
+    Tasks are not counted by account. The number for a platform is that for platform and status, if both are given.
+    """
+    sizes: dict[str, int] = {}
+    if wanted.platform is not None:
+        sizes["platform"] = size_of(counts, TaskFilter(platform=wanted.platform, status=wanted.status))
+    if wanted.status is not None:
+        sizes["status"] = size_of(counts, TaskFilter(status=wanted.status))
+    if wanted.account_id is not None:
+        sizes["account_id"] = OF_AN_ACCOUNT
+    return min(sizes, key=lambda name: sizes[name]) if sizes else ""
+
+
+def summary_of(counts: Sequence[Sequence[Any]], name_of: Callable[[str], str]) -> Summary:
+    """The sums of the counts."""
+    by_status: dict[str, int] = {}
+    by_platform: dict[str, int] = {}
+    by_both: dict[str, dict[str, int]] = {}
+    for _, status, spelling, tasks in counts:
+        platform = name_of(spelling)
+        of_platform = by_both.setdefault(platform, {})
+        for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
+            tally[name] = tally.get(name, 0) + tasks
+    return Summary(sum(by_status.values()), by_status, by_platform, by_both)
