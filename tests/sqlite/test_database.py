@@ -15,7 +15,7 @@ from everpost.store.sqlite.file import connection
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.transactions import LOCK_WAIT_S
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.tasks.acceptance import accept_parameters
+from everpost.store.task_rows import accepted_row
 from store_rows import START_MS, make_task
 
 PAGE_BYTES = 4096
@@ -210,7 +210,7 @@ async def test_a_rolled_back_write_does_not_prove_that_a_full_file_is_writable(d
     await fill(database)
     with pytest.raises(DatabaseUnwritable):
         await database.write(insert("x" * 100_000))
-    twice = [accept_parameters(make_task("twice"), START_MS)] * 2
+    twice = [accepted_row(make_task("twice"), START_MS)] * 2
     with pytest.raises(sqlite3.IntegrityError):
         await database.write_rows("accept_tasks", twice)
     assert kind_of_trouble(database) is DatabaseUnwritable

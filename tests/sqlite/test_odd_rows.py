@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everpost.clock import system_clock
+from everpost.store.odd_rows import NO_DATA
 from everpost.store.relay import MayBeSent, OddTask, StuckError
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
-from everpost.store.sqlite.tasks.odd_rows import NO_DATA
 from everpost.store.sqlite.tasks.relay import SqliteRelay
 from everpost.task.model import Attempt, TaskRecord, TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack

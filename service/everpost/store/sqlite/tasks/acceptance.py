@@ -1,45 +1,25 @@
 """A task's first row in the ledger, written once for each Idempotency-Key, with the answer to its client."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from everpost.clock import to_text, to_text_or_none
+from everpost.clock import to_text
 from everpost.errors import KeyReused
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.task_rows import accepted_row
 from everpost.task.model import Task
 
 KeyFinding = FirstAnswer | KeyReused | None
 """The result of looking up a key: an earlier answer, another request's use, or nothing."""
 
 
-def accept_parameters(task: Task, now_ms: int) -> dict[str, Any]:
-    """The row of a task, for `accept_task.sql` and `accept_tasks.sql`."""
-    return {
-        "task_id": task.task_id,
-        "priority": task.priority,
-        "status": task.status_at(now_ms).value,
-        "task_data": task.task_data.decode(),
-        "created_at": to_text(task.created_at_ms),
-        "platform": task.platform,
-        "account_id": task.account_id,
-        "title": task.title,
-        "due_at": to_text_or_none(task.due_at_ms),
-        "retry_of": task.retry_of,
-        "root_id": task.root_id,
-        "generation": task.generation,
-        "batch_id": task.batch_id,
-        "accepted_by": task.accepted_by,
-    }
-
-
 def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int) -> None:
     """Write the rows of tasks, all in one statement."""
     if tasks:
-        rows = msgspec.json.encode([accept_parameters(task, now_ms) for task in tasks]).decode()
+        rows = msgspec.json.encode([accepted_row(task, now_ms) for task in tasks]).decode()
         connection.execute(load("accept_tasks"), {"rows": rows})
 
 

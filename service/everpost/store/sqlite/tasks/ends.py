@@ -5,13 +5,12 @@ from typing import Any
 
 import msgspec
 
-from everpost.clock import to_text, to_text_or_none
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
-from everpost.task.model import TaskColumns, TaskRecord, columns_of
+from everpost.store.task_rows import columns_of_bytes, ended_row, times_of
+from everpost.task.model import TaskRecord
 
-NO_COLUMNS = TaskColumns()
 NOT_IN_LEDGER = "not in the ledger"  # the message of the trigger in `ending.sql`
 
 
@@ -23,7 +22,7 @@ def end_tasks(
     See `everpost.store.ledger.Ledger.end`.
     """
     for record in overtaken:
-        _note(connection, record_parameters(record))
+        _note(connection, ended_row(record))
     records = [_with_columns(connection, record) for record in records]
     if not records or _move(connection, records):
         return []
@@ -36,7 +35,7 @@ def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None
     """The records as rows for `end_tasks.sql`; None if one lacks its columns."""
     if any(record.columns is None for record in records):
         return None
-    return [(record, *_times(record)) for record in records]
+    return [(record, *times_of(record)) for record in records]
 
 
 def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
@@ -53,7 +52,7 @@ def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool
 
 def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
     """Keep a record without a ledger row; True if the task had ended before."""
-    row = record_parameters(record)
+    row = ended_row(record)
     if _record_late(connection, row):
         return True
     connection.execute(load("record_stray"), row)
@@ -76,40 +75,3 @@ def _with_columns(connection: sqlite3.Connection, record: TaskRecord) -> TaskRec
         return record
     found = connection.execute(load("ledger_data"), {"task_id": record.task_id}).fetchone()
     return msgspec.structs.replace(record, columns=columns_of_bytes(found[0] if found else record.task_data))
-
-
-def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
-    """The columns of encoded task data; `NO_COLUMNS` if it cannot be read."""
-    try:
-        data = msgspec.json.decode(task_data or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return NO_COLUMNS
-    return columns_of(data) if isinstance(data, dict) else NO_COLUMNS
-
-
-def record_parameters(record: TaskRecord) -> dict[str, Any]:
-    """The record as the parameters of `record_stray.sql`, `record_late.sql` and `note_attempt.sql`."""
-    queued_at, started_at, finished_at = _times(record)
-    return {
-        **msgspec.structs.asdict(record.columns or NO_COLUMNS),
-        "task_id": record.task_id,
-        "status": record.status.value,
-        "task_data": record.task_data,
-        "priority": record.priority,
-        "retry_of": record.retry_of,
-        "queued_at": queued_at,
-        "started_at": started_at,
-        "finished_at": finished_at,
-        "attempt": msgspec.json.encode(record.attempt).decode() if record.attempt else None,
-        "error_class": record.error_class.value if record.error_class else None,
-        "error_message": record.error_message,
-        "result": record.result,
-        "provider_post_id": record.provider_post_id,
-        "publish_url": record.publish_url,
-        "raw_job": record.raw_job,
-    }
-
-
-def _times(record: TaskRecord) -> tuple[str | None, str | None, str]:
-    """When it was queued, started and finished."""
-    return to_text_or_none(record.queued_at_ms), to_text_or_none(record.started_at_ms), to_text(record.finished_at_ms)

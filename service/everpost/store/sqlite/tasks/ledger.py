@@ -21,9 +21,10 @@ from everpost.store.payloads import is_object
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.acceptance import accept_once, accept_parameters, find_answer
+from everpost.store.sqlite.tasks.acceptance import accept_once, find_answer
 from everpost.store.sqlite.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.sqlite.tasks.ends import end_tasks, rows_of_ended
+from everpost.store.task_rows import accepted_row
 from everpost.task.model import Attempt, Task, TaskRecord
 
 
@@ -37,7 +38,7 @@ class SqliteLedger:
         """See `Ledger.accept`."""
         try:
             if once is None:
-                await self._database.write_rows("accept_tasks", [accept_parameters(task, now_ms) for task in tasks])
+                await self._database.write_rows("accept_tasks", [accepted_row(task, now_ms) for task in tasks])
                 return None
             found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
         except sqlite3.IntegrityError as error:

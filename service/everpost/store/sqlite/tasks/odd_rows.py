@@ -1,46 +1,12 @@
-"""Ledger rows that no worker can run because another program damaged them: the fault, and how they end (I1)."""
+"""Moves rows that no worker can run from the ledger into the history (I1)."""
 
 from typing import Any
 
-from everpost.clock import to_text
+from everpost.store.odd_rows import readable_id, record_of_odd
 from everpost.store.relay import MayBeSent, OddFacts, SetAside
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.ends import end_tasks
-from everpost.task.model import (
-    MAX_ID,
-    Attempt,
-    BytesSent,
-    ErrorClass,
-    Evidence,
-    SendPhase,
-    TaskRecord,
-    TaskStatus,
-    is_task_id,
-)
-
-MOST_DATA_BYTES = 256 << 20
-"""The largest task that goes to Redis, which takes at most 512 MB in one value."""
-
-NO_ID = f"its task_id is not 1 to {MAX_ID} printable characters"
-NO_DATA = "its data is NULL"
-TOO_LARGE = f"its data is larger than {MOST_DATA_BYTES >> 20} MiB"
-
-
-def fault_of_data(size_bytes: int | None) -> str | None:
-    """Why a row's data cannot be run; None if it can. `size_bytes` is None if the data is NULL."""
-    if size_bytes is None:
-        return NO_DATA
-    return TOO_LARGE if size_bytes > MOST_DATA_BYTES else None
-
-
-def readable_id(value: bytes | None) -> str | None:
-    """A row's id; None if callers could not use it. `value` is None if the column holds no text."""
-    try:
-        text = (value or b"").decode()
-    except UnicodeDecodeError:
-        return None
-    return text if is_task_id(text) else None
 
 
 def set_aside_row(
@@ -59,7 +25,7 @@ def set_aside_row(
         return None
     odd = _read(row, *found)
     connection.execute(load("mend_odd_row"), {"row": row, "task_id": odd.task_id, "attempts": odd.attempts})
-    record = _record_of(odd, fault, may_be_sent=may_be_sent(odd), now_ms=now_ms)
+    record = record_of_odd(odd, fault, may_be_sent=may_be_sent(odd), now_ms=now_ms)
     end_tasks(connection, [record])
     return SetAside(odd.task_id, record.status)
 
@@ -70,28 +36,4 @@ def _read(row: int, task_id: bytes | None, platform: bytes | None, sending: Any,
         platform=None if platform is None else platform.decode(errors="replace"),
         sending=sending,
         attempts=attempts,
-    )
-
-
-def _record_of(odd: OddFacts, fault: str, *, may_be_sent: bool, now_ms: int) -> TaskRecord:
-    message = f"It was set aside, because its row in the ledger cannot be run: {fault}"
-    return TaskRecord(
-        task_id=odd.task_id,
-        status=TaskStatus.UNKNOWN if may_be_sent else TaskStatus.FAILED,
-        finished_at_ms=now_ms,
-        attempt=_attempt_of(odd, message, now_ms) if may_be_sent else None,
-        error_class=ErrorClass.UNREADABLE,
-        error_message=message,
-    )
-
-
-def _attempt_of(odd: OddFacts, message: str, now_ms: int) -> Attempt:
-    phase = SendPhase.CLAIMED if odd.sending is None else SendPhase.SENDING
-    return Attempt(
-        number=max(odd.sending or 1, 1),
-        started_at=to_text(now_ms),
-        outcome=TaskStatus.UNKNOWN,
-        error_class=ErrorClass.UNREADABLE,
-        error=message,
-        evidence=Evidence(phase=phase, bytes_sent=BytesSent.NOT_KNOWN),
     )

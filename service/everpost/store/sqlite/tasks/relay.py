@@ -1,11 +1,11 @@
 """The ledger as the relay walks through it. Row numbers are the cursor: they follow the commits."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection
 
 import msgspec
 
-from everpost.clock import from_text, to_text
+from everpost.clock import to_text
+from everpost.store.odd_rows import MOST_DATA_BYTES, NO_ID, entry_of, fault_of_data, task_of
 from everpost.store.relay import (
     DATED_AHEAD_MS,
     MayBeSent,
@@ -19,10 +19,7 @@ from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.odd_rows import MOST_DATA_BYTES, NO_ID, fault_of_data, readable_id, set_aside_row
-from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, QueueEntry, Task
-
-ODD = "?"  # for a malformed `accepted_by`: None would mean an inherited row
+from everpost.store.sqlite.tasks.odd_rows import set_aside_row
 
 
 class SqliteRelay:
@@ -43,7 +40,7 @@ class SqliteRelay:
         )
         faults = {row: fault for row, size_bytes, *_ in rows if (fault := fault_of_data(size_bytes)) is not None}
         return RunnableTasks(
-            tasks=[_task_of(columns) for row, _, *columns in rows if row not in faults],
+            tasks=[task_of(columns) for row, _, *columns in rows if row not in faults],
             odd=[OddTask(str(row), fault) for row, fault in faults.items()],
         )
 
@@ -78,7 +75,7 @@ def _page(connection: sqlite3.Connection, position: _Position, before_ms: int, l
         (young,) = connection.execute(load("first_too_young"), times | span).fetchone()
     resume = young - 1 if position.resume is None and young is not None else position.resume
     begin = last if resume is None else resume
-    read = [(row, _entry_of(*columns)) for row, *columns in rows]
+    read = [(row, entry_of(*columns)) for row, *columns in rows]
     return RelayPage(
         entries=[entry for _, entry in read if entry is not None],
         odd=[OddTask(str(row), NO_ID) for row, entry in read if entry is None],
@@ -94,54 +91,3 @@ def _cursor(position: _Position) -> str:
 def _position(cursor: str | None) -> _Position:
     after, _, resume = (cursor or "0").partition(".")
     return _Position(int(after), int(resume) if resume else None)
-
-
-def _entry_of(task_id: bytes | None, priority: Any, created_at: Any, due_at: Any) -> QueueEntry | None:
-    """The entry of a row; None if its id cannot be read."""
-    name = readable_id(task_id)
-    if name is None:
-        return None
-    return QueueEntry(
-        task_id=name,
-        priority=_priority_of(priority),
-        created_at_ms=_time_of(created_at) or 0,
-        due_at_ms=_time_of(due_at),
-    )
-
-
-def _priority_of(value: Any) -> int:
-    """A row's priority. A malformed one counts as the default, because it must not keep the row from running."""
-    return value if isinstance(value, int) and value in PRIORITIES else DEFAULT_PRIORITY
-
-
-def _text_of(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _time_of(value: Any) -> int | None:
-    """A row's time; None if it is malformed: another program wrote it, and the row is due at once."""
-    try:
-        return from_text(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _task_of(row: Sequence[Any]) -> Task:
-    """The task in a row of `runnable_tasks.sql`, as it goes to Redis. Malformed values are left out."""
-    data, task_id, priority, due_at, retry_of, root_id, generation, batch_id, *rest = row
-    platform, account_id, title, created_at, accepted_by = rest
-    return Task(
-        task_id=task_id,
-        task_data=data,
-        platform=_text_of(platform) or "",
-        account_id=_text_of(account_id) or "",
-        title=_text_of(title) or "",
-        priority=_priority_of(priority),
-        created_at_ms=_time_of(created_at) or 0,
-        due_at_ms=_time_of(due_at),
-        retry_of=_text_of(retry_of),
-        root_id=_text_of(root_id),
-        generation=generation if isinstance(generation, int) else 0,
-        batch_id=_text_of(batch_id),
-        accepted_by=_text_of(accepted_by) or ODD,
-    )

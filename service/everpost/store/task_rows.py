@@ -1,0 +1,67 @@
+"""Tasks and records as the named values of a row, for the statements of any store."""
+
+from typing import Any
+
+import msgspec
+
+from everpost.clock import to_text, to_text_or_none
+from everpost.task.model import Task, TaskColumns, TaskRecord, columns_of
+
+NO_COLUMNS = TaskColumns()
+
+
+def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
+    """A task's first row in the ledger."""
+    return {
+        "task_id": task.task_id,
+        "priority": task.priority,
+        "status": task.status_at(now_ms).value,
+        "task_data": task.task_data.decode(),
+        "created_at": to_text(task.created_at_ms),
+        "platform": task.platform,
+        "account_id": task.account_id,
+        "title": task.title,
+        "due_at": to_text_or_none(task.due_at_ms),
+        "retry_of": task.retry_of,
+        "root_id": task.root_id,
+        "generation": task.generation,
+        "batch_id": task.batch_id,
+        "accepted_by": task.accepted_by,
+    }
+
+
+def ended_row(record: TaskRecord) -> dict[str, Any]:
+    """How a task ended, with the columns of its data."""
+    queued_at, started_at, finished_at = times_of(record)
+    return {
+        **msgspec.structs.asdict(record.columns or NO_COLUMNS),
+        "task_id": record.task_id,
+        "status": record.status.value,
+        "task_data": record.task_data,
+        "priority": record.priority,
+        "retry_of": record.retry_of,
+        "queued_at": queued_at,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "attempt": msgspec.json.encode(record.attempt).decode() if record.attempt else None,
+        "error_class": record.error_class.value if record.error_class else None,
+        "error_message": record.error_message,
+        "result": record.result,
+        "provider_post_id": record.provider_post_id,
+        "publish_url": record.publish_url,
+        "raw_job": record.raw_job,
+    }
+
+
+def times_of(record: TaskRecord) -> tuple[str | None, str | None, str]:
+    """When it was queued, started and finished."""
+    return to_text_or_none(record.queued_at_ms), to_text_or_none(record.started_at_ms), to_text(record.finished_at_ms)
+
+
+def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
+    """The columns of encoded task data; `NO_COLUMNS` if it cannot be read."""
+    try:
+        data = msgspec.json.decode(task_data or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NO_COLUMNS
+    return columns_of(data) if isinstance(data, dict) else NO_COLUMNS
