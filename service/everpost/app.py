@@ -157,7 +157,7 @@ def assemble(
         removals=Removals(store.changes, clock),
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=Bulk(store, tools),
-        resumption=Resumption(store.pause, queue, clock),
+        resumption=Resumption(store, queue, clock),
         tasks=TaskViews(store.history, queue.jobs, waiter),
         waiter=waiter,
         keys_in_use=KeysInUse(),

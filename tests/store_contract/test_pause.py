@@ -90,20 +90,3 @@ async def test_a_held_task_that_is_let_go_and_ended_at_once_ends_once(
     assert await store.pause.count_held() == 0
     places = [(task.task_id, task.place) for task in kit.tasks() if task.task_id in held]
     assert sorted(places) == [(task_id, Place.HISTORY) for task_id in held]
-
-
-async def test_the_ids_that_the_store_has_nowhere_are_told(store: Store, kit: StoreKit, held: list[str]) -> None:
-    kit.add(Place.ARCHIVE, {"task_id": "archived", "status": "failed"})
-    asked = [held[0], "ended", "archived", "nowhere", "neither"]
-    assert await store.pause.unknown_among(asked) == {"nowhere", "neither"}
-    assert await store.pause.unknown_among([]) == set()
-
-
-async def test_a_task_only_redis_knew_is_recorded_once_and_changes_no_other(
-    store: Store, kit: StoreKit, held: list[str]
-) -> None:
-    ends = [record_of("found", TaskStatus.UNKNOWN), record_of("ended", TaskStatus.FAILED)]
-    for _ in range(2):
-        await store.pause.record(ends)
-        statuses = {task.task_id: task.status for task in kit.tasks()}
-        assert (statuses["found"], statuses["ended"], len(statuses)) == ("unknown", "failed", len(held) + 3)

@@ -14,7 +14,8 @@ from everpost.clock import Clock, from_text
 from everpost.errors import InvalidValue
 from everpost.queue.codec import decoded_data
 from everpost.queue.task_queue import TaskQueue
-from everpost.store.pause import Pause, Pauses
+from everpost.store import Store
+from everpost.store.pause import Pause
 from everpost.task.model import TaskColumns, TaskStatus, columns_of
 from everpost.task.queued_job import QueuedJob
 from everpost.task.restore_rules import end_of_held, end_of_unrecorded
@@ -55,8 +56,10 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 class Resumption:
     """Ends a pause. An interrupted call can be repeated, because the last step ends the pause."""
 
-    def __init__(self, pauses: Pauses, queue: TaskQueue, clock: Clock) -> None:
-        self._pauses = pauses
+    def __init__(self, store: Store, queue: TaskQueue, clock: Clock) -> None:
+        self._pauses = store.pause
+        self._changes = store.changes
+        self._ledger = store.ledger
         self._queue = queue
         self._clock = clock
 
@@ -115,7 +118,7 @@ class Resumption:
                     if (job.enqueued_at_ms or 0) < restored_at_ms
                 ]
                 if not dry_run:
-                    await self._pauses.record(records)
+                    await self._ledger.end(records)
                 recovered += len(records)
         return recovered
 
@@ -124,7 +127,8 @@ class Resumption:
         cursor = 0
         while True:
             cursor, found = await scan(cursor)
-            yield await find(sorted(await self._pauses.unknown_among(found)))
+            candidates = await self._changes.find(sorted(set(found)), whole=False)
+            yield await find([task.task_id for task in candidates if task.position is None])
             if not cursor:
                 return
 

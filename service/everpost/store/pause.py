@@ -58,19 +58,10 @@ class Pauses(Protocol):
             cursor: None is the beginning.
         """
 
-    async def unknown_among(self, task_ids: Collection[str]) -> set[str]:
-        """Those of the ids that the store does not have in any place."""
-
     async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
         """End some held tasks, and free others so that they can run; all of it or nothing.
 
         Tasks that are not held stay as they are, so it can be repeated.
-        """
-
-    async def record(self, ends: Sequence[TaskRecord]) -> None:
-        """Write the ends of tasks that only Redis knew into the history; all of them or none.
-
-        A task that the store has meanwhile keeps what it has, as with a second `Ledger.end`, so it can be repeated.
         """
 
     async def end(self) -> None:

@@ -39,21 +39,9 @@ class SqlitePauses:
         following = str(rows[limit - 1][0]) if len(rows) > limit else None
         return [task_id for _, task_id in rows[:limit]], following
 
-    async def unknown_among(self, task_ids: Collection[str]) -> set[str]:
-        """See `Pauses`."""
-        parameters = {"task_ids": json_list(task_ids)}
-        unknown = await self._database.read(
-            lambda connection: connection.execute(load("unknown_among"), parameters).fetchall()
-        )
-        return {task_id for (task_id,) in unknown}
-
     async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
         """See `Pauses`."""
         await self._database.write(lambda connection: _let_go(connection, ended, released))
-
-    async def record(self, ends: Sequence[TaskRecord]) -> None:
-        """See `Pauses`."""
-        await self._database.write(lambda connection: end_tasks(connection, ends))
 
     async def end(self) -> None:
         """See `Pauses`."""
