@@ -5,10 +5,11 @@ from functools import partial
 
 from everpost.clock import SinceBoot
 from everpost.errors import SearchTimeout
-from everpost.running_time import LONGEST_STEP_MS, ClockMark, count_step
+from everpost.running_time import LONGEST_STEP_MS, ClockMark, count_step, read_mark
 from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
+from everpost.store.meta import CHECKED_AT, CLOCK
 from store_contract.conftest import Stores
 from store_contract.making import KEPT_MS, accept, add_ended, key_of, once_of
 from store_kit import StoreKit
@@ -30,7 +31,13 @@ async def test_values_outlast_the_processes_that_set_them(stores: Stores) -> Non
     await stores.close()
     store = await stores.open()
     assert await store.meta.get("name") == "value"
-    assert (await store.meta.find_clock_mark() or mark_of()).boot_ms == 1
+    mark = await mark_in(store)
+    assert mark is not None
+    assert mark.boot_ms == 1
+
+
+async def mark_in(store: Store) -> ClockMark | None:
+    return read_mark(await store.meta.get(CLOCK))
 
 
 def mark_of(boot_ms: int = 0) -> ClockMark:
@@ -38,7 +45,7 @@ def mark_of(boot_ms: int = 0) -> ClockMark:
 
 
 async def test_no_step_of_the_running_time_is_lost_however_many_count(store: Store, other: Store) -> None:
-    assert await store.meta.find_clock_mark() is None
+    assert await mark_in(store) is None
 
     def step(mark: ClockMark | None) -> ClockMark:
         since_ms = 0 if mark is None else mark.boot_ms + 1_000
@@ -46,16 +53,16 @@ async def test_no_step_of_the_running_time_is_lost_however_many_count(store: Sto
 
     marks = await asyncio.gather(*(each.meta.count_time(step) for each in (store, other) * 5))
     assert sorted(mark.counted_ms for mark in marks) == [number * 1_000 for number in range(10)]
-    found = await other.meta.find_clock_mark()
+    found = await mark_in(other)
     assert found is not None
     assert found.counted_ms == 9_000
 
 
 async def test_a_mark_that_cannot_be_read_is_none_and_is_replaced(store: Store) -> None:
-    await store.meta.set("clock", "{ no mark")
-    assert await store.meta.find_clock_mark() is None
+    await store.meta.set(CLOCK, "{ no mark")
+    assert await mark_in(store) is None
     assert await store.meta.count_time(lambda mark: mark or mark_of(5)) == mark_of(5)
-    assert await store.meta.find_clock_mark() == mark_of(5)
+    assert await mark_in(store) == mark_of(5)
 
 
 async def run_for(store: Store, duration_ms: int) -> None:
@@ -92,7 +99,7 @@ async def test_a_key_that_has_expired_is_replaced_with_its_answer(store: Store) 
 
 
 async def test_a_healthy_store_is_in_no_trouble_and_can_be_written(store: Store) -> None:
-    await store.care.check_writable(START_MS)
+    await store.meta.set(CHECKED_AT, str(START_MS))
     state = store.care.state()
     assert (state.trouble, state.waiting_writes, state.has_long_log) == (None, 0, False)
     assert state.log_bytes >= 0

@@ -30,13 +30,6 @@ class Care(Protocol):
     def state(self) -> StoreState:
         """The present state; this does no I/O."""
 
-    async def check_writable(self, now_ms: int) -> None:
-        """Write something durably.
-
-        Raises:
-            Unavailable: That is not possible now.
-        """
-
     async def fill_search(self, limit: int = 1_000) -> int:
         """Add the next ended tasks to the full-text index, at most `limit`; return how many.
 

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from everpost.running_time import ClockMark
 
+CHECKED_AT = "checked_at"  # set to find out whether the store can be written
+CLOCK = "clock"  # the mark of `count_time` as JSON
+
 CountStep = Callable[[ClockMark | None], ClockMark]
 """The rule of `count_time`: the mark that follows the stored one. Pure; it may be called twice."""
 
@@ -18,11 +21,9 @@ class Meta(Protocol):
     async def set(self, key: str, value: str) -> None:
         """Put `value` under `key`, in place of an earlier one."""
 
-    async def find_clock_mark(self) -> ClockMark | None:
-        """The mark of the worker that last counted the running time; None if it is missing or malformed."""
-
     async def count_time(self, rule: CountStep) -> ClockMark:
         """Replace the mark by the one that `rule` makes from it, under the store's lock, so that no step is lost.
 
-        The store also keeps the mark's `counted_ms`, by which the ages of Idempotency-Keys are measured.
+        The mark is kept under `CLOCK`. If it is missing or malformed, the rule is given None. The store also keeps the
+        mark's `counted_ms`, by which the ages of Idempotency-Keys are measured.
         """

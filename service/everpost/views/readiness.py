@@ -9,6 +9,7 @@ from everpost.errors import ServiceError, Unavailable
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
+from everpost.store.meta import CHECKED_AT
 from everpost.store.pause import Pauses
 
 CHECK_TIMEOUT_S = 3
@@ -43,7 +44,7 @@ async def _check(name: str, finding: Awaitable[str]) -> Check:
 
 
 async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
-    await store.care.check_writable(now_ms)
+    await store.meta.set(CHECKED_AT, str(now_ms))
     room.check()
     state = store.care.state()
     if not state.has_long_log:

@@ -16,6 +16,7 @@ from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store import Store
 from everpost.store.ledger import ClaimFacts
+from everpost.store.meta import CHECKED_AT
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier, lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost_workers.attempts.adoption import adoptable_task
@@ -68,6 +69,7 @@ class Admission:
     ) -> None:
         self._ledger = store.ledger
         self._care = store.care
+        self._meta = store.meta
         self._relay = relay
         self._clock = clock
         self._catalogue = catalogue
@@ -84,7 +86,7 @@ class Admission:
         """
         failpoint("claim.after")
         if self._care.state().trouble is not None:  # nothing is claimed that could not be recorded
-            await self._care.check_writable(self._clock())
+            await self._meta.set(CHECKED_AT, str(self._clock()))
         if any(claim.job_try > 1 for claim in claims):  # a worker that had one may have left its outcome in a file
             await self._take_in_leftovers()
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})

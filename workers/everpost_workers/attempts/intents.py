@@ -10,7 +10,9 @@ import structlog
 from everpost.clock import BootClock, Clock
 from everpost.errors import Unavailable
 from everpost.publishing import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.running_time import read_mark
 from everpost.store import Store
+from everpost.store.meta import CLOCK
 from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
@@ -46,7 +48,7 @@ class Intents:
         return found
 
     async def _age_of_key(self, state: AttemptState) -> float | None:
-        mark = await persist(self._meta.find_clock_mark)
+        mark = read_mark(await persist(lambda: self._meta.get(CLOCK)))
         seen_ms = None if mark is None else mark.highest_ms
         present = Present(wall_ms=self._clock(), since_boot=self._boot_clock(), seen_ms=seen_ms)
         return age_of_oldest(state.earlier.open, present)

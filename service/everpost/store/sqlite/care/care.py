@@ -6,7 +6,6 @@ import structlog
 
 from everpost.pace import Others, Pace
 from everpost.store.care import StoreState
-from everpost.store.sqlite.care.meta import set_values
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.others import OtherWriters
 from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
@@ -27,10 +26,6 @@ class SqliteCare:
         """See `Care.state`."""
         database = self._database
         return StoreState(database.waiting, database.log_bytes, database.has_long_log, database.trouble)
-
-    async def check_writable(self, now_ms: int) -> None:
-        """See `Care.check_writable`."""
-        await self._database.write(lambda connection: set_values(connection, {"checked_at": str(now_ms)}))
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

@@ -3,13 +3,12 @@
 import msgspec
 
 from everpost.running_time import ClockMark, read_mark
-from everpost.store.meta import CountStep
+from everpost.store.meta import CLOCK, CountStep
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 
-CLOCK = "clock"  # the running time, from the worker that counted last
-COUNTED = "counted_ms"  # the same time as a number, which each request with an Idempotency-Key reads
+COUNTED = "counted_ms"  # the running time as a number, which each request with an Idempotency-Key reads
 
 
 class SqliteMeta:
@@ -25,10 +24,6 @@ class SqliteMeta:
     async def set(self, key: str, value: str) -> None:
         """See `Meta.set`."""
         await self._database.write(lambda connection: set_values(connection, {key: value}))
-
-    async def find_clock_mark(self) -> ClockMark | None:
-        """See `Meta.find_clock_mark`."""
-        return read_mark(await self.get(CLOCK))
 
     async def count_time(self, rule: CountStep) -> ClockMark:
         """See `Meta.count_time`."""
