@@ -39,7 +39,6 @@ from everpost.api.spool import Spools
 from everpost.clock import Clock, system_clock
 from everpost.failpoints import watch_failpoints
 from everpost.garbage import freeze_garbage
-from everpost.logs import configure_logging
 from everpost.platforms import Catalogue
 from everpost.private_files import close_to_others
 from everpost.queue.shared_metrics import SharedMetrics
@@ -213,8 +212,7 @@ async def serve_until_signal(
 
 
 def serve(settings: Settings) -> None:
-    """The body of `everpost api`: `serve_until_signal` on uvloop, with logging configured."""
-    configure_logging(settings)
+    """The body of `everpost api`, once logging is configured: `serve_until_signal` on uvloop."""
     close_to_others(settings)
     raise_descriptor_limit()
     on_stopping = partial(end_process_in, process_budget_s(settings.shutdown_wait))

@@ -1,11 +1,10 @@
 """The settings: `EVERPOST_*` environment variables as one frozen Struct, read once at a composition root."""
 
-import difflib
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
@@ -131,8 +130,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.redis
 
     @property
-    def zone(self) -> ZoneInfo:
-        """`timezone`, loaded."""
+    def zone(self) -> tzinfo:
+        """`timezone`, loaded.
+
+        Raises:
+            KeyError, ValueError, OSError: There is no such zone.
+        """
+        if self.timezone == "UTC":
+            return UTC
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - it takes half a megabyte
+
         return ZoneInfo(self.timezone)
 
     @property
@@ -181,7 +188,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
         _ = settings.database_path
     try:
         _ = settings.zone
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise SettingsError(f"EVERPOST_TIMEZONE={settings.timezone!r} is not an IANA time zone.") from error
     try:
         settings.host.encode("idna")
@@ -222,6 +229,8 @@ def _decode(wanted: type, value: object) -> object:
 
 
 def _unknown(name: str, fields: tuple[str, ...]) -> str:
+    import difflib  # noqa: PLC0415 - only a misspelled name needs it
+
     known = [PREFIX + field.upper() for field in fields]
     near = difflib.get_close_matches(name, known, 1)
     return f"There is no setting {name}{f'; did you mean {near[0]}?' if near else '.'}"

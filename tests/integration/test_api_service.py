@@ -23,13 +23,6 @@ from everpost.settings import temporary_settings
 from everpost.testing import Stack, eventually
 
 TOKEN = "correct horse battery staple"
-SERVE = """
-import os
-import re
-from everpost.app import serve
-from everpost.settings import read_settings
-serve(read_settings(os.environ))
-"""
 
 
 @pytest_asyncio.fixture
@@ -201,7 +194,7 @@ async def test_sigterm_ends_a_process_in_order(tmp_path: Path, valkey: EmbeddedV
         "EVERPOST_LOG_FORMAT": "json",
     }
     with log.open("wb") as output:
-        child = Child([sys.executable, "-c", SERVE], env=env, output=output)
+        child = Child([sys.executable, "-m", "everpost.cli", "api"], env=env, output=output)
     await wait_for_log(log, b"api.serving", child, 20)
     os.kill(child.pid, signal.SIGTERM)
     assert await asyncio.wait_for(child.wait(), 10) == 0

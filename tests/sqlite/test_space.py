@@ -12,7 +12,8 @@ from everpost.errors import DatabaseUnusable
 from everpost.pace import Pace
 from everpost.store.archive import FreeSpace
 from everpost.store.sqlite.care.archive import SqliteArchive
-from everpost.store.sqlite.care.space import compact_database, find_space
+from everpost.store.sqlite.care.compact import compact_database
+from everpost.store.sqlite.care.space import find_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3

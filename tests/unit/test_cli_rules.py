@@ -1,5 +1,6 @@
 """The command's own rules: delays, hidden secrets, chosen tasks, and errors in one line."""
 
+import os
 import re
 import subprocess
 import sys
@@ -98,11 +99,23 @@ def test_help_imports_nothing_large() -> None:
     assert not {"asyncio", "litestar", "aiosqlite", "rich", "httpx", "redis"} & set(done.stdout.splitlines())
 
 
-def test_a_worker_does_without_rich() -> None:
-    program = "import sys, structlog; assert 'rich' in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)  # or there is nothing to do without
-    program = "import sys, everpost_workers.__main__; assert 'rich' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)
+LOAD_API = """
+import sys, uvloop
+from everpost.cli import run
+uvloop.run = lambda serving: serving.close()
+assert run(["api"]) == 0
+assert "everpost.app" in sys.modules and "rich" not in sys.modules
+"""
+LOAD_WORKER = "import sys, everpost_workers.__main__; assert 'rich' not in sys.modules"
+
+
+@pytest.mark.parametrize("program", [LOAD_API, LOAD_WORKER])
+def test_a_server_does_without_rich(program: str, tmp_path: Path) -> None:
+    """It would take 4 MB for tracebacks that nothing draws."""
+    usual = "import sys, structlog; assert 'rich' in sys.modules"
+    subprocess.run([sys.executable, "-c", usual], check=True)  # or there is nothing to do without
+    env = {**os.environ, "EVERPOST_REDIS": "redis://127.0.0.1:1/0", "EVERPOST_DATA": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True)
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,11 @@ def api(host: str | None, port: int | None) -> None:
     settings = read_settings(os.environ, host=host, port=port)
     settings.check_exposure()
     _ = settings.redis_address
-    from everpost.app import serve  # noqa: PLC0415 - the import is slow, and wrong settings should be refused at once
+    # These imports are slow, and wrong settings should be refused at once.
+    from everpost.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings)
+    from everpost.app import serve  # noqa: PLC0415 - after the logs, which load structlog without rich
 
     serve(settings)
 

@@ -6,7 +6,7 @@ out the answer.
 """
 
 from datetime import UTC, tzinfo
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import is_postgresql, sqlite_path
@@ -15,13 +15,15 @@ from everpost.store.care import Care
 from everpost.store.changes import Changes
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
-from everpost.store.maintenance import Maintenance
-from everpost.store.measured import MeasuredStore
 from everpost.store.meta import Meta
 from everpost.store.operations import Operations
 from everpost.store.pause import Pauses
 from everpost.store.relay import Relay
-from everpost.store.shown import ShownStore
+
+if TYPE_CHECKING:  # commands use these; API and workers need not load them
+    from everpost.store.maintenance import Maintenance
+    from everpost.store.measured import MeasuredStore
+    from everpost.store.shown import ShownStore
 
 
 class Store(Protocol):
@@ -89,7 +91,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
     return await SqliteStore.open(sqlite_path(address), zone=zone, clock=clock)
 
 
-def measured_store(address: str) -> MeasuredStore:
+def measured_store(address: str) -> "MeasuredStore":
     """The store at this address for the bench; it need not exist yet.
 
     Raises:
@@ -100,7 +102,7 @@ def measured_store(address: str) -> MeasuredStore:
     return SqliteMeasured(sqlite_path(address))
 
 
-def shown_store(address: str) -> ShownStore:
+def shown_store(address: str) -> "ShownStore":
     """The store at this address for the demonstration; it need not exist yet.
 
     Raises:
@@ -111,7 +113,7 @@ def shown_store(address: str) -> ShownStore:
     return SqliteShown(sqlite_path(address))
 
 
-def maintenance_of(address: str) -> Maintenance:
+def maintenance_of(address: str) -> "Maintenance":
     """The maintenance of the store that an address names.
 
     Raises:

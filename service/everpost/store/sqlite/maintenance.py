@@ -9,10 +9,10 @@ from everpost.findings import Finding
 from everpost.store.maintenance import Backup, Compacted, Contents, Depth, ImportReport, Inspection, Progress
 from everpost.store.pause import Pause
 from everpost.store.sqlite.care.backup import back_up_database
+from everpost.store.sqlite.care.compact import compact_database
 from everpost.store.sqlite.care.findings import check_findings, file_findings, library_finding, upgrade_findings
 from everpost.store.sqlite.care.inspection import CHECKS, find_damage, inspect_contents, inspect_upgrade, wrong_pragmas
 from everpost.store.sqlite.care.restore import restore_database
-from everpost.store.sqlite.care.space import compact_database
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.schema.import_queue import import_task_queue
 from everpost.store.sqlite.store import SqliteStore
