@@ -127,8 +127,10 @@ async def test_missing_data_is_rebuilt_from_columns_if_possible(store: Store, ki
     await store.ledger.end([record_of("raw", TaskStatus.FAILED, raw_job=b"\x80")])
     row = {"status": "failed", "title": "t"}
     kit.add(Place.HISTORY, {**row, "task_id": "columns", "platform": "3"}, {**row, "task_id": "nothing"})
-    found = await store.changes.find(["whole", "columns", "nothing", "raw"], whole=True)
-    whole, columns, nothing, raw = [candidate.data for candidate in found]
+    await accept(store, "damaged")
+    kit.change(Place.LEDGER, "damaged", data='{"platform": 1,')
+    found = await store.changes.find(["whole", "columns", "nothing", "raw", "damaged"], whole=True)
+    whole, columns, nothing, raw, damaged = [candidate.data for candidate in found]
     assert whole is not None
     assert (whole.task_data, whole.priority, whole.is_rebuilt) == (task.task_data, 2, False)
     assert columns is not None
@@ -136,6 +138,8 @@ async def test_missing_data_is_rebuilt_from_columns_if_possible(store: Store, ki
     assert nothing is None
     assert raw is not None
     assert (raw.task_data, raw.raw_job) == (b"", b"\x80")
+    assert damaged is not None
+    assert (damaged.place, damaged.is_rebuilt) == (Place.LEDGER, True)
 
 
 async def test_a_task_that_moves_is_found_in_one_place(store: Store, other: Store) -> None:

@@ -6,6 +6,7 @@ import pytest
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
+from everpost.store.changes import StoredData
 from everpost.store.ledger import ClaimFacts, TaskExistsError
 from everpost.task.model import Attempt, ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
@@ -25,7 +26,8 @@ async def test_accepted_tasks_are_in_the_ledger_as_they_came(store: Store, kit: 
     tasks = [make_task("a", priority=2, batch_id="batch"), make_task("later", due_at_ms=DUE_MS)]
     assert await store.ledger.accept(tasks, START_MS) is None
     assert places(kit) == {"a": Place.LEDGER, "later": Place.LEDGER}
-    assert await store.ledger.find_data("a") == tasks[0].task_data
+    (stored,) = await store.changes.find(["a"], whole=True)
+    assert stored.data == StoredData(place=Place.LEDGER, task_data=tasks[0].task_data, priority=2)
     found = await store.history.find_task("a")
     assert found is not None
     assert (found.priority, found.batch_id, found.created_at) == (2, "batch", to_text(START_MS))
@@ -139,15 +141,6 @@ async def test_the_facts_of_a_claimed_task_follow_its_attempts(store: Store) -> 
     facts = await facts_of(store, "task")
     assert (facts.status, facts.spent, facts.sending) == (TaskStatus.RETRY, 1, None)
     assert msgspec.json.decode(facts.attempts or "", type=list[Attempt]) == [attempt]
-
-
-async def test_data_that_is_not_an_object_is_not_found(store: Store, kit: StoreKit) -> None:
-    await accept(store, "damaged", "empty")
-    await add_ended(store, "ended")
-    kit.change(Place.LEDGER, "damaged", data='{"platform": 1,')
-    kit.change(Place.LEDGER, "empty", data=None)
-    for task_id in ("damaged", "empty", "ended", "nowhere"):
-        assert await store.ledger.find_data(task_id) is None, task_id
 
 
 async def test_an_attempt_that_never_reported_is_noted_once(store: Store) -> None:

@@ -137,9 +137,6 @@ class Ledger(Protocol):
                 compares nothing, and the task counts as differing.
         """
 
-    async def find_data(self, task_id: str) -> bytes | None:
-        """The data of a task in the ledger; None if the task is not there, or its data is not a JSON object."""
-
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
         """Keep attempts that never reported, each once, even if several workers note them repeatedly.
 

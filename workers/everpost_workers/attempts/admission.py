@@ -19,6 +19,7 @@ from everpost.store.ledger import ClaimFacts
 from everpost.store.meta import CHECKED_AT
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier, lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
+from everpost.task.place import Place
 from everpost_workers.attempts.adoption import adoptable_task
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
 from everpost_workers.engine import DROP, Drop, OutcomeReason
@@ -68,6 +69,7 @@ class Admission:
         take_in_leftovers: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = store.ledger
+        self._changes = store.changes
         self._care = store.care
         self._meta = store.meta
         self._relay = relay
@@ -126,10 +128,10 @@ class Admission:
         """The ledger's data of tasks of which Redis has other data; the ledger's is published."""
         found: dict[str, bytes] = {}
         for task_id in differing:
-            data = await self._ledger.find_data(task_id)
-            if data is not None:
-                found[task_id] = data
-            used = "redis" if data is None else "ledger"
+            (task,) = await self._changes.find([task_id], whole=True)
+            used = "redis"
+            if (data := task.data) is not None and data.place is Place.LEDGER and not data.is_rebuilt:
+                found[task_id], used = data.task_data, "ledger"
             log.error("task.data_differs", task_id=task_id, platform=known[task_id].platform, used=used)
         return found
 

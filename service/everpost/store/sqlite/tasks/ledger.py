@@ -17,7 +17,6 @@ from everpost.store.ledger import (
     RecordRefusedError,
     TaskExistsError,
 )
-from everpost.store.payloads import is_object
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -56,13 +55,6 @@ class SqliteLedger:
     async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
         """See `Ledger.check_claims`."""
         return await self._database.read(lambda connection: check_claims(connection, offered))
-
-    async def find_data(self, task_id: str) -> bytes | None:
-        """See `Ledger.find_data`."""
-        row = await self._database.read(
-            lambda connection: connection.execute(load("ledger_data"), {"task_id": task_id}).fetchone()
-        )
-        return row[0] if row is not None and is_object(row[0]) else None
 
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
         """See `Ledger.note_lost_attempts`."""
