@@ -58,105 +58,12 @@ CREATE TABLE task_queue (
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (coalesce(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_written ON task_queue (written_in, task_id) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
+-- Lists of tasks with another status than pending. `promote_at` changes with the status, so this costs no HOT update.
+CREATE INDEX task_queue_status ON task_queue (status, created_at, task_id) WHERE status <> 'pending';
 CREATE INDEX task_queue_local ON task_queue (created_at) WHERE right(created_at, 1) <> 'Z';
 CREATE INDEX task_queue_promote ON task_queue (promote_at) WHERE promote_at IS NOT NULL;
 CREATE INDEX task_queue_batch ON task_queue (batch_id, created_at, task_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX task_queue_retry ON task_queue (retry_of, created_at, task_id) WHERE retry_of IS NOT NULL;
-
--- History: one row per task that has ended, for ever. Partitioned by id: a UUIDv7 begins with its time, so a month of
--- tasks is one range. Other ids (of stock arq clients, of an original file) are in the default partition.
-CREATE TABLE publish_tasks (
-    job_id              text COLLATE "C" PRIMARY KEY,
-    plan_id             text,
-    package_id          bigint,
-    platform            text COLLATE "C",
-    account_id          text COLLATE "C",
-    material_id         text,                              -- the task's file_id
-    title               text,
-    tags                text,                              -- JSON list
-    cover               text,
-    schedule_time       text,
-    publish_mode        text DEFAULT 'auto',
-    status              text COLLATE "C" DEFAULT 'pending',
-    external_user_id    text,
-    external_account_id text,
-    result_metrics      text,
-    error_message       text,
-    created_at          text COLLATE "C" DEFAULT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-    updated_at          text COLLATE "C" DEFAULT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-    published_at        text COLLATE "C",
-    completed_at        text COLLATE "C",
-    task_data           text,                              -- the client's whole JSON object
-    priority            integer DEFAULT 5,                 -- 0-9, lower is more urgent
-    retry_of            text COLLATE "C",                  -- the task this one retries
-    root_id             text COLLATE "C",                  -- the first task of the retry chain; NULL in that task
-    generation          integer DEFAULT 0,                 -- number of retries between the root and this task
-    batch_id            text COLLATE "C",
-    attempts            text,                              -- JSON list: number, started_at, finished_at, outcome, ...
-    error_class         text COLLATE "C",
-    result              text,                              -- JSON object of the publisher
-    provider_post_id    text,
-    publish_url         text,
-    queued_at           text COLLATE "C",
-    started_at          text COLLATE "C",
-    raw_job             bytea                              -- a stock arq client's message without readable task data
-) PARTITION BY RANGE (job_id);
-CREATE TABLE publish_tasks_default PARTITION OF publish_tasks DEFAULT;
--- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
-CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
-CREATE INDEX publish_tasks_local ON publish_tasks (created_at) WHERE right(created_at, 1) <> 'Z';
-CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
-CREATE INDEX publish_tasks_platform ON publish_tasks (platform, status, created_at, job_id);
-CREATE INDEX publish_tasks_account ON publish_tasks (account_id, status, created_at, job_id, platform);
-CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
-CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
-CREATE INDEX publish_tasks_chain ON publish_tasks (root_id) WHERE root_id IS NOT NULL;
-CREATE INDEX publish_tasks_ended ON publish_tasks (coalesce(completed_at, updated_at, created_at)) WHERE status = 'success';
-
--- Archive: old and deleted tasks. Only `everpost purge` destroys tasks. One id can be here twice.
-CREATE TABLE publish_tasks_archive (
-    archived_row        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    job_id              text COLLATE "C",
-    plan_id             text,
-    package_id          bigint,
-    platform            text COLLATE "C",
-    account_id          text COLLATE "C",
-    material_id         text,
-    title               text,
-    tags                text,
-    cover               text,
-    schedule_time       text,
-    publish_mode        text,
-    status              text COLLATE "C",
-    external_user_id    text,
-    external_account_id text,
-    result_metrics      text,
-    error_message       text,
-    created_at          text COLLATE "C",
-    updated_at          text COLLATE "C",
-    published_at        text COLLATE "C",
-    completed_at        text COLLATE "C",
-    task_data           text,
-    priority            integer,
-    retry_of            text COLLATE "C",
-    root_id             text COLLATE "C",
-    generation          integer DEFAULT 0,
-    batch_id            text COLLATE "C",
-    attempts            text,
-    error_class         text COLLATE "C",
-    result              text,
-    provider_post_id    text,
-    publish_url         text,
-    queued_at           text COLLATE "C",
-    started_at          text COLLATE "C",
-    archived_at         text COLLATE "C",
-    archive_reason      text,                              -- age | deleted
-    raw_job             bytea
-);
-CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
-CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;
-CREATE INDEX publish_tasks_archive_archived ON publish_tasks_archive (archived_at);
 
 -- People's decisions about tasks of unknown outcome, and about publishing a second time. They are never deleted.
 CREATE TABLE decisions (
@@ -206,16 +113,6 @@ CREATE TABLE operation_skips (
     task_id      text COLLATE "C" NOT NULL,
     reason       text NOT NULL,
     PRIMARY KEY (operation_id, task_id)
-);
-
--- Numbers of tasks by table, status and platform. One row for each group would be a lock that every writer waits for, so
--- writers append changes, which are folded into the counts later; a number is the sum of both.
-CREATE TABLE task_counts (
-    source   text COLLATE "C" NOT NULL,
-    status   text COLLATE "C" NOT NULL,
-    platform text COLLATE "C" NOT NULL,
-    tasks    bigint NOT NULL,
-    PRIMARY KEY (source, status, platform)
 );
 
 -- Values that all processes share; see `schema.sql`. They are few and change often, so each has room on its page.
