@@ -4,9 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from everpost.clock import from_text
 from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Remove
+from everpost.store.operations import Operation
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
 from everpost.task.removal_rules import decide_removal
 
@@ -55,6 +57,13 @@ async def remove(store: Store, *task_ids: str, now_ms: int = START_MS) -> dict[s
     """Move tasks to the archive; return why the others stay."""
     change = Remove(task_ids=task_ids, reason=Reason.DELETED, rule=decide_removal)
     return {outcome.task_id: outcome.reason for outcome in await store.changes.apply(change, now_ms)}
+
+
+async def begin(store: Store, operation: Operation) -> None:
+    """Keep a new operation as it is, without a step."""
+    change = Remove(task_ids=(), reason=Reason.DELETED, rule=decide_removal)
+    now_ms = from_text(operation.updated_at) or 0
+    await store.operations.advance(operation, change, (), operation.position, now_ms, is_new=True)
 
 
 def ids(items: Sequence[Any]) -> list[str]:

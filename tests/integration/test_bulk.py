@@ -33,7 +33,7 @@ from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
-from store_rows import START_MS, accept, add_ended, make_task
+from store_rows import START_MS, accept, add_ended, begin, make_task
 
 FAILED = TaskFilter(status="failed")
 
@@ -75,6 +75,7 @@ def begun(request: BulkRequest, owner: str = "us") -> Operation:
         request=msgspec.json.encode(request).decode(),
         status=OperationStatus.RUNNING,
         total=3,
+        position="",
         owner=owner,
         created_at=to_text(START_MS),
         updated_at=to_text(START_MS),
@@ -288,7 +289,7 @@ async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack
     await add_ended(stack.store, *many(3))
     request = ask(BulkKind.RETRY, wanted=FAILED).fixed(START_MS + 1)
     operation, operations = begun(request), stack.store.operations
-    await operations.begin(operation)
+    await begin(stack.store, operation)
     taken = await operations.claim_abandoned("other", START_MS + 1, START_MS + 2)
     assert taken is not None
     with pytest.raises(OperationLostError):
@@ -301,7 +302,7 @@ async def test_a_process_that_lost_its_work_to_another_writes_nothing_more(stack
 
 async def test_work_of_a_lost_process_is_taken_over_also_after_the_clock_was_set_back(stack: Stack) -> None:
     operations = stack.store.operations
-    await operations.begin(begun(ask(BulkKind.RETRY, wanted=FAILED)))
+    await begin(stack.store, begun(ask(BulkKind.RETRY, wanted=FAILED)))
     another_hour, a_moment_before = START_MS - 3_600_000, START_MS - 1_000
     for now_ms, is_taken in ((a_moment_before, False), (START_MS + 1_000, False), (another_hour, True)):
         taken = await operations.claim_abandoned("other", now_ms - behind.ABANDONED_MS, now_ms)

@@ -13,6 +13,7 @@ from everpost.store.operations import Operation, OperationStatus
 from everpost.store.pause import Pause
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
+from store_rows import START_MS, begin
 
 HOUR_MS = 3_600_000
 RESUME = "/api/v1/dispatch/resume"
@@ -192,11 +193,12 @@ async def test_bulk_work_of_the_backup_is_not_done_a_second_time(tmp_path: Path)
             request="{}",
             status=OperationStatus.RUNNING,
             total=9,
+            position="",
             owner="a process of before",
-            created_at="2026",
-            updated_at="2026",
+            created_at=to_text(START_MS),
+            updated_at=to_text(START_MS),
         )
-        await stack.store.operations.begin(operation)
+        await begin(stack.store, operation)
         await back_up(stack)
     async with restored(tmp_path, workers=0) as stack:
         given_up = await stack.store.operations.find("o")

@@ -18,7 +18,7 @@ from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, facts_of
 from store_contract.test_operations import operation_of
 from store_kit import StoreKit
-from store_rows import START_MS, make_task
+from store_rows import START_MS, begin, make_task
 
 NOW_MS = START_MS + 60_000
 
@@ -96,7 +96,7 @@ async def test_a_restore_holds_tasks_that_could_have_run_and_pauses_dispatch(
     await add_ended(store, "ended")
     await store.ledger.begin_send("sending", 2, START_MS)
     operation = operation_of("bulk")
-    await store.operations.begin(operation)
+    await begin(store, operation)
     maintenance.back_up(tmp_path / "backup")
     await stores.close()
     pause = maintenance.restore(tmp_path / "backup", NOW_MS)

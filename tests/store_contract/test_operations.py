@@ -24,7 +24,7 @@ from everpost.testing import eventually
 from store_contract.making import accept, add_ended
 from store_contract.test_changes import NOW_MS, cancel_of, remove_of, retry_of
 from store_kit import StoreKit
-from store_rows import START_MS
+from store_rows import START_MS, begin
 
 MINUTE_MS = 60_000
 
@@ -37,6 +37,7 @@ def operation_of(operation_id: str | None = None, **changed: Any) -> Operation:
         "request": "{}",
         "status": OperationStatus.RUNNING,
         "total": 4,
+        "position": "here",
         "owner": "one",
         "created_at": to_text(START_MS),
         "updated_at": to_text(START_MS),
@@ -51,8 +52,8 @@ async def find(store: Store, operation: Operation) -> Operation:
 
 
 async def test_an_operation_is_found_as_it_began(store: Store, other: Store) -> None:
-    operation = operation_of(request='{"task_ids":["a"]}', position="here")
-    await store.operations.begin(operation)
+    operation = operation_of(request='{"task_ids":["a"]}')
+    await begin(store, operation)
     assert await find(other, operation) == operation
     assert await store.operations.find("nowhere") is None
 
@@ -60,7 +61,7 @@ async def test_an_operation_is_found_as_it_began(store: Store, other: Store) -> 
 async def test_a_step_changes_its_tasks_and_its_progress_together(store: Store, kit: StoreKit) -> None:
     await accept(store, "a", "b", "c")
     operation = operation_of()
-    await store.operations.begin(operation)
+    await begin(store, operation)
     decided = [Outcome(task_id="c", reason="task_running")]
     first, outcomes = await store.operations.advance(operation, cancel_of("a", "nowhere"), decided, "b", NOW_MS)
     assert [(outcome.task_id, outcome.reason) for outcome in outcomes] == [
@@ -97,7 +98,7 @@ async def test_a_step_of_another_owner_or_another_position_changes_nothing(
 ) -> None:
     await accept(store, "a", "b")
     operation = operation_of()
-    await store.operations.begin(operation)
+    await begin(store, operation)
     advanced, _ = await store.operations.advance(operation, cancel_of("a"), [], "b", NOW_MS)
     for outdated in (operation, msgspec.structs.replace(advanced, owner="two")):
         with pytest.raises(OperationLostError):
@@ -115,8 +116,8 @@ async def test_of_two_owners_that_advance_one_step_at_once_one_does_it(
 ) -> None:
     await add_ended(store, *(f"t{number}" for number in range(8)))
     operation = operation_of(kind="retry", total=8)
-    await store.operations.begin(operation)
-    position: str | None = None
+    await begin(store, operation)
+    position = operation.position
     for number in range(8):
         following = str(number) if number < 7 else None
         answers = await asyncio.gather(
@@ -142,7 +143,7 @@ async def test_of_two_owners_that_advance_one_step_at_once_one_does_it(
 
 async def test_an_operation_that_was_given_up_or_has_ended_stays_so(store: Store) -> None:
     failed, done = operation_of("a"), operation_of("b")
-    await store.operations.begin(failed)
+    await begin(store, failed)
     await store.operations.advance(done, cancel_of(), [], None, NOW_MS, is_new=True)
     await store.operations.fail(msgspec.structs.replace(failed, owner="two"), "not mine", NOW_MS)
     assert (await find(store, failed)).status == OperationStatus.RUNNING
@@ -160,7 +161,7 @@ async def test_an_operation_that_was_given_up_or_has_ended_stays_so(store: Store
 async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(store: Store, end: str) -> None:
     request = '{"kind":"cancel","task_ids":["a"],"filter":{"status":"failed","task_ids":["b"]}}'
     operation = operation_of(request=request)
-    await store.operations.begin(operation)
+    await begin(store, operation)
     if end == "done":
         await store.operations.advance(operation, cancel_of(), [], None, NOW_MS)
     else:
@@ -173,7 +174,7 @@ async def test_the_ids_of_a_request_are_not_kept_beyond_its_end(store: Store, en
 
 async def test_skips_are_listed_by_id_in_pages_and_the_first_are_kept(store: Store, kit: StoreKit) -> None:
     operation = operation_of(total=KEPT_SKIPS + 20)
-    await store.operations.begin(operation)
+    await begin(store, operation)
     nowhere = [f"n{number:05}" for number in range(KEPT_SKIPS + 20)]
     half, _ = await store.operations.advance(operation, cancel_of(*nowhere[:990]), [], "half", NOW_MS)
     done, _ = await store.operations.advance(half, cancel_of(*nowhere[990:]), [], None, NOW_MS)
@@ -189,7 +190,7 @@ async def test_skips_are_listed_by_id_in_pages_and_the_first_are_kept(store: Sto
 async def test_an_operation_that_is_left_alone_is_claimed_by_one(store: Store, other: Store) -> None:
     operations = [operation_of(f"o{number}") for number in range(3)]
     for operation in operations:
-        await store.operations.begin(operation)
+        await begin(store, operation)
     now_ms = START_MS + MINUTE_MS
     assert await store.operations.claim_abandoned("two", START_MS, now_ms) is None  # they were advanced then
     claimed = await asyncio.gather(
@@ -210,14 +211,14 @@ async def test_an_operation_that_is_left_alone_is_claimed_by_one(store: Store, o
 
 
 async def test_an_operation_of_the_time_before_the_clock_was_set_back_is_claimed(store: Store) -> None:
-    await store.operations.begin(operation_of(updated_at=to_text(START_MS + 90 * MINUTE_MS)))
+    await begin(store, operation_of(updated_at=to_text(START_MS + 90 * MINUTE_MS)))
     assert await store.operations.claim_abandoned("two", START_MS - MINUTE_MS, START_MS) is not None
 
 
 async def test_an_operation_its_owner_releases_is_claimed_at_once(store: Store, other: Store) -> None:
     released, kept = operation_of("a"), operation_of("b", owner="another")
     for operation in (released, kept):
-        await store.operations.begin(operation)
+        await begin(store, operation)
     await store.operations.release("one")
     assert (await find(store, released)).owner is None
     claimed = await other.operations.claim_abandoned("two", START_MS - 1, START_MS)
@@ -233,7 +234,7 @@ async def test_operations_are_forgotten_a_while_after_their_end(store: Store, ki
         operation = operation_of(new_task_id(began_ms), created_at=to_text(began_ms), updated_at=to_text(began_ms))
         await store.operations.advance(operation, cancel_of("nowhere"), [], None, began_ms, is_new=True)
     running = operation_of(new_task_id(START_MS - 2 * KEPT_MS), updated_at=to_text(START_MS - 2 * KEPT_MS))
-    await store.operations.begin(running)
+    await begin(store, running)
     assert await store.operations.forget_old(None, 100) == 0  # the clock may be wrong
     while await store.operations.forget_old(START_MS, 1):
         pass
@@ -244,7 +245,7 @@ async def test_operations_are_forgotten_a_while_after_their_end(store: Store, ki
 async def test_long_work_is_told_of_the_writes_of_others_and_not_of_its_own(store: Store, other: Store) -> None:
     others = store.care.watch_others()
     operation = operation_of(total=9)
-    await store.operations.begin(operation)
+    await begin(store, operation)
     others.are_writing()
 
     async def is_told() -> bool:

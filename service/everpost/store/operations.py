@@ -32,7 +32,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         total: Tasks that matched when it began.
         done: Tasks looked at so far.
         succeeded: Tasks of these to which it was done; the others were skipped.
-        position: Where the next step begins, as its caller wrote it; None before the first.
+        position: Where the next step begins, as its caller wrote it; None after the last.
         error: Why it failed.
         owner: The process that is at work on it; None if none is.
     """
@@ -65,13 +65,6 @@ class OperationLostError(Exception):
 class Operations(Protocol):
     """Keeps operations. Several processes may work on them; each operation has one owner at a time."""
 
-    async def begin(self, operation: Operation) -> None:
-        """Keep a new operation.
-
-        Raises:
-            Unavailable: As for every write.
-        """
-
     async def advance(
         self,
         operation: Operation,
@@ -93,7 +86,7 @@ class Operations(Protocol):
             operation: As the last step left it.
             decided: Outcomes of the step's tasks that the change does not touch.
             following: Where the next step begins; None ends the operation as DONE.
-            is_new: The operation begins in this transaction: it is kept only if its first step is.
+            is_new: The operation begins in this transaction: it is kept only if this step is, which may have no tasks.
             pace: Measures the change; its `Others`, if any, were made by this store.
 
         Raises:

@@ -9,8 +9,14 @@ from everpost.store.history import SEARCH_S
 CHUNK_BYTES = 16 << 20  # the data of one step: it is in memory several times, and other writes wait while it is written
 
 
+BEGINNING = ""
+
+
 class Pages:
-    """Finds the tasks of requests. A position is the beginning of a page; None is the first, others are opaque."""
+    """Finds the tasks of requests. A position is where a page begins: `BEGINNING`, or an opaque text.
+
+    Earlier versions kept None for the beginning.
+    """
 
     def __init__(self, store: Store) -> None:
         self._archive = store.archive
@@ -30,9 +36,9 @@ class Pages:
     ) -> tuple[Sequence[str], str | None]:
         """The ids of the page at a position, at most `limit`, and the position of the next one; None after the last."""
         if request.ended_before_ms is not None:
-            return await self._archive.page_older(request.ended_before_ms, position, limit)
+            return await self._archive.page_older(request.ended_before_ms, position or None, limit)
         if request.filter is not None:
-            return await self._history.page_ids(request.filter, position, limit, within_s=within_s)
+            return await self._history.page_ids(request.filter, position or None, limit, within_s=within_s)
         ids = request.task_ids or ()
         start = int(position or 0)
         end = start + limit

@@ -3,13 +3,13 @@
 import msgspec
 
 from everpost.actions.bulk.behind import WorkBehind
+from everpost.actions.bulk.pages import BEGINNING
 from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
 from everpost.actions.bulk.work import Work
 from everpost.actions.retry import RetryTools
 from everpost.clock import to_text
 from everpost.errors import InvalidValue, OperationNotFound, TasksPending
 from everpost.store import Store
-from everpost.store.changes import Outcome
 from everpost.store.history import TaskFilter
 from everpost.store.operations import Operation, OperationStatus, Skip
 from everpost.task.model import TaskStatus, new_task_id
@@ -50,11 +50,7 @@ class Bulk:
         operation = self._operation(request, total, now_ms)
         if dry_run:
             return await self._foresee(operation, request)
-        outcomes: list[Outcome] = []
-        if total > AT_ONCE:
-            await self._operations.begin(operation)
-        else:  # a refused request must leave no operation, or it would be carried out later
-            operation, outcomes = await self.work.begin(operation, request)
+        operation, outcomes = await self.work.begin(operation, request, at_once=total <= AT_ONCE)
         if operation.status is OperationStatus.RUNNING:
             self.behind.run(operation)
             return answer_of(operation)
@@ -114,6 +110,7 @@ class Bulk:
             request=msgspec.json.encode(request).decode(),
             status=OperationStatus.RUNNING,
             total=total,
+            position=BEGINNING,
             owner=self._owner,
             created_at=to_text(now_ms),
             updated_at=to_text(now_ms),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 
-from everpost.actions.bulk.pages import Pages
+from everpost.actions.bulk.pages import BEGINNING, Pages
 from everpost.actions.bulk.request import BulkKind, BulkRequest
 from everpost.actions.cancel import CancelStep
 from everpost.actions.remove import RemoveStep
@@ -14,13 +14,15 @@ from everpost.actions.step import Step
 from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.archive import Reason
-from everpost.store.changes import Outcome
+from everpost.store.changes import Outcome, Remove
 from everpost.store.operations import Operation
+from everpost.task.removal_rules import decide_removal
 from everpost.task.retry_rules import decide_newest_retry, decide_retry
 
 CHUNK = 500  # the most tasks of one transaction; in the background, `Pace` decides on fewer
 FORESEEN = 10_000  # tasks that a dry run checks one by one
 SEARCH_BEHIND_S = 60.0  # the limit for finding a page while no client waits
+NO_CHANGE = Remove((), Reason.DELETED, decide_removal)
 
 
 class Work:
@@ -39,14 +41,21 @@ class Work:
         step = self._step(operation, request)
         outcomes: list[Outcome] = []
         # All at once, because each page of a search is a search of its own.
-        task_ids, _ = await self.pages.page(request, None, FORESEEN)
+        task_ids, _ = await self.pages.page(request, BEGINNING, FORESEEN)
         while left := task_ids[len(outcomes) :]:
             outcomes += await step.foresee(await self.pages.fitting(left[:CHUNK]))
         return outcomes
 
-    async def begin(self, operation: Operation, request: BulkRequest) -> tuple[Operation, list[Outcome]]:
-        """Do the first step of a new operation. If it fails, no operation is left."""
-        task_ids, following = await self.pages.page_that_fits(request, None, CHUNK)
+    async def begin(
+        self, operation: Operation, request: BulkRequest, *, at_once: bool
+    ) -> tuple[Operation, list[Outcome]]:
+        """Keep a new operation, and do its first step if `at_once`.
+
+        If that step is refused, no operation is left, because it would be carried out later.
+        """
+        if not at_once:
+            return await self._operations.advance(operation, NO_CHANGE, (), BEGINNING, self._tools.clock(), is_new=True)
+        task_ids, following = await self.pages.page_that_fits(request, BEGINNING, CHUNK)
         return await self._change(operation, request, task_ids, following, is_new=True)
 
     def pace(self) -> Pace:

@@ -32,10 +32,6 @@ class SqliteOperations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, operation: Operation) -> None:
-        """See the port."""
-        await self._database.write(lambda connection: _begin(connection, operation))
-
     async def advance(
         self,
         operation: Operation,
@@ -56,7 +52,7 @@ class SqliteOperations:
 
         def advance(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
             if is_new:
-                _begin(connection, operation)
+                connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
             outcomes = [*decided, *timed(connection)]
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
@@ -118,10 +114,6 @@ class SqliteOperations:
     async def release(self, owner: str) -> None:
         """See the port."""
         await self._database.write(lambda connection: connection.execute(load("release_operations"), {"owner": owner}))
-
-
-def _begin(connection: sqlite3.Connection, operation: Operation) -> None:
-    connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
 
 
 def _advance(
