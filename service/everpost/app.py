@@ -112,25 +112,14 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
 
 
 def assemble(
-    settings: Settings,
-    catalogue: Catalogue,
-    clock: Clock,
-    store: Store,
-    queue: TaskQueue,
-    metrics: SharedMetrics,
+    settings: Settings, catalogue: Catalogue, clock: Clock, store: Store, queue: TaskQueue, metrics: SharedMetrics
 ) -> Services:
     """The services on an open store and a connected queue."""
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
     folder = settings.database_path.absolute().parent
     room = DiskRoom(folder, settings.min_free_disk)
     acceptance = Acceptance(
-        store,
-        queue,
-        clock,
-        accepted_by=accepted_by,
-        tally=metrics.tally,
-        room=room,
-        max_backlog=settings.max_backlog,
+        store, queue, clock, accepted_by=accepted_by, tally=metrics.tally, room=room, max_backlog=settings.max_backlog
     )
     waiter = EndWaiter(store.ledger)
     tools = RetryTools(

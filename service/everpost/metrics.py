@@ -45,14 +45,10 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ACCEPTED = Counter(
-    name="everpost_tasks_accepted",
-    help="Accepted tasks: posted, retried, or enqueued with arq.",
-    labels=("platform",),
+    name="everpost_tasks_accepted", help="Accepted tasks: posted, retried, or enqueued with arq.", labels=("platform",)
 )
 ENDED = Counter(
-    name="everpost_tasks_ended",
-    help="Tasks whose end a worker recorded.",
-    labels=("platform", "status", "error_class"),
+    name="everpost_tasks_ended", help="Tasks whose end a worker recorded.", labels=("platform", "status", "error_class")
 )
 ATTEMPTED = Counter(
     name="everpost_attempts",
@@ -66,10 +62,7 @@ QUEUE_WAIT = Histogram(
     bounds_s=BOUNDS_S,
 )
 PUBLISH_DURATION = Histogram(
-    name="everpost_publish_duration_seconds",
-    help="How long attempts took.",
-    labels=("platform",),
-    bounds_s=BOUNDS_S,
+    name="everpost_publish_duration_seconds", help="How long attempts took.", labels=("platform",), bounds_s=BOUNDS_S
 )
 COUNTERS = (ACCEPTED, ENDED, ATTEMPTED)
 HISTOGRAMS = (QUEUE_WAIT, PUBLISH_DURATION)

@@ -30,14 +30,7 @@ from everpost.store import Store, open_store
 from everpost_workers.engine import BatchWorker
 from everpost_workers.main import create_worker
 
-__all__ = [
-    "ApiRefusal",
-    "NoAsyncioError",
-    "PublisherDouble",
-    "Stack",
-    "eventually",
-    "everpost_stack",
-]
+__all__ = ["ApiRefusal", "NoAsyncioError", "PublisherDouble", "Stack", "eventually", "everpost_stack"]
 
 Found = TypeVar("Found")
 

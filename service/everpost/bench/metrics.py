@@ -40,13 +40,7 @@ def _less(name: str, group: str, title: str, unit: str, goal: float | None = Non
 METRICS = (
     _more("engine_arq", "engine", "Engine alone, no SQLite: stock arq.Worker, poll 0.01 s", "jobs/s"),
     _more(
-        "engine",
-        "engine",
-        "Engine alone, no SQLite: BatchWorker",
-        "jobs/s",
-        32_000,
-        base="engine_arq",
-        goal_ratio=10,
+        "engine", "engine", "Engine alone, no SQLite: BatchWorker", "jobs/s", 32_000, base="engine_arq", goal_ratio=10
     ),
     _less("engine_arq_cpu", "engine", "... CPU, stock arq.Worker", "ms/job"),
     _less("engine_cpu", "engine", "... CPU, BatchWorker", "ms/job"),

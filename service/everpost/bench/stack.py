@@ -144,9 +144,7 @@ class BenchStack:
         """The CPU time used so far."""
         valkey = self.valkey.child
         return Cost(
-            api=_sum_cpu(self.apis),
-            worker=_sum_cpu(self.workers),
-            valkey=cpu_s(valkey.pid) if valkey else None,
+            api=_sum_cpu(self.apis), worker=_sum_cpu(self.workers), valkey=cpu_s(valkey.pid) if valkey else None
         )
 
     def most_resident_mb(self) -> tuple[float | None, float | None]:

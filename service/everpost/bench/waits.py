@@ -181,12 +181,7 @@ async def ask(
 ) -> LoadReport:
     """Send requests one at a time; every answer must contain `expect`."""
     spec = LoadSpec(
-        addresses=stack.addresses[:1],
-        requests=requests,
-        count=count,
-        connections=1,
-        expect=expect,
-        id_after=id_after,
+        addresses=stack.addresses[:1], requests=requests, count=count, connections=1, expect=expect, id_after=id_after
     )
     report = await run_load(spec)
     check_answers(report, count)

@@ -47,12 +47,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "restore": ("everpost.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),
             "doctor": ("everpost.cli.doctor:doctor", "Check settings, database, Redis and workers."),
         },
-        "Your shell": {
-            "completion": (
-                "everpost.cli.completion:completion",
-                "Print a script for shell completion.",
-            ),
-        },
+        "Your shell": {"completion": ("everpost.cli.completion:completion", "Print a script for shell completion.")},
     }
 )
 

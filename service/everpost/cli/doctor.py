@@ -8,13 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from everpost.cli.checkup import (
-    check_api,
-    check_embedded_server,
-    check_privacy,
-    check_publishers,
-    task_findings,
-)
+from everpost.cli.checkup import check_api, check_embedded_server, check_privacy, check_publishers, task_findings
 from everpost.cli.findings import settings_as_read
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say_json

@@ -36,13 +36,7 @@ class Supervisor:
     """
 
     def __init__(
-        self,
-        *,
-        valkey: EmbeddedValkey | None,
-        api: Program,
-        workers: Sequence[Program],
-        budget_s: float,
-        say: Say,
+        self, *, valkey: EmbeddedValkey | None, api: Program, workers: Sequence[Program], budget_s: float, say: Say
     ) -> None:
         self._valkey = valkey
         self._api = api

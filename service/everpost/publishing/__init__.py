@@ -19,13 +19,7 @@ from everpost.publishing.errors import (
     RateLimitedError,
     TransientError,
 )
-from everpost.publishing.interface import (
-    NotFound,
-    Publisher,
-    PublishJob,
-    idempotency_key,
-    read_options,
-)
+from everpost.publishing.interface import NotFound, Publisher, PublishJob, idempotency_key, read_options
 from everpost.publishing.media import Media, describe_media
 from everpost.publishing.results import PublishResult
 from everpost.publishing.trace import SendTrace

@@ -4,16 +4,7 @@ from typing import Any
 
 import msgspec
 
-from everpost.task.model import (
-    Attempt,
-    BytesSent,
-    ErrorClass,
-    Evidence,
-    SendPhase,
-    TaskColumns,
-    TaskRecord,
-    TaskStatus,
-)
+from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, SendPhase, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.queued_job import QueuedJob
 
 HELD = "Held since a backup was restored: it may have been published since the backup was made"

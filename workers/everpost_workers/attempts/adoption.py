@@ -4,13 +4,7 @@ import hashlib
 from typing import Any
 
 from everpost.errors import BadInput
-from everpost.queue.codec import (
-    adopted_task,
-    encoded_data,
-    is_pickle,
-    priority_of,
-    publish_arguments,
-)
+from everpost.queue.codec import adopted_task, encoded_data, is_pickle, priority_of, publish_arguments
 from everpost.task.model import MAX_ID, Task, is_task_id
 from everpost.task.submission import decode_json, encode_json
 from everpost_workers.engine import Claim, OutcomeReason

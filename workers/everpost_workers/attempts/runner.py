@@ -11,14 +11,7 @@ from everpost.clock import BootClock, Clock
 from everpost.errors import InvalidValue
 from everpost.failpoints import failpoint
 from everpost.platforms import Catalogue
-from everpost.publishing import (
-    InvalidError,
-    Publisher,
-    PublishJob,
-    PublishResult,
-    describe_media,
-    idempotency_key,
-)
+from everpost.publishing import InvalidError, Publisher, PublishJob, PublishResult, describe_media, idempotency_key
 from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import is_a
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
@@ -31,12 +24,7 @@ from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.follow_up import FollowUp
 from everpost_workers.attempts.intents import Intents
-from everpost_workers.attempts.unknown import (
-    NoAnswerError,
-    as_failure,
-    find_post_despite,
-    keeps_intents,
-)
+from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
 from everpost_workers.engine import HandBackError, cause_of
 from everpost_workers.engine.cancellation import comes_from_outside

@@ -30,10 +30,7 @@ class Recorder(Collector):
     """
 
     def __init__(
-        self,
-        on_complete: OnComplete,
-        outages: tuple[type[Exception], ...],
-        hand_on: Callable[[list[HeldJob]], None],
+        self, on_complete: OnComplete, outages: tuple[type[Exception], ...], hand_on: Callable[[list[HeldJob]], None]
     ) -> None:
         super().__init__(self._record, most=RECORDS_AT_ONCE)
         self._on_complete = on_complete

@@ -43,13 +43,7 @@ class Relay:
     """
 
     def __init__(
-        self,
-        store: Store,
-        queue: TaskQueue,
-        clock: Clock,
-        *,
-        renewal_s: float = 0.0,
-        may_be_sent: MayBeSent = _always,
+        self, store: Store, queue: TaskQueue, clock: Clock, *, renewal_s: float = 0.0, may_be_sent: MayBeSent = _always
     ) -> None:
         """`renewal_s` is how long workers take to renew the leases of running jobs after Redis lost them."""
         self._store = store

@@ -15,10 +15,7 @@ def answer_head_as_get(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        as_get = {
-            **cast("MutableMapping[str, Any]", scope),
-            "method": "GET",
-        }  # the server keeps its own, with HEAD
+        as_get = {**cast("MutableMapping[str, Any]", scope), "method": "GET"}  # the server keeps its own, with HEAD
         await app(cast("Scope", as_get), receive, send_head)
 
     def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -24,12 +24,7 @@ class JsonAnswer(ASGIResponse):
     __slots__ = ("_raw_headers",)
 
     def __init__(
-        self,
-        content: Any,
-        status: int = 200,
-        *,
-        media_type: str = JSON,
-        headers: Mapping[str, str] | None = None,
+        self, content: Any, status: int = 200, *, media_type: str = JSON, headers: Mapping[str, str] | None = None
     ) -> None:
         """`content` is a Struct, builtins, or bytes that are already encoded."""
         self.body = content if type(content) is bytes else _encode(content)

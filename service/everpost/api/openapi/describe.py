@@ -100,11 +100,7 @@ def documented(
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
     headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}
     headers |= {str(code): gives for code in (status, *also)}
-    return {
-        "status_code": status,
-        "responses": responses,
-        "operation_class": _operation_class(body, takes, headers),
-    }
+    return {"status_code": status, "responses": responses, "operation_class": _operation_class(body, takes, headers)}
 
 
 def _response(
@@ -156,11 +152,7 @@ def _operation_class(
 def _request_header(header: Header) -> Parameter:
     schema: Any = _TEXT if header.pattern is None else {**_TEXT, "pattern": header.pattern}
     return Parameter(
-        name=header.name,
-        param_in="header",
-        schema=schema,
-        description=header.description,
-        example=header.example,
+        name=header.name, param_in="header", schema=schema, description=header.description, example=header.example
     )
 
 

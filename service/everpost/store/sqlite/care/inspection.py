@@ -17,11 +17,7 @@ from everpost.store.sqlite.lists.counts import find_drift
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.schema.adopt import Duplicates, find_duplicates
 from everpost.store.sqlite.schema.migrate import Kind, find_addable
-from everpost.store.sqlite.schema.schema import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    Missing,
-)
+from everpost.store.sqlite.schema.schema import APPLICATION_ID, SCHEMA_VERSION, Missing
 from everpost.store.sqlite.schema.strangers import bounded, find_strangers
 
 SAMPLE = 5

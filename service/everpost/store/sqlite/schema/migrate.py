@@ -86,10 +86,7 @@ def migrate(path: Path) -> MigrationReport:
         duplicates = adopt.find_duplicates(connection)
     _warn(report, duplicates)
     return msgspec.structs.replace(
-        report,
-        duplicates=duplicates.count,
-        duplicate_sample=duplicates.sample,
-        took_s=time.perf_counter() - started,
+        report, duplicates=duplicates.count, duplicate_sample=duplicates.sample, took_s=time.perf_counter() - started
     )
 
 

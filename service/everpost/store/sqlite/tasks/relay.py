@@ -6,15 +6,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.store.odd_rows import MOST_DATA_BYTES, NO_ID, entry_of, fault_of_data, task_of
-from everpost.store.relay import (
-    DATED_AHEAD_MS,
-    MayBeSent,
-    OddTask,
-    RelayPage,
-    RunnableTasks,
-    SetAside,
-    StuckError,
-)
+from everpost.store.relay import DATED_AHEAD_MS, MayBeSent, OddTask, RelayPage, RunnableTasks, SetAside, StuckError
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
