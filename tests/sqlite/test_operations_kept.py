@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from everpost.clock import to_text
+from everpost.store.sqlite.care import expiry as limits
+from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
-from everpost.store.sqlite.tasks import operations as limits
-from everpost.store.sqlite.tasks.operations import SqliteOperations
 from everpost.task.model import new_task_id
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
@@ -48,7 +48,7 @@ async def kept(database: Database) -> dict[str, int]:
 
 async def forget_all(database: Database, limit: int = 3) -> None:
     """In small steps, as upkeep does."""
-    while forgotten := await SqliteOperations(database).forget_old(START_MS, limit):
+    while forgotten := await SqliteCare(database).forget_expired(DAY_MS, START_MS, limit):
         assert forgotten <= 3 * limit
 
 
@@ -71,7 +71,7 @@ async def test_of_many_skips_those_of_the_newest_operations_are_kept(
 async def test_a_worker_removes_old_operations_of_twenty_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """They left 190,003 rows for ever."""
     monkeypatch.setattr(limits, "KEPT_OPERATIONS", 5)
-    monkeypatch.setattr(limits, "KEPT_SKIPS", 50)
+    monkeypatch.setattr("everpost.store.sqlite.tasks.operations.KEPT_SKIPS", 50)
     async with everpost_stack(workers=0) as stack:
         for request in range(20):
             body = {"task_ids": [f"{request} {n}" for n in range(400)]}

@@ -75,16 +75,16 @@ async def run_for(store: Store, duration_ms: int) -> None:
 async def test_keys_are_forgotten_after_so_much_running_time_and_are_free_before_that_too(store: Store) -> None:
     await run_for(store, 0)
     await store.ledger.accept([make_task("first")], START_MS, once_of())
-    assert await store.care.expire_keys(KEPT_MS) == 0
+    assert await store.care.forget_expired(KEPT_MS, None) == 0
     assert await store.ledger.find_answer(key_of()) == once_of().answer
     await run_for(store, 20 * LONGEST_STEP_MS)
     assert await store.ledger.find_answer(key_of(kept_ms=LONGEST_STEP_MS)) is None  # although it is still there
     for number in range(3):
         await store.ledger.accept([make_task(f"t{number}")], START_MS, once_of(f"key {number}"))
-    assert await store.care.expire_keys(LONGEST_STEP_MS) == 1
+    assert await store.care.forget_expired(LONGEST_STEP_MS, None) == 1
     await run_for(store, 60 * LONGEST_STEP_MS)
-    assert await store.care.expire_keys(LONGEST_STEP_MS, limit=2) == 2
-    assert await store.care.expire_keys(LONGEST_STEP_MS, limit=2) == 1
+    assert await store.care.forget_expired(LONGEST_STEP_MS, None, limit=2) == 2
+    assert await store.care.forget_expired(LONGEST_STEP_MS, None, limit=2) == 1
     assert await store.ledger.accept([make_task("again")], START_MS, once_of(body="another body")) is None
 
 

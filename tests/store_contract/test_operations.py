@@ -235,8 +235,8 @@ async def test_operations_are_forgotten_a_while_after_their_end(store: Store, ki
         await store.operations.advance(operation, cancel_of("nowhere"), [], None, began_ms, is_new=True)
     running = operation_of(new_task_id(START_MS - 2 * KEPT_MS), updated_at=to_text(START_MS - 2 * KEPT_MS))
     await begin(store, running)
-    assert await store.operations.forget_old(None, 100) == 0  # the clock may be wrong
-    while await store.operations.forget_old(START_MS, 1):
+    assert await store.care.forget_expired(KEPT_MS, None) == 0  # the clock may be wrong
+    while await store.care.forget_expired(KEPT_MS, START_MS, 1):
         pass
     assert await store.operations.find(running.operation_id) is not None
     assert (kit.count_operations(), kit.count_skips()) == (2, 1)

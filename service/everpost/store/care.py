@@ -44,8 +44,18 @@ class Care(Protocol):
             SearchTimeout: There are too many tasks to count them in time.
         """
 
-    async def expire_keys(self, kept_ms: int, limit: int = 1_000) -> int:
-        """Forget Idempotency-Keys older than `kept_ms` of running time, at most `limit`; return how many."""
+    async def forget_expired(self, keys_kept_ms: int, now_ms: int | None, limit: int = 1_000) -> int:
+        """Remove what is kept for a time only, at most `limit` of each kind; return how many were removed.
+
+        - Idempotency-Keys, if they are older than `keys_kept_ms` of running time.
+        - Operations that have ended, and their skips. The newest `KEPT_OPERATIONS` stay for `KEPT_MS` after their end,
+          and the newest `KEPT_SKIPS_OF_ALL` skips with them; see `everpost.store.operations`.
+
+        The answer 0 means that nothing is left to remove.
+
+        Args:
+            now_ms: None while the clock may be wrong: then no operation is removed because of its age.
+        """
 
     def watch_others(self) -> Others:
         """Tells long work whether others write meanwhile, including other work of this process."""

@@ -113,13 +113,3 @@ class Operations(Protocol):
 
     async def release(self, owner: str) -> None:
         """Take `owner` from its running operations, so that another process claims them at once."""
-
-    async def forget_old(self, now_ms: int | None, limit: int) -> int:
-        """Remove the next operations that have ended, and skips, at most `limit` of each; how many were removed.
-
-        The newest `KEPT_OPERATIONS` stay for `KEPT_MS` after their end, and the newest `KEPT_SKIPS_OF_ALL` skips with
-        them. The answer 0 means that nothing is left to remove.
-
-        Args:
-            now_ms: None while the clock may be wrong: then nothing is removed because of its age.
-        """

@@ -106,9 +106,10 @@ def worker_duties(
     async def count_time() -> ClockMark:
         return await store.meta.count_time(partial(count_step, wall_ms=clock(), since_boot=boot_clock()))
 
-    async def expire_keys() -> None:
-        kept_ms = settings.idempotency_hours * HOUR_MS
-        await _until_none(lambda: store.care.expire_keys(kept_ms, CHUNK))
+    async def forget_expired() -> None:
+        keys_kept_ms = settings.idempotency_hours * HOUR_MS
+        now_ms = clock() if (await count_time()).is_trusted else None
+        await _until_none(lambda: store.care.forget_expired(keys_kept_ms, now_ms, CHUNK))
 
     async def archive_old() -> None:
         if settings.archive_after_days and (await count_time()).is_trusted:
@@ -116,24 +117,16 @@ def worker_duties(
             async for _ in store.archive.archive_older(before_ms, Pace(CHUNK, rest=REST)):
                 pass
 
-    async def forget_operations() -> None:
-        now_ms = clock() if (await count_time()).is_trusted else None
-        await _until_none(lambda: store.operations.forget_old(now_ms, CHUNK))
-
     async def fill_search() -> None:
         await _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST)
 
     return {
         "relay": (1.0, relay.tick),
         "promote": (1.0, lambda: _until_none(lambda: store.ledger.promote_due(clock(), CHUNK))),
-        "search": (
-            1.0,
-            lambda: _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST),
-        ),
+        "search": (1.0, fill_search),
         "results": (1.0, results.tick),
         "clock": (STEP_S, count_time),
-        "expire": (600.0, expire_keys),
-        "operations": (60.0, forget_operations),
+        "expire": (60.0, forget_expired),
         "archive": (ARCHIVE_S, archive_old),
         "counts": (COUNT_EVERY_S, store.care.repair_counts),
     }

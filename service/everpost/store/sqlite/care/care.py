@@ -6,11 +6,11 @@ import structlog
 
 from everpost.pace import Others, Pace
 from everpost.store.care import StoreState
+from everpost.store.sqlite.care.expiry import find_expired, forget_expired
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.others import OtherWriters
 from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
 from everpost.store.sqlite.lists.search import CHUNK, add_rows, next_rows
-from everpost.store.sqlite.queries import load
 
 log = structlog.get_logger("everpost.store")
 
@@ -52,12 +52,10 @@ class SqliteCare:
         log.warning("counts.repaired", counts=len(drift.by_pair), tasks=sum(map(abs, drift.by_pair.values())))
         return len(drift.by_pair)
 
-    async def expire_keys(self, kept_ms: int, limit: int = 1_000) -> int:
-        """See `Care.expire_keys`."""
-        parameters = {"kept_ms": kept_ms, "limit": limit}
-        return await self._database.write(
-            lambda connection: connection.execute(load("expire_keys"), parameters).rowcount
-        )
+    async def forget_expired(self, keys_kept_ms: int, now_ms: int | None, limit: int = 1_000) -> int:
+        """See `Care.forget_expired`."""
+        expired = await self._database.read(lambda connection: find_expired(connection, keys_kept_ms, now_ms))
+        return await self._database.write(lambda connection: forget_expired(connection, expired, limit))
 
     def watch_others(self) -> Others:
         """See `Care.watch_others`."""

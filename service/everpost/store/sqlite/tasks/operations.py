@@ -8,22 +8,12 @@ import msgspec
 from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
-from everpost.store.lists.cursor import LAST
-from everpost.store.operations import (
-    KEPT_MS,
-    KEPT_OPERATIONS,
-    KEPT_SKIPS,
-    KEPT_SKIPS_OF_ALL,
-    Operation,
-    OperationLostError,
-    OperationStatus,
-    Skip,
-)
+from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus, Skip
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.changes import apply_change
-from everpost.task.model import MOVED_WITHIN_S, first_id_of
+from everpost.task.model import MOVED_WITHIN_S
 
 
 class SqliteOperations:
@@ -87,29 +77,6 @@ class SqliteOperations:
             lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
         )
         return None if row is None else _operation(row)
-
-    async def forget_old(self, now_ms: int | None, limit: int) -> int:
-        """See the port."""
-        ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
-        too_old = first_id_of(ended_ms)
-        too_many = await self._nth_newest("nth_newest_operation", KEPT_OPERATIONS)
-        skips = await self._nth_newest("nth_newest_skip", KEPT_SKIPS_OF_ALL)
-        steps: list[tuple[str, dict[str, Any]]] = [
-            ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
-            ("forget_operations", {"operation_id": too_many, "before": LAST}),
-            ("forget_skips", {"operation_id": max(too_old, too_many, skips)}),
-        ]
-
-        def forget(connection: sqlite3.Connection) -> int:
-            return sum(connection.execute(load(name), given | {"limit": limit}).rowcount for name, given in steps)
-
-        return await self._database.write(forget)
-
-    async def _nth_newest(self, statement: str, newer: int) -> str:
-        row = await self._database.read(
-            lambda connection: connection.execute(load(statement), {"newer": newer - 1}).fetchone()
-        )
-        return "" if row is None else str(row[0])
 
     async def release(self, owner: str) -> None:
         """See the port."""
