@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from everpost.database_address import sqlite_path
+from everpost.database_address import is_postgresql, sqlite_path
 from everpost.settings import Settings
 from everpost.task.place import Place
 
@@ -97,7 +97,11 @@ class StoreKit(Protocol):
 
 def kit_of(database: Settings | str | Path) -> StoreKit:
     """The kit of the store at this address, or at these settings' address. The store must exist."""
+    address = database.database_address if isinstance(database, Settings) else str(database)
+    if is_postgresql(address):
+        from postgresql.kit import PostgresqlKit  # noqa: PLC0415 - only the requested kit is loaded
+
+        return PostgresqlKit(address)
     from sqlite.kit import SqliteKit  # noqa: PLC0415 - only the requested kit is loaded
 
-    address = database.database_address if isinstance(database, Settings) else str(database)
     return SqliteKit(sqlite_path(address))

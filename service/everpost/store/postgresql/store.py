@@ -4,8 +4,11 @@ from datetime import UTC, tzinfo
 from typing import Self
 
 from everpost.clock import Clock, system_clock
+from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.schema.migrate import migrate
+from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
+from everpost.store.postgresql.tasks.relay import PostgresqlRelay
 
 
 class PostgresqlStore:
@@ -14,8 +17,10 @@ class PostgresqlStore:
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
         self.database = database
         self._zone, self._clock = zone, clock
-        # One line a noun, as in SqliteStore, once its class is there:
-        # self.ledger = PostgresqlLedger(database) ... self.history = PostgresqlHistory(database, zone)
+        self.ledger = PostgresqlLedger(database)
+        self.relay = PostgresqlRelay(database)
+        self.meta = PostgresqlMeta(database)
+        # One line a noun, as in SqliteStore, once its class is there: self.history = PostgresqlHistory(database, zone)
 
     @classmethod
     async def open(cls, address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:

@@ -10,8 +10,9 @@
 -- Rows inherited from an original file have no accepted_by, and never run unless they are retried.
 --
 -- A row is inserted, updated once or more (begin_send), and deleted within seconds; therefore:
--- - No column that an attempt changes (status, sending, attempts, due_at ...) is in an index, or in an index's WHERE:
---   then an update is HOT, that is, it writes no index. `promote_at` exists for this reason.
+-- - No value that an attempt changes (status, sending, attempts, due_at ...) is in an index, or in an index's WHERE:
+--   then an update is HOT, that is, it writes no index. `promote_at` exists for this reason: it changes for scheduled
+--   tasks only.
 -- - fillfactor leaves room for the new version of each row on its own page, which HOT needs.
 -- - Autovacuum starts after a fixed number of dead rows, because a share of the table says nothing: it is nearly empty
 --   most of the time. It does not rest between pages, because dead rows slow down every claim.
@@ -43,7 +44,7 @@ CREATE TABLE task_queue (
     sending_since text,                                    -- JSON: the host's time since its boot at that moment, if a key can expire
     accepted_by   text,
     -- added
-    promote_at    text COLLATE "C",                        -- due_at of a scheduled task until it becomes pending
+    promote_at    text COLLATE "C" GENERATED ALWAYS AS (CASE WHEN status = 'scheduled' THEN due_at END) STORED,
     written_in    xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that accepted the task: the relay's order
 ) WITH (
     fillfactor = 70,

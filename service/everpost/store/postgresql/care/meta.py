@@ -1,0 +1,48 @@
+"""Table `everpost_meta`: values that all processes share."""
+
+import msgspec
+
+from everpost.running_time import ClockMark, read_mark
+from everpost.store.meta import CLOCK, CountStep
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+
+COUNTED = "counted_ms"  # the running time as a number, which each request with an Idempotency-Key reads
+
+
+class PostgresqlMeta:
+    """See `everpost.store.meta.Meta`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, key: str) -> str | None:
+        """See `Meta.get`."""
+        return await self._database.read(lambda connection: get_value(connection, key))
+
+    async def set(self, key: str, value: str) -> None:
+        """See `Meta.set`."""
+        await self._database.write(lambda connection: set_value(connection, key, value))
+
+    async def count_time(self, rule: CountStep) -> ClockMark:
+        """See `Meta.count_time`."""
+
+        async def count(connection: Connection) -> ClockMark:
+            await connection.fetch_value("lock_ids", task_ids=[CLOCK])  # of the first mark there is no row to lock
+            mark = rule(read_mark(await get_value(connection, CLOCK)))
+            await set_value(connection, CLOCK, msgspec.json.encode(mark).decode())
+            await set_value(connection, COUNTED, str(mark.counted_ms))
+            return mark
+
+        return await self._database.write(count)
+
+
+async def get_value(connection: Connection, key: str) -> str | None:
+    """The value under `key`; None if the key was never set."""
+    value: str | None = await connection.fetch_value("get_meta", key=key)
+    return value
+
+
+async def set_value(connection: Connection, key: str, value: str) -> None:
+    """Put `value` under `key`, in place of an earlier one."""
+    await connection.run("set_meta", key=key, value=value)

@@ -1,0 +1,8 @@
+-- These attempts ended before their first byte left, so the next ones may send.
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(:rows) AS given (task_id text, attempt integer, now text)
+)
+UPDATE task_queue AS t SET sending = NULL, status = 'pending', updated_at = given.now
+FROM given
+WHERE t.task_id = given.task_id AND t.task_id = ANY (ARRAY(SELECT given.task_id FROM given)) AND t.sending = given.attempt
+RETURNING t.task_id

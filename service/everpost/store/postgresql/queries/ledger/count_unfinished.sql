@@ -1,0 +1,1 @@
+SELECT count(*) FROM task_queue WHERE accepted_by IS NOT NULL

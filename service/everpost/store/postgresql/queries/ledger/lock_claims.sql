@@ -1,0 +1,9 @@
+-- What rules and lists of attempts are made from; no one else changes these tasks until the transaction ends.
+SELECT
+    task_id, coalesce(status, '') AS status, coalesce(retry_count, 0) AS spent, sending,
+    coalesce(root_id, task_id) AS chain_id, coalesce(generation, 0) AS generation, platform, attempts,
+    started_at, sending_since, greatest(created_at, due_at) AS earliest
+FROM task_queue
+WHERE task_id = ANY (:task_ids)
+ORDER BY task_id
+FOR UPDATE

@@ -1,0 +1,1 @@
+SELECT value FROM everpost_meta WHERE key = :key

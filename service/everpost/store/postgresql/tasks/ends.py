@@ -1,0 +1,126 @@
+"""The end of a task: one statement moves its row from the ledger into the history (I1)."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.texts import json_text, plain_text
+from everpost.store.postgresql.queries import ENDED_TABLES
+from everpost.store.postgresql.tasks.attempts import Attempts
+from everpost.store.postgresql.tasks.claims import note_attempts
+from everpost.store.task_rows import columns_of_bytes, ended_row
+from everpost.task.model import TaskRecord
+
+
+async def end_tasks(
+    connection: Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = (), *, again: bool = False
+) -> list[str]:
+    """Record how tasks ended; the ids of the tasks whose end was recorded before. A second call changes nothing.
+
+    See `everpost.store.ledger.Ledger.end`.
+
+    Args:
+        again: The records were sent before, and the answer was lost. An end with a record's status and time is its own.
+    """
+    for record in overtaken:
+        await _note(connection, record)
+    first, others = split_by_task(await with_columns(connection, records))
+    moved = await _move(connection, first)
+    missing = [*(record for record in first if record.task_id not in moved), *others]
+    if not missing:
+        return []
+    await connection.fetch_value("lock_ids", task_ids=[record.task_id for record in missing])
+    return [record.task_id for record in missing if await _keep_missing(connection, record, again=again)]
+
+
+def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """The first record of each task, which one statement can take, and all others."""
+    first: dict[str, TaskRecord] = {}
+    others = []
+    for record in records:
+        if record.task_id in first:
+            others.append(record)
+        else:
+            first[record.task_id] = record
+    return list(first.values()), others
+
+
+def rows_of_ended(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
+    """The records as rows of `end_tasks.sql`, which takes the data from the ledger."""
+    return [{**ended_row(record), "task_data": None, "raw_job": None} for record in records]
+
+
+async def with_columns(connection: Connection, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]:
+    """The records with their columns. If the worker could not read a payload, they come from the ledger's data."""
+    lacking = [record.task_id for record in records if record.columns is None]
+    if not lacking:
+        return records
+    rows = await connection.fetch_all("find_ledger_data", task_ids=lacking)
+    data = {row["task_id"]: (row["data"] or "").encode() for row in rows}
+    return [
+        record
+        if record.columns is not None
+        else msgspec.structs.replace(record, columns=columns_of_bytes(data.get(record.task_id, record.task_data)))
+        for record in records
+    ]
+
+
+async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collection[str]:
+    """Move ledger rows into the history; the ids of those that were there."""
+    if not records:
+        return ()
+    rows = await connection.fetch_all("end_tasks", rows=json_text(rows_of_ended(records)))
+    return {row["task_id"] for row in rows}
+
+
+async def _keep_missing(connection: Connection, record: TaskRecord, *, again: bool) -> bool:
+    """Keep a record without a ledger row; True if the task had ended before."""
+    if await _move(connection, [record]):  # it came into the ledger a moment ago
+        return False
+    for table in ENDED_TABLES:
+        row = await connection.fetch_one(f"lock_ended_{table}", task_id=record.task_id)
+        if row is None:
+            continue
+        given = ended_row(record)
+        if again and (row["status"], row["updated_at"]) == (given["status"], given["finished_at"]):
+            return False
+        await _keep_late(connection, table, record, row["attempts"])
+        return True
+    given = {name: plain_text(value) if isinstance(value, str) else value for name, value in ended_row(record).items()}
+    task_data = None if record.task_data is None else record.task_data.decode(errors="replace")
+    await connection.run("record_stray", **given | {"task_data": plain_text(task_data), "attempt": _json_of(record)})
+    return False
+
+
+async def _keep_late(connection: Connection, table: str, record: TaskRecord, column: str | None) -> None:
+    """Keep a late record with its task, which has ended, and whose row is locked."""
+    attempts = Attempts(column)
+    if record.attempt is not None:
+        attempts.add_late(record.attempt, provider_post_id=record.provider_post_id, publish_url=record.publish_url)
+    row = ended_row(record)
+    names = ("task_id", "status", "finished_at", "provider_post_id", "publish_url", "result")
+    values = {name: plain_text(row[name]) for name in names}
+    await connection.run(f"record_late_{table}", **values, attempts=attempts.text)
+
+
+async def _note(connection: Connection, record: TaskRecord) -> None:
+    """Keep the attempt of an overtaken record, wherever its task is."""
+    if record.attempt is None:
+        return
+    row = await connection.fetch_one("lock_claims", task_ids=[record.task_id])
+    if row is not None:
+        attempts = Attempts(row["attempts"])
+        attempts.add_late(record.attempt)
+        await note_attempts(connection, {record.task_id: attempts.text})
+        return
+    for table in ENDED_TABLES:
+        row = await connection.fetch_one(f"lock_ended_{table}", task_id=record.task_id)
+        if row is not None:
+            await _keep_late(connection, table, record, row["attempts"])
+            return
+
+
+def _json_of(record: TaskRecord) -> str | None:
+    return None if record.attempt is None else json_text(record.attempt)

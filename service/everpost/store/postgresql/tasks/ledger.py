@@ -1,0 +1,133 @@
+"""The ledger, table `task_queue`: accepting a task, every attempt at it, and its end."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.batcher import Batcher
+from everpost.clock import SinceBoot, to_text
+from everpost.errors import DatabaseBusy
+from everpost.store.ledger import (
+    ClaimedTasks,
+    ClaimFacts,
+    FirstAnswer,
+    IdempotencyKey,
+    LostAttempts,
+    Once,
+    RecordRefusedError,
+    TaskExistsError,
+)
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.faults import StatementRefused
+from everpost.store.postgresql.tasks.acceptance import find_answer, row_of_request
+from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
+from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
+from everpost.store.postgresql.tasks.ends import end_tasks, rows_of_ended, split_by_task
+from everpost.store.task_rows import accepted_row
+from everpost.task.model import Attempt, Task, TaskRecord
+
+KEY_TRIES = 5  # a key can be in use when it is written, and be forgotten before its answer is read
+
+
+class PostgresqlLedger:
+    """See `everpost.store.ledger.Ledger`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._deferred: Batcher[Deferred, None] = Batcher(self._defer)
+
+    async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
+        """See `Ledger.accept`."""
+        try:
+            if once is not None:
+                return await self._accept_once(row_of_request(tasks, now_ms, once), once)
+            await self._database.write_rows("accept_tasks", [accepted_row(task, now_ms) for task in tasks])
+        except StatementRefused as error:
+            raise TaskExistsError(str(error)) from error
+        return None
+
+    async def _accept_once(self, row: Mapping[str, Any], once: Once) -> FirstAnswer | None:
+        for _ in range(KEY_TRIES):
+            if await self._database.write_rows("accept_once", [row]):
+                return None
+            answer = await self.find_answer(once.key)
+            if answer is not None:  # its own, if it was sent again after its answer was lost
+                return None if answer == once.answer else answer
+        raise DatabaseBusy
+
+    async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
+        """See `Ledger.find_answer`."""
+        return await self._database.read(lambda connection: find_answer(connection, key))
+
+    async def adopt(self, tasks: Sequence[Task], now_ms: int) -> ClaimedTasks:
+        """See `Ledger.adopt`."""
+        return await self._database.write(lambda connection: adopt_tasks(connection, tasks, now_ms))
+
+    async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
+        """See `Ledger.check_claims`."""
+        return await self._database.read(lambda connection: check_claims(connection, offered))
+
+    async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
+        """See `Ledger.note_lost_attempts`."""
+        return await self._database.write(lambda connection: note_lost_attempts(connection, task_ids, rule))
+
+    async def begin_send(
+        self,
+        task_id: str,
+        attempt: int,
+        now_ms: int,
+        earlier: int | None = None,
+        *,
+        since_boot: SinceBoot | None = None,
+    ) -> bool:
+        """See `Ledger.begin_send`."""
+        row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms), "again": False}
+        row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
+        return bool(await self._database.write_rows("begin_send", [row]))
+
+    async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
+        """See `Ledger.cancel_send`."""
+        row = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
+        await self._database.write_rows("cancel_send", [row])
+
+    async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
+        """See `Ledger.defer`."""
+        await self._deferred.submit(Deferred(task_id, attempt, to_text(due_at_ms), spent))
+
+    async def _defer(self, deferred: Sequence[Deferred]) -> Sequence[None]:
+        await self._database.write(lambda connection: defer_tasks(connection, deferred))
+        return [None] * len(deferred)
+
+    async def end(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
+        """See `Ledger.end`."""
+        try:
+            return await self._end_together(records, overtaken)
+        except StatementRefused as error:
+            if len(records) + len(overtaken) > 1:
+                each = [self._end_together([record], ()) for record in records]
+                each += [self._end_together((), [record]) for record in overtaken]
+                await asyncio.gather(*each, return_exceptions=True)
+            raise RecordRefusedError(str(error)) from error
+
+    async def _end_together(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
+        """Usually every record has a ledger row and its columns: then one statement ends many callers' tasks."""
+        if not overtaken and all(record.columns is not None for record in records):
+            first, others = split_by_task(records)
+            moved = {row["task_id"] for row in await self._database.write_rows("end_tasks", rows_of_ended(first))}
+            records = [*(record for record in first if record.task_id not in moved), *others]
+            if not records:
+                return []
+        return await self._database.write(lambda connection: end_tasks(connection, records, overtaken))
+
+    async def count_unfinished(self) -> int:
+        """See `Ledger.count_unfinished`."""
+        count: int = await self._database.read(lambda connection: connection.fetch_value("count_unfinished"))
+        return count
+
+    async def promote_due(self, now_ms: int, limit: int = 1_000) -> int:
+        """See `Ledger.promote_due`."""
+        return await self._database.write(
+            lambda connection: connection.run("promote_due", now=to_text(now_ms), limit=limit)
+        )

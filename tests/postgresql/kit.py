@@ -1,0 +1,184 @@
+"""The kit of PostgreSQL's store: tests outside this folder ask `store_kit.kit_of` for it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from everpost.task.place import Place
+from store_kit import StoredTask
+
+TABLES = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks", Place.ARCHIVE: "publish_tasks_archive"}
+PLACES = {table: place for place, table in TABLES.items()}
+IDS = {Place.LEDGER: "task_id", Place.HISTORY: "job_id", Place.ARCHIVE: "job_id"}
+DATA = {Place.LEDGER: "data", Place.HISTORY: "task_data", Place.ARCHIVE: "task_data"}
+
+TASKS = """
+SELECT 0 AS source, written_in::text::bigint AS transaction, task_id, status, data, title, NULL AS error_class,
+       retry_of, root_id, accepted_by IS NULL AS inherited, created_at, NULL AS completed_at
+FROM task_queue
+UNION ALL
+SELECT 1, xmin::text::bigint, job_id, status, task_data, title, error_class, retry_of, root_id, false, created_at,
+       completed_at
+FROM publish_tasks
+UNION ALL
+SELECT 2, archived_row, job_id, status, task_data, title, error_class, retry_of, root_id, false, created_at,
+       completed_at
+FROM publish_tasks_archive
+ORDER BY source, transaction, task_id
+"""
+OLDEST = "SELECT min(created_at) FROM task_queue WHERE due_at IS NULL"
+COUNTED = """
+SELECT source, sum(tasks)::bigint FROM (
+    SELECT source, tasks FROM task_counts UNION ALL SELECT source, tasks FROM task_count_changes
+) AS counts
+GROUP BY source HAVING sum(tasks) > 0
+"""
+TWICE_ALIVE = "SELECT coalesce(root_id, task_id) AS chain FROM task_queue GROUP BY chain HAVING count(*) > 1"
+MISCOUNT = """
+INSERT INTO task_count_changes
+SELECT source, status, platform, 1 FROM (TABLE task_counts UNION TABLE task_count_changes) AS counts
+"""
+COLLISIONS = """
+SELECT 'two rows of the history have the id ' || job_id FROM publish_tasks GROUP BY job_id HAVING count(*) > 1
+UNION ALL
+SELECT 'an index lacks rows of the ledger'
+WHERE (SELECT count(*) FROM task_queue) <> (SELECT count(*) FROM task_queue WHERE task_id > '')
+"""
+LOCK = """
+LOCK TABLE task_queue, publish_tasks, publish_tasks_archive, idempotency_keys, operations, everpost_meta
+IN EXCLUSIVE MODE
+"""
+
+
+class PostgresqlKit:
+    """The kit of one database. Each call connects anew."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def tasks(self) -> list[StoredTask]:
+        return [_task_of(row) for row in self.select(TASKS)]
+
+    def get_meta(self, key: str) -> str | None:
+        rows = self.select("SELECT value FROM everpost_meta WHERE key = %s", key)
+        return str(rows[0][0]) if rows else None
+
+    def columns(self, place: Place, task_id: str, *names: str) -> tuple[Any, ...]:
+        statement = sql.SQL("SELECT {} FROM {} WHERE {} = %s").format(
+            sql.SQL(", ").join(_column(place, name) for name in names), _table(place), _column(place, "task_id")
+        )
+        (row,) = self.select(statement, task_id)
+        return row
+
+    def count(self, *places: Place) -> int:
+        return sum(
+            self.select(sql.SQL("SELECT count(*) FROM {}").format(_table(place)))[0][0] for place in places or TABLES
+        )
+
+    def oldest_waiting(self) -> str | None:
+        oldest: str | None = self.select(OLDEST)[0][0]
+        return oldest
+
+    def count_operations(self) -> int:
+        return int(self.select("SELECT count(*) FROM operations")[0][0])
+
+    def count_skips(self) -> int:
+        return int(self.select("SELECT count(*) FROM operation_skips")[0][0])
+
+    def count_keys(self) -> int:
+        return int(self.select("SELECT count(*) FROM idempotency_keys")[0][0])
+
+    def counted(self) -> dict[Place, int]:
+        return {PLACES[table]: count for table, count in self.select(COUNTED)}
+
+    def find_faults(self) -> list[str]:
+        return [line for (line,) in self.select(COLLISIONS)]
+
+    def find_chains_twice_alive(self) -> list[str]:
+        return [chain for (chain,) in self.select(TWICE_ALIVE)]
+
+    def add(self, place: Place, *rows: Mapping[str, Any]) -> None:
+        with psycopg.connect(self._address) as connection:
+            for row in rows:
+                statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                    _table(place),
+                    sql.SQL(", ").join(_column(place, name) for name in row),
+                    sql.SQL(", ").join([sql.Placeholder()] * len(row)),
+                )
+                connection.execute(statement, [*row.values()])
+
+    def change(self, place: Place, task_id: str | None = None, **columns: Any) -> None:
+        changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(_column(place, name)) for name in columns)
+        statement = sql.SQL("UPDATE {} SET {}").format(_table(place), changes)
+        values = [*columns.values()]
+        if task_id is not None:
+            statement += sql.SQL(" WHERE {} = %s").format(_column(place, "task_id"))
+            values.append(task_id)
+        assert self.execute(statement, *values), "no row was changed"
+
+    def miscount(self) -> None:
+        assert self.execute(MISCOUNT)
+
+    def hide_ledger(self) -> None:
+        self.execute("ALTER TABLE task_queue RENAME TO hidden")
+
+    def spoil_title(self, place: Place, task_id: str) -> None:
+        """PostgreSQL cannot hold such text."""
+
+    def remove(self, place: Place, task_id: str) -> None:
+        statement = sql.SQL("DELETE FROM {} WHERE {} = %s").format(_table(place), _column(place, "task_id"))
+        assert self.execute(statement, task_id) == 1
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with psycopg.connect(self._address) as connection:
+            connection.execute(LOCK)
+            yield
+            connection.rollback()
+
+    def select(self, statement: Any, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a statement, whose parameters are `%s`."""
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            return connection.execute(statement, parameters or None).fetchall()
+
+    def execute(self, statement: Any, *parameters: Any) -> int:
+        """Run a statement; how many rows it wrote."""
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            return connection.execute(statement, parameters or None).rowcount
+
+
+def _table(place: Place) -> sql.Identifier:
+    return sql.Identifier(TABLES[place])
+
+
+def _column(place: Place, name: str) -> sql.Identifier:
+    return sql.Identifier({"task_id": IDS[place], "data": DATA[place]}.get(name, name))
+
+
+def _task_of(row: tuple[Any, ...]) -> StoredTask:
+    source, _, task_id, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
+    return StoredTask(
+        task_id=task_id,
+        place=list(TABLES)[source],
+        status=status,
+        data=_decoded(data),
+        title=title,
+        error_class=error_class,
+        retry_of=retry_of,
+        chain_id=root_id or task_id,
+        inherited=inherited,
+        created_at=created_at,
+        completed_at=completed_at,
+    )
+
+
+def _decoded(data: str | None) -> Any:
+    """The JSON's value, or the column's where it is no JSON."""
+    try:
+        return None if data is None else msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return data
