@@ -2,19 +2,118 @@
 
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+import msgspec
 
 from everpost.errors import SettingsError
 
 _SQLITE = "sqlite"
-_SUPPORTED = "a path, or sqlite:///relative/path, or sqlite:////absolute/path"
+_POSTGRESQL = ("postgresql", "postgres")
+_SUPPORTED = (
+    "a path, or sqlite:///relative/path, or sqlite:////absolute/path, or postgresql://user:password@host:5432/database"
+)
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_HOST = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+OPTIONS = frozenset(
+    {
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword", "sslnegotiation"),
+        *("ssl_min_protocol_version", "ssl_max_protocol_version", "passfile", "krbsrvname", "gsslib"),
+        *("user", "password", "dbname", "application_name"),
+    }
+)
+"""What may follow the `?`, besides `host`, `port` and `target_session_attrs`; the meaning is libpq's."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """A host name or address, IPv6 in brackets, or the folder of a Unix socket; and the port."""
+
+    name: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+class PostgresqlAddress(msgspec.Struct, frozen=True):
+    """The address of a database of PostgreSQL, which several hosts may have.
+
+    Attributes:
+        hosts: Any of them may be the primary.
+        shown: The address for people and logs, without password and options.
+    """
+
+    hosts: tuple[Host, ...]
+    shown: str
+    _login: str
+    _database: str
+    _options: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    def at(self, host: Host) -> str:
+        """The address with one of the hosts only."""
+        name, port = host.name, host.port
+        options = dict(self._options)
+        if name.startswith("/"):
+            options |= {"host": name, "port": port}
+            name = port = ""
+        query = urlencode(options, safe="/", quote_via=quote)
+        return f"postgresql://{self._login}{name}{port and f':{port}'}/{self._database}{query and f'?{query}'}"
 
 
 def is_postgresql(address: str) -> bool:
     """Whether the database is one of PostgreSQL."""
-    return address.lower().startswith(("postgresql://", "postgres://"))
+    found = _ADDRESS.fullmatch(address)
+    return found is not None and found[1].lower() in _POSTGRESQL
+
+
+def postgresql_address(address: str) -> PostgresqlAddress:
+    """The parts of an address of PostgreSQL, as libpq reads it: `postgresql://user:password@h1:5432,h2:5432/db?...`.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+
+    Raises:
+        SettingsError: It names no host, has an unknown option, or characters that must be escaped.
+    """
+    rest = address.partition("://")[2]
+    before, _, query = rest.partition("?")
+    place, _, database = before.partition("/")
+    login, at, names = place.rpartition("@")
+    if "#" in rest or any(mark in part for mark, part in (("@", login), ("@", database), ("/", database))):
+        raise _refusal("in user and password, %40 stands for @, %2F for /, %3F for ?, %23 for #, %3A for :")
+    try:
+        options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict"))
+    except ValueError:
+        raise _refusal("what follows the ? is not name=value&name=value") from None
+    names = names or unquote(options.pop("host", ""))
+    hosts = _hosts(names, options.pop("port", ""))
+    if options.pop("target_session_attrs", "read-write") not in {"read-write", "primary", "any"}:
+        raise _refusal("target_session_attrs must be read-write, since Everpost writes")
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        raise _refusal(f"{', '.join(name for name in unknown if name.isidentifier()) or 'an option'} is not an option")
+    user = options.get("user") or login.partition(":")[0]
+    shown = f"postgresql://{user and f'{user}@'}{names}/{options.get('dbname', database)}"
+    return PostgresqlAddress(hosts, shown, f"{login}{at}", database, tuple(options.items()))
+
+
+def _hosts(names: str, ports: str) -> tuple[Host, ...]:
+    given = ports.split(",")
+    hosts = []
+    for position, name in enumerate(names.split(",")):
+        port = given[position] if len(given) > 1 and position < len(given) else given[0]
+        found = _HOST.fullmatch(name)
+        if name.startswith("/"):
+            hosts.append(Host(name, port or "5432"))
+        elif found is None:
+            raise _refusal("it names no host" if not name else "a host is a name or an address, and :port")
+        else:
+            hosts.append(Host(found[1], (found[2] or "")[1:] or port or "5432"))
+    return tuple(hosts)
 
 
 def sqlite_path(address: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from everpost.database_address import is_postgresql, sqlite_path
+from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
 
 PREFIX = "EVERPOST_"
@@ -101,12 +101,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file, for code that needs its place: free disk space, file modes.
+        """The SQLite file, for code that needs its place: free disk space, file modes, and what is kept beside it.
+
+        With PostgreSQL, it is the place that the file would have in `data`.
 
         Raises:
             SettingsError: The address names no file.
         """
+        if is_postgresql(self.database_address):
+            return self.data / "everpost.db"
         return sqlite_path(self.database_address)
+
+    @property
+    def shown_database(self) -> str:
+        """The database for people and logs, without a password.
+
+        Raises:
+            SettingsError: The address cannot be read.
+        """
+        if is_postgresql(self.database_address):
+            return postgresql_address(self.database_address).shown
+        return str(self.database_path)
 
     @property
     def media_root(self) -> Path:
@@ -184,8 +199,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
             given[field] = value
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)
-    if not is_postgresql(settings.database_address):
-        _ = settings.database_path
+    _ = settings.shown_database
     try:
         _ = settings.zone
     except (KeyError, ValueError, OSError) as error:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.database_address import sqlite_path
+from everpost.database_address import postgresql_address, sqlite_path
 from everpost.errors import SettingsError
 from everpost.settings import Settings, read_settings
 from everpost.store import open_store
@@ -55,7 +55,18 @@ def test_odd_characters_mean_what_they_mean_in_paths_and_in_addresses(address: s
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("postgresql://user:secret@host/everpost", "postgresql:// is not supported"),
+        ("postgresql://", "names no host"),
+        ("postgresql:///everpost", "names no host"),
+        ("postgresql://host,/everpost", "names no host"),
+        ("postgresql://user:secret@ho st/everpost", "a host is a name"),
+        ("postgresql://user:secret@host:port/everpost", "a host is a name"),
+        ("postgresql://user:secret@secret@host/everpost", "%40 stands for @"),
+        ("postgresql://user:secret/secret@host/everpost", "%40 stands for @"),
+        ("postgresql://user:secret#secret@host/everpost", "%40 stands for @"),
+        ("postgresql://user:secret?secret@host/everpost", "name=value"),
+        ("postgresql://host/everpost?sslmode", "name=value"),
+        ("postgresql://host/everpost?sslmoed=require", "sslmoed is not an option"),
+        ("postgresql://host/everpost?target_session_attrs=standby", "must be read-write"),
         ("mysql+pymysql://user:secret@host/everpost", "mysql+pymysql:// is not supported"),
         ("c://secret/everpost.db", "c:// is not supported"),
         ("sqlite://secret/everpost.db", "no host"),
@@ -88,5 +99,40 @@ def test_an_empty_setting_is_none_and_a_path_wins_over_the_data_folder() -> None
 
 
 async def test_a_store_with_another_scheme_is_not_opened() -> None:
-    with pytest.raises(SettingsError, match="postgresql:// is not supported"):
-        await open_store("postgresql://user:secret@host/everpost")
+    with pytest.raises(SettingsError, match="mysql:// is not supported"):
+        await open_store("mysql://user:secret@host/everpost")
+
+
+@pytest.mark.parametrize(
+    ("address", "each", "shown"),
+    [
+        (
+            "postgresql://user:se%40ret@host/everpost",
+            ["postgresql://user:se%40ret@host:5432/everpost"],
+            "postgresql://user@host/everpost",
+        ),
+        (
+            "postgres://h1:5433,[::1],h3/everpost?port=7777&sslmode=verify-full&sslrootcert=/a b.crt",
+            [
+                "postgresql://h1:5433/everpost?sslmode=verify-full&sslrootcert=/a%20b.crt",
+                "postgresql://[::1]:7777/everpost?sslmode=verify-full&sslrootcert=/a%20b.crt",
+                "postgresql://h3:7777/everpost?sslmode=verify-full&sslrootcert=/a%20b.crt",
+            ],
+            "postgresql://h1:5433,[::1],h3/everpost",
+        ),
+        (
+            "POSTGRESQL:///everpost?host=/run/postgresql,h2&port=1,2&user=me&password=secret",
+            [
+                "postgresql:///everpost?user=me&password=secret&host=/run/postgresql&port=1",
+                "postgresql://h2:2/everpost?user=me&password=secret",
+            ],
+            "postgresql://me@/run/postgresql,h2/everpost",
+        ),
+    ],
+)
+def test_an_address_of_postgresql_names_hosts_and_hides_its_password(address: str, each: list[str], shown: str) -> None:
+    read = postgresql_address(address)
+    assert [read.at(host) for host in read.hosts] == each
+    settings = read_settings({"EVERPOST_DATABASE": address, "EVERPOST_DATA": "/srv"})
+    assert shown == settings.shown_database == repr(read)
+    assert settings.database_path == Path("/srv/everpost.db")

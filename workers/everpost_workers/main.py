@@ -111,7 +111,7 @@ class PublishWorker:
             is_busy=lambda: self.engine.job_counter > 0,
         )
         self._upkeep.begin(duties)
-        slots, database = self._settings.max_jobs, str(self._settings.database_path)
+        slots, database = self._settings.max_jobs, self._settings.shown_database
         log.info("worker.started", worker=self.worker_id, slots=slots, database=database)
 
     async def _open(self) -> TaskQueue:

@@ -119,7 +119,7 @@ def _numbered(name: str, number: int, count: int) -> str:
 def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
     text = (
         f"Everpost serves {url}\n"
-        f"  database  {settings.database_path}\n"
+        f"  database  {settings.shown_database}\n"
         f"  Redis     {shown_address(redis)}{'' if settings.redis else f' (embedded: {server_version()})'}\n"
         f"  API       {url}/schema{'' if settings.token else ' (no token needed)'}\n"
         "Ctrl-C stops it."
@@ -128,7 +128,7 @@ def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:
         "up.serving",
         text,
         url=url,
-        database=str(settings.database_path),
+        database=settings.shown_database,
         redis=shown_address(redis),
         server=None if settings.redis else server_version(),
         asks_token=settings.token is not None,

@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Protocol, cast
 
 from everpost.clock import Clock, system_clock
-from everpost.database_address import is_postgresql, sqlite_path
+from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
@@ -84,7 +84,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
     if is_postgresql(address):
         from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - only the store in use is imported
 
-        store = await PostgresqlStore.open(address, zone=zone, clock=clock)
+        store = await PostgresqlStore.open(postgresql_address(address), zone=zone, clock=clock)
         return cast("Store", store)  # its nouns come one by one
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 

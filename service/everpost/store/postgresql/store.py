@@ -4,6 +4,7 @@ from datetime import UTC, tzinfo
 from typing import Self
 
 from everpost.clock import Clock, system_clock
+from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.schema.migrate import migrate
@@ -23,11 +24,11 @@ class PostgresqlStore:
         # One line a noun, as in SqliteStore, once its class is there: self.history = PostgresqlHistory(database, zone)
 
     @classmethod
-    async def open(cls, address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
+    async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
         """Connect, and bring the tables up to this version; see `Database.open`."""
         database = await Database.open(address)
         try:
-            await database.write(migrate)
+            await database.write(migrate, statement_s=None)
         except BaseException:
             await database.close()
             raise

@@ -1,14 +1,17 @@
 """One connection as the verbs see it: it runs statements by their names."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
-
 from everpost.store.postgresql.link.faults import meaning_of
-from everpost.store.postgresql.link.statements import statement
+from everpost.store.postgresql.link.session import Session
+from everpost.store.postgresql.link.statements import Sql, statement
 
 Record = dict[str, Any]
 """A row: the value of each column by its name."""
+
+SAVEPOINT, BACK, RELEASE = Sql("SAVEPOINT part"), Sql("ROLLBACK TO part"), Sql("RELEASE part")
 
 
 class Connection:
@@ -23,17 +26,17 @@ class Connection:
         Unavailable: The errors of `Database.write`.
     """
 
-    def __init__(self, raw: asyncpg.Connection) -> None:
-        self._raw = raw
+    def __init__(self, session: Session, statement_s: float | None) -> None:
+        self._raw = session.raw
+        self._statement_s = statement_s
 
     async def fetch_all(self, name: str, /, **parameters: Any) -> list[Record]:
         """All rows."""
-        text, names = statement(name)
+        text, arguments = _arguments(name, parameters)
         try:
-            rows = await self._raw.fetch(text, *[parameters.pop(each) for each in names])
+            rows = await self._raw.fetch(text, *arguments, timeout=self._statement_s)
         except Exception as error:
             raise meaning_of(error) from error
-        assert not parameters, f"{name} has no parameters {sorted(parameters)}"
         return [dict(row) for row in rows]
 
     async def fetch_one(self, name: str, /, **parameters: Any) -> Record | None:
@@ -48,17 +51,35 @@ class Connection:
 
     async def run(self, name: str, /, **parameters: Any) -> int:
         """Run a statement without RETURNING; how many rows it wrote."""
-        text, names = statement(name)
+        text, arguments = _arguments(name, parameters)
         try:
-            tag = await self._raw.execute(text, *[parameters.pop(each) for each in names])
+            tag = await self._raw.execute(text, *arguments, timeout=self._statement_s)
         except Exception as error:
             raise meaning_of(error) from error
-        assert not parameters, f"{name} has no parameters {sorted(parameters)}"
         return int(tag.rpartition(" ")[2])
 
-    async def run_script(self, name: str) -> None:
-        """Run several statements, which have no parameters."""
+    async def run_script(self, name: str, /) -> str:
+        """Run one or several statements without parameters; the last one's command tag."""
         try:
-            await self._raw.execute(statement(name).text)
+            tag: str = await self._raw.execute(statement(name).text, timeout=self._statement_s)
         except Exception as error:
             raise meaning_of(error) from error
+        return tag
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo the statements inside if an exception leaves the block. Then the transaction can go on."""
+        await self.run_script(SAVEPOINT)
+        try:
+            yield
+        except Exception:
+            await self.run_script(BACK)
+            raise
+        await self.run_script(RELEASE)
+
+
+def _arguments(name: str, parameters: dict[str, Any]) -> tuple[str, list[Any]]:
+    text, names = statement(name)
+    if len(names) != len(parameters):
+        raise TypeError(f"{name} takes {names}, not {sorted(parameters)}")
+    return text, [parameters[each] for each in names]

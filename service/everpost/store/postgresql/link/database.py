@@ -1,74 +1,122 @@
 """PostgreSQL for the verbs: reads, transactions and grouped writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
 
-import asyncpg
-import msgspec
-
-from everpost.errors import DatabaseBusy, DatabaseUnwritable, ServiceError
+from everpost.database_address import PostgresqlAddress
+from everpost.errors import SearchTimeout, ServiceError, Unavailable
+from everpost.store.history import SEARCH_S
+from everpost.store.postgresql.link.commits import Commits
 from everpost.store.postgresql.link.connection import Connection, Record
-from everpost.store.postgresql.link.faults import LinkLost, TransactionUndone, meaning_of
+from everpost.store.postgresql.link.faults import LinkLost
+from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.sessions import Sessions
+from everpost.store.postgresql.link.statements import Sql
+from everpost.store.postgresql.link.transactions import Work
+from everpost.store.postgresql.link.waiting import Rows, Transaction
 
 T = TypeVar("T")
-Work = Callable[[Connection], Awaitable[T]]
-"""Uses the connection. It may run several times, so it may change nothing but the database."""
 
-READERS = 4
-WRITERS = 2
+READERS = 2
+SEARCHERS = 2  # for lists, and as many for searches that look far
+READ_S = 5.0  # a caller is answered after about this time
+STATEMENT_S = 5.0
+LOOK_AGAIN_S = 0.1
+
+SNAPSHOT, END = Sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), Sql("ROLLBACK")
 
 
 class Database:
     """This process's connections to PostgreSQL.
 
+    All of them lead to the primary. If it is lost, they are dropped, and the new primary is found among the hosts.
+
     Attributes:
         submitted: The number of writes this process has asked for.
-        waiting: The number of writes that wait for a connection.
         trouble: Why the last write failed, if the database was at fault; None after another write was committed.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: PostgresqlAddress) -> None:
         self.address = address
         self.submitted = 0
-        self.waiting = 0
         self.trouble: ServiceError | None = None
-        self._readers: asyncio.LifoQueue[asyncpg.Connection | None] = asyncio.LifoQueue()
-        self._writers: asyncio.LifoQueue[asyncpg.Connection | None] = asyncio.LifoQueue()
-        for _ in range(READERS):
-            self._readers.put_nowait(None)
-        for _ in range(WRITERS):
-            self._writers.put_nowait(None)
+        self.primary = Primary(address)
+        self._readers = Sessions(self.primary, READERS)
+        self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
+        self._commits = Commits(self.primary, self._note)
 
     @classmethod
-    async def open(cls, address: str) -> Self:
+    async def open(cls, address: PostgresqlAddress) -> Self:
         """Connect.
 
         Raises:
-            DatabaseUnwritable: The server does not answer.
+            Unavailable: No host is a primary that can be written.
+            DatabaseUnusable: It refuses the login, or its settings would break a promise.
         """
-        return cls(address)
+        database = cls(address)
+        await database.read(lambda connection: connection.fetch_all("identify_server"))
+        return database
 
-    async def read(self, work: Work[T]) -> T:
+    @property
+    def waiting(self) -> int:
+        """The number of writes that wait for a connection."""
+        return self._commits.waiting
+
+    async def read(self, work: Work[T], *, within_s: float = READ_S) -> T:
         """Run `work` on one connection. Each of its statements sees everything that was committed before it.
 
+        It is repeated on another connection if the first is dead.
+
         Raises:
-            Unavailable: PostgreSQL does not answer.
+            Unavailable: PostgreSQL does not answer within the time.
         """
-        async with self._lent(self._readers) as raw:
-            return await work(Connection(raw))
+        return await self._read(self._readers, work, within_s)
 
-    async def snapshot(self, work: Work[T]) -> T:
+    async def snapshot(self, work: Work[T], *, within_s: float = READ_S) -> T:
         """Run `work` so that all of its statements see the database at one moment."""
-        async with self._lent(self._readers) as raw, raw.transaction(isolation="repeatable_read", readonly=True):
-            return await work(Connection(raw))
+        return await self.read(lambda connection: _in_snapshot(connection, work), within_s=within_s)
 
-    async def write(self, work: Work[T], *, within_s: float | None = None) -> T:
+    async def search(self, work: Work[T], *, within_s: float = SEARCH_S, looks_far: bool = True) -> T:
+        """Run a read that may take long, on separate connections. It is stopped if the caller is cancelled.
+
+        Args:
+            looks_far: It may read many rows to find few. Other slow reads, such as a page of large tasks, have separate
+                connections, and do not wait for these.
+
+        Raises:
+            SearchTimeout: It was not done after `within_s` seconds.
+        """
+        sessions = self._searches if looks_far else self._lists
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._read(sessions, work, None)
+        except TimeoutError:
+            raise SearchTimeout(within_s) from None
+
+    async def _read(self, sessions: Sessions, work: Work[T], within_s: float | None) -> T:
+        until_s = None if within_s is None else time.monotonic() + within_s
+        while True:
+            try:
+                async with sessions.lent() as session:
+                    return await work(Connection(session, within_s))
+            except LinkLost as error:
+                if until_s is not None and time.monotonic() > until_s:
+                    raise Unavailable(f"The database does not answer: {error}.") from error
+                await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def write(
+        self, work: Work[T], *, within_s: float | None = None, statement_s: float | None = STATEMENT_S
+    ) -> T:
         """Run `work` in one READ COMMITTED transaction; its result, once that is committed.
+
+        It is repeated after a deadlock, and if the connection is lost before the commit. If it is lost during the
+        commit, PostgreSQL is asked whether it was committed.
 
         Args:
             within_s: If it does not begin within this time, it is not run, and the database counts as busy.
+            statement_s: The longest time for each of its statements.
 
         Raises:
             StatementRefused: The data break a rule of the database; nothing was written.
@@ -77,57 +125,37 @@ class Database:
             WriteUnconfirmed: It cannot be told whether it was written.
         """
         self.submitted += 1
-        for _ in range(5):
-            try:
-                async with self._lent(self._writers, within_s) as raw, raw.transaction():
-                    return await work(Connection(raw))
-            except TransactionUndone:
-                continue
-        raise DatabaseBusy
+        return cast("T", await self._commits.submit(Transaction(work, within_s, statement_s)))
 
     async def write_rows(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Record]:
         """Have `statement` write rows; what it returns for them, once they are committed.
 
-        The statement takes the rows of several callers at once, as a JSON list in `:rows`, and must be repeatable: if
-        the connection is lost, the same rows are sent again. It has a RETURNING with the column `task_id`, and so has
-        each row: a caller gets the returned rows with its own task ids. Rows with one task id never come together.
+        The statement takes the rows of several callers at once, as a JSON list in `:rows`, and sorts them by their ids.
+        It returns rows with the column `task_id`, and each row has a `task_id`: a caller gets those with its own ids.
+        Rows with the same id never come together.
 
-        Raises the errors of `write`; a row that is refused concerns its own caller only.
+        The statement must be repeatable. If the answer is lost, the same rows are sent again, and the second answer
+        must be the one that was lost, whether the first time had an effect or not.
+
+        Raises the errors of `write`. A row that is refused concerns its own caller only.
         """
         if not rows:
             return []
         self.submitted += 1
-        text = msgspec.json.encode(rows).decode()
-        async with self._lent(self._writers) as raw:
-            return await Connection(raw).fetch_all(statement, rows=text)
+        return cast("list[Record]", await self._commits.submit(Rows(statement, rows)))
+
+    def _note(self, trouble: ServiceError | None) -> None:
+        self.trouble = trouble
 
     async def close(self) -> None:
         """Commit submitted writes, then close every connection."""
-        for pool, count in ((self._writers, WRITERS), (self._readers, READERS)):
-            for _ in range(count):
-                raw = await pool.get()
-                if raw is not None:
-                    await raw.close()
+        await self._commits.close()
+        await asyncio.gather(*(each.close() for each in (self._readers, self._lists, self._searches)))
 
-    @asynccontextmanager
-    async def _lent(
-        self, pool: "asyncio.LifoQueue[asyncpg.Connection | None]", within_s: float | None = None
-    ) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the pool; it is dropped if it breaks."""
-        try:
-            raw = await asyncio.wait_for(pool.get(), within_s)
-        except TimeoutError:
-            raise DatabaseBusy from None
-        try:
-            if raw is None or raw.is_closed():
-                raw = await asyncpg.connect(self.address)
-            yield raw
-        except LinkLost as error:
-            raise DatabaseUnwritable(str(error)) from error
-        except Exception as error:
-            meaning = meaning_of(error)
-            if isinstance(meaning, LinkLost):
-                raise DatabaseUnwritable(str(error)) from error
-            raise meaning from error
-        finally:
-            pool.put_nowait(raw)
+
+async def _in_snapshot(connection: Connection, work: Work[T]) -> T:
+    await connection.run_script(SNAPSHOT)
+    try:
+        return await work(connection)
+    finally:
+        await connection.run_script(END)

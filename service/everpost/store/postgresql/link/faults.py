@@ -4,16 +4,30 @@ import asyncpg
 
 from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
 
-REPEATED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction was undone
-NO_PRIMARY = frozenset({"25006", "57P01", "57P02", "57P03", "53300"})
+NO_PRIMARY = frozenset({"25006", "57P01", "57P02", "57P03", "57P05"})
+"""Read-only, shut down, crashed, starting, idle for too long: none of this server's connections is of use any more."""
+
+UNDONE = frozenset({"40001", "40P01", "0A000"})
+"""Serialization failure, deadlock, and a plan that another process's migration made invalid."""
+
+BUSY = frozenset({"55P03", "57014"})  # a lock was not available; the statement was cancelled
+WRONG_LOGIN = frozenset({"28000", "28P01", "3D000"})
 
 
 class LinkLost(Exception):
-    """The connection is dead, or leads to a server that is not the primary any more; everything on it was undone."""
+    """The connection is dead, or leads to a server that is not the primary any more.
+
+    Attributes:
+        is_of_all: Other connections to the same server are of no use either.
+    """
+
+    def __init__(self, message: str, *, is_of_all: bool = True) -> None:
+        super().__init__(message)
+        self.is_of_all = is_of_all
 
 
 class TransactionUndone(Exception):
-    """PostgreSQL undid the transaction because of another one (a deadlock); it can be repeated."""
+    """PostgreSQL undid the transaction because of another one; it can be repeated."""
 
 
 class StatementRefused(Exception):
@@ -21,7 +35,7 @@ class StatementRefused(Exception):
 
     Attributes:
         sqlstate: Class 23 is a constraint, class 22 a value that cannot be stored.
-        constraint: The name of the constraint or unique index; None if it is none.
+        constraint: The name of the constraint or unique index; None if no constraint is concerned.
     """
 
     def __init__(self, message: str, sqlstate: str, constraint: str | None) -> None:
@@ -30,14 +44,14 @@ class StatementRefused(Exception):
         self.constraint = constraint
 
 
-def meaning_of(error: BaseException) -> BaseException:
+def meaning_of(error: Exception) -> Exception:
     """The meaning of a driver's error; other errors stay unchanged."""
     if isinstance(error, asyncpg.PostgresError):
         meaning = _meaning_of_state(error)
-    elif isinstance(error, asyncpg.DataError):
+    elif isinstance(error, asyncpg.DataError):  # found by the driver: a value has the wrong type
         meaning = StatementRefused(str(error), "22000", None)
-    elif isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
-        meaning = LinkLost(str(error))
+    elif isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        meaning = LinkLost(str(error) or "it does not answer in time")
     else:
         return error
     meaning.__cause__ = error
@@ -47,19 +61,23 @@ def meaning_of(error: BaseException) -> BaseException:
 def _meaning_of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state in NO_PRIMARY or state.startswith("08"):
-        return LinkLost(str(error))
-    if state in REPEATED:
+        return LinkLost(error.message or str(error))
+    if state == "53300":
+        return LinkLost(error.message or str(error), is_of_all=False)
+    if state in UNDONE:
         return TransactionUndone(str(error))
     if state[:2] in {"22", "23"}:
-        return StatementRefused(str(error), state, getattr(error, "constraint_name", None))
-    return _service_error(state, str(error))
+        return StatementRefused(str(error), state, error.constraint_name)
+    return _service_error(state, error.message or str(error))
 
 
 def _service_error(state: str, message: str) -> ServiceError:
-    if state in {"55P03", "57014"}:
+    if state in BUSY:
         return DatabaseBusy()
-    if state.startswith("XX00"):
+    if state.startswith("XX"):
         return DatabaseDamaged(message)
     if state.startswith(("53", "58")):
         return DatabaseUnwritable(message)
-    return DatabaseUnusable(f"PostgreSQL refuses: {message} ({state}).")
+    if state in WRONG_LOGIN:
+        return DatabaseUnusable(f"PostgreSQL refuses the connection: {message}. Check EVERPOST_DATABASE.")
+    return DatabaseUnusable(f"PostgreSQL refuses a statement: {message} ({state}).")

@@ -1,0 +1,182 @@
+"""Group commit: the rows that concurrent callers write with one statement go out as one statement."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from everpost.errors import DatabaseBusy, DatabaseUnwritable, ServiceError, WriteUnconfirmed
+from everpost.failpoints import failpoint
+from everpost.store.postgresql.link.connection import Connection, Record
+from everpost.store.postgresql.link.faults import LinkLost, StatementRefused, TransactionUndone
+from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.sessions import Sessions
+from everpost.store.postgresql.link.transactions import commit, confirm, left, transact
+from everpost.store.postgresql.link.waiting import WRITE_S, Rows, Transaction, WaitingWrites
+
+WRITERS = 2
+PAUSES_S = (0.02, 0.5)  # the first and the longest between two tries
+
+
+class Commits:
+    """Writes for concurrent callers on a few sessions, without timers.
+
+    A free writer takes everything that waits for one statement, so an idle database is written to at once, and a busy
+    one in large statements.
+
+    Args:
+        on_result: Called after each write with the trouble, or None if it was committed.
+    """
+
+    def __init__(self, primary: Primary, on_result: Callable[[ServiceError | None], None]) -> None:
+        self._primary = primary
+        self._sessions = Sessions(primary, WRITERS)
+        self._on_result = on_result
+        self._waiting = WaitingWrites()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    @property
+    def waiting(self) -> int:
+        """The number of writes that no writer has taken yet."""
+        return len(self._waiting)
+
+    async def submit(self, write: Rows | Transaction) -> Any:
+        """Have it written; what the statement returned for these rows, or the transaction's answer.
+
+        Cancelling the caller does not stop a write that has begun.
+        """
+        if self._is_closed:
+            raise DatabaseUnwritable("it is closed")
+        self._waiting.put(write)
+        if len(self._writers) < WRITERS:
+            writer = asyncio.create_task(self._write_waiting())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await write.answer
+
+    async def close(self) -> None:
+        """Write what was submitted, then close the sessions."""
+        self._is_closed = True
+        while self._writers:
+            await asyncio.wait(self._writers)
+        await self._sessions.close()
+
+    async def _write_waiting(self) -> None:
+        while self._waiting:
+            taken = self._waiting.take()
+            if isinstance(taken, Transaction):
+                await self._run(taken)
+            else:
+                await self._write(taken)
+
+    async def _write(self, group: Sequence[Rows]) -> None:
+        """Write rows of several callers with one statement. If it is refused, each half is written by itself."""
+        try:
+            await self._write_in_time(group)
+        except StatementRefused as error:
+            if len(group) == 1:
+                self._fail(group, error)
+                return
+            middle = len(group) // 2
+            await self._write(group[:middle])
+            await self._write(group[middle:])
+        except BaseException as error:  # noqa: BLE001 - each caller raises it itself
+            self._fail(group, error)
+
+    async def _write_in_time(self, group: Sequence[Rows]) -> None:
+        reason: Exception = TimeoutError()
+        was_sent = False
+        for pause_s in _pauses():
+            group = self._still_waiting(group, reason, may_be_written=was_sent)
+            if not group:
+                return
+            until_s = min(rows.until_s for rows in group)
+            try:
+                async with self._sessions.lent() as session:
+                    is_repeated, was_sent = was_sent, True
+                    records = await _execute(Connection(session, left(until_s)), group)
+                    if is_repeated or session.is_unreplicated:
+                        await confirm(session, left(until_s))
+            except (LinkLost, TransactionUndone) as error:
+                reason = error
+                await asyncio.sleep(pause_s)
+            else:
+                self._on_result(None)
+                _give(group, records)
+                return
+
+    def _still_waiting(self, group: Sequence[Rows], reason: Exception, *, may_be_written: bool) -> list[Rows]:
+        """Those whose time has not run out; the others are told what is known."""
+        now_s = time.monotonic()
+        late = [rows for rows in group if rows.until_s <= now_s]
+        if late:
+            self._fail(late, WriteUnconfirmed(str(reason)) if may_be_written else _not_written(reason))
+        return [rows for rows in group if rows.until_s > now_s and not rows.answer.done()]
+
+    async def _run(self, transaction: Transaction) -> None:
+        try:
+            await self._run_in_time(transaction)
+        except BaseException as error:  # noqa: BLE001 - the caller raises it
+            self._fail([transaction], error)
+
+    async def _run_in_time(self, transaction: Transaction) -> None:
+        reason: Exception = TimeoutError()
+        may_begin_until_s = transaction.begin_s
+        for pause_s in _pauses():
+            if transaction.answer.done():
+                return
+            if time.monotonic() > may_begin_until_s:
+                raise _not_written(reason)
+            try:
+                async with self._sessions.lent() as session:
+                    may_begin_until_s = transaction.until_s
+                    answer, xid = await transact(session, transaction.work, transaction.statement_s)
+                    await commit(session, xid, self._primary, time.monotonic() + WRITE_S)
+            except (LinkLost, TransactionUndone) as error:
+                reason = error
+                await asyncio.sleep(pause_s)
+            else:
+                if xid is not None:
+                    self._on_result(None)
+                if not transaction.answer.done():
+                    transaction.answer.set_result(answer)
+                return
+
+    def _fail(self, writes: Sequence[Rows | Transaction], error: BaseException) -> None:
+        if isinstance(error, ServiceError):
+            self._on_result(error)
+        for write in writes:
+            if not write.answer.done():
+                write.answer.set_exception(error)
+
+
+def _pauses() -> Iterator[float]:
+    pause_s, longest_s = PAUSES_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, longest_s)
+
+
+def _not_written(reason: Exception) -> ServiceError:
+    """The error for writes whose time ran out before they could be sent, or that were undone again and again."""
+    return DatabaseUnwritable(str(reason)) if isinstance(reason, LinkLost) else DatabaseBusy()
+
+
+async def _execute(connection: Connection, group: Sequence[Rows]) -> list[Record]:
+    failpoint("commit.before")
+    rows = b"[" + b",".join(each.encoded for each in group) + b"]"
+    records = await connection.fetch_all(group[0].statement, rows=rows.decode())
+    failpoint("commit.after")
+    return records
+
+
+def _give(group: Sequence[Rows], records: list[Record]) -> None:
+    """Give each caller the records of its rows, unless it has given up."""
+    by_id: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_id[record["task_id"]].append(record)
+    for rows in group:
+        if not rows.answer.done():
+            rows.answer.set_result([record for task_id in rows.ids for record in by_id[task_id]])

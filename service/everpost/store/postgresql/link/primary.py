@@ -1,0 +1,134 @@
+"""Finds the primary among the hosts of the address, and connects to it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from everpost.database_address import Host, PostgresqlAddress
+from everpost.errors import ServiceError
+from everpost.log_fields import as_event
+from everpost.store.postgresql.link.faults import LinkLost
+from everpost.store.postgresql.link.session import Identity, Session
+
+logger = logging.getLogger("everpost.store")
+
+GRACE_S = 0.5  # after the first primary answered, for another one that was promoted later
+
+
+class Primary:
+    """The server that all sessions lead to.
+
+    Attributes:
+        generation: Counts how often the primary was lost; a session of an earlier generation is of no use.
+        server: Which server it was, the last time it was found; None before the first time.
+    """
+
+    def __init__(self, address: PostgresqlAddress) -> None:
+        self._address = address
+        self.generation = 0
+        self.server: Identity | None = None
+        self._host: Host | None = None  # None while it is not known which one is the primary
+        self._lost_s = time.monotonic()
+        self._search: asyncio.Task[Session] | None = None
+
+    def is_usable(self, session: Session) -> bool:
+        """Whether the session leads to the present primary."""
+        return session.generation == self.generation and not session.is_closed
+
+    def lose(self, session: Session, reason: LinkLost) -> None:
+        """Give up all sessions of this one's generation, if its server is not usable."""
+        if session.generation == self.generation and reason.is_of_all:
+            self._forget(str(reason))
+
+    def _forget(self, reason: str) -> None:
+        self.generation += 1
+        if self._host is not None:
+            logger.warning("database.primary_lost", extra=as_event(host=str(self._host), reason=reason))
+            self._host = None
+            self._lost_s = time.monotonic()
+
+    async def connect(self) -> Session:
+        """A new session on the primary.
+
+        Raises:
+            LinkLost: There is none now.
+            DatabaseUnusable: It refuses the login.
+        """
+        if self._host is None:
+            return await self._find()
+        generation = self.generation
+        try:
+            session = await Session.open(self._address.at(self._host), generation)
+        except LinkLost as error:
+            if generation == self.generation and error.is_of_all:
+                self._forget(str(error))
+            raise
+        if session.server != self.server:
+            self.lose(session, LinkLost("another server has its address now"))
+            await session.close()
+            raise LinkLost("another server has the primary's address now")
+        return session
+
+    async def _find(self) -> Session:
+        """Ask all hosts. Callers that come meanwhile wait for the same answers, and then connect themselves."""
+        if self._search is not None:
+            await asyncio.wait((self._search,))
+            if self._host is None:
+                raise LinkLost("no host is a primary that can be written")
+            return await self.connect()
+        self._search = asyncio.create_task(self._ask_all())
+        try:
+            return await asyncio.shield(self._search)
+        finally:
+            if self._search.done():
+                self._search = None
+
+    async def _ask_all(self) -> Session:
+        hosts = self._address.hosts
+        asked = {host: asyncio.create_task(Session.open(self._address.at(host), self.generation)) for host in hosts}
+        await self._first_answers(list(asked.values()))
+        found: list[tuple[Host, Session]] = []
+        refusals: list[Exception] = []
+        for host, task in asked.items():
+            if not task.done():
+                task.cancel()
+            elif (error := task.exception()) is None:
+                found.append((host, task.result()))
+            elif isinstance(error, Exception):
+                refusals.append(error)
+        if not found:
+            raise _worst(refusals)
+        # Of two primaries the one that was promoted last is right: the other one was cut off, and came back.
+        host, session = max(found, key=lambda each: each[1].server.timeline or "")
+        for _, other in found:
+            if other is not session:
+                await other.close()
+        self._note(host, session)
+        return session
+
+    async def _first_answers(self, asked: Sequence["asyncio.Task[Session]"]) -> None:
+        """Wait until one host has answered as a primary and the others had time to, or all have answered."""
+        waiting = set(asked)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.exception() is None for task in done):
+                if waiting:
+                    await asyncio.wait(waiting, timeout=GRACE_S)
+                return
+
+    def _note(self, host: Host, session: Session) -> None:
+        took_s = round(time.monotonic() - self._lost_s, 3)
+        self._host, self.server = host, session.server
+        logger.info(
+            "database.primary_found",
+            extra=as_event(host=str(host), timeline=session.server.timeline, took_s=took_s),
+        )
+
+
+def _worst(refusals: Sequence[Exception]) -> Exception:
+    """What a person must act on, before what passes."""
+    for refusal in refusals:
+        if isinstance(refusal, ServiceError):
+            return refusal
+    return refusals[0] if refusals else LinkLost("no host answers")

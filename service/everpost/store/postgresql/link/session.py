@@ -1,0 +1,97 @@
+"""One connection to PostgreSQL, with what is known of the server behind it."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import asyncpg
+import msgspec
+
+from everpost.errors import DatabaseUnusable
+from everpost.store.postgresql.link.faults import LinkLost, meaning_of
+from everpost.store.postgresql.link.statements import statement
+
+CONNECT_S = 2.0  # a server that is alive answers much sooner
+CLOSE_S = 2.0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which server it is. A field is None if this user may not know it.
+
+    Attributes:
+        timeline: Eight hexadecimal digits; each promotion makes a new, higher one.
+    """
+
+    system_identifier: str | None
+    timeline: str | None
+
+
+class Session:
+    """An open connection to a primary.
+
+    Attributes:
+        server: Which server it leads to.
+        generation: Counts how often the primary was lost before this connection was made.
+        is_unreplicated: A commit was not confirmed by the synchronous standby, because the wait for it was cancelled.
+    """
+
+    server: Identity
+
+    def __init__(self, raw: asyncpg.Connection, generation: int) -> None:
+        self.raw = raw
+        self.generation = generation
+        self.is_unreplicated = False
+        raw.add_log_listener(self._hear)
+
+    @classmethod
+    async def open(cls, address: str, generation: int) -> Self:
+        """Connect to one server.
+
+        Raises:
+            LinkLost: It does not answer, or it is read-only.
+            DatabaseUnusable: It refuses the login, or its settings would break a promise.
+        """
+        try:
+            raw = await asyncpg.connect(address, timeout=CONNECT_S)
+            session = cls(raw, generation)
+            await session._identify()
+        except Exception as error:
+            raise meaning_of(error) from error
+        return session
+
+    async def _identify(self) -> None:
+        try:
+            found = await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
+            assert found is not None
+            _check(found)
+        except BaseException:
+            self.raw.terminate()
+            raise
+        self.server = Identity(found["system_identifier"], found["timeline"])
+
+    def _hear(self, _connection: Any, message: asyncpg.PostgresLogMessage) -> None:
+        """Called for each warning, before the result of its statement is returned."""
+        # Its text may be translated; the name of the C function is always the same.
+        if message.server_source_function == "SyncRepWaitForLSN":
+            self.is_unreplicated = True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is known to be dead."""
+        return bool(self.raw.is_closed())
+
+    async def close(self) -> None:
+        """Close it; a statement that is still running is cancelled, and its server may not answer."""
+        try:
+            await self.raw.close(timeout=CLOSE_S)
+        except Exception:  # noqa: BLE001 - whatever it was, the connection is aborted now
+            self.raw.terminate()
+
+
+def _check(found: Mapping[str, Any]) -> None:
+    if found["is_read_only"]:
+        raise LinkLost("the server is read-only")
+    if found["synchronous_commit"] == "off":
+        raise DatabaseUnusable(
+            "PostgreSQL has synchronous_commit = off: a crash would lose accepted tasks. Set it to on for Everpost's "
+            "database or user, for example with ALTER DATABASE ... SET synchronous_commit = on."
+        )

@@ -1,0 +1,71 @@
+"""A few sessions that callers lend one after the other; they are opened when needed, and dropped with the primary."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from everpost.store.postgresql.link.faults import LinkLost
+from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.session import Session
+
+
+class Sessions:
+    """At most `size` sessions on the primary."""
+
+    def __init__(self, primary: Primary, size: int) -> None:
+        self._primary = primary
+        self._size = size
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Session]:
+        """A session for the caller alone.
+
+        Raises:
+            LinkLost: There is no primary now.
+            DatabaseUnusable: It refuses the login.
+        """
+        async with self._free:
+            session = self._usable() or await self._primary.connect()
+            is_whole = False
+            try:
+                yield session
+                is_whole = True
+            except LinkLost as error:
+                self._primary.lose(session, error)
+                raise
+            except Exception:
+                is_whole = True
+                raise
+            finally:
+                # After a cancelled statement, the session waits for the server's answer to the cancellation.
+                if is_whole and self._primary.is_usable(session):
+                    self._idle.append(session)
+                else:
+                    self._drop(session)
+
+    def _usable(self) -> Session | None:
+        while self._idle:
+            session = self._idle.pop()
+            if self._primary.is_usable(session):
+                return session
+            self._drop(session)
+        return None
+
+    def _drop(self, session: Session) -> None:
+        """Close it in the background: a server that is frozen does not answer."""
+        closing = asyncio.create_task(session.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Wait until all are free, and close them."""
+        for _ in range(self._size):
+            await self._free.acquire()
+        for session in self._idle:
+            self._drop(session)
+        self._idle.clear()
+        if self._closing:
+            await asyncio.wait(self._closing)

@@ -1,0 +1,110 @@
+"""Runs writes on a session: rows in one statement, and transactions whose outcome is always found out."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from everpost.errors import ServiceError, WriteUnconfirmed
+from everpost.failpoints import failpoint
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.faults import LinkLost, TransactionUndone
+from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.session import Identity, Session
+from everpost.store.postgresql.link.statements import Sql
+
+T = TypeVar("T")
+Work = Callable[[Connection], Awaitable[T]]
+"""Uses the connection. It may run several times, so it may change nothing but the database."""
+
+BEGIN, COMMIT, ROLLBACK = Sql("BEGIN ISOLATION LEVEL READ COMMITTED"), Sql("COMMIT"), Sql("ROLLBACK")
+LOOK_AGAIN_S = 0.1  # at a transaction that PostgreSQL has not ended yet
+
+
+async def confirm(session: Session, within_s: float) -> None:
+    """Have everything that was committed before replicated, if PostgreSQL is set up so; this may take until it is.
+
+    A wait for the synchronous standby can be cancelled, by a time limit or by a person. Then PostgreSQL reports
+    success: the commit is on the primary, but a failover may lose it. A later commit that is replicated proves that
+    the earlier one is.
+
+    Raises:
+        LinkLost: It is not replicated yet.
+    """
+    session.is_unreplicated = False
+    await Connection(session, within_s).fetch_all("confirm_commits")
+    if session.is_unreplicated:
+        raise LinkLost("the synchronous standby does not answer")
+
+
+async def transact(session: Session, work: Work[T], statement_s: float | None) -> tuple[T, str | None]:
+    """Run `work` in a transaction, and leave it open; its answer, and the transaction's id unless it wrote nothing.
+
+    Raises:
+        LinkLost, TransactionUndone: Nothing was written, and it can be repeated.
+    """
+    connection = Connection(session, statement_s)
+    await connection.run_script(BEGIN)
+    try:
+        answer = await work(connection)
+        return answer, await connection.fetch_value("transaction_id")
+    except LinkLost:
+        raise
+    except BaseException:
+        await connection.run_script(ROLLBACK)
+        raise
+
+
+async def commit(session: Session, xid: str | None, primary: Primary, until_s: float) -> None:
+    """Commit the open transaction. If the connection is lost meanwhile, ask the server what became of it.
+
+    Raises:
+        TransactionUndone: It was not committed, and can be repeated.
+        WriteUnconfirmed: It cannot be told, or it was not replicated.
+    """
+    failpoint("commit.before")
+    try:
+        tag = await Connection(session, left(until_s)).run_script(COMMIT)
+        if tag != "COMMIT":  # an error was swallowed before
+            raise AssertionError(f"PostgreSQL answered COMMIT with {tag}")
+        if session.is_unreplicated:
+            await confirm(session, left(until_s))
+    except LinkLost as error:
+        primary.lose(session, error)
+        if xid is None:
+            raise TransactionUndone(str(error)) from error
+        await _find_out(xid, session.server, primary, until_s, error)
+    failpoint("commit.after")
+
+
+async def _find_out(xid: str, server: Identity, primary: Primary, until_s: float, lost: LinkLost) -> None:
+    """Return if the transaction was committed."""
+    reason = str(lost)
+    while time.monotonic() < until_s:
+        try:
+            session = await primary.connect()
+        except (LinkLost, ServiceError) as error:
+            reason = str(error)
+            await asyncio.sleep(LOOK_AGAIN_S)
+            continue
+        try:
+            if session.server != server:  # it may never have had the transaction, and use its id for another one
+                raise WriteUnconfirmed(f"another server is the primary now, after: {lost}")
+            status = await Connection(session, left(until_s)).fetch_value("transaction_status", xid=xid)
+            if status == "committed":
+                await confirm(session, left(until_s))
+                return
+            if status == "aborted":
+                raise TransactionUndone(str(lost))
+        except LinkLost as error:
+            reason = str(error)
+            primary.lose(session, error)
+        finally:
+            await session.close()
+        await asyncio.sleep(LOOK_AGAIN_S)
+    raise WriteUnconfirmed(reason)
+
+
+def left(until_s: float) -> float:
+    """The time until then in seconds; a server that is alive gets some in any case."""
+    return max(0.5, until_s - time.monotonic())

@@ -1,0 +1,89 @@
+"""What callers want written, until a writer takes it."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.store.postgresql.link.transactions import Work
+
+WRITE_S = 5.0  # a caller is answered after about this time, whatever happens
+MOST_ROWS = 512  # in one statement
+
+
+class Rows:
+    """Rows of one caller for a statement.
+
+    Attributes:
+        encoded: The elements of a JSON list.
+        until_s: When the caller is to be answered (monotonic).
+    """
+
+    __slots__ = ("answer", "count", "encoded", "ids", "statement", "until_s")
+
+    def __init__(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.statement = statement
+        self.encoded = msgspec.json.encode(rows)[1:-1]
+        self.ids = frozenset(row["task_id"] for row in rows)
+        self.count = len(rows)
+        self.until_s = time.monotonic() + WRITE_S
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class Transaction:
+    """A caller's transaction.
+
+    Attributes:
+        begin_s: It is not begun later (monotonic).
+        statement_s: The longest time of each of its statements.
+    """
+
+    __slots__ = ("answer", "begin_s", "statement_s", "until_s", "work")
+
+    def __init__(self, work: Work[Any], within_s: float | None, statement_s: float | None) -> None:
+        self.work = work
+        self.statement_s = statement_s
+        now_s = time.monotonic()
+        self.until_s = now_s + WRITE_S
+        self.begin_s = self.until_s if within_s is None else now_s + within_s
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class WaitingWrites:
+    """Writes in a fair order: every statement's rows, and the transactions, have their turn."""
+
+    def __init__(self) -> None:
+        self._by_statement: dict[str, deque[Any]] = {}  # the next one's turn is first
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, write: Rows | Transaction) -> None:
+        """Add a write."""
+        name = write.statement if isinstance(write, Rows) else ""
+        self._by_statement.setdefault(name, deque()).append(write)
+        self._count += 1
+
+    def take(self) -> list[Rows] | Transaction:
+        """Take the next writes out: rows for one statement, with different task ids; or one transaction."""
+        name = next(iter(self._by_statement))
+        writes = self._by_statement.pop(name)
+        taken: list[Rows] | Transaction = _take_rows(writes) if name else writes.popleft()
+        self._count -= len(taken) if isinstance(taken, list) else 1
+        if writes:
+            self._by_statement[name] = writes
+        return taken
+
+
+def _take_rows(writes: deque[Rows]) -> list[Rows]:
+    taken = [writes.popleft()]
+    count, ids = taken[0].count, set(taken[0].ids)
+    while writes and count + writes[0].count <= MOST_ROWS and ids.isdisjoint(writes[0].ids):
+        taken.append(writes.popleft())
+        count += taken[-1].count
+        ids |= taken[-1].ids
+    return taken

@@ -1,0 +1,12 @@
+-- pg_walfile_name is an error on a standby, and pg_control_system may be forbidden.
+SELECT
+    pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    CASE
+        WHEN has_function_privilege('pg_control_system()', 'execute')
+        THEN (SELECT system_identifier::text FROM pg_control_system())
+    END AS system_identifier,
+    CASE
+        WHEN NOT pg_is_in_recovery() AND has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
+        THEN left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    END AS timeline
