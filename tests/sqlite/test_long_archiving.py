@@ -9,10 +9,11 @@ import pytest
 from everpost.actions.bulk import AT_ONCE, pages
 from everpost.actions.bulk.behind import WorkBehind
 from everpost.pace import Pace
-from everpost.store.sqlite.care.archive import SqliteArchive
+from everpost.store.archiving import archive_older
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.store import SqliteStore
 from everpost.task.model import TaskStatus
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
@@ -111,12 +112,12 @@ async def test_archiving_goes_on_after_a_restart(tmp_path: Path, monkeypatch: py
 async def test_the_commands_go_in_steps(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "everpost.db")
     await add_successes(database, 100)
-    archive = SqliteArchive(database, lambda: NOW_MS)
-    steps = [done async for done in archive.archive_older(NOW_MS, Pace(30))]
+    store = SqliteStore(database)
+    steps = [done async for done in archive_older(store, NOW_MS, Pace(30), lambda: NOW_MS)]
     assert sum(steps) == 100
     assert max(steps) <= 30
     assert await select(database, COUNT) == [(0, 100)]
-    steps = [done async for done in archive.purge(NOW_MS + 1, Pace(30))]
+    steps = [done async for done in store.archive.purge(NOW_MS + 1, Pace(30))]
     assert sum(steps) == 100
     assert max(steps) <= 30
     assert await select(database, COUNT) == [(0, 0)]

@@ -1,13 +1,11 @@
 """The archive takes ended tasks, loses none, and only a purge destroys."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from everpost.clock import DAY_MS
-from everpost.pace import Pace
 from everpost.store.sqlite.care import archive as module
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.file.database import Database
@@ -18,24 +16,11 @@ from store_rows import START_MS, make_task
 COLUMNS = "job_id, platform, account_id, title, status, created_at, completed_at, task_data, priority, batch_id, result"
 
 
-class StepsOf(Pace):
-    """Steps of one size, without a rest."""
-
-    @asynccontextmanager
-    async def step(self) -> AsyncIterator[int]:
-        yield self.size
-
-
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = await Database.open(tmp_path / "everpost.db")
     yield database
     await database.close()
-
-
-@pytest.fixture
-def archive(database: Database) -> SqliteArchive:
-    return SqliteArchive(database, lambda: START_MS + DAY_MS)
 
 
 async def places(database: Database) -> dict[str, list[str]]:
@@ -47,8 +32,8 @@ async def places(database: Database) -> dict[str, list[str]]:
     }
 
 
-async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
-    database: Database, archive: SqliteArchive, monkeypatch: pytest.MonkeyPatch
+async def test_a_page_of_old_tasks_with_much_data_has_few_of_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 25_000)
     tasks = [make_task(f"t{number}", note="x" * 10_000) for number in range(5)]
@@ -57,7 +42,9 @@ async def test_old_tasks_with_much_data_are_moved_few_at_a_time(
         lambda connection: connection.execute("UPDATE publish_tasks SET task_data = NULL WHERE job_id = 't0'")
     )
     before_ms = START_MS + 30 * DAY_MS
-    assert [done async for done in archive.archive_older(before_ms, StepsOf(9))] == [3, 2]
+    first, cursor = await SqliteArchive(database).page_older(before_ms, None, 9)
+    rest, following = await SqliteArchive(database).page_older(before_ms, cursor, 9)
+    assert ([len(first), len(rest)], following) == ([3, 2], None)
 
 
 async def test_an_inherited_queue_row_is_archived_with_all_it_holds(database: Database) -> None:

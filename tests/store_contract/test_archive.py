@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from everpost.clock import DAY_MS, to_text
 from everpost.pace import Pace
 from everpost.store import Store
+from everpost.store.archiving import archive_older
 from everpost.store.history import TaskFilter
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
-from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end, record_of
 from store_contract.test_changes import FORCED, decisions_on, retry_of
 from store_kit import StoreKit
@@ -32,10 +30,9 @@ class StepsOf(Pace):
         yield self.size
 
 
-@pytest.fixture
-async def store(stores: Stores) -> Store:
-    """A store whose clock stands still."""
-    return await stores.open(clock=lambda: ARCHIVED_MS)
+def archiving(store: Store, before_ms: int, size: int) -> AsyncIterator[int]:
+    """Archive in steps of so many tasks."""
+    return archive_older(store, before_ms, StepsOf(size), lambda: ARCHIVED_MS)
 
 
 async def put_away(store: Store, *task_ids: str, now_ms: int = ARCHIVED_MS) -> dict[str, str | None]:
@@ -60,8 +57,8 @@ async def test_old_successes_are_archived_in_steps_and_nothing_else(store: Store
     before = await store.history.find_task("old3")
     before_ms = START_MS + 5_000
     assert await store.archive.count_older(before_ms) == 5
-    assert [count async for count in store.archive.archive_older(before_ms, StepsOf(2))] == [2, 2, 1]
-    assert await sum_of(store.archive.archive_older(before_ms, StepsOf(2))) == 0
+    assert [count async for count in archiving(store, before_ms, 2)] == [2, 2, 1]
+    assert await sum_of(archiving(store, before_ms, 2)) == 0
     assert ids_in(kit, Place.ARCHIVE) == [task.task_id for task in old]
     assert ids_in(kit, Place.HISTORY) == ["failed", "new"]
     found = await store.history.find_task("old3")
@@ -108,25 +105,23 @@ async def test_the_age_of_an_inherited_success_is_known_without_its_end(store: S
         row("no updated_at", START_MS - 3 * DAY_MS, updated_at=None),
     )
     assert await store.archive.count_older(START_MS) == 2
-    assert await sum_of(store.archive.archive_older(START_MS, StepsOf(9))) == 2
+    assert await sum_of(archiving(store, START_MS, 9)) == 2
     assert ids_in(kit, Place.ARCHIVE) == ["no updated_at", "old"]
 
 
 async def test_many_that_archive_at_once_move_each_task_once(store: Store, other: Store, kit: StoreKit) -> None:
     await add_ended(store, *(f"t{number:02}" for number in range(50)), status=TaskStatus.SUCCESS)
-    moved = await asyncio.gather(
-        *(sum_of(each.archive.archive_older(LATER_MS, StepsOf(7))) for each in (store, other) * 2)
-    )
+    moved = await asyncio.gather(*(sum_of(archiving(each, LATER_MS, 7)) for each in (store, other) * 2))
     assert sum(moved) == 50
     assert len(ids_in(kit, Place.ARCHIVE)) == kit.count() == 50
 
 
 async def test_an_archiving_that_is_broken_off_leaves_every_task_in_one_place(store: Store, kit: StoreKit) -> None:
     await add_ended(store, *(f"t{number:02}" for number in range(20)), status=TaskStatus.SUCCESS)
-    async for _ in store.archive.archive_older(LATER_MS, StepsOf(6)):
+    async for _ in archiving(store, LATER_MS, 6):
         break
     assert (kit.count(Place.ARCHIVE), kit.count()) == (6, 20)
-    assert await sum_of(store.archive.archive_older(LATER_MS, StepsOf(6))) == 14
+    assert await sum_of(archiving(store, LATER_MS, 6)) == 14
 
 
 async def test_a_task_that_ends_while_it_is_deleted_is_archived_or_refused(
@@ -218,7 +213,7 @@ async def test_a_success_that_is_archived_and_sent_again_at_once_is_archived_and
         task_id, new_id = f"t{number}", f"new{number}"
         await add_ended(store, task_id, status=TaskStatus.SUCCESS)
         moved, retried = await asyncio.gather(
-            sum_of(store.archive.archive_older(LATER_MS, StepsOf(5))),
+            sum_of(archiving(store, LATER_MS, 5)),
             other.changes.apply(retry_of((task_id, new_id), rule=FORCED), ARCHIVED_MS),
         )
         assert (moved, [outcome.reason for outcome in retried]) == (1, [None])

@@ -26,6 +26,7 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store import open_store
 from everpost.store.archive import Reason
+from everpost.store.archiving import archive_older
 from everpost.store.changes import Cancel, Remove, Resolve, Retry, WantedRetry
 from everpost.task.cancel_rules import decide_cancel
 from everpost.task.model import HELD, Task, TaskStatus, new_task_id
@@ -76,7 +77,7 @@ class Conservation(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         address = ADDRESSES[self.kind](self.folder)
-        self.stores = [self.run(open_store(address, clock=lambda: self.now_ms)) for _ in range(2)]
+        self.stores = [self.run(open_store(address)) for _ in range(2)]
         self.kit = kit_of(address)
 
     def teardown(self) -> None:
@@ -206,7 +207,10 @@ class Conservation(RuleBasedStateMachine):
     @rule(size=st.integers(1, 4), are_two=st.booleans())
     def archive_old(self, size: int, are_two: bool) -> None:
         self.together(
-            *(_all(store.archive.archive_older(self.now_ms, StepsOf(size))) for store in self.stores[: 1 + are_two])
+            *(
+                _all(archive_older(store, self.now_ms, StepsOf(size), lambda: self.now_ms))
+                for store in self.stores[: 1 + are_two]
+            )
         )
 
     @rule(size=st.integers(1, 4), are_two=st.booleans())

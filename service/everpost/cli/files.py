@@ -16,8 +16,9 @@ from everpost.clock import DAY_MS, read_time, system_clock, to_text
 from everpost.findings import size_text
 from everpost.pace import Pace
 from everpost.settings import MOST_DAYS, Settings
-from everpost.store import maintenance_of, open_store
+from everpost.store import Store, maintenance_of, open_store
 from everpost.store.archive import Archive
+from everpost.store.archiving import archive_older
 
 CHUNK = 1_000
 WORTH_TELLING_BYTES = 1 << 20
@@ -44,15 +45,15 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
     settings = database_settings(data, database)
     before_ms = system_clock() - older_than_days * DAY_MS
 
-    async def work(archive: Archive) -> None:
-        total = await archive.count_older(before_ms)
+    async def work(store: Store) -> None:
+        total = await store.archive.count_older(before_ms)
         if dry_run:
             say(f"{total} tasks would be archived.")
             return
-        done = await _follow("archiving", total, archive.archive_older(before_ms, Pace(CHUNK)))
+        done = await _follow("archiving", total, archive_older(store, before_ms, Pace(CHUNK), system_clock))
         say(f"{done} tasks archived.")
 
-    asyncio.run(_with_archive(settings, work))
+    asyncio.run(_with_store(settings, work))
 
 
 @click.command(epilog="\b\nExample:\n  everpost purge --archived-before 2025-01-01 --yes")
@@ -72,15 +73,15 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
     settings = database_settings(data, database)
     before_ms = _time_of(archived_before, settings.zone)
 
-    async def work(archive: Archive) -> None:
-        total = await archive.count_archived(before_ms)
+    async def work(store: Store) -> None:
+        total = await store.archive.count_archived(before_ms)
         if total:
             _make_sure(f"Destroy {total} tasks archived before {to_text(before_ms)} permanently?", yes=yes)
-        done = await _follow("destroying", total, archive.purge(before_ms, Pace(CHUNK)))
+        done = await _follow("destroying", total, store.archive.purge(before_ms, Pace(CHUNK)))
         say(f"{done} tasks destroyed.")
-        await _give_back(archive)
+        await _give_back(store.archive)
 
-    asyncio.run(_with_archive(settings, work))
+    asyncio.run(_with_store(settings, work))
 
 
 @click.command(epilog="\b\nExample:\n  everpost compact")
@@ -130,13 +131,13 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
-async def _with_archive(settings: Settings, work: Callable[[Archive], Awaitable[None]]) -> None:
+async def _with_store(settings: Settings, work: Callable[[Store], Awaitable[None]]) -> None:
     place = maintenance_of(settings.database_address)
     if not await asyncio.to_thread(place.exists):
         raise click.ClickException(f"There is no database {place.name}.")
     store = await open_store(settings.database_address, zone=settings.zone)
     try:
-        await work(store.archive)
+        await work(store)
     finally:
         await store.close()
 

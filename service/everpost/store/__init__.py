@@ -88,7 +88,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
         return cast("Store", store)  # its nouns come one by one
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
-    return await SqliteStore.open(sqlite_path(address), zone=zone, clock=clock)
+    return await SqliteStore.open(sqlite_path(address), zone=zone)
 
 
 def measured_store(address: str) -> "MeasuredStore":

@@ -8,6 +8,7 @@ import msgspec
 
 from everpost.pace import Pace
 
+MOST_BYTES = 16 << 20  # of data, archived in one transaction: other writers wait meanwhile
 COUNTING_S = 60.0  # for counting tasks that no client waits for
 
 
@@ -31,29 +32,25 @@ class FreeSpace(msgspec.Struct, frozen=True):
 
 
 class Archive(Protocol):
-    """Archives ended tasks, and destroys archived ones.
+    """Finds tasks to archive, and destroys archived ones.
 
-    Long work goes in steps. Each step is one transaction, so a crash leaves every task in exactly one place (I1), and
-    the work can be begun again. A step has as many tasks as the pace allows, or fewer if they have much data. Between
-    two steps, the pace lets other writers go first.
+    Long work goes in steps, each in one transaction, so it can be begun again after a crash. A step has as many tasks
+    as the pace allows. Between two steps, the pace lets other writers go first.
     """
 
-    def archive_older(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
-        """Move successes that ended before `before_ms` from the history to the archive; yield how many each step moved.
-
-        The earliest are moved first. A task whose end has a time without an offset, as in an original file, is moved up
-        to a day later. The archived tasks get `Reason.AGE` and the present time of the store's clock.
-        """
-
     async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
-        """The ids of the next tasks that `archive_older` would move, at most `limit`, and the next page's cursor.
+        """The ids of the next successes of the history that ended before `before_ms`, and the next page's cursor.
+
+        The earliest come first. A task whose end has a time without an offset, as in an original file, comes up to a
+        day later.
 
         Args:
             cursor: None is the beginning. The returned cursor is None at the end. A cursor stays valid for ever.
+            limit: The most tasks of a page. It has fewer, if they have more than `MOST_BYTES` of data together.
         """
 
     async def count_older(self, before_ms: int) -> int:
-        """How many tasks `archive_older` would move.
+        """How many tasks all pages of `page_older` have.
 
         Raises:
             SearchTimeout: It took longer than `COUNTING_S`.

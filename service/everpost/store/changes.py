@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from everpost.errors import ServiceError, TaskRunning
+from everpost.pace import Pace
 from everpost.store.archive import Reason
 from everpost.task.cancel_rules import CancelAction, CancelDecision
 from everpost.task.model import Task
@@ -182,7 +183,7 @@ class Changes(Protocol):
         0 bytes.
         """
 
-    async def apply(self, change: Change, now_ms: int) -> list[Outcome]:
+    async def apply(self, change: Change, now_ms: int, pace: Pace | None = None) -> list[Outcome]:
         """Carry out a change in one transaction; the outcomes are in the order of its tasks, and on the disk.
 
         Of concurrent changes each sees what those before it have done. So of several retries of one chain one writes a
@@ -191,6 +192,7 @@ class Changes(Protocol):
 
         Args:
             now_ms: The time of what is written.
+            pace: Measures the change; its `Others`, if any, were made by this store.
 
         Raises:
             DatabaseBusy: The transaction could not begin within `MOVED_WITHIN_S`; nothing was or will be written. After

@@ -15,6 +15,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
 from everpost.store import Store
+from everpost.store.archiving import archive_older
 from everpost_workers.engine.cancellation import cancel_until_done
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
@@ -114,7 +115,7 @@ def worker_duties(
     async def archive_old() -> None:
         if settings.archive_after_days and (await count_time()).is_trusted:
             before_ms = clock() - settings.archive_after_days * DAY_MS
-            async for _ in store.archive.archive_older(before_ms, Pace(CHUNK, rest=REST)):
+            async for _ in archive_older(store, before_ms, Pace(CHUNK, rest=REST), clock):
                 pass
 
     async def fill_search() -> None:

@@ -4,7 +4,6 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Self
 
-from everpost.clock import Clock, system_clock
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.care.meta import SqliteMeta
@@ -20,22 +19,22 @@ from everpost.store.sqlite.tasks.relay import SqliteRelay
 class SqliteStore:
     """See `everpost.store.Store`."""
 
-    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
+    def __init__(self, database: Database, *, zone: tzinfo = UTC) -> None:
         self.database = database
         self.ledger = SqliteLedger(database)
         self.relay = SqliteRelay(database)
         self.meta = SqliteMeta(database)
         self.care = SqliteCare(database)
         self.history = SqliteHistory(database, zone)
-        self.archive = SqliteArchive(database, clock)
+        self.archive = SqliteArchive(database)
         self.pause = SqlitePauses(database)
         self.changes = SqliteChanges(database)
         self.operations = SqliteOperations(database)
 
     @classmethod
-    async def open(cls, path: Path, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
+    async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:
         """Bring the file up to `schema.sql`, adopting an original one, and connect; see `Database.open`."""
-        return cls(await Database.open(path), zone=zone, clock=clock)
+        return cls(await Database.open(path), zone=zone)
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""

@@ -1,22 +1,20 @@
-"""The port's noun `archive` in SQLite: archiving old successes, and destroying archived tasks."""
+"""The port's noun `archive` in SQLite: finding old successes, and destroying archived tasks."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import msgspec
 
-from everpost.clock import Clock, system_clock, to_text
+from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.portions import count_fitting
-from everpost.store.archive import COUNTING_S, FreeSpace, Reason
+from everpost.store.archive import COUNTING_S, MOST_BYTES, FreeSpace
 from everpost.store.sqlite.care.space import find_space, give_back_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.archive import archive_rows
 
 DAY_MS = 86_400_000
-MOST_BYTES = 16 << 20  # of data, moved in one transaction: other writers wait meanwhile
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -40,20 +38,16 @@ FIRST = Ended("", 0)
 class SqliteArchive:
     """See `everpost.store.archive.Archive`."""
 
-    def __init__(self, database: Database, clock: Clock = system_clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
-
-    def archive_older(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
-        """See `Archive`."""
-        return self._in_steps(lambda limit, connection: self._move_older(connection, before_ms, limit), pace)
 
     async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """See `Archive`."""
         after = FIRST if cursor is None else msgspec.json.decode(cursor, type=Ended)
         found = await self._database.read(lambda connection: _find_older(connection, before_ms, after, limit + 1))
-        following = msgspec.json.encode(found[limit - 1].ended).decode() if len(found) > limit else None
-        return [old.task_id for old in found[:limit]], following
+        count = min(limit, count_fitting((old.size_bytes for old in found), MOST_BYTES))
+        following = msgspec.json.encode(found[count - 1].ended).decode() if len(found) > count else None
+        return [old.task_id for old in found[:count]], following
 
     async def count_older(self, before_ms: int) -> int:
         """See `Archive`. A million takes a second or two."""
@@ -75,13 +69,6 @@ class SqliteArchive:
     def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`. A file without the map of its pages stays as it is."""
         return self._in_steps(lambda pages, connection: give_back_space(connection, pages), pace)
-
-    def _move_older(self, connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
-        found = _find_older(connection, before_ms, FIRST, limit)
-        fitting = found[: count_fitting((old.size_bytes for old in found), MOST_BYTES)]
-        rows = [old.ended.row for old in fitting]
-        archive_rows(connection, rows, Reason.AGE, self._clock())
-        return len(rows)
 
     async def _count(self, statement: str, parameters: dict[str, str]) -> int:
         row = await self._database.search(

@@ -1,8 +1,9 @@
 """The port's `changes` on SQLite; each kind of change has a module of its own."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from everpost.pace import Pace
 from everpost.portions import count_fitting
 from everpost.store.changes import DATA_ORDER, Cancel, Candidate, Change, Outcome, Remove, Resolve, Retry, StoredData
 from everpost.store.sqlite.file.connection import snapshot
@@ -32,11 +33,9 @@ class SqliteChanges:
         """See the port."""
         return await self._database.read(partial(_count_fitting, task_ids=task_ids, most_bytes=most_bytes))
 
-    async def apply(self, change: Change, now_ms: int) -> list[Outcome]:
+    async def apply(self, change: Change, now_ms: int, pace: Pace | None = None) -> list[Outcome]:
         """See the port."""
-        return await self._database.write(
-            lambda connection: apply_change(connection, change, now_ms), within_s=MOVED_WITHIN_S
-        )
+        return await self._database.write(applying(change, now_ms, pace), within_s=MOVED_WITHIN_S)
 
 
 def _find_candidates(connection: sqlite3.Connection, *, task_ids: Sequence[str], whole: bool) -> list[Candidate]:
@@ -76,8 +75,13 @@ def _count_fitting(connection: sqlite3.Connection, *, task_ids: Sequence[str], m
         sizes.close()
 
 
-def apply_change(connection: sqlite3.Connection, change: Change, now_ms: int) -> list[Outcome]:
-    """Carry out a change, inside the caller's transaction."""
+def applying(change: Change, now_ms: int, pace: Pace | None) -> Callable[[sqlite3.Connection], list[Outcome]]:
+    """Carries out a change, inside the caller's transaction, and lets the pace measure it."""
+    apply = partial(_apply, change=change, now_ms=now_ms)
+    return apply if pace is None else pace.timed(apply)
+
+
+def _apply(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> list[Outcome]:
     match change:
         case Retry():
             return retry_tasks(connection, change, now_ms)

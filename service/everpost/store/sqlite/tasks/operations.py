@@ -12,7 +12,7 @@ from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError,
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
-from everpost.store.sqlite.tasks.changes import apply_change
+from everpost.store.sqlite.tasks.changes import applying
 from everpost.task.model import MOVED_WITHIN_S
 
 
@@ -34,16 +34,12 @@ class SqliteOperations:
         pace: Pace | None = None,
     ) -> tuple[Operation, list[Outcome]]:
         """See the port."""
-
-        def apply(connection: sqlite3.Connection) -> list[Outcome]:
-            return apply_change(connection, change, now_ms)
-
-        timed = apply if pace is None else pace.timed(apply)
+        apply = applying(change, now_ms, pace)
 
         def advance(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
             if is_new:
                 connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
-            outcomes = [*decided, *timed(connection)]
+            outcomes = [*decided, *apply(connection)]
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
         return await self._database.write(advance, within_s=MOVED_WITHIN_S)

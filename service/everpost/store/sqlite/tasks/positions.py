@@ -15,20 +15,28 @@ Chains = Mapping[str, Sequence[Position]]
 
 def find_positions(connection: sqlite3.Connection, task_ids: Collection[str]) -> dict[str, Position]:
     """Where each task is: the ledger before the history before the archive. Tasks that no table has are left out."""
+    return {position.task_id: position for _, position in find_rows(connection, task_ids)}
+
+
+def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list[tuple[int, Position]]:
+    """Every row that a table has of the tasks, by its number; of the rows with one id, the last counts."""
     rows = connection.execute(load("find_positions"), {"task_ids": json_list(task_ids)})
-    return {
-        task_id: Position(
-            task_id=task_id,
-            place=Place(place),
-            status=status or "",
-            chain_id=chain_id or task_id,
-            generation=generation or 0,
-            inherited=place == Place.LEDGER and accepted_by is None,
-            sending=sending is not None,
-            held=sending == HELD,
+    return [
+        (
+            row,
+            Position(
+                task_id=task_id,
+                place=Place(place),
+                status=status or "",
+                chain_id=chain_id or task_id,
+                generation=generation or 0,
+                inherited=place == Place.LEDGER and accepted_by is None,
+                sending=sending is not None,
+                held=sending == HELD,
+            ),
         )
-        for task_id, place, status, chain_id, generation, accepted_by, sending, *_ in rows
-    }
+        for task_id, place, status, chain_id, generation, accepted_by, sending, _, row in rows
+    ]
 
 
 def find_chains(connection: sqlite3.Connection, tasks: Collection[Position]) -> Chains:

@@ -5,22 +5,23 @@ from everpost.store.changes import Outcome, Remove, outcome_of_removal
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.archive import archive_rows
-from everpost.store.sqlite.tasks.positions import find_positions
+from everpost.store.sqlite.tasks.positions import find_rows
+from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
 
 
 def remove_tasks(connection: sqlite3.Connection, change: Remove, now_ms: int) -> list[Outcome]:
     """See `everpost.store.changes.Remove`."""
-    removals: dict[str, Removal] = {}
-    rows: list[int] = []
-    positions = find_positions(connection, change.task_ids)
-    for task_id in dict.fromkeys(change.task_ids):
-        removals[task_id] = removal = change.rule(positions.get(task_id))
-        if removal is Removal.ARCHIVED:
-            for (row,) in connection.execute(load("find_inherited_row"), {"task_id": task_id}).fetchall():
-                _archive_inherited(connection, row, task_id, change.reason, now_ms)
-            rows += [row for (row,) in connection.execute(load("find_history_rows"), {"task_id": task_id})]
-    archive_rows(connection, rows, change.reason, now_ms)
+    task_ids = list(dict.fromkeys(change.task_ids))
+    found = find_rows(connection, task_ids)
+    positions = {position.task_id: position for _, position in found}
+    removals = {task_id: change.rule(positions.get(task_id)) for task_id in task_ids}
+    leaving = [(row, position) for row, position in found if removals[position.task_id] is Removal.ARCHIVED]
+    for row, position in leaving:
+        if position.inherited:
+            _archive_inherited(connection, row, position.task_id, change.reason, now_ms)
+    ended = [row for row, position in leaving if position.place is Place.HISTORY]
+    archive_rows(connection, ended, change.reason, now_ms)
     return [outcome_of_removal(task_id, removals[task_id]) for task_id in change.task_ids]
 
 

@@ -1,1 +1,0 @@
-SELECT task_id FROM publish_tasks WHERE job_id = :task_id

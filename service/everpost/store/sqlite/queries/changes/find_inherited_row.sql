@@ -1,1 +1,0 @@
-SELECT id FROM task_queue WHERE task_id = :task_id AND accepted_by IS NULL
