@@ -1,14 +1,14 @@
 """Requests for many tasks: choosing the tasks, following the work, and printing the result."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from everpost.cli.client import Api
+from everpost.cli.client import Api, task_path
 from everpost.cli.ids import whole_id, whole_ids
 from everpost.cli.output import say, say_json
 from everpost.cli.refusals import words_of
@@ -49,15 +49,44 @@ def only_id(request: Mapping[str, Any]) -> str | None:
     return task_ids[0] if len(task_ids) == 1 and "filter" not in request and "/" not in task_ids[0] else None
 
 
-def ask_bulk(api: Api, path: str, request: Mapping[str, Any], *, as_json: bool) -> int:
+def change_tasks(
+    verb: str,
+    print_one: Callable[[Mapping[str, Any]], None],
+    *,
+    task_ids: Sequence[str],
+    force: bool,
+    dry_run: bool,
+    url: str | None,
+    as_json: bool,
+    **filters: str | None,
+) -> int:
+    """Retry or cancel the chosen tasks through the API, and print the result.
+
+    Args:
+        verb: `retry` or `cancel`, as in the API's paths.
+        print_one: Prints the answer of a request for a single task.
+        task_ids: As the other arguments, what the command line says.
+
+    Returns:
+        1 if a task was skipped, else 0.
+    """
+    request = chosen_tasks(task_ids, filters)
+    with Api.open(url) as api:
+        chosen = with_whole_ids(api, request)
+        task_id = None if dry_run else only_id(chosen)
+        if task_id is None:
+            return _ask_bulk(api, verb, {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
+        answer = api.post(f"/tasks/{verb}/{task_path(task_id)}", parameters={"force": str(force).lower()})
+    (say_json if as_json else print_one)(answer)
+    return 0
+
+
+def _ask_bulk(api: Api, verb: str, request: Mapping[str, Any], *, as_json: bool) -> int:
     """Send the request, follow it to its end and print the result; return 1 if a task was skipped, else 0."""
-    answer = api.post(path, request)
+    answer = api.post(f"/tasks/batch/{verb}", request)
     if answer["status"] == RUNNING:
         answer = follow_operation(api, str(answer["operation_id"]))
-    if as_json:
-        say_json(answer)
-    else:
-        _print_outcome(answer)
+    (say_json if as_json else _print_outcome)(answer)
     return 0 if answer["dry_run"] or not answer["failed_count"] else 1
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from everpost.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
+from everpost.cli.bulk import change_tasks, with_whole_ids
 from everpost.cli.client import Api, task_path
 from everpost.cli.ids import whole_id
-from everpost.cli.options import FILTERS, api_options, filter_options, task_id_argument
+from everpost.cli.options import api_options, filter_options, task_id_argument
 from everpost.cli.output import say, say_json
 from everpost.cli.screen import console, print_task
 from everpost.cli.task_table import print_tasks
@@ -97,22 +97,9 @@ def show(task_id: str, wait: float | None, url: str | None, as_json: bool) -> No
 @click.option("--force", is_flag=True, help="Cancel running tasks too; a post already sent stays sent.")
 @click.option("--dry-run", is_flag=True, help="Only print which tasks would be cancelled.")
 @api_options
-def cancel(
-    task_ids: tuple[str, ...], force: bool, dry_run: bool, url: str | None, as_json: bool, **filters: str | None
-) -> int:
+def cancel(**options: Any) -> int:
     """Cancel tasks that have not run, by id or by filter; with both, the given tasks that match the filter.
 
     TASK_ID is an id or a beginning that only this task has.
     """
-    request = chosen_tasks(task_ids, {name: filters[name] for name in FILTERS})
-    with Api.open(url) as api:
-        chosen = with_whole_ids(api, request)
-        task_id = None if dry_run else only_id(chosen)
-        if task_id is None:
-            return ask_bulk(api, "/tasks/batch/cancel", {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
-        answer = api.post(f"/tasks/cancel/{task_path(task_id)}", parameters={"force": str(force).lower()})
-    if as_json:
-        say_json(answer)
-    else:
-        say(answer["message"])
-    return 0
+    return change_tasks("cancel", lambda answer: say(answer["message"]), **options)
