@@ -22,7 +22,7 @@ ADDRESSES: dict[str, Callable[[Path], str]] = {
 }
 """For each kind of store the address of an empty one; files can go into the folder."""
 
-DONE_ON_POSTGRESQL: set[str] = {"relay"}
+DONE_ON_POSTGRESQL: set[str] = {"history", "relay"}
 """The modules whose tests pass on PostgreSQL, without `test_` and `.py`; a single test is `module::test`.
 
 The others run on PostgreSQL with POSTGRESQL_CONTRACT=all in the environment. This goes once all of them pass.

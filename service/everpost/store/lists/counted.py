@@ -1,9 +1,13 @@
 """What the kept counts of tasks by status and platform answer."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from everpost.store.history import Summary, TaskFilter
+
+Pair = tuple[str, str, str]
+"""Table, status and platform."""
 
 OF_AN_ACCOUNT = 20_000  # the tasks that an account is taken to have
 
@@ -57,3 +61,18 @@ def summary_of(counts: Sequence[Sequence[Any]], name_of: Callable[[str], str]) -
         for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):
             tally[name] = tally.get(name, 0) + tasks
     return Summary(sum(by_status.values()), by_status, by_platform, by_both)
+
+
+def drift_of(there: Iterable[Sequence[Any]], told: Iterable[Sequence[Any]]) -> dict[Pair, int]:
+    """What the counts `told` lack of the tasks that are `there`; negative where they have too many."""
+    actual, kept = _by_pair(there), _by_pair(told)
+    return {
+        pair: actual[pair] - kept[pair] for pair in sorted(actual.keys() | kept.keys()) if actual[pair] != kept[pair]
+    }
+
+
+def _by_pair(rows: Iterable[Sequence[Any]]) -> Counter[Pair]:
+    counts: Counter[Pair] = Counter()
+    for source, status, platform, tasks in rows:
+        counts[source, status or "", platform or ""] += tasks
+    return counts

@@ -7,6 +7,7 @@ from everpost.clock import Clock, system_clock
 from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import migrate
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.relay import PostgresqlRelay
@@ -21,7 +22,8 @@ class PostgresqlStore:
         self.ledger = PostgresqlLedger(database)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
-        # One line a noun, as in SqliteStore, once its class is there: self.history = PostgresqlHistory(database, zone)
+        self.history = PostgresqlHistory(database, zone)
+        # One line a noun, as in SqliteStore, once its class is there.
 
     @classmethod
     async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:

@@ -19,5 +19,12 @@ def plain_text(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "\ufffd")
 
 
+def storable(text: str) -> str:
+    """A text that a client looks for, without what no stored text can have: NUL, and halves of surrogate pairs."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd")
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def _without_nul(escape: re.Match[str]) -> str:
     return "\\ufffd" if escape[0] == "\\u0000" else escape[0]

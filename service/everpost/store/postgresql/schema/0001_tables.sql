@@ -59,8 +59,8 @@ CREATE TABLE task_queue (
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (coalesce(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_written ON task_queue (written_in, task_id) WHERE accepted_by IS NOT NULL;
 CREATE INDEX task_queue_created ON task_queue (created_at, task_id);
--- Lists of tasks with another status than pending. `promote_at` changes with the status, so this costs no HOT update.
-CREATE INDEX task_queue_status ON task_queue (status, created_at, task_id) WHERE status <> 'pending';
+-- The list of scheduled tasks, of which there may be many. Other statuses have no index: see above.
+CREATE INDEX task_queue_scheduled ON task_queue (created_at, task_id) WHERE promote_at IS NOT NULL;
 CREATE INDEX task_queue_local ON task_queue (created_at) WHERE right(created_at, 1) <> 'Z';
 CREATE INDEX task_queue_promote ON task_queue (promote_at) WHERE promote_at IS NOT NULL;
 CREATE INDEX task_queue_batch ON task_queue (batch_id, created_at, task_id) WHERE batch_id IS NOT NULL;

@@ -1,18 +1,14 @@
 """Compares `task_counts` with the rows it counts, and repairs it: another program may have changed it."""
 
-from collections import Counter
-from collections.abc import Iterable
 from uuid import uuid4
 
+from everpost.store.lists.counted import Pair, drift_of
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 
 KEY = "counts"  # in everpost_meta: each repair changes it, so that two workers do not do the same one
 COUNT_S = 60.0  # for a whole count; ten million tasks take 5 s
-
-Pair = tuple[str, str, str]
-"""Table, status and platform."""
 
 
 class Drift:
@@ -32,20 +28,9 @@ def find_drift(connection: sqlite3.Connection) -> Drift:
     """Compare the counts with the rows."""
     with snapshot(connection):
         token = connection.execute(load("get_meta"), {"key": KEY}).fetchone()
-        there = _by_pair(connection.execute(load("count_rows")))
-        told = _by_pair(connection.execute(load("read_counts")))
-    pairs = there.keys() | told.keys()
-    return Drift(
-        None if token is None else str(token[0]),
-        {pair: there[pair] - told[pair] for pair in sorted(pairs, key=str) if there[pair] != told[pair]},
-    )
-
-
-def _by_pair(rows: Iterable[tuple[str, str | None, str | None, int]]) -> Counter[Pair]:
-    counts: Counter[Pair] = Counter()
-    for source, status, platform, tasks in rows:
-        counts[source, status or "", platform or ""] += tasks
-    return counts
+        there = connection.execute(load("count_rows")).fetchall()
+        told = connection.execute(load("read_counts")).fetchall()
+    return Drift(None if token is None else str(token[0]), drift_of(there, told))
 
 
 def add_drift(connection: sqlite3.Connection, drift: Drift) -> bool:

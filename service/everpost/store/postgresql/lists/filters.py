@@ -1,0 +1,209 @@
+"""Which tasks a list shows, as SQL: for each table, one ordered walk along one index, joined with UNION ALL.
+
+The order is (created_at, id), newest first. A task keeps both when it moves from the ledger to the history. Rows
+without created_at, which an original file may have, come last. Rows without an id are left out, because no request
+could name them.
+
+A walk of the history goes along the same index in each of its partitions, and merges them. PostgreSQL knows no hint:
+conditions on other columns are written so that no index fits them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.store.history import TaskFilter
+from everpost.store.lists.cursor import Key
+from everpost.store.postgresql.link.statements import Sql
+from everpost.store.postgresql.link.texts import storable
+from everpost.store.postgresql.lists.local_times import TimeBounds
+from everpost.store.postgresql.lists.search import FEW, Hits
+from everpost.task.model import TaskStatus
+from everpost.task.place import Place
+
+TABLE = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks"}
+ID = {Place.LEDGER: "t.task_id", Place.HISTORY: "t.job_id"}
+COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
+MATCHED = (
+    "(SELECT s.words_in_it @@ :query::text::tsquery AND s.words LIKE ALL (:phrases::text[])"
+    " FROM publish_tasks_search AS s WHERE s.job_id = t.job_id)"
+)
+"""Looked up for each row of a walk. A subquery like this is never turned into a join."""
+
+
+class Lead(msgspec.Struct, frozen=True):
+    """What a walk of a table follows.
+
+    Attributes:
+        terms: The conditions that tie it to the beginning of one index.
+        fields: The fields of the filter that need no check any more.
+        ids: The parameter with the ids to look up, instead of following an index.
+        each: The columns of `led`, if the walk is repeated for each of its rows.
+        oldest: Look for the status from the other end, until all tasks that have it are found.
+    """
+
+    terms: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    ids: str = ""
+    each: tuple[str, ...] = ()
+    oldest: bool = False
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What is looked for: the filter, and what was found out for it beforehand.
+
+    Attributes:
+        hits: The matches of `wanted.q`.
+        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
+        statuses: Every status that a row of the history has; an empty text stands for NULL too.
+        of_status: How many tasks of the ledger have the status of the filter. An attempt changes the status, so no
+            index has it. But the tasks that an attempt was made at are most likely the oldest ones.
+    """
+
+    wanted: TaskFilter
+    bounds: TimeBounds
+    hits: Hits | None
+    rarer: str
+    statuses: tuple[str, ...]
+    of_status: int
+
+    def keys(self, *, dated: bool) -> Sql:
+        """The statement for the place, `sort_at` and `sort_id` of the tasks behind a key, at most `:limit`.
+
+        Args:
+            dated: The tasks with a time, behind (:at, :id); else those without, behind :id.
+        """
+        parts = [
+            _walk(place, lead, self._conditions(place, lead, checks, dated=dated))
+            for place, lead, checks in self._walks()
+        ]
+        walks = "\nUNION ALL\n".join(f"({part})" for part in parts)
+        return Sql(f"SELECT * FROM (\n{walks}\n) AS found\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit")  # noqa: S608 - texts of this module
+
+    def counting(self) -> Sql:
+        """The statement that counts the tasks up to `:limit`."""
+        parts = [
+            f"(SELECT 1 {_source(place, lead)} WHERE {' AND '.join(self._checks(place, lead, checks))})"
+            for place, lead, checks in self._walks(counting=True)
+        ]
+        walks = "\nUNION ALL\n".join(parts)
+        return Sql(f"SELECT count(*) FROM (SELECT 1 FROM (\n{walks}\n) AS found LIMIT :limit) AS counted")  # noqa: S608 - the same
+
+    def parameters(self, after: Key | None = None) -> dict[str, Any]:
+        """The values of all parameters but `limit`; a statement has some of them."""
+        wanted = self.wanted
+        values: dict[str, Any] = {name: _storable(getattr(wanted, name)) for name in COMPARED}
+        values |= {name: [*map(storable, getattr(wanted, name) or ())] for name in ("platform", "task_ids")}
+        values |= self.bounds.parameters() | {"statuses": [*self.statuses], "of_status": self.of_status}
+        if after is not None:
+            at = after.created_at
+            values |= {
+                "at": self.bounds.before(storable(at)) if isinstance(at, str) else "",
+                "id": storable(after.task_id),
+            }
+        return values if self.hits is None else values | self.hits.parameters()
+
+    def _walks(self, *, counting: bool = False) -> list[tuple[Place, Lead, tuple[str, ...]]]:
+        """The walks that the tasks take, with what is checked row by row beside the filter."""
+        places = tuple(TABLE) if self.wanted.place is None else (self.wanted.place,)
+        return [walk for place in places if place in TABLE for walk in self._walks_of(place, counting)]
+
+    def _walks_of(self, place: Place, counting: bool) -> list[tuple[Place, Lead, tuple[str, ...]]]:
+        hits = self.hits
+        if hits is not None and place is Place.LEDGER:
+            return [(place, Lead(ids="waiting"), ())]
+        leads = [Lead()] if counting else self._leads(place)
+        if hits is None:
+            return [(place, lead, ()) for lead in leads]
+        unsearched = (place, Lead(ids="unsearched"), ())
+        if hits.indexed is not None:
+            return [(place, Lead(ids="hits"), ()), unsearched]
+        return [*((place, lead, (MATCHED,)) for lead in leads), unsearched]
+
+    def _leads(self, place: Place) -> list[Lead]:
+        """The narrowest index there is for the filter."""
+        wanted = self.wanted
+        if wanted.task_ids is not None:
+            return [Lead(ids="task_ids", fields=("task_ids",))]
+        for name in ("retry_of", "batch_id"):
+            if getattr(wanted, name) is not None:
+                return [_lead(name)]
+        if place is Place.HISTORY:
+            return self._history_leads()
+        if wanted.status == TaskStatus.SCHEDULED:
+            return [Lead(("t.promote_at IS NOT NULL",))]
+        is_rare = wanted.status not in {None, TaskStatus.PENDING} and self.of_status <= FEW
+        return [Lead(fields=("status",), oldest=True) if is_rare else Lead()]
+
+    def _history_leads(self) -> list[Lead]:
+        if self.wanted.error_class is not None:
+            return [_lead("error_class")]
+        if self.rarer == "platform":
+            return self._leads_by_status("platform", ":platform::text[]")
+        if self.rarer == "account_id":
+            return self._leads_by_status("account_id", "ARRAY[:account_id::text]")
+        return [_lead("status")] if self.rarer == "status" else [Lead()]
+
+    def _leads_by_status(self, field: str, values: str) -> list[Lead]:
+        """One walk for each value and status, because the index has the status between the value and the order."""
+        led = f"unnest({values}) AS one"
+        terms = (f"t.{field} = led.one", "t.status = led.status")
+        if self.wanted.status is not None:
+            return [Lead(terms, ("status", field), each=(led, "unnest(ARRAY[:status::text]) AS status"))]
+        leads = [Lead(terms, ("status", field), each=(led, "unnest(:statuses::text[]) AS status"))]
+        if "" in self.statuses:
+            leads.append(Lead((terms[0], "t.status IS NULL"), ("status", field), each=(led,)))
+        return leads
+
+    def _conditions(self, place: Place, lead: Lead, checks: tuple[str, ...], *, dated: bool) -> str:
+        order = f"(t.created_at, {ID[place]}) < (:at, :id)" if dated else f"t.created_at IS NULL AND {ID[place]} < :id"
+        return "\n    AND ".join((*lead.terms, order, *self._checks(place, lead, checks)))
+
+    def _checks(self, place: Place, lead: Lead, checks: tuple[str, ...]) -> list[str]:
+        """The conditions that are checked row by row."""
+        wanted = self.wanted
+        if place is Place.LEDGER and wanted.error_class is not None:
+            return ["FALSE"]  # only ended tasks have an error class
+        given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
+        found = [f"{_value(place, name)} = :{name}" for name in given]
+        if wanted.platform is not None and "platform" not in lead.fields:
+            found.append(f"{_value(place, 'platform')} = ANY (:platform::text[])")
+        if wanted.task_ids is not None and "task_ids" not in lead.fields:
+            found.append(f"{ID[place]} = ANY (:task_ids::text[])")
+        return [f"{ID[place]} IS NOT NULL", *found, *self.bounds.conditions(), *checks]
+
+
+def _value(place: Place, name: str) -> str:
+    """A column of a task. Rows of an original file's queue have platform and account only in their JSON."""
+    if place is Place.LEDGER and name in {"platform", "account_id"}:
+        return f"coalesce(t.{name}, everpost_member(t.data, '{name}'))"
+    return f"t.{name}"
+
+
+def _walk(place: Place, lead: Lead, conditions: str) -> str:
+    walk = (
+        f"SELECT t.created_at AS sort_at, {ID[place]} AS sort_id {_source(place, lead)}\n"
+        f"    WHERE {conditions}\n    ORDER BY t.created_at DESC, {ID[place]} DESC LIMIT :limit"
+    )
+    if not lead.each:
+        return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"  # noqa: S608 - the same
+    led = f"SELECT * FROM {', '.join(f'(SELECT {one}) AS led{number}' for number, one in enumerate(lead.each))}"  # noqa: S608 - the same
+    return f"SELECT '{place}' AS place, walk.* FROM ({led}) AS led CROSS JOIN LATERAL ({walk}) AS walk"  # noqa: S608 - the same
+
+
+def _source(place: Place, lead: Lead) -> str:
+    if lead.oldest:
+        oldest = "SELECT * FROM task_queue WHERE status = :status ORDER BY created_at, task_id LIMIT :of_status"
+        return f"FROM ({oldest}) AS t"
+    if not lead.ids:
+        return f"FROM {TABLE[place]} AS t"
+    return f"FROM unnest(:{lead.ids}::text[]) AS given (id) JOIN {TABLE[place]} AS t ON {ID[place]} = given.id"
+
+
+def _lead(field: str) -> Lead:
+    return Lead((f"t.{field} = :{field}",), (field,))
+
+
+def _storable(value: Sequence[str] | str | None) -> Any:
+    return storable(value) if isinstance(value, str) else value

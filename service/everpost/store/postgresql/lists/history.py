@@ -1,0 +1,98 @@
+"""The port's noun `history` in PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from datetime import UTC, tzinfo
+from typing import TypeVar
+
+from everpost.errors import SearchTimeout
+from everpost.store.history import (
+    COUNTED,
+    MAX_IDS,
+    MAX_LIMIT,
+    SEARCH_S,
+    IdMatch,
+    Page,
+    Summary,
+    TaskDetail,
+    TaskFilter,
+    Total,
+)
+from everpost.store.lists.counted import may_look_far, summary_of
+from everpost.store.lists.pages import beginning, following, without_doubles
+from everpost.store.lists.words import read_query
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.lists.detail import find_ids, find_task
+from everpost.store.postgresql.lists.finder import Finder, read_counts
+from everpost.store.postgresql.lists.rows import task_of_row
+
+Result = TypeVar("Result")
+
+SEARCHERS = 2  # connections that a process uses for searches at once; other reads need some too
+GRACE_S = 1.0  # by which PostgreSQL's own limit is later than this process's
+
+
+class PostgresqlHistory:
+    """See `everpost.store.history.History`. A page costs the same wherever it is in a list."""
+
+    def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
+        self._database = database
+        self._zone = zone
+        self._searchers = asyncio.Semaphore(SEARCHERS)
+
+    async def find_task(self, task_id: str) -> TaskDetail | None:
+        """See `History`."""
+        return await self._database.snapshot(lambda connection: find_task(connection, task_id, self._zone))
+
+    async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
+        """See `History`."""
+        return await self._database.snapshot(lambda connection: find_ids(connection, prefix, limit, self._zone))
+
+    async def page(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = 50, *, counted: bool = False
+    ) -> Page:
+        """See `History`. A search for words is made once for the page and its total."""
+        after = beginning(cursor, limit)
+
+        async def look(finder: Finder) -> Page:
+            keys = await finder.keys(after, limit + 1)
+            rows = await finder.rows(without_doubles(keys[:limit]))
+            total = await finder.total(COUNTED) if counted else None
+            return Page([task_of_row(row, self._zone) for row in rows], following(keys, limit), total)
+
+        return await self._searching(wanted, look)
+
+    async def page_ids(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> tuple[list[str], str | None]:
+        """See `History`."""
+        after = beginning(cursor, limit, MAX_IDS)
+        keys = await self._searching(wanted, lambda finder: finder.keys(after, limit + 1), within_s=within_s)
+        return [key.task_id for key in without_doubles(keys[:limit])], following(keys, limit)
+
+    async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
+        """See `History`."""
+        return await self._searching(wanted, lambda finder: finder.total(limit), within_s=within_s)
+
+    async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
+        """See `History`. Triggers keep the numbers."""
+        return summary_of(await self._database.read(read_counts), name_of)
+
+    async def _searching(
+        self, wanted: TaskFilter, operation: Callable[[Finder], Awaitable[Result]], *, within_s: float = SEARCH_S
+    ) -> Result:
+        """Run `operation` with a finder of the tasks, all in one state of the database."""
+        query = None if wanted.q is None else read_query(wanted.q)
+        timeout_ms = round((within_s + GRACE_S) * 1000)
+
+        async def run(connection: Connection) -> Result:
+            await connection.fetch_all("begin_search", timeout_ms=timeout_ms)
+            return await operation(await Finder.begin(connection, wanted, query, self._zone))
+
+        try:
+            async with asyncio.timeout(within_s), self._searchers if may_look_far(wanted) else nullcontext():
+                return await self._database.snapshot(run)
+        except TimeoutError:
+            raise SearchTimeout(within_s) from None

@@ -1,0 +1,3 @@
+SELECT source, status, platform, sum(tasks)::bigint AS tasks
+FROM (TABLE task_counts UNION ALL TABLE task_count_changes) AS parts
+GROUP BY source, status, platform
