@@ -1,5 +1,6 @@
-"""The `everpost` command as people run it: real processes, a separate environment, waits with deadlines."""
+"""The `everpost` command as people run it: in this process or in its own, with its own environment and a deadline."""
 
+import logging
 import os
 import pty
 import re
@@ -7,14 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, chdir, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
+from unittest.mock import patch
 
 import httpx
+import structlog
+
+from everpost import cli
 
 Found = TypeVar("Found")
 
@@ -48,7 +54,78 @@ def command(*arguments: str) -> list[str]:
 def run(
     *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, without a terminal."""
+    """Run a command in this process, without a terminal: its answer is that of `run_process`, in a tenth of the time.
+
+    For commands that end by themselves. One that does not is interrupted.
+    """
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, env or environment(), clear=True))
+        stack.enter_context(chdir(cwd) if cwd else nullcontext())
+        stack.enter_context(patch.object(os, "execv", side_effect=AssertionError("no process of its own here")))
+        stack.enter_context(kept_logging())
+        stack.enter_context(standard_files(output, errors))
+        with deadline(arguments):
+            code = cli.run(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        said = []
+        for file in (output, errors):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(arguments, code, *said)
+
+
+@contextmanager
+def standard_files(output: IO[bytes], errors: IO[bytes]) -> Iterator[None]:
+    """Replace standard output and error, for C libraries and child processes too; standard input is empty."""
+    with ExitStack() as stack:
+        empty = stack.enter_context(Path(os.devnull).open("rb"))
+        for number, (name, file) in enumerate({"stdin": empty, "stdout": output, "stderr": errors}.items()):
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            os.dup2(file.fileno(), number)
+            stream = stack.enter_context(open(number, "w" if number else "r", encoding="utf-8", closefd=False))
+            stack.enter_context(patch.object(sys, name, stream))
+        yield
+
+
+@contextmanager
+def kept_logging() -> Iterator[None]:
+    """Restore what commands change of logging."""
+    root = logging.getLogger()
+    before, level, structure = root.handlers[:], root.level, structlog.get_config()
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        structlog.configure(**structure)
+
+
+@contextmanager
+def deadline(arguments: Sequence[str]) -> Iterator[None]:
+    """Interrupt what takes longer than DEADLINE_S, and fail."""
+    late = []
+
+    def interrupt(*_: object) -> None:
+        late.append(arguments)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not late, f"{late} did not end within {DEADLINE_S:g} s"
+
+
+def run_process(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in its own process to its end, without a terminal."""
     return subprocess.run(
         command(*arguments),
         env=env or environment(),

@@ -11,7 +11,7 @@ import pytest
 from chaos_kit.checks import judge, read_effects
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
-from cli_support import environment, run
+from cli_support import environment, run_process
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 
@@ -20,7 +20,7 @@ PAUSED = '"dispatch.paused"'
 
 
 def everpost(scene: Scene, *arguments: str) -> None:
-    done = run(*arguments, env=environment(DATA=str(scene.folder)))
+    done = run_process(*arguments, env=environment(DATA=str(scene.folder)))
     assert done.returncode == 0, done.stderr
 
 

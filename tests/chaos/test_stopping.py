@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_support import Up, command, descendants, environment, free_port, is_alive, run, serving, until
+from cli_support import Up, command, descendants, environment, free_port, is_alive, run_process, serving, until
 from everpost.embedded import server_program
 from store_kit import kit_of
 from trying_publishers import LOCAL, PLAIN, Trial
@@ -134,7 +134,7 @@ def test_a_second_up_on_the_same_folder_is_refused_with_an_external_redis_too(tm
     )
     try:
         with serving(tmp_path, REDIS=f"redis://127.0.0.1:{port}/0") as up:
-            second = run("up", env=up.env)
+            second = run_process("up", env=up.env)
             assert second.returncode == 2
             assert "is in use by an `everpost up` already" in second.stderr
             assert "6379" not in (tmp_path / "data" / "up.lock").read_text()

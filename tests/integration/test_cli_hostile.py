@@ -1,7 +1,6 @@
 """Foreign text in a task, a publisher's answer or a job id cannot control a terminal, in any command's output."""
 
 import json
-import logging
 import os
 import re
 import sys
@@ -12,11 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import structlog
 
-from cli_support import STYLE, Up, on_terminal, serving
-from cli_support import run as run_command
-from everpost.cli import COMMANDS, run
+from cli_support import STYLE, Up, on_terminal, run_process, serving
+from everpost.cli import COMMANDS
 from everpost.printable import is_printable
 from everpost.task.place import Place
 from store_kit import kit_of
@@ -151,28 +148,13 @@ def acting(text: str) -> list[str]:
     return [line for line in text.split("\n") if not is_printable(line)]
 
 
-@pytest.fixture
-def as_command(up: Up, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The settings of `up` in this process, where a command is quicker than in one of its own."""
-    for name, value in up.env.items():
-        monkeypatch.setenv(name, value)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before[0], before[1]
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("as_command")
-def test_no_command_writes_a_character_that_acts_reorders_or_hides(
-    up: Up, task_ids: dict[str, str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_no_command_writes_a_character_that_acts_reorders_or_hides(up: Up, task_ids: dict[str, str]) -> None:
     runs = runs_of(task_ids, up.folder)
     assert set(COMMANDS) == set(runs) | set(SHOW_NO_TASKS)
     for arguments in (arguments for of_command in runs.values() for arguments in of_command):
         for form in ((), ("--json",)):
-            run([*arguments, *form])
-            shown = "".join(capfd.readouterr())
+            done = up.everpost(*arguments, *form)
+            shown = done.stdout + done.stderr
             assert not acting(shown), (arguments, shown)
             assert "Traceback" not in shown, (arguments, shown)
             assert not re.search("^FORGED", shown, flags=re.MULTILINE), (arguments, shown)
@@ -193,7 +175,7 @@ def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[st
 
 def test_a_shell_completes_ids_with_titles_that_do_nothing(up: Up, task_ids: dict[str, str]) -> None:
     asked = {"_EVERPOST_COMPLETE": "zsh_complete", "COMP_WORDS": "everpost show ", "COMP_CWORD": "2"}
-    shown = run_command(env={**up.env, **asked}).stdout
+    shown = run_process(env={**up.env, **asked}).stdout
     assert task_ids["failed"] in shown
     assert EVIL_ID.split("\x1b", maxsplit=1)[0] not in shown.splitlines()
     assert not acting(shown)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, serving, until
+from cli_support import DEADLINE_S, STYLE, Up, environment, free_port, on_terminal, run, run_process, serving, until
 from everpost.store import open_store
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place
@@ -272,7 +272,7 @@ def test_bash_completes_commands_statuses_platforms_and_ids(up: Up) -> None:
 
 def test_a_shell_that_asks_while_no_api_runs_gets_nothing(tmp_path: Path) -> None:
     asked = {"_EVERPOST_COMPLETE": "bash_complete", "COMP_WORDS": "everpost show 01", "COMP_CWORD": "2"}
-    done = run(env={**environment(PORT=str(free_port()), DATA=str(tmp_path)), **asked})
+    done = run_process(env={**environment(PORT=str(free_port()), DATA=str(tmp_path)), **asked})
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 

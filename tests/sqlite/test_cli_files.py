@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from cli_support import DEADLINE_S, command, environment, free_port, run, until
+from cli_support import DEADLINE_S, command, environment, free_port, run, run_process, until
 from everpost.store.sqlite.file.new_file import new_file
 from everpost.store.sqlite.schema.migrate import migrate
 from sqlite.original_database import insert, make_original, make_task_queue, queued_task
@@ -38,7 +39,9 @@ def ids(path: Path, table: str) -> list[str]:
     return [str(job_id) for (job_id,) in sql(path, f"SELECT job_id FROM {table} ORDER BY job_id")]
 
 
-def findings(env: Mapping[str, str], *arguments: str) -> tuple[int, dict[str, Any]]:
+def findings(
+    env: Mapping[str, str], *arguments: str, run: Callable[..., CompletedProcess[str]] = run
+) -> tuple[int, dict[str, Any]]:
     done = run("doctor", "--json", *arguments, env=env)
     return done.returncode, {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
 
@@ -323,6 +326,7 @@ def test_doctor_finds_a_publisher_that_fails_at_its_start(tmp_path: Path, env: d
     (metadata / "entry_points.txt").write_text("[everpost.publishers]\ntheirs = theirs:Publisher\n")
     file = tmp_path / "platforms.toml"
     file.write_text('[platforms.douyin]\npublisher = "theirs"\n')
-    code, found = findings({**env, "EVERPOST_PLATFORMS": str(file), "PYTHONPATH": str(tmp_path)})
+    settings = {**env, "EVERPOST_PLATFORMS": str(file), "PYTHONPATH": str(tmp_path)}
+    code, found = findings(settings, run=run_process)
     assert (code, found["options"]["ok"], error in found["options"]["advice"]) == (1, False, True)
     assert "secret-word" not in found["options"]["advice"]
