@@ -11,12 +11,14 @@ from everpost.failpoints import failpoint
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.faults import LinkLost, StatementRefused, TransactionUndone
 from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.sessions import Sessions
 from everpost.store.postgresql.link.transactions import commit, confirm, left, transact
 from everpost.store.postgresql.link.waiting import WRITE_S, Rows, Transaction, WaitingWrites
 
 WRITERS = 2
 PAUSES_S = (0.02, 0.5)  # the first and the longest between two tries
+UNIQUE = "23505"  # unique_violation
 
 
 class Commits:
@@ -87,18 +89,13 @@ class Commits:
 
     async def _write_in_time(self, group: Sequence[Rows]) -> None:
         reason: Exception = TimeoutError()
-        was_sent = False
         for pause_s in _pauses():
-            group = self._still_waiting(group, reason, may_be_written=was_sent)
+            group = self._still_waiting(group, reason)
             if not group:
                 return
-            until_s = min(rows.until_s for rows in group)
             try:
                 async with self._sessions.lent() as session:
-                    is_repeated, was_sent = was_sent, True
-                    records = await _execute(Connection(session, left(until_s)), group)
-                    if is_repeated or session.is_unreplicated:
-                        await confirm(session, left(until_s))
+                    records = await _execute(session, group)
             except (LinkLost, TransactionUndone) as error:
                 reason = error
                 await asyncio.sleep(pause_s)
@@ -107,13 +104,14 @@ class Commits:
                 _give(group, records)
                 return
 
-    def _still_waiting(self, group: Sequence[Rows], reason: Exception, *, may_be_written: bool) -> list[Rows]:
+    def _still_waiting(self, group: Sequence[Rows], reason: Exception) -> list[Rows]:
         """Those whose time has not run out; the others are told what is known."""
         now_s = time.monotonic()
-        late = [rows for rows in group if rows.until_s <= now_s]
-        if late:
-            self._fail(late, WriteUnconfirmed(str(reason)) if may_be_written else _not_written(reason))
-        return [rows for rows in group if rows.until_s > now_s and not rows.answer.done()]
+        for rows in group:
+            if rows.until_s <= now_s:
+                error = WriteUnconfirmed(str(reason)) if rows.may_be_written else _not_written(reason)
+                self._fail([rows], error)
+        return [rows for rows in group if not rows.answer.done()]
 
     async def _run(self, transaction: Transaction) -> None:
         try:
@@ -164,10 +162,29 @@ def _not_written(reason: Exception) -> ServiceError:
     return DatabaseUnwritable(str(reason)) if isinstance(reason, LinkLost) else DatabaseBusy()
 
 
-async def _execute(connection: Connection, group: Sequence[Rows]) -> list[Record]:
+async def _execute(session: Session, group: Sequence[Rows]) -> list[Record]:
+    """Run the statement of a group.
+
+    Raises:
+        LinkLost: The rows may be written.
+        TransactionUndone: This time, they were not.
+    """
+    until_s = min(rows.until_s for rows in group)
+    again = any(rows.may_be_written for rows in group)
+    text = ",".join(rows.encoded for rows in group)
     failpoint("commit.before")
-    rows = b"[" + b",".join(each.encoded for each in group) + b"]"
-    records = await connection.fetch_all(group[0].statement, rows=rows.decode())
+    try:
+        records = await Connection(session, left(until_s)).fetch_all(group[0].statement, rows=f"[{text}]")
+        if again or session.is_unreplicated:
+            await confirm(session, left(until_s))
+    except LinkLost:
+        for rows in group:
+            rows.may_be_written = True
+        raise
+    except StatementRefused as error:
+        if again and error.sqlstate == UNIQUE:  # the first time was not over when this one began
+            raise TransactionUndone(str(error)) from error
+        raise
     failpoint("commit.after")
     return records
 

@@ -131,11 +131,13 @@ class Database:
         """Have `statement` write rows; what it returns for them, once they are committed.
 
         The statement takes the rows of several callers at once, as a JSON list in `:rows`, and sorts them by their ids.
+        NUL in a text becomes U+FFFD.
         It returns rows with the column `task_id`, and each row has a `task_id`: a caller gets those with its own ids.
         Rows with the same id never come together.
 
-        The statement must be repeatable. If the answer is lost, the same rows are sent again, and the second answer
-        must be the one that was lost, whether the first time had an effect or not.
+        If the answer is lost, the rows are sent again, and each of them has `"again": true`. Then the statement must
+        return what the first answer was, whether the first time had an effect or not; the first answer may have been
+        lost a few seconds ago, and its tasks may have moved on.
 
         Raises the errors of `write`. A row that is refused concerns its own caller only.
         """

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from everpost.store.postgresql.link.texts import json_text
 from everpost.store.postgresql.link.transactions import Work
 
 WRITE_S = 5.0  # a caller is answered after about this time, whatever happens
@@ -18,19 +17,32 @@ class Rows:
     """Rows of one caller for a statement.
 
     Attributes:
-        encoded: The elements of a JSON list.
         until_s: When the caller is to be answered (monotonic).
+        may_be_written: They were sent before, and the answer was lost.
     """
 
-    __slots__ = ("answer", "count", "encoded", "ids", "statement", "until_s")
+    __slots__ = ("_encoded", "_rows", "answer", "ids", "may_be_written", "statement", "until_s")
 
     def __init__(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.statement = statement
-        self.encoded = msgspec.json.encode(rows)[1:-1]
+        self._rows = rows
+        self._encoded = json_text(rows)[1:-1]
         self.ids = frozenset(row["task_id"] for row in rows)
-        self.count = len(rows)
         self.until_s = time.monotonic() + WRITE_S
+        self.may_be_written = False
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def count(self) -> int:
+        """How many rows they are."""
+        return len(self._rows)
+
+    @property
+    def encoded(self) -> str:
+        """The elements of a JSON list; if they are sent again, each says so."""
+        if not self.may_be_written:
+            return self._encoded
+        return json_text([{**row, "again": True} for row in self._rows])[1:-1]
 
 
 class Transaction:
