@@ -71,7 +71,7 @@ async def test_of_many_skips_those_of_the_newest_operations_are_kept(
 async def test_a_worker_removes_old_operations_of_twenty_small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """They left 190,003 rows for ever."""
     monkeypatch.setattr(limits, "KEPT_OPERATIONS", 5)
-    monkeypatch.setattr("everpost.store.sqlite.tasks.operations.KEPT_SKIPS", 50)
+    monkeypatch.setattr("everpost.store.operation_rows.KEPT_SKIPS", 50)
     async with everpost_stack(workers=0) as stack:
         for request in range(20):
             body = {"task_ids": [f"{request} {n}" for n in range(400)]}

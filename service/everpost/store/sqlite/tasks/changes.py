@@ -6,13 +6,14 @@ from functools import partial
 from everpost.pace import Pace
 from everpost.portions import count_fitting
 from everpost.store.changes import DATA_ORDER, Cancel, Candidate, Change, Outcome, Remove, Resolve, Retry, StoredData
+from everpost.store.positions import relatives_of
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.cancel import cancel_tasks
 from everpost.store.sqlite.tasks.payloads import find_payloads
-from everpost.store.sqlite.tasks.positions import find_chains, find_positions, json_list, relatives_of
+from everpost.store.sqlite.tasks.positions import find_chains, find_positions, json_list
 from everpost.store.sqlite.tasks.remove import remove_tasks
 from everpost.store.sqlite.tasks.resolve import resolve_task
 from everpost.store.sqlite.tasks.retry import retry_tasks

@@ -8,7 +8,8 @@ import msgspec
 from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
-from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus, Skip
+from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row
+from everpost.store.operations import Operation, OperationLostError, Skip
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -67,8 +68,7 @@ class SqliteOperations:
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """See the port."""
-        parameters = {"owner": owner, "now": to_text(now_ms)}
-        parameters |= {"before": to_text(before_ms), "after": to_text(2 * now_ms - before_ms)}
+        parameters = claim_row(owner, before_ms, now_ms)
         row = await self._database.write(
             lambda connection: connection.execute(load("claim_operation"), parameters).fetchone()
         )
@@ -86,29 +86,12 @@ def _advance(
     following: str | None,
     now_ms: int,
 ) -> Operation:
-    skipped = [outcome for outcome in outcomes if outcome.reason is not None]
-    parameters = {
-        "operation_id": operation.operation_id,
-        "owner": operation.owner,
-        "position": operation.position,
-        "following": following,
-        "status": OperationStatus.DONE if following is None else OperationStatus.RUNNING,
-        "done": len(outcomes),
-        "succeeded": len(outcomes) - len(skipped),
-        "now": to_text(now_ms),
-    }
-    row = connection.execute(load("advance_operation"), parameters).fetchone()
+    row = connection.execute(load("advance_operation"), step_row(operation, outcomes, following, now_ms)).fetchone()
     if row is None:
         raise OperationLostError(operation.operation_id)
-    room = KEPT_SKIPS - (operation.done - operation.succeeded)
-    kept: list[dict[str, Any]] = [
-        {"operation_id": operation.operation_id, "task_id": outcome.task_id, "reason": outcome.reason}
-        for outcome in skipped[: max(0, room)]
-    ]
-    connection.executemany(load("keep_skip"), kept)
+    connection.executemany(load("keep_skip"), skip_rows(operation, outcomes))
     return _operation(row)
 
 
 def _operation(row: Sequence[Any]) -> Operation:
-    fields = dict(zip(Operation.__struct_fields__, row, strict=True))
-    return Operation(**fields | {"status": OperationStatus(fields["status"])})
+    return operation_of(dict(zip(Operation.__struct_fields__, row, strict=True)))
