@@ -1,9 +1,13 @@
-"""The settings: `EVERPOST_*` environment variables as one frozen Struct, read once at a composition root."""
+"""The settings: `EVERPOST_*` environment variables as one frozen Struct, read once at a composition root.
+
+A secret may be in a file: then `EVERPOST_NAME_FILE` names the file.
+"""
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -11,14 +15,16 @@ from msgspec import Meta
 
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
+from everpost.secret_files import read_secret
 
 PREFIX = "EVERPOST_"
+FILE = "_FILE"  # ends the name of a variable that names a file with the value
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks timers
 MOST_DAYS = 36_600
 
-SECRET = frozenset({"token", "redis", "database"})  # never shown in an error
+SECRET = ("token", "redis", "database")  # never shown, and may be read from a file
 
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
@@ -181,22 +187,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         )
 
 
+VARIABLES = MappingProxyType(
+    {f"{PREFIX}{field.upper()}": field for field in Settings.__struct_fields__}
+    | {f"{PREFIX}{field.upper()}{FILE}": field for field in SECRET}
+)
+"""The setting of each environment variable."""
+
+
 def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
     """The settings of an environment. `overrides` come from the command line and win; None means "not given".
+
+    A variable that is empty counts as not set.
 
     Raises:
         SettingsError: A variable is unknown or its value cannot be read; the message names it and the expected value.
     """
-    fields = Settings.__struct_fields__
     given: dict[str, Any] = {}
     for name, value in environment.items():
         if not name.startswith(PREFIX):
             continue
-        field = name.removeprefix(PREFIX).lower()
-        if field not in fields:
-            raise SettingsError(_unknown(name, fields))
-        if value != "":
-            given[field] = value
+        field = VARIABLES.get(name.upper())
+        if field is None:
+            raise SettingsError(_unknown(name))
+        if not value:
+            continue
+        if field in given:
+            raise SettingsError(f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}{FILE} are both set; unset one.")
+        given[field] = read_secret(name, value) if name.upper().endswith(FILE) else value
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)
     _ = settings.shown_database
@@ -242,11 +259,10 @@ def _decode(wanted: type, value: object) -> object:
     raise TypeError(wanted)
 
 
-def _unknown(name: str, fields: tuple[str, ...]) -> str:
+def _unknown(name: str) -> str:
     import difflib  # noqa: PLC0415 - only a misspelled name needs it
 
-    known = [PREFIX + field.upper() for field in fields]
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, VARIABLES, 1)
     return f"There is no setting {name}{f'; did you mean {near[0]}?' if near else '.'}"
 
 

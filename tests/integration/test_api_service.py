@@ -187,8 +187,9 @@ async def test_a_stop_answers_waiting_requests(tmp_path: Path, valkey: EmbeddedV
 
 async def test_sigterm_ends_a_process_in_order(tmp_path: Path, valkey: EmbeddedValkey) -> None:
     log = tmp_path / "api.log"
+    (address := tmp_path / "redis").write_text(valkey.address)
     env = {
-        "EVERPOST_REDIS": valkey.address,
+        "EVERPOST_REDIS_FILE": str(address),
         "EVERPOST_DATA": str(tmp_path),
         "EVERPOST_PORT": "0",
         "EVERPOST_LOG_FORMAT": "json",

@@ -170,7 +170,9 @@ def test_two_workers_run_and_stop(tmp_path: Path) -> None:
 
 
 def test_a_token_is_asked_for_and_sent_by_the_commands(tmp_path: Path) -> None:
-    with serving(tmp_path, TOKEN=TOKEN) as up:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    with serving(tmp_path, TOKEN_FILE=str(file)) as up:
         assert httpx.get(f"{up.url}/api/v1/tasks").status_code == httpx.codes.UNAUTHORIZED
         listed = up.everpost("list")
         assert listed.returncode == 0, listed.stderr

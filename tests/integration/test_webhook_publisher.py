@@ -219,9 +219,15 @@ async def test_a_cookie_is_neither_sent_back_nor_kept(receiver: Receiver, publis
     assert len(publisher._client.cookies) == 0
 
 
-async def test_the_secret_may_come_from_the_environment(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("option", ["secret_env", "secret_file"])
+async def test_the_secret_may_come_from_the_environment_or_a_file(
+    receiver: Receiver, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOOK_SECRET", SECRET)
-    async with opened(f"http://127.0.0.1:{receiver.port}", secret_env="HOOK_SECRET") as publisher:
+    file = tmp_path / "secret"
+    file.write_text(SECRET + "\n")
+    given = "HOOK_SECRET" if option == "secret_env" else str(file)
+    async with opened(f"http://127.0.0.1:{receiver.port}", **{option: given}) as publisher:
         await publisher.publish(JOB)
     Webhook(SECRET).verify(receiver.requests[0].body, receiver.requests[0].headers)
 
@@ -438,7 +444,9 @@ async def test_no_error_shows_a_secret_even_if_the_receiver_repeats_it(receiver:
         ({"url": "https://example.org", "secret": "whsec_é"}, "options.secret"),
         ({"url": "https://example.org", "secret": "whsec_s3cret!"}, "options.secret"),
         ({"url": "https://example.org", "secret_env": "NOT_SET_ANYWHERE"}, "no NOT_SET_ANYWHERE"),
-        ({"url": "https://example.org", "secret": SECRET, "secret_env": "A"}, "not both"),
+        ({"url": "https://example.org", "secret": SECRET, "secret_env": "A"}, "one of secret, secret_env"),
+        ({"url": "https://example.org", "secret_file": "/absent", "secret_env": "A"}, "one of secret, secret_env"),
+        ({"url": "https://example.org", "secret_file": "/absent"}, "options.secret_file=/absent: the file cannot be"),
         ({"url": "https://example.org", "timeout_s": 0}, "options.timeout_s"),
         ({"url": "https://example.org", "headers": {"X": "s3cret\r\nY: z"}}, "options.headers.'X'"),
         ({"url": "https://example.org", "headers": {"X y": "s3cret"}}, "options.headers.'X y'"),

@@ -15,7 +15,7 @@ from everpost.app import create_app
 from everpost.cli import COMMANDS, everpost
 from everpost.errors import ServiceError
 from everpost.metrics import COUNTERS, HISTOGRAMS
-from everpost.settings import PREFIX, Settings, temporary_settings
+from everpost.settings import PREFIX, VARIABLES, Settings, temporary_settings
 from everpost.task.model import MOVES, ErrorClass, TaskStatus
 from everpost.testing import PublisherDouble, Stack
 from everpost.views.bulk_answers import REASONS
@@ -86,7 +86,7 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 def test_every_setting_named_anywhere_exists() -> None:
     files = [*DOCUMENTS, *(ROOT / name for name in ("compose.yaml", "Dockerfile", "Makefile", "CHANGELOG.md"))]
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
+    known = set(VARIABLES)
     # Variables of compose and of the chaos tests.
     others = {"EVERPOST_PUBLISHED_PORT", "EVERPOST_CHAOS_SECONDS", "EVERPOST_CHAOS_SEED"}
     for file in files:

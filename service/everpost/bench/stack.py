@@ -16,7 +16,7 @@ from everpost.children import Child
 from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask, free_port
 from everpost.queue.measured import MeasuredQueue
-from everpost.settings import PREFIX, Settings
+from everpost.settings import VARIABLES, Settings
 from everpost.store import measured_store
 
 HOST = "127.0.0.1"
@@ -164,8 +164,7 @@ class BenchStack:
             return Child(argv, env=self._environment() | settings, output=output)
 
     def _environment(self) -> dict[str, str]:
-        unset = {f"{PREFIX}{field.upper()}": "" for field in Settings.__struct_fields__}
-        return unset | {
+        return dict.fromkeys(VARIABLES, "") | {
             "EVERPOST_DATA": str(self.folder),
             "EVERPOST_DATABASE": str(self.database),
             "EVERPOST_REDIS": self.valkey.address,

@@ -75,7 +75,7 @@ async def _serve(settings: Settings, port: int, workers: int, say: Say) -> int:
         valkey = await _start_valkey(settings.data / "valkey", say) if is_embedded else None
         redis = valkey.address if valkey else settings.redis_address
         lock.tell(UpFacts(os.getpid(), url, valkey.address if valkey else ""))
-        env = _environment(settings, port, redis)
+        env = _environment(settings, port, valkey)
         supervisor = Supervisor(
             valkey=valkey,
             api=Program("API", _command("api"), env),
@@ -106,9 +106,10 @@ def _command(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", "everpost.cli", name]
 
 
-def _environment(settings: Settings, port: int, redis: str) -> Mapping[str, str]:
+def _environment(settings: Settings, port: int, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
     """The environment variables the children get in addition to this process's own."""
-    told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data), "REDIS": redis}
+    told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data)}
+    told |= {"REDIS": valkey.address} if valkey else {}
     return {PREFIX + name: value for name, value in told.items()}
 
 

@@ -20,7 +20,7 @@ from everpost.demo.files import ORIGINALS_TASK, write_sound
 from everpost.embedded import EmbeddedValkey
 from everpost.errors import SettingsError
 from everpost.queue.measured import MeasuredQueue
-from everpost.settings import PREFIX, Settings
+from everpost.settings import PREFIX, VARIABLES
 from everpost.store import shown_store
 from everpost.store.shown import ORIGINAL_TASK, ShownRows
 
@@ -109,9 +109,8 @@ class Demo:
             self.worker = None
 
     def _environment(self) -> dict[str, str]:
-        unset = {f"{PREFIX}{field.upper()}": "" for field in Settings.__struct_fields__}
         chosen = {"DATA": str(self.folder), "REDIS": self.valkey.address, "PORT": "0", "LOG_FORMAT": "json"}
-        return unset | {f"{PREFIX}{name}": value for name, value in chosen.items()}
+        return dict.fromkeys(VARIABLES, "") | {f"{PREFIX}{name}": value for name, value in chosen.items()}
 
     # -- the steps
 

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from everpost.errors import SettingsError
 from everpost.publishing import read_options
+from everpost.secret_files import read_secret
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of Standard Webhooks
 SECRET_CHARACTERS = 6  # a shorter secret is not hidden, because that would garble error messages
@@ -28,6 +29,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         url: The receiver's address; https, unless `allow_http`.
         secret: Signs each request as Standard Webhooks defines it: `whsec_` and base64.
         secret_env: The environment variable that holds the secret instead.
+        secret_file: The file that holds the secret instead.
         timeout_s: One deadline in seconds for resolving, connecting, sending and reading the whole answer.
         key_lifetime_s: Seconds the receiver remembers a key. A post that may have been accepted is not sent again
             automatically after that.
@@ -40,6 +42,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     secret: str | None = None
     secret_env: str | None = None
+    secret_file: str | None = None
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     key_lifetime_s: Annotated[float, Meta(gt=0)] = 86_400.0
     allow_http: bool = False
@@ -52,7 +55,7 @@ class Endpoint:
     """A checked webhook: its url, its headers, its signer, and the texts that errors must not show.
 
     Raises:
-        SettingsError: An option is unknown or wrong, or the variable of `secret_env` is not set.
+        SettingsError: An option is unknown or wrong, or the secret cannot be read.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -93,10 +96,13 @@ def _read_headers(given: Mapping[str, str]) -> httpx.Headers:
 
 
 def _read_secret(options: WebhookOptions) -> str | None:
+    given = (options.secret, options.secret_env, options.secret_file)
+    if len(given) - given.count(None) > 1:
+        raise SettingsError("options.secret: set one of secret, secret_env and secret_file, not several.")
+    if options.secret_file is not None:
+        return read_secret("options.secret_file", options.secret_file)
     if options.secret_env is None:
         return options.secret
-    if options.secret is not None:
-        raise SettingsError("options.secret_env: set this or secret, not both.")
     secret = os.environ.get(options.secret_env)
     if not secret:
         raise SettingsError(f"options.secret_env: the environment has no {options.secret_env}.")
