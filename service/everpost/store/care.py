@@ -37,6 +37,9 @@ class Care(Protocol):
         nothing and returns 0.
         """
 
+    async def tend(self, now_ms: int) -> None:
+        """Do what the store needs every few seconds to stay quick. Several processes may do it at once."""
+
     async def repair_counts(self) -> int:
         """Count the tasks anew, and correct the stored counts; return how many counts were wrong.
 

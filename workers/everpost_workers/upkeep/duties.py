@@ -28,6 +28,7 @@ CHUNK = 1_000
 REST = 4  # seconds of rest per second of work
 LONG_REST = 24  # the same for the search index while tasks run: no client waits for it
 COUNT_EVERY_S = 3600.0
+TEND_S = 10.0
 TOLD = 300  # characters of an error in the report
 ALIVE_S = 5.0  # a worker that is silent for longer counts as dead
 
@@ -129,6 +130,7 @@ def worker_duties(
         "clock": (STEP_S, count_time),
         "expire": (60.0, forget_expired),
         "archive": (ARCHIVE_S, archive_old),
+        "tend": (TEND_S, lambda: store.care.tend(clock())),
         "counts": (COUNT_EVERY_S, store.care.repair_counts),
     }
 

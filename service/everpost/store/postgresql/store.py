@@ -5,6 +5,7 @@ from typing import Self
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import PostgresqlAddress
+from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
@@ -22,6 +23,7 @@ class PostgresqlStore:
         self.ledger = PostgresqlLedger(database)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
+        self.care = PostgresqlCare(database)
         self.history = PostgresqlHistory(database, zone)
         # One line a noun, as in SqliteStore, once its class is there.
 

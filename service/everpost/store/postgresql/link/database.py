@@ -79,7 +79,7 @@ class Database:
         return await self.read(lambda connection: _in_snapshot(connection, work), within_s=within_s)
 
     async def search(self, work: Work[T], *, within_s: float = SEARCH_S, looks_far: bool = True) -> T:
-        """Run a read that may take long, on separate connections. It is stopped if the caller is cancelled.
+        """Run a read that may take long in a snapshot, on separate connections. It stops if the caller is cancelled.
 
         Args:
             looks_far: It may read many rows to find few. Other slow reads, such as a page of large tasks, have separate
@@ -91,7 +91,7 @@ class Database:
         sessions = self._searches if looks_far else self._lists
         try:
             async with asyncio.timeout(within_s):
-                return await self._read(sessions, work, None)
+                return await self._read(sessions, lambda connection: _in_snapshot(connection, work), None)
         except TimeoutError:
             raise SearchTimeout(within_s) from None
 

@@ -1,12 +1,9 @@
 """The port's noun `history` in PostgreSQL."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from datetime import UTC, tzinfo
 from typing import TypeVar
 
-from everpost.errors import SearchTimeout
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -30,7 +27,6 @@ from everpost.store.postgresql.lists.rows import task_of_row
 
 Result = TypeVar("Result")
 
-SEARCHERS = 2  # connections that a process uses for searches at once; other reads need some too
 GRACE_S = 1.0  # by which PostgreSQL's own limit is later than this process's
 
 
@@ -40,7 +36,6 @@ class PostgresqlHistory:
     def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
         self._database = database
         self._zone = zone
-        self._searchers = asyncio.Semaphore(SEARCHERS)
 
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """See `History`."""
@@ -91,8 +86,4 @@ class PostgresqlHistory:
             await connection.fetch_all("begin_search", timeout_ms=timeout_ms)
             return await operation(await Finder.begin(connection, wanted, query, self._zone))
 
-        try:
-            async with asyncio.timeout(within_s), self._searchers if may_look_far(wanted) else nullcontext():
-                return await self._database.snapshot(run)
-        except TimeoutError:
-            raise SearchTimeout(within_s) from None
+        return await self._database.search(run, within_s=within_s, looks_far=may_look_far(wanted))

@@ -44,6 +44,9 @@ class SqliteCare:
     async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
         return await self._database.write(self._pace.timed(lambda connection: add_rows(connection, after, documents)))
 
+    async def tend(self, now_ms: int) -> None:
+        """See `Care.tend`: an SQLite file needs nothing."""
+
     async def repair_counts(self) -> int:
         """See `Care.repair_counts`. A reader counts the rows meanwhile, so that no writer waits for it."""
         drift = await self._database.search(find_drift, within_s=COUNT_S)

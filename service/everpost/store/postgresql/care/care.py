@@ -1,0 +1,69 @@
+"""Checks and upkeep of a PostgreSQL database: see `everpost.store.care.Care`."""
+
+from datetime import UTC, date, datetime
+from functools import partial
+
+import structlog
+
+from everpost.pace import Pace
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.lists.counts import COUNT_S, add_drift, find_drift, fold_counts
+from everpost.store.postgresql.lists.filling import fill
+
+log = structlog.get_logger("everpost.store")
+
+CHUNK = 250  # tasks that are added to the search in one transaction; fewer if their texts are long
+MONTHS_AHEAD = 2
+
+
+class PostgresqlCare:
+    """See `everpost.store.care.Care`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pace = Pace(CHUNK, rest=0)
+        self._months: set[date] = set()
+
+    async def fill_search(self, limit: int = 1_000) -> int:
+        """See `Care.fill_search`."""
+        filled = 0
+        while filled < limit:
+            async with self._pace.step() as size:
+                step = await fill(self._database, min(size, limit - filled))
+            if not step:
+                break
+            filled += step
+        return filled
+
+    async def repair_counts(self) -> int:
+        """See `Care.repair_counts`. The rows are counted in a snapshot, so that no writer waits for it."""
+        drift = await self._database.search(find_drift, within_s=COUNT_S)
+        if not drift.by_pair or not await self._database.write(lambda connection: add_drift(connection, drift)):
+            return 0
+        log.warning("counts.repaired", counts=len(drift.by_pair), tasks=sum(map(abs, drift.by_pair.values())))
+        return len(drift.by_pair)
+
+    async def tend(self, now_ms: int) -> None:
+        """See `Care.tend`: the next months get partitions, and changes are added to the counts."""
+        for month in months_from(now_ms, MONTHS_AHEAD):
+            if month not in self._months:
+                await self._database.write(partial(add_month, month=month))
+                self._months.add(month)
+        await fold_counts(self._database)
+
+
+async def add_month(connection: Connection, month: date) -> bool:
+    """Make the partitions of a month, unless they are there.
+
+    Raises:
+        DatabaseBusy: The partitions for other months are in use; another try can succeed.
+    """
+    return bool(await connection.fetch_value("add_month", month=month))
+
+
+def months_from(now_ms: int, ahead: int) -> list[date]:
+    """The first days of the month of a time and of the `ahead` months after it."""
+    first = datetime.fromtimestamp(now_ms / 1000, UTC)
+    months = [first.year * 12 + first.month - 1 + number for number in range(ahead + 1)]
+    return [date(month // 12, month % 12 + 1, 1) for month in months]
