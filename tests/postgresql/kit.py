@@ -109,7 +109,7 @@ class PostgresqlKit:
                     sql.SQL(", ").join(_column(place, name) for name in row),
                     sql.SQL(", ").join([sql.Placeholder()] * len(row)),
                 )
-                connection.execute(statement, [*row.values()])
+                connection.execute(statement, [_stored(name, value) for name, value in row.items()])
 
     def change(self, place: Place, task_id: str | None = None, **columns: Any) -> None:
         changes = sql.SQL(", ").join(sql.SQL("{} = %s").format(_column(place, name)) for name in columns)
@@ -149,6 +149,11 @@ class PostgresqlKit:
         """Run a statement; how many rows it wrote."""
         with psycopg.connect(self._address, autocommit=True) as connection:
             return connection.execute(statement, parameters or None).rowcount
+
+
+def _stored(name: str, value: Any) -> Any:
+    """The value as a program can store it: only `raw_job` takes bytes, and text is UTF-8."""
+    return value.decode(errors="replace") if isinstance(value, bytes) and name != "raw_job" else value
 
 
 def _table(place: Place) -> sql.Identifier:

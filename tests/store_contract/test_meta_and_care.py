@@ -10,6 +10,7 @@ from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
 from everpost.store.meta import CHECKED_AT, CLOCK
+from everpost.task.place import Place
 from store_contract.conftest import Stores
 from store_contract.making import KEPT_MS, accept, add_ended, key_of, once_of
 from store_kit import StoreKit
@@ -147,3 +148,16 @@ async def test_counts_are_corrected_while_others_write(store: Store, other: Stor
     await asyncio.gather(end_all(), repair(), repair())
     await store.care.repair_counts()
     assert (await store.history.summary()).by_status == {"pending": 50, "failed": 50}
+
+
+async def test_tending_a_store_changes_no_answer_whatever_is_written_meanwhile(
+    store: Store, other: Store, kit: StoreKit
+) -> None:
+    await add_ended(store, "a", make_task("b", platform="kuaishou"))
+    before = await store.history.summary()
+    assert before.total == 2
+    await asyncio.gather(*(each.care.tend(START_MS) for each in (store, other) * 3), accept(store, "c"))
+    assert kit.counted() == {Place.LEDGER: 1, Place.HISTORY: 2}
+    after = await other.history.summary()
+    assert (after.total, after.by_platform["kuaishou"]) == (3, 1)
+    assert await other.care.repair_counts() == 0

@@ -47,19 +47,19 @@ class PostgresqlCare:
     async def tend(self, now_ms: int) -> None:
         """See `Care.tend`: the next months get partitions, and changes are added to the counts."""
         for month in months_from(now_ms, MONTHS_AHEAD):
-            if month not in self._months:
-                await self._database.write(partial(add_month, month=month))
+            if month not in self._months and await self._database.write(partial(add_month, month=month)) is not None:
                 self._months.add(month)
         await fold_counts(self._database)
 
 
-async def add_month(connection: Connection, month: date) -> bool:
-    """Make the partitions of a month, unless they are there.
+async def add_month(connection: Connection, month: date) -> bool | None:
+    """Make the partitions of a month; False if they are there, None if another process is adding some.
 
     Raises:
         DatabaseBusy: The partitions for other months are in use; another try can succeed.
     """
-    return bool(await connection.fetch_value("add_month", month=month))
+    added: bool | None = await connection.fetch_value("add_month", month=month)
+    return added
 
 
 def months_from(now_ms: int, ahead: int) -> list[date]:

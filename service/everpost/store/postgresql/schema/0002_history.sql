@@ -206,9 +206,9 @@ CREATE TRIGGER searched_in AFTER INSERT ON publish_tasks
 CREATE TRIGGER searched_out AFTER DELETE ON publish_tasks
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_forget_searched();
 
--- Adds the partitions of a month; false if they are there. Rows of that month that the default partition has move over.
--- Attaching locks the default partitions. Those who read a list hold them too, so it waits for a moment only, and whoever
--- called it tries again later: behind a lock that waits, all others wait.
+-- Adds the partitions of a month; false if they are there, NULL if another transaction adds some. Rows of that month that
+-- the default partition has move over. Attaching locks the default partitions, and every list reads them. So it waits for
+-- a moment only, and the caller tries again later: all others wait behind a lock that waits.
 CREATE FUNCTION everpost_add_month(month date) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '300ms' AS $$
 DECLARE
     low  text := lpad(to_hex((extract(epoch FROM month::timestamp) * 1000)::bigint), 12, '0');
@@ -216,6 +216,9 @@ DECLARE
     whole text;
     part text;
 BEGIN
+    IF NOT pg_try_advisory_xact_lock(4918270014) THEN
+        RETURN NULL;
+    END IF;
     IF to_regclass('publish_tasks_' || to_char(month, 'YYYY_MM')) IS NOT NULL THEN
         RETURN false;
     END IF;
