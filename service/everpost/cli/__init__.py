@@ -45,6 +45,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "import": ("everpost.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
             "backup": ("everpost.cli.files:backup", "Copy the database to a new file while Everpost serves."),
             "restore": ("everpost.cli.restore:restore", "Put a backup in the database's place; nothing is sent twice."),
+            "move": ("everpost.cli.move:move", "Take everything to another database, such as PostgreSQL."),
             "doctor": ("everpost.cli.doctor:doctor", "Check settings, database, Redis and workers."),
         },
         "Your shell": {"completion": ("everpost.cli.completion:completion", "Print a script for shell completion.")},

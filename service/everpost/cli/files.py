@@ -7,9 +7,8 @@ from datetime import tzinfo
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from everpost.cli.bars import progress_bars
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say
 from everpost.clock import DAY_MS, read_time, system_clock, to_text
@@ -22,7 +21,6 @@ from everpost.store.archiving import archive_older
 
 CHUNK = 1_000
 WORTH_TELLING_BYTES = 1 << 20
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @click.command(
@@ -109,7 +107,7 @@ def import_tasks(source: Path, data: str | None, database: str | None) -> None:
     read.
     """
     settings = database_settings(data, database)
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("importing", total=None)
         report = maintenance_of(settings.database_address).import_queue(
             source, lambda done, total: progress.update(bar, completed=done, total=total)
@@ -157,17 +155,12 @@ async def _give_back(archive: Archive) -> None:
 async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:
     """Show the progress, step by step; return the number of tasks."""
     done = 0
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task(description, total=total)
         async for moved in steps:
             done += moved
             progress.update(bar, completed=done, total=max(total, done))
     return done
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(*COLUMNS, console=console, disable=not console.is_terminal)
 
 
 def _time_of(text: str, zone: tzinfo) -> int:

@@ -16,6 +16,7 @@ from everpost.store.changes import Changes
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
 from everpost.store.meta import Meta
+from everpost.store.moving import MARK, check_open, read_mark
 from everpost.store.operations import Operations
 from everpost.store.pause import Pauses
 from everpost.store.relay import Relay
@@ -78,9 +79,19 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
 
     Raises:
         SettingsError: No store has the address's scheme.
-        DatabaseUnusable: It is not a database, is damaged, or belongs to a newer Everpost.
+        DatabaseUnusable: It is not a database, is damaged, belongs to a newer Everpost, or is moved elsewhere.
         DatabaseUnwritable: It cannot be written.
     """
+    store = await _open(address, zone, clock)
+    try:
+        check_open(read_mark(await store.meta.get(MARK)))
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def _open(address: str, zone: tzinfo, clock: Clock) -> Store:
     if is_postgresql(address):
         from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - only the store in use is imported
 

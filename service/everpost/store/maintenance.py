@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from everpost.findings import Finding
+from everpost.store.moving import MovedStore
 from everpost.store.pause import Pause
 
 if TYPE_CHECKING:
@@ -150,6 +151,14 @@ class Maintenance(Protocol):
         Raises:
             DatabaseUnusable: It is damaged, or not Everpost's.
             DatabaseUnwritable: It cannot be read.
+        """
+
+    async def open_moved(self) -> MovedStore:
+        """The store as one end of a move; it is made or brought up to date first. It must be closed again.
+
+        Raises:
+            DatabaseUnusable: Another process has it open, or it is damaged or not Everpost's.
+            DatabaseUnwritable: It cannot be written.
         """
 
     async def inspect(self, depth: Depth, now_ms: int, least_free_bytes: int) -> Inspection:

@@ -12,6 +12,7 @@ from everpost.store.sqlite.care.backup import back_up_database
 from everpost.store.sqlite.care.compact import compact_database
 from everpost.store.sqlite.care.findings import check_findings, file_findings, library_finding, upgrade_findings
 from everpost.store.sqlite.care.inspection import CHECKS, find_damage, inspect_contents, inspect_upgrade, wrong_pragmas
+from everpost.store.sqlite.care.moving import SqliteMoved
 from everpost.store.sqlite.care.restore import restore_database
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.schema.import_queue import import_task_queue
@@ -55,6 +56,10 @@ class SqliteMaintenance:
         if upgrade is None or upgrade.kind != "current":
             return None
         return SqliteStore(await Database.open(self._path, readers=1))
+
+    async def open_moved(self) -> SqliteMoved:
+        """See `Maintenance`."""
+        return SqliteMoved.open(self._path)
 
     async def inspect(self, depth: Depth, now_ms: int, least_free_bytes: int) -> Inspection:
         """See `Maintenance`."""

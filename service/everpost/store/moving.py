@@ -1,0 +1,323 @@
+"""The port of `everpost move`: the two stores of a move, and the rows that go from one to the other.
+
+Both stores keep a `Mark`. The source is closed from the beginning on, and the target is closed until it has every row.
+So at each moment at most one of them can be opened, whenever the move is interrupted.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from everpost.errors import DatabaseUnusable
+
+MARK = "move"  # the mark's key among the values of `everpost.store.meta.Meta`
+
+Value: TypeAlias = str | bytes | int | float | None
+"""A text that is not UTF-8 has its undecodable bytes as lone surrogates (PEP 383)."""
+
+
+class Table(StrEnum):
+    """The tables in the order in which they are moved, by their names in `schema.sql`."""
+
+    ARCHIVE = "publish_tasks_archive"
+    HISTORY = "publish_tasks"
+    LEDGER = "task_queue"
+    DECISIONS = "decisions"
+    KEYS = "idempotency_keys"
+    OPERATIONS = "operations"
+    SKIPS = "operation_skips"
+    META = "everpost_meta"
+
+
+_ENDED = (
+    "job_id", "plan_id", "package_id", "platform", "account_id", "material_id", "title", "tags", "cover",
+    "schedule_time", "publish_mode", "status", "external_user_id", "external_account_id", "result_metrics",
+    "error_message", "created_at", "updated_at", "published_at", "completed_at", "task_data", "priority", "retry_of",
+    "root_id", "generation", "batch_id", "attempts", "error_class", "result", "provider_post_id", "publish_url",
+    "queued_at", "started_at", "raw_job",
+)  # fmt: skip
+
+COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
+    {
+        Table.ARCHIVE: (*_ENDED, "archived_at", "archive_reason"),
+        Table.HISTORY: _ENDED,
+        Table.LEDGER: (
+            "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count",
+            "max_retries", "created_at", "started_at", "completed_at", "updated_at", "platform", "account_id", "title",
+            "due_at", "retry_of", "root_id", "generation", "batch_id", "attempts", "sending", "sending_since",
+            "accepted_by",
+        ),
+        Table.DECISIONS: (
+            "task_id", "decision", "status_before", "decided_at", "decided_by", "why", "provider_post_id",
+            "publish_url", "new_task_id",
+        ),
+        Table.KEYS: ("key", "fingerprint", "task_id", "created_at", "answer", "counted_ms"),
+        Table.OPERATIONS: (
+            "operation_id", "kind", "request", "status", "total", "done", "succeeded", "position", "error", "owner",
+            "created_at", "updated_at",
+        ),
+        Table.SKIPS: ("operation_id", "task_id", "reason"),
+        Table.META: ("key", "value"),
+    }
+)  # fmt: skip
+"""The columns that move. The numbers of rows do not: each store makes them anew, in the same order."""
+
+NUMBERS = frozenset(
+    {
+        "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
+        "succeeded",
+    }
+)  # fmt: skip
+BYTES = frozenset({"raw_job"})
+"""The columns of numbers and of bytes; all others have text. SQLite keeps any value in any column."""
+
+
+IDENTIFIED: Mapping[Table, int] = MappingProxyType(
+    {
+        Table.HISTORY: COLUMNS[Table.HISTORY].index("job_id"),
+        Table.LEDGER: COLUMNS[Table.LEDGER].index("task_id"),
+    }
+)
+"""The tables in which ids are unique, and the place of the id in a row."""
+
+
+class Role(StrEnum):
+    """Which end of a move a store is."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A store's part in a move, as it keeps it.
+
+    Attributes:
+        move_id: The same in both stores.
+        other: The name of the other store.
+        table: In the target: the table whose rows come next; None in the source, and once all tables are there.
+        cursor: In the target: the source's cursor of the rows that come next.
+    """
+
+    move_id: str
+    role: Role
+    other: str
+    table: Table | None = None
+    cursor: str | None = None
+    is_finished: bool = False
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of a table.
+
+    Attributes:
+        label: How a report names it.
+        values: In the order of `COLUMNS`.
+        is_outdated: A newer row of the same table has its id. Only files of the original system have such rows.
+    """
+
+    label: str
+    values: tuple[Value, ...]
+    is_outdated: bool = False
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Some rows of a table, and the cursor of the rows behind them; None at the end."""
+
+    rows: list[Row]
+    following: str | None
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """A row as another store can keep it.
+
+    Attributes:
+        values: None if that store cannot keep the row.
+        faults: What cannot be kept unchanged, and why the row is left out.
+    """
+
+    values: tuple[Value, ...] | None
+    faults: tuple[str, ...] = ()
+
+
+class MovedStore(Protocol):
+    """A store that is one end of a move, and that no other process uses meanwhile. Writes are durable.
+
+    All methods raise `Unavailable` if the store fails.
+    """
+
+    @property
+    def name(self) -> str:
+        """How messages name the store. It holds no password."""
+
+    async def mark(self) -> Mark | None:
+        """The store's part in its last move; None if it never was part of one."""
+
+    async def set_mark(self, before: Mark | None, after: Mark | None) -> None:
+        """Replace the mark. As the source, the store takes no other writes from now on; without a mark, it does again.
+
+        Raises:
+            DatabaseUnusable: The mark is not `before`: another process moves the same store.
+        """
+
+    async def check_new(self) -> None:
+        """Check that the store can become a target.
+
+        Raises:
+            DatabaseUnusable: It has rows, or is part of an unfinished move.
+        """
+
+    async def begin(self, mark: Mark) -> None:
+        """Become the target of a move: keep its mark, and forget the values of `everpost.store.meta.Meta`.
+
+        Raises:
+            DatabaseUnusable: See `check_new`.
+        """
+
+    async def count(self, table: Table) -> int:
+        """How many rows a table has."""
+
+    async def portion(self, table: Table, cursor: str | None, limit: int) -> Portion:
+        """The next rows of a table, at most `limit`, and fewer if they are large. Their order never changes.
+
+        Args:
+            cursor: None is the beginning.
+        """
+
+    def fit(self, table: Table, row: Row) -> Fitted:
+        """The row as this store can keep it. The same row always fits in the same way."""
+
+    async def write(self, table: Table, rows: Sequence[tuple[Value, ...]], before: Mark, after: Mark) -> None:
+        """Add rows and replace the mark, in one transaction.
+
+        Raises:
+            DatabaseUnusable: The mark is not `before`: another process moves into the same store.
+        """
+
+    async def close(self) -> None:
+        """Let other processes use the store again."""
+
+
+def check_open(mark: Mark | None) -> None:
+    """Check that a store may be opened.
+
+    Raises:
+        DatabaseUnusable: It was moved to another store, or a move into it is not finished.
+    """
+    if mark is None or (mark.role is Role.TARGET and mark.is_finished):
+        return
+    if mark.role is Role.TARGET:
+        raise DatabaseUnusable(f"A move from {mark.other} into this database is unfinished: repeat `everpost move`.")
+    if mark.is_finished:
+        raise DatabaseUnusable(
+            f"This database was moved to {mark.other}, which may have changed since. Point EVERPOST_DATABASE there; "
+            "`everpost move` can also move it back, into a new database."
+        )
+    raise DatabaseUnusable(
+        f"This database is being moved to {mark.other}: repeat `everpost move` to finish, or add --abandon to stop."
+    )
+
+
+def not_empty(name: str) -> DatabaseUnusable:
+    """The refusal of a target that has rows."""
+    return DatabaseUnusable(f"{name} is not empty: a database is moved into a new one only.")
+
+
+def read_mark(text: str | None) -> Mark | None:
+    """The mark as `write_mark` wrote it.
+
+    Raises:
+        DatabaseUnusable: It is damaged, or a newer Everpost's.
+    """
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Mark)
+    except msgspec.DecodeError as error:
+        raise DatabaseUnusable(f"The database's record of its move cannot be read: {error}.") from error
+
+
+def write_mark(mark: Mark) -> str:
+    """The mark as text."""
+    return msgspec.json.encode(mark).decode()
+
+
+def check_mark(found: Mark | None, wanted: Mark | None, name: str) -> None:
+    """Check that a store's mark is the expected one.
+
+    Raises:
+        DatabaseUnusable: It is another one.
+    """
+    if found != wanted:
+        raise DatabaseUnusable(f"Another process is moving {name}, or has moved it just now; nothing was changed.")
+
+
+def refusal_of(table: Table, row: Row, *, without_id: Collection[Table] = (Table.HISTORY,)) -> str:
+    """Why a row cannot be kept by a store whose ids are unique; empty if it can.
+
+    Args:
+        without_id: The tables that can have rows without an id.
+    """
+    if table not in IDENTIFIED:
+        return ""
+    if row.values[IDENTIFIED[table]] is None and table not in without_id:
+        return "it has no id"
+    return "a newer row has its id" if row.is_outdated else ""
+
+
+def fit_values(table: Table, values: Sequence[Value], *, without_nul: Collection[str] = ()) -> Fitted:
+    """Give every value the type of its column.
+
+    Args:
+        without_nul: Columns whose text cannot have the character NUL.
+    """
+    fitted, faults = [], []
+    for column, value in zip(COLUMNS[table], values, strict=True):
+        kept, fault = _fit(column, value, has_nul=column not in without_nul)
+        fitted.append(kept)
+        if fault:
+            faults.append(f"{column} {fault}")
+    return Fitted(tuple(fitted), tuple(faults))
+
+
+def _fit(column: str, value: Value, *, has_nul: bool) -> tuple[Value, str]:
+    if value is None:
+        return None, ""
+    if column in BYTES:
+        return (value, "") if isinstance(value, bytes) else (_bytes_of(value), "is not bytes")
+    if column in NUMBERS:
+        return _fit_number(value)
+    return _fit_text(value, has_nul=has_nul)
+
+
+def _bytes_of(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _fit_number(value: Value) -> tuple[int | None, str]:
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return value, ""
+    return None, "is not a whole number"
+
+
+def _fit_text(value: Value, *, has_nul: bool) -> tuple[str, str]:
+    text = value if isinstance(value, str) else _text_of(value)
+    fault = "" if isinstance(value, str) else "is not text"
+    if not is_utf8(text):
+        text, fault = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), "is not UTF-8"
+    if "\0" in text and not has_nul:
+        text, fault = text.replace("\0", "\N{SYMBOL FOR NULL}"), "has a NUL character"
+    return text, fault
+
+
+def _text_of(value: Value) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text is UTF-8 in the store that it comes from."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,294 @@
+"""The contract of a move between two stores: nothing is lost or changed, and only one of them can ever be opened."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from everpost.actions import move as moving
+from everpost.actions.move import Moved, MoveFailed, abandon, foresee, move
+from everpost.clock import DAY_MS, SinceBoot
+from everpost.errors import DatabaseUnusable
+from everpost.running_time import count_step
+from everpost.store import Store, maintenance_of, open_store
+from everpost.store.history import TaskFilter
+from everpost.store.moving import Fitted, MovedStore, Row, Table
+from everpost.task.model import TaskStatus
+from everpost.task.place import Place
+from store_contract.conftest import ADDRESSES
+from store_contract.making import accept, add_ended, attempt_of, key_of, once_of
+from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
+from store_contract.test_operations import operation_of
+from store_kit import kit_of
+from store_rows import START_MS, begin, make_task, remove
+
+LATER_MS = START_MS + DAY_MS
+ODD = "测试 😀 \t\"'\\ é"
+
+
+class Ends:
+    """The source and the target of a move."""
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+        self.reports: list[tuple[Table, Row, Fitted]] = []
+
+    async def move(self) -> Moved:
+        async with self.opened() as (source, target):
+            self.reports.clear()
+            return await move(source, target, lambda *_: None, self._report)
+
+    async def foresee(self) -> Moved:
+        async with self.opened() as (source, target):
+            return await foresee(source, target, lambda *_: None, self._report)
+
+    async def abandon(self) -> bool:
+        source = await maintenance_of(self.source).open_moved()
+        try:
+            return await abandon(source)
+        finally:
+            await source.close()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[MovedStore, MovedStore]]:
+        source = await maintenance_of(self.source).open_moved()
+        try:
+            target = await maintenance_of(self.target).open_moved()
+            try:
+                yield source, target
+            finally:
+                await target.close()
+        finally:
+            await source.close()
+
+    def _report(self, table: Table, row: Row, fitted: Fitted) -> None:
+        self.reports.append((table, row, fitted))
+
+
+@pytest.fixture(params=[*itertools.product(ADDRESSES, ADDRESSES)], ids="-to-".join)
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Ends:
+    """Two stores of each pair of kinds, which are not there yet."""
+    addresses = []
+    for name, kind in zip(("from", "to"), request.param, strict=True):
+        folder = tmp_path / name
+        folder.mkdir()
+        addresses.append(ADDRESSES[kind](folder))
+    return Ends(*addresses)
+
+
+@pytest.fixture(autouse=True)
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "PORTION", 3)
+
+
+async def fill(store: Store) -> None:
+    """Tasks in every place and state, decisions, keys, operations, values."""
+    await store.meta.set("epoch", "this Redis")
+    await store.meta.count_time(partial(count_step, wall_ms=START_MS, since_boot=SinceBoot("boot", 5)))
+    await accept(store, *(make_task(f"waiting{n}", title=ODD, note=ODD, number=2**70) for n in range(7)))
+    await accept(store, make_task("later", due_at_ms=LATER_MS), make_task("sending", priority=0), "again", "gone")
+    assert await store.ledger.begin_send("sending", 1, NOW_MS)
+    await store.ledger.defer("again", attempt_of(), NOW_MS + 1, spent=True)
+    await store.changes.apply(cancel_of("gone"), NOW_MS)
+    await store.ledger.accept([make_task("keyed", batch_id="B")], START_MS, once_of())
+    for status in (TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.UNKNOWN):
+        await add_ended(store, *(make_task(f"{status}{n}", nul="\0") for n in range(4)), status=status)
+    await add_ended(store, "resolved", "archived", "deleted", "sent", status=TaskStatus.UNKNOWN)
+    await store.changes.apply(resolve_of("resolved"), NOW_MS)
+    await remove(store, "archived", "deleted")
+    await store.changes.apply(retry_of(("sent", "sent again"), rule=FORCED), NOW_MS)
+    operation = operation_of("one", request='{"q":"测"}')
+    for begun in (operation, operation_of("two", owner="two")):
+        await begin(store, begun)
+    await store.operations.release("two")
+    await store.operations.advance(operation, cancel_of("nowhere", "failed0"), [], "there", NOW_MS)
+
+
+async def content_of(address: str) -> Any:
+    """What the port of a store shows of everything in it; row numbers are each store's own."""
+    store = await open_store(address)
+    kit = kit_of(address)
+    try:
+        tasks = kit.tasks()
+        details = [await store.history.find_task(task.task_id) for task in tasks]
+        return (
+            sorted((task.task_id, task.place, str(task)) for task in tasks),
+            sorted(msgspec.json.encode(msgspec.structs.replace(detail, row=0)) for detail in details if detail),
+            (await store.history.page(TaskFilter(), limit=1_000)).items,
+            await store.history.summary(),
+            [await store.operations.find(name) for name in ("one", "two")],
+            [await store.operations.find_skips(name) for name in ("one", "two")],
+            await store.ledger.find_answer(key_of()),
+            await store.meta.get("epoch"),
+            await store.meta.get("clock"),
+            await store.meta.get("counted_ms"),
+            await store.ledger.count_unfinished(),
+        )
+    finally:
+        await store.close()
+
+
+async def filled(address: str) -> Any:
+    store = await open_store(address)
+    await fill(store)
+    await store.close()
+    return await content_of(address)
+
+
+async def can_be_opened(address: str) -> bool:
+    try:
+        store = await open_store(address)
+    except DatabaseUnusable:
+        return False
+    await store.close()
+    return True
+
+
+async def test_everything_is_moved_and_compared(ends: Ends) -> None:
+    before = await filled(ends.source)
+    moved = await ends.move()
+    assert {table: tally.rows for table, tally in moved.tables.items()} == {
+        "task_queue": 12, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
+        "operations": 2, "operation_skips": 2, "everpost_meta": 3,
+    }  # fmt: skip
+    assert ends.reports == []
+    assert await content_of(ends.target) == before
+
+
+async def test_the_new_store_works_on(ends: Ends) -> None:
+    await filled(ends.source)
+    await ends.move()
+    store = await open_store(ends.target)
+    assert not await store.ledger.begin_send("sending", 2, NOW_MS)
+    assert await store.ledger.promote_due(LATER_MS) == 1
+    assert await store.ledger.accept([make_task("other")], START_MS, once_of()) == once_of().answer
+    while await store.care.fill_search():
+        pass
+    page = await store.history.page(TaskFilter(q="测试", status="failed"))
+    assert len(page.items) == 4
+    await add_ended(store, "new", status=TaskStatus.SUCCESS)
+    assert (await remove(store, "new", "success0", "success1")) == dict.fromkeys(["new", "success0", "success1"])
+    assert await store.care.repair_counts() == 0
+    await store.close()
+
+
+async def test_a_store_that_was_moved_is_closed_and_moves_back(ends: Ends, tmp_path: Path) -> None:
+    before = await filled(ends.source)
+    await ends.move()
+    assert not await can_be_opened(ends.source)
+    (tmp_path / "back").mkdir()
+    kind = next(kind for kind in ADDRESSES if ADDRESSES[kind](tmp_path / "from").split(":")[0] in ends.source)
+    back = Ends(ends.target, ADDRESSES[kind](tmp_path / "back"))
+    await back.move()
+    assert not await can_be_opened(back.source)
+    assert await content_of(back.target) == before
+
+
+class Stopped(Exception):
+    """The move was interrupted."""
+
+
+POINTS = {"move.closed": 1, "move.begun": 1, "move.copied": 4, "move.compared": 1, "move.given": 1}
+"""The points of a move, and at which visit a test interrupts it there."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, point: str, visit: int = 1) -> None:
+    """Interrupt the next move at this visit of a point."""
+    visits: list[str] = []
+
+    def reach(reached: str) -> None:
+        visits.append(reached)
+        if visits.count(point) == visit:
+            raise Stopped(point)
+
+    monkeypatch.setattr(moving, "failpoint", reach)
+
+
+async def test_a_move_that_is_interrupted_anywhere_goes_on_and_never_leaves_both_open(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await filled(ends.source)
+    for point, visit in POINTS.items():
+        stop_at(monkeypatch, point, visit)
+        with pytest.raises(Stopped):
+            await ends.move()
+        assert not await can_be_opened(ends.source)
+        assert not await can_be_opened(ends.target) or point == "move.closed"
+    monkeypatch.setattr(moving, "failpoint", lambda _: None)
+    await ends.move()
+    assert await content_of(ends.target) == before
+    assert not await can_be_opened(ends.source)
+    assert (await ends.move()).tables == {}
+
+
+async def test_an_abandoned_move_leaves_the_source_as_it_was(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await filled(ends.source)
+    assert not await ends.abandon()
+    stop_at(monkeypatch, "move.copied", 3)
+    with pytest.raises(Stopped):
+        await ends.move()
+    assert await ends.abandon()
+    assert await content_of(ends.source) == before
+    assert not await can_be_opened(ends.target)
+    with pytest.raises(DatabaseUnusable, match="unfinished"):
+        await ends.move()
+    assert await content_of(ends.source) == before
+
+
+async def test_a_finished_move_cannot_be_abandoned(ends: Ends) -> None:
+    await filled(ends.source)
+    await ends.move()
+    with pytest.raises(DatabaseUnusable, match="was moved to"):
+        await ends.abandon()
+
+
+async def test_a_store_with_tasks_is_no_target_and_the_source_stays_open(ends: Ends) -> None:
+    await filled(ends.source)
+    store = await open_store(ends.target)
+    await accept(store, "task")
+    await store.close()
+    with pytest.raises(DatabaseUnusable, match="not empty"):
+        await ends.move()
+    assert await can_be_opened(ends.source)
+    assert kit_of(ends.target).count() == 1
+
+
+async def test_a_store_in_use_is_not_moved(ends: Ends) -> None:
+    store = await open_store(ends.source)
+    with pytest.raises(DatabaseUnusable):
+        await ends.move()
+    await accept(store, "task")
+    await store.close()
+    store = await open_store(ends.target)
+    with pytest.raises(DatabaseUnusable):
+        await ends.move()
+    await store.close()
+    assert await can_be_opened(ends.source)
+
+
+async def test_a_copy_that_differs_is_not_opened(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await filled(ends.source)
+    stop_at(monkeypatch, "move.copied", 8)
+    with pytest.raises(Stopped):
+        await ends.move()
+    kit_of(ends.target).change(Place.HISTORY, "success0", title="another")
+    monkeypatch.setattr(moving, "failpoint", lambda _: None)
+    with pytest.raises(MoveFailed, match="publish_tasks differs"):
+        await ends.move()
+    assert not await can_be_opened(ends.target)
+    await ends.abandon()
+    assert await content_of(ends.source) == before
+
+
+async def test_what_would_be_moved_is_told_without_moving_it(ends: Ends) -> None:
+    before = await filled(ends.source)
+    foreseen = await ends.foresee()
+    assert await content_of(ends.source) == before
+    assert kit_of(ends.target).count() == 0
+    assert (await ends.move()).tables == foreseen.tables
