@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 Handle = TypeVar("Handle")
@@ -55,15 +55,21 @@ class Pace:
         """
 
         def measured(handle: Handle) -> Result:
-            if self._others is not None:
-                self._others.look(handle)
-            began = time.monotonic()
-            try:
+            with self.measuring(handle):
                 return operation(handle)
-            finally:
-                self._worked_s = time.monotonic() - began
 
         return measured
+
+    @contextmanager
+    def measuring(self, handle: Any) -> Iterator[None]:
+        """Measures what is done inside; see `timed`."""
+        if self._others is not None:
+            self._others.look(handle)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._worked_s = time.monotonic() - began
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[int]:

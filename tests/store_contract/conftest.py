@@ -23,16 +23,17 @@ ADDRESSES: dict[str, Callable[[Path], str]] = {
 """For each kind of store the address of an empty one; files can go into the folder."""
 
 DONE_ON_POSTGRESQL: set[str] = {
+    "changes",
     "history",
-    "relay",
-    "search::test_a_typed_query_is_found",
-    "search::test_search_and_other_conditions_both_count",
-    "search::test_damaged_payloads_are_searched_as_text",
-    "search::test_a_long_query_is_refused_and_a_shorter_one_is_served",
-    "meta_and_care::test_tending_a_store_changes_no_answer_whatever_is_written_meanwhile",
-    "meta_and_care::test_counts_that_are_wrong_are_corrected_and_right_ones_stay",
     "meta_and_care::test_counts_are_corrected_while_others_write",
+    "meta_and_care::test_counts_that_are_wrong_are_corrected_and_right_ones_stay",
+    "meta_and_care::test_tending_a_store_changes_no_answer_whatever_is_written_meanwhile",
     "meta_and_care::test_the_index_of_texts_is_filled_in_steps_and_once_by_however_many",
+    "relay",
+    "search::test_a_long_query_is_refused_and_a_shorter_one_is_served",
+    "search::test_a_typed_query_is_found",
+    "search::test_damaged_payloads_are_searched_as_text",
+    "search::test_search_and_other_conditions_both_count",
 }
 """The modules whose tests pass on PostgreSQL, without `test_` and `.py`; a single test is `module::test`.
 

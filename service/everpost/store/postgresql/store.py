@@ -10,6 +10,7 @@ from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import migrate
+from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.relay import PostgresqlRelay
 
@@ -25,6 +26,7 @@ class PostgresqlStore:
         self.meta = PostgresqlMeta(database)
         self.care = PostgresqlCare(database)
         self.history = PostgresqlHistory(database, zone)
+        self.changes = PostgresqlChanges(database)
         # One line a noun, as in SqliteStore, once its class is there.
 
     @classmethod

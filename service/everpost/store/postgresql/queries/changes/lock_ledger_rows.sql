@@ -1,0 +1,7 @@
+-- As find_rows.sql. Until the transaction ends, nobody else changes these tasks, or moves them.
+SELECT 'ledger' AS place, task_id, status, coalesce(root_id, task_id) AS chain_id, generation, accepted_by, sending
+FROM task_queue
+WHERE task_id = ANY (:task_ids::text[])
+    OR accepted_by IS NOT NULL AND coalesce(root_id, task_id) = ANY (:chain_ids::text[])
+ORDER BY task_id
+FOR UPDATE

@@ -1,0 +1,10 @@
+-- A person has found the post.
+UPDATE {ended} SET
+    status = 'success',
+    published_at = :decided_at,
+    updated_at = :decided_at,
+    provider_post_id = coalesce(:provider_post_id, provider_post_id),
+    publish_url = coalesce(:publish_url, publish_url),
+    error_class = NULL,
+    error_message = NULL
+WHERE job_id = :task_id AND status = 'unknown'
