@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from everpost.clock import to_text
-from everpost.store.sqlite.care import expiry as limits
+from everpost.store import expiry as limits
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.task.model import new_task_id

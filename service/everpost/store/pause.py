@@ -8,6 +8,8 @@ import structlog
 
 from everpost.task.model import TaskRecord
 
+KEY = "paused"  # among the values of `everpost.store.meta.Meta`; while it is there, no worker claims anything
+
 log = structlog.get_logger("everpost.dispatch")
 
 

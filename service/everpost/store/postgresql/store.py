@@ -5,8 +5,10 @@ from typing import Self
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import PostgresqlAddress
+from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.meta import PostgresqlMeta
+from everpost.store.postgresql.care.pause import PostgresqlPauses
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import migrate
@@ -27,6 +29,8 @@ class PostgresqlStore:
         self.care = PostgresqlCare(database)
         self.history = PostgresqlHistory(database, zone)
         self.changes = PostgresqlChanges(database)
+        self.archive = PostgresqlArchive(database)
+        self.pause = PostgresqlPauses(database)
         # One line a noun, as in SqliteStore, once its class is there.
 
     @classmethod

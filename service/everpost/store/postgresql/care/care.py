@@ -2,10 +2,13 @@
 
 from datetime import UTC, date, datetime
 from functools import partial
+from typing import Any
 
 import structlog
 
-from everpost.pace import Pace
+from everpost.pace import Others, Pace
+from everpost.store.care import StoreState
+from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.counts import COUNT_S, add_drift, find_drift, fold_counts
@@ -24,6 +27,10 @@ class PostgresqlCare:
         self._database = database
         self._pace = Pace(CHUNK, rest=0)
         self._months: set[date] = set()
+
+    def state(self) -> StoreState:
+        """See `Care.state`. PostgreSQL looks after its own log."""
+        return StoreState(self._database.waiting, 0, has_long_log=False, trouble=self._database.trouble)
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""
@@ -50,6 +57,40 @@ class PostgresqlCare:
             if month not in self._months and await self._database.write(partial(add_month, month=month)) is not None:
                 self._months.add(month)
         await fold_counts(self._database)
+
+    async def forget_expired(self, keys_kept_ms: int, now_ms: int | None, limit: int = 1_000) -> int:
+        """See `Care.forget_expired`."""
+        oldest = await self._database.read(_oldest_kept)
+        expired = expired_now(keys_kept_ms, now_ms, *oldest)
+        return await self._database.write(partial(_forget, expired=expired, limit=limit))
+
+    def watch_others(self) -> Others:
+        """See `Care.watch_others`."""
+        return OtherWriters(self._database)
+
+
+class OtherWriters:
+    """See `everpost.pace.Others`. Other processes do not count: in PostgreSQL, writers do not wait for each other."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._submitted = database.submitted
+
+    def look(self, raw: Any) -> None:
+        """See `Others`."""
+
+    def are_writing(self) -> bool:
+        """See `Others`. One write is the step's own."""
+        before, self._submitted = self._submitted, self._database.submitted
+        return self._submitted > before + 1
+
+
+async def _oldest_kept(connection: Connection) -> list[str]:
+    return [await connection.fetch_value(name, newer=newer) or "" for name, newer in oldest_kept()]
+
+
+async def _forget(connection: Connection, expired: Expired, limit: int) -> int:
+    return sum([await connection.run(name, **given, limit=limit) for name, given in expired])
 
 
 async def add_month(connection: Connection, month: date) -> bool | None:

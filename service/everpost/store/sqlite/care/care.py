@@ -6,11 +6,13 @@ import structlog
 
 from everpost.pace import Others, Pace
 from everpost.store.care import StoreState
-from everpost.store.sqlite.care.expiry import find_expired, forget_expired
+from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.others import OtherWriters
+from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
 from everpost.store.sqlite.lists.search import CHUNK, add_rows, next_rows
+from everpost.store.sqlite.queries import load
 
 log = structlog.get_logger("everpost.store")
 
@@ -57,9 +59,19 @@ class SqliteCare:
 
     async def forget_expired(self, keys_kept_ms: int, now_ms: int | None, limit: int = 1_000) -> int:
         """See `Care.forget_expired`."""
-        expired = await self._database.read(lambda connection: find_expired(connection, keys_kept_ms, now_ms))
-        return await self._database.write(lambda connection: forget_expired(connection, expired, limit))
+        oldest = await self._database.read(_oldest_kept)
+        expired = expired_now(keys_kept_ms, now_ms, *oldest)
+        return await self._database.write(lambda connection: _forget(connection, expired, limit))
 
     def watch_others(self) -> Others:
         """See `Care.watch_others`."""
         return OtherWriters(self._database)
+
+
+def _oldest_kept(connection: sqlite3.Connection) -> list[str]:
+    rows = [connection.execute(load(name), {"newer": newer}).fetchone() for name, newer in oldest_kept()]
+    return ["" if row is None else str(row[0]) for row in rows]
+
+
+def _forget(connection: sqlite3.Connection, expired: Expired, limit: int) -> int:
+    return sum(connection.execute(load(name), {**given, "limit": limit}).rowcount for name, given in expired)

@@ -4,15 +4,13 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from everpost.store.pause import Pause
+from everpost.store.pause import KEY, Pause
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.ends import end_tasks
 from everpost.store.sqlite.tasks.positions import json_list
 from everpost.task.model import TaskRecord
-
-KEY = "paused"  # in everpost_meta; while it is there, no worker claims anything
 
 
 class SqlitePauses:

@@ -9,9 +9,8 @@ import msgspec
 from everpost.clock import to_text
 from everpost.errors import DatabaseUnusable
 from everpost.flushing import flush
-from everpost.store.pause import Pause
+from everpost.store.pause import KEY, Pause
 from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, copy_database, open_read_only
-from everpost.store.sqlite.care.pause import KEY
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.connection import prepare_moves
 from everpost.store.sqlite.file.new_file import new_file

@@ -1,0 +1,34 @@
+"""What is kept for a time only: Idempotency-Keys, ended operations, and their skips."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from everpost.clock import to_text
+from everpost.store.operations import KEPT_MS, KEPT_OPERATIONS, KEPT_SKIPS_OF_ALL
+from everpost.task.model import first_id_of
+
+ALWAYS = "~"  # sorts behind every time
+
+Expired: TypeAlias = Sequence[tuple[str, Mapping[str, Any]]]
+"""The statements that remove it, with their parameters; each takes `limit` too."""
+
+
+def oldest_kept() -> list[tuple[str, int]]:
+    """The statements that find the oldest kept operation, and the operation of the oldest kept skip, given `newer`."""
+    return [("nth_newest_operation", KEPT_OPERATIONS - 1), ("nth_newest_skip", KEPT_SKIPS_OF_ALL - 1)]
+
+
+def expired_now(keys_kept_ms: int, now_ms: int | None, operation_id: str, skips_of: str) -> Expired:
+    """See `everpost.store.care.Care.forget_expired`.
+
+    Args:
+        operation_id, skips_of: What the statements of `oldest_kept` found; empty if there are fewer.
+    """
+    ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
+    too_old = first_id_of(ended_ms)
+    return [
+        ("expire_keys", {"kept_ms": keys_kept_ms}),
+        ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
+        ("forget_operations", {"operation_id": operation_id, "before": ALWAYS}),
+        ("forget_skips", {"operation_id": max(too_old, operation_id, skips_of)}),
+    ]

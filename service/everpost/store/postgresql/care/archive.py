@@ -1,0 +1,88 @@
+"""The port's noun `archive` in PostgreSQL: finding old successes, and destroying archived tasks."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from everpost.clock import DAY_MS, to_text
+from everpost.pace import Pace
+from everpost.portions import count_fitting
+from everpost.store.archive import COUNTING_S, MOST_BYTES, FreeSpace
+from everpost.store.postgresql.link.database import Database
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """When a task ended, as stored, and its id: a place in the order in which tasks ended. It is a page's cursor.
+
+    A cursor that came from an SQLite file has a number in place of the id.
+    """
+
+    at: str
+    task_id: str | int
+
+
+FIRST = Ended("", "")
+
+
+class PostgresqlArchive:
+    """See `everpost.store.archive.Archive`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """See `Archive`."""
+        after = FIRST if cursor is None else msgspec.json.decode(cursor, type=Ended)
+        after_id = after.task_id if isinstance(after.task_id, str) else ""
+        parameters = {**_age_bounds(before_ms), "ended_at": after.at, "task_id": after_id, "limit": limit + 1}
+        found = await self._database.read(lambda connection: connection.fetch_all("page_older", **parameters))
+        count = min(limit, count_fitting((row["size_bytes"] for row in found), MOST_BYTES))
+        following = _cursor_of(found[count - 1]) if len(found) > count else None
+        return [row["task_id"] for row in found[:count]], following
+
+    async def count_older(self, before_ms: int) -> int:
+        """See `Archive`."""
+        return await self._count("count_older", _age_bounds(before_ms))
+
+    async def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+        """See `Archive`."""
+        done = 1
+        while done:
+            async with pace.step() as size:
+                done = await self._purge(before_ms, size)
+            if done:
+                yield done
+
+    async def _purge(self, before_ms: int, limit: int) -> int:
+        parameters = {"before": to_text(before_ms), "limit": limit}
+        return await self._database.write(lambda connection: connection.run("purge", **parameters))
+
+    async def count_archived(self, before_ms: int) -> int:
+        """See `Archive`."""
+        return await self._count("count_archived", {"before": to_text(before_ms)})
+
+    async def free_space(self) -> FreeSpace:
+        """See `Archive`. PostgreSQL's autovacuum makes the space of destroyed tasks free for others."""
+        return FreeSpace(0, is_returnable=False)
+
+    async def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
+        """See `Archive`."""
+        del pace
+        for _ in ():
+            yield 0
+
+    async def _count(self, statement: str, parameters: dict[str, str]) -> int:
+        return int(
+            await self._database.search(
+                lambda connection: connection.fetch_value(statement, **parameters), within_s=COUNTING_S
+            )
+        )
+
+
+def _cursor_of(row: dict[str, Any]) -> str:
+    return msgspec.json.encode(Ended(row["ended_at"], row["task_id"])).decode()
+
+
+def _age_bounds(before_ms: int) -> dict[str, str]:
+    return {"before": to_text(before_ms), "day_before": to_text(before_ms - DAY_MS)}
