@@ -26,6 +26,8 @@ DONE_ON_POSTGRESQL: set[str] = {
     "archive",
     "changes",
     "history",
+    "ledger",
+    "ledger_races",
     "meta_and_care",
     "pause",
     "relay",

@@ -13,7 +13,7 @@
 -- - No value that an attempt changes (status, sending, attempts, due_at ...) is in an index, or in an index's WHERE:
 --   then an update is HOT, that is, it writes no index. `promote_at` exists for this reason: it changes for scheduled
 --   tasks only.
--- - fillfactor leaves room for the new version of each row on its own page, which HOT needs.
+-- - fillfactor leaves room for the new version of every row on its own page, which HOT needs.
 -- - Autovacuum starts after a fixed number of dead rows, because a share of the table says nothing: it is nearly empty
 --   most of the time. It does not rest between pages, because dead rows slow down every claim.
 -- - vacuum_truncate would take an exclusive lock to give the empty pages at the end back; they are needed again at once.
@@ -47,7 +47,7 @@ CREATE TABLE task_queue (
     promote_at    text COLLATE "C" GENERATED ALWAYS AS (CASE WHEN status = 'scheduled' THEN due_at END) STORED,
     written_in    xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that accepted the task: the relay's order
 ) WITH (
-    fillfactor = 70,
+    fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,

@@ -15,14 +15,11 @@ from everpost.task.model import TaskRecord
 
 
 async def end_tasks(
-    connection: Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = (), *, again: bool = False
+    connection: Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
 ) -> list[str]:
     """Record how tasks ended; the ids of the tasks whose end was recorded before. A second call changes nothing.
 
     See `everpost.store.ledger.Ledger.end`.
-
-    Args:
-        again: The records were sent before, and the answer was lost. An end with a record's status and time is its own.
     """
     for record in overtaken:
         await _note(connection, record)
@@ -32,7 +29,7 @@ async def end_tasks(
     if not missing:
         return []
     await connection.fetch_value("lock_ids", task_ids=[record.task_id for record in missing])
-    return [record.task_id for record in missing if await _keep_missing(connection, record, again=again)]
+    return [record.task_id for record in missing if await _keep_missing(connection, record)]
 
 
 def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
@@ -75,7 +72,7 @@ async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collec
     return {row["task_id"] for row in rows}
 
 
-async def _keep_missing(connection: Connection, record: TaskRecord, *, again: bool) -> bool:
+async def _keep_missing(connection: Connection, record: TaskRecord) -> bool:
     """Keep a record without a ledger row; True if the task had ended before."""
     if await _move(connection, [record]):  # it came into the ledger a moment ago
         return False
@@ -83,9 +80,6 @@ async def _keep_missing(connection: Connection, record: TaskRecord, *, again: bo
         row = await connection.fetch_one(f"lock_ended_{table}", task_id=record.task_id)
         if row is None:
             continue
-        given = ended_row(record)
-        if again and (row["status"], row["updated_at"]) == (given["status"], given["finished_at"]):
-            return False
         await _keep_late(connection, table, record, row["attempts"])
         return True
     given = {name: plain_text(value) if isinstance(value, str) else value for name, value in ended_row(record).items()}

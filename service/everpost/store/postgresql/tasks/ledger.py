@@ -83,7 +83,7 @@ class PostgresqlLedger:
         since_boot: SinceBoot | None = None,
     ) -> bool:
         """See `Ledger.begin_send`."""
-        row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms), "again": False}
+        row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
         row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
         return bool(await self._database.write_rows("begin_send", [row]))
 

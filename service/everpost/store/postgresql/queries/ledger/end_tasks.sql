@@ -1,10 +1,12 @@
--- Ended tasks move from the ledger into the history (I1); those that are not in the ledger are not returned. If the
--- history has the id of an inherited row already, the row moves without its id.
+-- Ended tasks move from the ledger into the history (I1); those that are not in the ledger are not returned. `again` finds
+-- the ends that the same rows wrote before their answer was lost. If the history has the id of an inherited row already,
+-- the row moves without its id.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:rows) AS given (
         task_id text, status text, finished_at text, queued_at text, started_at text, attempt text, error_class text,
         error_message text, result text, provider_post_id text, publish_url text, platform text, account_id text,
-        material_id text, title text, tags text, cover text, schedule_time text, publish_mode text
+        material_id text, title text, tags text, cover text, schedule_time text, publish_mode text,
+        again boolean
     )
 ), moved AS (
     DELETE FROM task_queue WHERE task_id = ANY (ARRAY(SELECT given.task_id FROM given))
@@ -37,3 +39,9 @@ WITH given AS MATERIALIZED (
     FROM moved AS t JOIN given AS e ON e.task_id = t.task_id
 )
 SELECT task_id FROM moved
+UNION ALL
+SELECT task_id FROM given
+WHERE again AND EXISTS (
+    SELECT FROM publish_tasks AS h
+    WHERE h.job_id = given.task_id AND h.status = given.status AND h.updated_at = given.finished_at
+)

@@ -1,5 +1,8 @@
 -- pg_walfile_name is an error on a standby, and pg_control_system may be forbidden.
+-- Plans are kept. One that is made while the ledger is empty would read the whole table, also when it is full, so full reads
+-- are made to look dear. A pooler may lose this setting, which is not needed to be correct.
 SELECT
+    set_config('enable_seqscan', 'off', FALSE),
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
     current_setting('synchronous_commit') AS synchronous_commit,
     CASE
