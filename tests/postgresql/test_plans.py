@@ -1,0 +1,209 @@
+"""No statement reads a large table row by row: PostgreSQL's plan for each says which index it follows."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import psycopg
+import pytest
+
+from everpost.store.history import TaskFilter
+from everpost.store.postgresql.link.statements import Sql, statement
+from everpost.store.postgresql.lists.filters import Search
+from everpost.store.postgresql.lists.local_times import Bound, TimeBounds
+from everpost.store.postgresql.lists.search import Hits
+from everpost.store.postgresql.queries import statements
+from everpost.task.place import Place
+from postgresql.kit import PostgresqlKit
+from postgresql.rows import fill
+from postgresql_server import shared_server
+
+ROWS = 20_000
+LARGE_ROWS = 1_000
+IN_SEARCH = {
+    "find_hits", "find_local_times", "next_unsearched", "rows_of_history", "rows_of_ledger", "scan_unsearched",
+    "scan_waiting",
+}  # fmt: skip
+"""The statements that run after `begin_search`."""
+
+READ_WHOLE = {
+    "count_rows": "a worker's hourly count of everything, which nobody waits for",
+    "count_unfinished": "counts the ledger; asked before clear/all only",
+    "next_unsearched": "begins at the oldest entry, and stops at a limit",
+    "scan_unsearched": "begins at the newest entry, and stops at a limit",
+    "scan_waiting": "begins at the newest task, and stops at a limit",
+}
+STATUSES = ("cancelled", "failed", "success")
+GIVEN: dict[str, Any] = {
+    "status": "failed",
+    "platform": ("douyin", "3"),
+    "account_id": "a",
+    "created_after_ms": 1,
+    "created_before_ms": 2,
+    "error_class": "auth",
+    "batch_id": "b",
+    "retry_of": "r",
+    "task_ids": ("x", "y"),
+    "q": "测试",
+}
+BOUND = Bound("2026-01-01T00:00:00.000Z", "2025-12-31 00:00", "2026-01-02 00:00", None)
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[psycopg.Connection]:
+    """A database with many rows. Each plan is made in a transaction of its own."""
+    address = shared_server().new_database()
+    fill(PostgresqlKit(address), ROWS)
+    with psycopg.connect(address) as connection:
+        yield connection
+    shared_server().drop_database(address)
+
+
+def plan_of(connection: psycopg.Connection, text: str, *, as_search: bool = False) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan for any parameters, as the outermost has them first."""
+    with connection.transaction(force_rollback=True):
+        if as_search:
+            connection.execute(statements()["begin_search"].replace(":timeout_ms::bigint", "60000").encode())
+        (row,) = connection.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}".encode()).fetchall()
+    found = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    return list(_nodes(found[0]["Plan"]))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for part in node.get("Plans", ()):
+        yield from _nodes(part)
+
+
+@cache
+def large_tables(connection: psycopg.Connection) -> frozenset[str]:
+    """The names of large tables and partitions. An empty one is best read whole."""
+    rows = connection.execute("SELECT relname FROM pg_class WHERE reltuples > %s", [LARGE_ROWS]).fetchall()
+    connection.rollback()
+    return frozenset(name for (name,) in rows)
+
+
+def whole_reads(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> list[str]:
+    """The large tables that are read whole, by themselves or by an index without a bound."""
+    found = []
+    large = large_tables(connection)
+    for node in plan:
+        relation = node.get("Relation Name", "")
+        is_bound = "Index Cond" in node or node["Node Type"] in {"Bitmap Heap Scan", "Tid Scan", "ModifyTable"}
+        if relation in large and not is_bound:
+            found.append(f"{node['Node Type']} of {relation}")
+    return found
+
+
+def explainable() -> list[str]:
+    """The statements that EXPLAIN takes."""
+    return sorted(
+        name for name, text in statements().items() if _verb(text) in {"SELECT", "WITH", "INSERT", "UPDATE", "DELETE"}
+    )
+
+
+def _verb(text: str) -> str:
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("--"))
+    return next(lines, "").split()[0].upper()
+
+
+@pytest.mark.parametrize("name", explainable())
+def test_a_statement_reads_no_large_table_whole(connection: psycopg.Connection, name: str) -> None:
+    plan = plan_of(connection, statement(name).text, as_search=name in IN_SEARCH)
+    assert bool(whole_reads(connection, plan)) == (name in READ_WHOLE), whole_reads(connection, plan)
+
+
+def filters() -> Iterator[TaskFilter]:
+    """Every combination of up to two fields, and all at once."""
+    for size in (0, 1, 2, len(GIVEN)):
+        for names in itertools.combinations(GIVEN, size):
+            yield TaskFilter(**{name: GIVEN[name] for name in names})
+            if "status" in names:
+                for status in ("pending", "scheduled", "running"):
+                    yield TaskFilter(**{name: GIVEN[name] for name in names} | {"status": status})
+
+
+def search_of(wanted: TaskFilter, rarer: str, *, few: bool = True) -> Search:
+    bounds = TimeBounds(
+        BOUND if wanted.created_after_ms is not None else None, BOUND if wanted.created_before_ms is not None else None
+    )
+    hits = None if wanted.q is None else Hits("'x'", (), ("1", "2") if few else None, ("3",), ("4",))
+    return Search(wanted, bounds, hits, rarer, STATUSES, 100)
+
+
+def test_every_list_follows_an_index_wherever_it_begins(connection: psycopg.Connection) -> None:
+    seen: set[Sql] = set()
+    for wanted, dated, few in itertools.product(filters(), (True, False), (True, False)):
+        given = [name for name in ("account_id", "status", "platform") if getattr(wanted, name) is not None]
+        for rarer in given or [""]:
+            sql = search_of(wanted, rarer, few=few).keys(dated=dated)
+            if sql in seen:
+                continue
+            seen.add(sql)
+            plan = plan_of(connection, statement(sql).text, as_search=True)
+            assert not [one for one in whole_reads(connection, plan) if not _is_oldest(one, sql)], (
+                wanted,
+                whole_reads(connection, plan),
+            )
+    assert len(seen) > len(GIVEN)
+
+
+def _is_oldest(read: str, sql: Sql) -> bool:
+    """Whether this is the walk that stops at a known number of tasks."""
+    return read == "Index Scan of task_queue" and ":of_status" in sql
+
+
+@pytest.mark.parametrize(
+    ("fields", "index"),
+    [
+        ({}, "created_at_job_id"),
+        ({"status": "failed"}, "status_created_at_job_id"),
+        ({"error_class": "auth", "status": "failed"}, "error_class_created_at_job_id"),
+        ({"batch_id": "b", "account_id": "a"}, "batch_id_created_at_job_id"),
+        ({"retry_of": "r"}, "retry_of_created_at_job_id"),
+        ({"platform": ("douyin", "3")}, "platform_status_created_at_job_id"),
+        ({"platform": ("douyin", "3"), "status": "failed"}, "platform_status_created_at_job_id"),
+        ({"account_id": "a", "status": "failed"}, "account_id_status_created_at_job_id"),
+    ],
+)
+def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
+    connection: psycopg.Connection, fields: dict[str, Any], index: str
+) -> None:
+    """Nothing is sorted within a partition, so a page costs the same wherever it is in a list."""
+    wanted = TaskFilter(**fields, place=Place.HISTORY)
+    rarer = next((name for name in ("platform", "account_id", "status") if name in fields), "")
+    plan = plan_of(connection, statement(search_of(wanted, rarer).keys(dated=True)).text, as_search=True)
+    scans = [node for node in plan if node.get("Relation Name", "").startswith("publish_tasks")]
+    assert len(scans) > 4
+    for scan in scans:
+        assert scan["Index Name"].removeprefix(scan["Relation Name"]).startswith(f"_{index}"), scan["Index Name"]
+        assert "ROW(created_at, job_id) < ROW" in scan["Index Cond"]
+    assert [node["Node Type"] for node in plan].count("Merge Append") >= 1
+    nodes = [node["Node Type"] for node in plan]
+    assert "Sort" not in nodes[nodes.index("Merge Append") + 1 :]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"account_id": "a"}, {"platform": ("douyin",), "account_id": "a"}, {"batch_id": "b"}]
+)
+def test_tasks_are_counted_along_an_index(connection: psycopg.Connection, fields: dict[str, Any]) -> None:
+    wanted = TaskFilter(**fields, place=Place.HISTORY)
+    plan = plan_of(connection, statement(search_of(wanted, "account_id").counting()).text, as_search=True)
+    assert not whole_reads(connection, plan)
+
+
+@pytest.mark.parametrize("name", ["find_task_history", "rows_of_history", "lock_ended_publish_tasks"])
+def test_a_task_is_looked_up_in_the_one_partition_that_can_have_it(connection: psycopg.Connection, name: str) -> None:
+    """The plan has all partitions; those that cannot have the id are removed when the id is known."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("PREPARE one AS " + statement(name).text)
+        connection.execute("SET LOCAL enable_hashjoin = off")
+        connection.execute("SET LOCAL enable_mergejoin = off")
+        connection.execute("SET LOCAL enable_seqscan = off")
+        given = "ARRAY['019a0000000070000000000000000001']" if ":task_ids" in statements()[name] else "'019a'"
+        (row,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one ({given})").fetchall()
+        connection.execute("DEALLOCATE one")
+    scans = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Relation Name", "").startswith("publish_tasks")]
+    assert sum(node["Actual Loops"] > 0 for node in scans) == 1
