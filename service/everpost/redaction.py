@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlencode
 HIDDEN = "***"
 PLAIN = frozenset({"db", "protocol", "client_name", "socket_timeout", "socket_connect_timeout", "max_connections"})
 """Parameters whose values are not secret."""
-NAMED = PLAIN | {"password", "username"}
+NAMED = PLAIN | {"password", "username", "sentinel_password", "sentinel_username"}
 """Parameters whose names are shown. Any other name may be part of a password that contains `&`."""
 
 

@@ -30,7 +30,7 @@ from everpost.store import Store, open_store
 from everpost_workers.engine import BatchWorker
 from everpost_workers.main import create_worker
 
-__all__ = ["ApiRefusal", "NoAsyncioError", "PublisherDouble", "Stack", "eventually", "everpost_stack"]
+__all__ = ["ApiRefusal", "NoAsyncioError", "NoValkeyError", "PublisherDouble", "Stack", "eventually", "everpost_stack"]
 
 Found = TypeVar("Found")
 
@@ -48,6 +48,10 @@ class NoAsyncioError(RuntimeError):
             "Everpost runs on asyncio only, and this test runs on another event loop, such as trio. With the pytest "
             'plugin of anyio, give such tests a fixture `anyio_backend` that returns "asyncio".'
         )
+
+
+class NoValkeyError(RuntimeError):
+    """A stack that uses the server of the setting `redis` was asked for its own."""
 
 
 class ApiRefusal(httpx.HTTPStatusError):
@@ -184,19 +188,30 @@ class Stack:
         client: An HTTP client of the API; it needs no address: `client.post("/api/v1/publish", json=...)`.
         publisher: The double that serves every platform.
         store: The store, on the stack's own connections.
-        queue: The stack's own connection to Valkey.
+        queue: The stack's own connection to Redis.
     """
 
     client: httpx.AsyncClient
     store: Store
     queue: TaskQueue
 
-    def __init__(self, settings: Settings, valkey: EmbeddedValkey, publisher: PublisherDouble) -> None:
+    def __init__(self, settings: Settings, valkey: EmbeddedValkey | None, publisher: PublisherDouble) -> None:
         self.settings = settings
-        self.valkey = valkey
+        self._valkey = valkey
         self.publisher = publisher
         self.app = create_app(settings)
         self._workers: list[tuple[BatchWorker, asyncio.Task[None]]] = []
+
+    @property
+    def valkey(self) -> EmbeddedValkey:
+        """The stack's Valkey.
+
+        Raises:
+            NoValkeyError: The stack uses the server of the setting `redis`.
+        """
+        if self._valkey is None:
+            raise NoValkeyError
+        return self._valkey
 
     async def publish(self, **fields: Any) -> str:
         """Post a task made of `fields` and return its id.
@@ -292,7 +307,7 @@ async def everpost_stack(
         publisher: The double that serves every platform; by default one of the class `NONE`.
         folder: The folder for all files; a temporary folder by default.
         durable: Let Valkey write its append-only file.
-        settings: Fields of `Settings` that differ from the defaults and `QUICK`.
+        settings: Fields of `Settings` that differ from the defaults and `QUICK`. With `redis`, no Valkey is started.
 
     Raises:
         NoAsyncioError: asyncio does not run.
@@ -302,9 +317,12 @@ async def everpost_stack(
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="everpost-test-"))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        valkey = await EmbeddedValkey(folder / "valkey", durable=durable).start()
-        cleanup.push_async_callback(valkey.stop)
-        chosen = temporary_settings(folder, **{**QUICK, "redis": valkey.address, **settings})
+        valkey = None
+        if "redis" not in settings:
+            valkey = await EmbeddedValkey(folder / "valkey", durable=durable).start()
+            cleanup.push_async_callback(valkey.stop)
+            settings["redis"] = valkey.address
+        chosen = temporary_settings(folder, **{**QUICK, **settings})
         stack = Stack(chosen, valkey, publisher or PublisherDouble())
         await _connect(stack, cleanup)
         cleanup.push_async_callback(stack.stop_workers)
@@ -329,7 +347,7 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     )
     stack.store = await open_store(stack.settings.database_address, zone=stack.settings.zone)
     cleanup.push_async_callback(stack.store.close)
-    stack.queue = TaskQueue.connect(stack.valkey.address)
+    stack.queue = TaskQueue.connect(stack.settings.redis_address)
     cleanup.push_async_callback(stack.queue.close)
 
 

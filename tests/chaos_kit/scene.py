@@ -18,8 +18,10 @@ from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
+from chaos_kit.sentinels import Fleet
 from everpost.clock import system_clock, to_text
 from everpost.publishing import PublisherClass
+from everpost.queue.pool import connection_pool
 from everpost.task.place import Place
 from everpost.testing import eventually
 from store_kit import kit_of
@@ -39,6 +41,7 @@ class Scene:
         proxy: The proxy before Valkey, if there is one.
         chance: Decides which faults to inject; made from the seed.
         database: By default in `folder`.
+        fleet: The servers behind Sentinels, if they are used instead of `valkey`.
         kit: A look into the database.
         faults: The number of times each was injected.
         struck_at: The times of faults.
@@ -60,6 +63,7 @@ class Scene:
         rate: float = 300,
         is_proxied: bool = False,
         database: Path | None = None,
+        fleet: Fleet | None = None,
         min_free_disk: int = 0,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -74,10 +78,12 @@ class Scene:
         self.kit = kit_of(self.database)
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
+        self.fleet = fleet
         self.proxy = Proxy(self.valkey.socket)
+        address = self.valkey.address if fleet is None else fleet.address
         chosen = {
             "EVERPOST_DATA": str(folder),
-            "EVERPOST_REDIS": self.proxy.address if is_proxied else self.valkey.address,
+            "EVERPOST_REDIS": self.proxy.address if is_proxied else address,
             "EVERPOST_PORT": "0",
             "EVERPOST_LOG_FORMAT": "json",
             "EVERPOST_LEASE": str(LEASE_S),
@@ -100,7 +106,7 @@ class Scene:
             for number in range(workers)
         ]
         self.load = Load(self.addresses, seed=seed, clients=clients, most=most, rate=rate)
-        self.redis: Redis = Redis.from_url(self.valkey.address)
+        self.redis: Redis = Redis(connection_pool=connection_pool(address))
 
     @property
     def log_of_database(self) -> Path:
@@ -118,7 +124,9 @@ class Scene:
 
     async def start(self) -> None:
         """Start every process that is not running."""
-        if self.valkey.child is None or self.valkey.child.exit_code is not None:
+        if self.fleet is not None:
+            await self.fleet.start()
+        elif self.valkey.child is None or self.valkey.child.exit_code is not None:
             await self.valkey.start()
         idle = [process for process in (*self.apis, *self.workers) if not process.is_running]
         await asyncio.gather(*(process.start() for process in idle))
@@ -127,8 +135,10 @@ class Scene:
         """End every process."""
         for process in (*self.apis, *self.workers):
             process.kill()
-        await self.redis.aclose()
+        await self.redis.aclose(close_connection_pool=True)
         await self.valkey.stop()
+        if self.fleet is not None:
+            await self.fleet.close()
 
     async def sent(self, count: int) -> None:
         """Wait until the platform has accepted this many more posts."""

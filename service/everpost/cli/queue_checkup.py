@@ -8,6 +8,7 @@ from everpost.clock import Clock
 from everpost.errors import QueueUnreachable, ServiceError
 from everpost.findings import Finding, size_text
 from everpost.queue.keys import WORKERS_KEY
+from everpost.queue.master_pool import Opinion
 from everpost.queue.redis_server import RedisMemory
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
@@ -27,6 +28,7 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         told = "EVERPOST_REDIS is not set, and no `everpost up` with its own Redis runs on this folder"
         return [Finding("Redis", "server", told)]
     queue = TaskQueue.connect(address, clock, may_repair=False)
+    sentinels = sentinel_findings(await queue.server.opinions())
     found: list[Finding] = []
     try:
         found += await _server_findings(queue)
@@ -36,10 +38,10 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         waiting = await _expected_tasks(settings.database_address, clock())
         lost = await queue.losses.missing_among(waiting)
     except QueueUnreachable as error:
-        return [*found, _unreachable_finding(error, is_first=not found)]
+        return [*sentinels, *found, _unreachable_finding(error, is_first=not found)]
     finally:
         await queue.close()
-    return [*found, *worker_findings(workers), relay_finding(lost, workers, clock())]
+    return [*sentinels, *found, *worker_findings(workers), relay_finding(lost, workers, clock())]
 
 
 def _unreachable_finding(error: QueueUnreachable, *, is_first: bool) -> Finding:
@@ -90,6 +92,36 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
         memory_finding(await queue.server.memory()),
         await _write_finding(queue),
     ]
+
+
+def sentinel_findings(opinions: Sequence[Opinion]) -> list[Finding]:
+    """Whether enough Sentinels answer, agree about the master, and have a replica that can take its place."""
+    if not opinions:
+        return []
+    told = [opinion for opinion in opinions if opinion.master is not None]
+    masters = sorted({str(opinion.master) for opinion in told})
+    name = f"{len(told)} of {len(opinions)} answer, master {' or '.join(masters) or 'unknown'}"
+    refusals = sorted({opinion.refusal for opinion in opinions if opinion.refusal})
+    return [Finding("Redis", "Sentinels", name, *_advice_on_sentinels(told, opinions, refusals))]
+
+
+def _advice_on_sentinels(
+    told: Sequence[Opinion], opinions: Sequence[Opinion], refusals: Sequence[str]
+) -> tuple[bool, str]:
+    if refusals:
+        return False, f"A Sentinel says: {refusals[0]}"
+    if len(told) <= len(opinions) // 2:
+        return False, "Most do not answer, so no replica can take over."
+    if len({opinion.master for opinion in told}) > 1:
+        return (
+            False,
+            "They disagree. That lasts for seconds after a failover; otherwise one is cut off from the others.",
+        )
+    if not any(opinion.is_up for opinion in told):
+        return False, "They see that the master is down. If no replica takes over, look at their logs."
+    if not any(opinion.replicas for opinion in told):
+        return False, "There is no replica that could take over."
+    return True, ""
 
 
 def memory_finding(memory: RedisMemory) -> Finding:

@@ -29,21 +29,26 @@ class Losses:
         self._missing = server.script("missing")
         self._put_small = server.script("put_small")
         self._shed = server.script("shed_results")
+        self._has_sentinels = server.has_sentinels
 
     async def epoch(self, proposed: str) -> str:
-        """Identifies this Redis, by the name of its data set and its process.
+        """Identifies this Redis, by the name of its data set, its process and its time as a master.
 
         A data set without a name, for example after FLUSHALL, gets `proposed`. A server that restarts from its file
-        keeps the data set's name, but may lack its last writes; so the process is part of the answer.
+        keeps the data set's name, but may lack its last writes; so the process is part of the answer. Behind Sentinels,
+        so is the replication id, which is new for each promotion: a server may be a master for the second time.
         """
         server = await self._ask(self._redis.info("server"))
+        term = ""
+        if self._has_sentinels:
+            term = f":{(await self._ask(self._redis.info('replication'))).get('master_replid', '')}"
         named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
         found: bytes | None = None if named else await self._ask(self._redis.getrange(EPOCH_KEY, 0, LONGEST_NAME))
         if found is not None and EPOCH.fullmatch(found) is None:
             log.warning("epoch.overwritten")
             await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed]))
             found = None
-        return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}"
+        return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}{term}"
 
     async def evictions(self) -> int:
         """How many keys this server has dropped for lack of memory; with the right policy it drops none."""

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from everpost.errors import QueueUnreachable
 from everpost.queue.breaker import Breaker
 from everpost.queue.keys import EPOCH_KEY, SET_ASIDE, TYPES
+from everpost.queue.master_pool import MasterPool, Opinion
 from everpost.queue.overwritten_keys import is_wrong_type, set_aside
 
 Answer = TypeVar("Answer")
@@ -109,11 +110,13 @@ class RedisServer:
 
     Attributes:
         redis: The client whose commands `ask` awaits.
+        has_sentinels: Whether Sentinels may replace the server by its replica.
     """
 
     def __init__(self, redis: Redis, *, may_repair: bool = True) -> None:
         """`may_repair` moves shared keys of a wrong type out of the way when a command meets one."""
         self.redis = redis
+        self.has_sentinels = isinstance(redis.connection_pool, MasterPool)
         self._may_repair = may_repair
         self._breaker = Breaker(self.ping)
         self._refusal: Refusal | None = None
@@ -192,6 +195,11 @@ class RedisServer:
             "maxmemory_policy": memory.get("maxmemory_policy"),
             "append_only_file": bool(persistence.get("aof_enabled")),
         }
+
+    async def opinions(self) -> list[Opinion]:
+        """What each Sentinel says of the server; empty if there are none."""
+        pool = self.redis.connection_pool
+        return await pool.sentinel_manager.opinions(pool.service_name) if isinstance(pool, MasterPool) else []
 
     async def keys_of_wrong_type(self) -> dict[str, str]:
         """The shared keys that other programs overwrote, each with its fault; this changes nothing."""

@@ -9,9 +9,10 @@ from arq.constants import abort_job_max_age, abort_jobs_ss
 from arq.worker import Worker
 
 from everpost_workers.engine.admitting import Admitter
+from everpost_workers.engine.blocking import blocking_client
 from everpost_workers.engine.claiming import Claimer
 from everpost_workers.engine.held import HeldJob, JobPhase
-from everpost_workers.engine.leases import LeaseKeeper, blocking_client
+from everpost_workers.engine.leases import LeaseKeeper
 from everpost_workers.engine.loop_watch import LoopWatch
 from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.options import EngineOptions

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
-import redis.asyncio
-from arq.connections import ArqRedis
-from redis.asyncio.sentinel import SentinelConnectionPool
 
 from everpost_workers.engine.held import HeldJob
 from everpost_workers.engine.log_fields import as_event
@@ -23,37 +20,6 @@ RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
 ROUNDS_PER_LEASE = 3
 RESTORE_BYTES = 16 * 1024 * 1024  # payloads of one call; with more, Redis may answer too late
 LONGEST_ROUND_S = 1.0  # after FLUSHALL, running jobs look abandoned until the next round
-_CONNECTION_SETTINGS = frozenset(
-    {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
-)
-
-
-def blocking_client(pool: ArqRedis, *, timeout_s: float) -> "redis.Redis":
-    """A blocking client of the server that `pool` is connected to.
-
-    Args:
-        pool: A pool of TCP, TLS or Unix-socket connections.
-        timeout_s: How long to wait for a connection and for each answer.
-
-    Raises:
-        NotImplementedError: The pool finds its server through Sentinel.
-    """
-    if isinstance(pool.connection_pool, SentinelConnectionPool):
-        raise NotImplementedError("leases are not kept through Sentinel yet: give the address of the server")
-    settings: dict[str, Any] = {
-        name: value
-        for name, value in pool.connection_pool.connection_kwargs.items()
-        if (name in _CONNECTION_SETTINGS or name.startswith("ssl_")) and value is not None
-    }
-    connection_class: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
-    if issubclass(pool.connection_pool.connection_class, redis.asyncio.SSLConnection):
-        connection_class = redis.SSLConnection
-    elif "path" in settings:
-        connection_class = redis.UnixDomainSocketConnection
-    settings["socket_timeout"] = timeout_s
-    if connection_class is not redis.UnixDomainSocketConnection:
-        settings["socket_connect_timeout"] = timeout_s
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=connection_class, **settings))
 
 
 def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:
@@ -150,6 +116,7 @@ class LeaseKeeper:
         except REDIS_TROUBLE as error:
             fields = as_event("leases.not_renewed", error=f"{type(error).__name__}: {error}")
             logger.warning("leases could not be renewed, trying again: %r", error, extra=fields)
+            client.connection_pool.disconnect()  # the server may have become a replica
             return min(0.5, self._round_s / 4)
         except Exception:
             logger.exception("leases could not be renewed, trying again", extra=as_event("leases.not_renewed"))

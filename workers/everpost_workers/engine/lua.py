@@ -62,7 +62,9 @@ class Scripts:
         try:
             return await self._call(name, keys, arguments)
         except ResponseError as error:
-            if self._on_wrong_type is None or "WRONGTYPE" not in str(error):  # Redis 6 wraps what a script meets
+            if "READONLY" in str(error):  # a demoted master; Redis 6 wraps what a script meets
+                await self._leave_server()
+            if self._on_wrong_type is None or "WRONGTYPE" not in str(error):
                 raise
             if not await self._on_wrong_type(self._pool, self._types):
                 raise
@@ -77,6 +79,11 @@ class Scripts:
         """Close the connections."""
         for connection in itertools.chain(*self._idle.values()):
             await connection.close()
+
+    async def _leave_server(self) -> None:
+        """Close idle connections: the next ones are made to the master that the address, or Sentinel, names then."""
+        await self.close()
+        await self._pool.connection_pool.disconnect(inuse_connections=False)
 
     async def _run(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         script = self._scripts.get(name)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from arq.connections import ArqRedis
 from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoPermissionError
 
 from everpost_workers.engine.backoff import Backoff
@@ -86,10 +87,16 @@ class WakeListener:
 
     async def _listen(self, pubsub: PubSub) -> None:
         await pubsub.subscribe(self._channel)
+        is_asked = False
         while True:
             message = await pubsub.get_message(timeout=PING_AFTER_S)
-            if message is None:
+            if message is not None:
+                is_asked = False
+                if message["type"] in {"subscribe", "message"}:
+                    self._backoff.reset()
+                    self._on_wake()
+            elif is_asked:
+                raise ConnectionLost("no answer to a ping")
+            else:
+                is_asked = True
                 await pubsub.ping()
-            elif message["type"] in {"subscribe", "message"}:
-                self._backoff.reset()
-                self._on_wake()

@@ -15,6 +15,7 @@ from arq.jobs import Serializer
 from arq.typing import SecondsTimedelta
 from arq.utils import to_seconds
 from arq.worker import FailedJobs, Function, Worker
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from everpost_workers.engine.cancellation import cancel_until_done
 from everpost_workers.engine.claim_loop import ClaimLoop
@@ -262,6 +263,9 @@ class BatchWorker(StoppingWorker):
                 await asyncio.wait_for(self._has_left.wait(), LEAST_GRACE_S)
         await dispatcher.scripts.close()
         await self._pool.aclose(close_connection_pool=True)
+        if isinstance(self._pool.connection_pool, SentinelConnectionPool):
+            for sentinel in self._pool.connection_pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
         self._pool = None
 
 

@@ -1,0 +1,164 @@
+"""Redis by Sentinel: its master dies, freezes, loses writes or comes back, and every accepted task ends once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, running_fleet
+from everpost.cli.queue_checkup import check_redis
+from everpost.clock import system_clock
+from everpost.errors import QueueUnreachable
+from everpost.findings import Finding
+from everpost.queue.task_queue import TaskQueue
+from everpost.settings import temporary_settings
+from everpost.testing import Stack, eventually, everpost_stack
+
+DISPATCH_S = 10.0
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with running_fleet(tmp_path / "fleet") as fleet:
+        yield fleet
+
+
+async def publish(stack: Stack, count: int) -> list[str]:
+    return list(await asyncio.gather(*(stack.publish(title=str(number)) for number in range(count))))
+
+
+async def check_all_published_once(stack: Stack, task_ids: Sequence[str]) -> None:
+    assert {(await stack.task(task_id))["status"] for task_id in task_ids} == {"success"}
+    assert [stack.publisher.times_published(task_id) for task_id in task_ids] == [1] * len(task_ids)
+
+
+async def is_left(node: Node) -> bool:
+    return not await node.clients()
+
+
+async def test_a_master_that_dies_with_writes_it_alone_had_loses_and_repeats_nothing(
+    tmp_path: Path, fleet: Fleet
+) -> None:
+    async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address, max_jobs=10) as stack:
+        task_ids = await publish(stack, 10)
+        await stack.drain()
+        old = await fleet.master()
+        async with fleet.without_replication():
+            stack.publisher.hold()
+            task_ids += await publish(stack, 30)
+
+            async def all_slots_are_taken() -> bool:
+                return len(stack.publisher.attempts) == 20
+
+            await eventually(all_slots_are_taken)
+            old.kill()
+        task_ids += await publish(stack, 10)
+        await fleet.other_master(old)
+        began = time.monotonic()
+        stack.publisher.release()
+        await stack.drain()
+        assert time.monotonic() - began < DISPATCH_S
+        await check_all_published_once(stack, task_ids)
+
+
+async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_path: Path, fleet: Fleet) -> None:
+    async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
+        first = await publish(stack, 10)
+        old = await fleet.master()
+        for sentinel in fleet.sentinels:  # nobody demotes it when it wakes
+            await sentinel.redis.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 3_600_000)
+        with old.frozen():
+            meanwhile = await publish(stack, 10)
+            await fleet.other_master(old)
+            began = time.monotonic()
+            await stack.drain()
+            assert time.monotonic() - began < DISPATCH_S
+        assert await old.is_master()
+        await eventually(lambda: is_left(old), what="the end of all connections to the old master")
+        after = await publish(stack, 10)
+        await stack.drain()
+        await check_all_published_once(stack, [*first, *meanwhile, *after])
+
+
+async def test_a_failover_on_request_moves_all_connections_within_seconds(tmp_path: Path, fleet: Fleet) -> None:
+    async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
+        task_ids = await publish(stack, 10)
+        old = await fleet.master()
+        switching = asyncio.create_task(fleet.fail_over())
+        while not switching.done():
+            task_ids.append(await stack.publish())
+        await eventually(lambda: is_left(old), what="the end of all connections to the old master")
+        task_ids += await publish(stack, 10)
+        await stack.drain()
+        await check_all_published_once(stack, task_ids)
+
+
+async def start_worker_on(stack: Stack, node: Node) -> None:
+    """A worker that knows this server only."""
+    address = f"redis://:{PASSWORD}@127.0.0.1:{node.port}/{DATABASE}"
+    stack.settings = msgspec.structs.replace(stack.settings, redis=address)
+    await stack.start_worker()
+
+
+async def test_two_masters_that_have_the_same_jobs_do_not_have_them_run_twice(tmp_path: Path, fleet: Fleet) -> None:
+    """As after a cut through the network: both serve, each with a worker that sees only this one."""
+    async with everpost_stack(workers=0, folder=tmp_path / "stack", redis=fleet.address) as stack:
+        task_ids = await publish(stack, 60)
+        await fleet.is_whole()
+        replica = await fleet.replica()
+        with ExitStack() as cut:
+            for sentinel in fleet.sentinels:  # they would demote one of the two
+                cut.enter_context(sentinel.frozen())
+            await replica.redis.execute_command("REPLICAOF", "NO", "ONE")
+            assert [await node.redis.zcard("arq:queue") for node in fleet.nodes] == [60, 60]
+            for node in fleet.nodes:
+                await start_worker_on(stack, node)
+
+            async def are_ended() -> bool:  # the claim that comes second makes a task unknown until the first reports
+                return {(await stack.task(task_id))["status"] for task_id in task_ids} == {"success"}
+
+            await eventually(are_ended, what="the success of all")
+            await check_all_published_once(stack, task_ids)
+            await stack.stop_workers()
+
+
+async def test_a_server_that_is_master_for_the_second_time_is_another_redis(fleet: Fleet) -> None:
+    """It may lack what was written meanwhile, although it is the same process with the same data set."""
+    queue = TaskQueue.connect(fleet.address)
+    before = await queue.losses.epoch(uuid4().hex)
+    assert await queue.losses.epoch(uuid4().hex) == before
+    master, replica = await fleet.master(), await fleet.replica()
+    await master.redis.execute_command("REPLICAOF", "127.0.0.1", replica.port)
+    await master.redis.execute_command("REPLICAOF", "NO", "ONE")
+
+    async def epoch() -> str | None:
+        with suppress(QueueUnreachable):
+            return await queue.losses.epoch(uuid4().hex)
+        return None
+
+    after = await eventually(epoch) or ""
+    assert after != before
+    assert after.split(":")[:2] == before.split(":")[:2]
+    await queue.close()
+
+
+async def test_the_doctor_tells_which_sentinels_answer_and_who_is_the_master(tmp_path: Path, fleet: Fleet) -> None:
+    master = await fleet.master()
+    settings = temporary_settings(tmp_path, redis=fleet.address)
+    fleet.sentinels[1].kill()
+    found = {finding.name: finding for finding in await check_redis(settings, None, system_clock)}
+    assert found["Sentinels"] == Finding(
+        "Redis", "Sentinels", f"2 of 3 answer, master 127.0.0.1:{master.port}", ok=True
+    )
+    assert found["server"].ok
+    fleet.sentinels[2].kill()
+    (sentinels, *_) = await check_redis(settings, None, system_clock)
+    assert (sentinels.ok, sentinels.advice) == (False, "Most do not answer, so no replica can take over.")
+    wrong = temporary_settings(tmp_path, redis=fleet.address.replace("sentinel_password=", "sentinel_password=x"))
+    (sentinels, *_) = await check_redis(wrong, None, system_clock)
+    assert "password" in sentinels.advice, sentinels
