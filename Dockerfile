@@ -11,11 +11,11 @@ COPY workers workers
 RUN python -m venv --without-pip /opt/everpost \
     && pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --wheel-dir /wheels . \
     && pip --python /opt/everpost/bin/python install --quiet --disable-pip-version-check --no-cache-dir \
-        --find-links /wheels 'everpost[embedded]'
+        --find-links /wheels 'everpost[embedded,postgresql]'
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Everpost" \
-    org.opencontainers.image.description="A durable publish-task service on Litestar, arq, Redis and SQLite" \
+    org.opencontainers.image.description="A durable publish-task service on Litestar, arq, Redis, and SQLite or PostgreSQL" \
     org.opencontainers.image.licenses="MIT"
 # The embedded Valkey's memory allocator needs libatomic, which slim images lack (docs/decisions/0013).
 RUN apt-get update -qq \

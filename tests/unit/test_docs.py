@@ -85,7 +85,9 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 
 def test_every_setting_named_anywhere_exists() -> None:
-    files = [*DOCUMENTS, *(ROOT / name for name in ("compose.yaml", "Dockerfile", "Makefile", "CHANGELOG.md"))]
+    names = ("compose.yaml", "compose.cluster.yaml", "Dockerfile", "Makefile", "CHANGELOG.md")
+    deployed = (file for file in (ROOT / "deploy").rglob("*") if file.is_file())
+    files = [*DOCUMENTS, *(ROOT / name for name in names), *deployed]
     known = set(VARIABLES)
     # Variables of compose and of the chaos tests.
     others = {"EVERPOST_PUBLISHED_PORT", "EVERPOST_CHAOS_SECONDS", "EVERPOST_CHAOS_SEED"}

@@ -1,0 +1,185 @@
+"""What `deploy/` and the compose files say is read by the tools they are for, and fits to what Everpost needs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import compose_spec
+import kubernetes_validate
+import pytest
+import yaml
+
+from everpost.database_address import postgresql_address
+from everpost.settings import Settings, read_settings
+from everpost.stopping import process_budget_s, up_budget_s
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE_FILES = [ROOT / "compose.yaml", ROOT / "compose.cluster.yaml"]
+MANIFESTS = sorted(DEPLOY.glob("kubernetes/*.yaml"))
+OLDEST, NEWEST = "1.29", "1.37"
+COMMAND = "/opt/everpost/bin/everpost"
+PROBED = {"/health/live", "everpost health --worker"}
+
+
+def tool(name: str) -> str:
+    """The path of a program that only some machines have."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def output_of(*program: str) -> str:
+    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout if done.returncode == 0 else f"exit code {done.returncode}: {done.stdout}"
+
+
+def objects(kind: str | None = None) -> Iterator[dict[str, Any]]:
+    """The objects of the Kubernetes manifests; all of them, or those of one kind."""
+    for file in MANIFESTS:
+        for found in yaml.safe_load_all(file.read_text("utf-8")):
+            if found["kind"] == kind or (kind is None and found["kind"] != "Kustomization"):
+                yield found
+
+
+def pods() -> Iterator[dict[str, Any]]:
+    for kind in ("Deployment", "StatefulSet"):
+        for found in objects(kind):
+            yield found["spec"]["template"]["spec"]
+
+
+def composed(file: Path) -> dict[str, Any]:
+    """A compose file with its defaults in place of its variables, and its merges carried out."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", file.read_text("utf-8"))
+    read: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:\?[^}]*\}", "x" * 8, text))
+    return read
+
+
+def everpost_services(file: Path) -> Iterator[dict[str, Any]]:
+    for service in composed(file)["services"].values():
+        if service["image"].startswith("everpost"):
+            yield service
+
+
+def test_systemd_reads_the_units(tmp_path: Path) -> None:
+    analyze = tool("systemd-analyze")
+    units = shutil.copytree(DEPLOY / "systemd", tmp_path / "units")
+    for unit in units.glob("*.service"):  # the program must exist
+        program = str(Path(sys.executable).with_name("everpost"))
+        unit.write_text(unit.read_text("utf-8").replace(COMMAND, program), encoding="utf-8")
+    names = [unit.name.replace("@", "@1") for unit in units.glob("*.service")]
+    assert len(names) == 3
+    assert output_of(analyze, "verify", "--man=no", *(str(units / name) for name in names)) == ""
+
+
+def test_every_command_of_a_unit_exists() -> None:
+    for unit in DEPLOY.glob("systemd/*.service"):
+        (name,) = re.findall(rf"^ExecStart={COMMAND} (\w+)", unit.read_text("utf-8"), re.MULTILINE)
+        assert name in {"api", "worker", "up"}
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_kubernetes_takes_the_manifests(version: str) -> None:
+    for found in objects():
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+def test_the_kustomization_has_every_manifest() -> None:
+    (kustomization,) = objects("Kustomization")
+    assert {"kustomization.yaml", *kustomization["resources"]} == {file.name for file in MANIFESTS}
+
+
+def test_every_object_of_kubernetes_belongs_to_pods_that_exist() -> None:
+    labels = [
+        found["spec"]["template"]["metadata"]["labels"]
+        for kind in ("Deployment", "StatefulSet")
+        for found in objects(kind)
+    ]
+    names = {(found["kind"], found["metadata"]["name"]) for found in objects()}
+    for found in objects():
+        if found["kind"] in {"Service", "PodDisruptionBudget"}:
+            selector = found["spec"]["selector"]
+            assert selector.get("matchLabels", selector) in labels
+        if found["kind"] == "HorizontalPodAutoscaler":
+            target = found["spec"]["scaleTargetRef"]
+            assert (target["kind"], target["name"]) in names
+            assert all("replicas" not in other["spec"] for other in objects(target["kind"]))
+
+
+def test_pods_get_no_variables_of_kubernetes_and_no_rights() -> None:
+    """A service called `everpost` would set EVERPOST_PORT in each pod."""
+    for pod in pods():
+        assert pod["enableServiceLinks"] is False
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        (container,) = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        for probe in ("startupProbe", "livenessProbe"):
+            asked = container[probe].get("httpGet", {}).get("path") or " ".join(container[probe]["exec"]["command"])
+            assert asked in PROBED
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
+def test_a_compose_file_is_valid(file: Path) -> None:
+    read = compose_spec.PyCompose.from_yaml(yaml.safe_dump(composed(file)))
+    read.validate()  # volumes and secrets that services name are there
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
+def test_docker_takes_a_compose_file(file: Path) -> None:
+    docker = tool("docker")
+    assert output_of("env", "EVERPOST_TOKEN=x", docker, "compose", "--file", str(file), "config", "--quiet") == ""
+
+
+def test_files_that_compose_mounts_are_there() -> None:
+    mounts = [
+        mount for service in composed(COMPOSE_FILES[1])["services"].values() for mount in service.get("volumes", ())
+    ]
+    local = {mount.split(":")[0] for mount in mounts if mount.startswith("./")}
+    scripts = {f"./{file.relative_to(ROOT)}" for file in DEPLOY.glob("compose/*")}
+    assert local == scripts
+
+
+@pytest.mark.parametrize("script", sorted(DEPLOY.glob("compose/*.sh")), ids=lambda file: file.name)
+def test_a_script_can_be_read_by_a_shell(script: Path) -> None:
+    assert output_of("sh", "-n", str(script)) == ""
+
+
+def test_the_proxy_takes_its_configuration() -> None:
+    haproxy = tool("haproxy")
+    assert "exit code" not in output_of(haproxy, "-c", "-f", str(DEPLOY / "compose" / "haproxy.cfg"))
+
+
+def settings_of(variables: dict[str, str], tmp_path: Path) -> Settings:
+    """The settings a container gets; what its files hold is made up."""
+    (tmp_path / "secret").write_text("a-secret-of-this-test")
+    given = {name: str(tmp_path / "secret") if name.endswith("_FILE") else value for name, value in variables.items()}
+    return read_settings(given)
+
+
+def test_everything_has_time_to_stop(tmp_path: Path) -> None:
+    (config,) = objects("ConfigMap")
+    needed_s = process_budget_s(settings_of(config["data"], tmp_path).shutdown_wait)
+    for pod in pods():
+        slept = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", [0])[-1]
+        assert pod["terminationGracePeriodSeconds"] > needed_s + float(slept)
+    for file in COMPOSE_FILES:
+        for service in everpost_services(file):
+            needed_s = process_budget_s(settings_of(service["environment"], tmp_path).shutdown_wait)
+            assert float(service["stop_grace_period"].removesuffix("s")) > needed_s
+    common = (DEPLOY / "systemd" / "everpost-.service.d" / "common.conf").read_text("utf-8")
+    (wait_s,) = re.findall(r"EVERPOST_SHUTDOWN_WAIT=(\d+)", common)
+    (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", common, re.MULTILINE)
+    assert float(stop_s) > up_budget_s(float(wait_s))
+
+
+def test_the_address_of_the_cluster_s_database_can_be_read() -> None:
+    (address,) = re.findall(r'echo "(postgresql://[^"]*)"', COMPOSE_FILES[1].read_text("utf-8"))
+    read = postgresql_address(address.replace("$(cat secrets/postgres)", "secret"))
+    services = composed(COMPOSE_FILES[1])["services"]
+    assert [host.name for host in read.hosts] == [name for name in services if name.startswith("postgres-")]
