@@ -185,6 +185,15 @@ def test_a_page_begins_at_its_key_in_one_index_of_each_partition(
     assert "Sort" not in nodes[nodes.index("Merge Append") + 1 :]
 
 
+@pytest.mark.parametrize("fields", [{"q": "x"}, {"task_ids": ("a",)}, {"q": "x", "status": "failed", "task_ids": ()}])
+def test_tasks_with_known_ids_are_looked_up(connection: psycopg.Connection, fields: dict[str, Any]) -> None:
+    """PostgreSQL walked along the order of the list instead, through all tasks, and looked for the ids there."""
+    plan = plan_of(connection, statement(search_of(TaskFilter(**fields), "").keys(dated=True)).text, as_search=True)
+    for node in plan:
+        if node.get("Relation Name", "") in large_tables(connection):
+            assert node["Index Cond"].endswith("_id = given.id)"), node["Index Cond"]
+
+
 @pytest.mark.parametrize(
     "fields", [{"account_id": "a"}, {"platform": ("douyin",), "account_id": "a"}, {"batch_id": "b"}]
 )

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - every statement is made of texts of this package; clients' values are always parameters
 """Which tasks a list shows, as SQL: for each table, one ordered walk along one index, joined with UNION ALL.
 
 The order is (created_at, id), newest first. A task keeps both when it moves from the ledger to the history. Rows
@@ -79,7 +80,7 @@ class Search(msgspec.Struct, frozen=True):
             for place, lead, checks in self._walks()
         ]
         walks = "\nUNION ALL\n".join(f"({part})" for part in parts)
-        return Sql(f"SELECT * FROM (\n{walks}\n) AS found\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit")  # noqa: S608 - texts of this module
+        return Sql(f"SELECT * FROM (\n{walks}\n) AS found\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit")
 
     def counting(self) -> Sql:
         """The statement that counts the tasks up to `:limit`."""
@@ -88,7 +89,7 @@ class Search(msgspec.Struct, frozen=True):
             for place, lead, checks in self._walks(counting=True)
         ]
         walks = "\nUNION ALL\n".join(parts)
-        return Sql(f"SELECT count(*) FROM (SELECT 1 FROM (\n{walks}\n) AS found LIMIT :limit) AS counted")  # noqa: S608 - the same
+        return Sql(f"SELECT count(*) FROM (SELECT 1 FROM (\n{walks}\n) AS found LIMIT :limit) AS counted")
 
     def parameters(self, after: Key | None = None) -> dict[str, Any]:
         """The values of all parameters but `limit`; a statement has some of them."""
@@ -187,9 +188,9 @@ def _walk(place: Place, lead: Lead, conditions: str) -> str:
         f"    WHERE {conditions}\n    ORDER BY t.created_at DESC, {ID[place]} DESC LIMIT :limit"
     )
     if not lead.each:
-        return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"  # noqa: S608 - the same
-    led = f"SELECT * FROM {', '.join(f'(SELECT {one}) AS led{number}' for number, one in enumerate(lead.each))}"  # noqa: S608 - the same
-    return f"SELECT '{place}' AS place, walk.* FROM ({led}) AS led CROSS JOIN LATERAL ({walk}) AS walk"  # noqa: S608 - the same
+        return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"
+    led = f"SELECT * FROM {', '.join(f'(SELECT {one}) AS led{number}' for number, one in enumerate(lead.each))}"
+    return f"SELECT '{place}' AS place, walk.* FROM ({led}) AS led CROSS JOIN LATERAL ({walk}) AS walk"
 
 
 def _source(place: Place, lead: Lead) -> str:
@@ -198,7 +199,10 @@ def _source(place: Place, lead: Lead) -> str:
         return f"FROM ({oldest}) AS t"
     if not lead.ids:
         return f"FROM {TABLE[place]} AS t"
-    return f"FROM unnest(:{lead.ids}::text[]) AS given (id) JOIN {TABLE[place]} AS t ON {ID[place]} = given.id"
+    looked_up = (
+        f"SELECT t.* FROM unnest(:{lead.ids}::text[]) AS given (id) JOIN {TABLE[place]} AS t ON {ID[place]} = given.id"
+    )
+    return f"FROM ({looked_up} OFFSET 0) AS t"  # OFFSET: else PostgreSQL walks the order, and looks for the ids there
 
 
 def _lead(field: str) -> Lead:
