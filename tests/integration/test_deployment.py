@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from everpost.database_address import postgresql_address
+from everpost.queue.pool import connection_pool
 from everpost.settings import Settings, read_settings
 from everpost.stopping import process_budget_s, up_budget_s
 
@@ -178,8 +179,13 @@ def test_everything_has_time_to_stop(tmp_path: Path) -> None:
     assert float(stop_s) > up_budget_s(float(wait_s))
 
 
-def test_the_address_of_the_cluster_s_database_can_be_read() -> None:
-    (address,) = re.findall(r'echo "(postgresql://[^"]*)"', COMPOSE_FILES[1].read_text("utf-8"))
-    read = postgresql_address(address.replace("$(cat secrets/postgres)", "secret"))
-    services = composed(COMPOSE_FILES[1])["services"]
-    assert [host.name for host in read.hosts] == [name for name in services if name.startswith("postgres-")]
+def test_the_addresses_of_the_cluster_are_those_of_its_services() -> None:
+    text, services = COMPOSE_FILES[1].read_text("utf-8"), composed(COMPOSE_FILES[1])["services"]
+    (database,) = re.findall(r'echo "(postgresql://[^"]*)"', text)
+    hosts = postgresql_address(database.replace("$(cat secrets/postgres)", "secret")).hosts
+    assert [host.name for host in hosts] == [name for name in services if name.startswith("postgres-")]
+    (redis,) = re.findall(r'echo "(redis\+sentinel://[^"]*)"', text)
+    connection_pool(redis)  # it can be read
+    assert re.findall(r"[/,]([\w-]+):26379", redis) == [name for name in services if name.startswith("sentinel-")]
+    (watched,) = re.findall(r"sentinel monitor (\w+)", (DEPLOY / "compose" / "sentinel.sh").read_text("utf-8"))
+    assert redis.endswith(f"/{watched}")
