@@ -1,5 +1,6 @@
 """The kit of PostgreSQL's store: tests outside this folder ask `store_kit.kit_of` for it."""
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +56,7 @@ IN EXCLUSIVE MODE
 
 
 class PostgresqlKit:
-    """The kit of one database. Each call connects anew."""
+    """The kit of one database."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -102,7 +103,8 @@ class PostgresqlKit:
         return [chain for (chain,) in self.select(TWICE_ALIVE)]
 
     def add(self, place: Place, *rows: Mapping[str, Any]) -> None:
-        with psycopg.connect(self._address) as connection:
+        connection = _connected(self._address)
+        with connection.transaction():
             for row in rows:
                 statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
                     _table(place),
@@ -142,13 +144,34 @@ class PostgresqlKit:
 
     def select(self, statement: Any, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, whose parameters are `%s`."""
-        with psycopg.connect(self._address, autocommit=True) as connection:
-            return connection.execute(statement, parameters or None).fetchall()
+        return _connected(self._address).execute(statement, parameters or None).fetchall()
 
     def execute(self, statement: Any, *parameters: Any) -> int:
         """Run a statement; how many rows it wrote."""
-        with psycopg.connect(self._address, autocommit=True) as connection:
-            return connection.execute(statement, parameters or None).rowcount
+        return _connected(self._address).execute(statement, parameters or None).rowcount
+
+
+_last: dict[str, psycopg.Connection] = {}
+
+
+def _connected(address: str) -> psycopg.Connection:
+    """The connection of the last call, if it leads there and works: connecting takes longer than most calls."""
+    connection = _last.get(address)
+    if connection is not None:
+        try:
+            connection.execute("SELECT")
+        except psycopg.OperationalError:
+            connection = None
+    if connection is None:
+        _disconnect()
+        connection = _last[address] = psycopg.connect(address, autocommit=True)
+    return connection
+
+
+@atexit.register
+def _disconnect() -> None:
+    while _last:
+        _last.popitem()[1].close()
 
 
 def _stored(name: str, value: Any) -> Any:
