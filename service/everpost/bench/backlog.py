@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 import msgspec
 
-from everpost.bench.checks import WorkIncomplete, wait_for_ends
+from everpost.bench.checks import WorkIncomplete
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results
-from everpost.bench.stack import ACCEPTING, WAITING, BenchStack
-from everpost.bench.throughput import check_run, submit
+from everpost.bench.stack import WAITING, BenchStack
+from everpost.bench.throughput import submit_and_wait
 from everpost.bench.traffic import TASK
 from everpost.queue.codec import job_of
 from everpost.queue.keys import queue_name
@@ -32,7 +31,7 @@ async def measure_backlog(stack: BenchStack, plan: Plan, results: Results) -> No
         await _wait_for_relay(look)
         relayed_s = time.monotonic()
         for _ in range(plan.runs):
-            check_run(stack, await _run(stack, plan, look))
+            await submit_and_wait(stack, plan, plan.tasks)
         api_mb, worker_mb = stack.most_resident_mb()
         await stack.stop_workers()
         _check_backlog(stack, plan, look)
@@ -54,13 +53,6 @@ async def _wait_for_relay(look: Look) -> None:
         if time.monotonic() > deadline:
             raise WorkIncomplete("the relay has not come to the backlog's end")
         await asyncio.sleep(LOOK_EVERY_S)
-
-
-async def _run(stack: BenchStack, plan: Plan, look: Look) -> Sequence[str]:
-    wanted = look.count_ended(ACCEPTING, "success") + plan.tasks
-    report = await submit(stack, plan, plan.tasks)
-    await wait_for_ends(look, ACCEPTING, "success", wanted)
-    return report.ids
 
 
 def _check_backlog(stack: BenchStack, plan: Plan, look: Look) -> None:

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
 
-from everpost.bench.checks import wait_for_ends
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results
 from everpost.bench.stack import SLOTS, SLOW, BenchStack
-from everpost.bench.throughput import check_run, submit
-from everpost.bench.traffic import publish_request
+from everpost.bench.throughput import submit_and_wait
 
 WORKERS = 4
 SLOTS_IN_ALL = WORKERS * SLOTS
@@ -21,12 +19,9 @@ Span = tuple[float, float]
 async def measure_fleet(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Run the plan's number of tasks, each of which takes a while."""
     for number in plan.rounds:
+        report, _ = await submit_and_wait(stack, plan, plan.fleet_tasks, SLOW)
         with stack.store.look() as look:
-            wanted = look.count_ended(SLOW, "success") + plan.fleet_tasks
-            report = await submit(stack, plan, plan.fleet_tasks, publish_request(SLOW))
-            await wait_for_ends(look, SLOW, "success", wanted)
             spans = read_spans(look.first_attempts(report.ids))
-        check_run(stack, report.ids)
         if number:
             results.add(fleet=most_at_once(spans), fleet_busy=100 * busy_share(spans, SLOTS_IN_ALL))
 

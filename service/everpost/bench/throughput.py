@@ -44,19 +44,31 @@ async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) ->
     """Submit, run and record, all at the same time."""
     for number in plan.rounds:
         count = plan.tasks if number else warm_up(plan)
-        with stack.store.look() as look:
-            wanted = look.count_ended(ACCEPTING, "success") + count
-            before = stack.cost()
-            report = await submit(stack, plan, count)
-            ended_s = (await wait_for_ends(look, ACCEPTING, "success", wanted))[-1][0]
-            after = stack.cost()
-        check_run(stack, report.ids)
+        before = stack.cost()
+        report, ended_s = await submit_and_wait(stack, plan, count)
+        after = stack.cost()
         if number:
             took_s = max(ended_s, report.finished_s) - report.started_s
             results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
             results.add(**cpu_ms(before, after, count))
     api_mb, worker_mb = stack.most_resident_mb()
     results.add(rss_api=api_mb, rss_worker=worker_mb)
+
+
+async def submit_and_wait(
+    stack: BenchStack, plan: Plan, count: int, platform: str = ACCEPTING, status: str = "success", **fields: str
+) -> tuple[LoadReport, float]:
+    """Submit tasks with these fields, wait until each has ended with `status`, and return the time of the last end.
+
+    Raises:
+        WorkIncomplete: One did not end, ended otherwise, or had more than one attempt.
+    """
+    with stack.store.look() as look:
+        wanted = look.count_ended(platform, status) + count
+        report = await submit(stack, plan, count, publish_request(platform, **fields))
+        ended_s = (await wait_for_ends(look, platform, status, wanted))[-1][0]
+    check_run(stack, report.ids, status)
+    return report, ended_s
 
 
 async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | None = None) -> LoadReport:
@@ -98,13 +110,13 @@ def drain_rate(seen: Sequence[tuple[float, int]]) -> float:
     return (total - first) / (end_s - start_s)
 
 
-def check_run(stack: BenchStack, ids: Sequence[str]) -> None:
-    """Check that each task succeeded after one attempt.
+def check_run(stack: BenchStack, ids: Sequence[str], status: str = "success") -> None:
+    """Check that each task ended with `status` after one attempt.
 
     Raises:
         WorkIncomplete: One did not.
     """
-    check_recorded(stack.store, ids)
+    check_recorded(stack.store, ids, status)
     stack.expected_calls += len(ids)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from everpost.bench.checks import WorkIncomplete, check_answers, check_recorded, wait_for_ends
+from everpost.bench.checks import WorkIncomplete, check_answers, wait_for_ends
 from everpost.bench.cost import cpu_s
 from everpost.bench.load import LoadReport, LoadSpec, run_load
 from everpost.bench.one_by_one import OneByOneSpec, run_one_by_one
 from everpost.bench.plan import Plan
 from everpost.bench.samples import Results, percentile
 from everpost.bench.stack import REFUSING, BenchStack
-from everpost.bench.throughput import submit
+from everpost.bench.throughput import check_run, submit_and_wait
 from everpost.bench.traffic import TASK, batch_retry_request, get_request, publish_request, retry_requests
 from everpost.clock import system_clock
 from everpost.settings import Settings
@@ -33,8 +33,7 @@ async def measure_idle(stack: BenchStack, plan: Plan, results: Results) -> None:
             address=stack.addresses[0], requests=[publish_request()], count=count, database=str(stack.database)
         )
         report = await run_one_by_one(spec)
-        check_recorded(stack.store, report.ids)
-        stack.expected_calls += count
+        check_run(stack, report.ids)
         whole_s = [sum(both) for both in zip(report.answered_s, report.recorded_s, strict=True)]
         idle = await _idle_percent(stack, plan.idle_s) if number else None
         if number:
@@ -88,7 +87,7 @@ async def _retry_on_idle_stack(stack: BenchStack, plan: Plan, source: str) -> Se
         id_after=NEW_ID,
     )
     report = await run_one_by_one(spec)
-    _check_failed(stack, report.ids)
+    check_run(stack, report.ids, "failed")
     return report.answered_s
 
 
@@ -99,14 +98,14 @@ async def _retry_in_a_row(stack: BenchStack, plan: Plan, source: str) -> Sequenc
         wanted = look.count_ended(REFUSING, "failed") + len(failed)
         report = await ask(stack, retry_requests(failed), len(failed), _retried_from(source), id_after=NEW_ID)
         await wait_for_ends(look, REFUSING, "failed", wanted)
-    _check_failed(stack, report.ids)
+    check_run(stack, report.ids, "failed")
     return report.waits_s
 
 
 async def _fail_for_retries(stack: BenchStack, plan: Plan, source: str) -> Sequence[str]:
     """Make tasks that have just failed, or that failed so long ago that only SQLite has them."""
     if source == "redis":
-        return await _fail(stack, plan, plan.retries, publish_request(REFUSING))
+        return await _fail(stack, plan, plan.retries)
     data = msgspec.json.encode({"platform": REFUSING, **TASK})
     ended_ms = system_clock() - 2_000 * Settings().result_ttl
     return await asyncio.to_thread(stack.store.add_failed, plan.retries, data, ended_ms)
@@ -118,7 +117,7 @@ def _retried_from(source: str) -> Sequence[bytes]:
 
 async def _retry_batch(stack: BenchStack, plan: Plan, account_id: str) -> float:
     """Tasks a second, from the request to the end of the operation."""
-    failed = await _fail(stack, plan, plan.batch_retries, publish_request(REFUSING, account_id=account_id))
+    failed = await _fail(stack, plan, plan.batch_retries, account_id=account_id)
     await stack.stop_workers()
     stack.check_calls()
     started_s = time.monotonic()
@@ -145,24 +144,15 @@ async def _wait_for_operation(look: Look, operation_id: str) -> None:
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _fail(stack: BenchStack, plan: Plan, count: int, request: bytes) -> Sequence[str]:
+async def _fail(stack: BenchStack, plan: Plan, count: int, **fields: str) -> Sequence[str]:
     """Make this many failed tasks, wait until each is recorded, and return their ids."""
-    with stack.store.look() as look:
-        wanted = look.count_ended(REFUSING, "failed") + count
-        report = await submit(stack, plan, count, request)
-        await wait_for_ends(look, REFUSING, "failed", wanted)
-    _check_failed(stack, report.ids)
+    report, _ = await submit_and_wait(stack, plan, count, REFUSING, "failed", **fields)
     return report.ids
-
-
-def _check_failed(stack: BenchStack, ids: Sequence[str]) -> None:
-    check_recorded(stack.store, ids, "failed")
-    stack.expected_calls += len(ids)
 
 
 async def measure_lists(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Measure pages of the history, one request at a time."""
-    ids = await _fail(stack, plan, plan.requests, publish_request(REFUSING, account_id="lists"))
+    ids = await _fail(stack, plan, plan.requests, account_id="lists")
     filtered = f"/tasks?limit=50&status=failed&platform={REFUSING}&account_id=lists"
     wanted = {
         "list_p99": [get_request("/tasks?limit=50")],
