@@ -1,20 +1,23 @@
 """`python -m everpost_workers`: one worker, until SIGTERM."""
 
-import asyncio
-import os
 import sys
 
-import uvloop
+from everpost.garbage import freeze_garbage, without_collection
 
-from everpost.errors import ServiceError, SettingsError
-from everpost.garbage import freeze_garbage
-from everpost.logs import configure_logging
-from everpost.printable import printable
-from everpost.private_files import close_to_others
-from everpost.settings import read_settings
-from everpost_workers.engine import StuckJobsError
-from everpost_workers.main import create_worker
-from everpost_workers.process_end import leave_at_once
+with without_collection():
+    import asyncio
+    import os
+
+    import uvloop
+
+    from everpost.errors import ServiceError, SettingsError
+    from everpost.logs import configure_logging
+    from everpost.printable import printable
+    from everpost.private_files import close_to_others
+    from everpost.settings import read_settings
+    from everpost_workers.engine import StuckJobsError
+    from everpost_workers.main import create_worker
+    from everpost_workers.process_end import leave_at_once
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from everpost.errors import ServiceError, SettingsError
+from everpost.garbage import without_collection
 from everpost.printable import printable
 
 FAILED = 1
@@ -70,7 +71,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        with without_collection():
+            command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

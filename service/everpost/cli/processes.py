@@ -12,6 +12,7 @@ import click
 
 from everpost.cli.output import say
 from everpost.cli.uplock import find_up
+from everpost.garbage import without_collection
 from everpost.probe import ask, base_url
 from everpost.settings import Settings, read_settings
 
@@ -33,7 +34,8 @@ def api(host: str | None, port: int | None) -> None:
     from everpost.logs import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
-    from everpost.app import serve  # noqa: PLC0415 - after the logs, which load structlog without rich
+    with without_collection():
+        from everpost.app import serve  # noqa: PLC0415 - after the logs, which load structlog without rich
 
     serve(settings)
 

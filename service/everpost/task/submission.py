@@ -1,6 +1,5 @@
 """Reads what a client sends: from JSON bytes to a checked task that keeps everything the client wrote (I4)."""
 
-import gc
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from itertools import accumulate, islice
@@ -11,6 +10,7 @@ from msgspec import Meta
 
 from everpost.clock import read_time
 from everpost.errors import InvalidValue, MalformedJson
+from everpost.garbage import without_collection
 from everpost.platforms import Catalogue, Platform
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
 
@@ -147,13 +147,8 @@ def invalid_value(error: msgspec.ValidationError) -> InvalidValue:
 
 def _decode_undisturbed(body: bytes) -> Any:
     """The value of a large body, decoded without garbage collection: many arrays would trigger it, for 0.1 s per MB."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with without_collection():
         return msgspec.json.decode(body)
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _depth_of(body: bytes) -> int:
