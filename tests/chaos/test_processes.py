@@ -60,7 +60,16 @@ async def test_a_post_that_breaks_its_publisher_ends_and_takes_no_other_with_it(
     tmp_path: Path, misbehaviour: str, publisher_class: PublisherClass, status: TaskStatus
 ) -> None:
     settings = {"EVERPOST_JOB_TIMEOUT": "0.5", "EVERPOST_MAX_ATTEMPTS": "1"}
-    scene = Scene(tmp_path, seed=23, publisher_class=publisher_class, workers=1, slots=1, most=10, settings=settings)
+    scene = Scene(
+        tmp_path,
+        seed=23,
+        publisher_class=publisher_class,
+        workers=1,
+        slots=1,
+        most=10,
+        has_crashing_publisher=misbehaviour == "allocates",  # with a MemoryError
+        settings=settings,
+    )
     (worker,) = scene.workers
     async with playing(scene), httpx.AsyncClient(timeout=HANG_S) as client:
         if misbehaviour == "allocates":
@@ -89,7 +98,8 @@ def size_of(process: PythonProcess) -> int:
 
 @pytest.mark.chaos
 async def test_processes_without_a_file_descriptor_left_recover_when_there_are_some_again(tmp_path: Path) -> None:
-    async with playing(Scene(tmp_path, seed=24, publisher_class=KEYED, workers=1)) as scene:
+    scene = Scene(tmp_path, seed=24, publisher_class=KEYED, workers=1, has_crashing_publisher=True)  # it opens files
+    async with playing(scene):
         scene.load.start()
         await scene.sent(WHILE)
         processes: list[PythonProcess] = [*scene.apis, *scene.workers]
