@@ -29,6 +29,7 @@ DONE_ON_POSTGRESQL: set[str] = {
     "ledger",
     "ledger_races",
     "meta_and_care",
+    "operations",
     "pause",
     "relay",
     "search::test_a_long_query_is_refused_and_a_shorter_one_is_served",

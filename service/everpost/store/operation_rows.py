@@ -3,23 +3,38 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from everpost.clock import to_text
 from everpost.store.changes import Outcome
 from everpost.store.operations import KEPT_SKIPS, Operation, OperationStatus
 
 
 def step_row(operation: Operation, outcomes: Sequence[Outcome], following: str | None, now_ms: int) -> dict[str, Any]:
-    """The progress of a step, and the owner and position that the operation must have."""
+    """The progress of a step, and the owner and position that the operation must have.
+
+    `request` is None if it stays as it is.
+    """
     return {
         "operation_id": operation.operation_id,
         "owner": operation.owner,
         "position": operation.position,
         "following": following,
+        "request": without_ids(operation.request) if following is None else None,
         "status": (OperationStatus.DONE if following is None else OperationStatus.RUNNING).value,
         "done": len(outcomes),
         "succeeded": sum(outcome.reason is None for outcome in outcomes),
         "now": to_text(now_ms),
     }
+
+
+def without_ids(request: str) -> str:
+    """A request as it is kept after its operation's end: its ids may be a megabyte."""
+    fields = msgspec.json.decode(request)
+    for members in (fields, fields.get("filter")):
+        if isinstance(members, dict):
+            members.pop("task_ids", None)
+    return msgspec.json.encode(fields).decode()
 
 
 def skip_rows(operation: Operation, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import migrate
 from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
+from everpost.store.postgresql.tasks.operations import PostgresqlOperations
 from everpost.store.postgresql.tasks.relay import PostgresqlRelay
 
 
@@ -29,6 +30,7 @@ class PostgresqlStore:
         self.care = PostgresqlCare(database)
         self.history = PostgresqlHistory(database, zone)
         self.changes = PostgresqlChanges(database)
+        self.operations = PostgresqlOperations(database)
         self.archive = PostgresqlArchive(database)
         self.pause = PostgresqlPauses(database)
         # One line a noun, as in SqliteStore, once its class is there.

@@ -8,7 +8,7 @@ import msgspec
 from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
-from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row
+from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
 from everpost.store.operations import Operation, OperationLostError, Skip
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -48,7 +48,7 @@ class SqliteOperations:
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
         """See the port."""
         parameters = {"operation_id": operation.operation_id, "owner": operation.owner}
-        parameters |= {"error": error, "now": to_text(now_ms)}
+        parameters |= {"error": error, "now": to_text(now_ms), "request": without_ids(operation.request)}
         await self._database.write(lambda connection: connection.execute(load("fail_operation"), parameters))
 
     async def find(self, operation_id: str) -> Operation | None:

@@ -1,4 +1,3 @@
 UPDATE operations SET
-    status = 'failed', error = :error, updated_at = :now,
-    request = json_remove(request, '$.task_ids', '$.filter.task_ids')
+    status = 'failed', error = :error, updated_at = :now, request = :request
 WHERE operation_id = :operation_id AND owner = :owner AND status = 'running'

@@ -1,0 +1,1 @@
+UPDATE operations SET owner = NULL WHERE owner = :owner AND status = 'running'

@@ -1,0 +1,100 @@
+"""The port's operations on PostgreSQL, tables `operations` and `operation_skips`."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from everpost.clock import to_text
+from everpost.pace import Pace
+from everpost.store.changes import Change, Outcome
+from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
+from everpost.store.operations import Operation, OperationLostError, Skip
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.texts import json_text, plain_text, storable
+from everpost.store.postgresql.tasks.changes import apply_change
+from everpost.task.model import MOVED_WITHIN_S
+
+
+class PostgresqlOperations:
+    """See `everpost.store.operations.Operations`. Every step is compare-and-set on the owner and the position."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def advance(
+        self,
+        operation: Operation,
+        change: Change,
+        decided: Sequence[Outcome],
+        following: str | None,
+        now_ms: int,
+        *,
+        is_new: bool = False,
+        pace: Pace | None = None,
+    ) -> tuple[Operation, list[Outcome]]:
+        """See the port."""
+
+        async def advance(connection: Connection) -> tuple[Operation, list[Outcome]]:
+            if is_new:
+                await connection.run("begin_operation", **msgspec.structs.asdict(operation))
+            outcomes = [*decided, *await apply_change(connection, change, now_ms, pace)]
+            return await _advance(connection, operation, outcomes, following, now_ms), outcomes
+
+        return await self._database.write(advance, within_s=MOVED_WITHIN_S)
+
+    async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
+        """See the port."""
+        await self._database.write(
+            lambda connection: connection.run(
+                "fail_operation",
+                operation_id=operation.operation_id,
+                owner=operation.owner,
+                error=plain_text(error),
+                now=to_text(now_ms),
+                request=without_ids(operation.request),
+            )
+        )
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """See the port."""
+        row = await self._database.read(
+            lambda connection: connection.fetch_one("find_operation", operation_id=storable(operation_id))
+        )
+        return None if row is None else operation_of(row)
+
+    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+        """See the port."""
+        rows = await self._database.read(
+            lambda connection: connection.fetch_all(
+                "find_skips", operation_id=storable(operation_id), after=storable(after), limit=limit
+            )
+        )
+        return [Skip(**row) for row in rows]
+
+    async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
+        """See the port."""
+        row = await self._database.write(
+            lambda connection: connection.fetch_one("claim_operation", **claim_row(owner, before_ms, now_ms))
+        )
+        return None if row is None else operation_of(row)
+
+    async def release(self, owner: str) -> None:
+        """See the port."""
+        await self._database.write(lambda connection: connection.run("release_operations", owner=owner))
+
+
+async def _advance(
+    connection: Connection,
+    operation: Operation,
+    outcomes: Sequence[Outcome],
+    following: str | None,
+    now_ms: int,
+) -> Operation:
+    row = await connection.fetch_one("advance_operation", **step_row(operation, outcomes, following, now_ms))
+    if row is None:
+        raise OperationLostError(operation.operation_id)
+    skips = skip_rows(operation, outcomes)
+    if skips:
+        await connection.run("keep_skips", rows=json_text(skips))
+    return operation_of(row)
