@@ -9,10 +9,12 @@ from everpost.clock import to_text
 from everpost.store import expiry as limits
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.store import SqliteStore
 from everpost.task.model import new_task_id
 from everpost.testing import Stack, eventually, everpost_stack
 from sqlite.kit import run_sql
 from sqlite.rows import insert, select
+from store_contract.test_operations import check_that_work_is_told_of
 from store_rows import START_MS
 
 DAY_MS = 86_400_000
@@ -50,6 +52,12 @@ async def forget_all(database: Database, limit: int = 3) -> None:
     """In small steps, as upkeep does."""
     while forgotten := await SqliteCare(database).forget_expired(DAY_MS, START_MS, limit):
         assert forgotten <= 3 * limit
+
+
+async def test_long_work_is_told_of_the_writes_of_other_processes(database: Database, tmp_path: Path) -> None:
+    other = await SqliteStore.open(tmp_path / "everpost.db")
+    await check_that_work_is_told_of(other, SqliteStore(database))
+    await other.close()
 
 
 async def test_of_many_operations_the_newest_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,4 +61,7 @@ class Care(Protocol):
         """
 
     def watch_others(self) -> Others:
-        """Tells long work whether others write meanwhile, including other work of this process."""
+        """Tells long work whether others write meanwhile: other work of this process.
+
+        In a store whose writers wait for each other, other processes are among them.
+        """
