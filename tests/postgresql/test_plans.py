@@ -191,7 +191,7 @@ def test_tasks_with_known_ids_are_looked_up(connection: psycopg.Connection, fiel
     plan = plan_of(connection, statement(search_of(TaskFilter(**fields), "").keys(dated=True)).text, as_search=True)
     for node in plan:
         if node.get("Relation Name", "") in large_tables(connection):
-            assert "_id = (given.id)" in node["Index Cond"], node["Index Cond"]
+            assert "_id = (given" in node["Index Cond"], node["Index Cond"]
 
 
 @pytest.mark.parametrize(
