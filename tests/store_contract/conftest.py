@@ -25,6 +25,7 @@ ADDRESSES: dict[str, Callable[[Path], str]] = {
 DONE_ON_POSTGRESQL: set[str] = {
     "archive",
     "changes",
+    "conservation",
     "history",
     "ledger",
     "ledger_races",
