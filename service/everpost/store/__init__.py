@@ -130,6 +130,10 @@ def maintenance_of(address: str) -> "Maintenance":
     Raises:
         SettingsError: No store has the address's scheme.
     """
+    if is_postgresql(address):
+        from everpost.store.postgresql.maintenance import PostgresqlMaintenance  # noqa: PLC0415 - as below
+
+        return PostgresqlMaintenance(postgresql_address(address))
     from everpost.store.sqlite.maintenance import SqliteMaintenance  # noqa: PLC0415 - only the store in use is imported
 
     return SqliteMaintenance(sqlite_path(address))

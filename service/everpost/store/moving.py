@@ -71,6 +71,7 @@ NUMBERS = frozenset(
         "succeeded",
     }
 )  # fmt: skip
+NEEDED = frozenset({"counted_ms", "total", "done", "succeeded"})  # these are never NULL
 BYTES = frozenset({"raw_job"})
 """The columns of numbers and of bytes; all others have text. SQLite keeps any value in any column."""
 
@@ -265,39 +266,35 @@ def refusal_of(table: Table, row: Row, *, without_id: Collection[Table] = (Table
     return "a newer row has its id" if row.is_outdated else ""
 
 
-def fit_values(table: Table, values: Sequence[Value], *, without_nul: Collection[str] = ()) -> Fitted:
+def fit_values(table: Table, values: Sequence[Value], *, has_nul: bool = True, small: Collection[str] = ()) -> Fitted:
     """Give every value the type of its column.
 
     Args:
-        without_nul: Columns whose text cannot have the character NUL.
+        has_nul: Texts can have the character NUL.
+        small: The columns of numbers that have 32 bits; all others have 64.
     """
     fitted, faults = [], []
     for column, value in zip(COLUMNS[table], values, strict=True):
-        kept, fault = _fit(column, value, has_nul=column not in without_nul)
+        kept, fault = _fit(column, value, has_nul=has_nul, bits=32 if column in small else 64)
         fitted.append(kept)
         if fault:
             faults.append(f"{column} {fault}")
     return Fitted(tuple(fitted), tuple(faults))
 
 
-def _fit(column: str, value: Value, *, has_nul: bool) -> tuple[Value, str]:
+def _fit(column: str, value: Value, *, has_nul: bool, bits: int) -> tuple[Value, str]:
     if value is None:
         return None, ""
     if column in BYTES:
         return (value, "") if isinstance(value, bytes) else (_bytes_of(value), "is not bytes")
     if column in NUMBERS:
-        return _fit_number(value)
+        is_number = isinstance(value, int) and -(1 << bits - 1) <= value < 1 << bits - 1
+        return (value, "") if is_number else (0 if column in NEEDED else None, "is not a whole number, or too large")
     return _fit_text(value, has_nul=has_nul)
 
 
 def _bytes_of(value: Value) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-
-
-def _fit_number(value: Value) -> tuple[int | None, str]:
-    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
-        return value, ""
-    return None, "is not a whole number"
 
 
 def _fit_text(value: Value, *, has_nul: bool) -> tuple[str, str]:
@@ -306,7 +303,7 @@ def _fit_text(value: Value, *, has_nul: bool) -> tuple[str, str]:
     if not is_utf8(text):
         text, fault = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), "is not UTF-8"
     if "\0" in text and not has_nul:
-        text, fault = text.replace("\0", "\N{SYMBOL FOR NULL}"), "has a NUL character"
+        text, fault = text.replace("\0", "\ufffd"), "has a NUL character"
     return text, fault
 
 

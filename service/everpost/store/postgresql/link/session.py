@@ -12,6 +12,7 @@ from everpost.store.postgresql.link.statements import statement
 
 CONNECT_S = 2.0  # a server that is alive answers much sooner
 CLOSE_S = 2.0
+NAME = "everpost"  # of each connection, in pg_stat_activity
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -51,7 +52,8 @@ class Session:
             DatabaseUnusable: It refuses the login, or its settings would break a promise.
         """
         try:
-            raw = await asyncpg.connect(address, timeout=CONNECT_S)
+            named = {} if "application_name=" in address else {"application_name": NAME}
+            raw = await asyncpg.connect(address, timeout=CONNECT_S, server_settings=named)
             session = cls(raw, generation)
             await session._identify()
         except Exception as error:

@@ -1,0 +1,146 @@
+"""The maintenance of a PostgreSQL database that is not open, or not up to date.
+
+PostgreSQL's own tools back it up, restore it and free its space; the commands say which.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from everpost.database_address import PostgresqlAddress
+from everpost.errors import DatabaseUnusable, ServiceError
+from everpost.findings import Finding
+from everpost.store import Store
+from everpost.store.maintenance import Backup, Compacted, Contents, Depth, ImportReport, Inspection, Progress
+from everpost.store.pause import Pause
+from everpost.store.postgresql.care.findings import damage_finding, schema_findings, server_findings
+from everpost.store.postgresql.care.inspection import find_damage, find_state, inspect_contents
+from everpost.store.postgresql.care.moving import PostgresqlMoved
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.schema.migrate import find_version, migrations
+from everpost.store.postgresql.store import PostgresqlStore
+
+Result = TypeVar("Result")
+
+CHECK_S = 600.0  # for checks that read every row
+
+
+class PostgresqlMaintenance:
+    """See `everpost.store.maintenance.Maintenance`."""
+
+    def __init__(self, address: PostgresqlAddress) -> None:
+        self._address = address
+
+    @property
+    def name(self) -> str:
+        """See `Maintenance`."""
+        return self._address.shown
+
+    def exists(self) -> bool:
+        """See `Maintenance`."""
+        return _blocking(self._find_version) is not None
+
+    async def _find_version(self) -> int | None:
+        database = await Database.open(self._address)
+        try:
+            return await database.read(find_version)
+        finally:
+            await database.close()
+
+    def back_up(self, target: Path) -> Backup:
+        """See `Maintenance`."""
+        raise DatabaseUnusable(
+            f"{self.name} is backed up by PostgreSQL's own tools: `pg_dump --format=custom --file={target} ADDRESS` "
+            "for a copy as of now, or `pg_basebackup` and an archive of the WAL to go back to any moment; see "
+            "docs/backup.md."
+        )
+
+    def restore(self, backup: Path, now_ms: int) -> Pause:
+        """See `Maintenance`."""
+        del now_ms
+        raise DatabaseUnusable(
+            f"{self.name} is restored by PostgreSQL's own tools, with Everpost stopped: `pg_restore --clean "
+            f"--if-exists --single-transaction --dbname=ADDRESS {backup}`, or a base backup and its WAL. Everpost "
+            "notices that at its next start, and begins paused, as after any restore; see docs/backup.md."
+        )
+
+    def import_queue(self, source: Path, progress: Progress | None = None) -> ImportReport:
+        """See `Maintenance`."""
+        del progress
+        raise DatabaseUnusable(
+            f"Only an SQLite database takes an original system's file: `everpost import {source} --database NEW.db`, "
+            f"then `everpost move NEW.db ADDRESS`, which must be done before {self.name} is used."
+        )
+
+    def compact(self) -> Compacted:
+        """See `Maintenance`."""
+        raise DatabaseUnusable(
+            f"PostgreSQL's autovacuum frees the space of {self.name} for new tasks. `VACUUM (FULL) "
+            "publish_tasks_archive` gives it back to the file system, and locks the archive meanwhile."
+        )
+
+    async def open_current(self) -> Store | None:
+        """See `Maintenance`."""
+        database = await Database.open(self._address)
+        try:
+            if await database.read(find_version) == len(migrations()):
+                return cast("Store", PostgresqlStore(database))  # its nouns come one by one
+        except BaseException:
+            await database.close()
+            raise
+        await database.close()
+        return None
+
+    async def open_moved(self) -> PostgresqlMoved:
+        """See `Maintenance`."""
+        return await PostgresqlMoved.open(self._address)
+
+    async def inspect(self, depth: Depth, now_ms: int, least_free_bytes: int) -> Inspection:
+        """See `Maintenance`. The free space of the server's disk is not known here."""
+        del least_free_bytes
+        found = [Finding("database", "address", self.name)]
+        try:
+            database = await Database.open(self._address)
+        except ServiceError as error:
+            told = Finding("database", "server", "not usable", ok=False, advice=error.message)
+            return Inspection([*found, told], None)
+        try:
+            contents, of_server = await _look_inside(database, depth, now_ms)
+        except ServiceError as error:
+            told = Finding("database", "inspection", "not finished", ok=False, advice=error.message)
+            return Inspection([*found, told], None)
+        finally:
+            await database.close()
+        return Inspection([*found, *of_server], contents)
+
+
+async def _look_inside(database: Database, depth: Depth, now_ms: int) -> tuple[Contents | None, list[Finding]]:
+    state = await database.read(find_state)
+    found = [*server_findings(state), *schema_findings(state)]
+    if state.version != len(migrations()):
+        return None, found
+    contents = await database.search(lambda connection: inspect_contents(connection, now_ms, depth), within_s=CHECK_S)
+    if depth is Depth.THOROUGH:
+        found.append(damage_finding(await database.search(find_damage, within_s=CHECK_S)))
+    return contents, found
+
+
+def _blocking(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a coroutine to its end in a thread of its own, since this one may have an event loop."""
+    answers: list[Result] = []
+    errors: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            answers.append(await work())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return answers[0]

@@ -1,0 +1,1 @@
+SELECT count(*) FROM publish_tasks WHERE error_class = 'unreadable'

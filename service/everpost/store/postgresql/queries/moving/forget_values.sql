@@ -1,0 +1,1 @@
+DELETE FROM everpost_meta WHERE key <> ALL (:kept::text[])

@@ -1,0 +1,1 @@
+SELECT to_regclass('everpost_schema') IS NOT NULL
