@@ -29,6 +29,7 @@ DONE_ON_POSTGRESQL: set[str] = {
     "history",
     "ledger",
     "ledger_races",
+    "maintenance",
     "meta_and_care",
     "operations",
     "pause",

@@ -167,7 +167,8 @@ async def test_the_new_store_works_on(ends: Ends) -> None:
     store = await open_store(ends.target)
     assert not await store.ledger.begin_send("sending", 2, NOW_MS)
     assert await store.ledger.promote_due(LATER_MS) == 1
-    assert await store.ledger.accept([make_task("other")], START_MS, once_of()) == once_of().answer
+    repeated = once_of(answer="second")
+    assert await store.ledger.accept([make_task("other")], START_MS, repeated) == once_of().answer
     while await store.care.fill_search():
         pass
     page = await store.history.page(TaskFilter(q="测试", status="failed"))

@@ -264,9 +264,6 @@ def _insert(table: Table) -> str:
     columns = COLUMNS[table]
     types = ", ".join(f"{column} {'bigint' if column in NUMBERS else 'text'}" for column in columns)
     values = [f"decode({column}, 'hex')" if column in BYTES else column for column in columns]
-    if table is Table.LEDGER:
-        columns = (*columns, "promote_at")
-        values.append("CASE WHEN status = 'scheduled' THEN due_at END")
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "  # noqa: S608 - Everpost's own names
         f"FROM json_to_recordset(:rows::json) AS row ({types})"
