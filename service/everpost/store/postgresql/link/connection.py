@@ -56,7 +56,8 @@ class Connection:
             tag = await self._raw.execute(text, *arguments, timeout=self._statement_s)
         except Exception as error:
             raise meaning_of(error) from error
-        return int(tag.rpartition(" ")[2])
+        count = tag.rpartition(" ")[2]
+        return int(count) if count.isdecimal() else 0
 
     async def run_script(self, name: str, /) -> str:
         """Run one or several statements without parameters; the last one's command tag."""
@@ -80,6 +81,10 @@ class Connection:
 
 def _arguments(name: str, parameters: dict[str, Any]) -> tuple[str, list[Any]]:
     text, names = statement(name)
+    try:
+        arguments = [parameters[each] for each in names]
+    except KeyError as missing:
+        raise TypeError(f"{name} takes {names}; {missing} is missing") from missing
     if len(names) != len(parameters):
         raise TypeError(f"{name} takes {names}, not {sorted(parameters)}")
-    return text, [parameters[each] for each in names]
+    return text, arguments

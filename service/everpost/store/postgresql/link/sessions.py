@@ -61,9 +61,11 @@ class Sessions:
         closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Wait until all are free, and close them."""
+        """Wait until all are free, and close them; this can be repeated."""
         for _ in range(self._size):
             await self._free.acquire()
+        for _ in range(self._size):
+            self._free.release()
         for session in self._idle:
             self._drop(session)
         self._idle.clear()

@@ -17,7 +17,9 @@ T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
 """Uses the connection. It may run several times, so it may change nothing but the database."""
 
-BEGIN, COMMIT, ROLLBACK = Sql("BEGIN ISOLATION LEVEL READ COMMITTED"), Sql("COMMIT"), Sql("ROLLBACK")
+LOCK_WAIT_S = 2.0  # for rows that another transaction has locked; then the database counts as busy
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock_wait_ms:d}"
+COMMIT, ROLLBACK = Sql("COMMIT"), Sql("ROLLBACK")
 LOOK_AGAIN_S = 0.1  # at a transaction that PostgreSQL has not ended yet
 
 
@@ -44,7 +46,7 @@ async def transact(session: Session, work: Work[T], statement_s: float | None) -
         LinkLost, TransactionUndone: Nothing was written, and it can be repeated.
     """
     connection = Connection(session, statement_s)
-    await connection.run_script(BEGIN)
+    await connection.run_script(Sql(BEGIN.format(lock_wait_ms=int(LOCK_WAIT_S * 1_000))))
     try:
         answer = await work(connection)
         return answer, await connection.fetch_value("transaction_id")

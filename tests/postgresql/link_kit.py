@@ -1,0 +1,45 @@
+"""What tests of the link write and read: one table of rows with a value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from everpost.store.postgresql.link.connection import Connection, Record
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.statements import Sql
+
+ROWS = Sql("CREATE TABLE link_rows (task_id text COLLATE \"C\" PRIMARY KEY, value text CHECK (value <> 'refused'))")
+WRITE = Sql("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(:rows) AS given (task_id text, value text, again boolean)
+    ), known AS (
+        SELECT task_id FROM link_rows WHERE task_id IN (SELECT given.task_id FROM given WHERE again)
+    ), added AS (
+        INSERT INTO link_rows SELECT task_id, value FROM given WHERE task_id NOT IN (TABLE known) ORDER BY task_id
+        RETURNING task_id
+    )
+    TABLE added UNION ALL TABLE known
+""")
+ADD = Sql("INSERT INTO link_rows (task_id, value) VALUES (:task_id, :value)")
+ALL = Sql("SELECT task_id, value FROM link_rows ORDER BY task_id")
+STATEMENTS = Sql("SELECT count(DISTINCT xmin::text) FROM link_rows")
+"""How many transactions wrote the rows."""
+
+
+def row(task_id: str, value: str | None = None) -> Mapping[str, Any]:
+    """A row to be written."""
+    return {"task_id": task_id, "value": value}
+
+
+async def write(database: Database, *task_ids: str) -> list[Record]:
+    """Write rows with these ids together."""
+    return await database.write_rows(WRITE, [row(task_id) for task_id in task_ids])
+
+
+async def stored(database: Database) -> list[str]:
+    """The ids of all rows, in their order."""
+    return [found["task_id"] for found in await database.read(lambda connection: connection.fetch_all(ALL))]
+
+
+async def add(connection: Connection, task_id: str, value: str | None = None) -> None:
+    """Add a row in a transaction."""
+    await connection.run(ADD, task_id=task_id, value=value)

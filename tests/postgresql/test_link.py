@@ -1,0 +1,232 @@
+"""The link to PostgreSQL while all is well: reads, transactions and grouped writes."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from everpost.database_address import postgresql_address
+from everpost.errors import DatabaseBusy, DatabaseUnwritable, SearchTimeout, ServiceError
+from everpost.store.postgresql.link import commits, transactions, waiting
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.faults import StatementRefused
+from everpost.store.postgresql.link.statements import Sql
+from postgresql.link_kit import ALL, STATEMENTS, WRITE, add, row, stored, write
+from postgresql_server import shared_server
+
+
+async def test_concurrent_rows_go_out_in_few_statements_and_each_caller_gets_its_own(database: Database) -> None:
+    ids = [f"t{number:03}" for number in range(200)]
+    answers = await asyncio.gather(*(write(database, task_id, f"{task_id}-b") for task_id in ids))
+    for task_id, answer in zip(ids, answers, strict=True):
+        assert {record["task_id"] for record in answer} == {task_id, f"{task_id}-b"}
+    assert len(await stored(database)) == 400
+    written = await database.read(lambda connection: connection.fetch_value(STATEMENTS))
+    assert written <= commits.WRITERS + 1  # one writer took the first row, the other the second, then all that waited
+
+
+async def test_a_statement_takes_no_more_rows_than_it_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST_ROWS", 10)
+    await asyncio.gather(*(write(database, f"t{number}", f"u{number}") for number in range(25)))
+    assert await database.read(lambda connection: connection.fetch_value(STATEMENTS)) >= 5
+
+
+async def test_rows_of_one_task_come_one_after_the_other(database: Database) -> None:
+    answers = await asyncio.gather(*(write(database, "same") for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(answer, StatementRefused) for answer in answers) == 4
+    assert [answer for answer in answers if not isinstance(answer, BaseException)] == [[{"task_id": "same"}]]
+
+
+async def test_a_refused_row_concerns_its_own_caller_only(database: Database) -> None:
+    async def put(number: int) -> None:
+        await database.write_rows(
+            WRITE, [row(f"t{number}", "refused" if number % 10 == 7 else None), row(f"u{number}")]
+        )
+
+    answers = await asyncio.gather(*(put(number) for number in range(40)), return_exceptions=True)
+    refused = [number for number, answer in enumerate(answers) if isinstance(answer, StatementRefused)]
+    assert refused == [7, 17, 27, 37]
+    assert len(await stored(database)) == 72
+    assert database.trouble is None
+
+
+async def test_a_refusal_names_its_constraint(database: Database) -> None:
+    await write(database, "a")
+    with pytest.raises(StatementRefused) as refused:
+        await database.write(lambda connection: add(connection, "a"))
+    assert (refused.value.sqlstate, refused.value.constraint) == ("23505", "link_rows_pkey")
+    with pytest.raises(StatementRefused) as wrong_type:
+        await database.read(lambda connection: connection.fetch_value(Sql("SELECT :a::text"), a=1))
+    assert wrong_type.value.sqlstate.startswith("22")
+
+
+async def test_no_row_is_written_by_nothing(database: Database) -> None:
+    assert await database.write_rows(WRITE, []) == []
+
+
+async def test_nul_in_a_text_is_replaced(database: Database) -> None:
+    await database.write_rows(WRITE, [row("a", "x\0y"), row("b", '{"a":"\\u0000"}')])
+    found = await database.read(lambda connection: connection.fetch_all(ALL))
+    assert [each["value"] for each in found] == ["x\ufffdy", '{"a":"\\u0000"}']
+
+
+async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+    async def fail(connection: Connection) -> None:
+        await add(connection, "a")
+        raise KeyError("a")
+
+    with pytest.raises(KeyError):
+        await database.write(fail)
+    assert await stored(database) == []
+    assert database.trouble is None
+
+
+async def test_a_savepoint_undoes_what_is_inside(database: Database) -> None:
+    async def add_twice(connection: Connection) -> None:
+        async with connection.savepoint():
+            await add(connection, "b")
+            await add(connection, "a")
+
+    async def try_both(connection: Connection) -> None:
+        await add(connection, "a")
+        with pytest.raises(StatementRefused):
+            await add_twice(connection)
+        async with connection.savepoint():
+            await add(connection, "c")
+
+    await database.write(try_both)
+    assert await stored(database) == ["a", "c"]
+
+
+async def test_an_error_that_is_swallowed_in_a_transaction_is_no_success(database: Database) -> None:
+    async def swallow(connection: Connection) -> None:
+        await add(connection, "a")
+        with pytest.raises(StatementRefused):
+            await add(connection, "a")
+
+    with pytest.raises((AssertionError, ServiceError)):
+        await database.write(swallow)
+    assert await stored(database) == []
+
+
+async def test_a_wrong_parameter_is_an_error_of_the_caller(database: Database) -> None:
+    with pytest.raises(TypeError, match="value"):
+        await database.write(
+            lambda connection: connection.run(Sql("DELETE FROM link_rows WHERE value = :value"), x="a")
+        )
+
+
+async def test_a_snapshot_sees_one_moment_and_a_read_sees_each(database: Database) -> None:
+    async def look_twice(connection: Connection) -> list[int]:
+        first = await connection.fetch_all(ALL)
+        await database.write(lambda writer: add(writer, f"t{len(first)}"))
+        return [len(first), len(await connection.fetch_all(ALL))]
+
+    assert await database.snapshot(look_twice) == [0, 0]
+    assert await database.read(look_twice) == [1, 2]
+
+
+async def test_deadlocked_transactions_both_succeed(database: Database) -> None:
+    await write(database, "a", "b")
+    met = asyncio.Barrier(2)
+    runs = 0
+
+    async def change(connection: Connection, first: str, second: str) -> None:
+        nonlocal runs
+        runs += 1
+        update = Sql("UPDATE link_rows SET value = value || 'x' WHERE task_id = :task_id")
+        await connection.run(update, task_id=first)
+        if runs <= 2:
+            await met.wait()
+        await connection.run(update, task_id=second)
+
+    await database.write(lambda connection: connection.run(Sql("UPDATE link_rows SET value = ''")))
+    await asyncio.gather(
+        database.write(lambda connection: change(connection, "a", "b")),
+        database.write(lambda connection: change(connection, "b", "a")),
+    )
+    assert runs == 3
+    assert [each["value"] for each in await database.read(lambda connection: connection.fetch_all(ALL))] == ["xx", "xx"]
+
+
+async def test_rows_that_others_keep_locked_make_the_database_busy(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "LOCK_WAIT_S", 0.05)
+    await write(database, "a")
+    with psycopg.connect(database.address.at(database.address.hosts[0])) as holder:
+        holder.execute("SELECT FROM link_rows FOR UPDATE")
+        with pytest.raises(DatabaseBusy):
+            await database.write(lambda connection: connection.run(Sql("DELETE FROM link_rows")))
+    assert await stored(database) == ["a"]
+    assert isinstance(database.trouble, DatabaseBusy)
+    await write(database, "b")
+    assert database.trouble is None
+
+
+async def test_a_transaction_that_cannot_begin_in_time_is_not_run(database: Database) -> None:
+    free = asyncio.Event()
+
+    async def hold(_connection: Connection) -> None:
+        await free.wait()
+
+    holders = [asyncio.create_task(database.write(hold)) for _ in range(commits.WRITERS)]
+    late = asyncio.create_task(database.write(lambda connection: add(connection, "a"), within_s=0))
+    patient = asyncio.create_task(database.write(lambda connection: add(connection, "b")))
+    await asyncio.sleep(0)
+    free.set()
+    with pytest.raises(DatabaseBusy):
+        await late
+    await asyncio.gather(*holders, patient)
+    assert await stored(database) == ["b"]
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_others(database: Database) -> None:
+    writes = [asyncio.create_task(write(database, f"t{number}")) for number in range(20)]
+    await asyncio.sleep(0)
+    for task in writes[::2]:
+        task.cancel()
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, list)] == [
+        [{"task_id": f"t{number}"}] for number in range(1, 20, 2)
+    ]
+    assert {f"t{number}" for number in range(1, 20, 2)} <= set(await stored(database))
+
+
+async def test_closing_writes_what_was_submitted_and_refuses_more(database: Database, address: str) -> None:
+    writes = [asyncio.create_task(write(database, f"t{number}")) for number in range(50)]
+    await asyncio.sleep(0)
+    assert database.waiting
+    await database.close()
+    assert len(await asyncio.gather(*writes)) == 50
+    with pytest.raises(DatabaseUnwritable, match="closed"):
+        await write(database, "late")
+    again = await Database.open(postgresql_address(address))
+    assert len(await stored(again)) == 50
+    await again.close()
+
+
+async def test_a_slow_search_is_stopped_in_the_server_too(database: Database, address: str) -> None:
+    with pytest.raises(SearchTimeout):
+        await database.search(lambda connection: connection.fetch_value(Sql("SELECT pg_sleep(60)")), within_s=0.05)
+    running = Sql(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while await database.read(lambda connection: connection.fetch_value(running)):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+    assert await database.search(lambda connection: connection.fetch_value(Sql("SELECT 1"))) == 1
+
+
+async def test_a_server_that_would_forget_commits_is_refused(address: str) -> None:
+    name = address.rpartition("/")[2]
+    shared_server().server.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    with pytest.raises(ServiceError, match="synchronous_commit"):
+        await Database.open(postgresql_address(address))
+
+
+async def test_a_database_that_is_not_there_is_named(address: str) -> None:
+    with pytest.raises(ServiceError, match=r'database "nothing_here" does not exist.*EVERPOST_DATABASE'):
+        await Database.open(postgresql_address(address.rpartition("/")[0] + "/nothing_here"))
