@@ -45,6 +45,36 @@ SMALL = {
 }
 
 
+CATALOG = """
+SELECT
+    (SELECT md5(string_agg(concat_ws(',', oid::regclass, relkind, relnatts, relchecks), ';' ORDER BY oid))
+     FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+    (SELECT md5(string_agg(concat_ws(',', tgrelid::regclass, tgname, tgenabled), ';' ORDER BY tgrelid, tgname))
+     FROM pg_trigger),
+    (SELECT md5(string_agg(concat_ws(',', conrelid::regclass, conname), ';' ORDER BY conrelid, conname))
+     FROM pg_constraint)
+"""
+"""What a test may have changed about the tables themselves."""
+
+EMPTY = """
+DO $$
+DECLARE
+    name regclass;
+BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    SET LOCAL session_replication_role = replica; -- without triggers
+    FOR name IN SELECT oid FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'everpost_schema'
+    LOOP
+        EXECUTE format('DELETE FROM %s', name);
+    END LOOP;
+    PERFORM setval(oid, 1, false) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S';
+END
+$$
+"""
+
+
 def server_user() -> pwd.struct_passwd | None:
     """The user PostgreSQL runs as; None is the user of the tests."""
     if os.geteuid() != 0:
@@ -279,6 +309,9 @@ class SharedServer:
         atexit.register(self.leave)
         self._admin = psycopg.connect(self.server.address(), autocommit=True)
         self._dropping: threading.Thread | None = None
+        self._used: list[str] = []
+        self._others: set[str] = set()
+        ((self._catalog),) = self.server.sql(CATALOG, TEMPLATE)
 
     def _make_template(self) -> None:
         """Make a database with Everpost's tables, of which each test gets a copy: that is quicker than making them."""
@@ -293,12 +326,36 @@ class SharedServer:
 
     def new_database(self, *, template: str = TEMPLATE) -> str:
         """The address of a new database: with Everpost's tables, or with none (`template0`)."""
+        while template == TEMPLATE and self._used:
+            address = self._used.pop()
+            if self._clean(address):
+                return address
+            self.drop(address)
         name = f"test_{uuid4().hex}"
         self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
-        return self.server.address(name)
+        address = self.server.address(name)
+        if template != TEMPLATE:
+            self._others.add(address)
+        return address
 
-    def drop_database(self, address: str) -> None:
-        """Drop it in the background."""
+    def give_back(self, address: str) -> None:
+        """Let another test use the database; it is emptied before, which is much quicker than a new one."""
+        if address in self._others:
+            self._others.remove(address)
+            self.drop(address)
+        else:
+            self._used.append(address)
+
+    def _clean(self, address: str) -> bool:
+        """Empty the tables; False if a test changed them."""
+        with psycopg.connect(address, autocommit=True) as connection:
+            if connection.execute(CATALOG).fetchone() != self._catalog:
+                return False
+            connection.execute(EMPTY)
+        return True
+
+    def drop(self, address: str) -> None:
+        """Drop a database that no other test shall have, in the background."""
         name = address.rpartition("/")[2]
         if self._dropping is not None:
             self._dropping.join()

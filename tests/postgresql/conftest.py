@@ -16,13 +16,19 @@ def address() -> Iterator[str]:
     """The address of an empty database."""
     address = shared_server().new_database(template="template0")
     yield address
-    shared_server().drop_database(address)
+    shared_server().give_back(address)
+
+
+@pytest.fixture(scope="session")
+def link_address() -> str:
+    """The address of a database that all tests of the link in this process use, one after the other."""
+    return shared_server().new_database(template="template0")
 
 
 @pytest_asyncio.fixture
-async def database(address: str) -> AsyncIterator[Database]:
+async def database(link_address: str) -> AsyncIterator[Database]:
     """The link to a database with the table `link_rows`."""
-    database = await Database.open(postgresql_address(address))
+    database = await Database.open(postgresql_address(link_address))
     await database.write(lambda connection: connection.run_script(ROWS))
     yield database
     await database.close()

@@ -7,7 +7,10 @@ from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
 
-ROWS = Sql("CREATE TABLE link_rows (task_id text COLLATE \"C\" PRIMARY KEY, value text CHECK (value <> 'refused'))")
+ROWS = Sql("""
+    DROP TABLE IF EXISTS link_rows;
+    CREATE TABLE link_rows (task_id text COLLATE "C" PRIMARY KEY, value text CHECK (value <> 'refused'))
+""")
 WRITE = Sql("""
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(:rows) AS given (task_id text, value text, again boolean)

@@ -194,7 +194,7 @@ async def test_a_caller_that_gives_up_does_not_stop_the_others(database: Databas
     assert {f"t{number}" for number in range(1, 20, 2)} <= set(await stored(database))
 
 
-async def test_closing_writes_what_was_submitted_and_refuses_more(database: Database, address: str) -> None:
+async def test_closing_writes_what_was_submitted_and_refuses_more(database: Database) -> None:
     writes = [asyncio.create_task(write(database, f"t{number}")) for number in range(50)]
     await asyncio.sleep(0)
     assert database.waiting
@@ -202,12 +202,12 @@ async def test_closing_writes_what_was_submitted_and_refuses_more(database: Data
     assert len(await asyncio.gather(*writes)) == 50
     with pytest.raises(DatabaseUnwritable, match="closed"):
         await write(database, "late")
-    again = await Database.open(postgresql_address(address))
+    again = await Database.open(database.address)
     assert len(await stored(again)) == 50
     await again.close()
 
 
-async def test_a_slow_search_is_stopped_in_the_server_too(database: Database, address: str) -> None:
+async def test_a_slow_search_is_stopped_in_the_server_too(database: Database) -> None:
     with pytest.raises(SearchTimeout):
         await database.search(lambda connection: connection.fetch_value(Sql("SELECT pg_sleep(60)")), within_s=0.05)
     running = Sql(

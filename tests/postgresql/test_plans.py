@@ -58,7 +58,7 @@ def connection() -> Iterator[psycopg.Connection]:
     fill(PostgresqlKit(address), ROWS)
     with psycopg.connect(address) as connection:
         yield connection
-    shared_server().drop_database(address)
+    shared_server().drop(address)
 
 
 def plan_of(connection: psycopg.Connection, text: str, *, as_search: bool = False) -> list[dict[str, Any]]:

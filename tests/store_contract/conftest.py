@@ -88,7 +88,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     address = ADDRESSES[request.param](tmp_path)
     yield address
     if is_postgresql(address):
-        shared_server().drop_database(address)
+        shared_server().give_back(address)
 
 
 @pytest_asyncio.fixture
