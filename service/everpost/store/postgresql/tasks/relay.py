@@ -38,9 +38,10 @@ class PostgresqlRelay:
         rows = await self._database.read(
             lambda connection: connection.fetch_all("runnable_tasks", task_ids=list(task_ids), most=MOST_DATA_BYTES)
         )
-        faults = {row["task_id"]: fault_of_data(row.pop("size_bytes")) for row in rows}
+        accepted = [row for row in rows if row["accepted_by"] is not None]
+        faults = {row["task_id"]: fault_of_data(row.pop("size_bytes")) for row in accepted}
         return RunnableTasks(
-            tasks=[_task_of(row) for row in rows if faults[row["task_id"]] is None],
+            tasks=[_task_of(row) for row in accepted if faults[row["task_id"]] is None],
             odd=[OddTask(task_id, fault) for task_id, fault in faults.items() if fault is not None],
         )
 

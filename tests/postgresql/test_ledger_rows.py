@@ -1,0 +1,232 @@
+"""The ledger's rows in PostgreSQL: how they are found, updated and written again, and the texts they can hold."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from everpost.clock import to_text
+from everpost.store import Store, open_store
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.statements import Sql
+from everpost.store.postgresql.queries import statements
+from everpost.store.postgresql.store import PostgresqlStore
+from everpost.store.postgresql.tasks.ends import rows_of_ended
+from everpost.store.relay import RelayPage
+from everpost.store.task_rows import accepted_row
+from everpost.task.model import ErrorClass, TaskColumns, TaskRecord, TaskStatus
+from everpost.task.place import Place
+from postgresql.kit import PostgresqlKit
+from postgresql_server import shared_server
+from store_contract.making import accept, add_ended, attempt_of, facts_of, record_of
+from store_rows import START_MS, make_task
+
+SETTLED_MS = START_MS + 1_000
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An empty database."""
+    address = shared_server().new_database()
+    yield address
+    shared_server().drop_database(address)
+
+
+@pytest_asyncio.fixture
+async def store(address: str) -> AsyncIterator[Store]:
+    """The open store."""
+    store = await open_store(address)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def database(store: Store) -> Database:
+    """The store's link, to run statements by name."""
+    assert isinstance(store, PostgresqlStore)
+    return store.database
+
+
+@pytest.fixture
+def kit(address: str, store: Store) -> PostgresqlKit:
+    """A look past the port."""
+    return PostgresqlKit(address)
+
+
+async def again(database: Database, name: str, rows: list[dict[str, Any]]) -> set[str]:
+    """Send rows again whose answer was lost; the ids that the statement returns."""
+    text = json.dumps([{**row, "again": True} for row in rows])
+    found = await database.write(lambda connection: connection.fetch_all(name, rows=text))
+    return {row["task_id"] for row in found}
+
+
+IDS = {"task_ids": ["a", "b"]}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "begin_send": {"rows": "[]"},
+    "cancel_send": {"rows": "[]"},
+    "check_claims": IDS | {"sizes": [1, 1]},
+    "defer_tasks": {"rows": "[]"},
+    "end_tasks": {"rows": "[]"},
+    "lock_claims": IDS,
+    "note_attempts": IDS | {"attempts": ["[]", "[]"]},
+    "runnable_tasks": IDS | {"most": 1},
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+async def test_a_plan_that_is_made_while_the_ledger_is_empty_follows_the_primary_key(
+    database: Database, kit: PostgresqlKit, name: str
+) -> None:
+    """PostgreSQL keeps plans. It would read an empty table whole, and go on so when a million tasks wait in it."""
+    kit.execute("VACUUM ANALYZE task_queue")
+    explained = Sql(f"EXPLAIN (FORMAT JSON) {statements()[name]}")
+    plan = await database.read(lambda connection: connection.fetch_value(explained, **PARAMETERS[name]))
+    scans = [node for node in _nodes(json.loads(plan)[0]["Plan"]) if node.get("Relation Name") == "task_queue"]
+    scans = [node for node in scans if node["Node Type"] != "ModifyTable"]
+    assert scans
+    for scan in scans:
+        assert scan.get("Index Name") == "task_queue_pkey", scan
+        assert "task_id = ANY" in scan["Index Cond"] or "task_id = given" in scan["Index Cond"]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for part in node.get("Plans", ()):
+        yield from _nodes(part)
+
+
+async def test_an_attempt_writes_no_index(store: Store, database: Database) -> None:
+    """All rows of a page are updated before any of them is deleted: each finds room on its page (HOT)."""
+    ids = [f"t{number:03}" for number in range(200)]
+    await accept(store, *(make_task(task_id, description="text " * 60) for task_id in ids))
+    rows = json.dumps([{"task_id": task_id, "attempt": 1, "now": "2026-01-01T00:00:00.000Z"} for task_id in ids])
+
+    async def begin_all(connection: Connection) -> Any:
+        assert len(await connection.fetch_all("begin_send", rows=rows)) == len(ids)
+        counts = "SELECT n_tup_upd AS all, n_tup_hot_upd AS hot FROM pg_stat_xact_user_tables"
+        return await connection.fetch_one(Sql(f"{counts} WHERE relname = 'task_queue'"))
+
+    assert await database.write(begin_all) == {"all": len(ids), "hot": len(ids)}
+
+
+async def test_tasks_that_are_sent_again_are_written_once_even_if_they_have_ended(
+    store: Store, database: Database, kit: PostgresqlKit
+) -> None:
+    tasks = [make_task(task_id) for task_id in ("waits", "ended", "new")]
+    await accept(store, *tasks[:2])
+    await store.ledger.end([record_of("ended")])
+    rows = [accepted_row(task, START_MS) for task in tasks]
+    assert await again(database, "accept_tasks", rows) == {"waits", "ended", "new"}
+    places = {task.task_id: task.place for task in kit.tasks()}
+    assert places == {"waits": Place.LEDGER, "ended": Place.HISTORY, "new": Place.LEDGER}
+
+
+async def test_an_end_that_is_sent_again_is_its_own_and_another_one_is_not(store: Store, database: Database) -> None:
+    await add_ended(store, "task")
+    own, other = record_of("task", TaskStatus.FAILED), record_of("task", TaskStatus.SUCCESS, 2)
+    assert await again(database, "end_tasks", rows_of_ended([own])) == {"task"}
+    assert await again(database, "end_tasks", rows_of_ended([other])) == set()
+
+
+async def test_an_intent_that_is_sent_again_is_its_own_and_another_one_is_not(store: Store, database: Database) -> None:
+    await accept(store, "task")
+    assert await store.ledger.begin_send("task", 1, START_MS)
+    row = {"task_id": "task", "attempt": 1, "now": to_text(START_MS), "since_boot": None}
+    assert await again(database, "begin_send", [row]) == {"task"}
+    assert await again(database, "begin_send", [row | {"attempt": 2}]) == set()
+    assert await again(database, "begin_send", [row | {"now": to_text(START_MS + 1)}]) == set()
+
+
+async def test_of_texts_that_postgresql_cannot_hold_only_the_character_nul_is_replaced(
+    store: Store, kit: PostgresqlKit
+) -> None:
+    await accept(store, make_task("task", title="nul \0 here", account_id="\\u0000 and 🎬"))
+    assert kit.columns(Place.LEDGER, "task", "title", "account_id") == ("nul \ufffd here", "\\u0000 and 🎬")
+    error = "NUL \0 in an answer"
+    await store.ledger.defer("task", attempt_of(1, error=error), START_MS, spent=True)
+    await store.ledger.defer("task", attempt_of(2, error=error), START_MS, spent=True)
+    record = record_of("task", TaskStatus.FAILED, 3, error_message=error, result='{"a": "\\u0000"}')
+    await store.ledger.end([record])
+    await store.ledger.end([record_of("task", number=4, provider_post_id="\0")])
+    assert kit.columns(Place.HISTORY, "task", "result", "provider_post_id") == ('{"a": "\\u0000"}', "\ufffd")
+    found = await store.history.find_task("task")
+    assert found is not None
+    assert [attempt["number"] for attempt in found.attempts] == [1, 2, 3, 4]
+    assert found.attempts[0]["error"] == "NUL \ufffd in an answer"
+
+
+async def test_a_stray_job_is_kept_whatever_characters_it_has(store: Store, kit: PostgresqlKit) -> None:
+    data = '{"title": "\\u0000", "text": "\\\\u0000 🎬"}'
+    stray = TaskRecord(
+        task_id="stray",
+        status=TaskStatus.FAILED,
+        task_data=data.encode(),
+        columns=TaskColumns(title="\0"),
+        finished_at_ms=START_MS,
+        error_class=ErrorClass.INVALID,
+        error_message="\0",
+        attempt=attempt_of(1, error="\0"),
+    )
+    await store.ledger.end(
+        [stray, TaskRecord(task_id="no JSON", status=TaskStatus.FAILED, task_data=b"\0\xff", finished_at_ms=1)]
+    )
+    assert kit.columns(Place.HISTORY, "stray", "task_data", "title", "error_message") == (data, "\ufffd", "\ufffd")
+    assert kit.columns(Place.HISTORY, "no JSON", "task_data") == ("\ufffd\ufffd",)
+
+
+async def walk(store: Store, cursor: str | None = None) -> tuple[list[str], str | None]:
+    """The ids that a walk shows, and where the next one begins."""
+    page: RelayPage = await store.relay.page(cursor, SETTLED_MS, 100)
+    return [entry.task_id for entry in page.entries], page.resume_cursor
+
+
+ACCEPT_LATE = """
+INSERT INTO task_queue (task_id, data, created_at, accepted_by)
+VALUES ('late', '{}', '2026-01-01T00:00:00.000Z', 'test')
+"""
+
+
+async def test_a_task_of_a_transaction_that_was_open_for_long_is_shown_once_and_no_other_again(
+    store: Store, address: str
+) -> None:
+    with psycopg.connect(address) as connection:
+        connection.execute(ACCEPT_LATE)
+        await accept(store, "a", "b")
+        seen, cursor = await walk(store)
+        assert seen == ["a", "b"]
+        await accept(store, "c")
+        seen, cursor = await walk(store, cursor)
+        assert seen == ["c"]
+        assert await walk(store, cursor) == ([], cursor)
+        connection.commit()
+    seen, cursor = await walk(store, cursor)
+    assert seen == ["late"]
+    assert await walk(store, cursor) == ([], cursor)
+
+
+async def test_a_transaction_of_another_database_holds_no_walk_back(store: Store) -> None:
+    other = shared_server().new_database()
+    with psycopg.connect(other) as connection:
+        connection.execute(ACCEPT_LATE)
+        await accept(store, "a")
+        seen, cursor = await walk(store)
+        assert (seen, cursor) == (["a"], (await walk(store, cursor))[1])
+        connection.rollback()
+    assert await walk(store, cursor) == ([], cursor)
+    shared_server().drop_database(other)
+
+
+async def test_a_cursor_of_another_history_of_the_server_begins_anew(store: Store) -> None:
+    """After a restore or a promotion, transactions have other numbers."""
+    await accept(store, "a")
+    _, cursor = await walk(store)
+    assert cursor is not None
+    timeline, after, end, *more = json.loads(cursor)
+    ahead = [end[0] + 1_000_000, ""]
+    for other in (["0000000F", after, end, *more], [timeline, ahead, ahead, *more]):
+        assert (await walk(store, json.dumps(other)))[0] == ["a"]
+    assert (await facts_of(store, "a")).status == "pending"
