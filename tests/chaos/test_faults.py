@@ -26,7 +26,7 @@ SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
     "faults",
     [
         pytest.param(("kill_api", "kill_api_amid_accepts", "stop_api"), id="api", marks=pytest.mark.chaos),
-        pytest.param(("kill_worker", "kill_worker_amid_records", "stop_worker"), id="workers"),
+        pytest.param(("kill_worker_amid_records", "freeze_worker", "stop_worker"), id="workers"),
         pytest.param(("kill_valkey", "flush_valkey", "replace_valkey"), id="valkey"),
     ],
 )
@@ -55,6 +55,7 @@ async def test_everything_is_sent_when_the_platform_takes_a_key_or_can_be_asked(
         assert verdict.unknown == 0
 
 
+@pytest.mark.chaos
 async def test_a_short_run_of_faults_at_random(tmp_path: Path) -> None:
     scene = Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, apis=2, workers=2, is_proxied=True)
     async with playing(scene):

@@ -12,7 +12,7 @@ from everpost.publishing import PublisherClass
 
 CLIENTS = 64
 SLOTS = 100
-KILLS = 2
+KILLS = 1
 MORE = 200  # answers between two kills
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 

@@ -14,12 +14,14 @@ from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
+from everpost.testing import eventually
 from store_kit import StoredTask
 
 CLIENTS = 100
-TASKS = 150
+TASKS = 120
+HELD = 30  # the first tasks meet workers that are held up, so that clients win now and then even on a busy machine
 AT_ONCE = 25
-DELAY_MS = 25  # so that workers fall behind clients even on a busy machine, and both sides win now and then
+DELAY_MS = 25
 CASES = pytest.mark.parametrize(
     ("publisher_class", "is_flushed"),
     [
@@ -35,9 +37,8 @@ async def ask(client: httpx.AsyncClient, scene: Scene, path: str) -> httpx.Respo
     return await client.post(f"{scene.chance.choice(scene.addresses())}/api/v1/tasks/{path}")
 
 
-async def contend(scene: Scene, verb: str) -> dict[str, httpx.Response]:
+async def contend(scene: Scene, verb: str, answers: dict[str, httpx.Response]) -> None:
     """Post tasks, and ask for each of them at once to be cancelled or retried; the answer by task id."""
-    answers: dict[str, httpx.Response] = {}
     room = asyncio.Semaphore(AT_ONCE)
 
     async def contend_once(client: httpx.AsyncClient) -> None:
@@ -48,7 +49,6 @@ async def contend(scene: Scene, verb: str) -> dict[str, httpx.Response]:
 
     async with httpx.AsyncClient(timeout=HANG_S) as client:
         await asyncio.gather(*(contend_once(client) for _ in range(TASKS)))
-    return answers
 
 
 async def settled(scene: Scene) -> tuple[Facts, Mapping[str, StoredTask], Counter[str]]:
@@ -133,8 +133,16 @@ async def test_a_waiting_task_and_its_retry_are_sent_once_together(
 
 async def contend_and_maybe_flush(scene: Scene, verb: str, *, is_flushed: bool) -> dict[str, httpx.Response]:
     """`contend`, in the midst of which Redis may lose everything."""
-    contending = asyncio.create_task(contend(scene, verb))
+    answers: dict[str, httpx.Response] = {}
+
+    async def are_answered() -> bool:
+        return len(answers) >= HELD
+
+    with scene.held_answers():
+        contending = asyncio.create_task(contend(scene, verb, answers))
+        await eventually(are_answered, what=f"the first {HELD} answers")
     if is_flushed:
         await scene.sent(1)
         await scene.redis.flushall()
-    return await contending
+    await contending
+    return answers

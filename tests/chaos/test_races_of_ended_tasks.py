@@ -17,9 +17,9 @@ from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 
-TASKS = 30
+TASKS = 20
 CALLERS = 4
-ROUNDS = 5
+ROUNDS = 3
 TASKS_API = "/api/v1/tasks"
 
 

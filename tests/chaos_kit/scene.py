@@ -63,7 +63,7 @@ class Scene:
         delay_ms: int = 100,
         clients: int = 16,
         most: int = 1_000_000,
-        rate: float = 300,
+        rate: float = 150,
         is_proxied: bool = False,
         database: Path | None = None,
         fleet: Fleet | None = None,

@@ -55,20 +55,25 @@ def send(words: list[str], url: str) -> httpx.Response:
     return httpx.request(method, address, headers=headers, content=body, timeout=30)
 
 
-def test_the_readmes_requests_are_answered_as_it_says(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with serving(tmp_path_factory.mktemp("up")) as up:
+        yield up
+
+
+def test_the_readmes_requests_are_answered_as_it_says(up: Up) -> None:
     requests = [block for block in blocks(README, "console") if block.startswith("$ curl")]
     assert len(requests) == 2
-    with serving(tmp_path) as up:
-        (publish,) = commands(requests[0])
-        answer = send(publish, up.url)
-        assert answer.status_code == int(re.search(r"HTTP/1.1 (\d+)", requests[0])[1])  # type: ignore[index]
-        shown = json.loads(requests[0].splitlines()[-1])
-        task_id = answer.json()["task_id"]
-        assert answer.json() == {**shown, "task_id": task_id}
-        assert answer.headers["location"] == f"/api/v1/tasks/{task_id}"
-        look, retry = ([SHOWN_ID.sub(task_id, word) for word in words] for words in commands(requests[1]))
-        assert send(look, up.url).json()["data"]["status"] == "success"
-        assert send(retry, up.url).json()["code"] == "task_succeeded"  # "runs it again, if it failed"
+    (publish,) = commands(requests[0])
+    answer = send(publish, up.url)
+    assert answer.status_code == int(re.search(r"HTTP/1.1 (\d+)", requests[0])[1])  # type: ignore[index]
+    shown = json.loads(requests[0].splitlines()[-1])
+    task_id = answer.json()["task_id"]
+    assert answer.json() == {**shown, "task_id": task_id}
+    assert answer.headers["location"] == f"/api/v1/tasks/{task_id}"
+    look, retry = ([SHOWN_ID.sub(task_id, word) for word in words] for words in commands(requests[1]))
+    assert send(look, up.url).json()["data"]["status"] == "success"
+    assert send(retry, up.url).json()["code"] == "task_succeeded"  # "runs it again, if it failed"
 
 
 def test_the_readmes_test_passes_in_another_project(tmp_path: Path) -> None:
@@ -84,34 +89,31 @@ def everpost(up: Up, words: list[str]) -> subprocess.CompletedProcess[str]:
     return up.everpost(*words[1:])
 
 
-def test_the_documented_backup_is_restored_and_resumed(tmp_path: Path) -> None:
+def test_the_documented_backup_is_restored_and_resumed(up: Up, tmp_path: Path) -> None:
     make, restore, _, look, resume = commands(blocks(BACKUP, "console")[0])
     copy = str(tmp_path / "copy.db")
-    with serving(tmp_path) as up:
-        task_id = up.publish()
-        up.wait_until_ended(task_id)
-        assert everpost(up, [*make[:2], copy]).returncode == 0
-        environment = up.env
-    restored = run(*restore[1:2], copy, env=environment)
+    task_id = up.publish()
+    up.wait_until_ended(task_id)
+    assert everpost(up, [*make[:2], copy]).returncode == 0
+    restored = run(*restore[1:2], copy, env={**up.env, "EVERPOST_DATA": str(tmp_path / "data")})  # of another machine
     assert restored.returncode == 0, restored.stderr
-    with Up(tmp_path) as up:
-        up.wait_for("Everpost serves")
-        waiting = up.publish()
-        assert everpost(up, look).returncode == 0
-        assert everpost(up, resume).returncode == 0
-        assert up.wait_until_ended(waiting)["status"] == "success"
-        assert up.wait_until_ended(task_id)["status"] == "success"
+    with Up(tmp_path) as other:
+        other.wait_for("Everpost serves")
+        waiting = other.publish()
+        assert everpost(other, look).returncode == 0
+        assert everpost(other, resume).returncode == 0
+        assert other.wait_until_ended(waiting)["status"] == "success"
+        assert other.wait_until_ended(task_id)["status"] == "success"
 
 
-def test_the_documented_decisions_are_taken_as_commands(tmp_path: Path) -> None:
+def test_the_documented_decisions_are_taken_as_commands(up: Up) -> None:
     listed, *decisions = commands(blocks(BACKUP, "console")[1])
-    with serving(tmp_path) as up:
-        task_id = up.publish()
-        up.wait_until_ended(task_id)
-        assert everpost(up, listed).returncode == 0
-        for words in decisions:
-            refused = everpost(up, [task_id if word == "TASK_ID" else word for word in words])
-            assert (refused.returncode, "not unknown" in refused.stderr) == (1, True), refused.stderr
+    task_id = up.publish()
+    up.wait_until_ended(task_id)
+    assert everpost(up, listed).returncode == 0
+    for words in decisions:
+        refused = everpost(up, [task_id if word == "TASK_ID" else word for word in words])
+        assert (refused.returncode, "not unknown" in refused.stderr) == (1, True), refused.stderr
 
 
 def test_a_failpoint_is_set_as_documented(tmp_path: Path) -> None:

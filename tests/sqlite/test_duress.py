@@ -118,8 +118,8 @@ async def is_quiet(scene: Scene) -> bool:
 @pytest.mark.parametrize(
     ("fault", "reason", "publisher_class"),
     [
-        pytest.param(locked, "locked by another process", PublisherClass.KEYED, marks=pytest.mark.chaos),
-        (no_fsync, "disk I/O error", PublisherClass.NONE),
+        (locked, "locked by another process", PublisherClass.KEYED),
+        pytest.param(no_fsync, "disk I/O error", PublisherClass.NONE, marks=pytest.mark.chaos),
         pytest.param(read_only, "disk I/O error", PublisherClass.KEYED, marks=pytest.mark.chaos),
         pytest.param(file_replaced, "replaced. Put it back", PublisherClass.NONE, marks=pytest.mark.chaos),
         pytest.param(log_moved, "replaced. Put it back", PublisherClass.KEYED, marks=pytest.mark.chaos),
