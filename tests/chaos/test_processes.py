@@ -16,7 +16,8 @@ from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import LEASE_S, Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
-from everpost.testing import ENDED, eventually
+from everpost.testing import eventually
+from everpost.testing.stack import ENDED
 from store_kit import StoredTask
 
 NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.KEYED
