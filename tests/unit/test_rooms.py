@@ -1,16 +1,22 @@
-"""What import-linter cannot see: SQL outside the room of SQLite, SQLite in other tests, words the glossary replaced."""
+"""What import-linter cannot see: SQL outside the rooms of the stores and their tests, words the glossary replaced."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOM = ROOT / "service" / "everpost" / "store" / "sqlite"
+STORES = ROOT / "service" / "everpost" / "store"
+ROOMS = (STORES / "sqlite", STORES / "postgresql")
 SQL = re.compile(r"SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|PRAGMA\s", re.DOTALL)
 
 TESTS = ROOT / "tests"
-TESTS_OF_SQLITE = (TESTS / "sqlite", TESTS / "bench")  # the bench measures migrations, and peers that have a database
-DRIVER = re.compile(r"^\s*(?:from|import) (?:sqlite3|aiosqlite|pysqlite3)\b|everpost\.store\.sqlite", re.MULTILINE)
+# The bench measures migrations, and peers that have a database.
+TESTS_OF_STORES = (TESTS / "sqlite", TESTS / "postgresql", TESTS / "bench")
+SERVER = TESTS / "postgresql_server.py"
+DRIVER = re.compile(
+    r"^\s*(?:from|import) (?:sqlite3|aiosqlite|pysqlite3|asyncpg|psycopg)\b|everpost\.store\.(?:sqlite|postgresql)\.",
+    re.MULTILINE,
+)
 
 
 def sources() -> Iterator[Path]:
@@ -22,25 +28,29 @@ def has_sql(file: Path) -> bool:
     return SQL.search(file.read_text("utf-8")) is not None
 
 
-def test_no_file_outside_the_room_of_sqlite_has_sql_in_it() -> None:
-    assert [file for file in sources() if not file.is_relative_to(ROOM) and has_sql(file)] == []
+def others(files: Iterable[Path], rooms: Sequence[Path]) -> Iterator[Path]:
+    return (file for file in files if not any(map(file.is_relative_to, rooms)))
 
 
-def test_the_room_of_sqlite_has_sql_that_is_found() -> None:
-    assert any(has_sql(file) for file in sources() if file.is_relative_to(ROOM))
+def test_no_file_outside_the_rooms_of_the_stores_has_sql_in_it() -> None:
+    assert [file for file in others(sources(), ROOMS) if has_sql(file)] == []
 
 
-def knows_sqlite(file: Path) -> bool:
+def test_the_rooms_of_the_stores_have_sql_that_is_found() -> None:
+    assert all(any(map(has_sql, room.rglob("*.py"))) for room in ROOMS)
+
+
+def knows_a_store(file: Path) -> bool:
     return has_sql(file) or DRIVER.search(file.read_text("utf-8")) is not None
 
 
-def test_only_the_tests_of_sqlite_know_sqlite() -> None:
-    others = [file for file in TESTS.rglob("*.py") if not any(map(file.is_relative_to, TESTS_OF_SQLITE))]
-    assert [file for file in others if file != Path(__file__) and knows_sqlite(file)] == []
+def test_only_the_tests_of_a_store_know_its_inside() -> None:
+    files = others(TESTS.rglob("*.py"), (*TESTS_OF_STORES, SERVER))
+    assert [file for file in files if file != Path(__file__) and knows_a_store(file)] == []
 
 
-def test_the_tests_of_sqlite_know_it() -> None:
-    assert all(any(knows_sqlite(file) for file in folder.rglob("*.py")) for folder in TESTS_OF_SQLITE)
+def test_the_tests_of_a_store_know_it() -> None:
+    assert all(any(map(knows_a_store, folder.rglob("*.py"))) for folder in TESTS_OF_STORES)
 
 
 REPLACED = "settl|intake|resubmi|supersed|judg|recover"
