@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -188,11 +189,11 @@ class PostgresqlServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def new(cls, *, version: int = VERSION, **options: str) -> Self:
-        """A new, empty server that runs. `options` are settings of `postgresql.conf`."""
+    def new(cls, settings: Mapping[str, str] = FAST, *, version: int = VERSION, **options: str) -> Self:
+        """A new, empty server that runs. `settings` and `options` are those of `postgresql.conf`."""
         server = cls(_give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder()))), version=version)
         server.in_use = _hold(server.folder / "users", fcntl.LOCK_SH)
-        server.begin(options)
+        server.begin({**settings, **options})
         return server
 
     def begin(self, options: dict[str, str]) -> None:
@@ -266,6 +267,22 @@ class PostgresqlServer:
         assert self._process is not None
         self._process.send_signal(how)
         self._process.wait(STARTED_S)
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the server, which SIGKILL ends like a power cut, and SIGSTOP freezes."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
+        if number is signal.SIGKILL:
+            self._process.wait(STARTED_S)
+
+    @property
+    def socket_path(self) -> Path:
+        """Its Unix socket."""
+        return self.folder / f".s.PGSQL.{self.port}"
 
     def address(self, database: str = "postgres") -> str:
         """The address of a database, as `EVERPOST_DATABASE` takes it."""

@@ -29,13 +29,19 @@ class Proxy:
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._cut_replies_after: int | None = None
+        self._cuts_once = False
         self.latency_s = 0.0
 
     @property
     def address(self) -> str:
         """The address in the form of EVERPOST_REDIS."""
-        port = self._socket.getsockname()[1]
-        return f"redis://127.0.0.1:{port}/0" if self._tls is None else f"rediss://localhost:{port}/0"
+        return f"redis://127.0.0.1:{self.port}/0" if self._tls is None else f"rediss://localhost:{self.port}/0"
+
+    @property
+    def port(self) -> int:
+        """Where clients connect to, on 127.0.0.1."""
+        port: int = self._socket.getsockname()[1]
+        return port
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
@@ -71,6 +77,10 @@ class Proxy:
         finally:
             self._cut_replies_after = None
 
+    def cut_next_reply(self) -> None:
+        """Swallow the next reply, and close its connection; others are served."""
+        self._cut_replies_after, self._cuts_once = 0, True
+
     @contextmanager
     def black_hole(self) -> Iterator[None]:
         """Accept data and hold it back for a while; it arrives late."""
@@ -103,6 +113,8 @@ class Proxy:
                 await asyncio.sleep(self.latency_s)
                 if is_reply and self._cut_replies_after is not None:
                     writer.write(data[: self._cut_replies_after])
+                    if self._cuts_once:
+                        self._cut_replies_after, self._cuts_once = None, False
                     break
                 writer.write(data)
                 await writer.drain()

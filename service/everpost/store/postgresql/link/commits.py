@@ -177,9 +177,9 @@ async def _execute(session: Session, group: Sequence[Rows]) -> list[Record]:
         records = await Connection(session, left(until_s)).fetch_all(group[0].statement, rows=f"[{text}]")
         if again or session.is_unreplicated:
             await confirm(session, left(until_s))
-    except LinkLost:
+    except LinkLost as error:
         for rows in group:
-            rows.may_be_written = True
+            rows.may_be_written = rows.may_be_written or not error.is_refusal
         raise
     except StatementRefused as error:
         if again and error.sqlstate == UNIQUE:  # the first time was not over when this one began

@@ -4,7 +4,9 @@ import asyncpg
 
 from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, DatabaseUnwritable, ServiceError
 
-NO_PRIMARY = frozenset({"25006", "57P01", "57P02", "57P03", "57P05"})
+READ_ONLY = "25006"
+TOO_MANY = "53300"  # connections
+NO_PRIMARY = frozenset({READ_ONLY, "57P01", "57P02", "57P03", "57P05"})
 """Read-only, shut down, crashed, starting, idle for too long: none of this server's connections is of use any more."""
 
 UNDONE = frozenset({"40001", "40P01", "0A000"})
@@ -19,11 +21,13 @@ class LinkLost(Exception):
 
     Attributes:
         is_of_all: Other connections to the same server are of no use either.
+        is_refusal: The server has certainly not carried the statement out.
     """
 
-    def __init__(self, message: str, *, is_of_all: bool = True) -> None:
+    def __init__(self, message: str, *, is_of_all: bool = True, is_refusal: bool = False) -> None:
         super().__init__(message)
         self.is_of_all = is_of_all
+        self.is_refusal = is_refusal
 
 
 class TransactionUndone(Exception):
@@ -61,9 +65,9 @@ def meaning_of(error: Exception) -> Exception:
 def _meaning_of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state in NO_PRIMARY or state.startswith("08"):
-        return LinkLost(error.message or str(error))
-    if state == "53300":
-        return LinkLost(error.message or str(error), is_of_all=False)
+        return LinkLost(error.message or str(error), is_refusal=state == READ_ONLY)
+    if state == TOO_MANY:
+        return LinkLost(error.message or str(error), is_of_all=False, is_refusal=True)
     if state in UNDONE:
         return TransactionUndone(str(error))
     if state[:2] in {"22", "23"}:
