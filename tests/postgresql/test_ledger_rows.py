@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
     """An empty database."""
     address = shared_server().new_database()
     yield address
-    shared_server().drop_database(address)
+    shared_server().give_back(address)
 
 
 @pytest_asyncio.fixture
@@ -217,7 +217,7 @@ async def test_a_transaction_of_another_database_holds_no_walk_back(store: Store
         assert (seen, cursor) == (["a"], (await walk(store, cursor))[1])
         connection.rollback()
     assert await walk(store, cursor) == ([], cursor)
-    shared_server().drop_database(other)
+    shared_server().give_back(other)
 
 
 async def test_a_cursor_of_another_history_of_the_server_begins_anew(store: Store) -> None:
