@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from everpost.pace import Others, Pace
+from everpost.pace import Others
 from everpost.store.care import StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.postgresql.link.connection import Connection
@@ -16,7 +16,7 @@ from everpost.store.postgresql.lists.filling import fill
 
 log = structlog.get_logger("everpost.store")
 
-CHUNK = 250  # tasks that are added to the search in one transaction; fewer if their texts are long
+CHUNK = 250  # tasks that are added to the search in one transaction
 MONTHS_AHEAD = 2
 
 
@@ -25,7 +25,6 @@ class PostgresqlCare:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._pace = Pace(CHUNK, rest=0)
         self._months: set[date] = set()
 
     def state(self) -> StoreState:
@@ -34,12 +33,9 @@ class PostgresqlCare:
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""
-        filled = 0
-        while filled < limit:
-            async with self._pace.step() as size:
-                step = await fill(self._database, min(size, limit - filled))
-            if not step:
-                break
+        filled, step = 0, 1
+        while step and filled < limit:
+            step = await fill(self._database, min(CHUNK, limit - filled))
             filled += step
         return filled
 

@@ -1,8 +1,6 @@
 """Fills `publish_tasks_search` behind the hot path."""
 
 import asyncio
-from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -12,21 +10,16 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.search import document_of
 
-ENTRIES = 100  # of a step; an entry has the tasks of one statement that ended tasks
+MOST_CHARACTERS = 200_000  # of one transaction, which keeps a connection that writes busy
 
 
-class Unsearched(msgspec.Struct, frozen=True):
-    """The next ended tasks that the search lacks.
+class Document(msgspec.Struct, frozen=True):
+    """A row of `publish_tasks_search`, and the row of `publish_tasks_unsearched` that asked for it."""
 
-    Attributes:
-        entries: The rows of `publish_tasks_unsearched` that have them.
-        rows: The tasks.
-        rest: The ids of the last entry's other tasks.
-    """
-
-    entries: list[int]
-    rows: list[dict[str, Any]]
-    rest: list[str]
+    entry: int
+    task_id: str
+    words: str
+    vector: str
 
 
 async def fill(database: Database, limit: int) -> int:
@@ -34,37 +27,34 @@ async def fill(database: Database, limit: int) -> int:
 
     The words are cut while no connection is in use, so no write waits for it.
     """
-    found = await database.snapshot(lambda connection: _next(connection, limit))
-    if not found.entries:
+    rows = await database.search(lambda connection: _next(connection, limit))
+    if not rows:
         return 0
-    rows = await asyncio.to_thread(_documents, found.rows)
-    taken = await database.write(lambda connection: _add(connection, found, rows))
-    return len(found.rows) if taken else 0
+    documents = await asyncio.to_thread(_cut, rows[:limit])
+    entries = sorted({document.entry for document in documents})
+    rest = [row["task_id"] for row in rows[len(documents) :] if row["entry"] == entries[-1]]
+    text = msgspec.json.encode(documents).decode()
+
+    async def add(connection: Connection) -> bool:
+        added = await connection.fetch_all("add_search_rows", entries=entries, last=entries[-1], rest=rest, rows=text)
+        return bool(added)
+
+    return len(documents) if await database.write(add) else 0
 
 
-async def _next(connection: Connection, limit: int) -> Unsearched:
+async def _next(connection: Connection, limit: int) -> list[dict[str, Any]]:
     await connection.fetch_all("begin_search", timeout_ms=60_000)
-    rows = await connection.fetch_all("next_unsearched", entries=min(ENTRIES, limit), most=MAX_DATA_BYTES)
-    entries: list[int] = []
-    taken: list[dict[str, Any]] = []
-    for entry, group in groupby(rows, key=lambda row: row["entry"]):
-        tasks = list(group)
-        room = limit - len(taken)
-        entries.append(entry)
-        taken += tasks[:room]
-        if len(tasks) >= room:
-            return Unsearched(entries, taken, [row["task_id"] for row in tasks[room:]])
-    return Unsearched(entries, taken, [])
+    return await connection.fetch_all("next_unsearched", limit=limit, most=MAX_DATA_BYTES)
 
 
-def _documents(rows: Sequence[dict[str, Any]]) -> str:
-    documents = [(row["entry"], row["task_id"], *document_of(row)) for row in rows]
-    names = ("entry", "task_id", "words", "vector")
-    return msgspec.json.encode([dict(zip(names, document, strict=True)) for document in documents]).decode()
-
-
-async def _add(connection: Connection, found: Unsearched, rows: str) -> bool:
-    added = await connection.fetch_all(
-        "add_search_rows", entries=found.entries, last=found.entries[-1], rest=found.rest, rows=rows
-    )
-    return bool(added)
+def _cut(rows: list[dict[str, Any]]) -> list[Document]:
+    """The first rows as documents, as many as one transaction takes."""
+    documents: list[Document] = []
+    characters = 0
+    for row in rows:
+        document = Document(row["entry"], row["task_id"], *document_of(row))
+        characters += len(document.words) + len(document.vector)
+        if documents and characters > MOST_CHARACTERS:
+            break
+        documents.append(document)
+    return documents

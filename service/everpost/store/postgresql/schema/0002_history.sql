@@ -166,18 +166,21 @@ BEGIN
     SELECT TG_TABLE_NAME, coalesce(status, ''), coalesce(platform, ''), -count(*) FROM removed GROUP BY 2, 3;
     RETURN NULL;
 END $$;
--- The table's name is an argument: TG_TABLE_NAME is the partition here.
-CREATE FUNCTION everpost_count_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION everpost_count_moved() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO task_count_changes VALUES
-        (TG_ARGV[0], coalesce(OLD.status, ''), coalesce(OLD.platform, ''), -1),
-        (TG_ARGV[0], coalesce(NEW.status, ''), coalesce(NEW.platform, ''), 1);
+    INSERT INTO task_count_changes
+    SELECT TG_TABLE_NAME, status, platform, sum(tasks) FROM (
+        SELECT coalesce(status, '') AS status, coalesce(platform, '') AS platform, 1 AS tasks FROM added
+        UNION ALL
+        SELECT coalesce(status, ''), coalesce(platform, ''), -1 FROM removed
+    ) AS moved
+    GROUP BY status, platform HAVING sum(tasks) <> 0;
     RETURN NULL;
 END $$;
 CREATE FUNCTION everpost_note_unsearched() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO publish_tasks_unsearched (job_ids)
-    SELECT array_agg(job_id) FROM (SELECT job_id, row_number() OVER () / 500 AS part FROM added WHERE job_id IS NOT NULL) AS ids
+    SELECT array_agg(job_id) FROM (SELECT job_id, row_number() OVER () / 250 AS part FROM added WHERE job_id IS NOT NULL) AS ids
     GROUP BY part;
     RETURN NULL;
 END $$;
@@ -191,16 +194,14 @@ CREATE TRIGGER counted_in AFTER INSERT ON task_queue
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_added();
 CREATE TRIGGER counted_out AFTER DELETE ON task_queue
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_removed();
-CREATE TRIGGER counted_move AFTER UPDATE OF status, platform ON task_queue
-    FOR EACH ROW WHEN ((OLD.status, OLD.platform) IS DISTINCT FROM (NEW.status, NEW.platform))
-    EXECUTE FUNCTION everpost_count_changed('task_queue');
+CREATE TRIGGER counted_move AFTER UPDATE ON task_queue
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_moved();
 CREATE TRIGGER counted_in AFTER INSERT ON publish_tasks
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_added();
 CREATE TRIGGER counted_out AFTER DELETE ON publish_tasks
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_removed();
-CREATE TRIGGER counted_move AFTER UPDATE OF status, platform ON publish_tasks
-    FOR EACH ROW WHEN ((OLD.status, OLD.platform) IS DISTINCT FROM (NEW.status, NEW.platform))
-    EXECUTE FUNCTION everpost_count_changed('publish_tasks');
+CREATE TRIGGER counted_move AFTER UPDATE ON publish_tasks
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_moved();
 CREATE TRIGGER searched_in AFTER INSERT ON publish_tasks
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_note_unsearched();
 CREATE TRIGGER searched_out AFTER DELETE ON publish_tasks
