@@ -31,6 +31,13 @@ IN_SEARCH = {
 READ_WHOLE = {
     "count_rows": "a worker's hourly count of everything, which nobody waits for",
     "count_unfinished": "counts the ledger; asked before clear/all only",
+    "count_held": "the ledger, while dispatch is paused after a restore",
+    "count_archived": "counts most of the archive; asked before a purge only",
+    "count_published_twice": "the doctor's; one row for each decision a person took",
+    "find_in_two_tables": "the doctor's check of I1 compares all ids",
+    "find_oldest_due": "the doctor's; follows the ledger's order and stops at the first that is due",
+    "nth_newest_operation": "goes from the newest to the bound of what is kept, and no further",
+    "nth_newest_skip": "the same",
     "next_unsearched": "begins at the oldest entry, and stops at a limit",
     "scan_unsearched": "begins at the newest entry, and stops at a limit",
     "scan_waiting": "begins at the newest task, and stops at a limit",
@@ -92,6 +99,7 @@ def whole_reads(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> l
     for node in plan:
         relation = node.get("Relation Name", "")
         is_bound = "Index Cond" in node or node["Node Type"] in {"Bitmap Heap Scan", "Tid Scan", "ModifyTable"}
+        is_bound = is_bound or node.get("Index Name") == "operations_running"  # which has all of them that it is for
         if relation in large and not is_bound:
             found.append(f"{node['Node Type']} of {relation}")
     return found
