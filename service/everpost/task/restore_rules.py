@@ -8,6 +8,7 @@ from everpost.task.model import Attempt, BytesSent, ErrorClass, Evidence, SendPh
 from everpost.task.queued_job import QueuedJob
 
 HELD = "Held since a backup was restored: it may have been published since the backup was made"
+GIVEN_UP = "It was unfinished in the restored backup; check what it did, and request it again"
 CUT_OFF = "Attempt {attempt} was being sent when the restored backup was made, so its outcome is not in the backup"
 MAY_BE_OUT = "Unfinished in the restored backup: it may have been published since the backup was made"
 NOT_IN_BACKUP = "Newer than the restored backup and known only from Redis: it may have been published"

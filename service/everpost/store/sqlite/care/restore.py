@@ -21,9 +21,7 @@ from everpost.store.sqlite.schema.migrate import migrate
 from everpost.store.sqlite.schema.schema import APPLICATION_ID
 from everpost.store.sqlite.schema.strangers import find_strangers, remove_strangers
 from everpost.store.sqlite.tasks.ends import end_tasks
-from everpost.task.restore_rules import HELD, end_of_send
-
-GIVEN_UP = "It was unfinished in the restored backup; check what it did, and request it again"
+from everpost.task.restore_rules import GIVEN_UP, HELD, end_of_send
 
 
 def restore_database(backup: Path, path: Path, now_ms: int) -> Pause:

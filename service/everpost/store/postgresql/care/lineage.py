@@ -1,0 +1,103 @@
+"""Notices that the database was restored or a standby promoted, and begins the pause that follows.
+
+Commits may be missing then: tasks that were sent may look unsent. PostgreSQL's own tools restore it, so there is no
+command of Everpost's that could begin the pause.
+"""
+
+import msgspec
+import structlog
+
+from everpost.clock import Clock, to_text
+from everpost.store.pause import KEY as PAUSED
+from everpost.store.pause import Pause
+from everpost.store.postgresql.care.meta import get_value, set_value
+from everpost.store.postgresql.care.pause import find_pause
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.tasks.ends import end_tasks
+from everpost.task.restore_rules import GIVEN_UP, HELD, end_of_send
+
+log = structlog.get_logger("everpost.store")
+
+KEY = "lineage"  # in everpost_meta
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Which server, database and tables these are. None is what this user may not know.
+
+    Attributes:
+        system_identifier: Made by initdb.
+        timeline: Eight hexadecimal digits; each promotion and each point-in-time recovery makes a new, higher one.
+        database: The number of the database, which CREATE DATABASE made.
+        tables: The number of the ledger's table, which CREATE TABLE made.
+        is_synchronous: A commit is confirmed when a standby has it, so a promoted standby has all of them.
+    """
+
+    system_identifier: str | None
+    timeline: str | None
+    database: int
+    tables: int
+    is_synchronous: bool
+
+
+async def follow_lineage(connection: Connection, clock: Clock) -> Pause | None:
+    """Compare the lineage with the kept one, in a transaction, and begin a pause if commits may be missing; that pause.
+
+    Of several processes that come at once, one does it.
+    """
+    await connection.fetch_value("lock_ids", task_ids=[KEY])
+    found = msgspec.convert(await connection.fetch_one("find_lineage"), Lineage)
+    text = await get_value(connection, KEY)
+    known = found if text is None else msgspec.json.decode(text, type=Lineage)
+    if text is None or found != known:
+        await set_value(connection, KEY, msgspec.json.encode(found).decode())
+    if not may_lack_commits(known, found) or await find_pause(connection) is not None:
+        return None
+    pause = await _begin_pause(connection, told_of(known, found), clock())
+    log.warning("dispatch.lineage_changed", known=known, found=found)
+    return pause
+
+
+def may_lack_commits(known: Lineage, found: Lineage) -> bool:
+    """Whether commits that were confirmed before may be missing now."""
+    same_place = (known.database, known.tables) == (found.database, found.tables)
+    if not same_place or _differ(known.system_identifier, found.system_identifier):
+        return True
+    return _differ(known.timeline, found.timeline) and not known.is_synchronous
+
+
+def told_of(known: Lineage, found: Lineage) -> str:
+    """What was restored, for people."""
+    if _differ(known.system_identifier, found.system_identifier):
+        return f"PostgreSQL (another cluster, {found.system_identifier})"
+    if (known.database, known.tables) != (found.database, found.tables):
+        return "PostgreSQL (a dump: the tables were made anew)"
+    return f"PostgreSQL (timeline {found.timeline} follows {known.timeline}: a promoted standby, or a base backup)"
+
+
+def _differ(known: str | None, found: str | None) -> bool:
+    return None not in {known, found} and known != found
+
+
+async def _begin_pause(connection: Connection, backup: str, now_ms: int) -> Pause:
+    """Hold tasks that may have been sent since, end those that were being sent as unknown, and pause dispatch."""
+    now = to_text(now_ms)
+    newest_at = await connection.fetch_value("find_newest")
+    sends = await connection.fetch_all("find_sends")
+    await end_tasks(
+        connection, [end_of_send(row["task_id"], row["sending"], row["started_at"], now_ms) for row in sends]
+    )
+    await connection.run("hold_unfinished", message=HELD, now=now)
+    held = await connection.fetch_value("count_held")
+    pause = Pause(
+        backup=backup,
+        restored_at=now,
+        newest_at=newest_at,
+        ended=await connection.fetch_value("count_ended"),
+        sending=len(sends),
+        held=held,
+        scheduled=await connection.fetch_value("count_unfinished") - held,
+        operations=await connection.run("abandon_operations", error=GIVEN_UP, now=now),
+        replaced=None,
+    )
+    await set_value(connection, PAUSED, msgspec.json.encode(pause).decode())
+    return pause
