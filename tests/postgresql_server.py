@@ -340,6 +340,7 @@ class SharedServer:
         maker = threading.Thread(target=lambda: asyncio.run(make()))  # this thread may have an event loop already
         maker.start()
         maker.join()
+        self.server.sql("DELETE FROM everpost_meta WHERE key = 'lineage'", TEMPLATE)  # a copy is no restored database
 
     def new_database(self, *, template: str = TEMPLATE) -> str:
         """The address of a new database: with Everpost's tables, or with none (`template0`)."""

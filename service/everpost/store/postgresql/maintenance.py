@@ -61,8 +61,8 @@ class PostgresqlMaintenance:
         """See `Maintenance`."""
         del now_ms
         raise DatabaseUnusable(
-            f"{self.name} is restored by PostgreSQL's own tools, with Everpost stopped: `pg_restore --clean "
-            f"--if-exists --single-transaction --dbname=ADDRESS {backup}`, or a base backup and its WAL. Everpost "
+            f"{self.name} is restored by PostgreSQL's own tools: `createdb NEW`, then `pg_restore --single-transaction "
+            f"--dbname=NEW {backup}`, and the new address in EVERPOST_DATABASE; or a base backup and its WAL. Everpost "
             "notices that at its next start, and begins paused, as after any restore; see docs/backup.md."
         )
 

@@ -7,6 +7,7 @@ from everpost.clock import Clock, system_clock
 from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
+from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.care.pause import PostgresqlPauses
 from everpost.store.postgresql.link.database import Database
@@ -24,7 +25,8 @@ class PostgresqlStore:
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
         self.database = database
         self._zone, self._clock = zone, clock
-        self.ledger = PostgresqlLedger(database)
+        self.guard = DispatchGuard(database, clock)
+        self.ledger = PostgresqlLedger(database, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
         self.care = PostgresqlCare(database)
@@ -41,10 +43,12 @@ class PostgresqlStore:
         database = await Database.open(address)
         try:
             await database.write(migrate, statement_s=None)
+            store = cls(database, zone=zone, clock=clock)
+            await store.guard.begin()
         except BaseException:
             await database.close()
             raise
-        return cls(database, zone=zone, clock=clock)
+        return store
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""

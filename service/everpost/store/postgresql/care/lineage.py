@@ -4,21 +4,28 @@ Commits may be missing then: tasks that were sent may look unsent. PostgreSQL's 
 command of Everpost's that could begin the pause.
 """
 
+from functools import partial
+
 import msgspec
 import structlog
 
 from everpost.clock import Clock, to_text
+from everpost.errors import Unavailable
 from everpost.store.pause import KEY as PAUSED
 from everpost.store.pause import Pause
 from everpost.store.postgresql.care.meta import get_value, set_value
 from everpost.store.postgresql.care.pause import find_pause
 from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import STATEMENT_S, Database
+from everpost.store.postgresql.link.session import Session
+from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.tasks.ends import end_tasks
 from everpost.task.restore_rules import GIVEN_UP, HELD, end_of_send
 
 log = structlog.get_logger("everpost.store")
 
 KEY = "lineage"  # in everpost_meta
+BEGIN, COMMIT = Sql("BEGIN"), Sql("COMMIT")
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +44,40 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     database: int
     tables: int
     is_synchronous: bool
+
+
+class DispatchGuard:
+    """Keeps this process's workers from sending, once it has found another server and dispatch is paused."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._is_halted = False
+
+    async def begin(self) -> None:
+        """Look at the lineage now, and each time that another server is found."""
+        await self._database.write(partial(follow_lineage, clock=self._clock))
+        self._database.primary.on_other = self._follow
+
+    async def check(self) -> None:
+        """Check that tasks may be sent.
+
+        Raises:
+            Unavailable: Dispatch is paused since this process found another server.
+        """
+        if not self._is_halted:
+            return
+        if await self._database.read(find_pause) is not None:
+            raise Unavailable("Dispatch is paused, since PostgreSQL may have lost commits: see `everpost resume`.")
+        self._is_halted = False
+
+    async def _follow(self, session: Session) -> None:
+        """Called before any other statement runs on a server that was not the primary before."""
+        connection = Connection(session, STATEMENT_S)
+        await connection.run_script(BEGIN)
+        await follow_lineage(connection, self._clock)
+        self._is_halted = await find_pause(connection) is not None
+        await connection.run_script(COMMIT)
 
 
 async def follow_lineage(connection: Connection, clock: Clock) -> Pause | None:

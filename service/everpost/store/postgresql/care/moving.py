@@ -32,6 +32,7 @@ from everpost.store.moving import (
     write_mark,
 )
 from everpost.store.postgresql.care.care import add_month
+from everpost.store.postgresql.care.lineage import KEY as LINEAGE
 from everpost.store.postgresql.care.meta import get_value, set_value
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.database import Database
@@ -67,7 +68,7 @@ LARGE: Mapping[Table, str] = MappingProxyType(
 )
 """The column that can be large."""
 
-OWN_VALUES = [MARK, COUNTS]  # the values in everpost_meta that are about this database only
+OWN_VALUES = [MARK, COUNTS, LINEAGE]  # the values in everpost_meta that are about this database only
 
 SMALL_NUMBERS = frozenset({"priority", "generation", "retry_count", "max_retries", "sending"})  # of 32 bits
 INDEXED = frozenset({"job_id", "task_id", "platform", "account_id", "retry_of", "root_id", "batch_id", "error_class"})

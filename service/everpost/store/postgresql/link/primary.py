@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from everpost.database_address import Host, PostgresqlAddress
 from everpost.errors import ServiceError
@@ -22,12 +22,14 @@ class Primary:
     Attributes:
         generation: Counts how often the primary was lost; a session of an earlier generation is of no use.
         server: Which server it was, the last time it was found; None before the first time.
+        on_other: Called when another server is found than the last time, before any caller gets a session on it.
     """
 
     def __init__(self, address: PostgresqlAddress) -> None:
         self._address = address
         self.generation = 0
         self.server: Identity | None = None
+        self.on_other: Callable[[Session], Awaitable[None]] | None = None
         self._host: Host | None = None  # None while it is not known which one is the primary
         self._lost_s = time.monotonic()
         self._search: asyncio.Task[Session] | None = None
@@ -104,6 +106,8 @@ class Primary:
         for _, other in found:
             if other is not session:
                 await other.close()
+        if self.on_other is not None and self.server not in {None, session.server}:
+            await self.on_other(session)
         self._note(host, session)
         return session
 

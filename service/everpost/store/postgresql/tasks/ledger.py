@@ -1,7 +1,7 @@
 """The ledger, table `task_queue`: accepting a task, every attempt at it, and its end."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,10 +32,15 @@ KEY_TRIES = 5  # a key can be in use when it is written, and be forgotten before
 
 
 class PostgresqlLedger:
-    """See `everpost.store.ledger.Ledger`."""
+    """See `everpost.store.ledger.Ledger`.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        check_dispatch: Raises `Unavailable` while this process may not send tasks.
+    """
+
+    def __init__(self, database: Database, check_dispatch: Callable[[], Awaitable[None]]) -> None:
         self._database = database
+        self._check_dispatch = check_dispatch
         self._deferred: Batcher[Deferred, None] = Batcher(self._defer)
 
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
@@ -67,6 +72,7 @@ class PostgresqlLedger:
 
     async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
         """See `Ledger.check_claims`."""
+        await self._check_dispatch()
         return await self._database.read(lambda connection: check_claims(connection, offered))
 
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
@@ -83,6 +89,7 @@ class PostgresqlLedger:
         since_boot: SinceBoot | None = None,
     ) -> bool:
         """See `Ledger.begin_send`."""
+        await self._check_dispatch()
         row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
         row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
         return bool(await self._database.write_rows("begin_send", [row]))
