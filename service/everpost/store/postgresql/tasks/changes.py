@@ -40,8 +40,10 @@ class PostgresqlChanges:
 
     async def find(self, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
         """See the port."""
-        find = _find_whole if whole else _find_briefly
-        return await self._database.snapshot(lambda connection: find(connection, task_ids))
+        if whole:
+            return await self._database.snapshot(lambda connection: _find_whole(connection, task_ids))
+        positions = await self._database.read(lambda connection: find_positions(connection, task_ids))
+        return [Candidate(task_id=task_id, position=positions.get(task_id)) for task_id in task_ids]
 
     async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:
         """See the port."""
@@ -54,11 +56,6 @@ class PostgresqlChanges:
         return await self._database.write(
             lambda connection: apply_change(connection, change, now_ms, pace), within_s=MOVED_WITHIN_S
         )
-
-
-async def _find_briefly(connection: Connection, task_ids: Sequence[str]) -> list[Candidate]:
-    positions = await find_positions(connection, task_ids)
-    return [Candidate(task_id=task_id, position=positions.get(task_id)) for task_id in task_ids]
 
 
 async def _find_whole(connection: Connection, task_ids: Sequence[str]) -> list[Candidate]:

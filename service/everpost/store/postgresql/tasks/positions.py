@@ -3,7 +3,7 @@
 Every change of people first locks the chains of its tasks, in the order of their ids. So of two changes of one chain
 the second sees what the first has done, even if it adds a task. A chain's lock is that of its first task's id, which
 `ends` and `claims` take for a task that is in no table. Then the rows are locked, so that workers cannot change them,
-place after place on the way of a task: one that moves meanwhile is found in the next place.
+those of the ledger before those of ended tasks: a task that ends meanwhile is found there.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -55,26 +55,24 @@ async def lock_chains(connection: Connection, chain_ids: Mapping[str, str]) -> L
     return await _lock(connection, chain_ids, with_chains=True)
 
 
-async def _lock(connection: Connection, chain_ids: Mapping[str, str], *, with_chains: bool) -> Locked:
-    task_ids = _storable(chain_ids)
-    rows: Sequence[Position] = ()
-    found = await find_positions(connection, task_ids) if task_ids else {}
-    locked: set[str] = set()
-    while not (needed := {found[each].chain_id if each in found else chain_ids[each] for each in task_ids}) <= locked:
-        await connection.fetch_value("lock_ids", task_ids=_storable(needed))
-        locked |= needed
-        rows = await _lock_rows(connection, task_ids, _storable(needed) if with_chains else ())
-        found = {row.task_id: row for row in rows}
-    asked = frozenset(task_ids)
-    chains = chains_of(row for row in rows if not row.inherited) if with_chains else {}
-    return Locked([row for row in rows if row.task_id in asked], chains)
+async def _lock(connection: Connection, chains: Mapping[str, str], *, with_chains: bool) -> Locked:
+    task_ids = _storable(chains)
+    if not task_ids:
+        return Locked((), {})
+    asked, fallback = frozenset(task_ids), [storable(chains[task_id]) for task_id in task_ids]
+    while True:
+        locked = await connection.fetch_all("lock_chains", task_ids=task_ids, chain_ids=fallback)
+        chain_ids = [row["chain_id"] for row in locked]
+        rows = await _lock_rows(connection, task_ids, chain_ids if with_chains else ())
+        of_tasks = [row for row in rows if row.task_id in asked]
+        if {row.chain_id for row in of_tasks}.issubset(chain_ids):  # else a task came into being meanwhile
+            return Locked(of_tasks, chains_of(row for row in rows if not row.inherited) if with_chains else {})
 
 
 async def _lock_rows(connection: Connection, task_ids: Sequence[str], chain_ids: Sequence[str]) -> list[Position]:
-    rows: list[Record] = []
-    for name in ("lock_ledger_rows", "lock_history_rows", "lock_archive_rows"):
-        rows = await connection.fetch_all(name, task_ids=task_ids, chain_ids=chain_ids) + rows
-    return [_position(row) for row in rows]
+    unfinished = await connection.fetch_all("lock_ledger_rows", task_ids=task_ids, chain_ids=chain_ids)
+    ended = await connection.fetch_all("lock_ended_rows", task_ids=task_ids, chain_ids=chain_ids)
+    return [_position(row) for row in (*ended, *unfinished)]
 
 
 def _position(row: Record) -> Position:
