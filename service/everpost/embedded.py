@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Self
@@ -83,7 +84,7 @@ def _choose_allocator() -> tuple[str | None, str]:
     allocator = _find_allocator()
     if allocator is None:
         return None, f"the package {ALLOCATOR} is not installed"
-    complaint = _complaint_about(allocator)
+    complaint = _complaint_about(allocator, server_program())
     return (None, complaint) if complaint else (allocator, "")
 
 
@@ -99,6 +100,7 @@ def _program_of_extra() -> str | None:
     return str(get_binary_path())
 
 
+@cache
 def _find_allocator() -> str | None:
     """The allocator's library, to load before the C library; the extra has it only on Linux."""
     try:
@@ -108,15 +110,16 @@ def _find_allocator() -> str | None:
     return next((str(file.locate()) for file in found if file.name == "libmimalloc.so"), None)
 
 
-def _complaint_about(allocator: str) -> str:
-    """Why the server does not start with the allocator; empty if it does.
+@cache
+def _complaint_about(allocator: str, program: str) -> str:
+    """Why the server does not start with the allocator; empty if it does. It is tried once.
 
     The dynamic loader stops if the allocator needs a library that is missing. If it does not find the allocator itself,
     it prints a complaint and continues without it. That happens if the path has a space or a colon, because the loader
     splits its list there.
     """
     environment = {**os.environ, "LD_PRELOAD": allocator}
-    trial = subprocess.run([server_program(), "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
+    trial = subprocess.run([program, "--version"], env=environment, capture_output=True, check=False)  # noqa: S603 - our own program, no shell
     if trial.returncode == 0 and not trial.stderr:
         return ""
     lines = trial.stderr.decode(errors="replace").strip().splitlines()

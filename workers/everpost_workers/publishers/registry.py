@@ -1,8 +1,9 @@
 """Finds the publisher of every platform through entry points in the group `everpost.publishers`."""
 
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
@@ -28,11 +29,11 @@ def load_publishers(
         SettingsError: A publisher is unknown, cannot be imported or created, is not a Publisher, or refuses its
             options. The message names the platform.
     """
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    installed = cache(_find_installed)  # reads a file of every installed package
     publishers: dict[str, Publisher] = {}
     for platform in catalogue:
         try:
-            publishers[platform.name] = _publisher(platform, settings, overrides, found)
+            publishers[platform.name] = _publisher(platform, settings, overrides, installed)
         except SettingsError as error:
             raise SettingsError(f"platforms.{platform.name}.{error.message}") from error
         except Exception as error:  # foreign code, whose message may hold secrets
@@ -52,13 +53,18 @@ async def opened_publishers(publishers: Mapping[str, Publisher]) -> AsyncIterato
         yield publishers
 
 
+def _find_installed() -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
 def _publisher(
-    platform: Platform, settings: Settings, overrides: Overrides, found: Mapping[str, EntryPoint]
+    platform: Platform, settings: Settings, overrides: Overrides, installed: Callable[[], Mapping[str, EntryPoint]]
 ) -> Publisher:
     chosen = overrides.get(platform.publisher)
     if isinstance(chosen, Publisher):
         return chosen
     if chosen is None:
+        found = installed()
         chosen = _load_class(platform.publisher, found, [*overrides, *found])
     return chosen(platform.options, settings)
 
