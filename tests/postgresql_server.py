@@ -203,6 +203,20 @@ class PostgresqlServer:
         self.configure(SMALL | options)
         self.start()
 
+    def new_standby(self, name: str) -> "PostgresqlServer":
+        """A server that follows this one by streaming replication, as the standby `name`; it runs."""
+        folder = _give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder())))
+        standby = PostgresqlServer(folder, version=self.version)
+        standby.in_use = _hold(folder / "users", fcntl.LOCK_SH)
+        source = f"host=127.0.0.1 port={self.port} user=everpost application_name={name}"
+        standby.run("pg_basebackup", f"--dbname={source}", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+        standby.start()
+        return standby
+
+    def promote(self) -> None:
+        """Make a standby a primary."""
+        self.run("pg_ctl", "promote", "--wait", f"--timeout={STARTED_S}")
+
     def run(self, command: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs on the data folder; its output."""
         done: subprocess.CompletedProcess[str] = subprocess.run(
@@ -251,16 +265,12 @@ class PostgresqlServer:
             time.sleep(0.01)
 
     def is_ready(self) -> bool:
-        """Whether it accepts connections, as it says itself."""
+        """Whether it accepts connections, as it says itself; an earlier run may have left the file."""
         try:
-            return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return self._process is not None and int(lines[0]) == self._process.pid and lines[7].strip() == "ready"
         except (OSError, IndexError):
             return False
-
-    @property
-    def pid(self) -> int:
-        """The process that started the others."""
-        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT is a fast shutdown, SIGQUIT an immediate one."""

@@ -1,8 +1,10 @@
 """What tests of the link write and read: one table of rows with a value."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
+from everpost.database_address import postgresql_address
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
@@ -46,3 +48,14 @@ async def stored(database: Database) -> list[str]:
 async def add(connection: Connection, task_id: str, value: str | None = None) -> None:
     """Add a row in a transaction."""
     await connection.run(ADD, task_id=task_id, value=value)
+
+
+@asynccontextmanager
+async def opened(address: str) -> AsyncIterator[Database]:
+    """The link to a database with an empty table."""
+    database = await Database.open(postgresql_address(address))
+    try:
+        await database.write(lambda connection: connection.run_script(ROWS))
+        yield database
+    finally:
+        await database.close()

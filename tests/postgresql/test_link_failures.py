@@ -2,16 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from itertools import count
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, suppress
 from types import ModuleType
 
 import psycopg
 import pytest
 
 from chaos_kit.proxy import Proxy
-from everpost.database_address import postgresql_address
 from everpost.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -25,10 +23,9 @@ from everpost.store.postgresql.link import commits, session, transactions, waiti
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
-from postgresql.link_kit import ALL, ROWS, add, stored, write
+from postgresql.link_kit import ALL, add, opened, stored, write
+from postgresql.link_load import PATIENCE_S, Writers, go_on, succeeds
 from postgresql_server import FAST, PostgresqlServer
-
-PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -39,70 +36,9 @@ def server() -> Iterator[PostgresqlServer]:
     server.remove()
 
 
-@asynccontextmanager
-async def opened(address: str) -> AsyncIterator[Database]:
-    """The link to a database with an empty table."""
-    database = await Database.open(postgresql_address(address))
-    try:
-        await database.write(lambda connection: connection.run_script(ROWS))
-        yield database
-    finally:
-        await database.close()
-
-
 def address_of(proxy: Proxy) -> str:
     """The address of the server behind a proxy."""
     return f"postgresql://everpost@127.0.0.1:{proxy.port}/postgres"
-
-
-class Writers:
-    """Callers that write one row after the other, half of them by transactions, until they are stopped."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._numbers = count()
-        self.confirmed: set[str] = set()
-        self.refused: set[str] = set()
-        self.unknown: set[str] = set()
-
-    @asynccontextmanager
-    async def at_work(self, callers: int = 8) -> AsyncIterator[None]:
-        """Let them write meanwhile."""
-        tasks = [asyncio.create_task(self._write(by_rows=bool(number % 2))) for number in range(callers)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _write(self, *, by_rows: bool) -> None:
-        while True:
-            task_id = f"t{next(self._numbers):06}"
-            try:
-                await asyncio.shield(self._put(task_id, by_rows=by_rows))
-            except WriteUnconfirmed:
-                self.unknown.add(task_id)
-            except ServiceError:
-                self.refused.add(task_id)
-            except asyncio.CancelledError:
-                self.unknown.add(task_id)
-                raise
-            else:
-                self.confirmed.add(task_id)
-
-    async def _put(self, task_id: str, *, by_rows: bool) -> None:
-        if by_rows:
-            assert await write(self._database, task_id) == [{"task_id": task_id}]
-        else:
-            await self._database.write(lambda connection: add(connection, task_id))
-
-    async def go_on(self, rows: int = 40) -> None:
-        """Wait until so many more rows are confirmed."""
-        wanted = len(self.confirmed) + rows
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.confirmed) < wanted:  # noqa: ASYNC110 - the callers are many
-                await asyncio.sleep(0.01)
 
 
 def kill(server: PostgresqlServer) -> None:
@@ -136,8 +72,8 @@ async def test_what_was_confirmed_is_there_after_an_interruption_and_what_was_re
             await asyncio.to_thread(interrupt, server)
             await writers.go_on()
         found = set(await stored(database))
-        assert writers.confirmed <= found
-        assert not writers.refused & found
+        assert found.issuperset(writers.confirmed)
+        assert found.isdisjoint(writers.refused)
         assert len(writers.unknown) < len(writers.confirmed)
         assert database.trouble is None
 
@@ -168,15 +104,6 @@ async def test_too_many_connections_are_waited_for(server: PostgresqlServer, mon
         assert "b" not in await stored(database)
 
 
-async def go_on(database: Database, task_id: str) -> None:
-    """Write a row as soon as it can be written."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await _succeeds(write(database, task_id)):
-            pass
-    assert task_id in await stored(database)
-    assert database.trouble is None
-
-
 async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_written(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +114,7 @@ async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_writte
             server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
             server.sql("SELECT pg_reload_conf()")
             async with asyncio.timeout(PATIENCE_S):
-                while await _succeeds(write(database, "b")):
+                while await succeeds(write(database, "b")):
                     pass
             with pytest.raises(DatabaseUnwritable, match="read-only"):
                 await database.write(lambda connection: add(connection, "c"))
@@ -198,14 +125,6 @@ async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_writte
                 connection.execute("SELECT pg_reload_conf()")
         await go_on(database, "d")
         assert "c" not in await stored(database)
-
-
-async def _succeeds(work: Awaitable[object]) -> bool:
-    try:
-        await work
-    except Unavailable:
-        return False
-    return True
 
 
 async def test_a_frozen_server_is_given_up_in_time_and_used_again_once_it_answers(

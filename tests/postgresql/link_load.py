@@ -1,0 +1,80 @@
+"""Callers that write while a server fails, and what they were told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from itertools import count
+
+from everpost.errors import ServiceError, Unavailable, WriteUnconfirmed
+from everpost.store.postgresql.link.database import Database
+from postgresql.link_kit import add, stored, write
+
+PATIENCE_S = 60
+
+
+class Writers:
+    """Callers that write one row after the other, half of them by transactions, until they are stopped."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._numbers = count()
+        self.confirmed: list[str] = []
+        self.refused: set[str] = set()
+        self.unknown: set[str] = set()
+
+    @asynccontextmanager
+    async def at_work(self, callers: int = 8) -> AsyncIterator[None]:
+        """Let them write meanwhile."""
+        tasks = [asyncio.create_task(self._write(by_rows=bool(number % 2))) for number in range(callers)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _write(self, *, by_rows: bool) -> None:
+        while True:
+            task_id = f"t{next(self._numbers):06}"
+            try:
+                await asyncio.shield(self._put(task_id, by_rows=by_rows))
+            except WriteUnconfirmed:
+                self.unknown.add(task_id)
+            except ServiceError:
+                self.refused.add(task_id)
+            except asyncio.CancelledError:
+                self.unknown.add(task_id)
+                raise
+            else:
+                self.confirmed.append(task_id)
+
+    async def _put(self, task_id: str, *, by_rows: bool) -> None:
+        if by_rows:
+            assert await write(self._database, task_id) == [{"task_id": task_id}]
+        else:
+            await self._database.write(lambda connection: add(connection, task_id))
+
+    async def go_on(self, rows: int = 40) -> None:
+        """Wait until so many more rows are confirmed."""
+        wanted = len(self.confirmed) + rows
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.confirmed) < wanted:  # noqa: ASYNC110 - the callers are many
+                await asyncio.sleep(0.01)
+
+
+async def go_on(database: Database, task_id: str) -> None:
+    """Write a row as soon as it can be written."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await succeeds(write(database, task_id)):
+            pass
+    assert task_id in await stored(database)
+    assert database.trouble is None
+
+
+async def succeeds(work: Awaitable[object]) -> bool:
+    """Whether the database did it."""
+    try:
+        await work
+    except Unavailable:
+        return False
+    return True

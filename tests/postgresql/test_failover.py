@@ -1,0 +1,136 @@
+"""A primary and a standby: the link finds the one that was promoted, and confirms only what was replicated."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from everpost.errors import WriteUnconfirmed
+from everpost.store.postgresql.link import commits, session, waiting
+from everpost.store.postgresql.link.database import Database
+from postgresql.link_kit import add, opened, stored, write
+from postgresql.link_load import Writers, go_on
+from postgresql_server import PostgresqlServer
+
+FOUND_WITHIN_S = 10
+
+
+class Pair:
+    """A primary, and a standby that follows it."""
+
+    def __init__(self) -> None:
+        self.primary = PostgresqlServer.new()
+        self.standby = self.primary.new_standby("standby")
+
+    @property
+    def address(self) -> str:
+        """The address with both hosts; any of them may be the primary."""
+        hosts = f"127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}"
+        return f"postgresql://everpost@{hosts}/postgres"
+
+    def make_synchronous(self) -> None:
+        """Have every commit wait for the standby."""
+        self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        self.primary.sql("SELECT pg_reload_conf()")
+
+    async def caught_up(self) -> None:
+        """Wait until the standby has replayed everything."""
+        (wanted,) = self.primary.sql("SELECT pg_current_wal_lsn()")[0]
+        async with asyncio.timeout(60):
+            while not self.standby.sql(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'")[0][0]:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.02)
+
+    async def cancel_commit(self) -> None:
+        """Cancel a commit that waits for the standby."""
+        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        async with asyncio.timeout(60):
+            while not self.primary.sql(cancel):  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two servers for one test."""
+    pair = Pair()
+    yield pair
+    pair.standby.remove()
+    pair.primary.remove()
+
+
+@pytest_asyncio.fixture
+async def database(pair: Pair) -> AsyncIterator[Database]:
+    """The link to the pair."""
+    async with opened(pair.address) as database:
+        yield database
+
+
+async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_primary(
+    pair: Pair, database: Database
+) -> None:
+    writers = Writers(database)
+    async with writers.at_work():
+        await writers.go_on()
+        await pair.caught_up()
+        pair.primary.signal_all(signal.SIGKILL)
+        await asyncio.to_thread(pair.standby.promote)
+        promoted_s = time.monotonic()
+        await writers.go_on()
+        assert time.monotonic() - promoted_s < FOUND_WITHIN_S
+        pair.primary.start()  # it does not know that it was replaced, and accepts writes
+        before = pair.primary.sql("SELECT count(*) FROM link_rows")
+        pair.standby.stop(how=signal.SIGINT)
+        pair.standby.start()
+        await writers.go_on()
+    assert pair.primary.sql("SELECT count(*) FROM link_rows") == before
+    assert set(await stored(database)).issuperset(writers.confirmed[-40:])
+
+
+async def test_everything_confirmed_is_on_a_synchronous_standby(pair: Pair, database: Database) -> None:
+    pair.make_synchronous()
+    writers = Writers(database)
+    async with writers.at_work():
+        await writers.go_on(100)
+        pair.primary.signal_all(signal.SIGKILL)
+        await asyncio.to_thread(pair.standby.promote)
+        await writers.go_on()
+    assert set(await stored(database)).issuperset(writers.confirmed)
+
+
+async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
+    pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
+    monkeypatch.setattr(commits, "WRITE_S", 0.6)
+    monkeypatch.setattr(session, "CLOSE_S", 0.2)
+    pair.make_synchronous()
+    await go_on(database, "before")
+    pair.standby.signal_all(signal.SIGSTOP)
+    try:
+        with pytest.raises(WriteUnconfirmed):
+            await write(database, "rows")
+        with pytest.raises(WriteUnconfirmed):
+            await database.write(lambda connection: add(connection, "transaction"))
+    finally:
+        pair.standby.signal_all(signal.SIGCONT)
+    await go_on(database, "after")
+
+
+async def test_a_commit_whose_wait_was_cancelled_is_confirmed_only_once_it_is_replicated(
+    pair: Pair, database: Database
+) -> None:
+    pair.make_synchronous()
+    await go_on(database, "before")
+    pair.standby.signal_all(signal.SIGSTOP)
+    writing = asyncio.create_task(write(database, "rows"))
+    try:
+        await pair.cancel_commit()
+        await pair.cancel_commit()  # of the commit that is to confirm the first one
+        assert not writing.done()
+    finally:
+        pair.standby.signal_all(signal.SIGCONT)
+    assert await writing == [{"task_id": "rows"}]
+    await pair.caught_up()
+    assert pair.standby.sql("SELECT count(*) FROM link_rows WHERE task_id = 'rows'") == [(1,)]
