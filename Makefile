@@ -15,6 +15,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,postgresql]' --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/deploy-tools --group deploy
 	@touch $@
 
 demo: $(STAMP)  ## Show the main job end to end, and prove each step

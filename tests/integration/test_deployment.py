@@ -1,5 +1,7 @@
 """What `deploy/` and the compose files say is read by the tools they are for, and fits to what Everpost needs."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import compose_spec
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -25,6 +25,26 @@ MANIFESTS = sorted(DEPLOY.glob("kubernetes/*.yaml"))
 OLDEST, NEWEST = "1.29", "1.37"
 COMMAND = "/opt/everpost/bin/everpost"
 PROBED = {"/health/live", "everpost health --worker"}
+
+
+TOOLS = Path(sys.prefix) / "deploy-tools"  # installed by `make install`
+TAKE_MANIFESTS = """
+import json, sys, kubernetes_validate
+for found in json.load(sys.stdin):
+    kubernetes_validate.validate(found, sys.argv[1], strict=True)
+"""
+TAKE_COMPOSE_FILE = """
+import sys, compose_spec
+compose_spec.PyCompose.from_json(sys.stdin.read()).validate()  # volumes and secrets that services name are there
+"""
+
+
+def check(program: str, given: Any, *arguments: str) -> None:
+    """Have a program that uses the tools read something; it fails if it does not take it."""
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    run = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(run, env=environment, input=json.dumps(given), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def tool(name: str) -> str:
@@ -86,8 +106,7 @@ def test_every_command_of_a_unit_exists() -> None:
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_takes_the_manifests(version: str) -> None:
-    for found in objects():
-        kubernetes_validate.validate(found, version, strict=True)
+    check(TAKE_MANIFESTS, list(objects()), version)
 
 
 def test_the_kustomization_has_every_manifest() -> None:
@@ -127,8 +146,7 @@ def test_pods_get_no_variables_of_kubernetes_and_no_rights() -> None:
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
 def test_a_compose_file_is_valid(file: Path) -> None:
-    read = compose_spec.PyCompose.from_yaml(yaml.safe_dump(composed(file)))
-    read.validate()  # volumes and secrets that services name are there
+    check(TAKE_COMPOSE_FILE, composed(file))
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
