@@ -31,6 +31,7 @@ DONE_ON_POSTGRESQL: set[str] = {
     "ledger_races",
     "maintenance",
     "meta_and_care",
+    "move",
     "operations",
     "pause",
     "relay",

@@ -1,7 +1,7 @@
 """The contract of a move between two stores: nothing is lost or changed, and only one of them can ever be opened."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from everpost.actions import move as moving
 from everpost.actions.move import Moved, MoveFailed, abandon, foresee, move
 from everpost.clock import DAY_MS, SinceBoot
+from everpost.database_address import is_postgresql
 from everpost.errors import DatabaseUnusable
 from everpost.running_time import count_step
 from everpost.store import Store, maintenance_of, open_store
@@ -20,6 +21,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.moving import Fitted, MovedStore, Row, Table
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
+from postgresql_server import shared_server
 from store_contract.conftest import ADDRESSES
 from store_contract.making import accept, add_ended, attempt_of, key_of, once_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
@@ -34,9 +36,10 @@ ODD = "测试 😀 \t\"'\\ é"
 class Ends:
     """The source and the target of a move."""
 
-    def __init__(self, source: str, target: str) -> None:
+    def __init__(self, source: str, target: str, back: str = "") -> None:
         self.source = source
         self.target = target
+        self.back = back
         self.reports: list[tuple[Table, Row, Fitted]] = []
 
     async def move(self) -> Moved:
@@ -71,15 +74,17 @@ class Ends:
         self.reports.append((table, row, fitted))
 
 
-@pytest.fixture(params=[*itertools.product(ADDRESSES, ADDRESSES)], ids="-to-".join)
-def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Ends:
-    """Two stores of each pair of kinds, which are not there yet."""
+@pytest.fixture(params=[*itertools.permutations(ADDRESSES, 2)], ids="-to-".join)
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ends]:
+    """Two stores of each pair of kinds, which are not there yet, and one more for the way back."""
     addresses = []
-    for name, kind in zip(("from", "to"), request.param, strict=True):
+    for name, kind in zip(("from", "to", "back"), (*request.param, request.param[0]), strict=True):
         folder = tmp_path / name
         folder.mkdir()
         addresses.append(ADDRESSES[kind](folder))
-    return Ends(*addresses)
+    yield Ends(*addresses)
+    for address in filter(is_postgresql, addresses):
+        shared_server().give_back(address)
 
 
 @pytest.fixture(autouse=True)
@@ -179,13 +184,11 @@ async def test_the_new_store_works_on(ends: Ends) -> None:
     await store.close()
 
 
-async def test_a_store_that_was_moved_is_closed_and_moves_back(ends: Ends, tmp_path: Path) -> None:
+async def test_a_store_that_was_moved_is_closed_and_moves_back(ends: Ends) -> None:
     before = await filled(ends.source)
     await ends.move()
     assert not await can_be_opened(ends.source)
-    (tmp_path / "back").mkdir()
-    kind = next(kind for kind in ADDRESSES if ADDRESSES[kind](tmp_path / "from").split(":")[0] in ends.source)
-    back = Ends(ends.target, ADDRESSES[kind](tmp_path / "back"))
+    back = Ends(ends.target, ends.back)
     await back.move()
     assert not await can_be_opened(back.source)
     assert await content_of(back.target) == before
