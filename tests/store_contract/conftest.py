@@ -35,10 +35,7 @@ DONE_ON_POSTGRESQL: set[str] = {
     "operations",
     "pause",
     "relay",
-    "search::test_a_long_query_is_refused_and_a_shorter_one_is_served",
-    "search::test_a_typed_query_is_found",
-    "search::test_damaged_payloads_are_searched_as_text",
-    "search::test_search_and_other_conditions_both_count",
+    "search",
 }
 """The modules whose tests pass on PostgreSQL, without `test_` and `.py`; a single test is `module::test`.
 

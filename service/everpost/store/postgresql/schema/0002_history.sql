@@ -56,6 +56,8 @@ CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id)
 CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
 CREATE INDEX publish_tasks_chain ON publish_tasks (root_id) WHERE root_id IS NOT NULL;
 CREATE INDEX publish_tasks_ended ON publish_tasks (coalesce(completed_at, updated_at, created_at)) WHERE status = 'success';
+CREATE INDEX publish_tasks_ended_otherwise ON publish_tasks (coalesce(completed_at, updated_at, created_at))
+    WHERE status <> 'success';
 
 -- Archive: old and deleted tasks. Only `everpost purge` destroys tasks. One id can be here twice.
 CREATE TABLE publish_tasks_archive (
