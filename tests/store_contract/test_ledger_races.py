@@ -69,6 +69,22 @@ async def test_an_acceptance_that_fails_fails_alone(store: Store, other: Store, 
     assert kit.count(Place.LEDGER) == CALLERS + 1
 
 
+async def test_of_many_calls_at_once_one_that_has_a_task_twice_leaves_none_of_its_own(
+    store: Store, kit: StoreKit
+) -> None:
+    await accept(store, "there")
+    answers = await together(
+        *(store.ledger.accept([make_task(f"a{number}"), make_task(f"b{number}")], START_MS) for number in range(3)),
+        store.ledger.accept([make_task("new"), make_task("there"), make_task("newer")], START_MS),
+        store.ledger.accept([make_task("keyed"), make_task("there")], START_MS, once_of()),
+        store.ledger.accept([make_task("free")], START_MS, once_of("another key")),
+    )
+    assert answers[:3] == [None] * 3
+    assert [type(answer) for answer in answers[3:]] == [TaskExistsError, TaskExistsError, type(None)]
+    assert {task.task_id for task in kit.tasks()} == {"there", "free", "a0", "a1", "a2", "b0", "b1", "b2"}
+    assert await store.ledger.find_answer(once_of().key) is None
+
+
 async def test_a_task_that_is_accepted_and_adopted_at_once_is_one_task(
     store: Store, other: Store, kit: StoreKit
 ) -> None:
