@@ -15,6 +15,7 @@ from chaos_kit.sentinels import DATABASE, MASTER, PASSWORD, Fleet, Node, running
 from engine_support import Gate
 from everpost.testing import eventually
 from everpost_workers.engine import BatchWorker
+from everpost_workers.engine.worker import DEFAULT_WAKE_CHANNEL
 
 
 @pytest.fixture
@@ -44,12 +45,16 @@ async def enqueue_when_up(client: ArqRedis, job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["killed", pytest.param("frozen", marks=pytest.mark.chaos), pytest.param("asked", marks=pytest.mark.chaos)]
+    "how", ["frozen", pytest.param("killed", marks=pytest.mark.chaos), pytest.param("asked", marks=pytest.mark.chaos)]
 )
 async def test_leases_and_claims_go_on_at_the_new_master(fleet: Fleet, how: str) -> None:
     gate = Gate()
     worker = BatchWorker(
-        [func(gate.job, name="gate")], redis_settings=settings_of(fleet), lease=2, poll_delay=3600, handle_signals=False
+        [func(gate.job, name="gate")],
+        redis_settings=settings_of(fleet),
+        lease=30,
+        poll_delay=3600,
+        handle_signals=False,
     )
     running = asyncio.create_task(worker.async_run())
     client = await create_pool(settings_of(fleet))
@@ -72,8 +77,14 @@ async def test_leases_and_claims_go_on_at_the_new_master(fleet: Fleet, how: str)
             return 0 < lives_ms[-2] < lives_ms[-1]
 
         await eventually(is_renewed, what="a lease that is renewed at the new master")
+        await client.connection_pool.disconnect()  # arq's own client stays with the old master
         await enqueue_when_up(client, "after")
-        await eventually(lambda: is_there(gate, 2), what="the second job, found by a message of the new master")
+
+        async def is_found_when_told() -> bool:
+            await new.redis.publish(DEFAULT_WAKE_CHANNEL, "")
+            return len(gate.entered) == 2
+
+        await eventually(is_found_when_told, what="a message of the new master, and the job")
         gate.open()
         await eventually(lambda: are_released(new), what="the release of both")
     assert len(gate.entered) == 2

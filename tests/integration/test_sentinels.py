@@ -20,6 +20,7 @@ from everpost.settings import temporary_settings
 from everpost.testing import Stack, eventually, everpost_stack
 
 DISPATCH_S = 10.0
+LEFT_S = 5.0
 
 
 @pytest.fixture
@@ -69,30 +70,40 @@ async def test_a_master_that_dies_with_writes_it_alone_had_loses_and_repeats_not
 async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_path: Path, fleet: Fleet) -> None:
     async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
         first = await publish(stack, 10)
-        old = await fleet.master()
-        for sentinel in fleet.sentinels:  # nobody demotes it when it wakes
-            await sentinel.redis.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 3_600_000)
-        with old.frozen():
-            meanwhile = await publish(stack, 10)
-            await fleet.other_master(old)
-            began = time.monotonic()
-            await stack.drain()
-            assert time.monotonic() - began < DISPATCH_S
-        assert await old.is_master()
-        await eventually(lambda: is_left(old), what="the end of all connections to the old master")
-        after = await publish(stack, 10)
         await stack.drain()
+        old = await fleet.master()
+        with ExitStack() as cut:
+            with old.frozen():
+                meanwhile = await publish(stack, 10)
+                await fleet.other_master(old)
+                began = time.monotonic()
+                await stack.drain()
+                assert time.monotonic() - began < DISPATCH_S
+                for sentinel in fleet.sentinels:  # they would make it a replica when it wakes
+                    cut.enter_context(sentinel.frozen())
+            await eventually(
+                lambda: is_left(old), timeout_s=LEFT_S, what="the end of all connections to the old master"
+            )
+            after = await publish(stack, 10)
+            await stack.drain()
+            assert await old.is_master()
         await check_all_published_once(stack, [*first, *meanwhile, *after])
 
 
-async def test_a_failover_on_request_moves_all_connections_within_seconds(tmp_path: Path, fleet: Fleet) -> None:
-    async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
+async def test_a_failover_on_request_moves_all_connections_before_the_old_master_is_made_a_replica(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running_fleet(tmp_path / "fleet", is_quick=False) as fleet,
+        everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack,
+    ):
         task_ids = await publish(stack, 10)
         old = await fleet.master()
         switching = asyncio.create_task(fleet.fail_over())
         while not switching.done():
             task_ids.append(await stack.publish())
-        await eventually(lambda: is_left(old), what="the end of all connections to the old master")
+        await eventually(lambda: is_left(old), timeout_s=LEFT_S, what="the end of all connections to the old master")
+        assert await old.is_master()
         task_ids += await publish(stack, 10)
         await stack.drain()
         await check_all_published_once(stack, task_ids)

@@ -98,7 +98,7 @@ class LeaseKeeper:
             with self._thread_guard:
                 if self._thread is threading.current_thread():
                     self._thread = None
-            client.close()
+            client.connection_pool.disconnect()
 
     def _is_idle(self) -> bool:
         with self._thread_guard:

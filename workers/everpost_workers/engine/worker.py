@@ -25,6 +25,7 @@ from everpost_workers.engine.health import HealthCheck
 from everpost_workers.engine.held import HeldJob
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.lua import OnWrongType
+from everpost_workers.engine.master_watch import watch_of
 from everpost_workers.engine.options import EngineOptions, OnClaim, OnComplete
 from everpost_workers.engine.stopping import LEAST_GRACE_S, StoppingWorker
 from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
@@ -150,20 +151,21 @@ class BatchWorker(StoppingWorker):
             StuckJobsError: A job goes on although it was cancelled, and all others have ended.
         """
         self._runs_in, self._has_left = asyncio.current_task(), asyncio.Event()
-        listener = None
+        beside: list[asyncio.Task[None]] = []
         try:
             dispatcher = await self._open()
+            if (watch := watch_of(self.pool, dispatcher.scripts)) is not None:
+                beside.append(self.loop.create_task(watch.run()))
             if self.options.wake_channel is not None and not self.burst:
-                listening = WakeListener(self.pool, self.options.wake_channel, dispatcher.wake).run()
-                listener = self.loop.create_task(listening)
+                listener = WakeListener(self.pool, self.options.wake_channel, dispatcher.wake)
+                beside.append(self.loop.create_task(listener.run()))
             await ClaimLoop(self, dispatcher).run()
         except StuckJobsError:
             self.allow_pick_jobs = False
             self._begin_stop()
             raise
         finally:
-            if listener is not None:
-                await cancel_until_done(listener)
+            await cancel_until_done(*beside)
             self._has_left.set()
 
     async def run_check(self, retry_jobs: bool | None = None, max_burst_jobs: int | None = None) -> int:
