@@ -118,19 +118,21 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
     await go_on(database, "after")
 
 
+@pytest.mark.parametrize("by_rows", [True, False])
 async def test_a_commit_whose_wait_was_cancelled_is_confirmed_only_once_it_is_replicated(
-    pair: Pair, database: Database
+    pair: Pair, database: Database, *, by_rows: bool
 ) -> None:
     pair.make_synchronous()
     await go_on(database, "before")
     pair.standby.signal_all(signal.SIGSTOP)
-    writing = asyncio.create_task(write(database, "rows"))
+    put = write(database, "a") if by_rows else database.write(lambda connection: add(connection, "a"))
+    writing: asyncio.Task[object] = asyncio.create_task(put)
     try:
         await pair.cancel_commit()
         await pair.cancel_commit()  # of the commit that is to confirm the first one
         assert not writing.done()
     finally:
         pair.standby.signal_all(signal.SIGCONT)
-    assert await writing == [{"task_id": "rows"}]
+    await writing
     await pair.caught_up()
-    assert pair.standby.sql("SELECT count(*) FROM link_rows WHERE task_id = 'rows'") == [(1,)]
+    assert pair.standby.sql("SELECT count(*) FROM link_rows WHERE task_id = 'a'") == [(1,)]

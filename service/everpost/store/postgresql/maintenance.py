@@ -19,7 +19,7 @@ from everpost.store.postgresql.care.findings import damage_finding, schema_findi
 from everpost.store.postgresql.care.inspection import find_damage, find_state, inspect_contents
 from everpost.store.postgresql.care.moving import PostgresqlMoved
 from everpost.store.postgresql.link.database import Database
-from everpost.store.postgresql.schema.migrate import find_version, migrations
+from everpost.store.postgresql.schema.migrate import find_applied, is_current, migrations
 from everpost.store.postgresql.store import PostgresqlStore
 
 Result = TypeVar("Result")
@@ -40,12 +40,12 @@ class PostgresqlMaintenance:
 
     def exists(self) -> bool:
         """See `Maintenance`."""
-        return _blocking(self._find_version) is not None
+        return _blocking(self._has_tables)
 
-    async def _find_version(self) -> int | None:
+    async def _has_tables(self) -> bool:
         database = await Database.open(self._address)
         try:
-            return await database.read(find_version)
+            return await database.read(find_applied) is not None
         finally:
             await database.close()
 
@@ -85,7 +85,7 @@ class PostgresqlMaintenance:
         """See `Maintenance`."""
         database = await Database.open(self._address)
         try:
-            if await database.read(find_version) == len(migrations()):
+            if await database.read(is_current):
                 return cast("Store", PostgresqlStore(database))  # its nouns come one by one
         except BaseException:
             await database.close()
@@ -119,7 +119,7 @@ class PostgresqlMaintenance:
 async def _look_inside(database: Database, depth: Depth, now_ms: int) -> tuple[Contents | None, list[Finding]]:
     state = await database.read(find_state)
     found = [*server_findings(state), *schema_findings(state)]
-    if state.version != len(migrations()):
+    if state.version is None or not state.needs <= len(migrations()) <= state.version:
         return None, found
     contents = await database.search(lambda connection: inspect_contents(connection, now_ms, depth), within_s=CHECK_S)
     if depth is Depth.THOROUGH:

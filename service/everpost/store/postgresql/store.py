@@ -12,7 +12,7 @@ from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.care.pause import PostgresqlPauses
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
-from everpost.store.postgresql.schema.migrate import migrate
+from everpost.store.postgresql.schema.migrate import bring_up
 from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.operations import PostgresqlOperations
@@ -35,14 +35,13 @@ class PostgresqlStore:
         self.operations = PostgresqlOperations(database)
         self.archive = PostgresqlArchive(database)
         self.pause = PostgresqlPauses(database)
-        # One line a noun, as in SqliteStore, once its class is there.
 
     @classmethod
     async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
         """Connect, and bring the tables up to this version; see `Database.open`."""
         database = await Database.open(address)
         try:
-            await database.write(migrate, statement_s=None)
+            await bring_up(database)
             store = cls(database, zone=zone, clock=clock)
             await store.guard.begin()
         except BaseException:

@@ -37,7 +37,9 @@ def schema_findings(state: ServerState) -> Iterator[Finding]:
     if state.version is None:
         yield finding("schema", "no tables yet; the next start makes them")
         return
-    if state.version > len(migrations()):
+    if state.needs <= len(migrations()) < state.version:
+        yield finding("schema", f"a newer Everpost's (version {state.version}), which this one can serve too", ok=True)
+    elif state.version > len(migrations()):
         advice = "Install that version again, or restore a backup made before it."
         yield finding("schema", f"a newer Everpost's (version {state.version})", ok=False, advice=advice)
     elif state.version < len(migrations()):

@@ -14,7 +14,7 @@ from everpost.store.postgresql.care.pause import find_pause
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.lists.counts import find_drift
-from everpost.store.postgresql.schema.migrate import find_version
+from everpost.store.postgresql.schema.migrate import find_applied
 
 LONG_S = 300  # a transaction that is open for longer keeps dead rows in the tables
 MANY_TRANSACTIONS = 10_000_000  # the same for a replication slot that nobody reads
@@ -57,6 +57,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ahead_ms: How far its clock is ahead of this host's.
         version: The number of migrations that were applied; None if there are no tables.
+        needs: The oldest version of the code that can serve the tables.
         lacking_rights: The tables that this user may not read and write.
         holders: What keeps dead rows from being removed.
         dead_rows: The tables whose rows come and go.
@@ -67,6 +68,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True):
     facts: ServerFacts
     ahead_ms: float
     version: int | None
+    needs: int
     lacking_rights: list[str]
     synchronous_names: str
     standbys: list[Record]
@@ -81,12 +83,14 @@ async def find_state(connection: Connection) -> ServerState:
     before = time.time()
     facts = msgspec.convert(await connection.fetch_one("server_facts"), ServerFacts)
     here_ms = (before + time.time()) / 2 * 1000
-    version = await find_version(connection)
+    applied = await find_applied(connection)
+    version = None if applied is None else len(applied)
     tomorrow = datetime.fromtimestamp((facts.now_ms + DAY_MS) / 1000, UTC).date()
     return ServerState(
         facts=facts,
         ahead_ms=facts.now_ms - here_ms,
         version=version,
+        needs=max((migration.needs for migration in applied or ()), default=0),
         lacking_rights=await _names(connection, "table_rights", "name", tables=TABLES),
         synchronous_names=await connection.fetch_value("synchronous_names"),
         standbys=await connection.fetch_all("standbys"),

@@ -38,7 +38,7 @@ from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.lists.counts import KEY as COUNTS
-from everpost.store.postgresql.schema.migrate import migrate
+from everpost.store.postgresql.schema.migrate import bring_up
 
 MOST_BYTES = 8 << 20  # of one portion
 READ_S = 600.0  # for a count of all rows, or a portion
@@ -95,7 +95,7 @@ class PostgresqlMoved:
         database = await Database.open(address)
         try:
             await database.read(_check_alone)
-            await database.write(migrate, statement_s=None)
+            await bring_up(database)
         except BaseException:
             await database.close()
             raise

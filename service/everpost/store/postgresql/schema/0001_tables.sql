@@ -1,3 +1,4 @@
+-- needs: 1
 -- Everpost's tables on PostgreSQL, with the names and columns of `schema.sql` (SQLite), so that tasks can be moved between
 -- the two. What is only here is below an "added" line.
 --

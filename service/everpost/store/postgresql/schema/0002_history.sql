@@ -1,3 +1,4 @@
+-- needs: 1
 -- Tables of ended tasks, of their counts, and of the search.
 
 -- History: one row per task that has ended, for ever. Partitioned by id: a UUIDv7 begins with its time, so a month of

@@ -1,38 +1,131 @@
-"""Brings the tables up to this version: the files `NNNN_name.sql` beside this one, in order, each once."""
+"""Brings the tables up to this version: the files `NNNN_name.sql` beside this one, in order, each once.
 
+Two versions of Everpost may serve one database, so that processes can be replaced one by one. The old version (N-1)
+goes on while the new one (N) migrates, and afterwards until it is stopped. Therefore:
+
+- A migration adds: tables, columns with a default or NULL, indexes, triggers. What version N does not need any more is
+  removed in version N+1. A meaning that changes is a new column.
+- Its first line is `-- needs: V`: code older than version V cannot serve any more once the file is applied. V is the
+  file's predecessor or less, except if a release says that everything must be stopped.
+- It is quick. It is undone and tried again if it does not get a lock within `LOCK_WAIT_S` of `link/transactions.py`,
+  because everything else waits behind it. It fills no large table; upkeep does that afterwards, in small steps.
+- A file is never changed after its release.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from everpost.errors import DatabaseUnusable
+import msgspec
+import structlog
+
+from everpost.errors import DatabaseBusy, DatabaseUnusable
 from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
 
+log = structlog.get_logger("everpost.store")
+
 FOLDER = Path(__file__).parent
+NEEDS = re.compile(r"-- needs: (\d+)\n")
+PATIENCE_S = 60.0  # for another process that migrates, and for locks
+PAUSE_S = 0.2
 
 
-def migrations() -> list[Path]:
-    """The files, in order; the first one is version 1."""
-    return sorted(FOLDER.glob("[0-9]*_*.sql"))
+class Migration(msgspec.Struct, frozen=True):
+    """A step from one version of the tables to the next.
+
+    Attributes:
+        needs: The oldest version of the code that can serve afterwards.
+    """
+
+    version: int
+    name: str
+    checksum: str
+    needs: int
+    text: str = ""
 
 
-async def find_version(connection: Connection) -> int | None:
-    """The version of the tables; None if there are none. It changes nothing."""
-    has_tables = await connection.fetch_value("has_schema_versions")
-    return int(await connection.fetch_value("schema_version")) if has_tables else None
+@cache
+def migrations() -> Sequence[Migration]:
+    """The migrations of this code, in order."""
+    return [_read(version, path) for version, path in enumerate(sorted(FOLDER.glob("[0-9]*_*.sql")), 1)]
 
 
-async def migrate(connection: Connection) -> None:
-    """Apply the files that were not applied yet, in one transaction, while other processes wait.
+def _read(version: int, path: Path) -> Migration:
+    text = path.read_text(encoding="utf-8")
+    needs = NEEDS.match(text)
+    assert needs is not None, f"{path.name} does not begin with -- needs: VERSION"
+    return Migration(version, path.stem, hashlib.sha256(text.encode()).hexdigest(), int(needs[1]), text)
+
+
+async def find_applied(connection: Connection) -> list[Migration] | None:
+    """The migrations that were applied, in order, without their texts; None if there are no tables."""
+    if not await connection.fetch_value("has_schema_versions"):
+        return None
+    return [msgspec.convert(row, Migration) for row in await connection.fetch_all("schema_versions")]
+
+
+async def is_current(connection: Connection) -> bool:
+    """Whether this code can serve the tables as they are.
 
     Raises:
-        DatabaseUnusable: A newer Everpost has changed the tables.
+        DatabaseUnusable: They are a newer Everpost's, or another build's.
     """
-    await connection.fetch_all("lock_schema")
+    applied = await find_applied(connection)
+    return applied is not None and not _missing(applied)
+
+
+async def bring_up(database: Database) -> int:
+    """Bring the tables up to this version, whatever other processes do meanwhile; the version of the tables.
+
+    Raises:
+        DatabaseUnusable: A newer Everpost has changed the tables so that this one cannot serve them.
+        DatabaseBusy: A lock was not available for a minute.
+    """
+    applied = await database.read(find_applied)
+    until_s = time.monotonic() + PATIENCE_S
+    while applied is None or _missing(applied):
+        try:
+            return await database.write(_migrate, statement_s=None)
+        except DatabaseBusy:
+            if time.monotonic() > until_s:
+                raise
+            await asyncio.sleep(PAUSE_S)
+    return len(applied)
+
+
+async def _migrate(connection: Connection) -> int:
+    """Apply what is missing, in one transaction, one process at a time."""
+    await connection.fetch_value("lock_schema")
     await connection.run_script("make_schema_versions")
-    done = await connection.fetch_value("schema_version")
-    files = migrations()
-    if done > len(files):
-        raise DatabaseUnusable("The tables were made by a newer Everpost.")
-    for version, path in enumerate(files, 1):
-        if version > done:
-            await connection.run_script(Sql(path.read_text(encoding="utf-8")))
-            await connection.run("keep_schema_version", version=version, name=path.stem)
+    missing = _missing(await find_applied(connection) or [])
+    for migration in missing:
+        await connection.run_script(Sql(migration.text))
+        row = {"version": migration.version, "name": migration.name}
+        await connection.run("keep_schema_version", checksum=migration.checksum, needs=migration.needs, **row)
+        log.info("database.migrated", **row)
+    return len(migrations())
+
+
+def _missing(applied: Sequence[Migration]) -> Sequence[Migration]:
+    """The migrations that must still be applied.
+
+    Raises:
+        DatabaseUnusable: These tables are not for this code.
+    """
+    own = migrations()
+    for theirs, ours in zip(applied, own, strict=False):
+        if theirs.checksum != ours.checksum:
+            raise DatabaseUnusable(f"The tables were made by another build: {theirs.name} differs from {ours.name}.")
+    newer = applied[len(own) :]
+    if any(migration.needs > len(own) for migration in newer):
+        raise DatabaseUnusable(
+            f"The tables have version {len(applied)}, made by a newer Everpost; this one knows {len(own)}. Install the "
+            "newer one, or restore a backup made before it."
+        )
+    return own[len(applied) :]

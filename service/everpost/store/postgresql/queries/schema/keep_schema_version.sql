@@ -1,1 +1,1 @@
-INSERT INTO everpost_schema (version, name) VALUES (:version, :name)
+INSERT INTO everpost_schema (version, name, checksum, needs) VALUES (:version, :name, :checksum, :needs)

@@ -1,0 +1,1 @@
+SELECT version, name, checksum, needs FROM everpost_schema ORDER BY version
