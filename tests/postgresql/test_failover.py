@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 
 import pytest
 import pytest_asyncio
@@ -12,7 +13,7 @@ from everpost.errors import WriteUnconfirmed
 from everpost.store.postgresql.link import commits, session, waiting
 from everpost.store.postgresql.link.database import Database
 from postgresql.link_kit import add, opened, stored, write
-from postgresql.link_load import Writers, go_on
+from postgresql.link_load import Writers, go_on, succeeds
 from postgresql_server import PostgresqlServer
 
 FOUND_WITHIN_S = 10
@@ -86,6 +87,20 @@ async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_pr
         await writers.go_on()
     assert pair.primary.sql("SELECT count(*) FROM link_rows") == before
     assert set(await stored(database)).issuperset(writers.confirmed[-40:])
+
+
+async def test_reads_leave_a_demoted_primary_with_the_first_write_that_notices(pair: Pair, database: Database) -> None:
+    await go_on(database, "before")
+    await pair.caught_up()
+    pair.standby.promote()
+    pair.primary.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+    pair.primary.sql("SELECT pg_reload_conf()")
+    async with asyncio.timeout(60):
+        for number in count():
+            await succeeds(write(database, f"after {number}"))
+            if pair.standby.sql("SELECT FROM link_rows WHERE task_id LIKE 'after%'"):
+                break
+    assert f"after {number}" in await stored(database)
 
 
 async def test_everything_confirmed_is_on_a_synchronous_standby(pair: Pair, database: Database) -> None:
