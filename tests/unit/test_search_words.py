@@ -37,8 +37,16 @@ def test_the_texts_of_data_that_is_cut_off_are_those_of_whole_data(value: object
     assert head == texts_in(data)
 
 
-@given(st.text(), st.text(max_size=MAX_QUERY_CHARACTERS))
+typed = st.text(st.characters() | st.sampled_from("aB1 测试。“…_K①ー゛\u0301\u017f\uff05\uff0c\uff08"))
+
+
+@given(typed, typed.filter(lambda text: len(text) <= MAX_QUERY_CHARACTERS))
 def test_no_task_is_ruled_out_at_a_glance_that_would_be_found(text: str, typed: str) -> None:
     for data in (msgspec.json.encode({"a": text}), json.dumps({"a": text}).encode(), text.encode()):
         for query in (read_query(typed), *map(read_query, words_of(text)[:5])):
             assert query.may_match(data) or not query.matches(cut(texts_in(data)))
+
+
+def test_a_character_of_plain_text_is_a_word_or_none() -> None:
+    for character in filter(words._PLAIN.fullmatch, map(chr, range(0x80, 0x10000))):
+        assert words_of(f"a{character}") in (["a", character], ["a"]), character

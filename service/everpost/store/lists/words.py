@@ -24,6 +24,11 @@ _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
 _TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 """A text or number in JSON. A text before a colon is the name of a member. The last text may be cut off."""
 
+_PLAIN = re.compile(
+    "[\x00-\x7f\u4e00-\u9fff\u2014\u2018-\u201d\u2026\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff20]*+"
+)
+"""ASCII, the usual Chinese characters, and Chinese punctuation: only the case of such text changes when it is cut."""
+
 _HAS_DIGIT = re.compile(r"\d")
 _ENDS_IN_LETTERS = re.compile(f"[^\\W_{_IDEOGRAPHS}{_ODD}]\\Z")
 
@@ -118,11 +123,14 @@ class Query(msgspec.Struct, frozen=True):
     def may_match(self, raw: bytes) -> bool:
         """False only if no text in the bytes can match, JSON or not. It saves cutting most of them into words.
 
-        ASCII text contains the words themselves, except for case and for numbers, which JSON writes in several ways.
+        Plain text contains the words themselves, except for case and for numbers, which JSON writes in several ways.
         """
-        if not raw.isascii() or b"\\u" in raw:
+        if b"\\u" in raw:
             return True
-        text = raw.lower().decode()
+        text = raw.decode(errors="replace")
+        if not _PLAIN.fullmatch(text):
+            return True
+        text = text.lower()
         return all(word in text or _HAS_DIGIT.search(word) for phrase in self.phrases for word in phrase)
 
     def matches(self, words: str) -> bool:

@@ -82,6 +82,11 @@ class Search(msgspec.Struct, frozen=True):
         walks = "\nUNION ALL\n".join(f"({part})" for part in parts)
         return Sql(f"SELECT * FROM (\n{walks}\n) AS found\nORDER BY sort_at DESC, sort_id DESC LIMIT :limit")
 
+    def has_more_hits_than_few(self) -> bool:
+        """Whether more than `FEW` tasks are known to match: words are all that the filter asks for."""
+        others = (getattr(self.wanted, name) for name in self.wanted.__struct_fields__ if name != "q")
+        return self.hits is not None and self.hits.indexed is None and all(value is None for value in others)
+
     def counting(self) -> Sql:
         """The statement that counts the tasks up to `:limit`."""
         parts = [

@@ -12,7 +12,7 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.statements import Sql, statement
 from everpost.store.postgresql.lists.filters import TABLE, Search
 from everpost.store.postgresql.lists.local_times import find_bounds
-from everpost.store.postgresql.lists.search import find_hits
+from everpost.store.postgresql.lists.search import FEW, find_hits
 from everpost.task.place import Place
 
 
@@ -76,6 +76,8 @@ class Finder:
         """See `everpost.store.history.History.total`."""
         if is_counted(self._search.wanted):
             return Total(size_of(self._counts, self._search.wanted), total_is_exact=True)
+        if limit is not None and limit <= FEW and self._search.has_more_hits_than_few():
+            return Total(limit, total_is_exact=False)
         ((count,),) = [row.values() for row in await self._run(self._search.counting(), None, limit)]
         return Total(count, total_is_exact=limit is None or count < limit)
 
