@@ -97,3 +97,16 @@ async def test_failovers_under_load_lose_and_repeat_nothing(tmp_path: Path, publ
             await fault(scene, fleet)
         verdict = await scene.finish()
         assert verdict.is_good, verdict
+
+
+async def test_an_api_and_workers_start_before_the_sentinels(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    scene = Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, fleet=fleet)
+    async with playing(scene, is_running=False):
+        await asyncio.gather(*(process.start() for process in (*scene.apis, *scene.workers)))
+        scene.load.start()
+        await scene.load.more(WHILE)
+        await fleet.start()
+        await scene.sent(WHILE)
+        verdict = await scene.finish()
+        assert verdict.is_good, verdict

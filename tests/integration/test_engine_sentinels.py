@@ -45,7 +45,7 @@ async def enqueue_when_up(client: ArqRedis, job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["frozen", pytest.param("killed", marks=pytest.mark.chaos), pytest.param("asked", marks=pytest.mark.chaos)]
+    "how", ["killed", pytest.param("frozen", marks=pytest.mark.chaos), pytest.param("asked", marks=pytest.mark.chaos)]
 )
 async def test_leases_and_claims_go_on_at_the_new_master(fleet: Fleet, how: str) -> None:
     gate = Gate()

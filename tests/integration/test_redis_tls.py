@@ -3,15 +3,26 @@
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from chaos_kit.proxy import Proxy
+from chaos_kit.sentinels import Node, free_ports
 from everpost.embedded import EmbeddedValkey
 from everpost.publishing import PermanentError
 from everpost.task.place import Place
 from everpost.testing import eventually, everpost_stack
 from store_kit import kit_of
+
+SENTINEL = """
+unixsocket {socket}
+sentinel resolve-hostnames yes
+sentinel announce-hostnames yes
+sentinel monitor post localhost {port} 1
+sentinel down-after-milliseconds post 3600000
+"""
+"""The bundled server has no TLS of its own, so this Sentinel cannot reach the master, and must not mind for long."""
 
 
 @pytest.fixture
@@ -31,6 +42,23 @@ async def test_a_task_goes_all_its_way_and_back_over_tls(proxy: Proxy) -> None:
         assert answer["source"] == "redis"
         assert (await stack.wait_until_ended(answer["new_task_id"]))["status"] == "success"
         assert stack.publisher.times_published(answer["new_task_id"]) == 1
+
+
+async def test_a_task_goes_all_its_way_over_tls_that_sentinels_speak_too(
+    tmp_path: Path, proxy: Proxy, certificate: ssl.SSLContext
+) -> None:
+    port = proxy.address.partition("localhost:")[2].partition("/")[0]
+    with TemporaryDirectory(prefix="everpost-") as folder:  # the path of a Unix socket must be short
+        socket = Path(folder) / "sentinel.sock"
+        configuration = SENTINEL.format(socket=socket, port=port)
+        sentinel = Node(tmp_path / "sentinel", free_ports(1)[0], configuration, "--sentinel", password="")
+        await sentinel.start()
+        async with Proxy(socket, tls=certificate).serving() as of_sentinel:
+            address = of_sentinel.address.replace("rediss://", "rediss+sentinel://").replace("/0", "/post/0")
+            async with everpost_stack(redis=address) as stack:
+                assert (await stack.wait_until_ended(await stack.publish(title="t")))["status"] == "success"
+                assert [opinion.is_up for opinion in await stack.queue.server.opinions()] == [True]
+        await sentinel.close()
 
 
 async def test_leases_are_renewed_over_tls(proxy: Proxy) -> None:

@@ -67,6 +67,7 @@ async def test_a_master_that_dies_with_writes_it_alone_had_loses_and_repeats_not
         await check_all_published_once(stack, task_ids)
 
 
+@pytest.mark.chaos
 async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_path: Path, fleet: Fleet) -> None:
     async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
         first = await publish(stack, 10)
@@ -90,6 +91,7 @@ async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_
         await check_all_published_once(stack, [*first, *meanwhile, *after])
 
 
+@pytest.mark.chaos
 async def test_a_failover_on_request_moves_all_connections_before_the_old_master_is_made_a_replica(
     tmp_path: Path,
 ) -> None:
