@@ -9,15 +9,18 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
-from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, running_fleet
+from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, free_ports, running_fleet
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.errors import QueueUnreachable
 from everpost.findings import Finding
+from everpost.queue.pool import connection_pool
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import temporary_settings
 from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.engine.blocking import blocking_client
 
 DISPATCH_S = 10.0
 LEFT_S = 5.0
@@ -158,6 +161,34 @@ async def test_a_server_that_is_master_for_the_second_time_is_another_redis(flee
     assert after != before
     assert after.split(":")[:2] == before.split(":")[:2]
     await queue.close()
+
+
+async def test_a_sentinel_that_is_cut_off_with_the_old_master_is_not_believed(tmp_path: Path) -> None:
+    """Both masters live, and the Sentinels know nothing of each other."""
+    ports = free_ports(4)
+    old, new = (Node(tmp_path / f"redis{port}", port, "", password="") for port in ports[:2])
+    sentinels = [
+        Node(
+            tmp_path / f"sentinel{port}",
+            port,
+            f"sentinel monitor post 127.0.0.1 {node.port} 1\nsentinel config-epoch post {epoch}\n",
+            "--sentinel",
+            password="",
+        )
+        for node, port, epoch in ((old, ports[2], 3), (new, ports[3], 4))
+    ]
+    servers = [old, new, *sentinels]
+    await asyncio.gather(*(server.start() for server in servers))
+    places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+    client: Redis = Redis(connection_pool=connection_pool(f"redis+sentinel://{places}/post"))
+    of_leases = blocking_client(client, timeout_s=1)
+    await client.set("key", "of the new one")
+    assert (await old.redis.get("key"), await new.redis.get("key")) == (None, b"of the new one")
+    assert await asyncio.to_thread(of_leases.get, "key") == b"of the new one"
+    of_leases.connection_pool.disconnect()
+    await client.aclose(close_connection_pool=True)
+    for server in servers:
+        await server.close()
 
 
 async def test_the_doctor_tells_which_sentinels_answer_and_who_is_the_master(tmp_path: Path, fleet: Fleet) -> None:

@@ -1,5 +1,6 @@
 """A blocking client of the server that a pool is connected to, for the thread that renews leases."""
 
+import contextlib
 from typing import Any
 
 import redis
@@ -10,6 +11,27 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 _CONNECTION_SETTINGS = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name"}
 )
+
+
+class NewestOfSentinels(redis.sentinel.Sentinel):
+    """Believes the Sentinel with the newest configuration. redis-py believes the first, which may be cut off."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The master's address.
+
+        Raises:
+            MasterNotFoundError: No Sentinel answers, or knows a master that is up.
+        """
+        states: list[dict[str, Any]] = []
+        for sentinel in self.sentinels:
+            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError, KeyError):
+                states.append(sentinel.sentinel_masters()[service_name])  # type: ignore[no-untyped-call]
+        newest = max((state["config-epoch"] for state in states), default=None)
+        for state in states:
+            is_up = self.check_master_state(state, service_name)  # type: ignore[no-untyped-call]
+            if state["config-epoch"] == newest and is_up:
+                return state["ip"], state["port"]
+        raise redis.sentinel.MasterNotFoundError(service_name)
 
 
 class FollowingPool(redis.sentinel.SentinelConnectionPool):
@@ -44,7 +66,7 @@ def blocking_client(client: "redis.asyncio.Redis", *, timeout_s: float) -> "redi
         settings["socket_connect_timeout"] = timeout_s
     has_tls = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
     if isinstance(pool, SentinelConnectionPool):
-        sentinels = redis.sentinel.Sentinel([], sentinel_kwargs={})  # type: ignore[no-untyped-call]
+        sentinels = NewestOfSentinels([], sentinel_kwargs={})  # type: ignore[no-untyped-call]
         sentinels.sentinels = [blocking_client(one, timeout_s=timeout_s) for one in pool.sentinel_manager.sentinels]
         return redis.Redis(connection_pool=FollowingPool(pool, sentinels, ssl=has_tls, **settings))
     connection_class: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
