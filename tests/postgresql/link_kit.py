@@ -14,10 +14,15 @@ ROWS = Sql("""
     CREATE TABLE link_rows (task_id text COLLATE "C" PRIMARY KEY, value text CHECK (value <> 'refused'))
 """)
 WRITE = Sql("""
+    INSERT INTO link_rows
+    SELECT task_id, value FROM json_to_recordset(:rows) AS given (task_id text, value text) ORDER BY task_id
+    RETURNING task_id
+""")
+AGAIN = Sql("""
     WITH given AS MATERIALIZED (
-        SELECT * FROM json_to_recordset(:rows) AS given (task_id text, value text, again boolean)
+        SELECT * FROM json_to_recordset(:rows) AS given (task_id text, value text)
     ), known AS (
-        SELECT task_id FROM link_rows WHERE task_id IN (SELECT given.task_id FROM given WHERE again)
+        SELECT task_id FROM link_rows WHERE task_id IN (SELECT given.task_id FROM given)
     ), added AS (
         INSERT INTO link_rows SELECT task_id, value FROM given WHERE task_id NOT IN (TABLE known) ORDER BY task_id
         RETURNING task_id
@@ -37,7 +42,7 @@ def row(task_id: str, value: str | None = None) -> Mapping[str, Any]:
 
 async def write(database: Database, *task_ids: str) -> list[Record]:
     """Write rows with these ids together."""
-    return await database.write_rows(WRITE, [row(task_id) for task_id in task_ids])
+    return await database.write_rows(WRITE, [row(task_id) for task_id in task_ids], again=AGAIN)
 
 
 async def stored(database: Database) -> list[str]:

@@ -59,18 +59,21 @@ def kit(address: str, store: Store) -> PostgresqlKit:
 
 async def again(database: Database, name: str, rows: list[dict[str, Any]]) -> set[str]:
     """Send rows again whose answer was lost; the ids that the statement returns."""
-    text = json.dumps([{**row, "again": True} for row in rows])
-    found = await database.write(lambda connection: connection.fetch_all(name, rows=text))
+    text = json.dumps(rows)
+    found = await database.write(lambda connection: connection.fetch_all(f"{name}_again", rows=text))
     return {row["task_id"] for row in found}
 
 
 IDS = {"task_ids": ["a", "b"]}
 PARAMETERS: dict[str, dict[str, Any]] = {
+    "accept_tasks_again": {"rows": "[]"},
     "begin_send": {"rows": "[]"},
+    "begin_send_again": {"rows": "[]"},
     "cancel_send": {"rows": "[]"},
     "check_claims": IDS | {"sizes": [1, 1]},
     "defer_tasks": {"rows": "[]"},
     "end_tasks": {"rows": "[]"},
+    "end_tasks_again": {"rows": "[]"},
     "lock_claims": IDS,
     "note_attempts": IDS | {"attempts": ["[]", "[]"]},
     "runnable_tasks": IDS | {"most": 1},
@@ -230,3 +233,25 @@ async def test_a_cursor_of_another_history_of_the_server_begins_anew(store: Stor
     for other in (["0000000F", after, end, *more], [timeline, ahead, ahead, *more]):
         assert (await walk(store, json.dumps(other)))[0] == ["a"]
     assert (await facts_of(store, "a")).status == "pending"
+
+
+async def test_an_inherited_row_ends_beside_a_row_of_the_history_with_its_id(store: Store, kit: PostgresqlKit) -> None:
+    kit.add(Place.LEDGER, {"task_id": "twice", "data": '{"platform": 3}'}, {"task_id": "once", "data": "{}"})
+    kit.add(Place.HISTORY, {"task_id": "twice", "status": "failed"})
+    records = [record_of("twice", TaskStatus.CANCELLED), record_of("once", TaskStatus.CANCELLED)]
+    assert await store.ledger.end(records) == []
+    ids = {task.task_id: task.status for task in kit.tasks() if task.place is Place.HISTORY}
+    assert (ids.pop("twice"), ids.pop("once")) == ("failed", "cancelled")
+    (new_id,) = ids
+    assert new_id.startswith("inherited-")
+    assert kit.count(Place.LEDGER) == 0
+
+
+@pytest.mark.parametrize("name", ["accept_tasks", "begin_send", "end_tasks"])
+async def test_the_usual_statements_touch_no_partition_that_they_do_not_write(database: Database, name: str) -> None:
+    """Each partition that a plan has is opened and locked each time, and there is one more every month."""
+    explained = Sql(f"EXPLAIN (FORMAT JSON) {statements()[name]}")
+    plan = await database.read(lambda connection: connection.fetch_value(explained, rows="[]"))
+    nodes = _nodes(json.loads(plan)[0]["Plan"])
+    read = {node["Relation Name"] for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"}
+    assert read <= {"task_queue"}

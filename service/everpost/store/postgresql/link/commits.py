@@ -174,7 +174,7 @@ async def _execute(session: Session, group: Sequence[Rows]) -> list[Record]:
     text = ",".join(rows.encoded for rows in group)
     failpoint("commit.before")
     try:
-        records = await Connection(session, left(until_s)).fetch_all(group[0].statement, rows=f"[{text}]")
+        records = await Connection(session, left(until_s)).fetch_all(group[0].next_statement, rows=f"[{text}]")
         if again or session.is_unreplicated:
             await confirm(session, left(until_s))
     except LinkLost as error:

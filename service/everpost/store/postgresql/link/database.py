@@ -127,7 +127,9 @@ class Database:
         self.submitted += 1
         return cast("T", await self._commits.submit(Transaction(work, within_s, statement_s)))
 
-    async def write_rows(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Record]:
+    async def write_rows(
+        self, statement: str, rows: Sequence[Mapping[str, Any]], *, again: str | None = None
+    ) -> list[Record]:
         """Have `statement` write rows; what it returns for them, once they are committed.
 
         The statement takes the rows of several callers at once, as a JSON list in `:rows`, and sorts them by their ids.
@@ -135,16 +137,17 @@ class Database:
         It returns rows with the column `task_id`, and each row has a `task_id`: a caller gets those with its own ids.
         Rows with the same id never come together.
 
-        If the answer is lost, the rows are sent again, and each of them has `"again": true`. Then the statement must
-        return what the first answer was, whether the first time had an effect or not; the first answer may have been
-        lost a few seconds ago, and its tasks may have moved on.
+        Args:
+            again: If the answer is lost, this statement takes the rows, or the same one. It returns what the first
+                answer was, whether the first time had an effect or not. The first answer may have been lost a few
+                seconds ago, and its tasks may have moved on.
 
         Raises the errors of `write`. A row that is refused concerns its own caller only.
         """
         if not rows:
             return []
         self.submitted += 1
-        return cast("list[Record]", await self._commits.submit(Rows(statement, rows)))
+        return cast("list[Record]", await self._commits.submit(Rows(statement, rows, again)))
 
     def _note(self, trouble: ServiceError | None) -> None:
         self.trouble = trouble

@@ -17,32 +17,27 @@ class Rows:
     """Rows of one caller for a statement.
 
     Attributes:
+        encoded: The elements of a JSON list.
         until_s: When the caller is to be answered (monotonic).
         may_be_written: They were sent before, and the answer was lost.
     """
 
-    __slots__ = ("_encoded", "_rows", "answer", "ids", "may_be_written", "statement", "until_s")
+    __slots__ = ("_again", "answer", "count", "encoded", "ids", "may_be_written", "statement", "until_s")
 
-    def __init__(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, statement: str, rows: Sequence[Mapping[str, Any]], again: str | None = None) -> None:
         self.statement = statement
-        self._rows = rows
-        self._encoded = json_text(rows)[1:-1]
+        self._again = again or statement
+        self.encoded = json_text(rows)[1:-1]
+        self.count = len(rows)
         self.ids = frozenset(row["task_id"] for row in rows)
         self.until_s = time.monotonic() + WRITE_S
         self.may_be_written = False
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     @property
-    def count(self) -> int:
-        """How many rows they are."""
-        return len(self._rows)
-
-    @property
-    def encoded(self) -> str:
-        """The elements of a JSON list; if they are sent again, each says so."""
-        if not self.may_be_written:
-            return self._encoded
-        return json_text([{**row, "again": True} for row in self._rows])[1:-1]
+    def next_statement(self) -> str:
+        """The statement that writes them now."""
+        return self._again if self.may_be_written else self.statement
 
 
 class Transaction:

@@ -23,7 +23,7 @@ async def end_tasks(
     """
     for record in overtaken:
         await _note(connection, record)
-    first, others = split_by_task(await with_columns(connection, records))
+    first, others = split_by_task(await with_columns(connection, await _with_free_ids(connection, records)))
     moved = await _move(connection, first)
     missing = [*(record for record in first if record.task_id not in moved), *others]
     if not missing:
@@ -47,6 +47,18 @@ def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list
 def rows_of_ended(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
     """The records as rows of `end_tasks.sql`, which takes the data from the ledger."""
     return [{**ended_row(record), "task_data": None, "raw_job": None} for record in records]
+
+
+async def _with_free_ids(connection: Connection, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]:
+    """The records, with new ids for inherited rows whose ids the history has already."""
+    if not records:
+        return records
+    rows = await connection.fetch_all("rename_inherited", task_ids=[record.task_id for record in records])
+    new_ids = {row["task_id"]: row["new_id"] for row in rows}
+    return [
+        msgspec.structs.replace(record, task_id=new_ids[record.task_id]) if record.task_id in new_ids else record
+        for record in records
+    ]
 
 
 async def with_columns(connection: Connection, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]:

@@ -21,16 +21,13 @@ WITH given AS MATERIALIZED (
     RETURNING key
 ), accepted AS (
     INSERT INTO task_queue (
-        task_id, task_type, priority, status, data, created_at, updated_at,
-        platform, account_id, title, due_at, retry_of, root_id, generation, batch_id, accepted_by
-    )
+    {accepted_columns}
+)
     SELECT
-        task.task_id, 'publish', priority, status, task_data, task.created_at, task.created_at,
-        platform, account_id, title, due_at, retry_of, root_id, generation, batch_id, accepted_by
+    {accepted_values}
     FROM given JOIN kept ON kept.key = given.task_id CROSS JOIN json_to_recordset(given.tasks) AS task (
-        task_id text, priority integer, status text, task_data text, created_at text, platform text, account_id text,
-        title text, due_at text, retry_of text, root_id text, generation integer, batch_id text, accepted_by text
-    )
+    {accepted_types}
+)
     ORDER BY task.task_id
 )
 SELECT key AS task_id FROM kept

@@ -1,14 +1,13 @@
 -- Intents to send (I6), committed before the first byte leaves. A task that is not returned has no such intent: an attempt
--- other than `earlier` may have sent. `again` finds the intents that the same rows wrote before their answer was lost.
+-- other than `earlier` may have sent.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:rows) AS given (
-        task_id text, attempt integer, earlier integer, now text, since_boot text, again boolean
+        task_id text, attempt integer, earlier integer, now text, since_boot text
     )
 )
 UPDATE task_queue AS t
 SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now
 FROM given
 WHERE t.task_id = given.task_id AND t.task_id = ANY (ARRAY(SELECT given.task_id FROM given))
-    AND (t.sending IS NOT DISTINCT FROM given.earlier
-        OR given.again AND t.sending = given.attempt AND t.started_at = given.now)
+    AND t.sending IS NOT DISTINCT FROM given.earlier
 RETURNING t.task_id

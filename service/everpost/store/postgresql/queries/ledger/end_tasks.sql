@@ -1,47 +1,7 @@
--- Ended tasks move from the ledger into the history (I1); those that are not in the ledger are not returned. `again` finds
--- the ends that the same rows wrote before their answer was lost. If the history has the id of an inherited row already,
--- the row moves without its id.
+-- Ended tasks move from the ledger into the history (I1); those that are not in the ledger are not returned.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:rows) AS given (
-        task_id text, status text, finished_at text, queued_at text, started_at text, attempt text, error_class text,
-        error_message text, result text, provider_post_id text, publish_url text, platform text, account_id text,
-        material_id text, title text, tags text, cover text, schedule_time text, publish_mode text,
-        again boolean
-    )
-), moved AS (
-    DELETE FROM task_queue WHERE task_id = ANY (ARRAY(SELECT given.task_id FROM given))
-    RETURNING task_id, platform, account_id, title, created_at, data, priority, retry_of, root_id, generation, batch_id,
-        attempts, accepted_by
-), kept AS (
-    INSERT INTO publish_tasks (
-        job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
-        status, error_message, created_at, updated_at, published_at, completed_at, task_data, priority,
-        retry_of, root_id, generation, batch_id, attempts, error_class, result,
-        provider_post_id, publish_url, queued_at, started_at
-    )
-    SELECT
-        CASE
-            WHEN t.accepted_by IS NULL AND EXISTS (SELECT FROM publish_tasks AS h WHERE h.job_id = t.task_id)
-            THEN NULL
-            ELSE t.task_id
-        END,
-        coalesce(t.platform, e.platform), coalesce(t.account_id, e.account_id), e.material_id,
-        coalesce(t.title, e.title), e.tags, e.cover, e.schedule_time, e.publish_mode,
-        e.status, e.error_message, t.created_at, e.finished_at,
-        CASE WHEN e.status = 'success' THEN e.finished_at END, e.finished_at, t.data, t.priority,
-        t.retry_of, t.root_id, t.generation, t.batch_id,
-        CASE
-            WHEN e.attempt IS NULL THEN t.attempts
-            WHEN t.attempts LIKE '[{%}]' THEN left(t.attempts, -1) || ',' || e.attempt || ']'
-            ELSE '[' || e.attempt || ']'
-        END,
-        e.error_class, e.result, e.provider_post_id, e.publish_url, coalesce(e.queued_at, t.created_at), e.started_at
-    FROM moved AS t JOIN given AS e ON e.task_id = t.task_id
+    {ended_types}
 )
+), {moved}
 SELECT task_id FROM moved
-UNION ALL
-SELECT task_id FROM given
-WHERE again AND EXISTS (
-    SELECT FROM publish_tasks AS h
-    WHERE h.job_id = given.task_id AND h.status = given.status AND h.updated_at = given.finished_at
-)

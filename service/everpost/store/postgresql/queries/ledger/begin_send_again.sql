@@ -1,0 +1,12 @@
+-- As begin_send.sql, for rows whose answer was lost: an intent of the same attempt and time is the one that they wrote.
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(:rows) AS given (
+        task_id text, attempt integer, earlier integer, now text, since_boot text
+    )
+)
+UPDATE task_queue AS t
+SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now
+FROM given
+WHERE t.task_id = given.task_id AND t.task_id = ANY (ARRAY(SELECT given.task_id FROM given))
+    AND (t.sending IS NOT DISTINCT FROM given.earlier OR t.sending = given.attempt AND t.started_at = given.now)
+RETURNING t.task_id
