@@ -158,15 +158,16 @@ async def test_a_task_that_moves_is_found_in_one_place(store: Store, other: Stor
     await moving
 
 
-async def test_as_many_tasks_fit_as_their_data_lets_and_one_always_does(store: Store) -> None:
-    await accept(store, *(make_task(f"small{number}", note="x" * 1_000) for number in range(5)))
-    await add_ended(store, make_task("large", note="x" * 50_000))
-    small = [f"small{number}" for number in range(5)]
-    assert await store.changes.count_fitting(small, 100_000) == 5
-    assert await store.changes.count_fitting([*small[:2], "large", *small[2:]], 10_000) == 2
-    assert await store.changes.count_fitting(["large", *small], 10_000) == 1
-    assert await store.changes.count_fitting(["nowhere", "neither", *small], 1_500) == 3
-    assert await store.changes.count_fitting([], 1_000) == 0
+async def test_the_size_of_a_tasks_data_is_known_wherever_it_is(store: Store) -> None:
+    tasks = {name: make_task(name, title="标题", note="x" * 5_000) for name in ("waiting", "ended", "archived")}
+    await accept(store, *tasks.values())
+    await end(store, "ended", "archived")
+    await store.changes.apply(remove_of("archived"), NOW_MS)
+    await store.ledger.end([record_of("raw", TaskStatus.FAILED, raw_job=b"\x80" * 70)])
+    for whole in (False, True):
+        found = await store.changes.find([*tasks, "raw", "nowhere"], whole=whole)
+        sizes = [len(task.task_data) for task in tasks.values()]
+        assert [candidate.size_bytes for candidate in found] == [*sizes, 70, 0]
 
 
 async def test_a_retry_is_a_new_task_at_the_end_of_the_chain(store: Store, kit: StoreKit) -> None:

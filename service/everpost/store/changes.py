@@ -51,6 +51,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         position: None if the store does not have the task.
+        size_bytes: The size of its data as stored; 0 if there is none.
         relatives: The other tasks of its retry chain. If the task has ended, rows with the same id are among them:
             files of the original may have several.
         data: None if the store has neither the data nor the columns to rebuild it from.
@@ -58,6 +59,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     task_id: str
     position: Position | None = None
+    size_bytes: int = 0
     relatives: Sequence[Position] = ()
     data: StoredData | None = None
 
@@ -173,14 +175,7 @@ class Changes(Protocol):
         newest row. The data is the first usable one, in the order of `DATA_ORDER`.
 
         Args:
-            whole: Include the retry chain and the data of each; otherwise only the positions.
-        """
-
-    async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:
-        """How many of the tasks, from the first on, have at most `most_bytes` of data together.
-
-        At least 1, if there are any: a task that is larger goes alone. A task that the store does not have counts as
-        0 bytes.
+            whole: Include the retry chain and the data of each; otherwise only the positions and sizes.
         """
 
     async def apply(self, change: Change, now_ms: int, pace: Pace | None = None) -> list[Outcome]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from everpost.actions.bulk.request import BulkRequest
+from everpost.portions import count_fitting
 from everpost.store import Store
 from everpost.store.history import SEARCH_S
 
@@ -54,4 +55,5 @@ class Pages:
 
     async def fitting(self, task_ids: Sequence[str]) -> Sequence[str]:
         """The first of the tasks, as many as one transaction can take, by their data."""
-        return task_ids[: await self._changes.count_fitting(task_ids, CHUNK_BYTES)]
+        found = await self._changes.find(task_ids, whole=False)
+        return task_ids[: count_fitting((task.size_bytes for task in found), CHUNK_BYTES)]

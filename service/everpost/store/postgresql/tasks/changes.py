@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 
+import msgspec
+
 from everpost.pace import Pace
-from everpost.portions import count_fitting
 from everpost.store.changes import (
     DATA_ORDER,
     Cancel,
@@ -21,9 +22,8 @@ from everpost.store.payloads import data_of_row
 from everpost.store.positions import relatives_of
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
-from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.tasks.ends import end_tasks
-from everpost.store.postgresql.tasks.positions import find_chains, find_positions, lock_tasks
+from everpost.store.postgresql.tasks.positions import find_candidates, find_chains, lock_tasks
 from everpost.store.postgresql.tasks.remove import remove_tasks
 from everpost.store.postgresql.tasks.resolve import resolve_task
 from everpost.store.postgresql.tasks.retry import retry_tasks
@@ -40,16 +40,10 @@ class PostgresqlChanges:
 
     async def find(self, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
         """See the port."""
-        if whole:
-            return await self._database.snapshot(lambda connection: _find_whole(connection, task_ids))
-        positions = await self._database.read(lambda connection: find_positions(connection, task_ids))
-        return [Candidate(task_id=task_id, position=positions.get(task_id)) for task_id in task_ids]
-
-    async def count_fitting(self, task_ids: Sequence[str], most_bytes: int) -> int:
-        """See the port."""
-        asked = [storable(task_id) for task_id in task_ids]
-        rows = await self._database.read(lambda connection: connection.fetch_all("payload_sizes", task_ids=asked))
-        return count_fitting((row["size_bytes"] for row in rows), most_bytes)
+        work = _find_whole if whole else find_candidates
+        read = self._database.snapshot if whole else self._database.read
+        found = await read(lambda connection: work(connection, task_ids))
+        return [found.get(task_id) or Candidate(task_id=task_id) for task_id in task_ids]
 
     async def apply(self, change: Change, now_ms: int, pace: Pace | None = None) -> list[Outcome]:
         """See the port."""
@@ -58,19 +52,16 @@ class PostgresqlChanges:
         )
 
 
-async def _find_whole(connection: Connection, task_ids: Sequence[str]) -> list[Candidate]:
-    positions = await find_positions(connection, task_ids)
-    chains = await find_chains(connection, positions.values())
-    data = await _find_data(connection, positions)
-    return [
-        Candidate(
-            task_id=task_id,
-            position=positions.get(task_id),
-            relatives=relatives_of(positions[task_id], chains) if task_id in positions else (),
-            data=data.get(task_id),
+async def _find_whole(connection: Connection, task_ids: Sequence[str]) -> dict[str, Candidate]:
+    found = await find_candidates(connection, task_ids)
+    positions = {task_id: task.position for task_id, task in found.items() if task.position is not None}
+    chains, data = await find_chains(connection, positions.values()), await _find_data(connection, positions)
+    return {
+        task_id: msgspec.structs.replace(
+            found[task_id], relatives=relatives_of(position, chains), data=data.get(task_id)
         )
-        for task_id in task_ids
-    ]
+        for task_id, position in positions.items()
+    }
 
 
 async def _find_data(connection: Connection, task_ids: Collection[str]) -> dict[str, StoredData]:

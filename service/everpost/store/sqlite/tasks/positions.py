@@ -10,15 +10,23 @@ from everpost.store.sqlite.queries import load
 from everpost.task.place import Position
 
 
+class Row(msgspec.Struct, frozen=True):
+    """A row that a table has of a task: its number, and the size of the task's data."""
+
+    position: Position
+    number: int
+    size_bytes: int
+
+
 def find_positions(connection: sqlite3.Connection, task_ids: Collection[str]) -> dict[str, Position]:
     """Where each task is: the ledger before the history before the archive. Tasks that no table has are left out."""
-    return {position.task_id: position for _, position in find_rows(connection, task_ids)}
+    return {row.position.task_id: row.position for row in find_rows(connection, task_ids)}
 
 
-def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list[tuple[int, Position]]:
-    """Every row that a table has of the tasks, by its number; of the rows with one id, the last counts."""
+def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list[Row]:
+    """Every row that a table has of the tasks; of the rows with one id, the last counts."""
     rows = connection.execute(load("find_positions"), {"task_ids": json_list(task_ids)})
-    return [(row, position_of(*columns)) for *columns, _, row in rows]
+    return [Row(position_of(*columns), row, size_bytes or 0) for *columns, size_bytes, _, row in rows]
 
 
 def find_chains(connection: sqlite3.Connection, tasks: Collection[Position]) -> Chains:

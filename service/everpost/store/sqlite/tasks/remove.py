@@ -14,13 +14,13 @@ def remove_tasks(connection: sqlite3.Connection, change: Remove, now_ms: int) ->
     """See `everpost.store.changes.Remove`."""
     task_ids = list(dict.fromkeys(change.task_ids))
     found = find_rows(connection, task_ids)
-    positions = {position.task_id: position for _, position in found}
+    positions = {row.position.task_id: row.position for row in found}
     removals = {task_id: change.rule(positions.get(task_id)) for task_id in task_ids}
-    leaving = [(row, position) for row, position in found if removals[position.task_id] is Removal.ARCHIVED]
-    for row, position in leaving:
-        if position.inherited:
-            _archive_inherited(connection, row, position.task_id, change.reason, now_ms)
-    ended = [row for row, position in leaving if position.place is Place.HISTORY]
+    leaving = [row for row in found if removals[row.position.task_id] is Removal.ARCHIVED]
+    for row in leaving:
+        if row.position.inherited:
+            _archive_inherited(connection, row.number, row.position.task_id, change.reason, now_ms)
+    ended = [row.number for row in leaving if row.position.place is Place.HISTORY]
     archive_rows(connection, ended, change.reason, now_ms)
     return [outcome_of_removal(task_id, removals[task_id]) for task_id in change.task_ids]
 
