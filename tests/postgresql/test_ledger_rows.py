@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from everpost.clock import to_text
 from everpost.store import Store, open_store
+from everpost.store.history import TaskFilter
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
@@ -23,7 +24,7 @@ from everpost.task.place import Place
 from postgresql.kit import PostgresqlKit
 from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, attempt_of, facts_of, record_of
-from store_rows import START_MS, make_task
+from store_rows import START_MS, ids, make_task
 
 SETTLED_MS = START_MS + 1_000
 
@@ -255,3 +256,16 @@ async def test_the_usual_statements_touch_no_partition_that_they_do_not_write(da
     nodes = _nodes(json.loads(plan)[0]["Plan"])
     read = {node["Relation Name"] for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"}
     assert read <= {"task_queue"}
+
+
+async def test_texts_that_are_too_long_for_an_index_are_kept_shortened(store: Store) -> None:
+    """A job of a stock arq client can have any text there; its end was refused as if the database were unusable."""
+    long = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(20_000))  # cannot be compressed much
+    stray = record_of("stray", columns=TaskColumns(platform=long, account_id=long, title=long), task_data=b"{}")
+    await store.ledger.end([stray])
+    await accept(store, make_task("waiting", platform=long, account_id=long, batch_id=long, retry_of=long))
+    for wanted in (TaskFilter(account_id=long), TaskFilter(platform=(long,)), TaskFilter(platform=(long[:100],))):
+        assert set(ids((await store.history.page(wanted)).items)) == {"stray", "waiting"}
+    await store.ledger.end([record_of("waiting", columns=TaskColumns(platform=long, account_id=long))])
+    for wanted in (TaskFilter(batch_id=long), TaskFilter(retry_of=long)):
+        assert ids((await store.history.page(wanted)).items) == ["waiting"]

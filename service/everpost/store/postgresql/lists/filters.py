@@ -9,7 +9,6 @@ A walk of the history goes along the same index in each of its partitions, and m
 conditions on other columns are written so that no index fits them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +24,9 @@ from everpost.task.place import Place
 
 TABLE = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks"}
 ID = {Place.LEDGER: "t.task_id", Place.HISTORY: "t.job_id"}
+KEPT = {"platform": 100, "account_id": 256, "batch_id": 256, "retry_of": 256}
+"""The most characters that are kept of a column, so that an index can hold it: schema/0001_tables.sql."""
+
 COMPARED = ("status", "account_id", "error_class", "batch_id", "retry_of")
 MATCHED = (
     "(SELECT s.words_in_it @@ :query::text::tsquery AND s.words LIKE ALL (:phrases::text[])"
@@ -99,8 +101,9 @@ class Search(msgspec.Struct, frozen=True):
     def parameters(self, after: Key | None = None) -> dict[str, Any]:
         """The values of all parameters but `limit`; a statement has some of them."""
         wanted = self.wanted
-        values: dict[str, Any] = {name: _storable(getattr(wanted, name)) for name in COMPARED}
-        values |= {name: [*map(storable, getattr(wanted, name) or ())] for name in ("platform", "task_ids")}
+        values: dict[str, Any] = {name: _kept(name, getattr(wanted, name)) for name in COMPARED}
+        for name in ("platform", "task_ids"):
+            values[name] = [_kept(name, value) for value in getattr(wanted, name) or ()]
         values |= self.bounds.parameters() | {"statuses": [*self.statuses], "of_status": self.of_status}
         if after is not None:
             at = after.created_at
@@ -214,5 +217,6 @@ def _lead(field: str) -> Lead:
     return Lead((f"t.{field} = :{field}",), (field,))
 
 
-def _storable(value: Sequence[str] | str | None) -> Any:
-    return storable(value) if isinstance(value, str) else value
+def _kept(name: str, value: str | None) -> str | None:
+    """The value as the column has it."""
+    return None if value is None else storable(value)[: KEPT.get(name)]

@@ -4,6 +4,8 @@
 --
 -- Ids and texts that are compared or ordered have the collation "C": byte order, whatever the database's locale is.
 -- JSON of clients is text, not jsonb: jsonb would change its bytes, and refuses \u0000.
+-- An index entry holds 2,700 bytes. So platform, account_id, batch_id and ids of other tasks are kept shortened: a job of a
+-- stock arq client can have any text there. Its data has the whole text.
 -- Times are texts, UTC, ISO 8601 with milliseconds and Z, so that they sort as in SQLite; rows of an original file hold
 -- naive local times.
 

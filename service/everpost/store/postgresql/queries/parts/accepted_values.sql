@@ -1,2 +1,3 @@
 task.task_id, 'publish', priority, status, task_data, task.created_at, task.created_at,
-    platform, account_id, title, due_at, retry_of, root_id, generation, batch_id, accepted_by
+    left(platform, 100), left(account_id, 256), title, due_at, left(retry_of, 256), left(root_id, 256), generation,
+    left(batch_id, 256), accepted_by

@@ -10,7 +10,7 @@ moved AS (
         provider_post_id, publish_url, queued_at, started_at
     )
     SELECT
-        t.task_id, coalesce(t.platform, e.platform), coalesce(t.account_id, e.account_id), e.material_id,
+        t.task_id, coalesce(t.platform, left(e.platform, 100)), coalesce(t.account_id, left(e.account_id, 256)), e.material_id,
         coalesce(t.title, e.title), e.tags, e.cover, e.schedule_time, e.publish_mode,
         e.status, e.error_message, t.created_at, e.finished_at,
         CASE WHEN e.status = 'success' THEN e.finished_at END, e.finished_at, t.data, t.priority,
