@@ -3,7 +3,6 @@
 A new store is one more entry of `ADDRESSES`, and a kit for `store_kit.kit_of`.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,40 +20,6 @@ ADDRESSES: dict[str, Callable[[Path], str]] = {
     "postgresql": lambda _folder: shared_server().new_database(),
 }
 """For each kind of store the address of an empty one; files can go into the folder."""
-
-DONE_ON_POSTGRESQL: set[str] = {
-    "archive",
-    "changes",
-    "conservation",
-    "history",
-    "ledger",
-    "ledger_races",
-    "maintenance",
-    "meta_and_care",
-    "move",
-    "operations",
-    "pause",
-    "relay",
-    "search",
-}
-"""The modules whose tests pass on PostgreSQL, without `test_` and `.py`; a single test is `module::test`.
-
-The others run on PostgreSQL with POSTGRESQL_CONTRACT=all in the environment. This goes once all of them pass.
-"""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what PostgreSQL cannot do yet."""
-    if os.environ.get("POSTGRESQL_CONTRACT") == "all":
-        return
-    kept = [item for item in items if "postgresql" not in item.name.partition("[")[2] or _is_done(item)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
-
-
-def _is_done(item: pytest.Item) -> bool:
-    module = item.path.stem.removeprefix("test_")
-    return not DONE_ON_POSTGRESQL.isdisjoint({module, f"{module}::{item.name.partition('[')[0]}"})
 
 
 class Stores:

@@ -1,5 +1,6 @@
 """What `EVERPOST_DATABASE` may say."""
 
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from everpost.database_address import postgresql_address, sqlite_path
 from everpost.errors import SettingsError
 from everpost.settings import Settings, read_settings
-from everpost.store import open_store
+from everpost.store import maintenance_of, open_store
 
 PATHS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=40).filter(
     lambda path: not path.startswith("~") and path.strip("/") != ""
@@ -136,3 +137,14 @@ def test_an_address_of_postgresql_names_hosts_and_hides_its_password(address: st
     settings = read_settings({"EVERPOST_DATABASE": address, "EVERPOST_DATA": "/srv"})
     assert shown == settings.shown_database == repr(read)
     assert settings.database_path == Path("/srv/everpost.db")
+
+
+async def test_postgresql_without_its_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("asyncpg", "everpost.store.postgresql"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # importing it raises ModuleNotFoundError
+    address = "postgresql://user:secret@host/everpost"
+    with pytest.raises(SettingsError, match=r"pip install 'everpost\[postgresql\]'"):
+        await open_store(address)
+    with pytest.raises(SettingsError, match=r"pip install 'everpost\[postgresql\]'"):
+        maintenance_of(address)

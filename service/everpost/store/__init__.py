@@ -5,11 +5,14 @@ Only a store's own package knows its SQL, its tables and its driver. The rules o
 out the answer.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from everpost.clock import Clock, system_clock
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
+from everpost.errors import SettingsError
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
@@ -78,7 +81,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
         zone: The time zone of times without an offset, which rows of an original file have.
 
     Raises:
-        SettingsError: No store has the address's scheme.
+        SettingsError: No store has the address's scheme, or its driver is not installed.
         DatabaseUnusable: It is not a database, is damaged, belongs to a newer Everpost, or is moved elsewhere.
         DatabaseUnwritable: It cannot be written.
     """
@@ -93,13 +96,25 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
 
 async def _open(address: str, zone: tzinfo, clock: Clock) -> Store:
     if is_postgresql(address):
-        from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - only the store in use is imported
-
-        store = await PostgresqlStore.open(postgresql_address(address), zone=zone, clock=clock)
-        return cast("Store", store)  # its nouns come one by one
+        with _driver():
+            from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - as below
+        return await PostgresqlStore.open(postgresql_address(address), zone=zone, clock=clock)
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
     return await SqliteStore.open(sqlite_path(address), zone=zone)
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    """Say what is missing if PostgreSQL's driver is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise SettingsError(
+            "EVERPOST_DATABASE: PostgreSQL needs its driver, which is not installed: pip install 'everpost[postgresql]'"
+        ) from error
 
 
 def measured_store(address: str) -> "MeasuredStore":
@@ -131,8 +146,8 @@ def maintenance_of(address: str) -> "Maintenance":
         SettingsError: No store has the address's scheme.
     """
     if is_postgresql(address):
-        from everpost.store.postgresql.maintenance import PostgresqlMaintenance  # noqa: PLC0415 - as below
-
+        with _driver():
+            from everpost.store.postgresql.maintenance import PostgresqlMaintenance  # noqa: PLC0415 - as below
         return PostgresqlMaintenance(postgresql_address(address))
     from everpost.store.sqlite.maintenance import SqliteMaintenance  # noqa: PLC0415 - only the store in use is imported
 

@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable, ServiceError
@@ -86,7 +86,7 @@ class PostgresqlMaintenance:
         database = await Database.open(self._address)
         try:
             if await database.read(is_current):
-                return cast("Store", PostgresqlStore(database))  # its nouns come one by one
+                return PostgresqlStore(database)
         except BaseException:
             await database.close()
             raise
