@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, free_ports, running_fleet
 from everpost.cli.queue_checkup import check_redis
@@ -143,13 +144,18 @@ async def test_two_masters_that_have_the_same_jobs_do_not_have_them_run_twice(tm
             await stack.stop_workers()
 
 
-async def test_a_server_that_is_master_for_the_second_time_is_another_redis(fleet: Fleet) -> None:
+async def test_a_replica_is_left_and_is_another_redis_when_it_is_a_master_again(fleet: Fleet) -> None:
     """It may lack what was written meanwhile, although it is the same process with the same data set."""
     queue = TaskQueue.connect(fleet.address)
     before = await queue.losses.epoch(uuid4().hex)
     assert await queue.losses.epoch(uuid4().hex) == before
     master, replica = await fleet.master(), await fleet.replica()
     await master.redis.execute_command("REPLICAOF", "127.0.0.1", replica.port)
+    with pytest.raises(QueueUnreachable):
+        await queue.losses.epoch(uuid4().hex)
+    with pytest.raises(ConnectionLost, match="is not a master"):
+        await queue.redis.ping()
+    assert await is_left(master)
     await master.redis.execute_command("REPLICAOF", "NO", "ONE")
 
     async def epoch() -> str | None:
