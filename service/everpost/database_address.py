@@ -101,6 +101,14 @@ def postgresql_address(address: str) -> PostgresqlAddress:
     return PostgresqlAddress(hosts, shown, f"{login}{at}", database, tuple(options.items()))
 
 
+def with_database(address: str, name: str) -> str:
+    """The address of another database on the same server."""
+    before, _, query = address.partition("?")
+    scheme, _, rest = before.partition("://")
+    options = [option for option in query.split("&") if option and not option.startswith("dbname=")]
+    return f"{scheme}://{rest.partition('/')[0]}/{name}{(options and '?') or ''}{'&'.join(options)}"
+
+
 def _hosts(names: str, ports: str) -> tuple[Host, ...]:
     given = ports.split(",")
     hosts = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NS_PER_S = 1_000_000_000
-UTIME, STIME = 11, 12  # positions in /proc/PID/stat, counted after the command's name
+UTIME, STIME, CUTIME, CSTIME = 11, 12, 13, 14  # positions in /proc/PID/stat, counted after the command's name
 
 
 def cpu_s(pid: int) -> float | None:
@@ -20,6 +20,18 @@ def cpu_s(pid: int) -> float | None:
         return None
     ticks_s = (int(fields[UTIME]) + int(fields[STIME])) / TICKS_PER_S
     return max(ticks_s, sum(_thread_s(thread) for thread in (folder / "task").glob("*")))
+
+
+def tree_cpu_s(pid: int) -> float | None:
+    """Seconds of CPU of a process, of its living children, and of those that have ended."""
+    own = cpu_s(pid)
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return own
+    ended_s = (int(fields[CUTIME]) + int(fields[CSTIME])) / TICKS_PER_S
+    return (own or 0.0) + ended_s + sum(cpu_s(int(child)) or 0.0 for child in children)
 
 
 def most_resident_mb(pid: int) -> float | None:

@@ -58,6 +58,7 @@ METRICS = (
     _less("cpu_api", "end", "... API", "ms"),
     _less("cpu_worker", "end", "... worker", "ms"),
     _less("cpu_valkey", "end", "... Valkey", "ms"),
+    _less("cpu_database", "end", "... PostgreSQL", "ms", 0.05),
     _less("rss_api", "end", "Memory under load (most resident): API", "MB", 70),
     _less("rss_worker", "end", "Memory under load (most resident): worker", "MB", 60),
     _more("fleet", "fleet", "Attempts under way at once, 4 workers of 100 slots", "tasks", 400, worst=True),

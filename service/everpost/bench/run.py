@@ -2,7 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +20,7 @@ from everpost.bench.samples import Results
 from everpost.bench.stack import BenchStack
 from everpost.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
 from everpost.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
-from everpost.store import measured_store
+from everpost.store import measured_store, scratch_store
 from everpost.store.measured import Say
 
 Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
@@ -52,13 +53,16 @@ MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
 """In the order they run."""
 
 
-async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str] = (), growth: int = 0) -> Report:
+async def run_bench(
+    plan: Plan, folder: Path, say: Say, *, only: Collection[str] = (), growth: int = 0, server: str | None = None
+) -> Report:
     """Make the measurements, each on a fresh stack below `folder`.
 
     Args:
         say: Called with each step's description.
         only: The groups to measure; empty means all.
         growth: Rows of history with which some groups are measured again; 0 measures none again.
+        server: Where each stack gets a database of its own, such as a PostgreSQL server; None is an SQLite file.
 
     Raises:
         WorkIncomplete: A task was lost, repeated, or answered wrongly; no rates are reported.
@@ -66,7 +70,7 @@ async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str]
     """
     small, large = Results(), Results()
     chosen = [name for name in GROUPS if not only or name in only]
-    bench = _Bench(plan, folder, say)
+    bench = _Bench(plan, folder, say, server)
     for name in chosen:
         await bench.run(name, small)
     repeated = [name for name in chosen if name in GROWING] if growth else []
@@ -85,7 +89,8 @@ async def run_bench(plan: Plan, folder: Path, say: Say, *, only: Collection[str]
 class _Bench:
     """One run of the bench."""
 
-    def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, folder: Path, say: Say, server: str | None) -> None:
+        self._server = server
         self._plan = plan
         self._folder = folder
         self._say = say
@@ -99,18 +104,29 @@ class _Bench:
 
     async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
         """Measure with a large history: each group on its own stack, all on one file."""
-        with tempfile.TemporaryDirectory(prefix="grown-", dir=self._folder) as made:
-            database = Path(made) / "everpost.db"
-            store = measured_store(str(database))
+        with self._new_database("grown-") as database:
+            store = measured_store(database)
             await asyncio.to_thread(store.fill_history, rows, self._say)
             for name in names:
                 self._say(f"{MEASUREMENTS[name].title}, with {rows:,} rows of history ...")
                 store.leave_nothing_to_do()
                 await self._measure(name, results, database)
 
-    async def _measure(self, name: str, results: Results, database: Path | None) -> None:
+    @contextmanager
+    def _new_database(self, prefix: str) -> Iterator[str]:
+        """The address of an empty store, which is removed afterwards."""
+        if self._server is not None:
+            with scratch_store(self._server) as address:
+                yield address
+            return
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._folder) as made:
+            yield str(Path(made) / "everpost.db")
+
+    async def _measure(self, name: str, results: Results, database: str | None) -> None:
         group = MEASUREMENTS[name]
-        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder) as made:
+        with ExitStack() as cleanup:
+            made = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder))
+            database = database or cleanup.enter_context(self._new_database(f"{name}-"))
             stack = BenchStack(Path(made), database)
             async with stack.running(apis=group.apis, workers=group.workers):
                 self.versions = self.versions or await describe_versions(stack.store, stack.queue)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from everpost.bench.checks import WorkIncomplete
-from everpost.bench.cost import cpu_s, most_resident_mb
+from everpost.bench.cost import cpu_s, most_resident_mb, tree_cpu_s
 from everpost.children import Child
 from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask, free_port
@@ -48,15 +48,16 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """CPU seconds used so far by each kind of process; None if the system does not tell."""
+    """CPU seconds used so far by each kind of process; None if there is none, or the system does not tell."""
 
     api: float | None
     worker: float | None
     valkey: float | None
+    database: float | None = None
 
 
 class BenchStack:
-    """Everpost on free ports and temporary files; `database` may be an existing one.
+    """Everpost on free ports and temporary files; `database` is a path or an address, and may be an existing one.
 
     Attributes:
         store: The measured store.
@@ -65,10 +66,10 @@ class BenchStack:
         expected_calls: How many times the publishers must have been called when the workers have stopped.
     """
 
-    def __init__(self, folder: Path, database: Path | None = None) -> None:
+    def __init__(self, folder: Path, database: Path | str | None = None) -> None:
         self.folder = folder
-        self.database = database or folder / "everpost.db"
-        self.store = measured_store(str(self.database))
+        self.database = str(database or folder / "everpost.db")
+        self.store = measured_store(self.database)
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.apis: list[Server] = []
         self.workers: list[Server] = []
@@ -142,9 +143,12 @@ class BenchStack:
 
     def cost(self) -> Cost:
         """The CPU time used so far."""
-        valkey = self.valkey.child
+        valkey, server = self.valkey.child, self.store.server_pid()
         return Cost(
-            api=_sum_cpu(self.apis), worker=_sum_cpu(self.workers), valkey=cpu_s(valkey.pid) if valkey else None
+            api=_sum_cpu(self.apis),
+            worker=_sum_cpu(self.workers),
+            valkey=cpu_s(valkey.pid) if valkey else None,
+            database=tree_cpu_s(server) if server else None,
         )
 
     def most_resident_mb(self) -> tuple[float | None, float | None]:
@@ -166,7 +170,7 @@ class BenchStack:
     def _environment(self) -> dict[str, str]:
         return dict.fromkeys(VARIABLES, "") | {
             "EVERPOST_DATA": str(self.folder),
-            "EVERPOST_DATABASE": str(self.database),
+            "EVERPOST_DATABASE": self.database,
             "EVERPOST_REDIS": self.valkey.address,
             "EVERPOST_PLATFORMS": str(self._catalogue),
             "EVERPOST_LOG_LEVEL": "warning",  # neither Everpost nor the peers write a line per task

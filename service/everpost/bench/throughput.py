@@ -134,4 +134,4 @@ def cpu_ms(before: Cost, after: Cost, count: int) -> dict[str, float | None]:
 
     parts = {f"cpu_{name}": each(name) for name in ("api", "worker", "valkey")}
     known = [value for value in parts.values() if value is not None]
-    return {"cpu": sum(known) if len(known) == len(parts) else None, **parts}
+    return {"cpu": sum(known) if len(known) == len(parts) else None, **parts, "cpu_database": each("database")}

@@ -20,6 +20,7 @@ Examples:
   everpost bench --quick
   everpost bench --only end --only accept --json
   everpost bench --growth 10000000 --folder /mnt/disk
+  everpost bench --only end --database postgresql://everpost@127.0.0.1/postgres
 """
 
 
@@ -35,6 +36,9 @@ Examples:
     metavar="ROWS",
     help="Measure again with this many rows in the history.",
 )
+@click.option(
+    "--database", metavar="ADDRESS", help="Measure on this PostgreSQL server, each stack on a new database of its own."
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder of the temporary files: the disk to measure.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 def bench(
@@ -43,6 +47,7 @@ def bench(
     runs: int | None,
     tasks: int | None,
     growth: int,
+    database: str | None,
     folder: Path | None,
     as_json: bool,
 ) -> None:
@@ -65,7 +70,7 @@ def bench(
         tempfile.TemporaryDirectory(prefix="everpost-bench-", dir=folder) as made,
         _progress() as say,
     ):
-        answer = asyncio.run(run_bench(plan, Path(made), say, only=only, growth=growth))
+        answer = asyncio.run(run_bench(plan, Path(made), say, only=only, growth=growth, server=database))
     if as_json:
         say_json(answer)
     else:

@@ -54,14 +54,17 @@ def worker() -> None:
 
 @click.command(epilog="\b\nExample:\n  everpost demo --folder /tmp/seen")
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep all files in this folder.")
-def demo(folder: Path | None) -> int | None:
+@click.option(
+    "--database", metavar="ADDRESS", help="Use a new database on this PostgreSQL server; it is removed again."
+)
+def demo(folder: Path | None, database: str | None) -> int | None:
     """Show the main job end to end on its own stack, and prove each step.
 
     It needs neither settings nor Redis, and leaves nothing behind unless --folder is given.
     """
     from everpost.demo import main  # noqa: PLC0415 - it loads much that the other commands do not need
 
-    return main(folder, keep=folder is not None)
+    return main(folder, keep=folder is not None, server=database)
 
 
 @click.command(epilog="\b\nExamples:\n  everpost health --ready\n  everpost health --worker")

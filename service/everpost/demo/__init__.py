@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ from everpost.children import stopped_by_signals
 from everpost.demo.files import ORIGINALS_TASK, write_sound
 from everpost.demo.stack import DemoFailedError, DemoStack
 from everpost.errors import SettingsError
+from everpost.store import scratch_store
 from everpost.store.shown import ORIGINAL_TASK, ShownRows
 
 TABLE_WIDTH = 150  # two full ids side by side
@@ -53,7 +54,7 @@ class Demo(DemoStack):
         row = self.store.row(task_id)
         self.check(
             msgspec.json.decode(row["task_data"]) == {**ORIGINALS_TASK, "file_path": "a440.wav"},
-            "SQLite has every field",
+            "the database has every field",
         )
         self.check("测试视频" in row["task_data"], "and they are readable: 测试视频")
 
@@ -154,12 +155,12 @@ class Demo(DemoStack):
 
     def shows_the_rows(self) -> None:
         """Show the rows that prove it."""
-        self.step("The rows in SQLite")
+        self.step("The rows in the database")
         for shown in self.store.ask():
             self.tell(f"[dim]{shown.question}[/dim]")
             self.console.print(as_table(shown))
         faults = self.store.find_faults()
-        self.check(not faults, "; ".join(faults) or "no task is in two tables or unfinished, and the file is sound")
+        self.check(not faults, "; ".join(faults) or "no task is in two tables or unfinished, and nothing is damaged")
 
 
 def as_table(shown: ShownRows) -> Table:
@@ -170,12 +171,13 @@ def as_table(shown: ShownRows) -> Table:
     return table
 
 
-def main(folder: Path | None = None, *, keep: bool = False) -> int:
+def main(folder: Path | None = None, *, keep: bool = False, server: str | None = None) -> int:
     """Run the demonstration; return 0 if every step held.
 
     Args:
         folder: The folder for all files; a temporary folder by default.
         keep: Keep the folder.
+        server: The address of a PostgreSQL server, where a new database is made; None is a file in the folder.
 
     Raises:
         SettingsError: The folder is not empty; it may belong to a running Everpost.
@@ -185,10 +187,9 @@ def main(folder: Path | None = None, *, keep: bool = False) -> int:
     console = Console(highlight=False)
     console.width = max(console.width, TABLE_WIDTH)
     folder = folder or Path(tempfile.mkdtemp(prefix="everpost-demo-"))
-    demo = Demo(folder, console)
     try:
-        with stopped_by_signals():
-            asyncio.run(demo.run())
+        with stopped_by_signals(), _new_database(folder, server) as database:
+            asyncio.run(Demo(folder, console, database).run())
     except KeyboardInterrupt:
         _clean_up(folder, keep=keep)
         raise
@@ -200,6 +201,10 @@ def main(folder: Path | None = None, *, keep: bool = False) -> int:
         console.print(f"Everything is kept in {folder}.")
     _clean_up(folder, keep=keep)
     return 0
+
+
+def _new_database(folder: Path, server: str | None) -> AbstractContextManager[str]:
+    return nullcontext(str(folder / "everpost.db")) if server is None else scratch_store(server)
 
 
 def _clean_up(folder: Path, *, keep: bool) -> None:

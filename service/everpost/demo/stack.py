@@ -30,23 +30,28 @@ class DemoFailedError(Exception):
 
 
 class DemoStack:
-    """A folder, an embedded Valkey, an API process and a worker process."""
+    """A folder, an embedded Valkey, an API process and a worker process.
 
-    def __init__(self, folder: Path, console: Console) -> None:
+    Args:
+        database: The path or address of the store, where nothing is yet.
+    """
+
+    def __init__(self, folder: Path, console: Console, database: str) -> None:
         self.folder = folder
+        self.database = database
         self.console = console
         self.media = folder / "media"
-        self.store = shown_store(str(folder / "everpost.db"))
+        self.store = shown_store(database)
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.worker: Child | None = None
         self._steps = 0
 
     async def start(self, cleanup: AsyncExitStack) -> None:
         """Start everything; `cleanup` stops it."""
-        self.step("Start: an original database file, an embedded Valkey, the API, a worker")
+        self.step("Start: the original system's database, an embedded Valkey, the API, a worker")
         self.media.mkdir(parents=True)
         self.store.write_original()
-        self.tell("wrote a Celery-era database with a failed task and no task_data: everpost.db")
+        self.tell("wrote a Celery-era database with a failed task and no task_data")
         await self.valkey.start()
         cleanup.push_async_callback(self.valkey.stop)
         self.queue = MeasuredQueue(self.valkey.address)
@@ -86,7 +91,8 @@ class DemoStack:
             self.worker = None
 
     def _environment(self) -> dict[str, str]:
-        chosen = {"DATA": str(self.folder), "REDIS": self.valkey.address, "PORT": "0", "LOG_FORMAT": "json"}
+        chosen = {"DATA": str(self.folder), "DATABASE": self.database, "REDIS": self.valkey.address}
+        chosen |= {"PORT": "0", "LOG_FORMAT": "json"}
         return dict.fromkeys(VARIABLES, "") | {f"{PREFIX}{name}": value for name, value in chosen.items()}
 
     def step(self, title: str) -> None:

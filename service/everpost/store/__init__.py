@@ -6,7 +6,7 @@ out the answer.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
@@ -123,9 +123,27 @@ def measured_store(address: str) -> "MeasuredStore":
     Raises:
         SettingsError: No store has the address's scheme.
     """
+    if is_postgresql(address):
+        with _driver():
+            from everpost.store.postgresql.measured import PostgresqlMeasured  # noqa: PLC0415 - as below
+        return PostgresqlMeasured(address)
     from everpost.store.sqlite.measured import SqliteMeasured  # noqa: PLC0415 - only the bench needs it
 
     return SqliteMeasured(sqlite_path(address))
+
+
+def scratch_store(server: str) -> AbstractContextManager[str]:
+    """A new, empty store on the server of an address; it gives the store's own address, and removes it at the end.
+
+    Raises:
+        SettingsError: The address names no server.
+        Unavailable: The server does not answer, or its user may not make databases.
+    """
+    if not is_postgresql(server):
+        raise SettingsError("Only an address such as postgresql://user@host/postgres names a server.")
+    with _driver():
+        from everpost.store.postgresql.measured import scratch_database  # noqa: PLC0415 - only bench and demo need it
+    return scratch_database(server)
 
 
 def shown_store(address: str) -> "ShownStore":
@@ -134,6 +152,10 @@ def shown_store(address: str) -> "ShownStore":
     Raises:
         SettingsError: No store has the address's scheme.
     """
+    if is_postgresql(address):
+        with _driver():
+            from everpost.store.postgresql.shown import PostgresqlShown  # noqa: PLC0415 - as below
+        return PostgresqlShown(address)
     from everpost.store.sqlite.shown import SqliteShown  # noqa: PLC0415 - only the demonstration needs it
 
     return SqliteShown(sqlite_path(address))

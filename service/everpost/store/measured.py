@@ -62,6 +62,9 @@ class MeasuredStore(Protocol):
     name: str
     version: str
 
+    def server_pid(self) -> int | None:
+        """The process of the store's server, whose child processes belong to it; None if it has none on this host."""
+
     def fill_history(self, rows: int, say: Say) -> None:
         """Make the store with this many ended tasks, one in ten of them failed; none is in the full-text index.
 

@@ -3,11 +3,7 @@
 PostgreSQL's own tools back it up, restore it and free its space; the commands say which.
 """
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable, ServiceError
@@ -18,11 +14,10 @@ from everpost.store.pause import Pause
 from everpost.store.postgresql.care.findings import damage_finding, schema_findings, server_findings
 from everpost.store.postgresql.care.inspection import find_damage, find_state, inspect_contents
 from everpost.store.postgresql.care.moving import PostgresqlMoved
+from everpost.store.postgresql.link.blocking import BlockingDatabase
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.schema.migrate import find_applied, is_current, migrations
 from everpost.store.postgresql.store import PostgresqlStore
-
-Result = TypeVar("Result")
 
 CHECK_S = 600.0  # for checks that read every row
 
@@ -40,14 +35,8 @@ class PostgresqlMaintenance:
 
     def exists(self) -> bool:
         """See `Maintenance`."""
-        return _blocking(self._has_tables)
-
-    async def _has_tables(self) -> bool:
-        database = await Database.open(self._address)
-        try:
-            return await database.read(find_applied) is not None
-        finally:
-            await database.close()
+        with BlockingDatabase(self._address) as database:
+            return database.read(find_applied) is not None
 
     def back_up(self, target: Path) -> Backup:
         """See `Maintenance`."""
@@ -125,22 +114,3 @@ async def _look_inside(database: Database, depth: Depth, now_ms: int) -> tuple[C
     if depth is Depth.THOROUGH:
         found.append(damage_finding(await database.search(find_damage, within_s=CHECK_S)))
     return contents, found
-
-
-def _blocking(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run a coroutine to its end in a thread of its own, since this one may have an event loop."""
-    answers: list[Result] = []
-    errors: list[BaseException] = []
-
-    async def run() -> None:
-        try:
-            answers.append(await work())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return answers[0]

@@ -183,6 +183,9 @@ class SqliteMeasured:
             connection.execute("DELETE FROM task_queue")
             connection.execute(SEARCHED)
 
+    def server_pid(self) -> None:
+        """See `MeasuredStore`."""
+
     @contextmanager
     def look(self) -> Iterator[SqliteLook]:
         """See `MeasuredStore`."""

@@ -1,0 +1,1 @@
+DELETE FROM publish_tasks_unsearched

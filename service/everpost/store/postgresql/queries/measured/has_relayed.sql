@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM everpost_meta WHERE key = 'epoch')

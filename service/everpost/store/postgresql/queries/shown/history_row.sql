@@ -1,0 +1,1 @@
+SELECT * FROM publish_tasks WHERE job_id = :task_id
