@@ -257,6 +257,7 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     monkeypatch.setattr(work, "CHUNK", 50)
     monkeypatch.setattr(pace, "FIRST", 50)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
+    monkeypatch.setattr(pace, "STEP_ALONE_S", 60)
     await add_ended(stack.store, *many(600))
     first, second = make_bulk(stack), make_bulk(stack)
     task_ids = [f"t{number:05}" for number in range(600)] if by == "ids" else []
@@ -368,6 +369,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
 ) -> None:
     monkeypatch.setattr(pages, "CHUNK_BYTES", 25_000)
     monkeypatch.setattr(pace, "STEP_S", 60)  # no step is too long
+    monkeypatch.setattr(pace, "STEP_ALONE_S", 60)
     tasks = [*many(2, note="x" * 30_000), *many(7, note="x" * 10_000)[2:], *many(30)[7:]]
     await add_ended(stack.store, *tasks)
     sizes: list[int] = []
