@@ -10,15 +10,16 @@ import pytest
 from everpost.errors import DatabaseBusy
 from everpost.store import Store, open_store
 from everpost.store.history import TaskFilter
-from everpost.store.postgresql.care.care import months_from
+from everpost.store.postgresql.care.care import month_of
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
 from postgresql.kit import PostgresqlKit
 from postgresql_server import shared_server
 from store_contract.making import add_ended
-from store_rows import ids, make_task
+from store_rows import ids, make_task, remove
 
 PARTITIONS = "SELECT job_id, tableoid::regclass::text FROM publish_tasks"
+MONTH_MS = 31 * 86_400_000
 IN_2030 = round(datetime(2030, 5, 17, 12, tzinfo=UTC).timestamp() * 1000)
 
 
@@ -118,6 +119,36 @@ async def test_a_status_is_counted_wherever_its_task_is(store: Store, kit: Postg
     assert await store.care.repair_counts() == 0
 
 
-def test_the_months_ahead_cross_the_end_of_a_year() -> None:
+async def test_a_month_whose_tasks_were_all_archived_loses_its_partition(
+    store: Store, address: str, kit: PostgresqlKit
+) -> None:
+    gone, kept = new_task_id(IN_2030), new_task_id(IN_2030 + MONTH_MS)
+    await store.care.tend(IN_2030)
+    await add_ended(store, make_task(gone), make_task(kept))
+    await store.care.fill_search()
+    await remove(store, gone)
+    kit.execute("VACUUM ANALYZE publish_tasks, publish_tasks_search")
+    await store.care.tend(IN_2030 + MONTH_MS)
+    assert "2030_05" in months(kit)  # tasks may still end in it
+    with psycopg.connect(address) as reader:
+        reader.execute("SELECT count(*) FROM publish_tasks")
+        with pytest.raises(DatabaseBusy):
+            await store.care.tend(IN_2030 + 6 * MONTH_MS)
+    await store.care.tend(IN_2030 + 6 * MONTH_MS)
+    assert months(kit) & {"2030_05", "2030_06", "2030_07"} == {"2030_06"}
+    assert kit.select("SELECT to_regclass('publish_tasks_search_2030_05')") == [(None,)]
+    assert ids((await store.history.page(TaskFilter(q="测试"))).items) == [kept]
+    late = new_task_id(IN_2030 + 1)
+    await add_ended(store, make_task(late))
+    assert dict(kit.select(PARTITIONS))[late] == "publish_tasks_default"
+    assert await store.care.repair_counts() == 0
+
+
+def test_the_months_ahead_and_behind_cross_the_end_of_a_year() -> None:
     november = round(datetime(2026, 11, 30, 23, 59, tzinfo=UTC).timestamp() * 1000)
-    assert months_from(november, 2) == [date(2026, 11, 1), date(2026, 12, 1), date(2027, 1, 1)]
+    assert [month_of(november, ahead) for ahead in (0, 1, 2, -11)] == [
+        date(2026, 11, 1),
+        date(2026, 12, 1),
+        date(2027, 1, 1),
+        date(2025, 12, 1),
+    ]

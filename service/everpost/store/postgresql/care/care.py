@@ -18,6 +18,7 @@ log = structlog.get_logger("everpost.store")
 
 CHUNK = 250  # tasks that are added to the search in one transaction
 MONTHS_AHEAD = 2
+MONTHS_BEHIND = 2  # that keep their partitions, if they are empty: tasks may still end in them
 
 
 class PostgresqlCare:
@@ -48,11 +49,14 @@ class PostgresqlCare:
         return len(drift.by_pair)
 
     async def tend(self, now_ms: int) -> None:
-        """See `Care.tend`: the next months get partitions, and changes are added to the counts."""
-        for month in months_from(now_ms, MONTHS_AHEAD):
+        """See `Care.tend`: adds changes to the counts, makes the next months' partitions, and drops empty ones."""
+        await fold_counts(self._database)
+        for month in (month_of(now_ms, ahead) for ahead in range(MONTHS_AHEAD + 1)):
             if month not in self._months and await self._database.write(partial(add_month, month=month)) is not None:
                 self._months.add(month)
-        await fold_counts(self._database)
+        before = month_of(now_ms, -MONTHS_BEHIND)
+        if await self._database.write(lambda connection: connection.fetch_value("drop_empty_months", before=before)):
+            self._months.clear()
 
     async def forget_expired(self, keys_kept_ms: int, now_ms: int | None, limit: int = 1_000) -> int:
         """See `Care.forget_expired`."""
@@ -99,8 +103,8 @@ async def add_month(connection: Connection, month: date) -> bool | None:
     return added
 
 
-def months_from(now_ms: int, ahead: int) -> list[date]:
-    """The first days of the month of a time and of the `ahead` months after it."""
-    first = datetime.fromtimestamp(now_ms / 1000, UTC)
-    months = [first.year * 12 + first.month - 1 + number for number in range(ahead + 1)]
-    return [date(month // 12, month % 12 + 1, 1) for month in months]
+def month_of(now_ms: int, ahead: int = 0) -> date:
+    """The first day of the month of a time, or of a month so many months later."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    month = now.year * 12 + now.month - 1 + ahead
+    return date(month // 12, month % 12 + 1, 1)

@@ -236,5 +236,27 @@ BEGIN
     END LOOP;
     RETURN true;
 END $$;
+
+-- Drops the partitions of months before one that autovacuum found empty, since all their tasks were archived; how many.
+-- This gives their space back to the file system, and lists have less to merge.
+CREATE FUNCTION everpost_drop_empty_months(before date) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '300ms' AS $$
+DECLARE
+    part text;
+    has_rows boolean;
+    dropped integer := 0;
+BEGIN
+    FOR part IN
+        SELECT relname FROM pg_partition_tree('publish_tasks') JOIN pg_class ON pg_class.oid = relid
+        WHERE relname ~ '^publish_tasks_\d{4}_\d\d$' AND relname < 'publish_tasks_' || to_char(before, 'YYYY_MM') AND reltuples = 0
+    LOOP
+        LOCK TABLE ONLY publish_tasks, ONLY publish_tasks_search IN ACCESS EXCLUSIVE MODE; -- before a partition, as readers do
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_rows;
+        IF NOT has_rows THEN
+            EXECUTE format('DROP TABLE %I, %I', part, replace(part, 'publish_tasks', 'publish_tasks_search'));
+            dropped := dropped + 1;
+        END IF;
+    END LOOP;
+    RETURN dropped;
+END $$;
 SELECT everpost_add_month((date_trunc('month', now() AT TIME ZONE 'UTC') + made * interval '1 month')::date)
 FROM generate_series(-1, 2) AS made;
