@@ -11,8 +11,8 @@ from everpost.findings import Finding
 from everpost.store import Store
 from everpost.store.maintenance import Backup, Compacted, Contents, Depth, ImportReport, Inspection, Progress
 from everpost.store.pause import Pause
-from everpost.store.postgresql.care.findings import damage_finding, schema_findings, server_findings
-from everpost.store.postgresql.care.inspection import find_damage, find_state, inspect_contents
+from everpost.store.postgresql.care.findings import indexes_finding, schema_findings, server_findings
+from everpost.store.postgresql.care.inspection import find_state, inspect_contents
 from everpost.store.postgresql.care.moving import PostgresqlMoved
 from everpost.store.postgresql.link.blocking import BlockingDatabase
 from everpost.store.postgresql.link.database import Database
@@ -112,5 +112,5 @@ async def _look_inside(database: Database, depth: Depth, now_ms: int) -> tuple[C
         return None, found
     contents = await database.search(lambda connection: inspect_contents(connection, now_ms, depth), within_s=CHECK_S)
     if depth is Depth.THOROUGH:
-        found.append(damage_finding(await database.search(find_damage, within_s=CHECK_S)))
+        found.append(indexes_finding())
     return contents, found

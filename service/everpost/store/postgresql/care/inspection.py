@@ -12,14 +12,13 @@ from everpost.store.maintenance import Contents, Depth, OldestDue
 from everpost.store.moving import Table
 from everpost.store.postgresql.care.pause import find_pause
 from everpost.store.postgresql.link.connection import Connection, Record
-from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.lists.counts import find_drift
 from everpost.store.postgresql.schema.migrate import find_applied
 
 LONG_S = 300  # a transaction that is open for longer keeps dead rows in the tables
 MANY_TRANSACTIONS = 10_000_000  # the same for a replication slot that nobody reads
 HOT = ["idempotency_keys", "publish_tasks_unsearched", "task_count_changes", "task_queue"]
-TABLES = [*(str(table) for table in Table), *HOT[1:3], "publish_tasks_search", "task_counts"]
+TABLES = ["everpost_schema", *(str(table) for table in Table), *HOT[1:3], "publish_tasks_search", "task_counts"]
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +82,8 @@ async def find_state(connection: Connection) -> ServerState:
     before = time.time()
     facts = msgspec.convert(await connection.fetch_one("server_facts"), ServerFacts)
     here_ms = (before + time.time()) / 2 * 1000
-    applied = await find_applied(connection)
+    lacking_rights = await _names(connection, "table_rights", "name", tables=TABLES)
+    applied = None if lacking_rights else await find_applied(connection)
     version = None if applied is None else len(applied)
     tomorrow = datetime.fromtimestamp((facts.now_ms + DAY_MS) / 1000, UTC).date()
     return ServerState(
@@ -91,7 +91,7 @@ async def find_state(connection: Connection) -> ServerState:
         ahead_ms=facts.now_ms - here_ms,
         version=version,
         needs=max((migration.needs for migration in applied or ()), default=0),
-        lacking_rights=await _names(connection, "table_rights", "name", tables=TABLES),
+        lacking_rights=lacking_rights,
         synchronous_names=await connection.fetch_value("synchronous_names"),
         standbys=await connection.fetch_all("standbys"),
         holders=await connection.fetch_all("vacuum_holders", seconds=LONG_S, transactions=MANY_TRANSACTIONS),
@@ -117,17 +117,6 @@ async def inspect_contents(connection: Connection, now_ms: int, depth: Depth) ->
         in_two_places=await _names(connection, "find_in_two_tables", "task_id") if is_deep else None,
         pause=await find_pause(connection),
     )
-
-
-async def find_damage(connection: Connection) -> str | None:
-    """The first fault of an index; empty if there is none, None if the extension amcheck is missing."""
-    if not await connection.fetch_value("has_amcheck"):
-        return None
-    try:
-        await connection.fetch_all("check_indexes")
-    except StatementRefused as error:
-        return str(error)
-    return ""
 
 
 async def _names(connection: Connection, statement: str, column: str, **parameters: Sequence[Any]) -> list[str]:
