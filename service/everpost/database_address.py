@@ -152,6 +152,11 @@ def sqlite_path(address: str) -> Path:
         raise _refusal("its path is not valid UTF-8") from None
 
 
+def outcomes_folder(database: Path) -> Path:
+    """The folder in which outcomes wait that a database did not take before their worker ended."""
+    return database.with_name(f"{database.name}.outcomes")
+
+
 def _expanded(path: str) -> Path:
     if not path or "\0" in path:
         raise _refusal("it names no file")

@@ -46,6 +46,10 @@ READ_WHOLE = {
     "scan_unsearched": "begins at the newest entry, and stops at a limit",
     "scan_waiting": "begins at the newest task, and stops at a limit",
 }
+READ_WHOLE |= dict.fromkeys(
+    ("single_tasks", "kinds_of_tasks", "in_two_tables"), "the demonstration's, on its few tasks"
+)
+READ_WHOLE |= dict.fromkeys(("empty_ledger", "empty_unsearched", "ledger_ids"), "the bench's, between measurements")
 STATUSES = ("cancelled", "failed", "success")
 GIVEN: dict[str, Any] = {
     "status": "failed",

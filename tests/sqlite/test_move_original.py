@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cli_support import environment, run, run_process
+from everpost.database_address import outcomes_folder
 from everpost.store import open_store
 from everpost.store.history import TaskFilter
 from everpost.task.place import Place
@@ -119,3 +120,14 @@ def test_a_move_that_is_killed_at_each_point_is_finished_by_the_same_command(
     assert kit_of(target).count() == 13
     refused = run("archive", "--older-than-days", "9", "--database", str(source))
     assert "was moved to postgresql://" in refused.stderr
+
+
+def test_outcomes_that_wait_beside_the_file_are_recorded_before_it_moves(
+    source: Path, target: str, tmp_path: Path
+) -> None:
+    waiting = outcomes_folder(source)
+    waiting.mkdir()
+    (waiting / "worker.json").write_text("{}")
+    refused = run(*moving(source, target, tmp_path))
+    assert (refused.returncode, "start a worker" in refused.stderr) == (1, True)
+    assert kit_of(target).count() == 0

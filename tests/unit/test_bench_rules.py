@@ -69,6 +69,7 @@ def test_values_the_system_does_not_tell_are_left_out() -> None:
         "cpu_api": 1,
         "cpu_worker": 2,
         "cpu_valkey": None,
+        "cpu_database": None,
     }
 
 

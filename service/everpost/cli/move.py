@@ -17,6 +17,7 @@ from everpost.actions.move import Moved
 from everpost.cli.bars import progress_bars
 from everpost.cli.options import database_settings
 from everpost.cli.output import say, say_json
+from everpost.database_address import is_postgresql, outcomes_folder, sqlite_path
 from everpost.failpoints import watch_failpoints
 from everpost.store import maintenance_of
 from everpost.store.maintenance import Maintenance
@@ -65,11 +66,21 @@ def move(source: str, target: str | None, dry_run: bool, abandon: bool, odd_rows
     other = maintenance_of(target)
     if place.name == other.name:
         raise click.UsageError("SOURCE and TARGET are the same database.")
+    _check_outcomes(source)
     answer = asyncio.run(_move(place, other, odd_rows, dry_run=dry_run))
     if as_json:
         say_json(answer)
         return
     _show(answer, place, other, odd_rows, dry_run=dry_run)
+
+
+def _check_outcomes(source: str) -> None:
+    """Check that no outcome waits beside the database: in the new one, its task would end as unknown."""
+    folder = None if is_postgresql(source) else outcomes_folder(sqlite_path(source))
+    if folder is not None and folder.is_dir() and any(folder.iterdir()):
+        raise click.ClickException(
+            f"Outcomes of tasks wait in {folder}: start a worker on SOURCE, so that it records them, and stop it again."
+        )
 
 
 def _abandon(place: Maintenance) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from everpost.database_address import outcomes_folder
 from everpost.errors import ServiceError
 from everpost.flushing import flush
 from everpost.task.model import TaskRecord
@@ -18,7 +19,6 @@ from everpost_workers.ends.recorder import EndRecorder
 
 log = structlog.get_logger("everpost.worker")
 
-SUFFIX = ".outcomes"  # the folder's name is the database's name and this
 UNREADABLE = ".unreadable"
 TRIES = 100
 
@@ -87,7 +87,7 @@ class LeftoverFiles:
     """The files beside one database; every method blocks."""
 
     def __init__(self, database: Path) -> None:
-        self.folder = database.with_name(database.name + SUFFIX)
+        self.folder = outcomes_folder(database)
 
     def save(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> Path:
         """Write outcomes into a new file, which is on the disk when this returns.
