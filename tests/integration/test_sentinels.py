@@ -155,7 +155,7 @@ async def test_a_replica_is_left_and_is_another_redis_when_it_is_a_master_again(
         await queue.losses.epoch(uuid4().hex)
     with pytest.raises(ConnectionLost, match="is not a master"):
         await queue.redis.ping()
-    assert await is_left(master)
+    await eventually(lambda: is_left(master), timeout_s=LEFT_S, what="the end of all connections to the replica")
     await master.redis.execute_command("REPLICAOF", "NO", "ONE")
 
     async def epoch() -> str | None:

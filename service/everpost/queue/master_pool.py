@@ -21,7 +21,7 @@ ASK_S = 0.4  # a Sentinel that is silent for longer is left out
 LOOK_EVERY_S = 1.0
 
 Address = tuple[str, int]
-Refusal = ResponseError | AuthenticationError
+SentinelRefusal = ResponseError | AuthenticationError
 
 
 class SentinelsSilentError(MasterNotFoundError):
@@ -50,6 +50,10 @@ class Sentinels(Sentinel):
     master.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        self._asked: set[asyncio.Task[Any]] = set()
+
     async def discover_master(self, service_name: str) -> Address:
         """The address of the present master; it returns as soon as most Sentinels have answered.
 
@@ -58,23 +62,22 @@ class Sentinels(Sentinel):
             MasterNotFoundError: The Sentinels do not know the master, or see that it is down; its argument says why.
         """
         asked = [asyncio.create_task(self._state(sentinel, service_name)) for sentinel in self.sentinels]
+        for one in asked:
+            self._asked.add(one)
+            one.add_done_callback(self._asked.discard)
         states: list[dict[str, Any]] = []
-        refusals: list[Refusal] = []
-        try:
-            for answer in asyncio.as_completed(asked):
-                told = await answer
-                if isinstance(told, Refusal):
-                    refusals.append(told)
-                elif told is not None:
-                    states.append(told)
-                    if len(states) > len(asked) // 2:
-                        break
-        finally:
-            for one in asked:
-                one.cancel()
+        refusals: list[SentinelRefusal] = []
+        for answer in asyncio.as_completed(asked):
+            told = await answer
+            if isinstance(told, SentinelRefusal):
+                refusals.append(told)
+            elif told is not None:
+                states.append(told)
+                if len(states) > len(asked) // 2:
+                    break  # the rest end by themselves; if they were cancelled, their connections would close
         return _newest(states, refusals)
 
-    async def _state(self, sentinel: Redis, service_name: str) -> dict[str, Any] | Refusal | None:
+    async def _state(self, sentinel: Redis, service_name: str) -> dict[str, Any] | SentinelRefusal | None:
         """What one Sentinel says of the master; None if it does not answer."""
         try:
             async with asyncio.timeout(ASK_S):
@@ -92,12 +95,14 @@ class Sentinels(Sentinel):
 
     async def close(self) -> None:
         """Close the connections to the Sentinels."""
+        if self._asked:
+            await asyncio.wait(self._asked)
         for sentinel in self.sentinels:
             await sentinel.aclose()
 
 
-def _opinion(state: dict[str, Any] | Refusal | None) -> Opinion:
-    if state is None or isinstance(state, Refusal):
+def _opinion(state: dict[str, Any] | SentinelRefusal | None) -> Opinion:
+    if state is None or isinstance(state, SentinelRefusal):
         return Opinion(refusal=None if state is None else str(state))
     master = f"{state['ip']}:{state['port']}"
     return Opinion(master=master, is_up=_is_up(state), replicas=state["num-slaves"])
@@ -107,7 +112,7 @@ def _is_up(state: dict[str, Any]) -> bool:
     return bool(state["is_master"]) and not (state["is_sdown"] or state["is_odown"])
 
 
-def _newest(states: Sequence[dict[str, Any]], refusals: Sequence[Refusal]) -> Address:
+def _newest(states: Sequence[dict[str, Any]], refusals: Sequence[SentinelRefusal]) -> Address:
     if not states:
         if refusals:
             raise MasterNotFoundError(refusals[0])
@@ -198,9 +203,13 @@ class MasterPool(SentinelConnectionPool, BlockingConnectionPool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Close connections, as redis-py does; if all are closed, the watch ends too."""
-        await super().disconnect(inuse_connections)
-        if not inuse_connections:
-            return
+        try:
+            await super().disconnect(inuse_connections)
+        finally:
+            if inuse_connections:
+                await self._stop_watching()
+
+    async def _stop_watching(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait((self._watching,))

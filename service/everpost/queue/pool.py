@@ -68,7 +68,7 @@ def _master_pool(scheme: str, rest: str, options: Mapping[str, Any]) -> MasterPo
         of_redis["connection_class"] = MasterTLSConnection
         of_sentinels |= {"ssl": True, **{name: value for name, value in of_redis.items() if name.startswith("ssl_")}}
     places = [_host_and_port(host) for host in hosts.split(",")]
-    return MasterPool(master, Sentinels(places, sentinel_kwargs=of_sentinels), **of_redis)  # type: ignore[no-untyped-call]
+    return MasterPool(master, Sentinels(places, sentinel_kwargs=of_sentinels), **of_redis)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
