@@ -9,9 +9,10 @@ from itertools import count
 import pytest
 import pytest_asyncio
 
-from everpost.errors import WriteUnconfirmed
+from everpost.errors import Unavailable, WriteUnconfirmed
 from everpost.store.postgresql.link import commits, session, waiting
 from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.session import Session
 from postgresql.link_kit import add, opened, stored, write
 from postgresql.link_load import Writers, go_on, succeeds
 from postgresql_server import PostgresqlServer
@@ -69,8 +70,9 @@ async def database(pair: Pair) -> AsyncIterator[Database]:
 
 
 async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_primary(
-    pair: Pair, database: Database
+    pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiting, "WRITE_S", 1.0)
     writers = Writers(database)
     async with writers.at_work():
         await writers.go_on()
@@ -83,10 +85,22 @@ async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_pr
         pair.primary.start()  # it does not know that it was replaced, and accepts writes
         before = pair.primary.sql("SELECT count(*) FROM link_rows")
         pair.standby.stop(how=signal.SIGINT)
-        pair.standby.start()
+        with pytest.raises(Unavailable):  # also while only the old one answers
+            await write(database, "lost")
+        await asyncio.to_thread(pair.standby.start)
         await writers.go_on()
     assert pair.primary.sql("SELECT count(*) FROM link_rows") == before
     assert set(await stored(database)).issuperset(writers.confirmed[-40:])
+
+
+async def test_a_process_without_work_notices_a_promotion(pair: Pair, database: Database) -> None:
+    seen: asyncio.Queue[Session] = asyncio.Queue()
+    database.primary.on_other = seen.put
+    await pair.caught_up()
+    pair.primary.stop(how=signal.SIGINT)
+    await asyncio.to_thread(pair.standby.promote)
+    async with asyncio.timeout(60):
+        assert (await seen.get()).server.timeline == "00000002"
 
 
 async def test_reads_leave_a_demoted_primary_with_the_first_write_that_notices(pair: Pair, database: Database) -> None:

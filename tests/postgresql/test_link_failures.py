@@ -204,6 +204,22 @@ async def test_a_transaction_whose_commit_did_not_arrive_is_repeated(
         assert await stored(database) == ["run 2"]
 
 
+async def test_a_transaction_is_not_taken_for_another_one_that_got_its_id_after_a_crash(
+    server: PostgresqlServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash() -> None:
+        proxy.cut()  # the COMMIT does not arrive, and nothing of the transaction is on the disk
+        kill(server)
+        for number in range(20):
+            server.sql(f"INSERT INTO link_rows VALUES ('other {number}')")
+
+    async with opened(address_of(proxy)) as database:
+        at_first(monkeypatch, transactions, crash)
+        with pytest.raises(WriteUnconfirmed, match="crashed"):
+            await database.write(Work())
+        assert "run 1" not in await stored(database)
+
+
 async def test_a_commit_of_which_nothing_can_be_learned_is_unconfirmed(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
         "The database file": {
             "archive": ("everpost.cli.files:archive", "Move old successes to the archive."),
             "purge": ("everpost.cli.files:purge", "Destroy archived tasks permanently."),
+            "migrate": ("everpost.cli.files:migrate", "Bring the database up to this version before it serves."),
             "compact": ("everpost.cli.files:compact", "Free the unused space of an older database file."),
             "import": ("everpost.cli.files:import_tasks", "Copy an original task_queue.db into the database."),
             "backup": ("everpost.cli.files:backup", "Copy the database to a new file while Everpost serves."),

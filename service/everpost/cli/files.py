@@ -1,4 +1,4 @@
-"""The commands that work on the database file: `archive`, `purge`, `compact`, `import`, `backup`."""
+"""The commands that work on the database file: `archive`, `purge`, `migrate`, `compact`, `import`, `backup`."""
 
 import asyncio
 import sys
@@ -80,6 +80,22 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
         await _give_back(store.archive)
 
     asyncio.run(_with_store(settings, work))
+
+
+@click.command(epilog="\b\nExample:\n  everpost migrate --database postgresql://everpost@db.example.com/everpost")
+@database_options
+def migrate(data: str | None, database: str | None) -> None:
+    """Bring the database up to this version of Everpost, as the first start would; make it if there is none.
+
+    With PostgreSQL, processes of the version before may serve meanwhile. This can be repeated.
+    """
+    settings = database_settings(data, database)
+
+    async def bring_up() -> None:
+        await (await open_store(settings.database_address, zone=settings.zone)).close()
+
+    asyncio.run(bring_up())
+    say(f"{settings.shown_database} is up to date.")
 
 
 @click.command(epilog="\b\nExample:\n  everpost compact")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self, TypeVar, cast
 
 from everpost.database_address import PostgresqlAddress
@@ -24,6 +25,7 @@ SEARCHERS = 2  # for lists, and as many for searches that look far
 READ_S = 5.0  # a caller is answered after about this time
 STATEMENT_S = 5.0
 LOOK_AGAIN_S = 0.1
+LOOK_EVERY_S = 1.0  # at the server behind an idle connection
 
 SNAPSHOT, END = Sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), Sql("ROLLBACK")
 
@@ -46,6 +48,7 @@ class Database:
         self._readers = Sessions(self.primary, READERS)
         self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
         self._commits = Commits(self.primary, self._note)
+        self._watch: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, address: PostgresqlAddress) -> Self:
@@ -57,6 +60,7 @@ class Database:
         """
         database = cls(address)
         await database.read(lambda connection: connection.fetch_all("identify_server"))
+        database._watch = asyncio.create_task(database._look_repeatedly())
         return database
 
     @property
@@ -152,10 +156,21 @@ class Database:
     def _note(self, trouble: ServiceError | None) -> None:
         self.trouble = trouble
 
+    async def _look_repeatedly(self) -> None:
+        """Look at the server from time to time: a process without work notices a failover too."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            with suppress(LinkLost, ServiceError):
+                async with self._readers.lent() as session:
+                    await self.primary.check(session)
+
     async def close(self) -> None:
         """Commit submitted writes, then close every connection."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait((self._watch,))
         await self._commits.close()
-        await asyncio.gather(*(each.close() for each in (self._readers, self._lists, self._searches)))
+        await asyncio.gather(*(each.close() for each in (self._readers, self._lists, self._searches, self.primary)))
 
 
 async def _in_snapshot(connection: Connection, work: Work[T]) -> T:

@@ -32,11 +32,33 @@ class Primary:
         self.on_other: Callable[[Session], Awaitable[None]] | None = None
         self._host: Host | None = None  # None while it is not known which one is the primary
         self._lost_s = time.monotonic()
-        self._search: asyncio.Task[Session] | None = None
+        self._search: asyncio.Task[None] | None = None
+        self._found: Session | None = None  # by the last search, and not used yet
 
     def is_usable(self, session: Session) -> bool:
         """Whether the session leads to the present primary."""
         return session.generation == self.generation and not session.is_closed
+
+    async def close(self) -> None:
+        """End a search that is under way, and close the session that it found."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait((self._search,))
+        await self._drop_found()
+
+    async def _drop_found(self) -> None:
+        if self._found is not None:
+            await self._found.close()
+            self._found = None
+
+    async def check(self, session: Session) -> None:
+        """Check that the session's server is the one it was: a proxy may have led it to another one.
+
+        Raises:
+            LinkLost: It is another one, or does not answer.
+        """
+        if await session.find_server() != session.server:
+            raise LinkLost("another server has the primary's address now")
 
     def lose(self, session: Session, reason: LinkLost) -> None:
         """Give up all sessions of this one's generation, if its server is not usable."""
@@ -73,22 +95,19 @@ class Primary:
         return session
 
     async def _find(self) -> Session:
-        """Ask all hosts. Callers that come meanwhile wait for the same answers, and then connect themselves."""
-        if self._search is not None:
-            await asyncio.wait((self._search,))
-            if self._host is None:
-                raise LinkLost("no host is a primary that can be written")
-            return await self.connect()
-        self._search = asyncio.create_task(self._ask_all())
-        try:
-            return await asyncio.shield(self._search)
-        finally:
-            if self._search.done():
-                self._search = None
+        """Ask all hosts. One search serves all callers; the first one gets its session, the others connect then."""
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._ask_all())
+            self._search.add_done_callback(lambda done: done.cancelled() or done.exception())  # all callers may be gone
+        await asyncio.shield(self._search)
+        if self._found is not None:
+            session, self._found = self._found, None
+            return session
+        return await self.connect()
 
-    async def _ask_all(self) -> Session:
+    async def _ask_all(self) -> None:
         hosts = self._address.hosts
-        asked = {host: asyncio.create_task(Session.open(self._address.at(host), self.generation)) for host in hosts}
+        asked = {host: asyncio.create_task(self._open(host)) for host in hosts}
         await self._first_answers(list(asked.values()))
         found: list[tuple[Host, Session]] = []
         refusals: list[Exception] = []
@@ -108,7 +127,15 @@ class Primary:
                 await other.close()
         if self.on_other is not None and self.server not in {None, session.server}:
             await self.on_other(session)
+        await self._drop_found()
+        self._found = session
         self._note(host, session)
+
+    async def _open(self, host: Host) -> Session:
+        session = await Session.open(self._address.at(host), self.generation)
+        if self.server is not None and session.server.is_before(self.server):
+            await session.close()
+            raise LinkLost(f"{host} was the primary before timeline {self.server.timeline}, and lacks what came after")
         return session
 
     async def _first_answers(self, asked: Sequence["asyncio.Task[Session]"]) -> None:

@@ -1,6 +1,5 @@
 """One connection to PostgreSQL, with what is known of the server behind it."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import asyncpg
@@ -25,17 +24,25 @@ class Identity(msgspec.Struct, frozen=True):
     system_identifier: str | None
     timeline: str | None
 
+    def is_before(self, other: Self) -> bool:
+        """Whether `other` was promoted after it: then it lacks commits of `other`."""
+        if None in {self.timeline, other.timeline} or self.system_identifier != other.system_identifier:
+            return False
+        return str(self.timeline) < str(other.timeline)
+
 
 class Session:
     """An open connection to a primary.
 
     Attributes:
         server: Which server it leads to.
+        recovered_at: When that server last recovered after a crash, at the latest.
         generation: Counts how often the primary was lost before this connection was made.
         is_unreplicated: A commit was not confirmed by the synchronous standby, because the wait for it was cancelled.
     """
 
     server: Identity
+    recovered_at: str
 
     def __init__(self, raw: asyncpg.Connection, generation: int) -> None:
         self.raw = raw
@@ -62,13 +69,32 @@ class Session:
 
     async def _identify(self) -> None:
         try:
-            found = await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
-            assert found is not None
-            _check(found)
+            self.server = await self.find_server()
         except BaseException:
             self.raw.terminate()
             raise
-        self.server = Identity(found["system_identifier"], found["timeline"])
+
+    async def find_server(self) -> Identity:
+        """Ask which server answers now; behind a proxy such as PgBouncer, it may be another one than at first.
+
+        Raises:
+            LinkLost: It does not answer, or is read-only.
+            DatabaseUnusable: Its settings would break a promise.
+        """
+        try:
+            found = await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
+        except Exception as error:
+            raise meaning_of(error) from error
+        assert found is not None
+        if found["is_read_only"]:
+            raise LinkLost("the server is read-only", is_refusal=True)
+        if found["synchronous_commit"] == "off":
+            raise DatabaseUnusable(
+                "PostgreSQL has synchronous_commit = off: a crash would lose accepted tasks. Set it to on for "
+                "Everpost's database or user, for example with ALTER DATABASE ... SET synchronous_commit = on."
+            )
+        self.recovered_at = found["recovered_at"]
+        return Identity(found["system_identifier"], found["timeline"])
 
     def _hear(self, _connection: Any, message: asyncpg.PostgresLogMessage) -> None:
         """Called for each warning, before the result of its statement is returned."""
@@ -87,13 +113,3 @@ class Session:
             await self.raw.close(timeout=CLOSE_S)
         except Exception:  # noqa: BLE001 - whatever it was, the connection is aborted now
             self.raw.terminate()
-
-
-def _check(found: Mapping[str, Any]) -> None:
-    if found["is_read_only"]:
-        raise LinkLost("the server is read-only")
-    if found["synchronous_commit"] == "off":
-        raise DatabaseUnusable(
-            "PostgreSQL has synchronous_commit = off: a crash would lose accepted tasks. Set it to on for Everpost's "
-            "database or user, for example with ALTER DATABASE ... SET synchronous_commit = on."
-        )

@@ -10,7 +10,7 @@ from everpost.failpoints import failpoint
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.faults import LinkLost, TransactionUndone
 from everpost.store.postgresql.link.primary import Primary
-from everpost.store.postgresql.link.session import Identity, Session
+from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.statements import Sql
 
 T = TypeVar("T")
@@ -75,32 +75,36 @@ async def commit(session: Session, xid: str | None, primary: Primary, until_s: f
         primary.lose(session, error)
         if xid is None:
             raise TransactionUndone(str(error)) from error
-        await _find_out(xid, session.server, primary, until_s, error)
+        await _find_out(xid, session, primary, until_s, error)
     failpoint("commit.after")
 
 
-async def _find_out(xid: str, server: Identity, primary: Primary, until_s: float, lost: LinkLost) -> None:
-    """Return if the transaction was committed."""
-    reason = str(lost)
+async def _find_out(xid: str, lost: Session, primary: Primary, until_s: float, error: LinkLost) -> None:
+    """Return if the transaction was committed.
+
+    Its id tells that only while the server runs. A server that recovers after a crash, or a promoted standby, may never
+    have seen the transaction in the WAL, and give its id to another one.
+    """
+    reason = str(error)
     while time.monotonic() < until_s:
         try:
             session = await primary.connect()
-        except (LinkLost, ServiceError) as error:
-            reason = str(error)
+        except (LinkLost, ServiceError) as refusal:
+            reason = str(refusal)
             await asyncio.sleep(LOOK_AGAIN_S)
             continue
         try:
-            if session.server != server:  # it may never have had the transaction, and use its id for another one
-                raise WriteUnconfirmed(f"another server is the primary now, after: {lost}")
+            if (session.server, session.recovered_at) != (lost.server, lost.recovered_at):
+                raise WriteUnconfirmed(f"the server crashed, or another one is the primary now, after: {error}")
             status = await Connection(session, left(until_s)).fetch_value("transaction_status", xid=xid)
             if status == "committed":
                 await confirm(session, left(until_s))
                 return
             if status == "aborted":
-                raise TransactionUndone(str(lost))
-        except LinkLost as error:
-            reason = str(error)
-            primary.lose(session, error)
+                raise TransactionUndone(str(error))
+        except LinkLost as again:
+            reason = str(again)
+            primary.lose(session, again)
         finally:
             await session.close()
         await asyncio.sleep(LOOK_AGAIN_S)

@@ -5,6 +5,7 @@ SELECT
     set_config('enable_seqscan', 'off', FALSE),
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
     current_setting('synchronous_commit') AS synchronous_commit,
+    (SELECT stats_reset::text FROM pg_stat_wal) AS recovered_at, -- a recovery after a crash resets it
     CASE
         WHEN has_function_privilege('pg_control_system()', 'execute')
         THEN (SELECT system_identifier::text FROM pg_control_system())
