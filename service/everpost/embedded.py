@@ -34,7 +34,7 @@ def server_program() -> str:
     Raises:
         SettingsError: There is none.
     """
-    program = _program_of_extra() or _program_on_path()
+    program = _program_of_extra() or shutil.which("valkey-server") or shutil.which("redis-server")
     if program is None:
         raise SettingsError(
             "The extra is not installed, and there is no valkey-server or redis-server on PATH: "
@@ -86,10 +86,6 @@ def _choose_allocator() -> tuple[str | None, str]:
         return None, f"the package {ALLOCATOR} is not installed"
     complaint = _complaint_about(allocator, server_program())
     return (None, complaint) if complaint else (allocator, "")
-
-
-def _program_on_path() -> str | None:
-    return shutil.which("valkey-server") or shutil.which("redis-server")
 
 
 def _program_of_extra() -> str | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
 import structlog
 
 from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
@@ -73,17 +72,6 @@ def _having(action: CancelAction, decisions: dict[str, CancelDecision]) -> list[
     return [task_id for task_id, decision in decisions.items() if decision.action is action]
 
 
-class Cancelled(msgspec.Struct, frozen=True):
-    """The answer to a cancellation.
-
-    Attributes:
-        cancelled: False if a worker holds the task and was asked to stop it, which may be too late.
-    """
-
-    task_id: str
-    cancelled: bool
-
-
 class Cancellations:
     """Cancels single tasks."""
 
@@ -92,8 +80,10 @@ class Cancellations:
         self._queue = queue
         self._clock = clock
 
-    async def cancel_task(self, task_id: str, *, force: bool = False) -> Cancelled:
-        """Cancel a task permanently. A repeated call raises `TaskEnded`.
+    async def cancel_task(self, task_id: str, *, force: bool = False) -> bool:
+        """Cancel a task permanently; False if its worker was asked to stop it, which may be too late.
+
+        A repeated call raises `TaskEnded`.
 
         Raises:
             TaskNotFound: The store does not have it.
@@ -108,4 +98,4 @@ class Cancellations:
             raise outcome.refusal
         cancelled = not prepared.decided
         log.info("task.cancelled" if cancelled else "task.abort_requested", task_id=task_id)
-        return Cancelled(task_id, cancelled)
+        return cancelled

@@ -11,14 +11,14 @@ import httpx
 import msgspec
 
 from everpost.cli.programs import MISUSED, described
-from everpost.cli.uplock import UpFacts
+from everpost.cli.uplock import UpFacts, api_url
 from everpost.clock import from_text
 from everpost.embedded import allocator_trouble, server_version
 from everpost.errors import SettingsError
 from everpost.findings import Finding
 from everpost.platforms import Catalogue
 from everpost.private_files import open_to_others
-from everpost.probe import TIMEOUT_S, base_url
+from everpost.probe import TIMEOUT_S
 from everpost.settings import PREFIX, Settings
 from everpost.store.maintenance import Contents
 from everpost.store.pause import Pause
@@ -136,7 +136,7 @@ def check_api(settings: Settings, running: UpFacts | None, url: str | None, *, i
     Args:
         is_expected: Everpost has been started here before, so an API should answer.
     """
-    place = (url or (running.url if running else base_url(settings))).rstrip("/")
+    place = (url or api_url(settings)).rstrip("/")
     try:
         headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         answer = httpx.get(f"{place}/health/ready", headers=headers, timeout=TIMEOUT_S, trust_env=False)

@@ -10,11 +10,10 @@ import click
 import httpx
 
 from everpost.cli.refusals import refusal_text
-from everpost.cli.uplock import find_up
+from everpost.cli.uplock import api_url
 from everpost.errors import ServiceError
 from everpost.printable import printable
-from everpost.probe import base_url
-from everpost.settings import Settings, read_settings
+from everpost.settings import read_settings
 
 PREFIX = "/api/v1"
 TIMEOUT_S = 70.0  # longer than the longest `wait`
@@ -51,7 +50,7 @@ class Api:
     def open(cls, url: str | None, timeout_s: float = TIMEOUT_S) -> "Api":
         """The API at `url`, else that of a running `everpost up` on the data folder, else that of the settings."""
         settings = read_settings(os.environ)
-        return cls((url or _found_url(settings)).rstrip("/"), settings.token, timeout_s)
+        return cls((url or api_url(settings)).rstrip("/"), settings.token, timeout_s)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a GET; parameters that are None are left out. Raises the same errors as `post`."""
@@ -115,8 +114,3 @@ def _running_command() -> tuple[str, Mapping[str, str]]:
         str(option.name): option.opts[0] for option in context.command.params if isinstance(option, click.Option)
     }
     return str(context.info_name), options
-
-
-def _found_url(settings: Settings) -> str:
-    running = find_up(settings.data)
-    return running.url if running else base_url(settings)

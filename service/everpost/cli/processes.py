@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import click
 
 from everpost.cli.output import say
-from everpost.cli.uplock import find_up
+from everpost.cli.uplock import api_url, find_up
 from everpost.garbage import without_collection
-from everpost.probe import ask, base_url
+from everpost.probe import ask
 from everpost.settings import Settings, read_settings
 
 HTTP_OK = 200
@@ -82,8 +82,7 @@ def health(ready: bool, of_worker: bool) -> int:
 
 
 def _api_health(settings: Settings, *, ready: bool) -> tuple[bool, str]:
-    running = find_up(settings.data)
-    url = urlsplit(running.url if running else base_url(settings))
+    url = urlsplit(api_url(settings))
     place = url.netloc
     try:
         path = "/health/ready" if ready else "/health/live"

@@ -76,10 +76,11 @@ async def _serve(settings: Settings, port: int, workers: int, say: Say) -> int:
         redis = valkey.address if valkey else settings.redis_address
         lock.tell(UpFacts(os.getpid(), url, valkey.address if valkey else ""))
         env = _environment(settings, port, valkey)
+        names = ["worker"] if workers == 1 else [f"worker {n}" for n in range(1, workers + 1)]
         supervisor = Supervisor(
             valkey=valkey,
             api=Program("API", _command("api"), env),
-            workers=[Program(_numbered("worker", n, workers), _command("worker"), env) for n in range(workers)],
+            workers=[Program(name, _command("worker"), env) for name in names],
             budget_s=up_budget_s(settings.shutdown_wait),
             say=say,
         )
@@ -111,10 +112,6 @@ def _environment(settings: Settings, port: int, valkey: EmbeddedValkey | None) -
     told = {"HOST": settings.host, "PORT": str(port), "DATA": str(settings.data)}
     told |= {"REDIS": valkey.address} if valkey else {}
     return {PREFIX + name: value for name, value in told.items()}
-
-
-def _numbered(name: str, number: int, count: int) -> str:
-    return name if count == 1 else f"{name} {number + 1}"
 
 
 def _greet(say: Say, settings: Settings, url: str, redis: str) -> None:

@@ -8,6 +8,8 @@ from typing import Self
 import msgspec
 
 from everpost.errors import SettingsError
+from everpost.probe import base_url
+from everpost.settings import Settings
 
 NAME = "up.lock"
 
@@ -75,6 +77,12 @@ def find_up(folder: Path) -> UpFacts | None:
     finally:
         os.close(file)
     return None
+
+
+def api_url(settings: Settings) -> str:
+    """The API's address: that of the `everpost up` that runs on the data folder, else that of the settings."""
+    running = find_up(settings.data)
+    return running.url if running else base_url(settings)
 
 
 def read_facts(folder: Path) -> UpFacts | None:

@@ -98,7 +98,8 @@ class WebhookPublisher(Publisher):
         job.trace.nothing_sent()
         try:
             async with asyncio.timeout(self._options.timeout_s):
-                for address in await self._resolve():
+                port, allow_private = self._endpoint.port, self._options.allow_private
+                for address in await resolve_host(self._host, port, allow_private=allow_private):
                     exchange = self._exchange(address, body, job)
                     try:
                         return await self._exchange_once(exchange)
@@ -109,10 +110,6 @@ class WebhookPublisher(Publisher):
         except httpx.TransportError as error:
             raise self._broken(exchange, _reason(error)) from error
         raise self._broken(None, reason)
-
-    async def _resolve(self) -> tuple[str, ...]:
-        allow_private = self._options.allow_private
-        return await resolve_host(self._host, self._endpoint.port, allow_private=allow_private)
 
     def _exchange(self, address: str, body: bytes, job: PublishJob) -> "_Exchange":
         """Send the request to this address. Its Host header, and the name TLS checks, are those of the url."""

@@ -69,7 +69,8 @@ class Work:
             OperationLostError: Another process has taken the operation over.
             Unavailable: This cannot be done now.
         """
-        async with self._search_behind if _is_search(request) else nullcontext():
+        is_search = request.filter is not None and request.filter.q is not None
+        async with self._search_behind if is_search else nullcontext():
             task_ids, following = await self.pages.page_that_fits(
                 request, operation.position, pace.size, SEARCH_BEHIND_S
             )
@@ -107,7 +108,3 @@ class Work:
             case BulkKind.RETRY:
                 rule = decide_retry if request.filter is None else decide_newest_retry
                 return RetryStep(tools, partial(rule, force=request.force), batch_id=operation.operation_id)
-
-
-def _is_search(request: BulkRequest) -> bool:
-    return request.filter is not None and request.filter.q is not None

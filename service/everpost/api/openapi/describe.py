@@ -144,7 +144,10 @@ def _operation_class(
             self.responses = {code: self.responses[code] for code in gives} if self.responses else None
             for code, response in (self.responses or {}).items():
                 if isinstance(response, OpenAPIResponse):
-                    response.headers = {header.name: _answer_header(header) for header in gives[code]} or None
+                    response.headers = {
+                        header.name: OpenAPIHeader(schema=_TEXT, description=header.description, example=header.example)
+                        for header in gives[code]
+                    } or None
 
     return DocumentedOperation
 
@@ -154,10 +157,6 @@ def _request_header(header: Header) -> Parameter:
     return Parameter(
         name=header.name, param_in="header", schema=schema, description=header.description, example=header.example
     )
-
-
-def _answer_header(header: Header) -> OpenAPIHeader:
-    return OpenAPIHeader(schema=_TEXT, description=header.description, example=header.example)
 
 
 _TEXT: Any = {"type": "string"}

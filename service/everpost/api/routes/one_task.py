@@ -119,16 +119,7 @@ async def retry_task(
 ) -> JsonAnswer:
     """Retry one task."""
     retried = await services_of(request).retries.retry_task(checked_id(task_id), force=force, grounds=Grounds(by, why))
-    return JsonAnswer(
-        RetryAnswer(
-            success=True,
-            message=retried.message,
-            new_task_id=retried.new_task_id,
-            original_task_id=retried.original_task_id,
-            source=retried.source,
-            warning=retried.warning,
-        )
-    )
+    return JsonAnswer(RetryAnswer(success=True, **msgspec.structs.asdict(retried)))
 
 
 @post(
@@ -146,12 +137,11 @@ async def retry_task(
 )
 async def cancel_task(request: ApiRequest, task_id: TaskId, force: ForceRunning = False) -> JsonAnswer:
     """Cancel one task."""
-    done = await services_of(request).cancellations.cancel_task(checked_id(task_id), force=force)
-    if done.cancelled:
-        answer = CancelAnswer(success=True, message="Task cancelled", task_id=done.task_id, status=TaskStatus.CANCELLED)
-        return JsonAnswer(answer)
-    message = "The worker was asked to stop the task"
-    return JsonAnswer(CancelAnswer(success=True, message=message, task_id=done.task_id, status=TaskStatus.RUNNING), 202)
+    if await services_of(request).cancellations.cancel_task(checked_id(task_id), force=force):
+        message, status, code = "Task cancelled", TaskStatus.CANCELLED, 200
+    else:
+        message, status, code = "The worker was asked to stop the task", TaskStatus.RUNNING, 202
+    return JsonAnswer(CancelAnswer(success=True, message=message, task_id=task_id, status=status), code)
 
 
 @delete(
