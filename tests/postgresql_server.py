@@ -196,12 +196,24 @@ class PostgresqlServer:
         server.begin({**settings, **options})
         return server
 
-    def begin(self, options: dict[str, str]) -> None:
+    def begin(self, options: Mapping[str, str]) -> None:
         """Make the data folder, and start."""
-        authentication = ("--username=everpost", "--auth=trust")
-        self.run("initdb", *authentication, "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
-        self.configure(SMALL | options)
+        self._copy_of_empty()
+        self.configure({**SMALL, **options})
         self.start()
+
+    def _copy_of_empty(self) -> None:
+        """Copy an empty data folder, which is several times quicker than initdb. Every copy has the same identifier."""
+        package = binaries(self.version).stat().st_mtime_ns
+        empty = _open_folder() / f"{PREFIX}empty-{self.version}-{package}-{os.geteuid()}"
+        if not empty.exists():
+            authentication = ("--username=everpost", "--auth=trust")
+            self.run("initdb", *authentication, "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
+            try:
+                self.data.rename(empty)
+            except OSError:  # another process was quicker
+                shutil.rmtree(self.data)
+        subprocess.run(["cp", "-a", empty, self.data], check=True, **_identity())
 
     def new_standby(self, name: str) -> "PostgresqlServer":
         """A server that follows this one by streaming replication, as the standby `name`; it runs."""
