@@ -5,11 +5,15 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+import stores
+from everpost import testing
 
 # No test asserts on time, and a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,6 +38,31 @@ def _log_levels() -> Iterator[None]:
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+@pytest.fixture(params=stores.ADDRESSES)
+def both_stores(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run a test with each kind of store: its stacks (`everpost.testing`) and scenes use an empty one of that kind."""
+    with _store_of_stacks(request.param, tmp_path, monkeypatch):
+        yield
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)])
+def both_stores_in_chaos(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """`both_stores`, of which `make test` runs the default one only."""
+    with _store_of_stacks(request.param, tmp_path, monkeypatch):
+        yield
+
+
+@contextmanager
+def _store_of_stacks(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with stores.empty_store(kind, folder) as address:
+        if kind != "sqlite":  # every stack has a file of its own by default
+            monkeypatch.setattr(stores, "chosen", address)
+            monkeypatch.setattr(testing, "QUICK", {**testing.QUICK, "database": address})
+        yield
 
 
 @pytest.fixture

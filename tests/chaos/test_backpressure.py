@@ -22,6 +22,8 @@ from everpost.bench.load import LoadReport, LoadSpec, run_load
 from everpost.publishing import PublisherClass
 from everpost.task.place import Place
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 CONNECTIONS = 50
 POSTS = 2_000  # of one round
 SLOTS = 4

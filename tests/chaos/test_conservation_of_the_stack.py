@@ -5,6 +5,8 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from everpost.publishing import PermanentError
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
+from stores import empty_store
 
 EXAMPLES = 4
 MORE_EXAMPLES = int(float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60))  # about a second each
@@ -28,6 +31,8 @@ extras = st.dictionaries(text, st.none() | st.booleans() | st.integers(-9, 9) | 
 
 class Conservation(RuleBasedStateMachine):
     """Clients submit, repeat, retry and cancel; workers are killed, Valkey is flushed and frozen; all is healed."""
+
+    store = "sqlite"
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,9 +50,11 @@ class Conservation(RuleBasedStateMachine):
     def open(self) -> None:
         publisher = PublisherDouble()
         publisher.fail_when(lambda job: PermanentError("no") if job.data.get("fails") else None)
-        stack = everpost_stack(workers=1, publisher=publisher, lease=1.0, shutdown_wait=0.1)
+        folder = Path(self.cleanup.enter_context(TemporaryDirectory()))
+        database = self.cleanup.enter_context(empty_store(self.store, folder))
+        stack = everpost_stack(workers=1, publisher=publisher, database=database, lease=1.0, shutdown_wait=0.1)
         self.stack = self.run(self.cleanup.enter_async_context(stack))
-        self.kit = kit_of(self.stack.settings.database_path)
+        self.kit = kit_of(database)
 
     def teardown(self) -> None:
         try:
@@ -192,12 +199,30 @@ CHOSEN = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each example takes a second: none is made smaller
     suppress_health_check=list(HealthCheck),
 )
+MORE = settings(CHOSEN, derandomize=False, max_examples=MORE_EXAMPLES)
+
+
+class ConservationOnPostgresql(Conservation):
+    """The same on the other store."""
+
+    store = "postgresql"
+
+
 TestConservationOfTheStack = Conservation.TestCase
 TestConservationOfTheStack.settings = CHOSEN
+TestConservationOnPostgresql = ConservationOnPostgresql.TestCase
+TestConservationOnPostgresql.settings = CHOSEN
 
 
 @pytest.mark.chaos
 class TestConservationOfTheStackForLong(Conservation.TestCase):  # type: ignore[valid-type,misc]  # made by hypothesis
     """The same, as long as `make chaos` likes."""
 
-    settings = settings(CHOSEN, derandomize=False, max_examples=MORE_EXAMPLES)
+    settings = MORE
+
+
+@pytest.mark.chaos
+class TestConservationOnPostgresqlForLong(ConservationOnPostgresql.TestCase):  # type: ignore[valid-type,misc]  # made by hypothesis
+    """The same on the other store, as long as `make chaos` likes."""
+
+    settings = MORE

@@ -21,6 +21,8 @@ from everpost.queue.codec import is_pickle, serialize
 from everpost.task.place import Place
 from everpost.testing import eventually
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "failpoints.md").read_text("utf-8")
 CRASHES = [name for name in FAULTS if name.startswith("crash_")]

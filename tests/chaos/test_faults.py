@@ -15,6 +15,8 @@ from chaos_kit.faults import FAULTS, do
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 FEW = ["kill_worker", "stop_worker", "kill_valkey", "flush_valkey"]
 RATE = 400  # posts a second; two of three workers can do more
@@ -80,7 +82,7 @@ async def test_a_long_run_of_faults_at_random(tmp_path: Path, publisher_class: P
             workers=3,
             rate=RATE,
             is_proxied=True,
-            database=disk / "e.db",
+            database=str(disk / "e.db"),
         )
         async with playing(scene):
             scene.load.start()

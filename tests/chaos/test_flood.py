@@ -10,6 +10,8 @@ from chaos_kit.faults import do
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 CLIENTS = 64
 SLOTS = 100
 KILLS = 1

@@ -13,6 +13,8 @@ from chaos_kit.load import HANG_S, body_of
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 CLIENTS = 50
 ITEMS = 5
 ROUTES = pytest.mark.parametrize("route", [pytest.param("publish", marks=pytest.mark.chaos), "publish/batch"])

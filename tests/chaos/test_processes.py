@@ -20,6 +20,8 @@ from everpost.testing import eventually
 from everpost.testing.stack import ENDED
 from store_kit import StoredTask
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.KEYED
 BACK_WITHIN_S = 5  # after the end of a crashed worker's lease
 RESTARTS = 10

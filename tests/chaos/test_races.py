@@ -17,6 +17,8 @@ from everpost.task.model import TaskStatus
 from everpost.testing import eventually
 from store_kit import StoredTask
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 CLIENTS = 100
 TASKS = 120
 HELD = 30  # the first tasks meet workers that are held up, so that clients win now and then even on a busy machine

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from chaos_kit.checks import Facts
 from chaos_kit.load import HANG_S
@@ -16,6 +17,8 @@ from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
+
+pytestmark = pytest.mark.usefixtures("both_stores")
 
 TASKS = 20
 CALLERS = 4

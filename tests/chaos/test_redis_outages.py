@@ -14,6 +14,8 @@ from chaos_kit.redis_faults import REDIS_FAULTS, WHILE, accept_meanwhile
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 CLIENTS = 4  # so few that they do not wait for each other
 FAST_S = 0.05
 MACHINE = 4  # a busy machine alone may make answers so many times slower

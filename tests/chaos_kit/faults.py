@@ -212,7 +212,7 @@ async def fill_database_disk(scene: Scene) -> None:
     """Fill the database's disk; without a separate disk, there is always room."""
     await scene.sent(WHILE)
     if scene.has_own_disk:
-        with filled(scene.database.parent):
+        with filled(scene.database_file.parent):
             scene.strike()
             await scene.load.refused(FEW)
     await scene.sent(WHILE)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import msgspec
 from redis.asyncio import Redis
 
+import stores
 from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import Load
@@ -20,6 +21,7 @@ from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
 from chaos_kit.sentinels import Fleet
 from everpost.clock import system_clock, to_text
+from everpost.database_address import is_postgresql, sqlite_path
 from everpost.publishing import PublisherClass
 from everpost.queue.pool import connection_pool
 from everpost.task.place import Place
@@ -43,7 +45,7 @@ class Scene:
         apis: All APIs; those that serve are `addresses`.
         proxy: The proxy before Valkey, if there is one.
         chance: Decides which faults to inject; made from the seed.
-        database: By default in `folder`.
+        database: Its address: by default that of the fixture `both_stores`, or else a file in `folder`.
         fleet: The servers behind Sentinels, if they are used instead of `valkey`.
         kit: A look into the database.
         faults: The number of times each was injected.
@@ -65,7 +67,7 @@ class Scene:
         most: int = 1_000_000,
         rate: float = 150,
         is_proxied: bool = False,
-        database: Path | None = None,
+        database: str | None = None,
         fleet: Fleet | None = None,
         min_free_disk: int = 0,
         has_crashing_publisher: bool = False,
@@ -79,7 +81,7 @@ class Scene:
         self.faults: Counter[str] = Counter()
         self.struck_at: list[str] = []
         self.waits_s: list[float] = []
-        self.database = database or folder / "everpost.db"
+        self.database = database or stores.chosen or str(folder / "everpost.db")
         self.kit = kit_of(self.database)
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
@@ -94,7 +96,7 @@ class Scene:
             "EVERPOST_LEASE": str(LEASE_S),
             "EVERPOST_SHUTDOWN_WAIT": "1",
             "EVERPOST_MAX_JOBS": str(slots),
-            "EVERPOST_DATABASE": str(self.database),
+            "EVERPOST_DATABASE": self.database,
             "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
             **settings,
         }
@@ -114,14 +116,19 @@ class Scene:
         self.redis: Redis = Redis(connection_pool=connection_pool(address))
 
     @property
+    def database_file(self) -> Path:
+        """The file of the database, if it is SQLite's."""
+        return sqlite_path(self.database)
+
+    @property
     def log_of_database(self) -> Path:
-        """The write-ahead log."""
-        return self.database.with_name(f"{self.database.name}-wal")
+        """The write-ahead log of the file."""
+        return self.database_file.with_name(f"{self.database_file.name}-wal")
 
     @property
     def has_own_disk(self) -> bool:
         """Whether filling the database's disk affects nothing else."""
-        return self.database.parent.is_mount()
+        return not is_postgresql(self.database) and self.database_file.parent.is_mount()
 
     def addresses(self) -> list[str]:
         """The addresses of the APIs that serve now."""

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from api_support import BATCH, JSON, NDJSON, TASK, Api, assert_problem, running_valkey, serving
+
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
 LINE = json.dumps(TASK).encode() + b"\n"
 HEAD = b"POST /api/v1/publish/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"

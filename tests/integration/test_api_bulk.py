@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from api_support import assert_problem
 from everpost.actions.bulk import AT_ONCE
 from everpost.publishing import InvalidError
 from everpost.testing import Stack, eventually, everpost_stack
+
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
 API = "/api/v1/tasks"
 

@@ -19,6 +19,8 @@ from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 BIG = {
     "big": 2**63,
     "bigger": -(2**64) + 1,

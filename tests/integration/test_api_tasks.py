@@ -12,6 +12,8 @@ from everpost.task.place import Place
 from everpost.testing import Stack, eventually
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 API = "/api/v1/tasks"
 
 

@@ -25,6 +25,8 @@ from everpost.task.place import Place
 from everpost.testing import ApiRefusal, PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 DAY_S = 86_400
 HOUR_MS = 3_600_000
 NEVER = "2020-01-01T00:00:00.000Z"

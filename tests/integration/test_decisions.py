@@ -20,6 +20,8 @@ from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.engine import Claim, JobOutcome, OutcomeReason
 from everpost_workers.metrics import WorkerMetrics
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 CLIENTS = 30
 
 

@@ -11,6 +11,8 @@ from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
     async with everpost_stack(workers=0) as stack:

@@ -15,6 +15,8 @@ from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 TASK = {"platform": 3, "account_id": "stock", "title": "from arq"}
 
 

@@ -16,6 +16,8 @@ from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 ITEMS: list[Any] = [TASK, {"platform": "nowhere"}, {**TASK, "schedule_time": "2031-01-01 08:00"}, 7]
 ROUTES = pytest.mark.parametrize(("route", "body", "tasks"), [(PUBLISH, TASK, 1), (BATCH, ITEMS, 2)])
 DAY_MS = 86_400_000

@@ -10,6 +10,8 @@ from everpost.task.model import TaskRecord, TaskStatus
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from everpost_workers.ends.leftovers import UNREADABLE, LeftoverFiles
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 
 def success(task_id: str, **fields: Any) -> TaskRecord:
     return TaskRecord(task_id=task_id, status=TaskStatus.SUCCESS, finished_at_ms=1, provider_post_id="p", **fields)

@@ -22,6 +22,8 @@ from everpost_workers.upkeep.relay import EVICTED_SWEEP_MS, FRESH_MS, Relay
 from store_kit import kit_of
 from store_rows import end, make_task
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 HOUR_MS = 3_600_000
 
 

@@ -22,6 +22,8 @@ from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 from store_rows import make_task
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 TASK: dict[str, Any] = {"platform": 2, "account_id": "shop", "title": "钱", "priority": 3, "unknown": {"big": 2**70}}
 
 

@@ -23,6 +23,8 @@ from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 class Panic(BaseException):
     """As pyo3 raises where Rust panics: no Exception."""

@@ -53,8 +53,8 @@ async def read_only(scene: Scene) -> AsyncIterator[None]:
 @asynccontextmanager
 async def file_replaced(scene: Scene) -> AsyncIterator[None]:
     """A copy has replaced the file."""
-    with moved_away(scene.database) as original:
-        shutil.copyfile(original, scene.database)
+    with moved_away(scene.database_file) as original:
+        shutil.copyfile(original, scene.database_file)
         yield
 
 
@@ -139,14 +139,14 @@ async def test_trouble_with_the_file_is_endured(
 @asynccontextmanager
 async def disk_full(scene: Scene) -> AsyncIterator[None]:
     """Something else has taken all room on the disk; what was written before it was, in the log, can be overwritten."""
-    with filled(scene.database.parent):
+    with filled(scene.database_file.parent):
         yield
 
 
 async def test_a_full_disk_is_endured(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
         database = disk / "everpost.db"
-        scene = Scene(tmp_path, seed=5, publisher_class=PublisherClass.KEYED, most=100_000, database=database)
+        scene = Scene(tmp_path, seed=5, publisher_class=PublisherClass.KEYED, most=100_000, database=str(database))
         async with playing(scene):
             scene.load.start()
             await endure(scene, disk_full, "disk is full")
@@ -161,7 +161,7 @@ async def test_a_disk_that_fills_up_has_room_for_all_outcomes(tmp_path: Path) ->
             seed=6,
             publisher_class=PublisherClass.NONE,
             most=100_000,
-            database=disk / "everpost.db",
+            database=str(disk / "everpost.db"),
             min_free_disk=DISK_BYTES // 4,
         )
         async with playing(scene):
@@ -206,7 +206,7 @@ async def test_no_process_writes_to_a_file_it_has_found_damaged(tmp_path: Path) 
         worker.arm("send.accepted", Action.PAUSE)
         await scene.load.post(client, scene.chance)
         await worker.reached("send.accepted")
-        damage(scene.database, "publish_tasks")
+        damage(scene.database_file, "publish_tasks")
         worker.go_on("send.accepted")
         await said(worker, "complete.hook_failed")
         await scene.load.post(client, scene.chance)

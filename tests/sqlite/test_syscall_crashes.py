@@ -110,7 +110,7 @@ async def test_a_completion_killed_at_any_system_call_is_made_up_for(
             task_id = await scene.load.post(client, scene.chance)
 
             async def is_over() -> str | None:
-                if has_ended(scene.database, str(task_id)) and not await scene.redis.exists(f"arq:job:{task_id}"):
+                if has_ended(scene.database_file, str(task_id)) and not await scene.redis.exists(f"arq:job:{task_id}"):
                     return "ended"
                 return None if worker.is_running else "killed"
 

@@ -49,13 +49,13 @@ async def test_a_post_refused_at_its_flush_is_called_unconfirmed_and_its_repetit
             assert "same Idempotency-Key" in problem["detail"]
             api.kill()
         await api.start()
-        assert count(scene.database, TITLES) == 1  # the log had it
+        assert count(scene.database_file, TITLES) == 1  # the log had it
         status, first = await post(scene, **KEY)
         assert status == 202
         assert await post(scene, **KEY) == (202, first)
-        assert count(scene.database, TITLES) == 1
+        assert count(scene.database_file, TITLES) == 1
         task = f"SELECT count(*) FROM task_queue WHERE task_id = '{first['task_id']}'"
-        assert count(scene.database, task) == 1
+        assert count(scene.database_file, task) == 1
 
 
 async def test_nothing_acknowledged_is_lost_with_a_log_that_was_deleted_although_all_are_killed(

@@ -3,23 +3,16 @@
 A new store is one more entry of `ADDRESSES`, and a kit for `store_kit.kit_of`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from everpost.database_address import is_postgresql
 from everpost.store import Store, open_store
-from postgresql_server import shared_server
 from store_kit import StoreKit, kit_of
-
-ADDRESSES: dict[str, Callable[[Path], str]] = {
-    "sqlite": lambda folder: f"sqlite:///{folder / 'everpost.db'}",
-    "postgresql": lambda _folder: shared_server().new_database(),
-}
-"""For each kind of store the address of an empty one; files can go into the folder."""
+from stores import ADDRESSES, empty_store
 
 
 class Stores:
@@ -47,11 +40,9 @@ class Stores:
 
 @pytest.fixture(params=ADDRESSES)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty store, which is not there yet."""
-    address = ADDRESSES[request.param](tmp_path)
-    yield address
-    if is_postgresql(address):
-        shared_server().give_back(address)
+    """The address of an empty store."""
+    with empty_store(request.param, tmp_path) as address:
+        yield address
 
 
 @pytest_asyncio.fixture

@@ -22,10 +22,11 @@ from everpost.store import Store, open_store
 from everpost.store.history import MAX_IDS, MAX_LIMIT, History, TaskFilter
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.place import Place
-from store_contract.conftest import ADDRESSES, Stores
+from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end
 from store_kit import StoreKit, kit_of
 from store_rows import START_MS, ids, make_task
+from stores import ADDRESSES
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

@@ -9,10 +9,10 @@ from everpost.store import Store, maintenance_of, open_store
 from everpost.store.maintenance import Depth, Inspection, Maintenance
 from everpost.task.place import Place
 from postgresql_server import shared_server
-from store_contract.conftest import ADDRESSES
 from store_contract.making import accept, add_ended
 from store_kit import StoreKit
 from store_rows import START_MS, make_task
+from stores import ADDRESSES
 
 NOW_MS = START_MS + 60_000
 

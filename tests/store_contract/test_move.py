@@ -22,12 +22,12 @@ from everpost.store.moving import Fitted, MovedStore, Row, Table
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
-from store_contract.conftest import ADDRESSES
 from store_contract.making import accept, add_ended, attempt_of, key_of, once_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
 from store_contract.test_operations import operation_of
 from store_kit import kit_of
 from store_rows import START_MS, begin, make_task, remove
+from stores import ADDRESSES
 
 LATER_MS = START_MS + DAY_MS
 ODD = "测试 😀 \t\"'\\ é"
