@@ -8,8 +8,7 @@ from everpost.clock import Clock
 from everpost.errors import QueueUnreachable, ServiceError
 from everpost.findings import Finding, size_text
 from everpost.queue.keys import WORKERS_KEY
-from everpost.queue.master_pool import Opinion
-from everpost.queue.redis_server import RedisMemory
+from everpost.queue.redis_server import Opinion, RedisMemory
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import maintenance_of

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakSet
 
-import msgspec
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
 from redis.asyncio.connection import AbstractConnection
@@ -14,6 +13,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from everpost.queue.connection import ClosedConnectionTold
+from everpost.queue.redis_server import Opinion
 
 log = structlog.get_logger("everpost.queue")
 
@@ -26,21 +26,6 @@ SentinelRefusal = ResponseError | AuthenticationError
 
 class SentinelsSilentError(MasterNotFoundError):
     """No Sentinel answered."""
-
-
-class Opinion(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Sentinel says of a master.
-
-    Attributes:
-        master: Its address; None if the Sentinel does not answer, or does not know it.
-        refusal: Why the Sentinel does not say it, in its words.
-        replicas: How many replicas it has.
-    """
-
-    master: str | None = None
-    refusal: str | None = None
-    is_up: bool = False
-    replicas: int = 0
 
 
 class Sentinels(Sentinel):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import hiredis
 import msgspec
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.commands.core import AsyncScript
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -17,7 +18,6 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from everpost.errors import QueueUnreachable
 from everpost.queue.breaker import Breaker
 from everpost.queue.keys import EPOCH_KEY, SET_ASIDE, TYPES
-from everpost.queue.master_pool import MasterPool, Opinion
 from everpost.queue.overwritten_keys import is_wrong_type, set_aside
 
 Answer = TypeVar("Answer")
@@ -47,6 +47,21 @@ class RedisMemory(msgspec.Struct, frozen=True, kw_only=True):
     def is_filling(self) -> bool:
         """Whether an operator should be warned."""
         return self.share >= FILLING
+
+
+class Opinion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Sentinel says of a master.
+
+    Attributes:
+        master: Its address; None if the Sentinel does not answer, or does not know it.
+        refusal: Why the Sentinel does not say it, in its words.
+        replicas: How many replicas it has.
+    """
+
+    master: str | None = None
+    refusal: str | None = None
+    is_up: bool = False
+    replicas: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -116,7 +131,7 @@ class RedisServer:
     def __init__(self, redis: Redis, *, may_repair: bool = True) -> None:
         """`may_repair` moves shared keys of a wrong type out of the way when a command meets one."""
         self.redis = redis
-        self.has_sentinels = isinstance(redis.connection_pool, MasterPool)
+        self.has_sentinels = isinstance(redis.connection_pool, SentinelConnectionPool)
         self._may_repair = may_repair
         self._breaker = Breaker(self.ping)
         self._refusal: Refusal | None = None
@@ -199,7 +214,10 @@ class RedisServer:
     async def opinions(self) -> list[Opinion]:
         """What each Sentinel says of the server; empty if there are none."""
         pool = self.redis.connection_pool
-        return await pool.sentinel_manager.opinions(pool.service_name) if isinstance(pool, MasterPool) else []
+        if not isinstance(pool, SentinelConnectionPool):
+            return []
+        opinions: list[Opinion] = await pool.sentinel_manager.opinions(pool.service_name)
+        return opinions
 
     async def keys_of_wrong_type(self) -> dict[str, str]:
         """The shared keys that other programs overwrote, each with its fault; this changes nothing."""
