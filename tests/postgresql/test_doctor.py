@@ -41,7 +41,7 @@ STATE = ServerState(
     facts=FACTS,
     ahead_ms=3.0,
     version=2,
-    needs=1,
+    refusal="",
     lacking_rights=[],
     synchronous_names="",
     standbys=[],
@@ -95,7 +95,8 @@ def test_a_healthy_server_has_no_fault() -> None:
         ({"has_next_month": False}, "partition of tomorrow", False, "worker"),
         ({"version": None}, "schema", None, ""),
         ({"version": 1}, "schema", None, ""),
-        ({"version": 99, "needs": 98}, "schema", False, "Install that version"),
+        ({"version": 99}, "schema", True, ""),
+        ({"version": 99, "refusal": "Install the newer one."}, "schema", False, "Install the newer one."),
     ],
 )
 def test_each_fault_of_a_server_is_named_with_what_to_do(

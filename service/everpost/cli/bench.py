@@ -12,6 +12,7 @@ from rich.console import Console
 from everpost.children import stopped_by_signals
 from everpost.cli.output import say, say_json
 from everpost.cli.screen import console
+from everpost.settings import Settings
 
 GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
 
@@ -61,7 +62,9 @@ def bench(
     from everpost.bench.plan import FULL, QUICK, resized  # noqa: PLC0415
     from everpost.bench.report import print_report  # noqa: PLC0415
     from everpost.bench.run import run_bench  # noqa: PLC0415
+    from everpost.logs import configure_logging  # noqa: PLC0415
 
+    configure_logging(Settings(), at_least="warning")
     plan = resized(QUICK if quick else FULL, runs=runs, tasks=tasks)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

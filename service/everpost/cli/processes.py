@@ -63,7 +63,9 @@ def demo(folder: Path | None, database: str | None) -> int | None:
     It needs neither settings nor Redis, and leaves nothing behind unless --folder is given.
     """
     from everpost.demo import main  # noqa: PLC0415 - it loads much that the other commands do not need
+    from everpost.logs import configure_logging  # noqa: PLC0415 - as below
 
+    configure_logging(Settings(), at_least="warning")
     return main(folder, keep=folder is not None, server=database)
 
 

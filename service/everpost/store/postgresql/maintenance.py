@@ -108,7 +108,7 @@ class PostgresqlMaintenance:
 async def _look_inside(database: Database, depth: Depth, now_ms: int) -> tuple[Contents | None, list[Finding]]:
     state = await database.read(find_state)
     found = [*server_findings(state), *schema_findings(state)]
-    if state.version is None or not state.needs <= len(migrations()) <= state.version:
+    if state.version is None or state.refusal or state.version < len(migrations()):
         return None, found
     contents = await database.search(lambda connection: inspect_contents(connection, now_ms, depth), within_s=CHECK_S)
     if depth is Depth.THOROUGH:

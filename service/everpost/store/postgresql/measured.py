@@ -84,8 +84,8 @@ class PostgresqlMeasured:
         self._address = postgresql_address(address)
         with self._connected() as database:
             (server,) = database.fetch_all("measured_server")
+            self._pid = _parent_of(server["pid"]) if server["host"] in LOCAL else None
         self.version = str(server["version"])
-        self._pid = _parent_of(server["pid"]) if server["host"] in LOCAL else None
 
     def fill_history(self, rows: int, say: Say) -> None:
         """See `MeasuredStore`."""

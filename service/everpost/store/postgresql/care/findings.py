@@ -38,11 +38,10 @@ def schema_findings(state: ServerState) -> Iterator[Finding]:
         yield finding("schema", "no tables yet; the next start makes them")
     if state.version is None:
         return
-    if state.needs <= len(migrations()) < state.version:
-        yield finding("schema", f"a newer Everpost's (version {state.version}), which this one can serve too", ok=True)
+    if state.refusal:
+        yield finding("schema", f"version {state.version}, not for this Everpost", ok=False, advice=state.refusal)
     elif state.version > len(migrations()):
-        advice = "Install that version again, or restore a backup made before it."
-        yield finding("schema", f"a newer Everpost's (version {state.version})", ok=False, advice=advice)
+        yield finding("schema", f"a newer Everpost's (version {state.version}), which this one can serve too", ok=True)
     elif state.version < len(migrations()):
         yield finding("schema", f"an older Everpost's (version {state.version}); the next start adds what is missing")
     else:

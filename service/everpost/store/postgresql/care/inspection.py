@@ -13,7 +13,7 @@ from everpost.store.moving import Table
 from everpost.store.postgresql.care.pause import find_pause
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.lists.counts import find_drift
-from everpost.store.postgresql.schema.migrate import find_applied
+from everpost.store.postgresql.schema.migrate import find_applied, refusal_of
 
 LONG_S = 300  # a transaction that is open for longer keeps dead rows in the tables
 MANY_TRANSACTIONS = 10_000_000  # the same for a replication slot that nobody reads
@@ -56,7 +56,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ahead_ms: How far its clock is ahead of this host's.
         version: The number of migrations that were applied; None if there are no tables.
-        needs: The oldest version of the code that can serve the tables.
+        refusal: Why this code cannot serve the tables; empty if it can, perhaps after a migration.
         lacking_rights: The tables that this user may not read and write.
         holders: What keeps dead rows from being removed.
         dead_rows: The tables whose rows come and go.
@@ -67,7 +67,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True):
     facts: ServerFacts
     ahead_ms: float
     version: int | None
-    needs: int
+    refusal: str
     lacking_rights: list[str]
     synchronous_names: str
     standbys: list[Record]
@@ -90,7 +90,7 @@ async def find_state(connection: Connection) -> ServerState:
         facts=facts,
         ahead_ms=facts.now_ms - here_ms,
         version=version,
-        needs=max((migration.needs for migration in applied or ()), default=0),
+        refusal=refusal_of(applied or []),
         lacking_rights=lacking_rights,
         synchronous_names=await connection.fetch_value("synchronous_names"),
         standbys=await connection.fetch_all("standbys"),

@@ -112,6 +112,15 @@ async def _migrate(connection: Connection) -> int:
     return len(migrations())
 
 
+def refusal_of(applied: Sequence[Migration]) -> str:
+    """Why this code cannot serve tables with these migrations; empty if it can, perhaps after some more."""
+    try:
+        _missing(applied)
+    except DatabaseUnusable as error:
+        return error.message
+    return ""
+
+
 def _missing(applied: Sequence[Migration]) -> Sequence[Migration]:
     """The migrations that must still be applied.
 
