@@ -13,11 +13,13 @@ from cli_support import environment, run, run_process
 from everpost.database_address import outcomes_folder
 from everpost.store import open_store
 from everpost.store.history import TaskFilter
+from everpost.task.model import new_task_id
 from everpost.task.place import Place
 from postgresql_server import shared_server
 from sqlite.original_database import NOT_UTF8, Raw, finished_task, insert, make_original, queued_task
 from store_kit import kit_of
 
+JANUARY_MS = 1_736_000_000_000  # 2025
 POINTS = ("move.closed", "move.begun", "move.copied", "move.compared", "move.given")
 
 
@@ -131,3 +133,19 @@ def test_outcomes_that_wait_beside_the_file_are_recorded_before_it_moves(
     refused = run(*moving(source, target, tmp_path))
     assert (refused.returncode, "start a worker" in refused.stderr) == (1, True)
     assert kit_of(target).count() == 0
+
+
+def test_large_rows_move_in_small_portions_and_tasks_of_a_month_into_its_partition(
+    source: Path, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for store in ("sqlite", "postgresql"):
+        monkeypatch.setattr(f"everpost.store.{store}.care.moving.MOST_BYTES", 1_000)
+    ids = [new_task_id(JANUARY_MS + number) for number in range(3)]
+    insert(source, "publish_tasks", *(finished_task(1, celery_task_id=task_id, title="x" * 900) for task_id in ids))
+    assert moved(source, target, tmp_path)["publish_tasks"]["rows"] == 14
+    sql = f"SELECT DISTINCT tableoid::regclass::text FROM publish_tasks WHERE job_id IN {tuple(ids)}"
+    assert shared_server().server.sql(sql, target.rpartition("/")[2]) == [("publish_tasks_2025_01",)]
+    back = tmp_path / "back.db"
+    done = run("move", target, str(back))
+    assert (done.returncode, "publish_tasks: 14 rows" in done.stdout) == (0, True), done.stderr
+    assert kit_of(back).count() == kit_of(target).count() == 16

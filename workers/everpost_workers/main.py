@@ -163,7 +163,8 @@ class PublishWorker:
     async def _wait_while_paused(self) -> None:
         """Wait until dispatch is resumed; the engine claims nothing before `start` returns.
 
-        A pause begins only while no process has the database open, so it need not be checked again later.
+        It need not be checked again later: a file is restored only while no process has it open, and a PostgreSQL
+        store lets no claim pass once it has found another server.
         """
         self._is_paused = await warn_of_pause(self.store.pause)
         while self._is_paused:

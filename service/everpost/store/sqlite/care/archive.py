@@ -18,10 +18,13 @@ DAY_MS = 86_400_000
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """When a task ended, as stored, and its row: a place in the order in which tasks ended. It is a page's cursor."""
+    """When a task ended, as stored, and its row: a place in the order in which tasks ended. It is a page's cursor.
+
+    A cursor that came from PostgreSQL has an id in place of the row.
+    """
 
     at: str
-    row: int
+    row: int | str
 
 
 class OldTask(msgspec.Struct, frozen=True):
@@ -87,7 +90,8 @@ class SqliteArchive:
 
 
 def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, limit: int) -> list[OldTask]:
-    parameters = {**_age_bounds(before_ms), "ended_at": after.at, "row": after.row, "limit": limit}
+    parameters = {**_age_bounds(before_ms), "ended_at": after.at, "limit": limit}
+    parameters["row"] = after.row if isinstance(after.row, int) else 0
     return [
         OldTask(Ended(ended_at, row), task_id, size_bytes or 0)
         for row, task_id, ended_at, size_bytes in connection.execute(load("page_older"), parameters)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -58,6 +58,16 @@ SELECT 1 + max(
     ifnull((SELECT max(task_id) FROM publish_tasks), 0), ifnull((SELECT max(task_id) FROM publish_tasks_archive), 0)
 )
 """
+_DATED = frozenset({"schedule_time", "created_at", "updated_at", "published_at", "completed_at"})
+NUMERIC: Mapping[Table, frozenset[str]] = MappingProxyType(
+    {
+        Table.ARCHIVE: _DATED,
+        Table.HISTORY: _DATED,
+        Table.LEDGER: frozenset({"created_at", "started_at", "completed_at", "updated_at"}),
+    }
+)
+"""The columns of numeric affinity: SQLite stores a text that looks like a number as a number in them."""
+
 OWN_VALUES = (MARK, SEARCHED, COUNTS)  # the values in everpost_meta that are about this file only
 
 
@@ -134,7 +144,21 @@ class SqliteMoved:
         """See `MovedStore`."""
         if refusal := refusal_of(table, row):
             return Fitted(None, (refusal,))
-        return fit_values(table, row.values)
+        fitted = fit_values(table, row.values)
+        if fitted.values is None or table not in NUMERIC:
+            return fitted
+        pairs = zip(COLUMNS[table], fitted.values, strict=True)
+        values = tuple(self._as_stored(value) if column in NUMERIC[table] else value for column, value in pairs)
+        return Fitted(values, fitted.faults)
+
+    def _as_stored(self, value: Value) -> Value:
+        """The value as a column of numeric affinity has it; a date, such as 2026-01-31, does not look like a number."""
+        if not isinstance(value, str) or value[4:5] == "-":
+            return value
+        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS as_stored (value NUMERIC)")
+        self._connection.execute("INSERT INTO as_stored VALUES (?)", (value,))
+        (stored,) = self._connection.execute("DELETE FROM as_stored RETURNING value").fetchone()
+        return cast("Value", stored)
 
     async def write(self, table: Table, rows: Sequence[tuple[Value, ...]], before: Mark, after: Mark) -> None:
         """See `MovedStore`."""
