@@ -244,40 +244,46 @@ def create_worker(
     parts = PublishWorker(
         settings, publishers=publishers, clock=clock, boot_clock=boot_clock, owns_process=handle_signals
     )
-    pool = connection_pool(settings.redis_address)
     parts.engine = BatchWorker(
         [func(parts.publish, name=FUNCTION)],
         queue_names=QUEUE_NAMES,
-        redis_pool=ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize),
-        job_serializer=serialize,
-        job_deserializer=deserialize,
         on_startup=parts.start,
         on_shutdown=parts.stop,
         on_claim=parts.on_claim,
         on_complete=parts.on_complete,
+        on_leftovers=parts.on_leftovers,
+        on_blocked=end_blocked_process if handle_signals else None,
+        on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
+        on_wrong_type=set_aside,
+        outages=(Unavailable,),
+        failpoint=failpoint,
         own_connections=True,
         serializer_like=serializer_like,
         blocked_s=settings.job_timeout + PUBLISHER_GRACE_S,
-        on_blocked=end_blocked_process if handle_signals else None,
         result_index=RESULTS_KEY,
         slim_results=True,
-        on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
-        on_leftovers=parts.on_leftovers,
-        outages=(Unavailable,),
-        on_wrong_type=set_aside,
-        failpoint=failpoint,
         max_payload_bytes=max(LARGEST_PAYLOAD_BYTES, PAYLOAD_FACTOR * settings.max_body),
-        max_jobs=settings.max_jobs,
-        max_tries=UNLIMITED_TRIES,
-        job_timeout=settings.job_timeout + PUBLISHER_GRACE_S,
-        job_completion_wait=round(settings.shutdown_wait),
-        keep_result=settings.result_ttl,
         lease=settings.lease,
-        allow_abort_jobs=True,
         handle_signals=handle_signals,
-        log_results=False,
+        **_arq_settings(settings),
     )
     return parts.engine
+
+
+def _arq_settings(settings: Settings) -> dict[str, Any]:
+    """What arq's own worker takes too."""
+    serializers: dict[str, Any] = {"job_serializer": serialize, "job_deserializer": deserialize}
+    return {
+        **serializers,
+        "redis_pool": ArqRedis(connection_pool(settings.redis_address), **serializers),
+        "max_jobs": settings.max_jobs,
+        "max_tries": UNLIMITED_TRIES,
+        "job_timeout": settings.job_timeout + PUBLISHER_GRACE_S,
+        "job_completion_wait": round(settings.shutdown_wait),
+        "keep_result": settings.result_ttl,
+        "allow_abort_jobs": True,
+        "log_results": False,
+    }
 
 
 def _expect_failures() -> None:
