@@ -46,6 +46,7 @@ async def is_left(node: Node) -> bool:
     return not await node.clients()
 
 
+@pytest.mark.usefixtures("both_stores_in_chaos")
 async def test_a_master_that_dies_with_writes_it_alone_had_loses_and_repeats_nothing(
     tmp_path: Path, fleet: Fleet
 ) -> None:
@@ -72,6 +73,7 @@ async def test_a_master_that_dies_with_writes_it_alone_had_loses_and_repeats_not
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("both_stores_in_chaos")
 async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_path: Path, fleet: Fleet) -> None:
     async with everpost_stack(folder=tmp_path / "stack", redis=fleet.address) as stack:
         first = await publish(stack, 10)
@@ -96,6 +98,7 @@ async def test_a_frozen_master_is_left_and_has_no_connections_when_it_wakes(tmp_
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("both_stores_in_chaos")
 async def test_a_failover_on_request_moves_all_connections_before_the_old_master_is_made_a_replica(
     tmp_path: Path,
 ) -> None:
@@ -122,6 +125,7 @@ async def start_worker_on(stack: Stack, node: Node) -> None:
     await stack.start_worker()
 
 
+@pytest.mark.usefixtures("both_stores_in_chaos")
 async def test_two_masters_that_have_the_same_jobs_do_not_have_them_run_twice(tmp_path: Path, fleet: Fleet) -> None:
     """As after a cut through the network: both serve, each with a worker that sees only this one."""
     async with everpost_stack(workers=0, folder=tmp_path / "stack", redis=fleet.address) as stack:

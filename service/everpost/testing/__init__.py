@@ -69,6 +69,7 @@ async def everpost_stack(
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="everpost-test-"))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         valkey = None
         if "redis" not in settings:
             valkey = await EmbeddedValkey(folder / "valkey", durable=durable).start()
