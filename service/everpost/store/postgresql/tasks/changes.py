@@ -3,8 +3,6 @@
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 
-import msgspec
-
 from everpost.pace import Pace
 from everpost.store.changes import (
     DATA_ORDER,
@@ -19,11 +17,11 @@ from everpost.store.changes import (
     outcome_of_cancel,
 )
 from everpost.store.payloads import data_of_row
-from everpost.store.positions import relatives_of
+from everpost.store.positions import candidates_of
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.tasks.ends import end_tasks
-from everpost.store.postgresql.tasks.positions import find_candidates, find_chains, lock_tasks
+from everpost.store.postgresql.tasks.positions import find_chains, find_positions, lock_tasks
 from everpost.store.postgresql.tasks.remove import remove_tasks
 from everpost.store.postgresql.tasks.resolve import resolve_task
 from everpost.store.postgresql.tasks.retry import retry_tasks
@@ -40,10 +38,10 @@ class PostgresqlChanges:
 
     async def find(self, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
         """See the port."""
-        work = _find_whole if whole else find_candidates
-        read = self._database.snapshot if whole else self._database.read
-        found = await read(lambda connection: work(connection, task_ids))
-        return [found.get(task_id) or Candidate(task_id=task_id) for task_id in task_ids]
+        if whole:
+            return await self._database.snapshot(lambda connection: _find_whole(connection, task_ids))
+        found = await self._database.read(lambda connection: find_positions(connection, task_ids))
+        return candidates_of(task_ids, found)
 
     async def apply(self, change: Change, now_ms: int, pace: Pace | None = None) -> list[Outcome]:
         """See the port."""
@@ -52,16 +50,10 @@ class PostgresqlChanges:
         )
 
 
-async def _find_whole(connection: Connection, task_ids: Sequence[str]) -> dict[str, Candidate]:
-    found = await find_candidates(connection, task_ids)
-    positions = {task_id: task.position for task_id, task in found.items() if task.position is not None}
-    chains, data = await find_chains(connection, positions.values()), await _find_data(connection, positions)
-    return {
-        task_id: msgspec.structs.replace(
-            found[task_id], relatives=relatives_of(position, chains), data=data.get(task_id)
-        )
-        for task_id, position in positions.items()
-    }
+async def _find_whole(connection: Connection, task_ids: Sequence[str]) -> list[Candidate]:
+    found = await find_positions(connection, task_ids)
+    chains = await find_chains(connection, [position for position, _ in found.values()])
+    return candidates_of(task_ids, found, chains, await _find_data(connection, found))
 
 
 async def _find_data(connection: Connection, task_ids: Collection[str]) -> dict[str, StoredData]:

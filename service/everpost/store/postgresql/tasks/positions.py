@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from everpost.store.changes import Candidate
 from everpost.store.positions import Chains, chains_of, position_of
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.texts import storable
@@ -34,13 +33,10 @@ class Locked(msgspec.Struct, frozen=True):
         return {row.task_id: row for row in self.rows}
 
 
-async def find_candidates(connection: Connection, task_ids: Collection[str]) -> dict[str, Candidate]:
+async def find_positions(connection: Connection, task_ids: Collection[str]) -> dict[str, tuple[Position, int]]:
     """Where each task is at one moment, and the size of its data; tasks that no table has are left out."""
     rows = await connection.fetch_all("find_rows", task_ids=_storable(task_ids), chain_ids=[])
-    return {
-        row["task_id"]: Candidate(task_id=row["task_id"], position=_position(row), size_bytes=row["size_bytes"] or 0)
-        for row in rows
-    }
+    return {row["task_id"]: (_position(row), row["size_bytes"] or 0) for row in rows}
 
 
 async def find_chains(connection: Connection, tasks: Collection[Position]) -> Chains:

@@ -1,13 +1,11 @@
 """The port's `changes` on SQLite; each kind of change has a module of its own."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-
-import msgspec
 
 from everpost.pace import Pace
 from everpost.store.changes import DATA_ORDER, Cancel, Candidate, Change, Outcome, Remove, Resolve, Retry, StoredData
-from everpost.store.positions import relatives_of
+from everpost.store.positions import candidates_of
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -38,25 +36,11 @@ class SqliteChanges:
 def _find_candidates(connection: sqlite3.Connection, *, task_ids: Sequence[str], whole: bool) -> list[Candidate]:
     """See `Changes.find`: each task's place, its retry chain and its data, as of one moment."""
     with snapshot(connection):
-        rows = {row.position.task_id: row for row in find_rows(connection, task_ids)}
-        briefly = {
-            task_id: Candidate(task_id=task_id, position=row.position, size_bytes=row.size_bytes)
-            for task_id, row in rows.items()
-        }
-        found = _whole(connection, briefly) if whole else briefly
-    return [found.get(task_id) or Candidate(task_id=task_id) for task_id in task_ids]
-
-
-def _whole(connection: sqlite3.Connection, found: Mapping[str, Candidate]) -> dict[str, Candidate]:
-    """The tasks with their retry chains and their data."""
-    positions = {task_id: task.position for task_id, task in found.items() if task.position is not None}
-    chains, data = find_chains(connection, positions.values()), _find_data(connection, positions)
-    return {
-        task_id: msgspec.structs.replace(
-            found[task_id], relatives=relatives_of(position, chains), data=data.get(task_id)
-        )
-        for task_id, position in positions.items()
-    }
+        found = {row.position.task_id: (row.position, row.size_bytes) for row in find_rows(connection, task_ids)}
+        if not whole:
+            return candidates_of(task_ids, found)
+        chains = find_chains(connection, [position for position, _ in found.values()])
+        return candidates_of(task_ids, found, chains, _find_data(connection, found))
 
 
 def _find_data(connection: sqlite3.Connection, task_ids: Collection[str]) -> dict[str, StoredData]:
