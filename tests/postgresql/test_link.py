@@ -26,6 +26,22 @@ async def test_concurrent_rows_go_out_in_few_statements_and_each_caller_gets_its
     assert written <= commits.WRITERS + 1  # one writer took the first row, the other the second, then all that waited
 
 
+@pytest.mark.parametrize("writers", [1, 2])
+async def test_a_caller_that_is_answered_and_writes_again_at_once_is_answered_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, writers: int
+) -> None:
+    """The writer that answered it has nothing left to do, and is about to end."""
+    monkeypatch.setattr(commits, "WRITERS", writers)
+
+    async def write_on(name: str) -> None:
+        for number in range(20):
+            await write(database, f"{name}{number}")
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(write_on(name) for name in "abcd"[:writers]))
+    assert len(await stored(database)) == 20 * writers
+
+
 async def test_a_statement_takes_no_more_rows_than_it_may(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "MOST_ROWS", 10)
     await asyncio.gather(*(write(database, f"t{number}", f"u{number}") for number in range(25)))

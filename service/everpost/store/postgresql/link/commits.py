@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from everpost.errors import DatabaseBusy, DatabaseUnwritable, ServiceError, WriteUnconfirmed
 from everpost.failpoints import failpoint
@@ -55,7 +55,7 @@ class Commits:
         if len(self._writers) < WRITERS:
             writer = asyncio.create_task(self._write_waiting())
             self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            writer.add_done_callback(self._writers.discard)  # also if it is cancelled before it begins
         return await write.answer
 
     async def close(self) -> None:
@@ -66,12 +66,17 @@ class Commits:
         await self._sessions.close()
 
     async def _write_waiting(self) -> None:
-        while self._waiting:
-            taken = self._waiting.take()
-            if isinstance(taken, Transaction):
-                await self._run(taken)
-            else:
-                await self._write(taken)
+        try:
+            while self._waiting:
+                taken = self._waiting.take()
+                if isinstance(taken, Transaction):
+                    await self._run(taken)
+                else:
+                    await self._write(taken)
+        finally:
+            # At once, because the callback runs later: a caller that was just answered may write again before that,
+            # and would take this for a writer that looks once more.
+            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _write(self, group: Sequence[Rows]) -> None:
         """Write rows of several callers with one statement. If it is refused, each half is written by itself."""
