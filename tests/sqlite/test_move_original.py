@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cli_support import environment, run, run_process
+from everpost.clock import DAY_MS
 from everpost.database_address import outcomes_folder
 from everpost.store import open_store
 from everpost.store.history import TaskFilter
@@ -141,11 +142,13 @@ def test_large_rows_move_in_small_portions_and_tasks_of_a_month_into_its_partiti
     for store in ("sqlite", "postgresql"):
         monkeypatch.setattr(f"everpost.store.{store}.care.moving.MOST_BYTES", 1_000)
     ids = [new_task_id(JANUARY_MS + number) for number in range(3)]
-    insert(source, "publish_tasks", *(finished_task(1, celery_task_id=task_id, title="x" * 900) for task_id in ids))
-    assert moved(source, target, tmp_path)["publish_tasks"]["rows"] == 14
+    old = new_task_id(JANUARY_MS - 4 * 365 * DAY_MS)  # before there are partitions by month
+    rows = (finished_task(1, celery_task_id=task_id, title="x" * 900) for task_id in (*ids, old))
+    insert(source, "publish_tasks", *rows)
+    assert moved(source, target, tmp_path)["publish_tasks"]["rows"] == 15
     sql = f"SELECT DISTINCT tableoid::regclass::text FROM publish_tasks WHERE job_id IN {tuple(ids)}"
     assert shared_server().server.sql(sql, target.rpartition("/")[2]) == [("publish_tasks_2025_01",)]
     back = tmp_path / "back.db"
     done = run("move", target, str(back))
-    assert (done.returncode, "publish_tasks: 14 rows" in done.stdout) == (0, True), done.stderr
-    assert kit_of(back).count() == kit_of(target).count() == 16
+    assert (done.returncode, "publish_tasks: 15 rows" in done.stdout) == (0, True), done.stderr
+    assert kit_of(back).count() == kit_of(target).count() == 17

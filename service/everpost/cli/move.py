@@ -66,6 +66,8 @@ def move(source: str, target: str | None, dry_run: bool, abandon: bool, odd_rows
     other = maintenance_of(target)
     if place.name == other.name:
         raise click.UsageError("SOURCE and TARGET are the same database.")
+    if not is_postgresql(source) and not is_postgresql(target):
+        raise click.UsageError("SOURCE and TARGET are SQLite files: `everpost backup` copies one.")
     _check_outcomes(source)
     answer = asyncio.run(_move(place, other, odd_rows, dry_run=dry_run))
     if as_json:

@@ -74,7 +74,8 @@ SMALL_NUMBERS = frozenset({"priority", "generation", "retry_count", "max_retries
 INDEXED = frozenset({"job_id", "task_id", "platform", "account_id", "retry_of", "root_id", "batch_id", "error_class"})
 MOST_INDEXED = 2_400  # bytes of these columns together: an index of PostgreSQL takes 2,704
 
-UUID7 = re.compile(r"0[12][0-9a-f]{10}7[0-9a-f]{19}")
+UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
+MONTHLY = ("018cc251f400", "03")  # ids from 2024 on have partitions by month, see schema/0002_history.sql
 
 
 class PostgresqlMoved:
@@ -183,10 +184,13 @@ class PostgresqlMoved:
             await connection.run(Sql(_insert(table)), rows=text)
 
         await self._database.write(write, statement_s=None)
+        if after.table is not table:  # all its rows are here: from now on, plans are made for so many
+            analyze = Sql(f"ANALYZE {table}")
+            await self._database.write(lambda connection: connection.run_script(analyze), statement_s=None)
 
     async def _add_months(self, task_ids: Any) -> None:
         """Make the partitions of the months of these ids, before rows of them are in the default partition."""
-        for month in {_month_of(task_id) for task_id in task_ids if UUID7.fullmatch(task_id or "")} - self._months:
+        for month in {_month_of(task_id) for task_id in task_ids if _is_monthly(task_id or "")} - self._months:
             await self._database.write(partial(add_month, month=month))
             self._months.add(month)
 
@@ -236,13 +240,15 @@ def _select(table: Table, *, is_first: bool) -> str:
 
 
 def _page_of(table: Table, order: str, keys: Sequence[str], where: str, source: str = "") -> str:
+    """The next rows, as many as have `:most` bytes together, and at least one. Only `:limit` rows are looked at."""
     size = f"coalesce(octet_length({LARGE[table]}), 0)" if table in LARGE else "0"
     labels = ", ".join(f"{key}::text AS key{number}" for number, key in enumerate(keys))
     columns = ", ".join(COLUMNS[table])
     return (
-        f"SELECT * FROM (SELECT {labels}, {columns}, sum({size}) OVER (ORDER BY {order}) AS until, {size} AS own "  # noqa: S608 - Everpost's own names
-        f"FROM {source or table} WHERE {where} ORDER BY {order} LIMIT :limit) AS page "
-        "WHERE until - own < :most::bigint"
+        "SELECT * FROM (SELECT *, sum(own) OVER (ORDER BY place) AS until FROM ("  # noqa: S608 - Everpost's own names
+        f"SELECT {labels}, {columns}, {size} AS own, row_number() OVER (ORDER BY {order}) AS place "
+        f"FROM (SELECT *{', ctid' if order == 'ctid' else ''} FROM {source or table} WHERE {where} "
+        f"ORDER BY {order} LIMIT :limit) AS next) AS sized) AS page WHERE until - own < :most::bigint ORDER BY place"
     )
 
 
@@ -273,6 +279,10 @@ def _insert(table: Table) -> str:
 
 def _in_json(value: Value) -> Value:
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _is_monthly(task_id: str) -> bool:
+    return MONTHLY[0] <= task_id < MONTHLY[1] and UUID7.fullmatch(task_id) is not None
 
 
 def _month_of(task_id: str) -> date:
