@@ -30,8 +30,11 @@ def verbs() -> set[str]:
 
 
 def called() -> Iterator[str]:
-    """What the tests here call as `noun.verb(...)`, whatever store the noun is of."""
-    for path in FOLDER.glob("test_*.py"):
+    """What the tests here call as `noun.verb(...)`, whatever store the noun is of.
+
+    What only files need, such as restoring a backup, is tested among the tests of the store that has files.
+    """
+    for path in (*FOLDER.glob("test_*.py"), *FOLDER.parent.glob("*/test_maintenance.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 match node.func.value:
