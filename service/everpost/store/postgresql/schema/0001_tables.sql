@@ -51,13 +51,17 @@ CREATE TABLE task_queue (
     written_in    xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that accepted the task: the relay's order
 ) WITH (
     fillfactor = 50,
-    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
-    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000,
-    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_insert_threshold = -1, -- each row is deleted soon
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000,
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off,
-    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 2000,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 10000,
     toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_truncate = off
 );
+-- No plan depends on the long texts.
+ALTER TABLE task_queue
+    ALTER data SET STATISTICS 0, ALTER attempts SET STATISTICS 0, ALTER title SET STATISTICS 0,
+    ALTER error_message SET STATISTICS 0, ALTER sending_since SET STATISTICS 0;
 -- This index is I5: one unfinished task per retry chain, however many retries and processes there are.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (coalesce(root_id, task_id)) WHERE accepted_by IS NOT NULL;
 -- The next two are walked in the order of (column, task_id), but do not have the id: if they had, PostgreSQL would look ids
