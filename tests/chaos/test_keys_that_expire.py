@@ -11,7 +11,7 @@ from chaos_kit.processes import Worker
 from everpost.publishing import PublisherClass
 from everpost.testing import eventually, everpost_stack
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("both_stores")]
 
 
 @pytest.mark.parametrize(("lifetime_s", "status", "calls"), [(2.0, "unknown", 1), (600.0, "success", 2)])

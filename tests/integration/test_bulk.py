@@ -35,6 +35,8 @@ from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 from store_rows import START_MS, accept, add_ended, begin, make_task
 
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
 FAILED = TaskFilter(status="failed")
 
 
