@@ -40,6 +40,8 @@ def called() -> Iterator[str]:
                 match node.func.value:
                     case ast.Attribute(attr=noun) | ast.Name(id=noun):
                         yield f"{noun}.{node.func.attr}"
+                    case ast.Call(func=ast.Name(id="maintenance_of")):
+                        yield f"maintenance.{node.func.attr}"
 
 
 def test_every_verb_of_the_port_is_called_by_a_test_of_the_contract() -> None:
