@@ -86,7 +86,8 @@ def server_user() -> pwd.struct_passwd | None:
         return next(user for user in pwd.getpwall() if user.pw_uid != 0)
 
 
-def _identity() -> dict[str, Any]:
+def identity() -> dict[str, Any]:
+    """How `subprocess` starts a program as the server's user."""
     user = server_user()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
@@ -213,7 +214,7 @@ class PostgresqlServer:
                 self.data.rename(empty)
             except OSError:  # another process was quicker
                 shutil.rmtree(self.data)
-        subprocess.run(["cp", "-a", empty, self.data], check=True, **_identity())
+        subprocess.run(["cp", "-a", empty, self.data], check=True, **identity())
 
     def new_standby(self, name: str) -> "PostgresqlServer":
         """A server that follows this one by streaming replication, as the standby `name`; it runs."""
@@ -238,7 +239,7 @@ class PostgresqlServer:
             capture_output=True,
             text=True,
             check=False,
-            **_identity(),
+            **identity(),
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -268,7 +269,7 @@ class PostgresqlServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C ends the tests first
-                **_identity(),
+                **identity(),
             )
         deadline = time.monotonic() + STARTED_S
         while not self.is_ready():
