@@ -134,6 +134,17 @@ async def test_created_after_and_before_read_inherited_times_in_the_zone(stores:
     assert len(await all_ids(listing, extremes, 1_000)) == len(texts)
 
 
+@pytest.mark.parametrize("text", ["2026-03-08 15:00:00", "2026-03-08T15:00:00"])
+async def test_a_single_local_time_is_compared_by_its_zone(stores: Stores, text: str) -> None:
+    """It is 07:00 UTC. As a text it is behind a bound that it lies before."""
+    store = await stores.open(zone=SHANGHAI)
+    kit_of(stores.address).add(Place.HISTORY, inherited("local", text))
+    for hour, is_later in ((6, True), (8, False), (12, False), (16, False)):
+        at_ms = round(datetime(2026, 3, 8, hour, tzinfo=UTC).timestamp() * 1000)
+        assert await all_ids(store.history, TaskFilter(created_after_ms=at_ms)) == (["local"] if is_later else [])
+        assert await all_ids(store.history, TaskFilter(created_before_ms=at_ms)) == ([] if is_later else ["local"])
+
+
 async def test_inherited_rows_show_what_their_json_holds_in_utc(stores: Stores, kit: StoreKit) -> None:
     row = {"task_id": "old", "task_type": "publish", "status": "pending", "created_at": "2025-03-01 08:00:00"}
     kit.add(
