@@ -11,6 +11,7 @@ import pytest
 
 from chaos_kit.proxy import Proxy
 from everpost.database_address import postgresql_address
+from everpost.errors import DatabaseUnusable
 from everpost.store import open_store
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.session import Session
@@ -30,6 +31,11 @@ async def test_tls_is_used_as_the_address_says(certificate: ssl.SSLContext, addr
         other = postgresql_address(f"{trusting.at(trusting.hosts[0])}".replace("localhost", "127.0.0.1"))
         with pytest.raises(LinkLost, match="certificate"):  # it is for the name localhost only
             await Session.open(other.at(other.hosts[0]), 0)
+
+
+async def test_an_option_with_a_wrong_value_is_named(address: str) -> None:
+    with pytest.raises(DatabaseUnusable, match="EVERPOST_DATABASE: `sslmode` parameter must be one of"):
+        await open_store(f"{address}?sslmode=sometimes")
 
 
 async def test_a_unix_socket_is_a_host(address: str) -> None:

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from everpost.database_address import postgresql_address
-from everpost.errors import DatabaseBusy, DatabaseUnwritable, SearchTimeout, ServiceError
+from everpost.errors import DatabaseBusy, DatabaseUnwritable, SearchTimeout, ServiceError, TaskNotFound
 from everpost.store.postgresql.link import commits, transactions, waiting
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -96,9 +96,9 @@ async def test_nul_in_a_text_is_replaced(database: Database) -> None:
 async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
     async def fail(connection: Connection) -> None:
         await add(connection, "a")
-        raise KeyError("a")
+        raise TaskNotFound("a")
 
-    with pytest.raises(KeyError):
+    with pytest.raises(TaskNotFound):
         await database.write(fail)
     assert await stored(database) == []
     assert database.trouble is None

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-from everpost.errors import DatabaseBusy, DatabaseUnwritable, ServiceError, WriteUnconfirmed
+from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable, ServiceError, WriteUnconfirmed
 from everpost.failpoints import failpoint
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.faults import LinkLost, StatementRefused, TransactionUndone
@@ -18,6 +18,7 @@ from everpost.store.postgresql.link.waiting import WRITE_S, Rows, Transaction, W
 
 WRITERS = 2
 PAUSES_S = (0.02, 0.5)  # the first and the longest between two tries
+TROUBLE = (DatabaseBusy, DatabaseUnwritable, DatabaseUnusable, WriteUnconfirmed)
 UNIQUE = "23505"  # unique_violation
 
 
@@ -148,7 +149,7 @@ class Commits:
                 return
 
     def _fail(self, writes: Sequence[Rows | Transaction], error: BaseException) -> None:
-        if isinstance(error, ServiceError):
+        if isinstance(error, TROUBLE):  # a rule's refusal is none
             self._on_result(error)
         for write in writes:
             if not write.answer.done():

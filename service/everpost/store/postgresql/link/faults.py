@@ -50,7 +50,9 @@ class StatementRefused(Exception):
 
 def meaning_of(error: Exception) -> Exception:
     """The meaning of a driver's error; other errors stay unchanged."""
-    if isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        meaning: Exception = DatabaseUnusable(f"EVERPOST_DATABASE: {error}.")
+    elif isinstance(error, asyncpg.PostgresError):
         meaning = _meaning_of_state(error)
     elif isinstance(error, asyncpg.DataError):  # found by the driver: a value has the wrong type
         meaning = StatementRefused(str(error), "22000", None)
