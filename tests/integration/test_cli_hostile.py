@@ -139,6 +139,7 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
         "import": [("import", str(folder / EVIL.replace("/", "")))],
         "backup": [("backup", backup), ("backup", str(folder / "none" / EVIL))],
         "restore": [("restore", str(folder / EVIL))],
+        "move": [("move", str(folder / EVIL), EVIL), ("move", str(folder / "data" / "everpost.db"), EVIL)],
         "up": [("up",), ("up", "--host", EVIL)],
         "completion": [("completion", "zsh"), ("completion", EVIL)],
     }
