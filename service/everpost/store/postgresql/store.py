@@ -24,7 +24,6 @@ class PostgresqlStore:
 
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
         self.database = database
-        self._zone, self._clock = zone, clock
         self.guard = DispatchGuard(database, clock)
         self.ledger = PostgresqlLedger(database, self.guard.check)
         self.relay = PostgresqlRelay(database)
