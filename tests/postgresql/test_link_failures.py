@@ -61,7 +61,15 @@ def end_sessions(server: PostgresqlServer) -> None:
     server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
 
 
-@pytest.mark.parametrize("interrupt", [kill, shut_down, shut_down_at_once, end_sessions])
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        kill,
+        end_sessions,
+        pytest.param(shut_down, marks=pytest.mark.chaos),
+        pytest.param(shut_down_at_once, marks=pytest.mark.chaos),
+    ],
+)
 async def test_what_was_confirmed_is_there_after_an_interruption_and_what_was_refused_is_not(
     server: PostgresqlServer, interrupt: Callable[[PostgresqlServer], None]
 ) -> None:
