@@ -155,6 +155,11 @@ def _remove_abandoned() -> None:
                     _remove_folder(folder)
         except (BlockingIOError, FileNotFoundError):
             continue
+    for lock in _open_folder().glob(f"{PREFIX}*.lock"):
+        if not lock.with_name(lock.name.replace(PREFIX, f"{PREFIX}run-")).with_suffix("").exists():
+            with suppress(FileNotFoundError):
+                if lock.stat().st_mtime < time.time() - STARTED_S:
+                    lock.unlink()
 
 
 def _remove_folder(folder: Path) -> None:
