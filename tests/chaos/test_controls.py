@@ -16,8 +16,6 @@ from everpost.publishing import PublisherClass
 from everpost.task.place import Place
 from store_kit import StoredTask, StoreKit, kit_of
 
-pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
-
 POSTS = 40
 
 Damage = Callable[[StoreKit, StoredTask], None]

@@ -12,6 +12,7 @@ from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+HAS_FILE = pytest.mark.parametrize("both_stores_in_chaos", ["sqlite"], indirect=True)
 
 
 async def test_a_task_cancelled_after_its_worker_died_while_sending_is_unknown() -> None:
@@ -62,6 +63,7 @@ async def test_an_error_that_is_not_unicode_ends_its_task_and_delays_no_other(ev
     assert [task["error_message"] for task in tasks if task["error_message"]] == ["no file ?.mp4"]
 
 
+@HAS_FILE
 async def test_an_attempt_that_fails_while_the_file_is_away_is_tried_again_once_it_is_back(everpost: Stack) -> None:
     everpost.publisher.hold()
     everpost.publisher.fail_next(TransientError("not now"))
@@ -84,6 +86,7 @@ async def test_an_attempt_that_fails_while_the_file_is_away_is_tried_again_once_
     assert (await everpost.wait_until_ended(task_id))["status"] == "success"
 
 
+@HAS_FILE
 async def test_nothing_is_begun_while_outcomes_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
     async with everpost_stack(publisher=PublisherDouble(PublisherClass.KEYED)) as stack:
         stack.publisher.hold()

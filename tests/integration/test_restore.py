@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from everpost.clock import system_clock, to_text
 from everpost.store import maintenance_of
 from everpost.store.operations import Operation, OperationStatus
@@ -16,8 +14,6 @@ from everpost.store.pause import Pause
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 from store_rows import START_MS, begin
-
-pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
 HOUR_MS = 3_600_000
 RESUME = "/api/v1/dispatch/resume"
