@@ -43,7 +43,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
         sending: The attempt whose first byte may have been sent; None if there is none, `HELD` (0) since a restore.
         chain_id: The first task of its retry chain; its own id if it is not a retry.
         attempts: Those on record, as a JSON list; None if no attempt was recorded.
-        has_size: Whether its data has the size that was expected of it.
+        has_size: Whether its data has as many bytes as the data that was offered for it; see `Ledger.check_claims`.
     """
 
     task_id: str

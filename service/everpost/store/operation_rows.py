@@ -48,7 +48,7 @@ def skip_rows(operation: Operation, outcomes: Sequence[Outcome]) -> list[dict[st
 
 
 def claim_row(owner: str, before_ms: int, now_ms: int) -> dict[str, Any]:
-    """Between which times the last step of an operation must be, so that it is not left alone."""
+    """The new owner, and the times between which an operation's last step must be; otherwise it is left alone."""
     return {
         "owner": owner,
         "now": to_text(now_ms),

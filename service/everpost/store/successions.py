@@ -20,7 +20,7 @@ class Succession(msgspec.Struct, frozen=True):
 
     @property
     def message(self) -> str:
-        """What the retried task says, if it waited."""
+        """The error message that the retried task gets, if it was waiting."""
         return f"Superseded by its retry {self.task.task_id}"
 
 
@@ -77,7 +77,7 @@ def replaced_in_ledger(successions: Sequence[Succession]) -> list[TaskRecord]:
 
 
 def replaced_in_history(successions: Sequence[Succession]) -> dict[str, str]:
-    """The retried tasks that an original file left waiting in the history, and what they say from now on."""
+    """The retried tasks that an original file left waiting in the history, each with its new error message."""
     waiting = {TaskStatus.PENDING, TaskStatus.RETRY}
     return {
         one.chain[0].task_id: one.message

@@ -8,8 +8,6 @@ from everpost.store import Store
 from everpost.store.history import SEARCH_S
 
 CHUNK_BYTES = 16 << 20  # the data of one step: it is in memory several times, and other writes wait while it is written
-
-
 BEGINNING = ""
 
 

@@ -107,7 +107,7 @@ def may_lack_commits(known: Lineage, found: Lineage) -> bool:
 
 
 def told_of(known: Lineage, found: Lineage) -> str:
-    """What was restored, for people."""
+    """The text that tells people what was restored."""
     if _differ(known.system_identifier, found.system_identifier):
         return f"PostgreSQL (another cluster, {found.system_identifier})"
     if (known.database, known.tables) != (found.database, found.tables):

@@ -12,7 +12,7 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.transactions import Work
 
 T = TypeVar("T")
-LONG_S = 3_600.0  # nobody else waits
+LONG_S = 3_600.0  # only this command waits
 
 
 class BlockingDatabase:

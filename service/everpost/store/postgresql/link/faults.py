@@ -20,7 +20,7 @@ class LinkLost(Exception):
     """The connection is dead, or leads to a server that is not the primary any more.
 
     Attributes:
-        is_of_all: Other connections to the same server are of no use either.
+        is_of_all: All connections to the same server are lost, not only this one.
         is_refusal: The server has certainly not carried the statement out.
     """
 

@@ -158,7 +158,7 @@ class Primary:
 
 
 def _worst(refusals: Sequence[Exception]) -> Exception:
-    """What a person must act on, before what passes."""
+    """The error to raise: one that a person must act on comes before one that may pass by itself."""
     for refusal in refusals:
         if isinstance(refusal, ServiceError):
             return refusal

@@ -18,8 +18,8 @@ class Rows:
 
     Attributes:
         encoded: The elements of a JSON list.
-        until_s: When the caller is to be answered (monotonic).
-        may_be_written: They were sent before, and the answer was lost.
+        until_s: The caller gets an answer by about this time (monotonic).
+        may_be_written: They were sent before, and the answer was lost, so they may be in the database.
     """
 
     __slots__ = ("_again", "answer", "count", "encoded", "ids", "may_be_written", "statement", "until_s")
@@ -44,7 +44,7 @@ class Transaction:
     """A caller's transaction.
 
     Attributes:
-        begin_s: It is not begun later (monotonic).
+        begin_s: The latest time at which it may begin (monotonic).
         statement_s: The longest time of each of its statements.
     """
 
