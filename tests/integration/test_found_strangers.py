@@ -11,6 +11,7 @@ from arq.connections import ArqRedis
 from everpost.clock import system_clock, to_text
 from everpost.queue.codec import deserialize, serialize
 from everpost.queue.pool import connection_pool
+from everpost.store.history import TaskFilter
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
@@ -84,6 +85,24 @@ async def test_many_stock_jobs_that_wait_are_withdrawn_when_they_are_retried() -
         await stack.start_worker()
         await stack.drain()
         assert sorted(job.task_id for job in stack.publisher.published) == sorted(answer.json()["new_task_ids"])
+
+
+@pytest.mark.parametrize(("task_id", "extra"), [("nul", {"note": "a\0b"}), ("no\nid", {})])
+async def test_a_stock_job_that_a_worker_would_refuse_stays_in_redis_when_it_is_retried(
+    task_id: str, extra: dict[str, Any]
+) -> None:
+    async with everpost_stack(workers=0) as stack, stock_client(stack) as client:
+        await client.enqueue_job("publish", TASK | extra, _job_id=task_id)
+        answer = await stack.client.post("/api/v1/tasks/batch/retry", json={"task_ids": [task_id]})
+        assert [one["code"] for one in answer.json()["errors"]] == ["task_unreadable"]
+        assert await stack.queue.redis.zscore("arq:queue", task_id) is not None
+        assert await stack.store.ledger.count_unfinished() == 0
+        await stack.start_worker()
+
+        async def refused() -> list[str | None]:
+            return [row.error_class for row in (await stack.store.history.page(TaskFilter())).items]
+
+        assert await eventually(refused) == ["invalid"]
 
 
 async def test_a_stock_job_that_was_never_claimed_stays_in_redis_when_it_is_cancelled() -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from everpost.actions.publish import Acceptance
 from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
-from everpost.actions.tiers import ORIGINS, Found, find_in_tiers, retry_tiers
+from everpost.actions.tiers import ORIGINS, Found, find_in_tiers, refusal_of_job, retry_tiers
 from everpost.clock import FIRST_MS, Clock, read_time
 from everpost.errors import ServiceError, TaskNotFound
 from everpost.platforms import Catalogue
@@ -139,6 +139,9 @@ class RetryStep:
             raise found.refusal
         if found is None or not found.task_data:
             raise TaskNotFound(task_id)
+        refusal = None if found.unrecorded is None else refusal_of_job(task_id, found.task_data)
+        if refusal is not None:
+            raise refusal
         tools, data, now_ms = self._tools, decoded_data(found.task_data), self._tools.clock()
         due_at_ms, unscheduled = self._due_at(data.get("schedule_time"))
         task = Task(

@@ -11,7 +11,7 @@ from everpost.errors import BadInput, QueueUnreachable, ServiceError, TaskUnread
 from everpost.queue.codec import job_in
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Candidate, Changes
-from everpost.task.model import DEFAULT_PRIORITY, TaskStatus
+from everpost.task.model import DEFAULT_PRIORITY, MAX_ID, TaskStatus, is_task_id
 from everpost.task.place import Place, Position
 from everpost.task.queued_job import QueuedJob
 from everpost.task.submission import decode_json, encode_json
@@ -137,6 +137,20 @@ def _read_raw_job(task_id: str, raw_job: bytes) -> tuple[bytes, int, TaskUnreada
     except BadInput as error:
         return b"", DEFAULT_PRIORITY, TaskUnreadable(task_id, error.message.rstrip("."))
     return job.task_data or b"", job.priority, None
+
+
+def refusal_of_job(task_id: str, task_data: bytes) -> TaskUnreadable | None:
+    """Why a stock arq client's job that only Redis has cannot become a task; None if it can.
+
+    These are the rules by which a worker refuses such a job, except for its size.
+    """
+    if not is_task_id(task_id):
+        return TaskUnreadable(task_id, f"its id is not 1 to {MAX_ID} printable characters")
+    try:
+        encode_json(decode_json(task_data))
+    except BadInput as error:
+        return TaskUnreadable(task_id, error.message.rstrip("."))
+    return None
 
 
 Tiers: TypeAlias = tuple[Tier, Tier]
