@@ -294,7 +294,8 @@ def test_a_valkey_without_its_allocator_is_told_of(tmp_path: Path, monkeypatch: 
         told = [line for line in up.said().splitlines() if "memory allocator" in line]
         assert len(told) == 1
         assert "libatomic.so.1" in told[0]
-        found = json.loads(up.everpost("doctor", "--fast", "--json").stdout)["findings"]
+        # A process tries the allocator once, and this one may have done so before.
+        found = json.loads(run_process("doctor", "--fast", "--json", env=up.env).stdout)["findings"]
         (server,) = [finding for finding in found if finding["name"] == "embedded server"]
         assert ("ok" in server, "libatomic.so.1" in server["advice"]) == (False, True)
 

@@ -109,6 +109,18 @@ async def test_the_age_of_an_inherited_success_is_known_without_its_end(store: S
     assert ids_in(kit, Place.ARCHIVE) == ["no updated_at", "old"]
 
 
+async def test_an_inherited_row_stays_when_a_success_with_its_id_is_archived(store: Store, kit: StoreKit) -> None:
+    old = to_text(START_MS - 3 * DAY_MS)
+    kit.add(Place.LEDGER, {"task_id": "twice", "task_type": "publish", "status": "pending", "created_at": old})
+    kit.add(Place.HISTORY, {"task_id": "twice", "status": "success", "created_at": old, "updated_at": old})
+    assert await sum_of(archiving(store, START_MS, 9)) == 1
+    assert (ids_in(kit, Place.LEDGER), ids_in(kit, Place.HISTORY), ids_in(kit, Place.ARCHIVE)) == (
+        ["twice"],
+        [],
+        ["twice"],
+    )
+
+
 async def test_many_that_archive_at_once_move_each_task_once(store: Store, other: Store, kit: StoreKit) -> None:
     await add_ended(store, *(f"t{number:02}" for number in range(50)), status=TaskStatus.SUCCESS)
     moved = await asyncio.gather(*(sum_of(archiving(each, LATER_MS, 7)) for each in (store, other) * 2))

@@ -2,7 +2,7 @@ import pytest
 
 from everpost.errors import AlreadyDecided, NothingToDecide, TaskNotFound
 from everpost.task.place import Place, Position
-from everpost.task.removal_rules import Removal, decide_removal
+from everpost.task.removal_rules import Removal, decide_archiving, decide_on_rows, decide_removal
 from everpost.task.resolution_rules import (
     Decided,
     DecisionKind,
@@ -78,3 +78,23 @@ def test_ended_tasks_and_inherited_rows_may_be_removed() -> None:
     assert decide_removal(position("pending", Place.LEDGER)) is Removal.UNFINISHED
     assert decide_removal(position("failed", Place.ARCHIVE)) is Removal.ARCHIVED_BEFORE
     assert decide_removal(None) is Removal.NOT_FOUND
+
+
+def test_only_successes_go_to_the_archive_because_of_their_age() -> None:
+    assert decide_archiving(position("success")) is Removal.ARCHIVED
+    assert decide_archiving(position("failed")) is Removal.NOT_SUCCEEDED
+    assert decide_archiving(position("success", Place.LEDGER, inherited=True)) is Removal.NOT_SUCCEEDED
+    assert decide_archiving(None) is Removal.NOT_FOUND
+
+
+def test_of_several_rows_with_one_id_only_those_that_may_go_are_archived() -> None:
+    rows = [position("success"), position("failed")]
+    assert decide_on_rows(rows, ["t"], decide_archiving) == ({"t": Removal.ARCHIVED}, [True, False])
+    assert decide_on_rows(rows, ["t"], decide_removal) == ({"t": Removal.ARCHIVED}, [True, True])
+    assert decide_on_rows(rows[1:], ["t"], decide_archiving) == ({"t": Removal.NOT_SUCCEEDED}, [False])
+
+
+def test_no_row_goes_to_the_archive_while_one_with_its_id_is_unfinished() -> None:
+    rows = [position("success"), position("pending", Place.LEDGER)]
+    assert decide_on_rows(rows, ["t"], decide_removal) == ({"t": Removal.UNFINISHED}, [False, False])
+    assert decide_on_rows([], ["t"], decide_removal) == ({"t": Removal.NOT_FOUND}, [])

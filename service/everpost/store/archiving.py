@@ -7,7 +7,7 @@ from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Remove
-from everpost.task.removal_rules import decide_removal
+from everpost.task.removal_rules import decide_archiving
 
 
 async def archive_older(store: Store, before_ms: int, pace: Pace, clock: Clock) -> AsyncIterator[int]:
@@ -20,7 +20,7 @@ async def archive_older(store: Store, before_ms: int, pace: Pace, clock: Clock) 
     while True:
         async with pace.step() as size:
             task_ids, cursor = await store.archive.page_older(before_ms, cursor, size)
-            change = Remove(task_ids, Reason.AGE, decide_removal)
+            change = Remove(task_ids, Reason.AGE, decide_archiving)
             outcomes = await store.changes.apply(change, clock(), pace) if task_ids else []
         yield sum(outcome.reason is None for outcome in outcomes)
         if cursor is None:

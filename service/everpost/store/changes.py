@@ -71,7 +71,7 @@ CancelRule: TypeAlias = Callable[[str, Position | None], CancelDecision]
 """Decides about the task with an id; the position is None if the store does not have it."""
 
 RemovalRule: TypeAlias = Callable[[Position | None], Removal]
-"""Decides about a task; the position is None if the store does not have it."""
+"""Decides about a row of a task; the position is None if the store does not have the task."""
 
 ResolutionRule: TypeAlias = Callable[[str, Position | None, Sequence[Decided]], ServiceError | None]
 """Why the task with an id cannot be decided about, given its position and the decisions on record; None if it can."""
@@ -121,8 +121,8 @@ class Cancel(msgspec.Struct, frozen=True):
 class Remove(msgspec.Struct, frozen=True):
     """Move ended tasks to the archive.
 
-    On ARCHIVED, every row with the id in the history moves there, and so does an inherited row of the ledger; else
-    nothing is written.
+    Ended rows of the history and inherited rows of the ledger move there. The rule is called for each row with the id,
+    and a row moves if it answers ARCHIVED; see `decide_on_rows`.
     """
 
     task_ids: Sequence[str]

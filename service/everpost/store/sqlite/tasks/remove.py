@@ -1,5 +1,7 @@
 """Moving ended tasks to the archive: the decision, and the moves."""
 
+from itertools import compress
+
 from everpost.store.archive import Reason
 from everpost.store.changes import Outcome, Remove, outcome_of_removal
 from everpost.store.sqlite.library import sqlite3
@@ -7,16 +9,15 @@ from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.archive import archive_rows
 from everpost.store.sqlite.tasks.positions import find_rows
 from everpost.task.place import Place
-from everpost.task.removal_rules import Removal
+from everpost.task.removal_rules import decide_on_rows
 
 
 def remove_tasks(connection: sqlite3.Connection, change: Remove, now_ms: int) -> list[Outcome]:
     """See `everpost.store.changes.Remove`."""
     task_ids = list(dict.fromkeys(change.task_ids))
     found = find_rows(connection, task_ids)
-    positions = {row.position.task_id: row.position for row in found}
-    removals = {task_id: change.rule(positions.get(task_id)) for task_id in task_ids}
-    leaving = [row for row in found if removals[row.position.task_id] is Removal.ARCHIVED]
+    removals, leaves = decide_on_rows([row.position for row in found], task_ids, change.rule)
+    leaving = list(compress(found, leaves))
     for row in leaving:
         if row.position.inherited:
             _archive_inherited(connection, row.number, row.position.task_id, change.reason, now_ms)
