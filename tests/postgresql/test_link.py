@@ -11,6 +11,7 @@ from everpost.store.postgresql.link import commits, transactions, waiting
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
+from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.statements import Sql
 from postgresql.link_kit import ALL, STATEMENTS, WRITE, add, row, stored, write
 from postgresql_server import shared_server
@@ -240,6 +241,28 @@ async def test_a_slow_search_is_stopped_in_the_server_too(database: Database) ->
         while await database.read(lambda connection: connection.fetch_value(running)):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
     assert await database.search(lambda connection: connection.fetch_value(Sql("SELECT 1"))) == 1
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_connection_behind(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Session] = []
+    is_connected = asyncio.Event()
+    identify = Session._identify
+
+    async def noted(session: Session) -> None:
+        opened.append(session)
+        is_connected.set()
+        await identify(session)
+
+    monkeypatch.setattr(Session, "_identify", noted)
+    opening = asyncio.create_task(Database.open(database.address))
+    await is_connected.wait()
+    opening.cancel()
+    assert isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError)
+    async with asyncio.timeout(10):
+        while not all(session.is_closed for session in opened):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_would_forget_commits_is_refused(address: str) -> None:

@@ -59,7 +59,11 @@ class Database:
             DatabaseUnusable: It refuses the login, or its settings would break a promise.
         """
         database = cls(address)
-        await database.read(lambda connection: connection.fetch_all("identify_server"))
+        try:
+            await database.read(lambda connection: connection.fetch_all("identify_server"))
+        except BaseException:
+            await asyncio.shield(database.close())
+            raise
         database._watch = asyncio.create_task(database._look_repeatedly())
         return database
 

@@ -108,7 +108,11 @@ class Primary:
     async def _ask_all(self) -> None:
         hosts = self._address.hosts
         asked = {host: asyncio.create_task(self._open(host)) for host in hosts}
-        await self._first_answers(list(asked.values()))
+        try:
+            await self._first_answers(list(asked.values()))
+        except BaseException:
+            await _close_all(list(asked.values()))
+            raise
         found: list[tuple[Host, Session]] = []
         refusals: list[Exception] = []
         for host, task in asked.items():
@@ -155,6 +159,14 @@ class Primary:
             "database.primary_found",
             extra=as_event(host=str(host), timeline=session.server.timeline, took_s=took_s),
         )
+
+
+async def _close_all(asked: Sequence["asyncio.Task[Session]"]) -> None:
+    for task in asked:
+        task.cancel()
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(answer, Session):
+            await answer.close()
 
 
 def _worst(refusals: Sequence[Exception]) -> Exception:
