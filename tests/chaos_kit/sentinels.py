@@ -119,7 +119,7 @@ class Fleet:
     """The servers. `start` may be called again to bring back killed ones.
 
     Args:
-        sentinel_password: That of the Sentinels; empty is none.
+        sentinel_password: That of the Sentinels; empty if they have no password.
         is_quick: Sentinels talk more often than they do by default: 0.5 instead of 2 and 10 s. By default a replaced
             master that can be reached goes on as a master for 8 to 18 s.
     """

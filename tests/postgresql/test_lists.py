@@ -1,4 +1,4 @@
-"""Lists and searches on PostgreSQL: they stop in the server when nobody waits for them, and long words are found."""
+"""Lists and searches on PostgreSQL: they stop in the server when no client waits for them, and long words are found."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -80,7 +80,7 @@ async def foresee(source: MovedStore, target: MovedStore, tell: Progress, report
 
 
 async def abandon(source: MovedStore) -> bool:
-    """Give an unfinished move up, and open the source again; False if there is none.
+    """Give an unfinished move up, and open the source again; False if no move is unfinished.
 
     Raises:
         DatabaseUnusable: The move is finished.

@@ -48,7 +48,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """CPU seconds used so far by each kind of process; None if there is none, or the system does not tell."""
+    """CPU seconds used so far by each kind of process; None if no such process runs, or the system does not tell."""
 
     api: float | None
     worker: float | None

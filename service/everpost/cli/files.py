@@ -85,7 +85,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
 @click.command(epilog="\b\nExample:\n  everpost migrate --database postgresql://everpost@db.example.com/everpost")
 @database_options
 def migrate(data: str | None, database: str | None) -> None:
-    """Bring the database up to this version of Everpost, as the first start would; make it if there is none.
+    """Bring the database up to this version of Everpost, as the first start would; make it if it does not exist.
 
     With PostgreSQL, processes of the version before may serve meanwhile. This can be repeated.
     """

@@ -150,8 +150,8 @@ class MasterPool(SentinelConnectionPool, BlockingConnectionPool):
     """Connections to the present master.
 
     While there are connections, the Sentinels are asked every `LOOK_EVERY_S` seconds for the master. Connections to
-    another server are closed, whoever uses them. A master that was frozen or cut off when it was replaced does not
-    close them itself.
+    another server are closed, even while they are in use. A master that was frozen or cut off when it was replaced does
+    not close them itself.
     """
 
     sentinel_manager: Sentinels

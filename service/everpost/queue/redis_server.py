@@ -212,7 +212,7 @@ class RedisServer:
         }
 
     async def opinions(self) -> list[Opinion]:
-        """What each Sentinel says of the server; empty if there are none."""
+        """What each Sentinel says of the server; empty if the address names no Sentinels."""
         pool = self.redis.connection_pool
         if not isinstance(pool, SentinelConnectionPool):
             return []

@@ -51,7 +51,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         position: None if the store does not have the task.
-        size_bytes: The size of its data as stored; 0 if there is none.
+        size_bytes: The size of its data as stored; 0 if it has no data.
         relatives: The other tasks of its retry chain. If the task has ended, rows with the same id are among them:
             files of the original may have several.
         data: None if the store has neither the data nor the columns to rebuild it from.

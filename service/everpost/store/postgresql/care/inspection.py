@@ -16,7 +16,7 @@ from everpost.store.postgresql.lists.counts import find_drift
 from everpost.store.postgresql.schema.migrate import find_applied, refusal_of
 
 LONG_S = 300  # a transaction that is open for longer keeps dead rows in the tables
-MANY_TRANSACTIONS = 10_000_000  # the same for a replication slot that nobody reads
+MANY_TRANSACTIONS = 10_000_000  # the same for a replication slot without a reader
 HOT = ["idempotency_keys", "publish_tasks_unsearched", "task_count_changes", "task_queue"]
 TABLES = ["everpost_schema", *(str(table) for table in Table), *HOT[1:3], "publish_tasks_search", "task_counts"]
 

@@ -149,7 +149,7 @@ class Commits:
                 return
 
     def _fail(self, writes: Sequence[Rows | Transaction], error: BaseException) -> None:
-        if isinstance(error, TROUBLE):  # a rule's refusal is none
+        if isinstance(error, TROUBLE):  # a rule's refusal says nothing about the database
             self._on_result(error)
         for write in writes:
             if not write.answer.done():

@@ -76,7 +76,7 @@ class Primary:
         """A new session on the primary.
 
         Raises:
-            LinkLost: There is none now.
+            LinkLost: No host is the primary now.
             DatabaseUnusable: It refuses the login.
         """
         if self._host is None:

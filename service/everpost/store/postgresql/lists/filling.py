@@ -23,7 +23,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 async def fill(database: Database, limit: int) -> int:
-    """Add the next tasks, at most `limit`; how many. 0 if there are none, or another process took them first.
+    """Add the next tasks, at most `limit`; how many. 0 if no task is left, or another process took them first.
 
     The words are cut while no connection is in use, so no write waits for it.
     """

@@ -17,7 +17,7 @@ from everpost.task.place import Position
 
 
 class Locked(msgspec.Struct, frozen=True):
-    """Tasks that nobody else changes until the transaction ends.
+    """Tasks that no other transaction changes until this one ends.
 
     Attributes:
         rows: Every row of the tasks; of several with one id, the last counts.
