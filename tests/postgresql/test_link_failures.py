@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import count
 from types import ModuleType
 
 import psycopg
@@ -121,9 +122,10 @@ async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_writte
         try:
             server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
             server.sql("SELECT pg_reload_conf()")
-            async with asyncio.timeout(PATIENCE_S):
-                while await succeeds(write(database, "b")):
-                    pass
+            async with asyncio.timeout(PATIENCE_S):  # it reads its settings a moment later
+                for number in count():
+                    if not await succeeds(write(database, f"b{number}")):
+                        break
             with pytest.raises(DatabaseUnwritable, match="read-only"):
                 await database.write(lambda connection: add(connection, "c"))
         finally:
