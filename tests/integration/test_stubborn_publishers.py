@@ -1,11 +1,14 @@
 """Publishers that raise a BaseException or ignore their cancellation: tasks end, slots come back."""
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
-from everpost.publishing import PublisherClass
-from everpost.testing import PublisherDouble, everpost_stack
+from everpost.publishing import PublisherClass, PublishJob, PublishResult
+from everpost.testing import PublisherDouble, eventually, everpost_stack
 
 NO_ERRORS = [GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError]
 
@@ -50,3 +53,39 @@ async def test_a_publisher_that_cancels_itself_for_good_is_told_from_dying_worke
         task = await stack.wait_until_ended(await stack.publish())
     assert (task["status"], task["error_class"]) == ("failed", "transient")
     assert [attempt["error_class"] for attempt in task["attempts"]] == ["transient"] * 3
+
+
+class Video:
+    """What a publisher loads into memory."""
+
+
+class Greedy(PublisherDouble):
+    """Loads a video, and runs out of memory."""
+
+    def __init__(self) -> None:
+        super().__init__(PublisherClass.LOCAL)
+        self.loaded: list[weakref.ref[Video]] = []
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        video = Video()
+        self.loaded.append(weakref.ref(video))
+        raise MemoryError
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_what_a_failed_publisher_had_loaded_is_freed_without_the_garbage_collector(no_collection: None) -> None:
+    publisher = Greedy()
+    async with everpost_stack(publisher=publisher, max_attempts=1) as stack:
+        task = await stack.wait_until_ended(await stack.publish())
+        assert (task["status"], len(task["attempts"])) == ("failed", 1)
+
+        async def is_freed() -> bool:
+            return [video() for video in publisher.loaded] == [None]
+
+        await eventually(is_freed, what="the end of the video")

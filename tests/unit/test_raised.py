@@ -1,6 +1,7 @@
 """Exceptions whose own methods cannot be trusted."""
 
 import math
+import weakref
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from everpost.publishing import AuthError, PermanentError, PublisherClass, RateLimitedError
-from everpost.publishing.raised import LONGEST_MESSAGE, error_class_of, message_of, retry_after_of
+from everpost.publishing.raised import LONGEST_MESSAGE, error_class_of, forget_frames, message_of, retry_after_of
 from everpost.task.model import ErrorClass
 
 
@@ -134,3 +135,37 @@ def test_only_a_finite_number_of_seconds_counts(asked: Any, seconds: float | Non
 def test_an_exception_that_cannot_be_asked_for_its_time_asks_for_none() -> None:
     assert retry_after_of(RaisingClass("x")) is None
     assert retry_after_of(ValueError("x")) is None
+
+
+class Loaded:
+    """What a publisher loads into memory."""
+
+
+def test_what_a_publisher_had_loaded_is_freed_with_the_frames_of_its_errors() -> None:
+    loaded: list[weakref.ref[Loaded]] = []
+
+    def load(error: Exception) -> None:
+        video = Loaded()
+        loaded.append(weakref.ref(video))
+        raise error
+
+    def publish() -> None:
+        try:
+            load(ValueError())
+        except ValueError:
+            try:
+                load(KeyError())
+            except KeyError as error:
+                part = error
+        try:
+            load(OSError())
+        except OSError as error:
+            raise PermanentError("no") from ExceptionGroup("both", [part, error])
+
+    with pytest.raises(PermanentError) as raised:
+        publish()
+    error = raised.value
+    del raised
+    assert [video() is not None for video in loaded] == [True] * 3
+    forget_frames(error)
+    assert [video() for video in loaded] == [None] * 3

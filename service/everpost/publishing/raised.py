@@ -11,6 +11,7 @@ from everpost.publishing.trace import storable_text
 from everpost.task.model import ErrorClass, PublisherClass
 
 LONGEST_MESSAGE = 4_000  # characters kept with the task
+EARLIER = (vars(BaseException)["__cause__"], vars(BaseException)["__context__"])  # a subclass may have its own
 MOST_MEMBERS = 3  # members of an exception group that its message shows
 
 
@@ -63,6 +64,21 @@ def retry_after_of(error: BaseException) -> float | None:
     except BaseException:  # noqa: BLE001 - a foreign attribute
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop its traceback, and those of its causes and members: their frames hold all that the publisher had loaded."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        some = left.pop()
+        if some is None or id(some) in seen:
+            continue
+        seen.add(id(some))
+        BaseException.with_traceback(some, None)
+        left += (before.__get__(some) for before in EARLIER)
+        if is_a(some, BaseExceptionGroup):
+            left += BaseExceptionGroup.exceptions.__get__(some)
 
 
 def _described(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from everpost.failpoints import failpoint
 from everpost.platforms import Catalogue
 from everpost.publishing import InvalidError, Publisher, PublishJob, PublishResult, describe_media, idempotency_key
 from everpost.publishing.media import resolve_media
-from everpost.publishing.raised import is_a
+from everpost.publishing.raised import forget_frames, is_a
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.queue.codec import decoded_data
 from everpost.settings import Settings
@@ -100,6 +100,7 @@ class AttemptRunner:
                     raise end from None
             raise
         except BaseException as error:
+            forget_frames(error)  # its memory is free before the outcome is recorded, which takes some
             raise await self._follow_up.after_error(state, publisher, error) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
 
