@@ -203,6 +203,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
         SettingsError: A variable is unknown or its value cannot be read; the message names it and the expected value.
     """
     given: dict[str, Any] = {}
+    variables: dict[str, str] = {}
     for name, value in environment.items():
         if not name.startswith(PREFIX):
             continue
@@ -212,7 +213,8 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
         if not value:
             continue
         if field in given:
-            raise SettingsError(f"{PREFIX}{field.upper()} and {PREFIX}{field.upper()}{FILE} are both set; unset one.")
+            raise SettingsError(f"{' and '.join(sorted((variables[field], name)))} are both set; unset one.")
+        variables[field] = name
         given[field] = read_secret(name, value) if name.upper().endswith(FILE) else value
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)

@@ -94,6 +94,10 @@ def test_both_forms_at_once_are_refused(file: Path) -> None:
     assert message == "EVERPOST_TOKEN and EVERPOST_TOKEN_FILE are both set; unset one."
 
 
+def test_one_setting_in_capitals_and_in_small_letters_is_refused_by_these_names() -> None:
+    assert refusal_of(PORT="1", port="2") == "EVERPOST_PORT and EVERPOST_port are both set; unset one."
+
+
 def test_an_empty_variable_counts_as_not_set(file: Path) -> None:
     file.write_text(TOKEN)
     assert read_settings({"EVERPOST_TOKEN": "", "EVERPOST_TOKEN_FILE": str(file)}).token == TOKEN
