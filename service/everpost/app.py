@@ -104,7 +104,7 @@ async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app:
         metrics.start()
         stack.push_async_callback(metrics.close)
         app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)
-        await warn_of_pause(services.store.pause)
+        await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.waiter.close)
         services.bulk.behind.start()
         stack.push_async_callback(services.bulk.behind.close)

@@ -10,6 +10,7 @@ import pytest
 
 from everpost.errors import Unavailable
 from everpost.store import Store, open_store
+from everpost.store.pause import end_pause, find_pause
 from everpost.store.postgresql.care.lineage import Lineage, may_lack_commits, told_of
 from everpost.task.model import HELD, TaskStatus
 from everpost.testing import eventually
@@ -56,11 +57,11 @@ async def fill(store: Store) -> None:
 
 
 async def check_paused(store: Store, told: str) -> None:
-    pause = await store.pause.find()
+    pause = await find_pause(store.meta)
     assert pause is not None
     assert told in pause.backup
     assert (pause.ended, pause.sending, pause.held, pause.scheduled, pause.operations) == (2, 1, 1, 1, 1)
-    assert await store.pause.held_page(None, 9) == (["waiting"], None)
+    assert await store.held.page(None, 9) == (["waiting"], None)
     unknown = await store.history.find_task("sending")
     assert unknown is not None
     assert (unknown.status, unknown.attempts[-1]["number"]) == (TaskStatus.UNKNOWN, 2)
@@ -88,17 +89,17 @@ async def test_a_restored_dump_begins_paused_and_holds_what_may_have_been_sent(
     await fill(store)
     await store.close()
     store = await open_at(whole_address)
-    assert await store.pause.find() is None
+    assert await find_pause(store.meta) is None
     await store.close()
     run("pg_dump", whole_address, "--format=custom", f"--file={tmp_path / 'dump'}")
     restored = shared_server().new_database(template="template0")
     run("pg_restore", restored, "--single-transaction", tmp_path / "dump")
     store = await open_at(restored)
     await check_paused(store, "a dump")
-    await store.pause.end()
+    await end_pause(store.meta)
     await store.close()
     store = await open_at(restored)
-    assert await store.pause.find() is None
+    assert await find_pause(store.meta) is None
     await store.close()
     shared_server().give_back(restored)
 
@@ -122,7 +123,7 @@ async def test_a_process_that_finds_a_new_timeline_pauses_before_it_does_anythin
 
     async def is_paused() -> bool:
         try:
-            return await store.pause.find() is not None
+            return await find_pause(store.meta) is not None
         except Unavailable:
             return False
 
@@ -132,7 +133,7 @@ async def test_a_process_that_finds_a_new_timeline_pauses_before_it_does_anythin
     for send in (store.ledger.check_claims({"new": None}), store.ledger.begin_send("new", 1, NOW_MS)):
         with pytest.raises(Unavailable, match="everpost resume"):
             await send
-    await store.pause.end()
+    await end_pause(store.meta)
     assert (await store.ledger.check_claims({"waiting": None})).known["waiting"].sending == HELD
     assert await store.ledger.begin_send("new", 1, NOW_MS)
     await store.close()

@@ -12,7 +12,7 @@ from everpost.store import maintenance_of
 from everpost.store.history import TaskFilter
 from everpost.store.maintenance import Maintenance
 from everpost.store.operations import OperationStatus
-from everpost.store.pause import warn_of_pause
+from everpost.store.pause import end_pause, find_pause, warn_of_pause
 from everpost.task.model import HELD, TaskStatus
 from everpost.task.place import Place
 from sqlite.original_database import insert, make_task_queue, queued_task
@@ -92,9 +92,9 @@ async def test_a_restore_holds_tasks_that_could_have_run_and_pauses_dispatch(
     assert (pause.ended, pause.sending, pause.held, pause.scheduled, pause.operations) == (2, 1, 1, 1, 1)
     assert pause.restored_at == to_text(NOW_MS)
     store = await stores.open()
-    assert await store.pause.find() == pause
-    assert await warn_of_pause(store.pause)
-    assert await store.pause.held_page(None, 9) == (["waiting"], None)
+    assert await find_pause(store.meta) == pause
+    assert await warn_of_pause(store.meta)
+    assert await store.held.page(None, 9) == (["waiting"], None)
     assert (await facts_of(store, "waiting")).sending == HELD
     assert (await facts_of(store, "later")).sending is None
     unknown = await store.history.find_task("sending")
@@ -105,9 +105,9 @@ async def test_a_restore_holds_tasks_that_could_have_run_and_pauses_dispatch(
     assert (given_up.status, given_up.owner) == (OperationStatus.FAILED, None)
     await accept(store, "new")
     assert await store.ledger.begin_send("new", 1, NOW_MS)
-    await store.pause.end()
-    assert await store.pause.find() is None
-    assert await store.pause.count_held() == 1
+    await end_pause(store.meta)
+    assert await find_pause(store.meta) is None
+    assert await store.held.count() == 1
 
 
 async def test_the_store_that_was_replaced_is_kept(maintenance: Maintenance, stores: Stores, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_restore_is_refused_while_the_file_is_in_use_or_from_an_invalid_
             maintenance.restore(backup, NOW_MS)
     store = await stores.open()
     assert (await facts_of(store, "task")).status == "pending"
-    assert await store.pause.find() is None
+    assert await find_pause(store.meta) is None
 
 
 async def test_a_store_that_is_gone_is_restored(maintenance: Maintenance, stores: Stores, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_store_that_is_gone_is_restored(maintenance: Maintenance, stores
     await stores.close()
     move_all_but(backup.path)
     assert maintenance.restore(backup.path, NOW_MS).replaced is None
-    assert await (await stores.open()).pause.count_held() == 1
+    assert await (await stores.open()).held.count() == 1
 
 
 async def test_an_original_queue_is_imported_once_and_never_runs_on_its_own(

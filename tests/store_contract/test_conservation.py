@@ -202,7 +202,7 @@ class Conservation(RuleBasedStateMachine):
         if any(task.place is Place.LEDGER for task in self.kit.tasks() if task.task_id == task_id):
             self.kit.change(Place.LEDGER, task_id, sending=HELD)
         ended = [record_of(task_id, TaskStatus.UNKNOWN)] if ends else []
-        self.run(self.store(number).pause.let_go(ended, [] if ends else [task_id]))
+        self.run(self.store(number).held.let_go(ended, [] if ends else [task_id]))
 
     @rule(size=st.integers(1, 4), are_two=st.booleans())
     def archive_old(self, size: int, are_two: bool) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from everpost.store import Store
+from everpost.store.pause import end_pause, find_pause
 from everpost.task.model import HELD, TaskStatus
 from everpost.task.place import Place
 from store_contract.making import accept, add_ended, facts_of, record_of
@@ -27,7 +28,7 @@ async def held_ids(store: Store, limit: int = 2) -> list[str]:
     found: list[str] = []
     cursor: str | None = None
     while True:
-        page, cursor = await store.pause.held_page(cursor, limit)
+        page, cursor = await store.held.page(cursor, limit)
         assert len(page) <= limit
         found += page
         if cursor is None:
@@ -36,13 +37,13 @@ async def held_ids(store: Store, limit: int = 2) -> list[str]:
 
 async def test_a_store_that_was_not_restored_is_not_paused_and_holds_nothing(store: Store) -> None:
     await accept(store, "task")
-    assert await store.pause.find() is None
-    assert (await store.pause.count_held(), await held_ids(store)) == (0, [])
-    await store.pause.end()  # it can be repeated, also where there is none
+    assert await find_pause(store.meta) is None
+    assert (await store.held.count(), await held_ids(store)) == (0, [])
+    await end_pause(store.meta)  # it can be repeated, also where there is none
 
 
 async def test_held_tasks_are_counted_and_listed_once_each(store: Store, held: list[str]) -> None:
-    assert await store.pause.count_held() == len(held)
+    assert await store.held.count() == len(held)
     assert sorted(await held_ids(store)) == held
 
 
@@ -54,11 +55,11 @@ async def test_a_held_task_may_not_be_sent(store: Store, held: list[str]) -> Non
 async def test_pages_of_held_tasks_miss_none_while_others_are_let_go(
     store: Store, other: Store, held: list[str]
 ) -> None:
-    page, cursor = await store.pause.held_page(None, 2)
-    await other.pause.let_go([], page)
+    page, cursor = await store.held.page(None, 2)
+    await other.held.let_go([], page)
     seen = list(page)
     while cursor is not None:
-        page, cursor = await store.pause.held_page(cursor, 2)
+        page, cursor = await store.held.page(cursor, 2)
         seen += page
     assert sorted(seen) == held
 
@@ -69,8 +70,8 @@ async def test_held_tasks_end_or_are_free_to_run_and_others_stay_as_they_are(
     await store.ledger.begin_send("new", 1, 1)
     ended = [record_of(task_id, TaskStatus.UNKNOWN) for task_id in (held[0], "new", "ended", "nowhere")]
     for _ in range(2):
-        await store.pause.let_go(ended, [held[1], "new", "nowhere"])
-        assert await store.pause.count_held() == len(held) - 2
+        await store.held.let_go(ended, [held[1], "new", "nowhere"])
+        assert await store.held.count() == len(held) - 2
         assert {task.task_id: task.status for task in kit.tasks()} == {
             "new": "running", "ended": "failed", held[0]: "unknown", **dict.fromkeys(held[1:], "pending"),
         }  # fmt: skip
@@ -83,10 +84,10 @@ async def test_a_held_task_that_is_let_go_and_ended_at_once_ends_once(
 ) -> None:
     for task_id in held:
         await asyncio.gather(
-            store.pause.let_go([record_of(task_id, TaskStatus.UNKNOWN)], []),
-            other.pause.let_go([], [task_id]),
+            store.held.let_go([record_of(task_id, TaskStatus.UNKNOWN)], []),
+            other.held.let_go([], [task_id]),
             other.ledger.end([record_of(task_id, number=2)]),
         )
-    assert await store.pause.count_held() == 0
+    assert await store.held.count() == 0
     places = [(task.task_id, task.place) for task in kit.tasks() if task.task_id in held]
     assert sorted(places) == [(task_id, Place.HISTORY) for task_id in held]

@@ -31,7 +31,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
-from everpost.store.pause import warn_of_pause
+from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
@@ -166,10 +166,10 @@ class PublishWorker:
         It need not be checked again later: a file is restored only while no process has it open, and a PostgreSQL
         store lets no claim pass once it has found another server.
         """
-        self._is_paused = await warn_of_pause(self.store.pause)
+        self._is_paused = await warn_of_pause(self.store.meta)
         while self._is_paused:
             await asyncio.sleep(PAUSE_POLL_S)
-            self._is_paused = await self.store.pause.find() is not None
+            self._is_paused = await find_pause(self.store.meta) is not None
 
     async def stop(self, ctx: dict[str, Any]) -> None:
         """Arq's on_shutdown: close everything in reverse order."""

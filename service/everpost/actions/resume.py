@@ -15,7 +15,7 @@ from everpost.errors import InvalidValue
 from everpost.queue.codec import decoded_data
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
-from everpost.store.pause import Pause
+from everpost.store.pause import Pause, end_pause, find_pause
 from everpost.task.model import TaskColumns, TaskStatus, columns_of
 from everpost.task.queued_job import QueuedJob
 from everpost.task.restore_rules import end_of_held, end_of_unrecorded
@@ -57,7 +57,8 @@ class Resumption:
     """Ends a pause. An interrupted call can be repeated, because the last step ends the pause."""
 
     def __init__(self, store: Store, queue: TaskQueue, clock: Clock) -> None:
-        self._pauses = store.pause
+        self._meta = store.meta
+        self._held_tasks = store.held
         self._changes = store.changes
         self._ledger = store.ledger
         self._queue = queue
@@ -69,14 +70,14 @@ class Resumption:
         Raises:
             QueueUnreachable: Redis, which may know more than the backup, does not answer; dispatch stays paused.
         """
-        pause = await self._pauses.find()
+        pause = await find_pause(self._meta)
         if pause is None:
             return Resumed()
         counts = await self._let_go(unfinished, dry_run=dry_run)
         recovered = await self._record_found(pause, unfinished, dry_run=dry_run)
         resumed = Resumed(pause=pause, recovered=recovered, **counts)
         if not dry_run:
-            await self._pauses.end()
+            await end_pause(self._meta)
             log.warning("dispatch.resumed", unfinished=unfinished, backup=pause.backup, recovered=recovered, **counts)
         return resumed
 
@@ -88,7 +89,7 @@ class Resumption:
             ending = task_ids if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task in results]
             ended = [end_of_held(task_id, results.get(task_id), self._clock()) for task_id in ending]
             if not dry_run:
-                await self._pauses.let_go(ended, released)
+                await self._held_tasks.let_go(ended, released)
             succeeded = sum(record.status is TaskStatus.SUCCESS for record in ended)
             counts["succeeded"] += succeeded
             counts["unknown"] += len(ended) - succeeded
@@ -98,7 +99,7 @@ class Resumption:
     async def _held(self) -> AsyncIterator[Sequence[str]]:
         cursor: str | None = None
         while True:
-            task_ids, cursor = await self._pauses.held_page(cursor, CHUNK)
+            task_ids, cursor = await self._held_tasks.page(cursor, CHUNK)
             yield task_ids
             if cursor is None:
                 return

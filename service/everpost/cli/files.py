@@ -158,14 +158,13 @@ async def _with_store(settings: Settings, work: Callable[[Store], Awaitable[None
 
 async def _give_back(archive: Archive) -> None:
     """Free the unused space of the file, and report it if it is worth mentioning."""
-    space = await archive.free_space()
-    if space.size_bytes < WORTH_TELLING_BYTES:
+    free_bytes = await archive.free_space()
+    if free_bytes < WORTH_TELLING_BYTES:
         return
-    if not space.is_returnable:
-        say(f"{size_text(space.size_bytes)} of the file are unused; new tasks use them, `everpost compact` frees them.")
-        return
-    given = await _follow("giving back", space.size_bytes, archive.give_back_space(Pace(CHUNK)))
-    say(f"{size_text(given)} given back to the file system.")
+    if given_bytes := await _follow("giving back", free_bytes, archive.give_back_space(Pace(CHUNK))):
+        say(f"{size_text(given_bytes)} given back to the file system.")
+    else:
+        say(f"{size_text(free_bytes)} of the file are unused; new tasks use them, `everpost compact` frees them.")
 
 
 async def _follow(description: str, total: int, steps: AsyncIterator[int]) -> int:

@@ -12,6 +12,7 @@ from everpost.queue.redis_server import Opinion, RedisMemory
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import maintenance_of
+from everpost.store.pause import find_pause
 from everpost.task.model import QueueEntry
 
 OLDEST_REDIS = (6, 2)  # the first with ZRANGE BYSCORE, which claims need
@@ -69,7 +70,7 @@ async def _expected_tasks(address: str, now_ms: int) -> list[QueueEntry]:
         if store is None:
             return []
         try:
-            if await store.pause.find() is not None:
+            if await find_pause(store.meta) is not None:
                 return []
             return (await store.relay.page(None, now_ms - LATE_MS, LOOKED_AT)).entries
         finally:

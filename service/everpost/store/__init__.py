@@ -16,12 +16,12 @@ from everpost.errors import SettingsError
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
+from everpost.store.held import Held
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
 from everpost.store.meta import Meta
 from everpost.store.moving import MARK, check_open, read_mark
 from everpost.store.operations import Operations
-from everpost.store.pause import Pauses
 from everpost.store.relay import Relay
 
 if TYPE_CHECKING:  # commands use these; API and workers need not load them
@@ -58,8 +58,8 @@ class Store(Protocol):
         """Ended tasks that were archived."""
 
     @property
-    def pause(self) -> Pauses:
-        """The pause of dispatch after a restore."""
+    def held(self) -> Held:
+        """The tasks that a restore holds."""
 
     @property
     def changes(self) -> Changes:

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Protocol
 
-import msgspec
-
 from everpost.pace import Pace
 
 MOST_BYTES = 16 << 20  # of data, archived in one transaction: other writers wait meanwhile
@@ -17,18 +15,6 @@ class Reason(StrEnum):
 
     AGE = "age"
     DELETED = "deleted"
-
-
-class FreeSpace(msgspec.Struct, frozen=True):
-    """Disk space that the store holds and does not use.
-
-    Attributes:
-        size_bytes: 0 if the store manages its space by itself.
-        is_returnable: `give_back_space` can return it to the file system while Everpost serves.
-    """
-
-    size_bytes: int
-    is_returnable: bool
 
 
 class Archive(Protocol):
@@ -69,8 +55,8 @@ class Archive(Protocol):
             SearchTimeout: It took longer than `COUNTING_S`.
         """
 
-    async def free_space(self) -> FreeSpace:
-        """How much space of the store is free, for instance since a purge."""
+    async def free_space(self) -> int:
+        """The bytes on the disk that the store holds and does not use; 0 if it manages its space by itself."""
 
     def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
-        """Return free space to the file system; yield the bytes of each step. Does nothing if that is not possible."""
+        """Return free space to the file system; yield the bytes of each step. It may not be possible: then no step."""

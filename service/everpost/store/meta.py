@@ -16,10 +16,10 @@ class Meta(Protocol):
     """Values by name. Writes are durable when they return; they raise the errors of `everpost.store.ledger.Ledger`."""
 
     async def get(self, key: str) -> str | None:
-        """The value under `key`; None if the key was never set."""
+        """The value under `key`; None if there is none."""
 
-    async def set(self, key: str, value: str) -> None:
-        """Put `value` under `key`, in place of an earlier one."""
+    async def set(self, key: str, value: str | None) -> None:
+        """Put `value` under `key`, in place of an earlier one; None removes the key."""
 
     async def count_time(self, rule: CountStep) -> ClockMark:
         """Replace the mark by the one that `rule` makes from it, under the store's lock, so that no step is lost.

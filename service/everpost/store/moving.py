@@ -238,9 +238,9 @@ def read_mark(text: str | None) -> Mark | None:
         raise DatabaseUnusable(f"The database's record of its move cannot be read: {error}.") from error
 
 
-def write_mark(mark: Mark) -> str:
-    """The mark as text."""
-    return msgspec.json.encode(mark).decode()
+def write_mark(mark: Mark | None) -> str | None:
+    """The mark as text; None if there is none."""
+    return None if mark is None else msgspec.json.encode(mark).decode()
 
 
 def check_mark(found: Mark | None, wanted: Mark | None, name: str) -> None:

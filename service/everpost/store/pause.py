@@ -1,14 +1,11 @@
-"""The port's noun `pause`: the pause of dispatch after a restore, the held tasks, and how they are released."""
-
-from collections.abc import Collection, Sequence
-from typing import Protocol
+"""The pause of dispatch: a restore begins it, and until `everpost resume` ends it, no worker claims anything."""
 
 import msgspec
 import structlog
 
-from everpost.task.model import TaskRecord
+from everpost.store.meta import Meta
 
-KEY = "paused"  # among the values of `everpost.store.meta.Meta`; while it is there, no worker claims anything
+KEY = "paused"  # among the values of `everpost.store.meta.Meta`; it is there as long as dispatch is paused
 
 log = structlog.get_logger("everpost.dispatch")
 
@@ -38,41 +35,29 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-class Pauses(Protocol):
-    """The pause of dispatch. A restore begins it; while there is one, no worker claims a task.
-
-    A held task is a task of the ledger that was unfinished in the backup. It stays held until `let_go`. Tasks that are
-    accepted during the pause are not held.
-    """
-
-    async def find(self) -> Pause | None:
-        """The pause; None if dispatch goes on."""
-
-    async def count_held(self) -> int:
-        """How many tasks are held."""
-
-    async def held_page(self, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
-        """The ids of the next held tasks, at most `limit`, and the cursor of the ones behind them; None at the end.
-
-        Tasks that are let go between two pages do not move the cursor: each held task comes once.
-
-        Args:
-            cursor: None is the beginning.
-        """
-
-    async def let_go(self, ended: Sequence[TaskRecord], released: Collection[str]) -> None:
-        """End some held tasks, and free others so that they can run; all of it or nothing.
-
-        Tasks that are not held stay as they are, so it can be repeated.
-        """
-
-    async def end(self) -> None:
-        """End the pause. This can be repeated."""
+def read_pause(text: str | None) -> Pause | None:
+    """The pause that `write_pause` wrote; None if there is none."""
+    return None if text is None else msgspec.json.decode(text, type=Pause)
 
 
-async def warn_of_pause(pauses: Pauses) -> bool:
+def write_pause(pause: Pause) -> str:
+    """The pause as text."""
+    return msgspec.json.encode(pause).decode()
+
+
+async def find_pause(meta: Meta) -> Pause | None:
+    """The pause; None if dispatch goes on."""
+    return read_pause(await meta.get(KEY))
+
+
+async def end_pause(meta: Meta) -> None:
+    """End the pause. This can be repeated."""
+    await meta.set(KEY, None)
+
+
+async def warn_of_pause(meta: Meta) -> bool:
     """Log the pause; False if dispatch is not paused."""
-    pause = await pauses.find()
+    pause = await find_pause(meta)
     if pause is not None:
         log.warning("dispatch.paused", resume_with="everpost resume", **msgspec.structs.asdict(pause))
     return pause is not None

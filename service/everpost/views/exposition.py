@@ -22,6 +22,7 @@ from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.history import Summary
+from everpost.store.pause import find_pause
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.request_counts import BOUNDS_S, Answered, AnsweredRequests
 
@@ -45,7 +46,7 @@ async def metrics_text(
 ) -> bytes:
     """All metrics of this moment."""
     redis, summary, pause, numbers = await asyncio.gather(
-        queue_health(queue), store.history.summary(catalogue.name_of), store.pause.find(), _numbers(shared)
+        queue_health(queue), store.history.summary(catalogue.name_of), find_pause(store.meta), _numbers(shared)
     )
     log_bytes = store.care.state().log_bytes
     registry = CollectorRegistry(auto_describe=False)

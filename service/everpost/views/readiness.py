@@ -10,7 +10,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
 from everpost.store.meta import CHECKED_AT
-from everpost.store.pause import Pauses
+from everpost.store.pause import find_pause
 
 CHECK_TIMEOUT_S = 3
 
@@ -29,7 +29,7 @@ async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms
         _check("database", _check_store(store, room, now_ms)),
         _check("redis", _check_redis(queue)),
         _check("worker", _check_workers(queue)),
-        _check("dispatch", _check_dispatch(store.pause)),
+        _check("dispatch", _check_dispatch(store)),
     )
     return list(checks)
 
@@ -75,11 +75,11 @@ async def _check_workers(queue: TaskQueue) -> str:
     return told
 
 
-async def _check_dispatch(pauses: Pauses) -> str:
-    pause = await pauses.find()
+async def _check_dispatch(store: Store) -> str:
+    pause = await find_pause(store.meta)
     if pause is None:
         return "It is not paused."
     raise Unavailable(
         f"Paused since {pause.restored_at}, when the backup {pause.backup} was restored: tasks are accepted, "
-        f"none is sent until `everpost resume`; {await pauses.count_held()} are held."
+        f"none is sent until `everpost resume`; {await store.held.count()} are held."
     )

@@ -10,7 +10,7 @@ from everpost.actions.resume import Resumed, Unfinished
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
-from everpost.store.pause import Pause
+from everpost.store.pause import Pause, find_pause
 
 
 class DispatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +45,9 @@ class ResumeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def show_dispatch(request: ApiRequest) -> JsonAnswer:
     """Answer with the pause, if there is one."""
-    pauses = services_of(request).store.pause
-    pause = await pauses.find()
-    held = 0 if pause is None else await pauses.count_held()
+    store = services_of(request).store
+    pause = await find_pause(store.meta)
+    held = 0 if pause is None else await store.held.count()
     return JsonAnswer(DispatchAnswer(success=True, paused=pause is not None, pause=pause, held=held))
 
 

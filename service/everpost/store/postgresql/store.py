@@ -7,9 +7,9 @@ from everpost.clock import Clock, system_clock
 from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
+from everpost.store.postgresql.care.held import PostgresqlHeld
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
-from everpost.store.postgresql.care.pause import PostgresqlPauses
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import bring_up
@@ -33,7 +33,7 @@ class PostgresqlStore:
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)
         self.archive = PostgresqlArchive(database)
-        self.pause = PostgresqlPauses(database)
+        self.held = PostgresqlHeld(database)
 
     @classmethod
     async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:

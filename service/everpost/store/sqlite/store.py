@@ -6,8 +6,8 @@ from typing import Self
 
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
+from everpost.store.sqlite.care.held import SqliteHeld
 from everpost.store.sqlite.care.meta import SqliteMeta
-from everpost.store.sqlite.care.pause import SqlitePauses
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.tasks.changes import SqliteChanges
@@ -27,7 +27,7 @@ class SqliteStore:
         self.care = SqliteCare(database)
         self.history = SqliteHistory(database, zone)
         self.archive = SqliteArchive(database)
-        self.pause = SqlitePauses(database)
+        self.held = SqliteHeld(database)
         self.changes = SqliteChanges(database)
         self.operations = SqliteOperations(database)
 

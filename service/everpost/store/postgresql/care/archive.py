@@ -8,7 +8,7 @@ import msgspec
 from everpost.clock import DAY_MS, to_text
 from everpost.pace import Pace
 from everpost.portions import count_fitting
-from everpost.store.archive import COUNTING_S, MOST_BYTES, FreeSpace
+from everpost.store.archive import COUNTING_S, MOST_BYTES
 from everpost.store.postgresql.link.database import Database
 
 
@@ -62,9 +62,9 @@ class PostgresqlArchive:
         """See `Archive`."""
         return await self._count("count_archived", {"before": to_text(before_ms)})
 
-    async def free_space(self) -> FreeSpace:
+    async def free_space(self) -> int:
         """See `Archive`. PostgreSQL's autovacuum makes the space of destroyed tasks free for others."""
-        return FreeSpace(0, is_returnable=False)
+        return 0
 
     async def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""

@@ -10,7 +10,8 @@ import msgspec
 from everpost.clock import DAY_MS, to_text
 from everpost.store.maintenance import Contents, Depth, OldestDue
 from everpost.store.moving import Table
-from everpost.store.postgresql.care.pause import find_pause
+from everpost.store.pause import KEY, read_pause
+from everpost.store.postgresql.care.meta import get_value
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.lists.counts import find_drift
 from everpost.store.postgresql.schema.migrate import find_applied, refusal_of
@@ -115,7 +116,7 @@ async def inspect_contents(connection: Connection, now_ms: int, depth: Depth) ->
         published_twice=await connection.fetch_value("count_published_twice"),
         wrong_counts=len((await find_drift(connection)).by_pair) if is_deep else None,
         in_two_places=await _names(connection, "find_in_two_tables", "task_id") if is_deep else None,
-        pause=await find_pause(connection),
+        pause=read_pause(await get_value(connection, KEY)),
     )
 
 

@@ -12,9 +12,8 @@ import structlog
 from everpost.clock import Clock, to_text
 from everpost.errors import Unavailable
 from everpost.store.pause import KEY as PAUSED
-from everpost.store.pause import Pause
+from everpost.store.pause import Pause, read_pause, write_pause
 from everpost.store.postgresql.care.meta import get_value, set_value
-from everpost.store.postgresql.care.pause import find_pause
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import STATEMENT_S, Database
 from everpost.store.postgresql.link.session import Session
@@ -67,7 +66,7 @@ class DispatchGuard:
         """
         if not self._is_halted:
             return
-        if await self._database.read(find_pause) is not None:
+        if await self._database.read(_find_pause) is not None:
             raise Unavailable("Dispatch is paused, since PostgreSQL may have lost commits: see `everpost resume`.")
         self._is_halted = False
 
@@ -76,7 +75,7 @@ class DispatchGuard:
         connection = Connection(session, STATEMENT_S)
         await connection.run_script(BEGIN)
         await follow_lineage(connection, self._clock)
-        self._is_halted = await find_pause(connection) is not None
+        self._is_halted = await _find_pause(connection) is not None
         await connection.run_script(COMMIT)
 
 
@@ -91,7 +90,7 @@ async def follow_lineage(connection: Connection, clock: Clock) -> Pause | None:
     known = found if text is None else msgspec.json.decode(text, type=Lineage)
     if text is None or found != known:
         await set_value(connection, KEY, msgspec.json.encode(found).decode())
-    if not may_lack_commits(known, found) or await find_pause(connection) is not None:
+    if not may_lack_commits(known, found) or await _find_pause(connection) is not None:
         return None
     pause = await _begin_pause(connection, told_of(known, found), clock())
     log.warning("dispatch.lineage_changed", known=known, found=found)
@@ -119,6 +118,10 @@ def _differ(known: str | None, found: str | None) -> bool:
     return None not in {known, found} and known != found
 
 
+async def _find_pause(connection: Connection) -> Pause | None:
+    return read_pause(await get_value(connection, PAUSED))
+
+
 async def _begin_pause(connection: Connection, backup: str, now_ms: int) -> Pause:
     """Hold tasks that may have been sent since, end those that were being sent as unknown, and pause dispatch."""
     now = to_text(now_ms)
@@ -140,5 +143,5 @@ async def _begin_pause(connection: Connection, backup: str, now_ms: int) -> Paus
         operations=await connection.run("abandon_operations", error=GIVEN_UP, now=now),
         replaced=None,
     )
-    await set_value(connection, PAUSED, msgspec.json.encode(pause).decode())
+    await set_value(connection, PAUSED, write_pause(pause))
     return pause

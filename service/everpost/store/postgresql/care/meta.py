@@ -20,7 +20,7 @@ class PostgresqlMeta:
         """See `Meta.get`."""
         return await self._database.read(lambda connection: get_value(connection, key))
 
-    async def set(self, key: str, value: str) -> None:
+    async def set(self, key: str, value: str | None) -> None:
         """See `Meta.set`."""
         await self._database.write(lambda connection: set_value(connection, key, value))
 
@@ -38,11 +38,14 @@ class PostgresqlMeta:
 
 
 async def get_value(connection: Connection, key: str) -> str | None:
-    """The value under `key`; None if the key was never set."""
+    """See `Meta.get`."""
     value: str | None = await connection.fetch_value("get_meta", key=key)
     return value
 
 
-async def set_value(connection: Connection, key: str, value: str) -> None:
-    """Put `value` under `key`, in place of an earlier one."""
-    await connection.run("set_meta", key=key, value=value)
+async def set_value(connection: Connection, key: str, value: str | None) -> None:
+    """See `Meta.set`."""
+    if value is None:
+        await connection.run("forget_meta", key=key)
+    else:
+        await connection.run("set_meta", key=key, value=value)

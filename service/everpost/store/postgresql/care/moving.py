@@ -197,10 +197,7 @@ class PostgresqlMoved:
     async def _replace_mark(self, connection: Connection, before: Mark | None, after: Mark | None) -> None:
         await connection.fetch_value("lock_ids", task_ids=[MARK])
         check_mark(await _mark(connection), before, self.name)
-        if after is None:
-            await connection.run("forget_meta", key=MARK)
-        else:
-            await set_value(connection, MARK, write_mark(after))
+        await set_value(connection, MARK, write_mark(after))
 
     async def _check_new(self, connection: Connection) -> None:
         check_open(await _mark(connection))

@@ -8,7 +8,7 @@ import msgspec
 from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.portions import count_fitting
-from everpost.store.archive import COUNTING_S, MOST_BYTES, FreeSpace
+from everpost.store.archive import COUNTING_S, MOST_BYTES
 from everpost.store.sqlite.care.space import find_space, give_back_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -64,10 +64,9 @@ class SqliteArchive:
         """See `Archive`."""
         return await self._count("count_archived", {"before": to_text(before_ms)})
 
-    async def free_space(self) -> FreeSpace:
+    async def free_space(self) -> int:
         """See `Archive`."""
-        space = await self._database.read(find_space)
-        return FreeSpace(space.free_bytes, space.is_shrinkable)
+        return (await self._database.read(find_space)).free_bytes
 
     def give_back_space(self, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`. A file without the map of its pages stays as it is."""

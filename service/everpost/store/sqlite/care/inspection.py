@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from everpost.store.maintenance import Contents, Depth, OldestDue
+from everpost.store.pause import KEY, read_pause
 from everpost.store.sqlite.care.backup import open_read_only
-from everpost.store.sqlite.care.pause import find_pause
+from everpost.store.sqlite.care.meta import get_value
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.connection import PRAGMAS
 from everpost.store.sqlite.file.database import Database
@@ -102,7 +103,7 @@ def _contents(connection: sqlite3.Connection, now: str, *, is_deep: bool) -> Con
         published_twice=connection.execute(load("count_published_twice")).fetchone()[0],
         wrong_counts=len(find_drift(connection).by_pair) if is_deep else None,
         in_two_places=_in_two_tables(connection) if is_deep else None,
-        pause=find_pause(connection),
+        pause=read_pause(get_value(connection, KEY)),
     )
 
 

@@ -21,27 +21,28 @@ class SqliteMeta:
         """See `Meta.get`."""
         return await self._database.read(lambda connection: get_value(connection, key))
 
-    async def set(self, key: str, value: str) -> None:
+    async def set(self, key: str, value: str | None) -> None:
         """See `Meta.set`."""
-        await self._database.write(lambda connection: set_values(connection, {key: value}))
+        await self._database.write(lambda connection: set_value(connection, key, value))
 
     async def count_time(self, rule: CountStep) -> ClockMark:
         """See `Meta.count_time`."""
 
         def count(connection: sqlite3.Connection) -> ClockMark:
             mark = rule(read_mark(get_value(connection, CLOCK)))
-            set_values(connection, {CLOCK: msgspec.json.encode(mark).decode(), COUNTED: str(mark.counted_ms)})
+            set_value(connection, CLOCK, msgspec.json.encode(mark).decode())
+            set_value(connection, COUNTED, str(mark.counted_ms))
             return mark
 
         return await self._database.write(count)
 
 
 def get_value(connection: sqlite3.Connection, key: str) -> str | None:
-    """The value under `key`; None if the key was never set."""
+    """See `Meta.get`."""
     row = connection.execute(load("get_meta"), {"key": key}).fetchone()
     return None if row is None else str(row[0])
 
 
-def set_values(connection: sqlite3.Connection, values: dict[str, str]) -> None:
-    """Put each value under its key."""
-    connection.executemany(load("set_meta"), [{"key": key, "value": value} for key, value in values.items()])
+def set_value(connection: sqlite3.Connection, key: str, value: str | None) -> None:
+    """See `Meta.set`."""
+    connection.execute(load("forget_meta" if value is None else "set_meta"), {"key": key, "value": value})

@@ -25,13 +25,12 @@ from everpost.store.moving import (
     refusal_of,
     write_mark,
 )
-from everpost.store.sqlite.care.meta import get_value, set_values
+from everpost.store.sqlite.care.meta import get_value, set_value
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.occupancy import alone_with
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import KEY as COUNTS
 from everpost.store.sqlite.lists.search import SEARCHED
-from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.schema.migrate import migrate
 
 MOST_BYTES = 8 << 20  # of one portion
@@ -122,7 +121,7 @@ class SqliteMoved:
         with self._transaction():
             self._check_new()
             self._connection.execute("DELETE FROM everpost_meta")
-            set_values(self._connection, {MARK: write_mark(mark)})
+            set_value(self._connection, MARK, write_mark(mark))
 
     async def count(self, table: Table) -> int:
         """See `MovedStore`."""
@@ -176,10 +175,7 @@ class SqliteMoved:
 
     def _replace_mark(self, before: Mark | None, after: Mark | None) -> None:
         check_mark(self._mark(), before, self.name)
-        if after is None:
-            self._connection.execute(load("forget_meta"), {"key": MARK})
-        else:
-            set_values(self._connection, {MARK: write_mark(after)})
+        set_value(self._connection, MARK, write_mark(after))
 
     def _count(self, table: Table) -> int:
         where = f" WHERE key NOT IN {OWN_VALUES}" if table is Table.META else ""

@@ -9,8 +9,9 @@ import msgspec
 from everpost.clock import to_text
 from everpost.errors import DatabaseUnusable
 from everpost.flushing import flush
-from everpost.store.pause import KEY, Pause
+from everpost.store.pause import KEY, Pause, write_pause
 from everpost.store.sqlite.care.backup import SIDE_FILES, check_integrity, copy_database, open_read_only
+from everpost.store.sqlite.care.meta import set_value
 from everpost.store.sqlite.faults import explained
 from everpost.store.sqlite.file.connection import prepare_moves
 from everpost.store.sqlite.file.new_file import new_file
@@ -75,7 +76,7 @@ def _prepare(partial: Path, backup: Path, replaced: Path | None, now_ms: int) ->
         prepare_moves(connection)
         connection.execute("BEGIN IMMEDIATE")
         pause = _pause(connection, backup, replaced, now_ms)
-        connection.execute(load("set_meta"), {"key": KEY, "value": msgspec.json.encode(pause).decode()})
+        set_value(connection, KEY, write_pause(pause))
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = DELETE")  # else a part of the data could stay in the log beside it
     return pause

@@ -8,8 +8,6 @@ import msgspec
 
 from everpost.store.sqlite.library import sqlite3
 
-INCREMENTAL = 2  # PRAGMA auto_vacuum
-
 
 class Space(msgspec.Struct, frozen=True):
     """The space of a file.
@@ -17,21 +15,19 @@ class Space(msgspec.Struct, frozen=True):
     Attributes:
         size_bytes: The size of the file, once its log is copied into it.
         free_bytes: How much of it is not in use.
-        is_shrinkable: The free space can be returned while Everpost serves.
     """
 
     size_bytes: int
     free_bytes: int
-    is_shrinkable: bool
 
 
 def find_space(connection: sqlite3.Connection) -> Space:
     """The space of an open file."""
-    page_bytes, pages, free, mode = (
+    page_bytes, pages, free = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+        for name in ("page_size", "page_count", "freelist_count")
     )
-    return Space(page_bytes * pages, page_bytes * free, mode == INCREMENTAL)
+    return Space(page_bytes * pages, page_bytes * free)
 
 
 def give_back_space(connection: sqlite3.Connection, pages: int) -> int:
