@@ -201,6 +201,7 @@ async def test_bulk_work_of_the_backup_is_not_done_a_second_time(tmp_path: Path)
         await begin(stack.store, operation)
         await back_up(stack)
     async with restored(tmp_path, workers=0) as stack:
-        given_up = await stack.store.operations.find("o")
-        assert given_up is not None
+        found = await stack.store.operations.find("o")
+        assert found is not None
+        given_up, _ = found
         assert (given_up.status, given_up.owner) == (OperationStatus.FAILED, None)

@@ -58,9 +58,9 @@ async def test_a_store_is_looked_into_while_it_works(address: str) -> None:
         assert look.retries_of("B") == (1, 1)
         assert (look.has_relayed(), look.is_done("bulk")) == (False, False)
         await store.meta.set("epoch", "a Redis")
-        operation = await store.operations.find("bulk")
-        assert operation is not None
-        assert operation.status is OperationStatus.RUNNING
+        found = await store.operations.find("bulk")
+        assert found is not None
+        assert found[0].status is OperationStatus.RUNNING
         assert look.has_relayed()
         measured.leave_nothing_to_do()
         assert (look.count_queued(waiting), look.count_ended("bench", "success")) == (0, 1)

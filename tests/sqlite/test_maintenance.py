@@ -100,8 +100,9 @@ async def test_a_restore_holds_tasks_that_could_have_run_and_pauses_dispatch(
     unknown = await store.history.find_task("sending")
     assert unknown is not None
     assert (unknown.place, unknown.status, unknown.attempts[-1]["number"]) == (Place.HISTORY, TaskStatus.UNKNOWN, 2)
-    given_up = await store.operations.find("bulk")
-    assert given_up is not None
+    found = await store.operations.find("bulk")
+    assert found is not None
+    given_up, _ = found
     assert (given_up.status, given_up.owner) == (OperationStatus.FAILED, None)
     await accept(store, "new")
     assert await store.ledger.begin_send("new", 1, NOW_MS)

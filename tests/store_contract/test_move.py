@@ -128,7 +128,6 @@ async def content_of(address: str) -> Any:
             (await store.history.page(TaskFilter(), limit=1_000)).items,
             await store.history.summary(),
             [await store.operations.find(name) for name in ("one", "two")],
-            [await store.operations.find_skips(name) for name in ("one", "two")],
             await store.ledger.find_answer(key_of()),
             await store.meta.get("epoch"),
             await store.meta.get("clock"),

@@ -51,13 +51,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Skip(msgspec.Struct, frozen=True):
-    """A skipped task and the reason: an `Outcome.reason`."""
-
-    task_id: str
-    reason: str
-
-
 class OperationLostError(Exception):
     """Another process has taken the operation over; nothing of this step was written."""
 
@@ -97,11 +90,14 @@ class Operations(Protocol):
     async def fail(self, operation: Operation, error: str, now_ms: int) -> None:
         """Give an operation up. This changes nothing if it has another owner or has ended."""
 
-    async def find(self, operation_id: str) -> Operation | None:
-        """The operation, or None."""
+    async def find(
+        self, operation_id: str, after: str = "", limit: int = 1_000
+    ) -> tuple[Operation, list[Outcome]] | None:
+        """An operation and its next kept skips, with the reasons; None if there is no such operation.
 
-    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """The skips of an operation whose task ids come after `after`, in the order of their ids, at most `limit`."""
+        Args:
+            after: Skips whose task ids come after this one, in the order of these ids, at most `limit`.
+        """
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """Make `owner` the owner of an operation that is left alone, and return it; None if there is none.

@@ -7,6 +7,7 @@ import msgspec
 
 from everpost.actions.bulk import BulkAnswer, BulkKind
 from everpost.error_codes import meaning_of_codes
+from everpost.store.changes import Outcome
 from everpost.store.operations import OperationStatus
 
 REASONS: Mapping[str, str] = MappingProxyType(
@@ -58,10 +59,8 @@ class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
     errors: Sequence[PassedOver]
 
 
-def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> BulkReply:
+def reply_of(answer: BulkAnswer) -> BulkReply:
     """The result of bulk work in the form of answers."""
-    if errors is None:
-        errors = [passed_over(skip.task_id, skip.reason, skip.other_task_id) for skip in answer.skipped]
     status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
     return BulkReply(
         success=answer.error is None,
@@ -77,13 +76,13 @@ def reply_of(answer: BulkAnswer, errors: Sequence[PassedOver] | None = None) -> 
         succeeded=answer.succeeded,
         new_task_ids=list(answer.new_task_ids.values()),
         retries=answer.new_task_ids,
-        errors=errors,
+        errors=[_passed_over(skip) for skip in answer.skipped],
     )
 
 
-def passed_over(task_id: str, code: str, other_task_id: str | None = None) -> PassedOver:
-    """A skipped task, with the meaning of its code."""
-    return PassedOver(task_id, code, REASONS.get(code, code), other_task_id)
+def _passed_over(skip: Outcome) -> PassedOver:
+    code = skip.reason or ""
+    return PassedOver(skip.task_id, code, REASONS.get(code, code), skip.other_task_id)
 
 
 VERBS = MappingProxyType({"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived"})

@@ -80,14 +80,6 @@ def read_request(text: str) -> BulkRequest:
     return msgspec.convert(fields, BulkRequest)
 
 
-class BulkSkip(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A skipped task with the reason: the code of an error, or a reason of `everpost.actions.bulk`."""
-
-    task_id: str
-    reason: str
-    other_task_id: str | None = None
-
-
 class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The result of bulk work; for a dry run, what it would be.
 
@@ -99,7 +91,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
         succeeded: Those of them that were changed.
         new_task_ids: The retry of each task. Empty for a dry run, and for work in the background; find those by
             `batch_id`.
-        skipped: The skipped tasks; those of an operation in the background are read page by page.
+        skipped: The skipped tasks; those of an operation in the background come page by page, see `Bulk.progress`.
         error: Why it was given up.
     """
 
@@ -111,7 +103,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     succeeded: int
     new_task_ids: dict[str, str] = {}
-    skipped: Sequence[BulkSkip] = ()
+    skipped: Sequence[Outcome] = ()
     error: str | None = None
 
 
@@ -126,11 +118,7 @@ def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run
         done=operation.done,
         succeeded=operation.succeeded,
         new_task_ids={} if dry_run else _retries(outcomes),
-        skipped=[
-            BulkSkip(outcome.task_id, outcome.reason, outcome.other_task_id)
-            for outcome in outcomes
-            if outcome.reason is not None
-        ],
+        skipped=[outcome for outcome in outcomes if outcome.reason is not None],
         error=operation.error,
     )
 

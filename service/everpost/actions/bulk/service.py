@@ -11,7 +11,7 @@ from everpost.clock import to_text
 from everpost.errors import InvalidValue, OperationNotFound, TasksPending
 from everpost.store import Store
 from everpost.store.history import TaskFilter
-from everpost.store.operations import Operation, OperationStatus, Skip
+from everpost.store.operations import Operation, OperationStatus
 from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 
@@ -75,33 +75,16 @@ class Bulk:
         """Archive successes that ended before a time."""
         return await self.run(BulkRequest(kind=BulkKind.ARCHIVE, ended_before_ms=ended_before_ms))
 
-    async def progress(self, operation_id: str) -> BulkAnswer:
-        """The progress of an operation.
+    async def progress(self, operation_id: str, after: str = "", limit: int = 1_000) -> BulkAnswer:
+        """The progress of an operation, and its skipped tasks with ids after `after`, in their order, at most `limit`.
 
         Raises:
             OperationNotFound: There is no such operation.
         """
-        return answer_of(await self.find(operation_id))
-
-    async def find(self, operation_id: str) -> Operation:
-        """The stored operation.
-
-        Raises:
-            OperationNotFound: There is no such operation.
-        """
-        operation = await self._operations.find(operation_id)
-        if operation is None:
+        found = await self._operations.find(operation_id, after, limit)
+        if found is None:
             raise OperationNotFound(operation_id)
-        return operation
-
-    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """The tasks an operation skipped, in the order of their ids, after `after`.
-
-        Raises:
-            OperationNotFound: There is no such operation.
-        """
-        await self.find(operation_id)
-        return await self._operations.find_skips(operation_id, after, limit)
+        return answer_of(*found)
 
     def _operation(self, request: BulkRequest, total: int, now_ms: int) -> Operation:
         return Operation(

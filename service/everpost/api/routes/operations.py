@@ -9,7 +9,7 @@ from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import OperationNotFound
-from everpost.views.bulk_answers import BulkReply, passed_over, reply_of
+from everpost.views.bulk_answers import BulkReply, reply_of
 
 
 @get(
@@ -30,6 +30,4 @@ async def show_operation(
     bulk = services_of(request).bulk
     if not operation_id.isalnum() or len(operation_id) > 64:  # noqa: PLR2004 - Everpost's ids are 32 hex digits
         raise OperationNotFound(operation_id[:64])
-    answer = await bulk.progress(operation_id)
-    skips = await bulk.find_skips(operation_id, after)
-    return JsonAnswer(reply_of(answer, [passed_over(skip.task_id, skip.reason) for skip in skips]))
+    return JsonAnswer(reply_of(await bulk.progress(operation_id, after)))

@@ -8,7 +8,7 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
 from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
-from everpost.store.operations import Operation, OperationLostError, Skip
+from everpost.store.operations import Operation, OperationLostError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.texts import json_text, plain_text, storable
@@ -56,21 +56,20 @@ class PostgresqlOperations:
             )
         )
 
-    async def find(self, operation_id: str) -> Operation | None:
+    async def find(
+        self, operation_id: str, after: str = "", limit: int = 1_000
+    ) -> tuple[Operation, list[Outcome]] | None:
         """See the port."""
-        row = await self._database.read(
-            lambda connection: connection.fetch_one("find_operation", operation_id=storable(operation_id))
-        )
-        return None if row is None else operation_of(row)
+        parameters = {"operation_id": storable(operation_id)}
 
-    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
-        """See the port."""
-        rows = await self._database.read(
-            lambda connection: connection.fetch_all(
-                "find_skips", operation_id=storable(operation_id), after=storable(after), limit=limit
-            )
-        )
-        return [Skip(**row) for row in rows]
+        async def find(connection: Connection) -> tuple[Operation, list[Outcome]] | None:
+            row = await connection.fetch_one("find_operation", **parameters)
+            if row is None:
+                return None
+            skips = await connection.fetch_all("find_skips", **parameters, after=storable(after), limit=limit)
+            return operation_of(row), [Outcome(**skip) for skip in skips]
+
+        return await self._database.read(find)
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """See the port."""

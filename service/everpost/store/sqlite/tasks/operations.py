@@ -9,7 +9,7 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.store.changes import Change, Outcome
 from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
-from everpost.store.operations import Operation, OperationLostError, Skip
+from everpost.store.operations import Operation, OperationLostError
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -51,20 +51,20 @@ class SqliteOperations:
         parameters |= {"error": error, "now": to_text(now_ms), "request": without_ids(operation.request)}
         await self._database.write(lambda connection: connection.execute(load("fail_operation"), parameters))
 
-    async def find(self, operation_id: str) -> Operation | None:
-        """See the port."""
-        row = await self._database.read(
-            lambda connection: connection.execute(load("find_operation"), {"operation_id": operation_id}).fetchone()
-        )
-        return None if row is None else _operation(row)
-
-    async def find_skips(self, operation_id: str, after: str = "", limit: int = 1_000) -> list[Skip]:
+    async def find(
+        self, operation_id: str, after: str = "", limit: int = 1_000
+    ) -> tuple[Operation, list[Outcome]] | None:
         """See the port."""
         parameters = {"operation_id": operation_id, "after": after, "limit": limit}
-        rows = await self._database.read(
-            lambda connection: connection.execute(load("find_skips"), parameters).fetchall()
-        )
-        return [Skip(*row) for row in rows]
+
+        def find(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]] | None:
+            row = connection.execute(load("find_operation"), parameters).fetchone()
+            if row is None:
+                return None
+            skips = connection.execute(load("find_skips"), parameters)
+            return _operation(row), [Outcome(task_id=task_id, reason=reason) for task_id, reason in skips]
+
+        return await self._database.read(find)
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """See the port."""
