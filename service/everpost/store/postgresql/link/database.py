@@ -1,8 +1,9 @@
 """PostgreSQL for the verbs: reads, transactions and grouped writes."""
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar, cast
 
@@ -15,17 +16,18 @@ from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.sessions import Sessions
 from everpost.store.postgresql.link.statements import Sql
-from everpost.store.postgresql.link.transactions import Work
+from everpost.store.postgresql.link.transactions import Work, left
 from everpost.store.postgresql.link.waiting import Rows, Transaction
 
 T = TypeVar("T")
 
 READERS = 2
 SEARCHERS = 2  # for lists, and as many for searches that look far
-READ_S = 5.0  # a caller is answered after about this time
-STATEMENT_S = 5.0
+READ_S = 4.5  # a caller is answered after about this time
+STATEMENT_S = 4.0
 LOOK_AGAIN_S = 0.1
 LOOK_EVERY_S = 1.0  # at the server behind an idle connection
+LOOK_AT_OTHERS_EVERY_S = 2.0  # whether one was promoted; each host gets a new connection each time
 
 SNAPSHOT, END = Sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), Sql("ROLLBACK")
 
@@ -48,7 +50,7 @@ class Database:
         self._readers = Sessions(self.primary, READERS)
         self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
         self._commits = Commits(self.primary, self._note)
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(cls, address: PostgresqlAddress) -> Self:
@@ -64,7 +66,10 @@ class Database:
         except BaseException:
             await asyncio.shield(database.close())
             raise
-        database._watch = asyncio.create_task(database._look_repeatedly())
+        database._watches.append(asyncio.create_task(_repeat(database._look, LOOK_EVERY_S)))
+        if len(address.hosts) > 1:
+            look = database.primary.look_for_newer
+            database._watches.append(asyncio.create_task(_repeat(look, LOOK_AT_OTHERS_EVERY_S)))
         return database
 
     @property
@@ -104,13 +109,13 @@ class Database:
             raise SearchTimeout(within_s) from None
 
     async def _read(self, sessions: Sessions, work: Work[T], within_s: float | None) -> T:
-        until_s = None if within_s is None else time.monotonic() + within_s
+        until_s = math.inf if within_s is None else time.monotonic() + within_s
         while True:
             try:
-                async with sessions.lent() as session:
-                    return await work(Connection(session, within_s))
+                async with sessions.lent(until_s) as session:
+                    return await work(Connection(session, None if within_s is None else left(until_s)))
             except LinkLost as error:
-                if until_s is not None and time.monotonic() > until_s:
+                if time.monotonic() > until_s:
                     raise Unavailable(f"The database does not answer: {error}.") from error
                 await asyncio.sleep(LOOK_AGAIN_S)
 
@@ -160,19 +165,16 @@ class Database:
     def _note(self, trouble: ServiceError | None) -> None:
         self.trouble = trouble
 
-    async def _look_repeatedly(self) -> None:
-        """Look at the server from time to time: a process without work notices a failover too."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            with suppress(LinkLost, ServiceError):
-                async with self._readers.lent() as session:
-                    await self.primary.check(session)
+    async def _look(self) -> None:
+        """Look at the server: a process without work notices a failover too."""
+        async with self._readers.lent() as session:
+            await self.primary.check(session)
 
     async def close(self) -> None:
         """Commit submitted writes, then close every connection."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait((self._watch,))
+        for watch in self._watches:
+            watch.cancel()
+            await asyncio.wait((watch,))
         await self._commits.close()
         await asyncio.gather(*(each.close() for each in (self._readers, self._lists, self._searches, self.primary)))
 
@@ -183,3 +185,10 @@ async def _in_snapshot(connection: Connection, work: Work[T]) -> T:
         return await work(connection)
     finally:
         await connection.run_script(END)
+
+
+async def _repeat(look: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        with suppress(LinkLost, ServiceError):
+            await look()

@@ -6,6 +6,7 @@ from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, Dat
 
 READ_ONLY = "25006"
 TOO_MANY = "53300"  # connections
+IDLE_TOO_LONG = "25P03"  # in a transaction
 NO_PRIMARY = frozenset({READ_ONLY, "57P01", "57P02", "57P03", "57P05"})
 """Read-only, shut down, crashed, starting, idle for too long: none of this server's connections is of use any more."""
 
@@ -68,6 +69,8 @@ def _meaning_of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state in NO_PRIMARY or state.startswith("08"):
         return LinkLost(error.message or str(error), is_refusal=state == READ_ONLY)
+    if state == IDLE_TOO_LONG:
+        return LinkLost(error.message or str(error), is_of_all=False)
     if state == TOO_MANY:
         return LinkLost(error.message or str(error), is_of_all=False, is_refusal=True)
     if state in UNDONE:

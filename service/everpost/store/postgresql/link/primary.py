@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from everpost.database_address import Host, PostgresqlAddress
@@ -34,6 +35,7 @@ class Primary:
         self._lost_s = time.monotonic()
         self._search: asyncio.Task[None] | None = None
         self._found: Session | None = None  # by the last search, and not used yet
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
     def is_usable(self, session: Session) -> bool:
         """Whether the session leads to the present primary."""
@@ -60,6 +62,24 @@ class Primary:
         if await session.find_server() != session.server:
             raise LinkLost("another server has the primary's address now")
 
+    async def look_for_newer(self) -> None:
+        """Ask the other hosts whether one was promoted while the present primary still answers, and give it up then.
+
+        A primary that was cut off may go on answering the clients on its own side. Its commits would be lost.
+        """
+        if self._host is None or self.server is None:
+            return
+        generation, others = self.generation, [host for host in self._address.hosts if host != self._host]
+        asked = [asyncio.create_task(Session.open(self._address.at(host), generation)) for host in others]
+        try:
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await _close_all(asked)
+        for host, answer in zip(others, answers, strict=True):
+            is_newer = isinstance(answer, Session) and self.server.is_before(answer.server)
+            if is_newer and generation == self.generation:
+                self._forget(f"{host} was promoted")
+
     def lose(self, session: Session, reason: LinkLost) -> None:
         """Give up all sessions of this one's generation, if its server is not usable."""
         if session.generation == self.generation and reason.is_of_all:
@@ -83,7 +103,7 @@ class Primary:
             return await self._find()
         generation = self.generation
         try:
-            session = await Session.open(self._address.at(self._host), generation)
+            session = await self._open_at(self._host)
         except LinkLost as error:
             if generation == self.generation and error.is_of_all:
                 self._forget(str(error))
@@ -135,8 +155,13 @@ class Primary:
         self._found = session
         self._note(host, session)
 
-    async def _open(self, host: Host) -> Session:
+    async def _open_at(self, host: Host) -> Session:
         session = await Session.open(self._address.at(host), self.generation)
+        self._sessions.add(session)
+        return session
+
+    async def _open(self, host: Host) -> Session:
+        session = await self._open_at(host)
         if self.server is not None and session.server.is_before(self.server):
             await session.close()
             raise LinkLost(f"{host} was the primary before timeline {self.server.timeline}, and lacks what came after")
@@ -154,11 +179,19 @@ class Primary:
 
     def _note(self, host: Host, session: Session) -> None:
         took_s = round(time.monotonic() - self._lost_s, 3)
+        if self.server not in {None, session.server}:
+            self._end_statements_elsewhere()
         self._host, self.server = host, session.server
         logger.info(
             "database.primary_found",
             extra=as_event(host=str(host), timeline=session.server.timeline, took_s=took_s),
         )
+
+    def _end_statements_elsewhere(self) -> None:
+        """Do not wait any longer for a server that does not answer and is not the primary any more."""
+        for session in list(self._sessions):
+            if session.generation != self.generation:
+                session.raw.terminate()
 
 
 async def _close_all(asked: Sequence["asyncio.Task[Session]"]) -> None:

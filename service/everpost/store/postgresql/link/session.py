@@ -1,5 +1,7 @@
 """One connection to PostgreSQL, with what is known of the server behind it."""
 
+import socket
+from types import MappingProxyType
 from typing import Any, Self
 
 import asyncpg
@@ -12,6 +14,13 @@ from everpost.store.postgresql.link.statements import statement
 CONNECT_S = 2.0  # a server that is alive answers much sooner
 CLOSE_S = 2.0
 NAME = "everpost"  # of each connection, in pg_stat_activity
+
+KEEPALIVE = MappingProxyType({"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000})
+"""The system asks an idle peer after 5 s whether it is there, and gives it up after about 10 s without an answer.
+
+Without it, a statement without a time limit would wait for hours for a host that lost its power or its network.
+`identify_server.sql` sets the same for the server's side, which would keep the locks of such a client.
+"""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -61,6 +70,7 @@ class Session:
         try:
             named = {} if "application_name=" in address else {"application_name": NAME}
             raw = await asyncpg.connect(address, timeout=CONNECT_S, server_settings=named)
+            _keep_alive(raw._transport.get_extra_info("socket"))  # noqa: SLF001 - asyncpg has no option for it
             session = cls(raw, generation)
             await session._identify()
         except Exception as error:
@@ -113,3 +123,12 @@ class Session:
             await self.raw.close(timeout=CLOSE_S)
         except Exception:  # noqa: BLE001 - whatever it was, the connection is aborted now
             self.raw.terminate()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    if connection.family == socket.AF_UNIX:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,12 +1,16 @@
 """A few sessions that callers lend one after the other; they are opened when needed, and dropped with the primary."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.session import Session
+
+LEAST_S = 0.5  # for a connection, even if the caller's time is over
 
 
 class Sessions:
@@ -20,15 +24,18 @@ class Sessions:
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Session]:
+    async def lent(self, until_s: float = math.inf) -> AsyncIterator[Session]:
         """A session for the caller alone.
+
+        Args:
+            until_s: The caller waits for a connection until then (monotonic), and a moment in any case.
 
         Raises:
             LinkLost: There is no primary now.
             DatabaseUnusable: It refuses the login.
         """
         async with self._free:
-            session = self._usable() or await self._primary.connect()
+            session = self._usable() or await self._connect(until_s)
             is_whole = False
             try:
                 yield session
@@ -45,6 +52,13 @@ class Sessions:
                     self._idle.append(session)
                 else:
                     self._drop(session)
+
+    async def _connect(self, until_s: float) -> Session:
+        try:
+            async with asyncio.timeout(None if until_s == math.inf else max(LEAST_S, until_s - time.monotonic())):
+                return await self._primary.connect()
+        except TimeoutError:
+            raise LinkLost("no host answers in time") from None
 
     def _usable(self) -> Session | None:
         while self._idle:

@@ -1,8 +1,18 @@
 -- pg_walfile_name is an error on a standby, and pg_control_system may be forbidden.
 -- Plans are kept. One that is made while the ledger is empty would read the whole table, also when it is full, so full reads
 -- are made to look dear. A pooler may lose this setting, which is not needed to be correct.
+-- A client that lost its network or its power is given up after about 10 s, and one that hangs in a transaction after a
+-- minute; otherwise its locks would stay for hours, and its snapshot would keep dead rows in the tables.
 SELECT
     set_config('enable_seqscan', 'off', FALSE),
+    set_config('tcp_keepalives_idle', '5', FALSE),
+    set_config('tcp_keepalives_interval', '2', FALSE),
+    set_config('tcp_keepalives_count', '3', FALSE),
+    set_config('tcp_user_timeout', '10s', FALSE),
+    CASE
+        WHEN current_setting('idle_in_transaction_session_timeout') = '0'
+        THEN set_config('idle_in_transaction_session_timeout', '1min', FALSE)
+    END,
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
     current_setting('synchronous_commit') AS synchronous_commit,
     (SELECT stats_reset::text FROM pg_stat_wal) AS recovered_at, -- a recovery after a crash resets it
