@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -21,6 +22,7 @@ from postgresql.rows import fill
 from postgresql_server import shared_server
 
 ROWS = 20_000
+PARAMETER = re.compile(r"\$[0-9]+")
 OF_CATALOG = {"check_indexes"}  # PostgreSQL's own tables
 LARGE_ROWS = 1_000
 IN_SEARCH = {
@@ -81,7 +83,13 @@ def plan_of(connection: psycopg.Connection, text: str, *, as_search: bool = Fals
     with connection.transaction(force_rollback=True):
         if as_search:
             connection.execute(statements()["begin_search"].replace(":timeout_ms::bigint", "60000").encode())
-        (row,) = connection.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}".encode()).fetchall()
+        connection.execute("DEALLOCATE ALL")
+        connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")  # EXPLAIN (GENERIC_PLAN) came with 16
+        connection.execute(f"PREPARE planned AS {text}".encode())
+        given = ", ".join(["NULL"] * len(set(PARAMETER.findall(text))))
+        (row,) = connection.execute(
+            f"EXPLAIN (FORMAT JSON) EXECUTE planned{given and f'({given})'}".encode()
+        ).fetchall()
     found = row[0] if isinstance(row[0], list) else json.loads(row[0])
     return list(_nodes(found[0]["Plan"]))
 
