@@ -137,3 +137,23 @@ async def test_a_process_that_finds_a_new_timeline_pauses_before_it_does_anythin
     assert (await store.ledger.check_claims({"waiting": None})).known["waiting"].sending == HELD
     assert await store.ledger.begin_send("new", 1, NOW_MS)
     await store.close()
+
+
+@pytest.mark.parametrize("differing", [{"system_identifier": "8"}, {"timeline": "00000009"}, {"tables": 1}])
+async def test_nothing_is_sent_on_another_server_before_a_process_has_noticed_it(
+    whole_address: str, differing: dict[str, Any]
+) -> None:
+    """A pooler such as PgBouncer moves an open connection to another server."""
+    store = await open_at(whole_address)
+    await accept(store, "a")
+    known = msgspec.json.decode(await store.meta.get("lineage") or "")
+    await store.meta.set("lineage", msgspec.json.encode(known | differing).decode())
+    with pytest.raises(Unavailable, match="Another PostgreSQL answers"):
+        await store.ledger.begin_send("a", 1, NOW_MS)
+    assert (await store.ledger.check_claims({"a": None})).known["a"].sending is None
+    other = await open_at(whole_address)
+    assert await find_pause(other.meta) is not None
+    assert not await store.ledger.begin_send("a", 1, NOW_MS)
+    assert (await store.ledger.check_claims({"a": None})).known["a"].sending == HELD
+    await store.close()
+    await other.close()

@@ -87,9 +87,8 @@ def plan_of(connection: psycopg.Connection, text: str, *, as_search: bool = Fals
         connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")  # EXPLAIN (GENERIC_PLAN) came with 16
         connection.execute(f"PREPARE planned AS {text}".encode())
         given = ", ".join(["NULL"] * len(set(PARAMETER.findall(text))))
-        (row,) = connection.execute(
-            f"EXPLAIN (FORMAT JSON) EXECUTE planned{given and f'({given})'}".encode()
-        ).fetchall()
+        execute = f"EXECUTE planned({given})" if given else "EXECUTE planned"
+        (row,) = connection.execute(f"EXPLAIN (FORMAT JSON) {execute}".encode()).fetchall()
     found = row[0] if isinstance(row[0], list) else json.loads(row[0])
     return list(_nodes(found[0]["Plan"]))
 

@@ -9,7 +9,7 @@ import msgspec
 
 from everpost.batcher import Batcher
 from everpost.clock import SinceBoot, to_text
-from everpost.errors import DatabaseBusy
+from everpost.errors import DatabaseBusy, Unavailable
 from everpost.store.ledger import (
     ClaimedTasks,
     ClaimFacts,
@@ -94,7 +94,10 @@ class PostgresqlLedger:
         await self._check_dispatch()
         row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
         row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
-        return bool(await self._database.write_rows("begin_send", [row], again="begin_send_again"))
+        begun = await self._database.write_rows("begin_send", [row], again="begin_send_again")
+        if begun and not begun[0]["is_known"]:
+            raise Unavailable("Another PostgreSQL answers, and it is not known yet whether it lacks commits.")
+        return bool(begun)
 
     async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
         """See `Ledger.cancel_send`."""

@@ -3,10 +3,15 @@ WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:rows) AS given (
         task_id text, attempt integer, earlier integer, now text, since_boot text
     )
+), {known_server}, begun AS (
+    UPDATE task_queue AS t
+    SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now
+    FROM given
+    WHERE (SELECT is_known FROM known_server) AND t.task_id = given.task_id
+        AND t.task_id = ANY (ARRAY(SELECT given.task_id FROM given))
+        AND (t.sending IS NOT DISTINCT FROM given.earlier OR t.sending = given.attempt AND t.started_at = given.now)
+    RETURNING t.task_id
 )
-UPDATE task_queue AS t
-SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now
-FROM given
-WHERE t.task_id = given.task_id AND t.task_id = ANY (ARRAY(SELECT given.task_id FROM given))
-    AND (t.sending IS NOT DISTINCT FROM given.earlier OR t.sending = given.attempt AND t.started_at = given.now)
-RETURNING t.task_id
+SELECT task_id, TRUE AS is_known FROM begun
+UNION ALL
+SELECT given.task_id, FALSE FROM given, known_server WHERE NOT known_server.is_known
