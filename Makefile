@@ -4,9 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo run check format test chaos bench arq-suite api-suite clean
+.PHONY: help install demo run check format test chaos chaos-fleet bench arq-suite api-suite clean
 help:  ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Make the environment (the other targets do this automatically)
 $(STAMP): pyproject.toml
@@ -36,12 +36,15 @@ format: $(STAMP)  ## Write the code as the checks want it
 	$(BIN)/ruff check --fix .
 
 # Most tests wait for processes, so more tests than cores run at once. Compiled files make processes start sooner.
-test chaos: export PYTHONDONTWRITEBYTECODE =
+test chaos chaos-fleet: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 	$(BIN)/pytest -n 4 --dist worksteal
 
 chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SECONDS=60, EVERPOST_CHAOS_SEED=20260)
 	$(BIN)/pytest -m chaos -s
+
+chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut and slowed; needs root (same variables)
+	$(BIN)/pytest tests/chaos_fleet -m chaos -s
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)
 	$(BIN)/python tests/bench/compare.py --readme

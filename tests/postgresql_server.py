@@ -184,15 +184,19 @@ def free_port() -> int:
 
 
 class PostgresqlServer:
-    """One server. Its superuser is `everpost`; it trusts every connection from this machine.
+    """One server. Its superuser is `everpost`; it trusts every connection from this machine and its network.
 
     Attributes:
         folder: Its data folder is in it, and its log.
-        port: On 127.0.0.1.
+        host: The address that it listens at.
+        port: The same for its TCP port.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, version: int = VERSION) -> None:
+    def __init__(
+        self, folder: Path, *, host: str = "127.0.0.1", port: int | None = None, version: int = VERSION
+    ) -> None:
         self.folder = folder
+        self.host = host
         self.data = folder / "data"
         self.log = folder / "log"
         self.port = port or free_port()
@@ -203,9 +207,15 @@ class PostgresqlServer:
     @classmethod
     def new(cls, settings: Mapping[str, str] = FAST, *, version: int = VERSION, **options: str) -> Self:
         """A new, empty server that runs. `settings` and `options` are those of `postgresql.conf`."""
-        server = cls(_give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder()))), version=version)
-        server.in_use = _hold(server.folder / "users", fcntl.LOCK_SH)
+        server = cls.at_place(version=version)
         server.begin({**settings, **options})
+        return server
+
+    @classmethod
+    def at_place(cls, **place: Any) -> Self:
+        """A server that has a folder, but no data yet. `place` is as in the constructor."""
+        server = cls(_give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder()))), **place)
+        server.in_use = _hold(server.folder / "users", fcntl.LOCK_SH)
         return server
 
     def begin(self, options: Mapping[str, str]) -> None:
@@ -226,6 +236,8 @@ class PostgresqlServer:
             except OSError:  # another process was quicker
                 shutil.rmtree(self.data)
         subprocess.run(["cp", "-a", empty, self.data], check=True, **identity())
+        with (self.data / "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\nhost replication all samenet trust\n")
 
     def new_standby(self, name: str, through: int | None = None) -> "PostgresqlServer":
         """A server that follows this one by streaming replication, as the standby `name`; it runs.
@@ -233,13 +245,18 @@ class PostgresqlServer:
         Args:
             through: The port of a proxy before this server, which the standby uses.
         """
-        folder = _give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder())))
-        standby = PostgresqlServer(folder, version=self.version)
-        standby.in_use = _hold(folder / "users", fcntl.LOCK_SH)
-        source = f"host=127.0.0.1 port={through or self.port} user=everpost application_name={name}"
-        standby.run("pg_basebackup", f"--dbname={source}", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
-        standby.start()
+        standby = PostgresqlServer.at_place(version=self.version)
+        standby.follow(self, name, through)
         return standby
+
+    def follow(self, primary: "PostgresqlServer", name: str, through: int | None = None) -> None:
+        """Take a copy of the primary's data in place of its own, and follow the primary as the standby `name`."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        source = f"host={primary.host} port={through or primary.port} user=everpost application_name={name}"
+        limits = "connect_timeout=2 tcp_user_timeout=3000"
+        options = ("--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+        self.run("pg_basebackup", f"--dbname={source} {limits}", *options)
+        self.start()
 
     def promote(self) -> None:
         """Make a standby a primary."""
@@ -276,7 +293,7 @@ class PostgresqlServer:
             self._process = subprocess.Popen(
                 [
                     *(binaries(self.version) / "postgres", "-D", self.data),
-                    *("-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder),
+                    *("-p", str(self.port), "-h", self.host, "-k", self.folder),
                 ],
                 cwd=self.folder,
                 env=self._environment(),
@@ -324,11 +341,15 @@ class PostgresqlServer:
 
     def address(self, database: str = "postgres") -> str:
         """The address of a database, as `EVERPOST_DATABASE` takes it."""
-        return f"postgresql://everpost@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://everpost@{self.host}:{self.port}/{database}"
+
+    def local_address(self, database: str = "postgres") -> str:
+        """The address through its Unix socket, which a cut network does not harm."""
+        return f"postgresql://everpost@/{database}?host={self.folder}&port={self.port}"
 
     def sql(self, text: str, database: str = "postgres") -> list[Any]:
         """Run statements as the superuser; the rows of the last one."""
-        with psycopg.connect(self.address(database), autocommit=True) as connection:
+        with psycopg.connect(self.local_address(database), autocommit=True) as connection:
             cursor = connection.execute(text.encode())
             return cursor.fetchall() if cursor.description else []
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 import stores
 from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
-from chaos_kit.load import Load
+from chaos_kit.load import SLOWEST_S, Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
 from chaos_kit.sentinels import Fleet
@@ -26,7 +26,7 @@ from everpost.publishing import PublisherClass
 from everpost.queue.pool import connection_pool
 from everpost.task.place import Place
 from everpost.testing import eventually
-from store_kit import kit_of
+from store_kit import StoreKit, kit_of
 
 DRAIN_S = 60.0
 SHOWN = 10
@@ -47,7 +47,6 @@ class Scene:
         chance: Decides which faults to inject; made from the seed.
         database: Its address: by default that of the fixture `both_stores`, or else a file in `folder`.
         fleet: The servers behind Sentinels, if they are used instead of `valkey`.
-        kit: A look into the database.
         faults: The number of times each was injected.
         struck_at: The times of faults.
         waits_s: How long each 202 took while Redis was in trouble.
@@ -66,6 +65,7 @@ class Scene:
         clients: int = 16,
         most: int = 1_000_000,
         rate: float = 150,
+        slowest_s: float = SLOWEST_S,
         is_proxied: bool = False,
         database: str | None = None,
         fleet: Fleet | None = None,
@@ -82,7 +82,6 @@ class Scene:
         self.struck_at: list[str] = []
         self.waits_s: list[float] = []
         self.database = database or stores.chosen or str(folder / "everpost.db")
-        self.kit = kit_of(self.database)
         self.effects = folder / "effects.jsonl"
         self.valkey = Valkey(folder / "valkey", durable=True)
         self.fleet = fleet
@@ -112,8 +111,25 @@ class Scene:
             )
             for number in range(workers)
         ]
-        self.load = Load(self.addresses, seed=seed, clients=clients, most=most, rate=rate)
+        self.load = Load(
+            self.addresses,
+            seed=seed,
+            clients=clients,
+            most=most,
+            rate=rate,
+            slowest_s=slowest_s,
+            is_excused=self.is_excused,
+        )
         self.redis: Redis = Redis(connection_pool=connection_pool(address))
+
+    @property
+    def kit(self) -> StoreKit:
+        """A look into the database."""
+        return kit_of(self.database)
+
+    def is_excused(self, _address: str, _since_s: float) -> bool:
+        """Whether the scene itself has kept an API from answering, at some time since then (monotonic)."""
+        return False
 
     @property
     def database_file(self) -> Path:

@@ -1,11 +1,11 @@
-"""A Valkey and its replica, watched by three Sentinels: plain processes on 127.0.0.1, with passwords everywhere."""
+"""A Valkey and its replica, watched by three Sentinels: on 127.0.0.1, or on hosts of their own. All have passwords."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -37,11 +37,11 @@ repl-diskless-sync-delay 0
 maxmemory-policy noeviction
 """
 SENTINEL = f"""
-sentinel monitor {MASTER} 127.0.0.1 {{master}} 2
+sentinel monitor {MASTER} {{master}} 2
 sentinel auth-pass {MASTER} {PASSWORD}
 sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}
 sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT_MS}
-sentinel known-replica {MASTER} 127.0.0.1 {{replica}}
+sentinel known-replica {MASTER} {{replica}}
 """
 
 
@@ -54,27 +54,53 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+class Place(NamedTuple):
+    """Where a server is.
+
+    Attributes:
+        command: Put before another command, it runs that on the server's host.
+    """
+
+    address: str
+    port: int
+    command: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """The place as in a configuration file."""
+        return f"{self.address} {self.port}"
+
+
+def local_place(port: int) -> Place:
+    """A place on 127.0.0.1."""
+    return Place("127.0.0.1", port)
+
+
 class Node:
-    """A Valkey server, or a Sentinel; it writes its configuration file itself when its role changes."""
+    """A Valkey server, or a Sentinel; it writes its configuration file itself when its role changes.
+
+    The tests' own connections are through a Unix socket, which a cut network does not harm.
+    """
 
     def __init__(
-        self, folder: Path, port: int, configuration: str, *arguments: str, password: str, database: int = 0
+        self, folder: Path, place: Place, configuration: str, *arguments: str, password: str, database: int = 0
     ) -> None:
         self.folder = folder
-        self.port = port
+        self.place = place
         self._arguments = arguments
         options: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1, "client_name": TEST}
         options["retry"] = Retry(NoBackoff(), 1)  # Sentinels close the connections of a server whose role they change
         options["retry_on_error"] = [ConnectionLost]
-        self.redis: Any = Redis(port=port, db=database, password=password, **options)  # redis-py leaves much untyped
+        self.socket = folder / "socket"
+        options |= {"unix_socket_path": str(self.socket), "db": database, "password": password}
+        self.redis: Any = Redis(**options)  # redis-py leaves much untyped
         self.child: Child | None = None
         folder.mkdir(parents=True)
-        head = f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+        head = f"port {place.port}\nbind {place.address}\nunixsocket {self.socket}\ndir {folder}\n"
         (folder / "server.conf").write_text(head + configuration, encoding="utf-8")
 
     async def start(self) -> None:
         """Start it, with what its configuration file says now, and wait until it answers."""
-        argv = [server_program(), str(self.folder / "server.conf"), *self._arguments]
+        argv = [*self.place.command, server_program(), str(self.folder / "server.conf"), *self._arguments]
         with (self.folder / "log").open("ab") as output:
             self.child = Child(argv, env=server_environment(), output=output)
 
@@ -83,7 +109,12 @@ class Node:
                 return bool(await self.redis.ping())
             return False
 
-        await eventually(answers, what=f"an answer of the server at port {self.port}")
+        await eventually(answers, what=f"an answer of the server at {self.place}")
+
+    @property
+    def port(self) -> int:
+        """Its TCP port."""
+        return self.place.port
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -122,36 +153,44 @@ class Fleet:
         sentinel_password: That of the Sentinels; empty if they have no password.
         is_quick: Sentinels talk more often than they do by default: 0.5 instead of 2 and 10 s. By default a replaced
             master that can be reached goes on as a master for 8 to 18 s.
+        places: Those of the two servers and the three Sentinels; by default on 127.0.0.1.
     """
 
-    def __init__(self, folder: Path, *, sentinel_password: str = SENTINEL_PASSWORD, is_quick: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sentinel_password: str = SENTINEL_PASSWORD,
+        is_quick: bool = True,
+        places: Sequence[Place] | None = None,
+    ) -> None:
         self._sentinel_password = sentinel_password
         self._is_quick = is_quick
-        ports = free_ports(5)
-        replica_of = f"replicaof 127.0.0.1 {ports[0]}\n"
+        master, replica, *watching = places or [local_place(port) for port in free_ports(5)]
+        replica_of = f"replicaof {master}\n"
         self.nodes = [
-            Node(folder / "redis0", ports[0], REDIS, password=PASSWORD, database=DATABASE),
-            Node(folder / "redis1", ports[1], REDIS + replica_of, password=PASSWORD, database=DATABASE),
+            Node(folder / "redis0", master, REDIS, password=PASSWORD, database=DATABASE),
+            Node(folder / "redis1", replica, REDIS + replica_of, password=PASSWORD, database=DATABASE),
         ]
         ids = [f"{uuid4().hex}{number:08x}" for number in range(3)]
         self.sentinels = []
-        for number, port in enumerate(ports[2:]):
+        for number, place in enumerate(watching):
             others = "".join(
-                f"sentinel known-sentinel {MASTER} 127.0.0.1 {ports[2 + other]} {ids[other]}\n"
+                f"sentinel known-sentinel {MASTER} {watching[other]} {ids[other]}\n"
                 for other in range(3)
                 if other != number
             )
-            configuration = SENTINEL.format(master=ports[0], replica=ports[1]) + others
+            configuration = SENTINEL.format(master=master, replica=replica) + others
             configuration = f"sentinel myid {ids[number]}\n{configuration}"
             if sentinel_password:
                 configuration += f"requirepass {sentinel_password}\nsentinel sentinel-pass {sentinel_password}\n"
             folder_of = folder / f"sentinel{number}"
-            self.sentinels.append(Node(folder_of, port, configuration, "--sentinel", password=sentinel_password))
+            self.sentinels.append(Node(folder_of, place, configuration, "--sentinel", password=sentinel_password))
 
     @property
     def address(self) -> str:
         """The address in the form of EVERPOST_REDIS."""
-        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        places = ",".join(f"{sentinel.place.address}:{sentinel.port}" for sentinel in self.sentinels)
         login = f":{PASSWORD.replace(',', '%2C')}"
         query = f"?sentinel_password={self._sentinel_password}" if self._sentinel_password else ""
         return f"redis+sentinel://{login}@{places}/{MASTER}/{DATABASE}{query}"
@@ -179,9 +218,9 @@ class Fleet:
         """The present master, as most Sentinels name it; waits until there is one that agrees."""
 
         async def named() -> Node | None:
-            ports = [await self._named_by(sentinel) for sentinel in self.sentinels]
+            places = [await self._named_by(sentinel) for sentinel in self.sentinels]
             for node in self.nodes:
-                if ports.count(node.port) > 1 and await node.is_master():
+                if places.count(node.place[:2]) > 1 and await node.is_master():
                     return node
             return None
 
@@ -231,10 +270,10 @@ class Fleet:
             with suppress(RedisError, OSError):
                 await master.redis.acl_setuser("replica", enabled=True)
 
-    async def _named_by(self, sentinel: Node) -> int | None:
+    async def _named_by(self, sentinel: Node) -> tuple[str, int] | None:
         with suppress(RedisError, OSError):
             found = await sentinel.redis.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
-            return None if found is None else int(found[1])
+            return None if found is None else (found[0].decode(), int(found[1]))
         return None
 
     async def _knows_replica(self, sentinel: Node) -> bool:

@@ -3,12 +3,11 @@
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from chaos_kit.proxy import Proxy
-from chaos_kit.sentinels import Node, free_ports
+from chaos_kit.sentinels import Node, free_ports, local_place
 from everpost.embedded import EmbeddedValkey
 from everpost.publishing import PermanentError
 from everpost.task.place import Place
@@ -16,7 +15,6 @@ from everpost.testing import eventually, everpost_stack
 from store_kit import kit_of
 
 SENTINEL = """
-unixsocket {socket}
 sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 sentinel monitor post localhost {port} 1
@@ -48,17 +46,15 @@ async def test_a_task_goes_all_its_way_over_tls_that_sentinels_speak_too(
     tmp_path: Path, proxy: Proxy, certificate: ssl.SSLContext
 ) -> None:
     port = proxy.address.partition("localhost:")[2].partition("/")[0]
-    with TemporaryDirectory(prefix="everpost-") as folder:  # the path of a Unix socket must be short
-        socket = Path(folder) / "sentinel.sock"
-        configuration = SENTINEL.format(socket=socket, port=port)
-        sentinel = Node(tmp_path / "sentinel", free_ports(1)[0], configuration, "--sentinel", password="")
-        await sentinel.start()
-        async with Proxy(socket, tls=certificate).serving() as of_sentinel:
-            address = of_sentinel.address.replace("rediss://", "rediss+sentinel://").replace("/0", "/post/0")
-            async with everpost_stack(redis=address) as stack:
-                assert (await stack.wait_until_ended(await stack.publish(title="t")))["status"] == "success"
-                assert [opinion.is_up for opinion in await stack.queue.server.opinions()] == [True]
-        await sentinel.close()
+    configuration = SENTINEL.format(port=port)
+    sentinel = Node(tmp_path / "sentinel", local_place(free_ports(1)[0]), configuration, "--sentinel", password="")
+    await sentinel.start()
+    async with Proxy(sentinel.socket, tls=certificate).serving() as of_sentinel:
+        address = of_sentinel.address.replace("rediss://", "rediss+sentinel://").replace("/0", "/post/0")
+        async with everpost_stack(redis=address) as stack:
+            assert (await stack.wait_until_ended(await stack.publish(title="t")))["status"] == "success"
+            assert [opinion.is_up for opinion in await stack.queue.server.opinions()] == [True]
+    await sentinel.close()
 
 
 async def test_leases_are_renewed_over_tls(proxy: Proxy) -> None:

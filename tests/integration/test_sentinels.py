@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, free_ports, running_fleet
+from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, free_ports, local_place, running_fleet
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.errors import QueueUnreachable
@@ -176,11 +176,11 @@ async def test_a_replica_is_left_and_is_another_redis_when_it_is_a_master_again(
 async def test_a_sentinel_that_is_cut_off_with_the_old_master_is_not_believed(tmp_path: Path) -> None:
     """Both masters live, and the Sentinels know nothing of each other."""
     ports = free_ports(4)
-    old, new = (Node(tmp_path / f"redis{port}", port, "", password="") for port in ports[:2])
+    old, new = (Node(tmp_path / f"redis{port}", local_place(port), "", password="") for port in ports[:2])
     sentinels = [
         Node(
             tmp_path / f"sentinel{port}",
-            port,
+            local_place(port),
             f"sentinel monitor post 127.0.0.1 {node.port} 1\nsentinel config-epoch post {epoch}\n",
             "--sentinel",
             password="",

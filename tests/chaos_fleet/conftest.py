@@ -1,0 +1,10 @@
+"""Refuses to run where hosts cannot be made, instead of skipping: whoever asks for these tests wants them to run."""
+
+import pytest
+
+from chaos_kit.fleet.hosts import find_obstacle
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.items and not session.config.option.collectonly and (obstacle := find_obstacle()):
+        pytest.exit(f"make chaos-fleet cannot run: {obstacle}", returncode=1)
