@@ -1,15 +1,19 @@
 """A fleet on hosts of its own, whose network and servers fail: nothing acknowledged is lost, nothing is sent twice."""
 
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from chaos_kit.fleet.nemesis import dealt, do
 from chaos_kit.fleet.scene import FleetScene, playing_fleet
 
 pytestmark = pytest.mark.chaos
 
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
+SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 WHILE = 60  # posts or effects
 FEW = 10  # the same while one API keeps half of the clients waiting
 
@@ -31,3 +35,22 @@ async def test_a_worker_and_an_api_cut_off_from_the_database_go_on_afterwards(tm
         verdict = await scene.finish()
         assert verdict.is_good, verdict
         assert verdict.recovered
+
+
+@pytest.mark.parametrize("is_synchronous", [True, False], ids=["synchronous", "asynchronous"])
+async def test_faults_of_hosts_and_network_at_random(tmp_path: Path, *, is_synchronous: bool) -> None:
+    sys.stdout.write(f"\nEVERPOST_CHAOS_SEED={SEED}\n")
+    scene = FleetScene(tmp_path, seed=SEED, is_synchronous=is_synchronous)
+    async with playing_fleet(scene):
+        scene.tell("all is running")
+        scene.load.start()
+        await scene.load.more(WHILE)
+        ends_at = time.monotonic() + SECONDS / 2
+        for name in dealt(f"{SEED} {is_synchronous}"):
+            await do(scene, name)
+            if time.monotonic() > ends_at:
+                break
+        scene.tell("the last fault is over")
+        verdict = await scene.finish()
+        scene.tell(f"all has ended; the slowest recovery took {max(scene.recovered_s):.1f} s")
+        assert verdict.is_good, verdict

@@ -116,7 +116,7 @@ class FleetScene(Scene):
         await super().close()
         self.pair.close()
 
-    async def node_of(self, name: str) -> Node:
+    def node_of(self, name: str) -> Node:
         """The Valkey or Sentinel on a host."""
         address = self.network[name].address
         return next(node for node in self.fleet.servers if node.place.address == address)
@@ -145,7 +145,7 @@ class FleetScene(Scene):
 
     async def pauses(self) -> list[bool]:
         """Whether dispatch is paused, in the eyes of each API."""
-        return [bool(answer and answer["paused"]) for answer in await self._ask_all("/api/v1/dispatch")]
+        return [bool(answer and answer.get("paused")) for answer in await self._ask_all("/api/v1/dispatch")]
 
     async def resume(self) -> dict[str, Any]:
         """Resume dispatch as an operator would; the counts of the held tasks."""
@@ -160,7 +160,7 @@ class FleetScene(Scene):
 
         async def is_ready() -> bool:
             self._last = await self._ask_all("/health/ready")
-            return all(answer and answer["ready"] for answer in self._last)
+            return all(answer and answer.get("ready") for answer in self._last)
 
         try:
             await eventually(is_ready, timeout_s=READY_S, what="readiness")
