@@ -1,6 +1,6 @@
-"""Everpost and its peers in one run, under the same load; `make bench` writes the README's table with it.
+"""Everpost and its peers in one run, under the same load; `make bench` writes the README's tables with it.
 
-python tests/bench/compare.py [--quick] [--readme] [--json FILE]
+python tests/bench/compare.py [--postgresql | --sqlite] [--quick] [--readme] [--json FILE]
 """
 
 import argparse
@@ -8,41 +8,37 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import capacity
+import on_postgresql
+from on_postgresql import OnPostgresql, measure_on_postgresql
 from peers.measuring import measure_peer
 from peers.stacks import PEERS, make_environment
+from tables import COLUMNS, head, summaries, table_of, write_between
 
-from everpost.bench.machine import machine_line
 from everpost.bench.plan import FULL, QUICK, Plan
-from everpost.bench.report import Report, number
+from everpost.bench.report import Report
 from everpost.bench.run import run_bench
-from everpost.bench.samples import Results, Summary
+from everpost.bench.samples import Summary
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 COMMANDS = {FULL.tasks: "`make bench`", QUICK.tasks: "`.venv/bin/python tests/bench/compare.py --quick`"}
 OURS = "**Everpost**"
 GROUPS = ("end", "idle", "retry")
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "answers/s": ("end_to_end_submit",),
-    "end to end tasks/s": ("end_to_end",),
-    "answer → recorded p50 / p99 ms, idle": ("recorded_p50", "recorded_p99"),
-    "retry p50 ms, idle": ("retry_redis_p50",),
-    "CPU ms a task: API + worker + Valkey": ("cpu_api", "cpu_worker", "cpu_valkey"),
-    "memory MB: API + worker": ("rss_api", "rss_worker"),
-}
-SEPARATORS = {"recorded_p99": " / "}
+ROWS = {FULL.tasks: 10_000_000, QUICK.tasks: 100_000}  # of a large history
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One run: Everpost's whole report, and each peer's metrics."""
+    """One run: Everpost's whole report and each peer's metrics on SQLite, and the same on PostgreSQL."""
 
-    everpost: Report
-    peers: Mapping[str, Mapping[str, Summary]]
+    everpost: Report | None = None
+    peers: Mapping[str, Mapping[str, Summary]] = {}
+    postgresql: OnPostgresql | None = None
 
 
 def say(text: str) -> None:
@@ -51,7 +47,7 @@ def say(text: str) -> None:
 
 
 async def compare(plan: Plan, folder: Path, venvs: Path, *, only: Sequence[str] = ()) -> Comparison:
-    """Measure everything, one stack at a time."""
+    """Measure everything on SQLite, one stack at a time."""
     say("environments of the peers ...")
     programs = {peer.folder: make_environment(peer, venvs) for peer in PEERS}
     ours = await run_bench(plan, folder, say, only=only)
@@ -63,46 +59,11 @@ async def compare(plan: Plan, folder: Path, venvs: Path, *, only: Sequence[str] 
     return Comparison(ours, peers)
 
 
-def summaries(results: Results) -> dict[str, Summary]:
-    """Every metric's summary."""
-    return {name: summary for name in results if (summary := results.summary(name))}
-
-
-def table(comparison: Comparison) -> str:
+def table(ours: Report, peers: Mapping[str, Mapping[str, Summary]]) -> str:
     """The README's table, its head the machine and the command, its foot the ratios."""
-    ours = {name: row.summary for name, row in comparison.everpost.metrics.items()}
-    stacks: dict[str, Mapping[str, Summary]] = {OURS: ours, **comparison.peers}
-    lines = [
-        row("stack", list(COLUMNS)),
-        f"|---|{'---|' * len(COLUMNS)}",
-        *(
-            f"| {title} | {' | '.join(cell(seen, names) for names in COLUMNS.values())} |"
-            for title, seen in stacks.items()
-        ),
-    ]
-    return "\n".join([head(comparison), "", *lines, "", foot(ours, comparison.peers)])
-
-
-def row(title: str, cells: Sequence[str]) -> str:
-    """A line of the table."""
-    return f"| {title} | {' | '.join(cells)} |"
-
-
-def cell(seen: Mapping[str, Summary], names: Sequence[str]) -> str:
-    """The medians of some metrics."""
-    shown = "".join(f"{SEPARATORS.get(name, ' + ')}{number(seen[name].median)}" for name in names if name in seen)
-    return shown.removeprefix(" + ") or "-"
-
-
-def head(comparison: Comparison) -> str:
-    """What was measured, on what, and how to do it again."""
-    ours = comparison.everpost
-    return (
-        f"Medians of {ours.plan.runs} runs of {ours.plan.tasks:,} no-op tasks over {ours.plan.connections} "
-        "connections, the load generator on the same machine; one API and one worker process each. "
-        f"{COMMANDS[ours.plan.tasks]}, "
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine_line(ours.machine, ours.versions)}."
-    )
+    own = {name: row.summary for name, row in ours.metrics.items()}
+    lines = table_of({OURS: own, **peers}, COLUMNS)
+    return "\n".join([head(ours, COMMANDS[ours.plan.tasks]), "", *lines, "", foot(own, peers)])
 
 
 def foot(ours: Mapping[str, Summary], peers: Mapping[str, Mapping[str, Summary]]) -> str:
@@ -117,40 +78,59 @@ def foot(ours: Mapping[str, Summary], peers: Mapping[str, Mapping[str, Summary]]
     )
 
 
-def write_between(text: str, made: str) -> str:
-    """The document with what is between the markers replaced.
+def tables_of(comparison: Comparison) -> dict[str, str]:
+    """The tables that were measured, by the names of their markers in the README."""
+    found = {}
+    if comparison.everpost:
+        found["bench"] = table(comparison.everpost, comparison.peers)
+    if comparison.postgresql:
+        command = on_postgresql.command_of(comparison.postgresql.everpost.plan)
+        found["bench on PostgreSQL"] = on_postgresql.table(comparison.postgresql, command)
+    return found
 
-    Raises:
-        ValueError: It has no markers.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN} and {END} to write between")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+
+async def measure(asked: argparse.Namespace, folder: Path) -> Comparison:
+    """Measure what the options say."""
+    plan = QUICK if asked.quick else FULL
+    found = Comparison()
+    if not asked.postgresql:
+        found = await compare(plan, folder, asked.venvs, only=GROUPS if asked.only_peers_columns else ())
+    if not asked.sqlite:
+        rows = ROWS[plan.tasks] if asked.growth is None else asked.growth
+        server = await measure_on_postgresql(plan, folder, asked.venvs, say, growth=rows)
+        found = msgspec.structs.replace(found, postgresql=server)
+    return found
 
 
 def main() -> None:
-    """Measure, print, and with --readme write the table into the README."""
+    """Measure, print, and with --readme write the tables into the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="measure less")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--postgresql", action="store_true", help="measure on PostgreSQL only")
+    which.add_argument("--sqlite", action="store_true", help="measure on SQLite only")
+    parser.add_argument("--growth", type=int, metavar="ROWS", help="rows of the large history on PostgreSQL")
     parser.add_argument("--only-peers-columns", action="store_true", help="leave out what the table has no column for")
-    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/scale.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all numbers")
     parser.add_argument(
         "--venvs", type=Path, default=ROOT / ".venv" / "peers", help="where the peers' environments are"
     )
     asked = parser.parse_args()
-    plan = QUICK if asked.quick else FULL
-    only = GROUPS if asked.only_peers_columns else ()
     with tempfile.TemporaryDirectory(prefix="everpost-bench-") as made:
-        comparison = asyncio.run(compare(plan, Path(made), asked.venvs, only=only))
+        comparison = asyncio.run(measure(asked, Path(made)))
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(comparison)))
-    text = table(comparison)
-    sys.stdout.write(f"{text}\n")
-    if asked.readme:
-        README.write_text(write_between(README.read_text("utf-8"), text), "utf-8")
+    for name, text in tables_of(comparison).items():
+        sys.stdout.write(f"{text}\n\n")
+        if asked.readme:
+            README.write_text(write_between(README.read_text("utf-8"), text, name), "utf-8")
+    if comparison.postgresql:
+        medians = {name: row.summary.median for name, row in comparison.postgresql.everpost.metrics.items()}
+        costs = capacity.costs_of(medians)
+        sys.stdout.write(f"{capacity.table(costs)}\n")
+        if asked.readme:
+            capacity.write_table(costs)
 
 
 if __name__ == "__main__":

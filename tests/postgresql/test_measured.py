@@ -1,10 +1,14 @@
 """A PostgreSQL database of the bench and the demonstration: filled, counted, shown, and removed again."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from everpost.bench.metrics import METRIC_OF
 from everpost.bench.plan import Plan
 from everpost.bench.run import run_bench
 from everpost.demo import main as demo
@@ -19,7 +23,7 @@ from store_contract.making import add_ended, attempt_of
 from store_contract.test_operations import operation_of
 from store_rows import START_MS, accept, begin, make_task
 
-TINY = Plan(runs=1, warm_ups=0, connections=8, tasks=100, backlog=50)
+TINY = Plan(runs=1, warm_ups=0, connections=8, tasks=100, backlog=50, pairs=2, pair_tasks=100, settle_s=0)
 
 
 @pytest.fixture
@@ -89,6 +93,47 @@ async def test_the_bench_measures_on_a_server_and_tells_its_cpu(address: str, tm
     assert report.tasks_checked >= 200
     assert report.metrics["cpu_database"].summary.median > 0
     assert report.versions["postgresql"]
+
+
+@pytest.mark.chaos
+async def test_two_stacks_are_measured_in_turns_and_a_fleet_of_four(address: str, tmp_path: Path) -> None:
+    report = await run_bench(
+        TINY, tmp_path, lambda _: None, only=["beside", "scale", "grown"], growth=1_000, server=address
+    )
+    seen = {name: row.summary for name, row in report.metrics.items()}
+    assert set(seen) == {name for name, metric in METRIC_OF.items() if metric.group in {"beside", "scale"}}
+    ratios = [ours / base for ours, base in zip(seen["beside_server"].runs, seen["beside_sqlite"].runs, strict=True)]
+    assert seen["beside"].runs == pytest.approx(ratios)
+    assert seen["scale_four_wal"].median > 0.5  # KB: a task's own data is not less
+    assert 1 <= seen["scale_one_group"].median <= 3 * TINY.pair_tasks
+    assert report.growth is not None
+    assert set(report.growth.metrics) == {"grown", "grown_large", "grown_empty"}
+    assert len(report.growth.metrics["grown"].runs) == TINY.pairs
+    warm_up = 10
+    assert report.tasks_checked == 4 * (warm_up + 200) + 5 * (warm_up + 100)
+
+
+def test_the_server_counts_flushes_transactions_and_waits_for_locks(address: str) -> None:
+    database = address.rpartition("/")[2]
+    with measured_store(address).look() as look:
+        before = look.counters()
+        with psycopg.connect(address) as first, psycopg.connect(address, autocommit=True) as second:
+            first.execute("LOCK TABLE task_queue IN ACCESS EXCLUSIVE MODE")
+            assert look.count_lock_waits() == 0
+            waiting = threading.Thread(target=second.execute, args=("TABLE task_queue",))
+            waiting.start()
+            deadline = time.monotonic() + 20
+            while look.count_lock_waits() != 1:
+                assert time.monotonic() < deadline
+            first.rollback()
+            waiting.join()
+        shared_server().server.sql("INSERT INTO everpost_meta (key, value) VALUES ('a', 'b')", database)
+        after = look.counters()
+    assert before is not None
+    assert after is not None
+    assert after.writes > before.writes
+    assert after.wal_bytes > before.wal_bytes
+    assert after.fsyncs >= before.fsyncs
 
 
 @pytest.mark.chaos

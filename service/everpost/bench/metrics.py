@@ -37,6 +37,28 @@ def _less(name: str, group: str, title: str, unit: str, goal: float | None = Non
     return _more(name, group, title, unit, goal, less_is_better=True, **rest)
 
 
+PARTS = {"api": "APIs", "worker": "workers", "valkey": "Valkey", "database": "PostgreSQL"}
+_SCALE = (
+    _more("scale_one", "scale", "In turns: end to end, 1 API and 1 worker", "tasks/s"),
+    _more("scale_four", "scale", "... 4 APIs and 4 workers, 4 times the clients", "tasks/s"),
+    *(_less(f"scale_one_{part}", "scale", f"... CPU a task, 1 + 1: {name}", "ms") for part, name in PARTS.items()),
+    *(_less(f"scale_four_{part}", "scale", f"... CPU a task, 4 + 4: {name}", "ms") for part, name in PARTS.items()),
+    *(
+        _less(f"scale_{part}", "scale", f"... CPU a task, 4 + 4 to 1 + 1: {name}", "x", 1.15)
+        for part, name in PARTS.items()
+    ),
+    _less("scale_one_fsyncs", "scale", "... flushes to the disk for 1,000 tasks, 1 + 1", "fsyncs"),
+    _less(
+        "scale_four_fsyncs", "scale", "... flushes to the disk for 1,000 tasks, 4 + 4", "fsyncs",
+        base="scale_one_fsyncs", goal_ratio=1,
+    ),
+    _more("scale_one_group", "scale", "... tasks of a write transaction, 1 + 1", "tasks"),
+    _more("scale_four_group", "scale", "... tasks of a write transaction, 4 + 4", "tasks"),
+    _less("scale_one_wal", "scale", "... write-ahead log a task, 1 + 1", "KB"),
+    _less("scale_four_wal", "scale", "... write-ahead log a task, 4 + 4", "KB"),
+    _less("scale_waits", "scale", "... looks that found a connection waiting for a lock, 4 + 4", "%", 0, worst=True),
+)  # fmt: skip
+
 METRICS = (
     _more("engine_arq", "engine", "Engine alone, no SQLite: stock arq.Worker, poll 0.01 s", "jobs/s"),
     _more(
@@ -61,6 +83,10 @@ METRICS = (
     _less("cpu_database", "end", "... PostgreSQL", "ms", 0.05),
     _less("rss_api", "end", "Memory under load (most resident): API", "MB", 70),
     _less("rss_worker", "end", "Memory under load (most resident): worker", "MB", 60),
+    _more("beside_sqlite", "beside", "In turns: end to end on SQLite", "tasks/s"),
+    _more("beside_server", "beside", "... on PostgreSQL", "tasks/s"),
+    _more("beside", "beside", "... PostgreSQL to SQLite, in each pair of turns", "x", 0.8),
+    *_SCALE,
     _more("fleet", "fleet", "Attempts under way at once, 4 workers of 100 slots", "tasks", 400, worst=True),
     _more("fleet_busy", "fleet", "... share of the slots' time in use", "%"),
     _less("recorded_p50", "idle", "Idle: answer to recorded, p50", "ms", 1),
@@ -83,11 +109,14 @@ METRICS = (
     _less("relay_round", "backlog", "... until the relay has looked for all of it", "s"),
     _less("start_api", "start", "`everpost api` until it answers", "s", 0.8),
     _less("start_worker", "start", "`everpost worker` until it claims", "s", 0.6),
+    _more("grown_empty", "grown", "In turns: end to end with an empty history", "tasks/s"),
+    _more("grown_large", "grown", "... with the large one", "tasks/s"),
+    _more("grown", "grown", "... large to empty, in each pair of turns", "x", 0.9),
 )
 
 METRIC_OF: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
 GROUPS = tuple(dict.fromkeys(metric.group for metric in METRICS))
-GROWING = ("accept", "two", "end", "idle", "retry", "list", "start")
+GROWING = ("accept", "two", "end", "idle", "retry", "list", "start", "grown")
 
 
 def is_reached(metric: Metric, seen: Summary, ratio: float | None) -> bool | None:

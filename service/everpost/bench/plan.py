@@ -24,6 +24,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         requests: Requests of each list per run.
         backlog: Tasks that wait while memory is measured.
         idle_s: Seconds an idle worker is watched per run.
+        pairs: How often two stacks are measured in turns.
+        pair_tasks: Tasks of each turn, for each API.
+        settle_s: Seconds until an idle server has counted what it did; PostgreSQL's processes wait for 10 s.
     """
 
     runs: int = 5
@@ -42,6 +45,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 500
     backlog: int = 1_000_000
     idle_s: float = 5.0
+    pairs: int = 12
+    pair_tasks: int = 8_000
+    settle_s: float = 10.5
 
     @property
     def rounds(self) -> range:
@@ -65,6 +71,8 @@ QUICK = Plan(
     requests=100,
     backlog=20_000,
     idle_s=1.0,
+    pairs=4,
+    pair_tasks=2_000,
 )
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,25 +14,34 @@ from everpost.bench.engine import measure_claims, measure_engine
 from everpost.bench.fleet import WORKERS, measure_fleet
 from everpost.bench.machine import describe_machine, describe_versions
 from everpost.bench.metrics import GROUPS, GROWING
+from everpost.bench.pairs import measure_beside, measure_grown
 from everpost.bench.plan import Plan
 from everpost.bench.report import Report, grown, measured
 from everpost.bench.samples import Results
-from everpost.bench.stack import BenchStack
+from everpost.bench.scale import measure_scale
+from everpost.bench.stack import BenchStack, new_database
 from everpost.bench.throughput import measure_accept, measure_end_to_end, measure_two_apis
 from everpost.bench.waits import measure_idle, measure_lists, measure_retry, measure_start
-from everpost.store import measured_store, scratch_store
+from everpost.store import measured_store
 from everpost.store.measured import Say
 
 Measure = Callable[[BenchStack, Plan, Results], Awaitable[None]]
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A measurement, and the number of processes it starts with."""
+    """A measurement, and the number of processes it starts with.
+
+    Attributes:
+        needs_server: It is left out on SQLite.
+        only_grown: It is made only with a large history.
+    """
 
     title: str
     measure: Measure
     apis: int = 1
     workers: int = 1
+    needs_server: bool = False
+    only_grown: bool = False
 
 
 MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
@@ -42,12 +51,15 @@ MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
         "accept": Group("accepting over HTTP, and draining what was accepted", measure_accept, workers=0),
         "two": Group("accepting with two API processes", measure_two_apis, apis=2, workers=0),
         "end": Group("end to end", measure_end_to_end),
+        "beside": Group("end to end, in turns with SQLite", measure_beside, needs_server=True),
+        "scale": Group("one API and one worker, in turns with four of each", measure_scale, needs_server=True),
         "fleet": Group("a fleet of workers with slow tasks", measure_fleet, workers=WORKERS),
         "idle": Group("one task at a time, and none", measure_idle),
         "retry": Group("retries", measure_retry),
         "list": Group("lists", measure_lists),
         "backlog": Group("memory, with a backlog", measure_backlog, apis=0, workers=0),
         "start": Group("starts", measure_start, apis=0, workers=0),
+        "grown": Group("end to end, in turns with an empty history", measure_grown, only_grown=True),
     }
 )
 """In the order they run."""
@@ -69,10 +81,11 @@ async def run_bench(
         ProgramFailed: A helper program of the bench failed.
     """
     small, large = Results(), Results()
-    chosen = [name for name in GROUPS if not only or name in only]
+    chosen = [name for name in GROUPS if (not only or name in only) and (server or not MEASUREMENTS[name].needs_server)]
     bench = _Bench(plan, folder, say, server)
     for name in chosen:
-        await bench.run(name, small)
+        if not MEASUREMENTS[name].only_grown:
+            await bench.run(name, small)
     repeated = [name for name in chosen if name in GROWING] if growth else []
     if repeated:
         await bench.run_grown(repeated, large, growth)
@@ -104,7 +117,7 @@ class _Bench:
 
     async def run_grown(self, names: Sequence[str], results: Results, rows: int) -> None:
         """Measure with a large history: each group on its own stack, all on one file."""
-        with self._new_database("grown-") as database:
+        with new_database(self._server, self._folder) as database:
             store = measured_store(database)
             await asyncio.to_thread(store.fill_history, rows, self._say)
             for name in names:
@@ -112,25 +125,15 @@ class _Bench:
                 store.leave_nothing_to_do()
                 await self._measure(name, results, database)
 
-    @contextmanager
-    def _new_database(self, prefix: str) -> Iterator[str]:
-        """The address of an empty store, which is removed afterwards."""
-        if self._server is not None:
-            with scratch_store(self._server) as address:
-                yield address
-            return
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._folder) as made:
-            yield str(Path(made) / "everpost.db")
-
     async def _measure(self, name: str, results: Results, database: str | None) -> None:
         group = MEASUREMENTS[name]
         with ExitStack() as cleanup:
-            made = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder))
-            database = database or cleanup.enter_context(self._new_database(f"{name}-"))
-            stack = BenchStack(Path(made), database)
+            made = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._folder)))
+            database = database or cleanup.enter_context(new_database(self._server, made))
+            stack = BenchStack(made, database, self._server)
             async with stack.running(apis=group.apis, workers=group.workers):
                 self.versions = self.versions or await describe_versions(stack.store, stack.queue)
                 await group.measure(stack, self._plan, results)
                 await stack.stop_workers()
                 stack.check_calls()
-            self.tasks_checked += stack.expected_calls
+            self.tasks_checked += stack.expected_calls + stack.checked_beside

@@ -3,9 +3,10 @@
 import asyncio
 import http.client
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from everpost.embedded import EmbeddedValkey
 from everpost.probe import ask, free_port
 from everpost.queue.measured import MeasuredQueue
 from everpost.settings import VARIABLES, Settings
-from everpost.store import measured_store
+from everpost.store import measured_store, scratch_store
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0
@@ -60,20 +61,24 @@ class BenchStack:
     """Everpost on free ports and temporary files; `database` is a path or an address, and may be an existing one.
 
     Attributes:
+        server: Where further stacks may get databases of their own; None if there is no server.
         store: The measured store.
         queue: The measured Redis, while the stack runs.
         apis, workers: The running processes.
         expected_calls: How many times the publishers must have been called when the workers have stopped.
+        checked_beside: The calls of stacks that ran beside this one.
     """
 
-    def __init__(self, folder: Path, database: Path | str | None = None) -> None:
+    def __init__(self, folder: Path, database: Path | str | None = None, server: str | None = None) -> None:
         self.folder = folder
+        self.server = server
         self.database = str(database or folder / "everpost.db")
         self.store = measured_store(self.database)
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.apis: list[Server] = []
         self.workers: list[Server] = []
         self.expected_calls = 0
+        self.checked_beside = 0
         self._count_file = folder / "calls"
         self._catalogue = folder / "platforms.toml"
 
@@ -98,6 +103,24 @@ class BenchStack:
             for _ in range(workers):
                 await self.start_worker()
             yield self
+
+    @asynccontextmanager
+    async def beside(
+        self, name: str, *, server: str | None, apis: int = 1, workers: int = 1
+    ) -> AsyncIterator["BenchStack"]:
+        """Run another stack at the same time, on a database of its own; check its calls at the end.
+
+        Args:
+            server: As for `new_database`.
+        """
+        folder = self.folder / name
+        folder.mkdir()
+        with new_database(server, folder) as database:
+            async with BenchStack(folder, database, server).running(apis=apis, workers=workers) as other:
+                yield other
+                await other.stop_workers()
+                other.check_calls()
+            self.checked_beside += other.expected_calls
 
     async def start_api(self) -> Server:
         """Start one more API process, and wait until it answers."""
@@ -175,6 +198,21 @@ class BenchStack:
             "EVERPOST_PLATFORMS": str(self._catalogue),
             "EVERPOST_LOG_LEVEL": "warning",  # neither Everpost nor the peers write a line per task
         }
+
+
+@contextmanager
+def new_database(server: str | None, folder: Path) -> Iterator[str]:
+    """The address of an empty store, which is removed afterwards.
+
+    Args:
+        server: The address of a server; None makes an SQLite file below `folder`.
+    """
+    if server is not None:
+        with scratch_store(server) as address:
+            yield address
+        return
+    with tempfile.TemporaryDirectory(prefix="database-", dir=folder) as made:
+        yield str(Path(made) / "everpost.db")
 
 
 def _catalogue(count_file: Path) -> str:

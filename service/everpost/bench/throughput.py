@@ -1,7 +1,9 @@
 """Rates: accepting, draining, end to end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from everpost.bench.checks import check_answers, check_queued, check_recorded, wait_for_ends
 from everpost.bench.load import LoadReport, LoadSpec, run_load
@@ -9,6 +11,7 @@ from everpost.bench.plan import Plan
 from everpost.bench.samples import Results, percentile
 from everpost.bench.stack import ACCEPTING, BenchStack, Cost
 from everpost.bench.traffic import publish_request
+from everpost.store.measured import Look
 
 NOT_MEASURED = 0.1  # this share of a drain is not measured, because the worker is starting
 WARM_UP = 0.1  # size of the warm-up run, as a share of a run
@@ -43,16 +46,30 @@ async def measure_two_apis(stack: BenchStack, plan: Plan, results: Results) -> N
 async def measure_end_to_end(stack: BenchStack, plan: Plan, results: Results) -> None:
     """Submit, run and record, all at the same time."""
     for number in plan.rounds:
-        count = plan.tasks if number else warm_up(plan)
-        before = stack.cost()
-        report, ended_s = await submit_and_wait(stack, plan, count)
-        after = stack.cost()
+        slice_ = await run_slice(stack, plan, plan.tasks if number else warm_up(plan))
         if number:
-            took_s = max(ended_s, report.finished_s) - report.started_s
-            results.add(end_to_end=count / took_s, end_to_end_submit=count / report.took_s)
-            results.add(**cpu_ms(before, after, count))
+            results.add(end_to_end=slice_.rate, end_to_end_submit=slice_.submit_rate, **slice_.cpu)
     api_mb, worker_mb = stack.most_resident_mb()
     results.add(rss_api=api_mb, rss_worker=worker_mb)
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """One run end to end: tasks and answers a second, and CPU a task as `cpu_ms` names it."""
+
+    rate: float
+    submit_rate: float
+    cpu: Mapping[str, float | None]
+
+
+async def run_slice(stack: BenchStack, plan: Plan, count: int) -> Slice:
+    """Submit, run and record `count` tasks; the checks afterwards are not part of what is measured."""
+    with stack.store.look() as look:
+        before = stack.cost()
+        report, ended_s = await _submit_and_look(stack, plan, count, look, ACCEPTING, "success")
+        after = stack.cost()
+    check_run(stack, report.ids)
+    took_s = max(ended_s, report.finished_s) - report.started_s
+    return Slice(count / took_s, count / report.took_s, cpu_ms(before, after, count))
 
 
 async def submit_and_wait(
@@ -64,11 +81,17 @@ async def submit_and_wait(
         WorkIncomplete: One did not end, ended otherwise, or had more than one attempt.
     """
     with stack.store.look() as look:
-        wanted = look.count_ended(platform, status) + count
-        report = await submit(stack, plan, count, publish_request(platform, **fields))
-        ended_s = (await wait_for_ends(look, platform, status, wanted))[-1][0]
+        report, ended_s = await _submit_and_look(stack, plan, count, look, platform, status, **fields)
     check_run(stack, report.ids, status)
     return report, ended_s
+
+
+async def _submit_and_look(
+    stack: BenchStack, plan: Plan, count: int, look: Look, platform: str, status: str, **fields: str
+) -> tuple[LoadReport, float]:
+    wanted = look.count_ended(platform, status) + count
+    report = await submit(stack, plan, count, publish_request(platform, **fields))
+    return report, (await wait_for_ends(look, platform, status, wanted))[-1][0]
 
 
 async def submit(stack: BenchStack, plan: Plan, count: int, request: bytes | None = None) -> LoadReport:

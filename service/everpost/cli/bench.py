@@ -14,7 +14,24 @@ from everpost.cli.output import say, say_json
 from everpost.cli.screen import console
 from everpost.settings import Settings
 
-GROUPS = ("engine", "claims", "accept", "two", "end", "fleet", "idle", "retry", "list", "backlog", "start")
+GROUPS = (
+    *(
+        "engine",
+        "claims",
+        "accept",
+        "two",
+        "end",
+        "beside",
+        "scale",
+        "fleet",
+        "idle",
+        "retry",
+        "list",
+        "backlog",
+        "start",
+    ),
+    "grown",
+)
 
 EXAMPLES = """\b
 Examples:

@@ -20,6 +20,14 @@ class Recorded(msgspec.Struct, frozen=True):
     attempts: int
 
 
+class Counters(msgspec.Struct, frozen=True):
+    """What a server has counted: transactions that wrote, flushes of its log to the disk, bytes of that log."""
+
+    writes: int
+    fsyncs: int
+    wal_bytes: int
+
+
 class Look(Protocol):
     """A look at the store, which sees what was committed when a question is asked."""
 
@@ -49,6 +57,15 @@ class Look(Protocol):
 
     def is_done(self, operation_id: str) -> bool:
         """Whether an operation in the background has ended."""
+
+    def count_lock_waits(self) -> int:
+        """How many connections to the store wait for a lock that another one has; 0 if the store cannot tell."""
+
+    def counters(self) -> Counters | None:
+        """What the server has counted for all its databases; None if there is no server.
+
+        Its processes add what they did when they have been idle for 10 s.
+        """
 
 
 class MeasuredStore(Protocol):

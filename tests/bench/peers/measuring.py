@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from everpost.bench.checks import PATIENCE_S, WorkIncomplete, check_answers
@@ -14,24 +13,27 @@ from everpost.bench.samples import Results, percentile
 from everpost.bench.stack import HOST
 from everpost.bench.throughput import cpu_ms, warm_up
 from everpost.bench.traffic import publish_request, retry_requests
-from everpost.store.sqlite.library import sqlite3
-from peers.stacks import Peer, PeerStack
+from peers.histories import history_at
+from peers.stacks import Peer, PeerStack, Server
 
 LOOK_EVERY_S = 0.003
-COUNT = "SELECT ifnull(max(id), 0) FROM history"
-COMPLETE = "SELECT count(*), count(DISTINCT job_id), sum(status = 'success') FROM history"
 SENDER = str(Path(__file__).with_name("sender.py"))
 
 
-async def measure_peer(peer: Peer, programs: Path, folder: Path, plan: Plan, say: Callable[[str], None]) -> Results:
+async def measure_peer(
+    peer: Peer, programs: Path, folder: Path, plan: Plan, say: Callable[[str], None], server: Server | None = None
+) -> Results:
     """Everything the table of peers has of one of them.
+
+    Args:
+        server: Where it gets a database of its own; None is an SQLite file.
 
     Raises:
         WorkIncomplete: A task was lost, repeated, or not answered as it should be.
     """
     results = Results()
-    async with PeerStack(peer, programs, folder).running() as stack:
-        bench = _PeerBench(stack, plan_for(peer, plan))
+    async with PeerStack(peer, programs, folder, server).running() as stack:
+        bench = PeerBench(stack, plan_for(peer, plan))
         for number in range(plan.runs + 1):
             say(f"{peer.title}: end to end, {number} of {plan.runs} runs done ...")
             await bench.end_to_end(results if number else Results())
@@ -50,7 +52,9 @@ def plan_for(peer: Peer, plan: Plan) -> Plan:
     return resized(plan, tasks=tasks, one_by_one=min(plan.one_by_one, peer.one_by_one or plan.one_by_one))
 
 
-class _PeerBench:
+class PeerBench:
+    """The load, on a peer that runs."""
+
     def __init__(self, stack: PeerStack, plan: Plan) -> None:
         self._stack = stack
         self._plan = plan
@@ -99,7 +103,7 @@ class _PeerBench:
             address=(HOST, self._stack.port),
             requests=requests,
             count=count,
-            database=str(self._stack.database),
+            database=self._stack.database,
             expect=[expect],
             id_after=id_after,
             id_digits=self._stack.peer.id_digits,
@@ -123,12 +127,12 @@ class _PeerBench:
     async def _wait_for(self, more: int) -> float:
         """Wait until so many more rows are there, each of another task; when it was, on the monotonic clock."""
         self._recorded += more
-        with closing(sqlite3.connect(f"file:{self._stack.database}?mode=ro", uri=True)) as connection:
+        with history_at(self._stack.database) as history:
             deadline = time.monotonic() + PATIENCE_S + more / 20
-            while connection.execute(COUNT).fetchone()[0] < self._recorded and time.monotonic() < deadline:  # noqa: ASYNC110 - of another process
+            while not history.has(self._recorded) and time.monotonic() < deadline:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(LOOK_EVERY_S)
             ended_s = time.monotonic()
-            rows, tasks, succeeded = connection.execute(COMPLETE).fetchone()
+            rows, tasks, succeeded = history.complete()
         if not rows == tasks == succeeded == self._recorded:
             raise WorkIncomplete(
                 f"{self._stack.peer.title} recorded {succeeded} of {self._recorded} tasks, in {rows} rows of {tasks}"

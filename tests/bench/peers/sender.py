@@ -1,21 +1,20 @@
 """Sends tasks to a peer one by one, as `everpost.bench.one_by_one` does to Everpost; `run_one_by_one` starts it."""
 
-from contextlib import closing
+import sys
+from pathlib import Path
 
 from everpost.bench.one_by_one import OneByOneSpec, send_one_by_one
 from everpost.bench.programs import read_question, write_answer
-from everpost.store.sqlite.library import sqlite3
 
-RECORDED = "SELECT 1 FROM history WHERE job_id = ?"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from peers.histories import history_at
 
 
 def main() -> None:
     """Answer one question."""
     spec = read_question(OneByOneSpec)
-    with closing(sqlite3.connect(f"file:{spec.database}?mode=ro", uri=True)) as history:
-        write_answer(
-            send_one_by_one(spec, lambda task_id: history.execute(RECORDED, (task_id,)).fetchone() is not None)
-        )
+    with history_at(spec.database) as history:
+        write_answer(send_one_by_one(spec, history.is_recorded))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The peers' stacks: an environment, an API and a worker for each, on a Valkey and a SQLite file of its own."""
+"""The peers' stacks: an environment, an API and a worker for each, on a Valkey and a database of its own."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from everpost.bench.cost import cpu_s, most_resident_mb
+from everpost.bench.cost import cpu_s, most_resident_mb, tree_cpu_s
 from everpost.bench.stack import HOST, Cost
 from everpost.children import Child
 from everpost.embedded import EmbeddedValkey
@@ -38,6 +39,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
         scheme: What its Redis address begins with.
         share: Of the tasks others are sent, where it would take too long.
         one_by_one: The most tasks a run that are sent one after the other; None sends it as many as others.
+        python: The oldest Python it runs on.
+        needs_server: It works on PostgreSQL alone, without Redis.
     """
 
     title: str
@@ -48,6 +51,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, str] = {}
     share: float = 1.0
     one_by_one: int | None = None
+    python: tuple[int, int] = (3, 11)
+    needs_server: bool = False
 
 
 CELERY_WORKER = ("celery", "--app", "tasks", "worker", "--pool", "prefork", "--loglevel", "WARNING")
@@ -79,13 +84,56 @@ PEERS = (
 )
 
 
+OBAN = Peer(
+    title="Litestar + oban-py 0.7, 100 slots",
+    folder="litestar_oban",
+    worker=("oban", "start", "--log-level", "WARNING", "--queues", "default:100"),
+    id_digits=12,
+    settings={"OBAN_POOL_MAX_SIZE": "20"},
+    share=0.5,
+    python=(3, 12),
+    needs_server=True,
+)
+PYTHONS = ((3, 14), (3, 13), (3, 12))
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A PostgreSQL: the address of an empty database, and the process of the server."""
+
+    address: str
+    pid: int
+
+
+def python_for(peer: Peer) -> str:
+    """The Python a peer runs on: this one, or a newer one on PATH.
+
+    Raises:
+        FileNotFoundError: There is none that is new enough.
+    """
+    if sys.version_info >= peer.python:
+        return sys.executable
+    for major, minor in PYTHONS:
+        found = shutil.which(f"python{major}.{minor}")
+        if found and (major, minor) >= peer.python and _runs(found):
+            return found
+    raise FileNotFoundError(f"{peer.title} needs Python {peer.python[0]}.{peer.python[1]} or newer on PATH")
+
+
+def _runs(python: str) -> bool:
+    return subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
+
+
 def make_environment(peer: Peer, venvs: Path) -> Path:
-    """The folder of programs of the peer's own environment, made if it is not there; it may take a minute."""
+    """The folder of programs of the peer's own environment, made if it is not there; it may take a minute.
+
+    Raises:
+        FileNotFoundError: There is no Python that is new enough.
+    """
     programs = venvs / peer.folder / "bin"
     requirements = HERE / peer.folder / "requirements.txt"
     stamp = venvs / peer.folder / "installed"
     if not stamp.exists() or stamp.read_text("utf-8") != requirements.read_text("utf-8"):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venvs / peer.folder], check=True)
+        subprocess.run([python_for(peer), "-m", "venv", "--clear", venvs / peer.folder], check=True)
         python = str(programs / "python")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "--requirement", str(requirements)], check=True)
@@ -96,11 +144,12 @@ def make_environment(peer: Peer, venvs: Path) -> Path:
 class PeerStack:
     """A peer that runs."""
 
-    def __init__(self, peer: Peer, programs: Path, folder: Path) -> None:
+    def __init__(self, peer: Peer, programs: Path, folder: Path, server: Server | None = None) -> None:
         self.peer = peer
-        self.database = folder / "history.db"
+        self.server = server
+        self.database = server.address if server else str(folder / "history.db")
         self.port = free_port(HOST, 0)
-        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.valkey = None if server else EmbeddedValkey(folder / "valkey")
         self._programs = programs.resolve()
         self._folder = folder
         self.api: Child
@@ -109,11 +158,10 @@ class PeerStack:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["PeerStack"]:
         """Start it, and stop it at the end."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(HISTORY)
+        self._make_tables()
         children = []
-        await self.valkey.start()
+        if self.valkey:
+            await self.valkey.start()
         try:
             self.worker = self._spawn(*self.peer.worker)
             children.append(self.worker)
@@ -125,11 +173,24 @@ class PeerStack:
         finally:
             for child in children:
                 await child.stop()
-            await self.valkey.stop()
+            if self.valkey:
+                await self.valkey.stop()
+
+    def _make_tables(self) -> None:
+        if self.server:
+            install = [str(self._programs / "oban"), "install", "--dsn", self.database]
+            subprocess.run(install, check=True, capture_output=True)
+            return
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(HISTORY)
 
     def _spawn(self, program: str, *arguments: str) -> Child:
-        address = self.valkey.address.replace("unix://", self.peer.scheme)
-        own = {"PEER_REDIS": address, "PEER_DATABASE": str(self.database), "PYTHONPATH": str(HERE / self.peer.folder)}
+        own = {"PEER_DATABASE": self.database, "PYTHONPATH": str(HERE / self.peer.folder)}
+        if self.valkey:
+            own["PEER_REDIS"] = self.valkey.address.replace("unix://", self.peer.scheme)
+        else:
+            own["OBAN_DSN"] = self.database
         command = [str(self._programs / program)]
         if program == "python":
             arguments = (str(HERE / self.peer.folder / arguments[0]), *arguments[1:])
@@ -151,9 +212,13 @@ class PeerStack:
 
     def cost(self) -> Cost:
         """The CPU time used so far, that of child processes included."""
-        valkey = self.valkey.child
-        assert valkey is not None
-        return Cost(api=_family_cpu(self.api.pid), worker=_family_cpu(self.worker.pid), valkey=cpu_s(valkey.pid))
+        valkey = self.valkey.child if self.valkey else None
+        return Cost(
+            api=_family_cpu(self.api.pid),
+            worker=_family_cpu(self.worker.pid),
+            valkey=cpu_s(valkey.pid) if valkey else None,
+            database=tree_cpu_s(self.server.pid) if self.server else None,
+        )
 
     def most_resident_mb(self) -> tuple[float, float]:
         """The most memory of the API and of all processes of the worker, in MB."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from everpost.clock import to_text
 from everpost.database_address import postgresql_address, with_database
-from everpost.store.measured import Recorded, Say
+from everpost.store.measured import Counters, Recorded, Say
 from everpost.store.postgresql.link.blocking import BlockingDatabase
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.statements import Sql
@@ -19,6 +19,7 @@ FILLED_AT_A_TIME = 100_000
 ASKED_AT_A_TIME = 5_000
 EVERY_MS = 2_000  # time between the rows
 FIRST_MS = 1_735_689_600_000  # 2025: each month has its partition
+IO_HAS_THE_LOG = 180_000  # the version of PostgreSQL whose pg_stat_io has the write-ahead log
 LOCAL = frozenset({"127.0.0.1", "::1", None})
 
 
@@ -73,6 +74,16 @@ class PostgresqlLook:
     def is_done(self, operation_id: str) -> bool:
         """See `Look`."""
         return bool(self._database.fetch_value("is_done", operation_id=operation_id))
+
+    def count_lock_waits(self) -> int:
+        """See `Look`."""
+        return int(self._database.fetch_value("count_lock_waits"))
+
+    def counters(self) -> Counters:
+        """See `Look`."""
+        (row,) = self._database.fetch_all("count_writes")
+        fsyncs = "count_fsyncs" if row["version"] >= IO_HAS_THE_LOG else "count_fsyncs_before_18"
+        return Counters(row["writes"], int(self._database.fetch_value(fsyncs)), row["wal_bytes"])
 
 
 class PostgresqlMeasured:

@@ -136,6 +136,13 @@ class SqliteLook:
         """See `Look`."""
         return self._has(DONE, operation_id)
 
+    def count_lock_waits(self) -> int:
+        """See `Look`."""
+        return 0
+
+    def counters(self) -> None:
+        """See `Look`."""
+
     def _row(self, statement: str, parameters: Any) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection.execute(statement, parameters).fetchone()
         return row

@@ -1,0 +1,112 @@
+"""From one API and one worker to four of each, in turns on one server: what a task costs each part, and lock waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from everpost.bench.metrics import PARTS
+from everpost.bench.plan import Plan, resized
+from everpost.bench.samples import Results
+from everpost.bench.stack import BenchStack
+from everpost.bench.throughput import Slice, run_slice, warm_up
+from everpost.store.measured import Counters
+
+LARGE = 4
+LOOK_EVERY_S = 0.02
+WRITES_OF_A_TASK = 3  # it is accepted, sent, ended
+
+
+class LockLooks(msgspec.Struct):
+    """Looks at the connections, and how many of these looks found one that waited for a lock."""
+
+    looks: int = 0
+    waits: int = 0
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A run of one of the two stacks, with what the server counted meanwhile, for each task."""
+
+    slice: Slice
+    fsyncs: float
+    writes: float
+    wal_bytes: float
+    locks: LockLooks
+
+
+async def measure_scale(stack: BenchStack, plan: Plan, results: Results) -> None:
+    """Measure the stack, and a stack of four APIs and four workers with four times the clients and tasks."""
+    async with stack.beside("four", server=stack.server, apis=LARGE, workers=LARGE) as four:
+        for each, times in ((stack, 1), (four, LARGE)):
+            await run_slice(each, _plan_for(plan, times), times * warm_up(plan))
+        for _ in range(plan.runs):
+            small = await _turn(stack, plan, 1)
+            large = await _turn(four, plan, LARGE)
+            _add(results, "scale_one", small)
+            _add(results, "scale_four", large)
+            results.add(
+                scale_waits=100 * large.locks.waits / large.locks.looks,
+                **{f"scale_{part}": _times(small, large, f"cpu_{part}") for part in PARTS},
+            )
+
+
+def _plan_for(plan: Plan, times: int) -> Plan:
+    return resized(plan, connections=times * plan.connections)
+
+
+async def _turn(stack: BenchStack, plan: Plan, times: int) -> Turn:
+    count = times * plan.pair_tasks
+    with stack.store.look() as look:
+        before = look.counters()
+        async with _watched_locks(stack) as locks:
+            slice_ = await run_slice(stack, _plan_for(plan, times), count)
+        await asyncio.sleep(plan.settle_s)
+        after = look.counters()
+    assert isinstance(before, Counters)  # this group needs a server
+    assert isinstance(after, Counters)
+    return Turn(
+        slice_,
+        fsyncs=(after.fsyncs - before.fsyncs) / count,
+        writes=(after.writes - before.writes) / count,
+        wal_bytes=(after.wal_bytes - before.wal_bytes) / count,
+        locks=locks,
+    )
+
+
+def _add(results: Results, name: str, turn: Turn) -> None:
+    results.add(
+        **{name: turn.slice.rate},
+        **{f"{name}_{part}": turn.slice.cpu[f"cpu_{part}"] for part in PARTS},
+        **{
+            f"{name}_fsyncs": 1_000 * turn.fsyncs,
+            f"{name}_group": WRITES_OF_A_TASK / turn.writes,
+            f"{name}_wal": turn.wal_bytes / 1_000,
+        },
+    )
+
+
+def _times(small: Turn, large: Turn, name: str) -> float | None:
+    base, value = small.slice.cpu[name], large.slice.cpu[name]
+    return value / base if base and value is not None else None
+
+
+@asynccontextmanager
+async def _watched_locks(stack: BenchStack) -> AsyncIterator[LockLooks]:
+    """Looks at the connections now and then, on a connection of its own."""
+    found = LockLooks()
+
+    async def watch() -> None:
+        with stack.store.look() as look:
+            while True:
+                waits = await asyncio.to_thread(look.count_lock_waits)
+                found.looks += 1
+                found.waits += waits > 0
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield found
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
