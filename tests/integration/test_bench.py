@@ -89,7 +89,7 @@ def test_the_command_answers_in_json(tmp_path: Path) -> None:
 
 async def test_a_lost_task_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_one(store: MeasuredStore, ids: list[str]) -> None:
-        kit_of(next(tmp_path.glob("*/everpost.db"))).remove(Place.LEDGER, ids[0])
+        kit_of(next(tmp_path.rglob("everpost.db"))).remove(Place.LEDGER, ids[0])
         check_queued(store, ids)
 
     monkeypatch.setattr(throughput_module, "check_queued", lose_one)
