@@ -1,5 +1,6 @@
 """The partitions of the history: a month of tasks is one range of ids, and upkeep makes it before the month begins."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -13,6 +14,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.postgresql.care.care import month_of
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
+from everpost.testing import eventually
 from postgresql.kit import PostgresqlKit
 from postgresql_server import shared_server
 from store_contract.making import add_ended
@@ -152,3 +154,22 @@ def test_the_months_ahead_and_behind_cross_the_end_of_a_year() -> None:
         date(2027, 1, 1),
         date(2025, 12, 1),
     ]
+
+
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def test_the_words_of_a_task_that_leaves_the_history_meanwhile_are_not_kept(
+    store: Store, address: str, kit: PostgresqlKit
+) -> None:
+    await add_ended(store, make_task("gone"), make_task("kept"))
+    with psycopg.connect(address) as archiving:
+        archiving.execute("DELETE FROM publish_tasks WHERE job_id = 'gone'")  # as archive_tasks.sql does
+        filling = asyncio.ensure_future(store.care.fill_search())
+
+        async def is_decided() -> bool:
+            return filling.done() or kit.select(WAITS) == [(1,)]
+
+        await eventually(is_decided)
+    assert await filling == 2
+    assert kit.select("SELECT job_id FROM publish_tasks_search") == [("kept",)]

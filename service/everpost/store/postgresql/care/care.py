@@ -16,7 +16,7 @@ from everpost.store.postgresql.lists.filling import fill
 
 log = structlog.get_logger("everpost.store")
 
-CHUNK = 250  # tasks that are added to the search in one transaction
+CHUNK = 500  # tasks that are added to the search in one transaction
 MONTHS_AHEAD = 2
 MONTHS_BEHIND = 2  # that keep their partitions, if they are empty: tasks may still end in them
 

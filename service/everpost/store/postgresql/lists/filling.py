@@ -10,7 +10,7 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.search import document_of
 
-MOST_CHARACTERS = 200_000  # of one transaction, which keeps a connection that writes busy
+MOST_CHARACTERS = 500_000  # of one transaction, which keeps a connection that writes busy
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ async def fill(database: Database, limit: int) -> int:
     text = msgspec.json.encode(documents).decode()
 
     async def add(connection: Connection) -> bool:
+        await connection.fetch_all("begin_filling")
         added = await connection.fetch_all("add_search_rows", entries=entries, last=entries[-1], rest=rest, rows=text)
         return bool(added)
 

@@ -45,14 +45,14 @@ class Lead(msgspec.Struct, frozen=True):
         terms: The conditions that tie it to the beginning of one index.
         fields: The fields of the filter that need no check any more.
         ids: The parameter with the ids to look up, instead of following an index.
-        each: The columns of `led`, if the walk is repeated for each of its rows.
+        each: `led`, if the walk is repeated for each of its rows.
         oldest: Look for the status from the other end, until all tasks that have it are found.
     """
 
     terms: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     ids: str = ""
-    each: tuple[str, ...] = ()
+    each: str = ""
     oldest: bool = False
 
 
@@ -62,7 +62,6 @@ class Search(msgspec.Struct, frozen=True):
     Attributes:
         hits: The matches of `wanted.q`.
         rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
-        statuses: Every status that a row of the history has; an empty text stands for NULL too.
         of_status: How many tasks of the ledger have the status of the filter. An attempt changes the status, so no
             index has it. But the tasks that an attempt was made at are most likely the oldest ones.
     """
@@ -71,7 +70,6 @@ class Search(msgspec.Struct, frozen=True):
     bounds: TimeBounds
     hits: Hits | None
     rarer: str
-    statuses: tuple[str, ...]
     of_status: int
 
     def keys(self, *, dated: bool) -> Sql:
@@ -107,7 +105,7 @@ class Search(msgspec.Struct, frozen=True):
         values: dict[str, Any] = {name: _kept(name, getattr(wanted, name)) for name in COMPARED}
         for name in ("platform", "task_ids"):
             values[name] = [_kept(name, value) for value in getattr(wanted, name) or ()]
-        values |= self.bounds.parameters() | {"statuses": [*self.statuses], "of_status": self.of_status}
+        values |= self.bounds.parameters() | {"of_status": self.of_status}
         if after is not None:
             at = after.created_at
             values |= {
@@ -152,21 +150,12 @@ class Search(msgspec.Struct, frozen=True):
         if self.wanted.error_class is not None:
             return [_lead("error_class")]
         if self.rarer == "platform":
-            return self._leads_by_status("platform", ":platform::text[]")
+            return [Lead(("t.platform = led.one",), ("platform",), each="unnest(:platform::text[]) AS one")]
         if self.rarer == "account_id":
-            return self._leads_by_status("account_id", "ARRAY[:account_id::text]")
-        return [_lead("status")] if self.rarer == "status" else [Lead()]
-
-    def _leads_by_status(self, field: str, values: str) -> list[Lead]:
-        """One walk for each value and status, because the index has the status between the value and the order."""
-        led = f"unnest({values}) AS one"
-        terms = (f"t.{field} = led.one", "t.status = led.status")
-        if self.wanted.status is not None:
-            return [Lead(terms, ("status", field), each=(led, "unnest(ARRAY[:status::text]) AS status"))]
-        leads = [Lead(terms, ("status", field), each=(led, "unnest(:statuses::text[]) AS status"))]
-        if "" in self.statuses:
-            leads.append(Lead((terms[0], "t.status IS NULL"), ("status", field), each=(led,)))
-        return leads
+            return [_lead("account_id")]
+        if self.rarer == "status" and self.wanted.status != TaskStatus.SUCCESS:
+            return [_lead("status", "t.status <> 'success'")]
+        return [Lead()]
 
     def _conditions(self, place: Place, lead: Lead, checks: tuple[str, ...], *, dated: bool) -> str:
         order = f"(t.created_at, {ID[place]}) < (:at, :id)" if dated else f"t.created_at IS NULL AND {ID[place]} < :id"
@@ -200,8 +189,7 @@ def _walk(place: Place, lead: Lead, conditions: str) -> str:
     )
     if not lead.each:
         return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"
-    led = f"SELECT * FROM {', '.join(f'(SELECT {one}) AS led{number}' for number, one in enumerate(lead.each))}"
-    return f"SELECT '{place}' AS place, walk.* FROM ({led}) AS led CROSS JOIN LATERAL ({walk}) AS walk"
+    return f"SELECT '{place}' AS place, walk.* FROM (SELECT {lead.each}) AS led CROSS JOIN LATERAL ({walk}) AS walk"
 
 
 def _source(place: Place, lead: Lead) -> str:
@@ -216,8 +204,8 @@ def _source(place: Place, lead: Lead) -> str:
     return f"FROM ({looked_up} OFFSET 0) AS t"  # OFFSET: else PostgreSQL walks the order, and looks for the ids there
 
 
-def _lead(field: str) -> Lead:
-    return Lead((f"t.{field} = :{field}",), (field,))
+def _lead(field: str, *terms: str) -> Lead:
+    return Lead((f"t.{field} = :{field}", *terms), (field,))
 
 
 def _kept(name: str, value: str | None) -> str | None:

@@ -45,7 +45,6 @@ class Finder:
             await find_bounds(connection, wanted, zone),
             None if query is None else await find_hits(connection, query),
             rarer_of(counts, wanted),
-            tuple(sorted({status for source, status, _, _ in counts if source == TABLE[Place.HISTORY]})),
             sum(
                 tasks for source, status, _, tasks in counts if (source, status) == (TABLE[Place.LEDGER], wanted.status)
             ),
