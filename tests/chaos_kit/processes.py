@@ -41,10 +41,18 @@ class PythonProcess:
     Args:
         name: Of its log files.
         ready: The log event that means "ready".
+        without: A guard that it lacks, see `without.py`.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], *, folder: Path, settings: Mapping[str, str], ready: str
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        settings: Mapping[str, str],
+        ready: str,
+        without: str | None = None,
     ) -> None:
         self.name = name
         self.points = folder / "points" / name
@@ -55,7 +63,8 @@ class PythonProcess:
         # The tests' own EVERPOST_ variables are not settings of the programs.
         foreign = [part for key in os.environ if key.startswith("EVERPOST_") for part in ("-u", key)]
         chosen = [f"{key}={value}" for key, value in self._environment(settings).items()]
-        self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *arguments]
+        unguarded = ("chaos_kit.without", without) if without else ()
+        self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *unguarded, *arguments]
         self.child: Child | None = None
 
     def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
@@ -122,6 +131,14 @@ class PythonProcess:
         made.write_text(action, encoding="ascii")
         made.rename(self.points / point)
 
+    def disarm(self, point: str) -> None:
+        """Let it pass a point that it has not reached yet."""
+        (self.points / point).unlink()
+
+    def is_at(self, point: str) -> bool:
+        """Whether it has reached the point, and was not told to go on."""
+        return hit_of(self.points / point).exists()
+
     def go_on(self, point: str) -> None:
         """Let it continue from a point at which it pauses."""
         hit_of(self.points / point).unlink()
@@ -130,7 +147,7 @@ class PythonProcess:
         """Wait until it has reached the point."""
 
         async def is_hit() -> bool:
-            return hit_of(self.points / point).exists()
+            return self.is_at(point)
 
         await eventually(is_hit, what=f"{self.name} at {point}")
 
@@ -144,9 +161,9 @@ class PythonProcess:
 class Api(PythonProcess):
     """An `everpost api` on a free port, with another port after each start."""
 
-    def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str]) -> None:
-        super().__init__(name, ["everpost.cli", "api"], folder=folder, settings=settings, ready='"api.serving"')
-
+    def __init__(self, name: str, *, folder: Path, settings: Mapping[str, str], without: str | None = None) -> None:
+        arguments = ["everpost.cli", "api"]
+        super().__init__(name, arguments, folder=folder, settings=settings, ready='"api.serving"', without=without)
         self._found: tuple[Path, str] | None = None
 
     @property
@@ -183,9 +200,10 @@ class Worker(PythonProcess):
         effects: Path,
         publisher_class: PublisherClass,
         delay_ms: int,
+        without: str | None = None,
     ) -> None:
         arguments = ["chaos_kit.effects_worker", str(effects), publisher_class.value, str(delay_ms)]
-        super().__init__(name, arguments, folder=folder, settings=settings, ready='"worker.started"')
+        super().__init__(name, arguments, folder=folder, settings=settings, ready='"worker.started"', without=without)
 
 
 class Valkey(EmbeddedValkey):

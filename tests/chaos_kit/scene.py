@@ -40,6 +40,7 @@ class Scene:
 
     Args:
         has_crashing_publisher: The publisher may raise what is no publish error; the log has the traceback of it.
+        without: A guard that all processes lack, see `without.py`.
 
     Attributes:
         apis: All APIs; those that serve are `addresses`.
@@ -71,6 +72,7 @@ class Scene:
         fleet: Fleet | None = None,
         min_free_disk: int = 0,
         has_crashing_publisher: bool = False,
+        without: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
@@ -99,17 +101,21 @@ class Scene:
             "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
             **settings,
         }
-        self.apis = [Api(f"api{number}", folder=folder, settings=chosen) for number in range(apis)]
+        self.apis = [
+            Api(name, folder=folder, settings={**chosen, **self.settings_of(name)}, without=without)
+            for name in (f"api{number}" for number in range(apis))
+        ]
         self.workers = [
             Worker(
-                f"worker{number}",
+                name,
                 folder=folder,
-                settings=chosen,
+                settings={**chosen, **self.settings_of(name)},
                 effects=self.effects,
                 publisher_class=publisher_class,
                 delay_ms=delay_ms,
+                without=without,
             )
-            for number in range(workers)
+            for name in (f"worker{number}" for number in range(workers))
         ]
         self.load = Load(
             self.addresses,
@@ -122,12 +128,16 @@ class Scene:
         )
         self.redis: Redis = Redis(connection_pool=connection_pool(address))
 
+    def settings_of(self, name: str) -> Mapping[str, str]:
+        """The settings that only the process of this name has."""
+        return {}
+
     @property
     def kit(self) -> StoreKit:
         """A look into the database."""
         return kit_of(self.database)
 
-    def is_excused(self, _address: str, _since_s: float) -> bool:
+    def is_excused(self, address: str, since_s: float) -> bool:
         """Whether the scene itself has kept an API from answering, at some time since then (monotonic)."""
         return False
 

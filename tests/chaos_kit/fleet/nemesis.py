@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from typing import Any
 
 from chaos_kit.fleet.scene import APIS, CLIENTS, SENTINELS, WORKERS, FleetScene
 from chaos_kit.processes import frozen
@@ -164,7 +165,7 @@ async def promote(scene: FleetScene) -> AsyncIterator[None]:
     yield
     await scene.pair.rejoin()
     if not scene.is_synchronous:
-        await _resume(scene)
+        await resume(scene)
 
 
 @asynccontextmanager
@@ -189,8 +190,8 @@ async def promote_past_a_living_primary(scene: FleetScene) -> AsyncIterator[None
     await scene.pair.rejoin()
 
 
-async def _resume(scene: FleetScene) -> None:
-    """Wait for the pause that follows a promotion that may have lost commits, and end it."""
+async def resume(scene: FleetScene) -> dict[str, Any]:
+    """Wait for the pause that follows a promotion that may have lost commits, and end it; what became of tasks."""
 
     async def is_paused() -> bool:
         return all(await scene.pauses())
@@ -199,6 +200,7 @@ async def _resume(scene: FleetScene) -> None:
     resumed = await scene.resume()
     counts = ", ".join(f"{count} {name}" for name, count in resumed.items() if name != "pause")
     scene.tell(f"dispatch was paused, and is resumed: {counts}")
+    return resumed
 
 
 async def _link(scene: FleetScene) -> tuple[str, str]:

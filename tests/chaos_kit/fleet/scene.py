@@ -6,7 +6,7 @@ What the platform accepted is in a file, which all hosts share; so a cut network
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,11 @@ class FleetScene(Scene):
             settings=settings,
         )
         for process in (*self.apis, *self.workers):
-            host = self.network[process.name]
-            process.run_with([*host.command, "env", f"EVERPOST_HOST={host.address}"])
+            process.run_with(self.network[process.name].command)
+
+    def settings_of(self, name: str) -> Mapping[str, str]:
+        """Its API's address."""
+        return {"EVERPOST_HOST": self.network[name].address}
 
     @property
     def kit(self) -> StoreKit:
@@ -94,6 +97,15 @@ class FleetScene(Scene):
     def is_excused(self, address: str, since_s: float) -> bool:
         """Whether the API was frozen, or the clients' way to it was harmed."""
         return self._excused_until_s.get(httpx.URL(address).host, 0) >= since_s
+
+    @contextmanager
+    def cut_off(self, name: str) -> Iterator[None]:
+        """Lose everything between one host and all others for a while."""
+        self.network.cut(name, *self.network.others(name))
+        try:
+            yield
+        finally:
+            self.network.heal()
 
     @contextmanager
     def excused(self, *names: str) -> Iterator[None]:
@@ -156,11 +168,12 @@ class FleetScene(Scene):
         return resumed
 
     async def ready(self) -> None:
-        """Wait until every API says that all its checks are good."""
+        """Wait until every API says that all its checks are good, and that all workers take tasks."""
 
         async def is_ready() -> bool:
-            self._last = await self._ask_all("/health/ready")
-            return all(answer and answer.get("ready") for answer in self._last)
+            checks, queues = await self._ask_all("/health/ready"), await self._ask_all("/api/v1/tasks/health")
+            self._last = checks, queues
+            return all(answer and answer.get("ready") for answer in checks) and all(map(_all_consume, queues))
 
         try:
             await eventually(is_ready, timeout_s=READY_S, what="readiness")
@@ -181,6 +194,11 @@ class FleetScene(Scene):
         await self.start()
         await self.ready()
         return await super().finish()
+
+
+def _all_consume(answer: Any) -> bool:
+    workers = ((answer or {}).get("queue") or {}).get("workers", ())
+    return sum(bool(worker.get("consuming")) for worker in workers) == WORKERS
 
 
 @asynccontextmanager

@@ -1,0 +1,39 @@
+"""A task that one worker is about to send when another one takes it over."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from chaos_kit.processes import Worker
+from chaos_kit.scene import Scene
+from everpost.failpoints import Action
+from everpost.testing import eventually
+
+POINT = "send.before"
+
+
+async def be_overtaken(scene: Scene, cut_off: Callable[[Worker], AbstractContextManager[None]]) -> None:
+    """Cut a worker off that is about to send, until another one has ended its task; then it goes on.
+
+    Args:
+        scene: It posts one task only.
+    """
+    first = await _one_worker_at_point(scene)
+    with cut_off(first):
+        await scene.ended()
+    first.go_on(POINT)
+    await scene.sent(1)
+
+
+async def _one_worker_at_point(scene: Scene) -> Worker:
+    for worker in scene.workers:
+        worker.arm(POINT, Action.PAUSE)
+    scene.load.start()
+
+    async def is_there() -> list[Worker]:
+        return [worker for worker in scene.workers if worker.is_at(POINT)]
+
+    (first,) = await eventually(is_there, what=f"a worker at {POINT}")
+    for worker in scene.workers:
+        if worker is not first:
+            worker.disarm(POINT)
+    return first
