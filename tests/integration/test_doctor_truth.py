@@ -10,6 +10,7 @@ import pytest
 
 from cli_support import serving, until
 from doctor_support import by_name, checks, later_clock, redis_findings
+from engine_support import shorten
 from everpost.cli.doctor import examine
 from everpost.errors import DatabaseBusy
 from everpost.store.maintenance import Depth
@@ -88,7 +89,7 @@ async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with everpost_stack(folder=tmp_path, workers=0) as stack:
-        monkeypatch.setattr("everpost_workers.engine.worker.STALLED_S", 0.7)
+        shorten(monkeypatch, stalled=0.7)
         await stack.start_worker()
         await consuming(stack)
         monkeypatch.setattr("everpost_workers.attempts.admission.Admission.admit", fail)

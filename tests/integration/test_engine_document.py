@@ -36,7 +36,7 @@ def test_the_example_runs_in_a_program_that_cannot_import_everpost(server: Serve
 
 
 def test_the_options_are_those_of_the_worker() -> None:
-    rows = re.findall(r"^\| (`.*?) \|", DOCUMENT.split("## The options")[1], flags=re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", DOCUMENT.split("## The options")[1].split("\n## ")[0], flags=re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     parameters = inspect.signature(engine.BatchWorker).parameters.keys() - inspect.signature(Worker).parameters.keys()
     assert told == parameters
@@ -51,6 +51,7 @@ def test_the_hooks_are_those_of_the_worker() -> None:
 
 def test_the_public_names_are_there() -> None:
     assert set(engine.__all__) <= vars(engine).keys()
+    assert [name for name in engine.__all__ if name not in DOCUMENT] == []
     assert engine.__doc__ is not None
     told = set(re.findall(r"(\w+\.py)", engine.__doc__))
     assert all((Path(engine.__file__).parent / name).is_file() for name in told)

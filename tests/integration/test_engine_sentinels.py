@@ -15,7 +15,6 @@ from chaos_kit.sentinels import DATABASE, MASTER, PASSWORD, Fleet, Node, running
 from engine_support import Gate
 from everpost.testing import eventually
 from everpost_workers.engine import BatchWorker
-from everpost_workers.engine.worker import DEFAULT_WAKE_CHANNEL
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ async def test_leases_and_claims_go_on_at_the_new_master(fleet: Fleet, how: str)
         await enqueue_when_up(client, "after")
 
         async def is_found_when_told() -> bool:
-            await new.redis.publish(DEFAULT_WAKE_CHANNEL, "")
+            await new.redis.publish("everpost:wake", "")
             return len(gate.entered) == 2
 
         await eventually(is_found_when_told, what="a message of the new master, and the job")

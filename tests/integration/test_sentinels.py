@@ -4,15 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
+from arq.connections import ArqRedis
+from arq.worker import func
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from chaos_kit.sentinels import DATABASE, PASSWORD, Fleet, Node, free_ports, local_place, running_fleet
+from engine_support import Gate
 from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.errors import QueueUnreachable
@@ -21,7 +24,7 @@ from everpost.queue.pool import connection_pool
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import temporary_settings
 from everpost.testing import Stack, eventually, everpost_stack
-from everpost_workers.engine.blocking import blocking_client
+from everpost_workers.engine import BatchWorker
 
 DISPATCH_S = 10.0
 LEFT_S = 5.0
@@ -40,6 +43,10 @@ async def publish(stack: Stack, count: int) -> list[str]:
 async def check_all_published_once(stack: Stack, task_ids: Sequence[str]) -> None:
     assert {(await stack.task(task_id))["status"] for task_id in task_ids} == {"success"}
     assert [stack.publisher.times_published(task_id) for task_id in task_ids] == [1] * len(task_ids)
+
+
+async def has_entered(gate: Gate) -> bool:
+    return bool(gate.entered)
 
 
 async def is_left(node: Node) -> bool:
@@ -190,13 +197,24 @@ async def test_a_sentinel_that_is_cut_off_with_the_old_master_is_not_believed(tm
     servers = [old, new, *sentinels]
     await asyncio.gather(*(server.start() for server in servers))
     places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
-    client: Redis = Redis(connection_pool=connection_pool(f"redis+sentinel://{places}/post"))
-    of_leases = blocking_client(client, timeout_s=1)
-    await client.set("key", "of the new one")
-    assert (await old.redis.get("key"), await new.redis.get("key")) == (None, b"of the new one")
-    assert await asyncio.to_thread(of_leases.get, "key") == b"of the new one"
-    of_leases.connection_pool.disconnect()
-    await client.aclose(close_connection_pool=True)
+    client = ArqRedis(connection_pool(f"redis+sentinel://{places}/post"))
+    gate = Gate()
+    worker = BatchWorker([func(gate.job, name="gate")], redis_pool=client, lease=0.5, handle_signals=False)
+    running = asyncio.create_task(worker.async_run())
+    await client.enqueue_job("gate", _job_id="job")
+    assert (await old.redis.dbsize(), await new.redis.exists("arq:job:job")) == (0, 1)
+    await eventually(lambda: has_entered(gate), what="the job")
+    lives_ms: list[int] = []
+
+    async def is_renewed() -> bool:
+        lives_ms.append(await new.redis.pttl("arq:in-progress:job"))
+        return any(before < after for before, after in pairwise(lives_ms))
+
+    await eventually(is_renewed, what="a lease that is renewed at the new master")
+    gate.open()
+    await worker.close()
+    await asyncio.gather(running, return_exceptions=True)
+    assert gate.entered == ["job"]
     for server in servers:
         await server.close()
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from everpost_workers.engine.cancellation import cancel_until_done, raise_if_cancelled
+from everpost_workers.engine import cancel_until_done
 
 
 class Stubborn:
@@ -47,16 +47,3 @@ async def test_a_caller_cancelled_while_waiting_still_waits_for_the_end() -> Non
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert task.done()
-
-
-async def test_a_lost_cancellation_is_raised_where_it_is_asked_for() -> None:
-    async def lose_it() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        raise_if_cancelled()
-
-    task = asyncio.create_task(lose_it())
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task

@@ -4,27 +4,33 @@ import asyncio
 
 import pytest
 
-from everpost_workers.engine.deadlines import Deadlines, TimeLimits
+from everpost_workers.engine import TimeLimits
+
+
+async def wait_for_ever(limits: TimeLimits, name: str, limit_s: float, cut: list[str]) -> None:
+    try:
+        with limits.limit(limit_s):
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        cut.append(name)
 
 
 async def test_overdue_work_is_cut_off_once_and_in_time() -> None:
-    cut: asyncio.Queue[str] = asyncio.Queue()
-    deadlines = Deadlines(cut.put_nowait)
-    deadlines.keep("late", 0.02)
-    deadlines.keep("early", 0.01)  # before the one the timer was set for
-    assert [await cut.get(), await cut.get()] == ["early", "late"]
-    deadlines.keep("later", 0.01)
-    assert await cut.get() == "later"
+    limits, cut = TimeLimits(), list[str]()
+    late = asyncio.create_task(wait_for_ever(limits, "late", 0.2, cut))
+    early = asyncio.create_task(wait_for_ever(limits, "early", 0.01, cut))  # before the one the timer was set for
+    await asyncio.gather(late, early)
+    assert cut == ["early", "late"]
+    await wait_for_ever(limits, "later", 0.01, cut)
+    assert cut == ["early", "late", "later"]
 
 
 async def test_work_that_ends_in_time_is_not_cut_off() -> None:
-    cut: asyncio.Queue[str] = asyncio.Queue()
-    deadlines = Deadlines(cut.put_nowait)
-    deadlines.keep("ended", 0.005)
-    deadlines.keep("overdue", 0.01)
-    deadlines.drop("ended")
-    assert await cut.get() == "overdue"
-    assert cut.empty()
+    limits, cut = TimeLimits(), list[str]()
+    with limits.limit(0.005) as ended:
+        pass
+    await wait_for_ever(limits, "overdue", 0.01, cut)
+    assert (cut, ended.expired) == (["overdue"], False)
 
 
 async def test_a_block_over_its_limit_raises_timeout_error_and_its_task_goes_on() -> None:

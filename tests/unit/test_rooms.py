@@ -53,6 +53,15 @@ def test_the_tests_of_a_store_know_it() -> None:
     assert all(any(map(knows_a_store, folder.rglob("*.py"))) for folder in TESTS_OF_STORES)
 
 
+INSIDE = re.compile(r"everpost_workers\.engine\.\w")
+ARQ_SUITE = TESTS / "arq_suite"  # it is told the engine's class by its full name
+
+
+def test_the_tests_of_the_engine_know_its_public_face_only() -> None:
+    files = [file for file in others(TESTS.rglob("*.py"), (ARQ_SUITE,)) if INSIDE.search(file.read_text("utf-8"))]
+    assert files == [TESTS / "engine_support.py"]  # it shortens the engine's waits
+
+
 REPLACED = "settl|intake|resubmi|supersed|judg|recover"
 NAMED = re.compile(rf"^\s*(?:(?:async )?def|class) \w*(?:{REPLACED})\w*", re.MULTILINE | re.IGNORECASE)
 

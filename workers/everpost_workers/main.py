@@ -42,8 +42,7 @@ from everpost_workers.cells.process import serve_calls, take_socket
 from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
 from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.ends.results import serializer_like
-from everpost_workers.engine import BatchWorker, Drop
-from everpost_workers.engine.leases import LONGEST_ROUND_S
+from everpost_workers.engine import LONGEST_ROUND_S, BatchWorker, Drop
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers

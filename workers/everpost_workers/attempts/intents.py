@@ -17,7 +17,7 @@ from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
 from everpost_workers.attempts.unknown import CannotRepeatError, find_earlier_post, has_mortal_key
-from everpost_workers.engine.backoff import Backoff
+from everpost_workers.engine import Backoff
 
 log = structlog.get_logger("everpost.worker")
 

@@ -26,9 +26,7 @@ from everpost_workers.attempts.follow_up import FollowUp
 from everpost_workers.attempts.intents import Intents
 from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
-from everpost_workers.engine import HandBackError, cause_of
-from everpost_workers.engine.cancellation import comes_from_outside
-from everpost_workers.engine.deadlines import TimeLimits
+from everpost_workers.engine import HandBackError, TimeLimits, cause_of, comes_from_outside
 from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")

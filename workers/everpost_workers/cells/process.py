@@ -23,7 +23,7 @@ from everpost.publishing.results import checked_result
 from everpost.publishing.trace import storable_text
 from everpost.settings import Settings
 from everpost_workers.cells.frames import Answer, Call, FrameLine, Missing, Raised, Ready, Returned, Said, Stop, Verb
-from everpost_workers.engine.cancellation import cancel_until_done
+from everpost_workers.engine import cancel_until_done
 from everpost_workers.publishers.registry import opened_publishers
 
 log = structlog.get_logger("everpost.worker")

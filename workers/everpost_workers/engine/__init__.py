@@ -15,14 +15,20 @@ A job's way through this package:
     stopping.py     on a signal: draining.py waits until all of this is done, within limits
 """
 
+from everpost_workers.engine.backoff import Backoff
+from everpost_workers.engine.cancellation import cancel_until_done, comes_from_outside
+from everpost_workers.engine.deadlines import TimeLimits
 from everpost_workers.engine.errors import EngineError, HandBackError, StuckJobsError
 from everpost_workers.engine.jobs import DROP, Claim, ClaimAnswer, Drop, JobOutcome, Later
+from everpost_workers.engine.leases import LONGEST_ROUND_S
 from everpost_workers.engine.options import OnClaim, OnComplete
 from everpost_workers.engine.outcomes import CancelCause, OutcomeReason, cause_of
 from everpost_workers.engine.worker import BatchWorker
 
 __all__ = [
     "DROP",
+    "LONGEST_ROUND_S",
+    "Backoff",
     "BatchWorker",
     "CancelCause",
     "Claim",
@@ -36,5 +42,8 @@ __all__ = [
     "OnComplete",
     "OutcomeReason",
     "StuckJobsError",
+    "TimeLimits",
+    "cancel_until_done",
     "cause_of",
+    "comes_from_outside",
 ]

@@ -12,6 +12,7 @@ from everpost_workers.engine.dispatch import Dispatcher
 from everpost_workers.engine.draining import drain
 from everpost_workers.engine.errors import StuckJobsError
 from everpost_workers.engine.log_fields import as_event
+from everpost_workers.engine.lua import ANSWER_S
 from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
 
 logger = logging.getLogger("arq.worker")
@@ -78,7 +79,8 @@ class ClaimLoop:
             await dispatcher.claim_some(self._limit())
 
     async def _beat(self) -> None:
-        await self._worker.heart_beat()
+        async with asyncio.timeout(ANSWER_S):  # a stock pool has no limit of its own
+            await self._worker.heart_beat()
         if self._worker.allow_abort_jobs:
             await self._dispatcher.cancel_aborted()
 

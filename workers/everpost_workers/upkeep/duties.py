@@ -16,7 +16,7 @@ from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.store.archiving import archive_older
-from everpost_workers.engine.cancellation import cancel_until_done
+from everpost_workers.engine import cancel_until_done
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
 
