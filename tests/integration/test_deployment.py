@@ -52,7 +52,7 @@ def tool(name: str) -> str:
     """The path of a program that only some machines have."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not on PATH; where it is, this test runs")
     return found
 
 
@@ -174,8 +174,14 @@ def test_a_script_can_be_read_by_a_shell(script: Path) -> None:
 
 
 def test_the_proxy_takes_its_configuration() -> None:
-    haproxy = tool("haproxy")
-    assert "exit code" not in output_of(haproxy, "-c", "-f", str(DEPLOY / "compose" / "haproxy.cfg"))
+    done = subprocess.run(
+        [tool("haproxy"), "-c", "-f", str(DEPLOY / "compose" / "haproxy.cfg")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[WARNING]" not in done.stderr
 
 
 def settings_of(variables: dict[str, str], tmp_path: Path) -> Settings:

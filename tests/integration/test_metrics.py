@@ -1,9 +1,12 @@
 """/metrics for tasks that were really accepted, run and ended, even if other programs write to Redis."""
 
 import asyncio
+import re
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
@@ -13,6 +16,10 @@ from everpost.queue.keys import METRICS_KEY
 from everpost.testing import Stack, eventually
 
 Samples = dict[tuple[str, ...], float]
+
+ROOT = Path(__file__).parents[2]
+DEPLOY_PAGE = ROOT / "docs" / "deploy.md"
+WORKERS = ROOT / "deploy" / "kubernetes" / "worker.yaml"
 
 
 async def scrape(stack: Stack) -> Samples:
@@ -70,6 +77,17 @@ async def test_a_retry_counts_as_accepted(everpost: Stack) -> None:
     answer = await everpost.client.post(f"/api/v1/tasks/retry/{task_id}?force=true")
     assert answer.status_code == 200
     assert (await scrape(everpost))["everpost_tasks_accepted_total", "douyin"] == 2
+
+
+async def test_the_autoscaler_of_workers_asks_for_a_metric_that_exists(everpost: Stack) -> None:
+    (shown,) = re.findall(r"```yaml\n(externalRules.*?)```", DEPLOY_PAGE.read_text("utf-8"), re.DOTALL)
+    (rule,) = yaml.safe_load(shown)["externalRules"]
+    (asked,) = re.findall(r"type: External\n.*\n\s+metric: { name: (\w+) }", WORKERS.read_text("utf-8"))
+    assert rule["name"]["as"] == asked
+    await everpost.wait_until_ended(await everpost.publish(priority=2))
+    samples = await scrape_until(everpost, "everpost_queue_wait_seconds_count", "2")
+    assert (rule["seriesQuery"], "+Inf", "2") in samples  # it is summed by its first label, `le`
+    assert "<<.Series>>" in rule["metricsQuery"]
 
 
 async def test_the_running_versions_are_shown(everpost: Stack) -> None:
