@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos_kit.checks import Facts, Verdict, find_left_over, judge, read_effects
+from chaos_kit.checks import Facts, Verdict, find_left_over, read_effects, verdict_of
 from chaos_kit.effects_worker import Effect
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
@@ -82,7 +82,7 @@ def verdict_of_damaged(good: tuple[Facts, Path], folder: Path, damage: Damage) -
     kit = kit_of(copy)
     damage(kit, facts.rows[0])
     damaged = msgspec.structs.replace(facts, rows=kit.tasks(), counted=kit.counted(), faults=kit.find_faults())
-    return judge(damaged, PublisherClass.NONE)
+    return verdict_of(damaged, PublisherClass.NONE)
 
 
 def test_a_row_deleted_behind_the_back_is_lost(good: tuple[Facts, Path], tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_second_effect_is_duplicated_unless_the_platform_allows_it(good: tuple
     facts, folder = good
     effects = read_effects(folder / "effects.jsonl")
     twice = msgspec.structs.replace(facts, effects=[*effects, effects[0]])
-    assert judge(twice, PublisherClass.NONE).duplicated == [f"{effects[0].task_id} was sent 2 times"]
-    assert judge(twice, PublisherClass.KEYED).is_good
+    assert verdict_of(twice, PublisherClass.NONE).duplicated == [f"{effects[0].task_id} was sent 2 times"]
+    assert verdict_of(twice, PublisherClass.KEYED).is_good
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_a_platform_that_tells_another_story_is_found(
     good: tuple[Facts, Path], change: Callable[[list[Effect]], list[Effect]], found: str
 ) -> None:
     facts, _ = good
-    verdict = judge(msgspec.structs.replace(facts, effects=change(list(facts.effects))), PublisherClass.LOCAL)
+    verdict = verdict_of(msgspec.structs.replace(facts, effects=change(list(facts.effects))), PublisherClass.LOCAL)
     assert any(found in line for line in verdict.unexpected), verdict

@@ -100,7 +100,7 @@ def size_of(process: PythonProcess) -> int:
 
 
 @pytest.mark.chaos
-async def test_processes_without_a_file_descriptor_left_recover_when_there_are_some_again(tmp_path: Path) -> None:
+async def test_processes_without_a_file_descriptor_left_work_again_when_there_are_some_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path, seed=24, publisher_class=KEYED, workers=1, has_crashing_publisher=True)  # it opens files
     async with playing(scene):
         scene.load.start()

@@ -53,7 +53,7 @@ async def contend(scene: Scene, verb: str, answers: dict[str, httpx.Response]) -
         await asyncio.gather(*(contend_once(client) for _ in range(TASKS)))
 
 
-async def settled(scene: Scene) -> tuple[Facts, Mapping[str, StoredTask], Counter[str]]:
+async def all_that_is_left(scene: Scene) -> tuple[Facts, Mapping[str, StoredTask], Counter[str]]:
     """What is left, the rows by task id, and how often each task was sent."""
     verdict = await scene.finish()
     assert verdict.is_good, verdict
@@ -85,7 +85,7 @@ async def test_a_hundred_clients_of_four_apis_that_retry_one_failed_task_make_on
         assert codes <= ({"task_succeeded"} if is_worker_up else set())
         ids = {answer.json()["new_task_id"] for answer in answers if answer.status_code == HTTPStatus.OK}
         assert len(ids) == 1
-        facts, rows, effects = await settled(scene)
+        facts, rows, effects = await all_that_is_left(scene)
         assert len(facts.rows) == 2
         assert rows[ids.pop()].status == TaskStatus.SUCCESS
         assert effects.total() == 1
@@ -98,7 +98,7 @@ async def test_a_task_is_either_cancelled_or_sent(
     scene = Scene(tmp_path, seed=2, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=DELAY_MS)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "cancel", is_flushed=is_flushed)
-        _, rows, effects = await settled(scene)
+        _, rows, effects = await all_that_is_left(scene)
         outcomes: Counter[str] = Counter()
         for task_id, answer in answers.items():
             outcomes[rows[task_id].status] += 1
@@ -119,7 +119,7 @@ async def test_a_waiting_task_and_its_retry_are_sent_once_together(
     scene = Scene(tmp_path, seed=3, publisher_class=publisher_class, apis=2, workers=2, slots=1, delay_ms=DELAY_MS)
     async with playing(scene):
         answers = await contend_and_maybe_flush(scene, "retry", is_flushed=is_flushed)
-        facts, rows, effects = await settled(scene)
+        facts, rows, effects = await all_that_is_left(scene)
         retries = {row.retry_of: row.task_id for row in facts.rows if row.retry_of}
         assert len(retries) == sum(answer.status_code == HTTPStatus.OK for answer in answers.values())
         for task_id, answer in answers.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaos_kit.checks import judge, read_effects
+from chaos_kit.checks import read_effects, verdict_of
 from chaos_kit.load import HANG_S
 from chaos_kit.scene import Scene, playing
 from cli_support import environment, run_process
@@ -71,7 +71,7 @@ async def test_a_restored_stack_sends_nothing_twice(tmp_path: Path, *, with_redi
         await scene.load.more(MORE)
         await scene.finish()
         facts = await scene.facts()
-        verdict = judge(facts, PublisherClass.NONE)
+        verdict = verdict_of(facts, PublisherClass.NONE)
         statuses = Counter(row.status for row in facts.rows)
         assert not before & set(verdict.lost)
         # A request whose answer was lost with the disk was sent again by its client, and its key is not in the backup.

@@ -70,7 +70,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.lost or self.duplicated or self.unexpected)
 
 
-def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
+def verdict_of(facts: Facts, publisher_class: PublisherClass) -> Verdict:
     """The verdict on the facts."""
     recorded = {row.task_id for row in facts.rows}
     effects = Counter(effect.task_id for effect in facts.effects)
@@ -82,7 +82,7 @@ def judge(facts: Facts, publisher_class: PublisherClass) -> Verdict:
         lost=sorted(set(facts.acked) - recorded),
         duplicated=duplicated,
         unknown=sum(row.status == TaskStatus.UNKNOWN for row in facts.rows),
-        recovered=sum(_is_recovered(row, facts.struck_at) for row in facts.rows),
+        recovered=sum(_outlived_a_fault(row, facts.struck_at) for row in facts.rows),
         unanswered=sum(_is_unanswered(row, facts) for row in facts.rows),
         unexpected=[
             *facts.answers,
@@ -135,7 +135,7 @@ def _untrue(facts: Facts, effects: Mapping[str, int], publisher_class: Publisher
     return found
 
 
-def _is_recovered(row: StoredTask, struck_at: Sequence[str]) -> bool:
+def _outlived_a_fault(row: StoredTask, struck_at: Sequence[str]) -> bool:
     if row.status != TaskStatus.SUCCESS or not row.created_at or not row.completed_at:
         return False
     return bisect_left(struck_at, row.created_at) < bisect_left(struck_at, row.completed_at)

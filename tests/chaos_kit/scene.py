@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 import stores
-from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, judge, read_effects
+from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, read_effects, verdict_of
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import SLOWEST_S, Load
 from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
@@ -273,7 +273,7 @@ class Scene:
         await self.start()
         await self.drained()
         facts = await self.facts()
-        verdict = judge(facts, self.publisher_class)
+        verdict = verdict_of(facts, self.publisher_class)
         line = {
             "seed": self.seed,
             "class": self.publisher_class,

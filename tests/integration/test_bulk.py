@@ -92,12 +92,12 @@ def reasons(answer: BulkAnswer) -> dict[str, str]:
     return {skip.task_id: str(skip.reason) for skip in answer.skipped}
 
 
-async def until_finished(bulk: Bulk, operation_id: str | None) -> BulkAnswer:
-    async def finished() -> BulkAnswer | None:
+async def until_ended(bulk: Bulk, operation_id: str | None) -> BulkAnswer:
+    async def ended() -> BulkAnswer | None:
         answer = await bulk.progress(str(operation_id))
-        return answer if answer.finished else None
+        return answer if answer.has_ended else None
 
-    answer = await eventually(finished, what="the operation's end")
+    answer = await eventually(ended, what="the operation's end")
     assert answer is not None
     return answer
 
@@ -115,7 +115,7 @@ async def test_failed_tasks_are_retried_by_filter_and_run(stack: Stack, bulk: Bu
     await add_ended(stack.store, *many(5, extra={"kept": "视频"}, priority=2))
     await add_ended(stack.store, make_task("other", account_id="b"))
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="failed", account_id="a")))
-    assert (answer.finished, answer.total, answer.done, answer.succeeded) == (True, 5, 5, 5)
+    assert (answer.has_ended, answer.total, answer.done, answer.succeeded) == (True, 5, 5, 5)
     assert sorted(answer.new_task_ids) == [f"t{number:05}" for number in range(5)]
     await stack.start_worker()
     for original, retry in answer.new_task_ids.items():
@@ -159,7 +159,7 @@ async def test_a_dry_run_changes_nothing(stack: Stack, bulk: Bulk) -> None:
     before = kit.tasks()
     for kind in BulkKind:
         answer = await bulk.run(ask(kind, wanted=TaskFilter()), dry_run=True)
-        assert (answer.dry_run, answer.operation_id, answer.finished) == (True, None, True)
+        assert (answer.dry_run, answer.operation_id, answer.has_ended) == (True, None, True)
         assert answer.succeeded == {"retry": 4, "cancel": 1, "delete": 3, "archive": 3}[kind]
     assert kit.tasks() == before
     assert kit.count_operations() == 0
@@ -228,8 +228,8 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     await add_ended(stack.store, *many(1_201))
     await add_ended(stack.store, make_task("done", created_at_ms=START_MS - 5_000), status=TaskStatus.SUCCESS)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(account_id="a")))
-    assert (answer.finished, answer.total, answer.done, answer.new_task_ids) == (False, 1_202, 0, {})
-    ended = await until_finished(bulk, answer.operation_id)
+    assert (answer.has_ended, answer.total, answer.done, answer.new_task_ids) == (False, 1_202, 0, {})
+    ended = await until_ended(bulk, answer.operation_id)
     assert (ended.total, ended.done, ended.succeeded, ended.error) == (1_202, 1_202, 1_201, None)
     assert [(skip.task_id, skip.reason) for skip in ended.skipped] == [("done", "task_succeeded")]
     batch = await stack.client.get("/api/v1/tasks", params={"batch_id": str(answer.operation_id), "limit": 1})
@@ -246,7 +246,7 @@ async def test_tasks_made_by_the_work_are_never_matched_by_it(stack: Stack, bulk
     tasks = [make_task(f"w{number:05}", created_at_ms=services.clock() - 1) for number in range(700)]
     await accept(stack.store, *tasks)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=TaskFilter(status="pending")))
-    ended = await until_finished(bulk, answer.operation_id)
+    ended = await until_ended(bulk, answer.operation_id)
     assert (ended.total, ended.done, ended.succeeded) == (700, 700, 700)
     assert await statuses(stack) == {"cancelled": 700, "pending": 700}
 
@@ -280,7 +280,7 @@ async def test_work_cut_off_goes_on_in_another_process_and_repeats_nothing(
     await closing
     assert (await second.progress(operation_id)).done == 200
     second.behind.start()
-    ended = await until_finished(second, operation_id)
+    ended = await until_ended(second, operation_id)
     assert (ended.done, ended.succeeded) == (600, 600)
     retried = [task.retry_of for task in kit_of(stack.settings).tasks() if task.place is Place.LEDGER]
     assert (len(retried), len(set(retried))) == (600, 600)
@@ -319,14 +319,14 @@ async def test_work_that_breaks_is_given_up_with_the_reason(stack: Stack, bulk: 
 
     monkeypatch.setattr(bulk.work.pages, "page", broken)
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
-    ended = await until_finished(bulk, answer.operation_id)
+    ended = await until_ended(bulk, answer.operation_id)
     assert (ended.error, ended.done) == ("ZeroDivisionError: broken", 0)
 
 
 async def test_many_skips_are_all_counted_and_some_kept(stack: Stack, bulk: Bulk) -> None:
     nobody = [f"n{number:05}" for number in range(KEPT_SKIPS + 700)]
     answer = await bulk.run(ask(BulkKind.DELETE, *nobody))
-    ended = await until_finished(bulk, answer.operation_id)
+    ended = await until_ended(bulk, answer.operation_id)
     assert (ended.done, ended.succeeded) == (len(nobody), 0)
     page = await bulk.progress(str(answer.operation_id), limit=3)
     assert [skip.task_id for skip in page.skipped] == nobody[:3]
@@ -359,8 +359,8 @@ async def test_tasks_that_come_to_match_meanwhile_are_done_in_the_background(
     monkeypatch.setattr(work, "CHUNK", 2)
     await add_ended(stack.store, *many(5))
     answer = await bulk.run(ask(BulkKind.RETRY, wanted=FAILED))
-    assert (answer.finished, answer.done, answer.new_task_ids) == (False, 2, {})
-    ended = await until_finished(bulk, answer.operation_id)
+    assert (answer.has_ended, answer.done, answer.new_task_ids) == (False, 2, {})
+    ended = await until_ended(bulk, answer.operation_id)
     assert (ended.done, ended.succeeded) == (5, 5)
 
 
@@ -389,7 +389,7 @@ async def test_a_chunk_holds_no_more_data_than_memory_and_the_disk_bear(
     )
     foreseen = await bulk.run(chosen, dry_run=True)
     answer = await bulk.run(chosen)
-    ended = await until_finished(bulk, answer.operation_id)
+    ended = await until_ended(bulk, answer.operation_id)
     await bulk.behind.close()
     assert (foreseen.succeeded, ended.total, ended.done, ended.succeeded) == (30, 30, 30, 30)
     assert sizes == [1, 1, 2, 2, 24]
@@ -402,7 +402,7 @@ async def test_nothing_asked_for_is_refused(bulk: Bulk) -> None:
     with pytest.raises(OperationNotFound):
         await bulk.progress("nobody")
     empty = await bulk.run(BulkRequest(kind=BulkKind.DELETE, task_ids=()))
-    assert (empty.finished, empty.total, empty.done) == (True, 0, 0)
+    assert (empty.has_ended, empty.total, empty.done) == (True, 0, 0)
 
 
 async def test_cancelling_takes_waiting_tasks_out_of_both_stores(stack: Stack, bulk: Bulk) -> None:

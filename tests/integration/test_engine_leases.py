@@ -335,7 +335,7 @@ async def _has_lost(stage: Stage) -> bool:
         ({}, False),  # redis was flushed
     ],
 )
-async def test_a_lapsed_lease_is_judged_by_try_counter_and_result(
+async def test_a_lapsed_lease_is_decided_by_try_counter_and_result(
     stage: Stage, lost: dict[str, bytes], *, is_fenced: bool
 ) -> None:
     gate = Gate()

@@ -236,7 +236,7 @@ def later_clock() -> int:
 
 @asynccontextmanager
 async def relay_of(stack: Stack) -> AsyncIterator[Relay]:
-    """A relay for which everything accepted so far has settled, and whose sweep is done."""
+    """A relay for which everything accepted so far is old enough to be looked for, and whose sweep is done."""
     relay = Relay(stack.store, stack.queue, later_clock)
     await relay.tick()
     yield relay

@@ -28,7 +28,7 @@ HOUR_MS = 3_600_000
 
 
 def later_clock() -> int:
-    """A time at which everything accepted so far has settled."""
+    """A time at which everything accepted so far is old enough to be looked for."""
     return system_clock() + 2 * FRESH_MS
 
 

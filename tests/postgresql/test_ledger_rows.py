@@ -26,7 +26,7 @@ from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, attempt_of, facts_of, record_of
 from store_rows import START_MS, ids, make_task
 
-SETTLED_MS = START_MS + 1_000
+OLD_ENOUGH_MS = START_MS + 1_000
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ async def test_a_stray_job_is_kept_whatever_characters_it_has(store: Store, kit:
 
 async def walk(store: Store, cursor: str | None = None) -> tuple[list[str], str | None]:
     """The ids that a walk shows, and where the next one begins."""
-    page: RelayPage = await store.relay.page(cursor, SETTLED_MS, 100)
+    page: RelayPage = await store.relay.page(cursor, OLD_ENOUGH_MS, 100)
     return [entry.task_id for entry in page.entries], page.resume_cursor
 
 

@@ -1,4 +1,4 @@
-"""The exhaustive crash loop: a kill at every write, flush and send of one intake and of one completion."""
+"""The exhaustive crash loop: a kill at every write, flush and send of one accepted task and of one that ends."""
 
 import asyncio
 import shutil
@@ -70,7 +70,7 @@ async def count_crashes(process: PythonProcess, act: Callable[[], Awaitable[bool
     return crashes
 
 
-async def test_an_intake_killed_at_any_system_call_leaves_a_whole_task_or_none(tmp_path: Path) -> None:
+async def test_an_acceptance_killed_at_any_system_call_leaves_a_whole_task_or_none(tmp_path: Path) -> None:
     async with playing(Scene(tmp_path, seed=31, publisher_class=PublisherClass.NONE, workers=1)) as scene:
         (api,) = scene.apis
         posts: list[asyncio.Task[str | None]] = []

@@ -164,7 +164,7 @@ async def test_no_attempt_is_noted_if_the_rule_finds_none(store: Store) -> None:
     assert noted["task"].attempts is None
 
 
-async def test_an_intent_is_replaced_only_by_the_attempt_that_settled_it(store: Store) -> None:
+async def test_an_intent_is_replaced_only_by_an_attempt_that_names_it(store: Store) -> None:
     await accept(store, "task")
     assert await store.ledger.begin_send("task", 1, START_MS)
     assert not await store.ledger.begin_send("task", 2, START_MS)

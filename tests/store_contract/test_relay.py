@@ -13,12 +13,12 @@ from store_contract.making import accept, add_ended, end
 from store_kit import StoreKit
 from store_rows import START_MS, make_task
 
-SETTLED_MS = START_MS + 1_000
+OLD_ENOUGH_MS = START_MS + 1_000
 """All tasks of these tests are older, if they say nothing else."""
 
 
 async def walk(
-    store: Store, cursor: str | None = None, before_ms: int = SETTLED_MS, limit: int = 3
+    store: Store, cursor: str | None = None, before_ms: int = OLD_ENOUGH_MS, limit: int = 3
 ) -> tuple[list[str], str | None]:
     """The ids that a whole walk shows, and where the next one begins."""
     seen: list[str] = []
@@ -37,13 +37,13 @@ async def test_a_walk_shows_each_accepted_task_once_with_its_place_in_redis(stor
     await add_ended(store, "ended")
     seen, _ = await walk(store)
     assert sorted(seen) == ["later", *(f"t{number}" for number in range(7))]
-    entries = {entry.task_id: entry for entry in (await store.relay.page(None, SETTLED_MS, 100)).entries}
+    entries = {entry.task_id: entry for entry in (await store.relay.page(None, OLD_ENOUGH_MS, 100)).entries}
     assert entries["t0"] == QueueEntry(task_id="t0", priority=2, created_at_ms=START_MS)
     assert entries["later"].due_at_ms == START_MS + 9
 
 
 async def test_an_empty_ledger_is_a_page_without_tasks(store: Store) -> None:
-    page = await store.relay.page(None, SETTLED_MS, 10)
+    page = await store.relay.page(None, OLD_ENOUGH_MS, 10)
     assert (page.entries, page.odd, page.next_cursor) == ([], [], None)
 
 
@@ -66,26 +66,26 @@ async def test_the_next_walk_shows_new_tasks_and_not_seen_ones(store: Store) -> 
 
 
 async def test_a_task_that_is_too_young_is_shown_by_a_later_walk(store: Store) -> None:
-    await accept(store, make_task("young", created_at_ms=SETTLED_MS + 1), make_task("old"))
+    await accept(store, make_task("young", created_at_ms=OLD_ENOUGH_MS + 1), make_task("old"))
     seen, cursor = await walk(store)
     assert seen == ["old"]
-    seen, _ = await walk(store, cursor, before_ms=SETTLED_MS + 2)
+    seen, _ = await walk(store, cursor, before_ms=OLD_ENOUGH_MS + 2)
     assert "young" in seen
 
 
 async def test_tasks_that_are_too_young_are_found_on_whichever_page_a_walk_passed_them(store: Store) -> None:
     ids = [f"t{number}" for number in range(12)]
     young = {"t1", "t2", "t7"}
-    ages = {task_id: SETTLED_MS + 1 if task_id in young else START_MS for task_id in ids}
+    ages = {task_id: OLD_ENOUGH_MS + 1 if task_id in young else START_MS for task_id in ids}
     for task_id in ids:
         await accept(store, make_task(task_id, created_at_ms=ages[task_id]))
     seen, cursor = await walk(store)
     assert sorted(seen) == sorted(set(ids) - young)
     again, cursor = await walk(store, cursor)  # they are still too young
     assert young.isdisjoint(again)
-    later, cursor = await walk(store, cursor, before_ms=SETTLED_MS + 2)
+    later, cursor = await walk(store, cursor, before_ms=OLD_ENOUGH_MS + 2)
     assert young <= set(later)
-    assert (await walk(store, cursor, before_ms=SETTLED_MS + 2))[0] == []
+    assert (await walk(store, cursor, before_ms=OLD_ENOUGH_MS + 2))[0] == []
 
 
 async def test_a_task_that_is_committed_after_younger_ones_is_still_found(store: Store, other: Store) -> None:
@@ -100,7 +100,7 @@ async def test_a_task_that_is_committed_after_younger_ones_is_still_found(store:
 
 async def test_a_task_that_is_committed_during_a_walk_is_found_by_it_or_the_next(store: Store, other: Store) -> None:
     await accept(store, *(f"t{number}" for number in range(6)))
-    page = await store.relay.page(None, SETTLED_MS, 2)
+    page = await store.relay.page(None, OLD_ENOUGH_MS, 2)
     await other.ledger.accept([make_task("0")], START_MS)
     seen, cursor = await walk(store, page.next_cursor, limit=2)
     again, _ = await walk(store, cursor)
@@ -130,7 +130,7 @@ async def _accept_one_by_one(store: Store, tasks: Sequence[Task]) -> None:
 async def test_a_walk_shows_all_tasks_that_stay_while_others_end(store: Store, other: Store) -> None:
     ids = [f"t{number:02}" for number in range(20)]
     await accept(store, *ids)
-    page = await store.relay.page(None, SETTLED_MS, 5)
+    page = await store.relay.page(None, OLD_ENOUGH_MS, 5)
     await end(other, *ids[:10])
     seen, _ = await walk(store, page.next_cursor, limit=5)
     assert set(ids[10:]) <= {*seen, *(entry.task_id for entry in page.entries)}
@@ -138,7 +138,7 @@ async def test_a_walk_shows_all_tasks_that_stay_while_others_end(store: Store, o
 
 
 async def test_tasks_that_no_clock_can_have_written_yet_are_shown(store: Store) -> None:
-    ahead_ms = SETTLED_MS + 2 * DATED_AHEAD_MS
+    ahead_ms = OLD_ENOUGH_MS + 2 * DATED_AHEAD_MS
     await accept(store, make_task("ahead", created_at_ms=ahead_ms))
     assert (await walk(store))[0] == ["ahead"]
 
@@ -149,7 +149,7 @@ async def test_a_task_without_a_readable_time_is_shown_and_due_at_once(
 ) -> None:
     await accept(store, "task")
     kit.change(Place.LEDGER, "task", created_at=time, due_at=time)
-    page = await store.relay.page(None, SETTLED_MS, 10)
+    page = await store.relay.page(None, OLD_ENOUGH_MS, 10)
     assert [(entry.task_id, entry.due_at_ms) for entry in page.entries] == [("task", None)]
 
 

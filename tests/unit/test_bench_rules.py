@@ -83,7 +83,7 @@ def test_a_goal_is_reached_in_the_metric_s_own_direction() -> None:
     assert is_reached(METRIC_OF["list_p99"], summarize([1]), None) is None
 
 
-def test_a_worst_wait_is_judged_by_the_worst_run_and_others_by_their_median() -> None:
+def test_a_worst_wait_is_compared_by_the_worst_run_and_others_by_their_median() -> None:
     assert is_reached(METRIC_OF["accept_two_worst"], summarize([1, 2, 501]), None) is False
     assert is_reached(METRIC_OF["accept_p99"], summarize([1, 2, 501]), None) is True
 

@@ -18,7 +18,7 @@ def test_a_step_has_a_size_within_bounds_and_grows_slowly(size: int, worked_s: f
 
 
 @pytest.mark.parametrize("ms_a_task", [0.01, 0.1, 0.5, 1])
-def test_the_size_settles_where_a_step_takes_as_long_as_it_may(ms_a_task: float) -> None:
+def test_the_size_stays_where_a_step_takes_as_long_as_it_may(ms_a_task: float) -> None:
     size = 50
     for _ in range(20):
         size = next_size(size, size * ms_a_task / 1000, MOST)

@@ -53,7 +53,7 @@ def test_a_text_that_does_nothing_is_shown_as_it_is(text: str) -> None:
         assert is_printable("".join(c for c in harmless if printable(c) == c))
 
 
-def test_every_character_of_unicode_is_judged() -> None:
+def test_every_character_of_unicode_is_shown_or_escaped() -> None:
     shown = {chr(code) for code in range(0x110000) if is_printable(chr(code))}
     assert not [hex(ord(character)) for character in shown if acts_or_hides(character)]
     assert set("aZ 测试視频éñ한국어日本語عربيعִבְרִית👩❤🏽️"[:-1]) <= shown

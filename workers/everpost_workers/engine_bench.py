@@ -92,7 +92,7 @@ async def measure_engine(spec: EngineSpec) -> EngineReport:
     await worker.async_run()
     took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     await worker.close()
-    finished = await count_finished(redis, spec.queue, list(runs))
+    ended = await count_ended(redis, spec.queue, list(runs))
     left = await redis.zcard(spec.queue)
     await redis.aclose()
     return EngineReport(
@@ -101,7 +101,7 @@ async def measure_engine(spec: EngineSpec) -> EngineReport:
         claims_s=None if claims_s is None else sum(claims_s),
         lost=spec.jobs - len(runs),
         repeated=sum(runs.values()) - len(runs),
-        unfinished=max(spec.jobs - finished, abs(left - spec.waiting)),
+        unfinished=max(spec.jobs - ended, abs(left - spec.waiting)),
     )
 
 
@@ -139,15 +139,15 @@ async def fill_queue(redis: ArqRedis, queue: str, ids: Sequence[str]) -> None:
             await pipe.execute()
 
 
-async def count_finished(redis: ArqRedis, queue: str, ids: Sequence[str]) -> int:
+async def count_ended(redis: ArqRedis, queue: str, ids: Sequence[str]) -> int:
     """The number of jobs that have a result and have left the queue."""
-    finished = 0
+    ended = 0
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         results = await redis.exists(*(f"arq:result:{job_id}" for job_id in chunk))
         waiting = sum(score is not None for score in await redis.zmscore(queue, list(chunk)))
-        finished += results - waiting
-    return finished
+        ended += results - waiting
+    return ended
 
 
 if __name__ == "__main__":

@@ -90,6 +90,6 @@ async def run_engine(
     if report.lost or report.repeated or report.unfinished:
         raise WorkIncomplete(
             f"of {jobs} jobs of the engine {engine!r}, {report.lost} never ran, {report.repeated} ran again, and "
-            f"{report.unfinished} were not finished"
+            f"{report.unfinished} did not end"
         )
     return report

@@ -7,7 +7,7 @@ from everpost.children import Child
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
-SETTLED_S = 60.0  # a program that ran this long has started well
+WELL_STARTED_S = 60.0  # a program that ran this long has started well
 MISUSED = 2  # the exit code for a wrong setting; a restart will not help
 
 
@@ -46,7 +46,7 @@ class Program:
             return None
         self.child = None
         now_s = time.monotonic()
-        self._failures = 1 if now_s - self._started_s > SETTLED_S else self._failures + 1
+        self._failures = 1 if now_s - self._started_s > WELL_STARTED_S else self._failures + 1
         delay_s = restart_delay_s(self._failures)
         self.due_s = now_s + delay_s
         return code, delay_s

@@ -87,9 +87,9 @@ class Enqueuer:
         await asyncio.wait((sending,), timeout=PATIENCE_S)
         if sending.done():
             return sending.result()
-        finishing = asyncio.create_task(self._finish(sending))
-        self._late.add(finishing)
-        finishing.add_done_callback(self._late.discard)
+        waiting = asyncio.create_task(self._wait_for_late(sending))
+        self._late.add(waiting)
+        waiting.add_done_callback(self._late.discard)
         return None
 
     def _hold(self, tasks: Sequence[Task]) -> None:
@@ -99,7 +99,7 @@ class Enqueuer:
             self._held.append(task)
             self._held_bytes += _size_of(task)
 
-    async def _finish(self, sending: "asyncio.Task[list[bool] | None]") -> None:
+    async def _wait_for_late(self, sending: "asyncio.Task[list[bool] | None]") -> None:
         answers = await sending
         while self._held and answers is not None:
             some, self._held = self._held[:MOST_AT_ONCE], self._held[MOST_AT_ONCE:]

@@ -61,7 +61,7 @@ class BulkReply(msgspec.Struct, frozen=True, kw_only=True):
 
 def reply_of(answer: BulkAnswer) -> BulkReply:
     """The result of bulk work in the form of answers."""
-    status = OperationStatus.RUNNING if not answer.finished else OperationStatus.DONE
+    status = OperationStatus.RUNNING if not answer.has_ended else OperationStatus.DONE
     return BulkReply(
         success=answer.error is None,
         message=message_of(answer),
@@ -96,6 +96,6 @@ def message_of(answer: BulkAnswer) -> str:
     if answer.dry_run:
         sight = "" if answer.done == answer.total else f"; only {answer.done} were checked"
         return f"{answer.succeeded} of {answer.total} tasks would be {verb}{sight}"
-    if not answer.finished:
+    if not answer.has_ended:
         return f"{answer.total} tasks are being {verb}; {answer.done} done"
     return f"{answer.succeeded} of {answer.total} tasks {verb}"

@@ -166,9 +166,9 @@ class Cell:
         """Wait for the process in a thread; the socket is no sign, because a publisher's own child may keep it open."""
         code = self._child.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(self._finish, code)
+            loop.call_soon_threadsafe(self._on_exit, code)
 
-    def _finish(self, code: int) -> None:
+    def _on_exit(self, code: int) -> None:
         asyncio.get_running_loop().create_task(self._end_with(_described(code)))
 
     async def _end_with(self, how: str) -> None:

@@ -92,9 +92,9 @@ class Releaser(Collector):
             return (job.back.action, *whose, job.back.due, job.back.tries), job.restorable_payload
         data, life_ms = (b"", "") if job.reason is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
-            return ("finish", *whose, life_ms, 0), data
+            return ("end", *whose, life_ms, 0), data
         # An id names one run of a cron job. If the cron job has an id of its own, all its runs share it.
-        action = "finish_for_good" if job.function.job_id is None else "finish"
+        action = "end_for_good" if job.function.job_id is None else "end"
         return (action, *whose, life_ms, keep_cronjob_progress * 1000), data
 
     async def _release_some(self, portion: list[Release]) -> None:

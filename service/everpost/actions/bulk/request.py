@@ -85,7 +85,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         operation_id: The `batch_id` of all retries this made; None for a dry run.
-        finished: False while it continues in the background.
+        has_ended: False while it continues in the background.
         total: Tasks that matched.
         done: Tasks checked so far.
         succeeded: Those of them that were changed.
@@ -97,7 +97,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     operation_id: str | None
     kind: BulkKind
-    finished: bool
+    has_ended: bool
     dry_run: bool = False
     total: int
     done: int
@@ -112,7 +112,7 @@ def answer_of(operation: Operation, outcomes: Sequence[Outcome] = (), *, dry_run
     return BulkAnswer(
         operation_id=None if dry_run else operation.operation_id,
         kind=BulkKind(operation.kind),
-        finished=operation.status is not OperationStatus.RUNNING,
+        has_ended=operation.status is not OperationStatus.RUNNING,
         dry_run=dry_run,
         total=max(operation.total, operation.done),
         done=operation.done,

@@ -110,10 +110,10 @@ def _foreseen(count: int) -> ArchiveAnswer:
 def _archived(answer: BulkAnswer) -> ArchiveAnswer:
     return ArchiveAnswer(
         success=True,
-        message=f"{answer.succeeded} tasks archived" if answer.finished else message_of(answer),
+        message=f"{answer.succeeded} tasks archived" if answer.has_ended else message_of(answer),
         archived=answer.succeeded,
         remaining=answer.total - answer.done,
         dry_run=False,
-        status=OperationStatus.DONE if answer.finished else OperationStatus.RUNNING,
+        status=OperationStatus.DONE if answer.has_ended else OperationStatus.RUNNING,
         operation_id=answer.operation_id,
     )

@@ -46,7 +46,7 @@ def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
 
 def answer_of_operation(reply: msgspec.Struct, answer: BulkAnswer) -> JsonAnswer:
     """The reply, with status 200 if the operation has ended, else 202 and the address of the progress."""
-    if answer.finished:
+    if answer.has_ended:
         return JsonAnswer(reply)
     return JsonAnswer(reply, 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
 

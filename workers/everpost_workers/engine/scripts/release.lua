@@ -6,8 +6,8 @@
 --       The jobs are one msgpack list, which is cheaper to write than as many arguments (without the bytes, which cmsgpack
 --       does not read), with seven elements for each: action, id, queue number, lease token, try counter at the claim,
 --       and by action (the bytes come first):
---         finish: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
---         finish_for_good: the same; a late copy of the job is dropped while the id is occupied
+--         end: result or ""; its life (ms; "" keeps it for ever), how long to keep the id occupied (ms, 0 not)
+--         end_for_good: the same; a late copy of the job is dropped while the id is occupied
 --         return: payload or ""; new score, new try counter
 --         return_in: payload or ""; ms from now until it is due, new try counter
 --         return_at: payload or ""; new score, moved a little ahead if it is in the past, new try counter
@@ -92,7 +92,7 @@ end
 
 local gone, left = {}, {} -- keys to delete, and ids to remove by queue
 
-local function finish(queue, id, occupied, marker)
+local function end_job(queue, id, occupied, marker)
   local n = #gone
   gone[n + 1], gone[n + 2] = RETRY .. id, JOB .. id
   if occupied == 0 then
@@ -155,7 +155,7 @@ for _, position in ipairs(ours) do
     give_back(queue, id, data, score_of(action, jobs[i + 5]), jobs[i + 6])
     any_returned = any_returned or action ~= 'return_at' -- workers need not be woken for what is due later
   else
-    finish(queue, id, jobs[i + 6], action == 'finish_for_good' and 'finished' or 'occupied')
+    end_job(queue, id, jobs[i + 6], action == 'end_for_good' and 'finished' or 'occupied')
   end
 end
 if index ~= '' and #kept > 0 then
