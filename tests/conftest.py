@@ -1,9 +1,11 @@
 """Sets up hypothesis, log levels and the look of logs, and makes a certificate."""
 
 import logging
+import os
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,14 @@ settings.load_profile("patient")
 
 RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 PROCESSORS = [*structlog.get_config()["processors"][:-1], RENDERER]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print the lines of JSON of `make chaos`, whose scenes run in several processes."""
+    if report.when == "call" and "chaos" in report.keywords and "PYTEST_XDIST_WORKER" not in os.environ:
+        lines = [line for line in report.capstdout.splitlines() if line.startswith("{")]
+        if lines:
+            sys.stdout.write("\n".join(("", report.nodeid.rpartition("::")[2], *lines, "")))
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ Both answers come quickly, and refused posts take no memory.
 """
 
 import asyncio
-import os
 import random
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaos_kit.dials import SECONDS
 from chaos_kit.load import PUBLISH, SLOWEST_S, body_of
 from chaos_kit.processes import PythonProcess
 from chaos_kit.scene import Scene, playing
@@ -31,7 +31,6 @@ DELAY_MS = 200  # one worker: 20 tasks a second at most
 TIMES = 10
 MAX_BACKLOG = 20
 GROWTH_BYTES = 48 << 20
-SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 
 def request_of(body: object) -> bytes:

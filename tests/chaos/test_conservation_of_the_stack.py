@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from chaos_kit.dials import SECONDS
 from everpost.publishing import PermanentError
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
@@ -22,7 +23,7 @@ from store_kit import kit_of
 from stores import empty_store
 
 EXAMPLES = 4
-MORE_EXAMPLES = int(float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60))  # about a second each
+MORE_EXAMPLES = int(SECONDS)  # about a second each
 STEPS = 12
 pick = st.integers(0, 1_000)
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)

@@ -1,6 +1,5 @@
 """A process dies at each named point of a task's way, with each class of publisher: docs/failpoints.md."""
 
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from arq.jobs import Serializer
 from redis.asyncio import ConnectionPool, UnixDomainSocketConnection
 
 from chaos_kit.checks import Verdict, read_effects
+from chaos_kit.dials import SEED, some
 from chaos_kit.faults import API_POINTS, FAULTS, WORKER_POINTS, do
 from chaos_kit.scene import Scene, playing
 from everpost.clock import from_text, system_clock
@@ -23,11 +23,12 @@ from everpost.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
-SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "failpoints.md").read_text("utf-8")
 CRASHES = [name for name in FAULTS if name.startswith("crash_")]
 MID_SEND = ["send.amid", "send.accepted"]
 STOCK = {"platform": 3, "account_id": "stock", "title": "from arq"}
+ONE_CRASH = [(publisher_class, name) for publisher_class in PublisherClass for name in CRASHES]
+ON_POSTGRESQL = 16
 ONE_RETRY = ("/api/v1/tasks/retry/stock", None)
 BULK_RETRY = ("/api/v1/tasks/batch/retry", {"task_ids": ["stock"]})
 
@@ -137,8 +138,11 @@ async def test_a_stock_job_for_later_keeps_its_time_and_its_serializer_when_its_
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("name", CRASHES)
-@pytest.mark.parametrize("publisher_class", PublisherClass)
+@pytest.mark.parametrize(
+    ("both_stores_in_chaos", "publisher_class", "name"),
+    [("sqlite", *crash) for crash in ONE_CRASH] + [("postgresql", *crash) for crash in some(ONE_CRASH, ON_POSTGRESQL)],
+    indirect=["both_stores_in_chaos"],
+)
 async def test_one_crash_at_one_point_of_a_fresh_stack(
     tmp_path: Path, publisher_class: PublisherClass, name: str
 ) -> None:

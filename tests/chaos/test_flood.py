@@ -1,11 +1,11 @@
 """The fast path, flooded by 64 clients while its workers are killed: everything acknowledged ends once."""
 
 import math
-import os
 from pathlib import Path
 
 import pytest
 
+from chaos_kit.dials import SECONDS
 from chaos_kit.faults import do
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
@@ -16,7 +16,6 @@ CLIENTS = 64
 SLOTS = 100
 KILLS = 1
 MORE = 200  # answers between two kills
-SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 60)
 
 
 @pytest.mark.parametrize(

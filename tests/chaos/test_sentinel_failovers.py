@@ -1,20 +1,19 @@
 """Sentinels with their usual periods replace the master under load: killed, frozen, on request, with lost writes."""
 
 import asyncio
-import os
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from chaos_kit.dials import SEED
 from chaos_kit.faults import WHILE
 from chaos_kit.scene import Scene, playing
 from chaos_kit.sentinels import Fleet
 from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
-SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 ROUNDS = 1
 DISPATCH_S = 10.0  # from the promotion to the next effects
 

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from resource import prlimit
+from typing import IO
 
 import msgspec
 from redis.asyncio import Redis
 
+from chaos_kit.nursery import TESTS, nursery
 from everpost.children import Child, wait_for_log
 from everpost.embedded import EmbeddedValkey
 from everpost.failpoints import Action, hit_of
@@ -21,7 +23,6 @@ from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 START_TIMEOUT_S = 30
-KIT = Path(__file__).parent.parent  # `python -m chaos_kit.…` finds its modules here
 
 
 @contextmanager
@@ -60,15 +61,13 @@ class PythonProcess:
         self._folder = folder
         self._ready = ready
         self._starts = 0
+        self._arguments = [*(("chaos_kit.without", without) if without else ()), *arguments]
         # The tests' own EVERPOST_ variables are not settings of the programs.
-        foreign = [part for key in os.environ if key.startswith("EVERPOST_") for part in ("-u", key)]
-        chosen = [f"{key}={value}" for key, value in self._environment(settings).items()]
-        unguarded = ("chaos_kit.without", without) if without else ()
-        self._argv = ["env", *foreign, *chosen, sys.executable, "-m", *unguarded, *arguments]
+        usual = {key: value for key, value in os.environ.items() if not key.startswith("EVERPOST_")}
+        own = {"PYTHONPATH": str(TESTS), "EVERPOST_FAILPOINTS": str(self.points)}
+        self._environment = {**usual, **own, **settings}
+        self._program: Sequence[str] = ()
         self.child: Child | None = None
-
-    def _environment(self, settings: Mapping[str, str]) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(KIT), "EVERPOST_FAILPOINTS": str(self.points), **settings}
 
     @property
     def log(self) -> Path:
@@ -94,14 +93,21 @@ class PythonProcess:
 
     def run_with(self, program: Sequence[str]) -> None:
         """Let another program run it: `setpriv` with its options."""
-        self._argv = [*program, *self._argv]
+        self._program = [*program, *self._program]
 
     async def start(self, *, ready: str | None = None) -> None:
         """Start it, and return when it is ready, or has logged another event that is waited for."""
         self._starts += 1
         with self.log.open("wb") as output:
-            self.child = Child(self._argv, output=output)
+            self.child = self._begin(output)
         await wait_for_log(self.log, (ready or self._ready).encode(), self.child, START_TIMEOUT_S)
+
+    def _begin(self, output: IO[bytes]) -> Child:
+        if self._program or "LD_PRELOAD" in self._environment:  # what a fork has loaded already cannot be changed
+            environment = [f"{key}={value}" for key, value in self._environment.items()]
+            argv = [*self._program, "env", "-i", *environment, sys.executable, "-m", *self._arguments]
+            return Child(argv, output=output)
+        return nursery().start(self._arguments, self._environment, output)
 
     def kill(self) -> None:
         """Send SIGKILL."""

@@ -65,7 +65,7 @@ class Scene:
         delay_ms: int = 100,
         clients: int = 16,
         most: int = 1_000_000,
-        rate: float = 150,
+        rate: float = 80,
         slowest_s: float = SLOWEST_S,
         is_proxied: bool = False,
         database: str | None = None,
