@@ -26,12 +26,18 @@ RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain
 PROCESSORS = [*structlog.get_config()["processors"][:-1], RENDERER]
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Print the lines of JSON of `make chaos`, whose scenes run in several processes."""
-    if report.when == "call" and "chaos" in report.keywords and "PYTEST_XDIST_WORKER" not in os.environ:
+class LinesOfScenes:
+    """Prints the lines of JSON of `make chaos`, whose scenes run in several processes."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         lines = [line for line in report.capstdout.splitlines() if line.startswith("{")]
-        if lines:
+        if report.when == "call" and lines:
             sys.stdout.write("\n".join(("", report.nodeid.rpartition("::")[2], *lines, "")))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "chaos" and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(LinesOfScenes())
 
 
 @pytest.fixture(autouse=True)

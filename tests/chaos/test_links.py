@@ -1,7 +1,6 @@
 """Processes of a fleet lose their links to PostgreSQL and Valkey, one after the other; `make chaos-fleet` does more."""
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,12 +10,12 @@ from typing import Any
 import pytest
 
 from chaos_kit.checks import Verdict
+from chaos_kit.dials import SEED
 from chaos_kit.links import LinkedScene, playing_linked
 from chaos_kit.takeover import be_overtaken
 from everpost.publishing import PublisherClass
 from stores import empty_store
 
-SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 WHILE = 20  # posts or effects before and after a fault
 FEW = 3  # meanwhile
 RATE = 40  # posts a second

@@ -30,6 +30,8 @@ class Load:
         most: Posts after which the clients stop.
         rate: The most posts a second in all. If workers cannot keep up, the least urgent would wait for ever.
         slowest_s: A later answer is unexpected; none at all is waited for twice as long.
+        delayed_s: How long a busy machine has made the APIs wait for a processor until now; that is not their answers'
+            time.
         is_excused: Whether the test itself has kept this address from answering, at some time since then (monotonic).
 
     Attributes:
@@ -48,10 +50,12 @@ class Load:
         most: int,
         rate: float,
         slowest_s: float = SLOWEST_S,
+        delayed_s: Callable[[], float] = lambda: 0.0,
         is_excused: Callable[[str, float], bool] = lambda _address, _since_s: False,
     ) -> None:
         self._addresses = addresses
         self._slowest_s, self._hang_s = slowest_s, 2 * slowest_s
+        self._delayed_s = delayed_s
         self._is_excused = is_excused
         self._seed = seed
         self._clients = clients
@@ -140,7 +144,7 @@ class Load:
         headers = {"idempotency-key": marker} if is_keyed else {}
         while True:
             address = chance.choice(await eventually(self._some_address, what="a serving API"))
-            began = time.monotonic()
+            began, delayed_s = time.monotonic(), self._delayed_s()
             try:
                 answer = await client.post(address + PUBLISH, json=body, headers=headers)
             except httpx.TransportError as error:
@@ -150,7 +154,9 @@ class Load:
                 self.answers["error"] += 1
                 await eventually(self._accepts, what="an API that accepts connections")
             else:
-                self._note(marker, answer, 0 if self._is_excused(address, began) else time.monotonic() - began)
+                delay_s = max(0.0, self._delayed_s() - delayed_s)
+                took_s = 0.0 if self._is_excused(address, began) else time.monotonic() - began - delay_s
+                self._note(marker, answer, max(0.0, took_s))
                 if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                     return str(answer.json()["task_id"]) if answer.status_code == HTTPStatus.ACCEPTED else None
             if not is_keyed or self._is_stopping:

@@ -1,6 +1,7 @@
 """One run: the processes, the load and the faults; then heal, drain, check and print one line of JSON."""
 
 import asyncio
+import os
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ import stores
 from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, read_effects, verdict_of
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import SLOWEST_S, Load
-from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
+from chaos_kit.processes import Api, PythonProcess, Valkey, Worker, waited_for_processor_s
 from chaos_kit.proxy import Proxy
 from chaos_kit.sentinels import Fleet
 from everpost.clock import system_clock, to_text
@@ -124,6 +125,7 @@ class Scene:
             most=most,
             rate=rate,
             slowest_s=slowest_s,
+            delayed_s=self._delayed_s,
             is_excused=self.is_excused,
         )
         self.redis: Redis = Redis(connection_pool=connection_pool(address))
@@ -155,6 +157,11 @@ class Scene:
     def has_own_disk(self) -> bool:
         """Whether filling the database's disk affects nothing else."""
         return not is_postgresql(self.database) and self.database_file.parent.is_mount()
+
+    def _delayed_s(self) -> float:
+        """How long the APIs and these clients have waited for a processor."""
+        pids = [api.child.pid for api in self.apis if api.child is not None]
+        return sum(map(waited_for_processor_s, (os.getpid(), *pids)))
 
     def addresses(self) -> list[str]:
         """The addresses of the APIs that serve now."""
