@@ -25,6 +25,17 @@ async def test_a_value_is_the_last_one_that_any_process_set(store: Store, other:
     assert await store.meta.get("another") is None
 
 
+async def test_a_value_is_replaced_only_by_a_process_that_knows_it(store: Store, other: Store) -> None:
+    assert [await each.meta.replace("name", None, "一") for each in (store, other)] == [True, False]
+    assert not await other.meta.replace("name", "二", "三")
+    assert not await other.meta.replace("another", "一", "三")
+    replaced = await asyncio.gather(
+        *(each.meta.replace("name", "一", f"{n}") for n, each in enumerate([store, other] * 3))
+    )
+    assert sum(replaced) == 1
+    assert await store.meta.get("name") == f"{replaced.index(True)}"
+
+
 async def test_values_outlast_the_processes_that_set_them(stores: Stores) -> None:
     store = await stores.open()
     await store.meta.set("name", "value")

@@ -9,6 +9,7 @@ from everpost.clock import system_boot_clock, system_clock
 from everpost.settings import Settings
 from everpost_workers.upkeep import duties as upkeep
 from everpost_workers.upkeep.duties import LONG_REST, REST, worker_duties
+from everpost_workers.upkeep.leadership import Leadership
 
 
 class Index:
@@ -42,6 +43,7 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
         settings=Settings(),
         clock=system_clock,
         boot_clock=system_boot_clock,
+        leadership=Leadership(cast("Any", None), "worker", lambda: True),
         is_busy=lambda: is_busy,
     )
     await duties["search"][1]()

@@ -47,6 +47,7 @@ from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
 from everpost_workers.upkeep.duties import Upkeep, liveness_duties, say_goodbye, worker_duties
+from everpost_workers.upkeep.leadership import Leadership
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
 
@@ -64,6 +65,7 @@ class PublishWorker:
     """The parts of one worker: opened when its event loop runs, and closed at its end."""
 
     store: Store
+    leadership: Leadership
     relay: Relay
     admission: Admission
     runner: AttemptRunner
@@ -94,11 +96,14 @@ class PublishWorker:
         del ctx
         queue = await self._open()
         self._stack.push_async_callback(say_goodbye, queue, self.worker_id)
+        self._stack.push_async_callback(self.leadership.resign)
         self._stack.push_async_callback(self._upkeep.stop)
         self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused()
         with suppress(ServiceError):  # if it can be, before a job is claimed whose end is in such a file
             await self.leftovers.take_in()
+        with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
+            await self.leadership.beat()
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
         duties = worker_duties(
             relay=self.relay,
@@ -107,6 +112,7 @@ class PublishWorker:
             settings=self._settings,
             clock=self._clock,
             boot_clock=self._boot_clock,
+            leadership=self.leadership,
             is_busy=lambda: self.engine.job_counter > 0,
         )
         self._upkeep.begin(duties)
@@ -134,6 +140,7 @@ class PublishWorker:
         def may_be_out(odd: OddFacts) -> bool:
             return may_be_sent(odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers))
 
+        self.leadership = Leadership(store.meta, self.worker_id, lambda: not queue.server.is_away)
         self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
@@ -195,6 +202,7 @@ class PublishWorker:
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
+            "leads": self.leadership.leads,
             "relay_trouble": self._upkeep.failures.get("relay"),
             "trouble": self._trouble,
             "running": len(self.engine.job_tasks),

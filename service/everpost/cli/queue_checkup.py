@@ -164,6 +164,7 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
     if workers:
         advice = f"They are alive but take no tasks: {', '.join(idle)}." if idle else ""
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
+        found.append(_leader_finding(workers))
     troubled = [f"{worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
     found += [Finding("workers", "trouble", told, ok=False, advice="Outcomes wait.") for told in troubled]
     found += [
@@ -172,6 +173,17 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
         if worker.get("relay_trouble")
     ]
     return found
+
+
+def _leader_finding(workers: Sequence[Mapping[str, Any]]) -> Finding:
+    leaders = [str(worker["worker"]) for worker in workers if worker.get("leads")]
+    if len(leaders) > 1:
+        told = f"{len(leaders)} lead it: {', '.join(leaders)}"
+        advice = "One worker leads the upkeep of a database: these use several databases with one Redis."
+        return Finding("workers", "upkeep", told, ok=False, advice=advice)
+    if not leaders:
+        return Finding("workers", "upkeep", "no worker leads it", advice="One begins to within ten seconds.")
+    return Finding("workers", "upkeep", f"led by {leaders[0]}", ok=True)
 
 
 def relay_finding(lost: Sequence[QueueEntry], workers: Sequence[Mapping[str, Any]], now_ms: int) -> Finding:

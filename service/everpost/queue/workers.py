@@ -27,6 +27,7 @@ class Said(msgspec.Struct, frozen=True):
     running: int = 0
     paused: bool = False
     consuming: bool = False
+    leads: bool = False
     trouble: str | None = None
     relay_trouble: str | None = None
     version: str = ""

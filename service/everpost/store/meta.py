@@ -6,6 +6,7 @@ from typing import Protocol
 from everpost.running_time import ClockMark
 
 CHECKED_AT = "checked_at"  # set to find out whether the store can be written
+LEADER = "upkeep"  # which worker leads the upkeep, as JSON
 CLOCK = "clock"  # the mark of `count_time` as JSON
 
 CountStep = Callable[[ClockMark | None], ClockMark]
@@ -20,6 +21,9 @@ class Meta(Protocol):
 
     async def set(self, key: str, value: str | None) -> None:
         """Put `value` under `key`, in place of an earlier one; None removes the key."""
+
+    async def replace(self, key: str, old: str | None, value: str) -> bool:
+        """Put `value` under `key` if `old` is there, None for a key that was never set; False if something else is."""
 
     async def count_time(self, rule: CountStep) -> ClockMark:
         """Replace the mark by the one that `rule` makes from it, under the store's lock, so that no step is lost.

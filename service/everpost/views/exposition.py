@@ -91,6 +91,8 @@ def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:
         "everpost_redis_memory_limit_bytes", "The maxmemory of Redis; 0 means no limit.", value=memory.max_bytes
     )
     yield GaugeMetricFamily("everpost_workers", "Living workers.", value=len(queue.workers))
+    leaders = sum(bool(worker.get("leads")) for worker in queue.workers)
+    yield GaugeMetricFamily("everpost_upkeep_leaders", "Workers that lead the upkeep; 1 is right.", value=leaders)
     for name, field in (("slots", "slots"), ("running_tasks", "running")):
         total = sum(int(worker.get(field, 0)) for worker in queue.workers)
         yield GaugeMetricFamily(f"everpost_worker_{name}", f"{field.title()} of all workers.", value=total)

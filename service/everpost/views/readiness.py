@@ -72,7 +72,8 @@ async def _check_workers(queue: TaskQueue) -> str:
     troubles = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
     if len(troubles) == len(workers):
         raise Unavailable(f"{told} None restores jobs that Redis loses: {troubles[0]}.")
-    return told
+    leaders = [str(worker["worker"]) for worker in workers if worker.get("leads")]
+    return f"{told} {leaders[0]} leads the upkeep." if leaders else f"{told} None leads the upkeep yet."
 
 
 async def _check_dispatch(store: Store) -> str:

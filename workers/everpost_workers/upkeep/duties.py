@@ -17,6 +17,7 @@ from everpost.settings import Settings
 from everpost.store import Store
 from everpost.store.archiving import archive_older
 from everpost_workers.engine import cancel_until_done
+from everpost_workers.upkeep.leadership import BEAT_S, Leadership
 from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.relay import Relay
 
@@ -97,13 +98,17 @@ def worker_duties(
     settings: Settings,
     clock: Clock,
     boot_clock: BootClock,
+    leadership: Leadership,
     is_busy: Callable[[], bool],
 ) -> Duties:
-    """The duties of a worker that takes tasks.
+    """The duties of a worker that takes tasks. Most are the leader's alone: once is enough for all workers.
+
+    Each worker fills the search, because that grows with the tasks it runs.
 
     Args:
         is_busy: Whether the worker is running tasks.
     """
+    led = leadership.led
 
     async def count_time() -> ClockMark:
         return await store.meta.count_time(partial(count_step, wall_ms=clock(), since_boot=boot_clock()))
@@ -117,22 +122,29 @@ def worker_duties(
         if settings.archive_after_days and (await count_time()).is_trusted:
             before_ms = clock() - settings.archive_after_days * DAY_MS
             async for _ in archive_older(store, before_ms, Pace(CHUNK, rest=REST), clock):
-                pass
+                if not leadership.leads:
+                    return
 
     async def fill_search() -> None:
         await _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST)
 
     return {
-        "relay": (1.0, relay.tick),
-        "promote": (1.0, lambda: _until_none(lambda: store.ledger.promote_due(clock(), CHUNK))),
+        "lead": (BEAT_S, leadership.beat),
+        "relay": (1.0, partial(_look_for_losses, relay, leadership)),
         "search": (1.0, fill_search),
-        "results": (1.0, results.tick),
-        "clock": (STEP_S, count_time),
-        "expire": (60.0, forget_expired),
-        "archive": (ARCHIVE_S, archive_old),
-        "tend": (TEND_S, lambda: store.care.tend(clock())),
-        "counts": (COUNT_EVERY_S, store.care.repair_counts),
+        "promote": (1.0, led(lambda: _until_none(lambda: store.ledger.promote_due(clock(), CHUNK)))),
+        "results": (1.0, led(results.tick)),
+        "clock": (STEP_S, led(count_time)),
+        "expire": (60.0, led(forget_expired)),
+        "archive": (ARCHIVE_S, led(archive_old)),
+        "tend": (TEND_S, led(lambda: store.care.tend(clock()))),
+        "counts": (COUNT_EVERY_S, led(store.care.repair_counts)),
     }
+
+
+async def _look_for_losses(relay: Relay, leadership: Leadership) -> None:
+    if leadership.leads or relay.is_asked:
+        await relay.tick()
 
 
 async def _until_none(step: Callable[[], Awaitable[int]], rest: Callable[[], int] = lambda: REST) -> None:

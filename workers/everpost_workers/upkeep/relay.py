@@ -35,8 +35,9 @@ class Relay:
     The relay looks in Redis for every accepted row once, soon after it was written. It looks for all of them when Redis
     is another one than before (FLUSHALL, an empty replacement, a restart from its file), soon after Redis dropped keys
     for lack of memory, when the clock was set back, and every ten minutes. At each tick it also looks for some tasks,
-    in turns: jobs that other programs removed are back within 30 s while no more than about 100,000 tasks wait. Several
-    relays may run at once, because enqueuing twice changes nothing.
+    in turns: jobs that other programs removed are back within 30 s while no more than about 100,000 tasks wait. The
+    leader's relay does this for all workers; another worker's looks once if that worker has seen a loss. Several relays
+    may run at once, because enqueuing twice changes nothing.
 
     A row that no worker can run ends in the history, as failed or unknown, where a person finds it, so that it does not
     delay others.
@@ -56,11 +57,18 @@ class Relay:
         self._round_cursor: str | None = None
         self._round_quota = 0
         self._next_full_ms = 0
+        self._asked_ms: int | None = None
         self._evicted = 0
 
     def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
         """Look for every task soon; not at once, because jobs with lost payloads are still being dropped from Redis."""
-        self._next_full_ms = min(self._next_full_ms, self._clock() + after_ms)
+        asked_ms = self._clock() + after_ms
+        self._asked_ms = asked_ms if self._asked_ms is None else min(self._asked_ms, asked_ms)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether `look_again` was called so long ago that a tick would look for every task now."""
+        return self._asked_ms is not None and not 0 < self._asked_ms - self._clock() <= EVICTED_SWEEP_MS
 
     async def tick(self) -> int:
         """Compare once; returns how many tasks went back into their queues.
@@ -76,7 +84,8 @@ class Relay:
                 log.warning("relay.redis_changed", epoch=epoch)
             await asyncio.sleep(self._renewal_s)  # a first start too may come just after a FLUSHALL
         await self._note_evictions()
-        if is_new or not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS:  # due, or the clock was set back
+        is_due = not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS  # or the clock was set back
+        if is_new or is_due or self.is_asked:
             self._cursor = None
         restored = await self._sweep(0 if is_new else FRESH_MS)
         if is_new:
@@ -93,6 +102,8 @@ class Relay:
     async def _sweep(self, fresh_ms: int) -> int:
         if self._cursor is None:
             self._next_full_ms = self._clock() + FULL_SWEEP_MS
+            if self.is_asked:
+                self._asked_ms = None
         cursor, restored = self._cursor, 0
         while True:
             page = await self._store.relay.page(cursor, self._clock() - fresh_ms, CHUNK)

@@ -24,6 +24,11 @@ class PostgresqlMeta:
         """See `Meta.set`."""
         await self._database.write(lambda connection: set_value(connection, key, value))
 
+    async def replace(self, key: str, old: str | None, value: str) -> bool:
+        """See `Meta.replace`."""
+        name, given = ("add_meta", {}) if old is None else ("replace_meta", {"old": old})
+        return await self._database.write(lambda connection: connection.run(name, key=key, value=value, **given)) > 0
+
     async def count_time(self, rule: CountStep) -> ClockMark:
         """See `Meta.count_time`."""
 

@@ -25,6 +25,12 @@ class SqliteMeta:
         """See `Meta.set`."""
         await self._database.write(lambda connection: set_value(connection, key, value))
 
+    async def replace(self, key: str, old: str | None, value: str) -> bool:
+        """See `Meta.replace`."""
+        name = "add_meta" if old is None else "replace_meta"
+        values = {"key": key, "old": old, "value": value}
+        return await self._database.write(lambda connection: connection.execute(load(name), values).rowcount) > 0
+
     async def count_time(self, rule: CountStep) -> ClockMark:
         """See `Meta.count_time`."""
 

@@ -1,0 +1,1 @@
+UPDATE everpost_meta SET value = :value WHERE key = :key AND value = :old
