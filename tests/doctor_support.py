@@ -19,7 +19,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings}
 
 
-async def redis_findings(stack: Stack, clock: Callable[[], int] = system_clock) -> dict[str, Finding]:
+async def redis_findings(stack: Stack, clock: Callable[[], int] | None = None) -> dict[str, Finding]:
     return by_name(await check_redis(stack.settings, None, clock))
 
 

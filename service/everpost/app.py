@@ -36,7 +36,7 @@ from everpost.api.server.api_server import ApiServer
 from everpost.api.server.descriptors import raise_descriptor_limit
 from everpost.api.services import ApiRequest, Services
 from everpost.api.spool import Spools
-from everpost.clock import Clock, system_clock
+from everpost.clock import Clock
 from everpost.failpoints import watch_failpoints
 from everpost.garbage import freeze_garbage
 from everpost.platforms import Catalogue
@@ -56,8 +56,11 @@ from everpost.views.waiting import EndWaiter
 log = structlog.get_logger("everpost.api")
 
 
-def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
+def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     """The application. Its lifespan opens the database and the connection to Redis.
+
+    Args:
+        clock: Used instead of the store's.
 
     Raises:
         SettingsError: The catalogue, the token or the address of Redis is wrong.
@@ -94,10 +97,13 @@ def create_app(settings: Settings, *, clock: Clock = system_clock) -> Litestar:
 
 
 @asynccontextmanager
-async def _services(settings: Settings, catalogue: Catalogue, clock: Clock, app: Litestar) -> AsyncIterator[None]:
+async def _services(
+    settings: Settings, catalogue: Catalogue, clock: Clock | None, app: Litestar
+) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
         stack.push_async_callback(store.close)
+        clock = clock or store.meta.now_ms
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
         metrics = SharedMetrics(queue.server)
@@ -154,7 +160,7 @@ def assemble(
     )
 
 
-def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServer:
+def create_server(settings: Settings, *, clock: Clock | None = None) -> ApiServer:
     """The application, and the server that serves it at the settings' host and port.
 
     Raises:
@@ -174,7 +180,7 @@ def create_server(settings: Settings, *, clock: Clock = system_clock) -> ApiServ
 async def serve_until_signal(
     settings: Settings,
     *,
-    clock: Clock = system_clock,
+    clock: Clock | None = None,
     on_bound: Callable[[str], None] | None = None,
     on_stopping: Callable[[], None] = lambda: None,
 ) -> None:

@@ -13,12 +13,54 @@ Clock = Callable[[], int]
 
 
 DAY_MS = 86_400_000
+UNSTEADY_MS = 50  # a server's clock is not set anew for less
+SLEEPLESS = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has CLOCK_BOOTTIME: clock_gettime(2)
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 and 9999, the limits of datetime
 
 
 def system_clock() -> int:
     """The machine's time, in UTC milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+class ServerTime(msgspec.Struct, frozen=True):
+    """A server's answer to the question for its time: UTC milliseconds, between two readings of `monotonic_ms`."""
+
+    server_ms: int
+    asked_ms: float
+    answered_ms: float
+
+
+class ServerClock:
+    """The clock of a server that all hosts ask, such as the database's. Calling it makes it a `Clock`.
+
+    Between the server's answers it goes on with this host's monotonic clock. So the wall clocks of the hosts, and jumps
+    of them, do not matter. Before the first answer it is this host's wall clock.
+    """
+
+    def __init__(self) -> None:
+        self._zero_ms: float | None = None  # the server's time when this host's monotonic clock was zero
+
+    def __call__(self) -> int:
+        """The server's time, in UTC milliseconds since the epoch."""
+        return system_clock() if self._zero_ms is None else round(self._zero_ms + monotonic_ms())
+
+    @property
+    def host_ahead_ms(self) -> int:
+        """How far this host's wall clock is ahead of the server's; negative if it is behind."""
+        return system_clock() - self()
+
+    def learn(self, told: ServerTime) -> None:
+        """Note what the server answered."""
+        unsure_ms = (told.answered_ms - told.asked_ms) / 2
+        zero_ms = told.server_ms - told.asked_ms - unsure_ms
+        if self._zero_ms is None or abs(zero_ms - self._zero_ms) > unsure_ms + UNSTEADY_MS:
+            self._zero_ms = zero_ms
+
+
+def monotonic_ms() -> float:
+    """The time since this host's boot; it goes on while the host sleeps."""
+    return time.clock_gettime_ns(SLEEPLESS) / 1_000_000
 
 
 class SinceBoot(msgspec.Struct, frozen=True):
@@ -41,8 +83,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 def system_boot_clock() -> SinceBoot:
     """The time since the machine's boot; containers on one kernel share it."""
-    source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has CLOCK_BOOTTIME: clock_gettime(2)
-    return SinceBoot(_boot_id(), time.clock_gettime_ns(source) // 1_000_000)
+    return SinceBoot(_boot_id(), time.clock_gettime_ns(SLEEPLESS) // 1_000_000)
 
 
 @cache

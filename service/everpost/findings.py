@@ -21,6 +21,23 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     advice: str = ""
 
 
+NEAR_MS = 1_000  # clocks that differ by less count as equal
+FAR_MS = 300_000  # clocks that differ by more are wrong, although tasks bear it
+
+
+def clock_finding(about: str, ahead_ms: float, than: str) -> Finding:
+    """How far a clock is ahead of another one."""
+    if abs(ahead_ms) < NEAR_MS:
+        return Finding(about, "clock", f"as {than}", ok=True)
+    is_far = abs(ahead_ms) > FAR_MS
+    return Finding(about, "clock", ahead_text(ahead_ms, than), False if is_far else None, "Set it by NTP.")
+
+
+def ahead_text(ahead_ms: float, than: str) -> str:
+    """The same in words, of clocks that are not equal."""
+    return f"{abs(ahead_ms) / 1000:,.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} {than}"
+
+
 def size_text(size_bytes: int) -> str:
     """A size for people."""
     for limit, unit in ((GIB, "GiB"), (MIB, "MiB")):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from resource import prlimit
+from types import MappingProxyType
 from typing import IO
 
 import msgspec
@@ -103,6 +104,11 @@ class PythonProcess:
     def run_with(self, program: Sequence[str]) -> None:
         """Let another program run it: `setpriv` with its options."""
         self._program = [*program, *self._program]
+
+    def move_to_host(self, clock_ahead_s: float = 0.0, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Let its next start be on a host with another wall clock, or with other settings."""
+        self._environment |= settings
+        self._arguments[:0] = ["chaos_kit.host_clock", str(clock_ahead_s)]
 
     async def start(self, *, ready: str | None = None) -> None:
         """Start it, and return when it is ready, or has logged another event that is waited for."""

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from cli_support import serving, until
-from doctor_support import by_name, checks, later_clock, redis_findings
+from doctor_support import LATER_MS, by_name, checks, later_clock, redis_findings
 from engine_support import shorten
 from everpost.cli.doctor import examine
+from everpost.clock import system_clock
 from everpost.errors import DatabaseBusy
 from everpost.store.maintenance import Depth
 from everpost.testing import Stack, eventually, everpost_stack
@@ -67,7 +68,8 @@ async def test_a_redis_that_refuses_writes_is_found_and_readiness_tells_of_a_wro
 async def test_tasks_that_wait_are_told_with_their_time(tmp_path: Path) -> None:
     async with everpost_stack(folder=tmp_path, workers=0) as stack:
         assert (await redis_findings(stack, later_clock))["longest wait"].value == "none"
-        await stack.publish()
+        task_id = await stack.publish()
+        await stack.queue.redis.zadd("arq:queue", {task_id: system_clock() - LATER_MS})
         found = await redis_findings(stack, later_clock)
         assert found["longest wait"].value.startswith(("60 s", "61 s"))
         assert found["relay lag"].ok

@@ -28,7 +28,7 @@ class SlowRedis:
 
     async def run(self, _: Sequence[str], arguments: Sequence[Any]) -> list[int]:
         await self.gate.wait()
-        task_ids = arguments[::PARTS]
+        task_ids = arguments[1::PARTS]
         self.taken += task_ids
         return [1] * len(task_ids)
 

@@ -17,7 +17,7 @@ import structlog
 from arq.connections import ArqRedis
 from arq.worker import func
 
-from everpost.clock import BootClock, Clock, system_boot_clock, system_clock, to_text
+from everpost.clock import BootClock, Clock, system_boot_clock, to_text
 from everpost.errors import ServiceError, Unavailable
 from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
@@ -74,10 +74,16 @@ class PublishWorker:
     engine: BatchWorker
 
     def __init__(
-        self, settings: Settings, *, publishers: Overrides, clock: Clock, boot_clock: BootClock, owns_process: bool
+        self,
+        settings: Settings,
+        *,
+        publishers: Overrides,
+        clock: Clock | None,
+        boot_clock: BootClock,
+        owns_process: bool,
     ) -> None:
         self._settings = settings
-        self._clock = clock
+        self._own_clock = clock
         self._boot_clock = boot_clock
         self._catalogue = Catalogue.read(settings.platforms)
         self._publishers = load_publishers(self._catalogue, settings, publishers)
@@ -87,7 +93,6 @@ class PublishWorker:
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
-        self._started_ms = clock()
         self._is_paused = False
         self._upkeep = Upkeep()
 
@@ -121,9 +126,11 @@ class PublishWorker:
 
     async def _open(self) -> TaskQueue:
         """Open store, publishers and queue, and build the parts that use them."""
-        settings, stack, clock = self._settings, self._stack, self._clock
-        self.store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
+        settings, stack = self._settings, self._stack
+        self.store = await open_store(settings.database_address, zone=settings.zone, clock=self._own_clock)
         stack.push_async_callback(self.store.close)
+        self._clock = clock = self._own_clock or self.store.meta.now_ms
+        self._started_ms = clock()
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
@@ -202,12 +209,17 @@ class PublishWorker:
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
+            "clock_ahead_ms": self.store.care.state().host_ahead_ms,
             "leads": self.leadership.leads,
             "relay_trouble": self._upkeep.failures.get("relay"),
             "trouble": self._trouble,
             "running": len(self.engine.job_tasks),
             "started_at": to_text(self._started_ms),
         }
+
+    def now_ms(self) -> int:
+        """The time by the worker's clock."""
+        return self._clock()
 
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arq job function."""
@@ -230,7 +242,7 @@ def create_worker(
     settings: Settings,
     *,
     publishers: Overrides = MappingProxyType({}),
-    clock: Clock = system_clock,
+    clock: Clock | None = None,
     boot_clock: BootClock = system_boot_clock,
     handle_signals: bool = True,
 ) -> BatchWorker:
@@ -241,6 +253,7 @@ def create_worker(
 
     Args:
         publishers: Publishers by name, instead of the installed ones; for tests.
+        clock: Used instead of the store's.
         handle_signals: The process belongs to the worker: signals stop it, and suspects run in cells.
 
     Raises:
@@ -263,6 +276,7 @@ def create_worker(
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,
         on_wrong_type=set_aside,
         outages=(Unavailable,),
+        clock=parts.now_ms,
         failpoint=failpoint,
         own_connections=True,
         serializer_like=serializer_like,

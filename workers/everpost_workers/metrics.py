@@ -23,12 +23,12 @@ class WorkerMetrics:
         self._priorities = {name: str(priority) for name, priority in zip(QUEUE_NAMES, PRIORITIES, strict=True)}
         self._names = {platform.name: platform.name for platform in catalogue}
 
-    def count_claims(self, claims: Sequence[Claim[Any]], dropped: Collection[str], now_ms: int) -> None:
+    def count_claims(self, claims: Sequence[Claim[Any]], dropped: Collection[str]) -> None:
         """Count the jobs of a claim that were let in."""
         waits_s: dict[str, list[float]] = {}
         for claim in claims:
             if claim.job_id not in dropped:
-                waits_s.setdefault(claim.queue_name, []).append((now_ms - claim.score) / 1000)
+                waits_s.setdefault(claim.queue_name, []).append((claim.claimed_ms - claim.score) / 1000)
         for queue_name, some in waits_s.items():
             self._tally.observe(QUEUE_WAIT, some, self._priorities.get(queue_name, OTHER))
 

@@ -62,7 +62,7 @@ async def examine(settings: Settings, depth: Depth, url: str | None = None) -> l
         check_privacy(settings),
         *(() if contents is None else task_findings(contents, now_ms)),
         *check_embedded_server(settings),
-        *await check_redis(settings, running, system_clock),
+        *await check_redis(settings, running),
         *check_publishers(settings),
         check_api(settings, running, url, is_expected=contents is not None),
     ]

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everpost.cli.uplock import UpFacts
-from everpost.clock import Clock
+from everpost.clock import Clock, system_clock
 from everpost.errors import QueueUnreachable, ServiceError
-from everpost.findings import Finding, size_text
+from everpost.findings import NEAR_MS, Finding, clock_finding, size_text
 from everpost.queue.keys import WORKERS_KEY
 from everpost.queue.redis_server import Opinion, RedisMemory
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
-from everpost.store import maintenance_of
+from everpost.store import Store, maintenance_of
 from everpost.store.pause import find_pause
 from everpost.task.model import QueueEntry
 
@@ -21,12 +21,26 @@ LOOKED_AT = 1_000
 RELAY_FAILS = "Tasks that Redis loses now must wait. This is a defect of Everpost: the log has the traceback."
 
 
-async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock) -> list[Finding]:
-    """Whether Redis answers, how it is set up, which workers there are, and whether jobs are missing."""
+async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock | None = None) -> list[Finding]:
+    """Whether Redis answers, how it is set up, which workers there are, and whether jobs are missing.
+
+    Args:
+        clock: Used instead of the store's.
+    """
     address = settings.redis or (running.redis if running else None)
     if address is None:
         told = "EVERPOST_REDIS is not set, and no `everpost up` with its own Redis runs on this folder"
         return [Finding("Redis", "server", told)]
+    store = await _open_store(settings.database_address)
+    try:
+        clock = clock or (system_clock if store is None else store.meta.now_ms)
+        return await _check_redis(address, store, clock)
+    finally:
+        if store is not None:
+            await store.close()
+
+
+async def _check_redis(address: str, store: Store | None, clock: Clock) -> list[Finding]:
     queue = TaskQueue.connect(address, clock, may_repair=False)
     sentinels = sentinel_findings(await queue.server.opinions())
     found: list[Finding] = []
@@ -35,13 +49,21 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock)
         found.append(await _key_finding(queue))
         found += await _queue_findings(queue)
         workers = await queue.workers.living()
-        waiting = await _expected_tasks(settings.database_address, clock())
+        waiting = [] if store is None else await _expected_tasks(store, clock())
         lost = await queue.losses.missing_among(waiting)
     except QueueUnreachable as error:
         return [*sentinels, *found, _unreachable_finding(error, is_first=not found)]
     finally:
         await queue.close()
     return [*sentinels, *found, *worker_findings(workers), relay_finding(lost, workers, clock())]
+
+
+async def _open_store(address: str) -> Store | None:
+    """The store; None if it cannot be used, which its inspection has reported."""
+    try:
+        return await maintenance_of(address).open_current()
+    except ServiceError:
+        return None
 
 
 def _unreachable_finding(error: QueueUnreachable, *, is_first: bool) -> Finding:
@@ -63,19 +85,13 @@ async def _key_finding(queue: TaskQueue) -> Finding:
     return Finding("Redis", "keys", told, ok=False, advice=advice)
 
 
-async def _expected_tasks(address: str, now_ms: int) -> list[QueueEntry]:
+async def _expected_tasks(store: Store, now_ms: int) -> list[QueueEntry]:
     """The oldest tasks that a worker should have claimed or put into Redis by now; empty if that cannot be told."""
     try:
-        store = await maintenance_of(address).open_current()
-        if store is None:
+        if await find_pause(store.meta) is not None:
             return []
-        try:
-            if await find_pause(store.meta) is not None:
-                return []
-            return (await store.relay.page(None, now_ms - LATE_MS, LOOKED_AT)).entries
-        finally:
-            await store.close()
-    except ServiceError:  # the inspection of the database has reported it
+        return (await store.relay.page(None, now_ms - LATE_MS, LOOKED_AT)).entries
+    except ServiceError:
         return []
 
 
@@ -91,6 +107,7 @@ async def _server_findings(queue: TaskQueue) -> list[Finding]:
         Finding("Redis", "append-only file", "on" if has_file else "off", has_file, file_advice),
         memory_finding(await queue.server.memory()),
         await _write_finding(queue),
+        clock_finding("Redis", await queue.server.now_ms() - system_clock(), "this host's"),
     ]
 
 
@@ -165,6 +182,11 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
         advice = f"They are alive but take no tasks: {', '.join(idle)}." if idle else ""
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
         found.append(_leader_finding(workers))
+    found += [
+        clock_finding("workers", ahead_ms, f"the database's, on the host of {worker['worker']}")
+        for worker in workers
+        if abs(ahead_ms := int(worker.get("clock_ahead_ms", 0))) >= NEAR_MS
+    ]
     troubled = [f"{worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
     found += [Finding("workers", "trouble", told, ok=False, advice="Outcomes wait.") for told in troubled]
     found += [

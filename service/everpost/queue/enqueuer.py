@@ -63,9 +63,9 @@ class Enqueuer:
             QueueUnreachable: Redis is unreachable; some of the tasks may be in their queues.
         """
         queued: list[bool] = []
-        now_ms = self._clock()
         for portion in portions(tasks, PORTION_BYTES, _size_of):
-            arguments: list[Any] = []
+            now_ms = self._clock()
+            arguments: list[Any] = [now_ms]
             for task in portion:
                 arguments += (task.task_id, queue_name(task.priority), task.due_at_ms or "", job_of(task, now_ms))
             answers: list[int] = await self._server.ask(self._script.run([WAKE_CHANNEL], arguments))

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from everpost.task.queued_job import QueuedJob
 
 LARGEST_FOUND = 64 << 20  # bytes of a job or result that is read; workers use the same limit
 MOST_TOGETHER = 256  # tasks that concurrent callers look for in one call
+SMALL_MS = 1_000  # a smaller difference of clocks is not taken into account, as in enqueue.lua
 SCANNED = 1_000  # keys scanned in one call
 
 
@@ -45,6 +47,7 @@ class Jobs:
         self._clock = clock
         self._find = server.script_on_own_connection("find")
         self._withdraw = server.script("withdraw")
+        self._depths = server.script("depths")
         self._put_small = server.script("put_small")
         self._together: Batcher[str, QueuedJob | None] = Batcher(self._find_each, max_items=MOST_TOGETHER)
 
@@ -86,27 +89,33 @@ class Jobs:
 
     async def due_times(self, task_ids: Sequence[str]) -> dict[str, int]:
         """When each of the tasks that wait for a later time may run, in UTC milliseconds."""
-        now_ms = self._clock()
         places = [(task_id, name) for task_id in task_ids for name in QUEUE_NAMES]
-        scores: list[float | None] = await self._ask(self._scores(places))
+        found: tuple[int, list[float | None]] = await self._ask(self._scores(places))
+        redis_ms, scores = found
+        ahead_ms = redis_ms - self._clock()
+        if abs(ahead_ms) < SMALL_MS:
+            ahead_ms = 0
         return {
-            task_id: int(min(score, LAST_MS))  # a stock client can write any score
+            task_id: int(min(score - ahead_ms, LAST_MS))  # a stock client can write any score
             for (task_id, _), score in zip(places, scores, strict=True)
-            if score is not None and score > now_ms
+            if score is not None and score > redis_ms
         }
 
     async def depths(self) -> Mapping[int, QueueDepth]:
         """The number of jobs of each priority."""
-        return await self._ask(self._depths())
+        found: list[Any] = await self._ask(self._depths(keys=QUEUE_NAMES))
+        counts = zip(found[1::3], found[2::3], strict=True)
+        return {priority: QueueDepth(*both) for priority, both in zip(PRIORITIES, counts, strict=True)}
 
     async def longest_wait_ms(self) -> int:
         """How long the oldest due job has been waiting for a worker; 0 if no job is due."""
-        due_ms: list[int] = await self._ask(self._earliest_scores())
-        return max(0, self._clock() - min(due_ms)) if due_ms else 0
+        found: list[Any] = await self._ask(self._depths(keys=QUEUE_NAMES))
+        due_ms = [float(score) for score in found[3::3] if score]  # a claimed job is due at the end of its lease
+        return max(0, round(found[0] - min(due_ms))) if due_ms else 0
 
     async def withdraw_task(self, task_id: str) -> bool:
         """Take a waiting task out of its queue permanently; False if a worker holds it."""
-        arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), self._clock()]
+        arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000)]
         withdrawn = await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments))
         failpoint("withdraw.after")
         return bool(withdrawn)
@@ -136,24 +145,11 @@ class Jobs:
         following, keys = await self._ask(self._redis.scan(cursor, match=f"{prefix}*", count=SCANNED))
         return following, [key.decode(errors="replace").removeprefix(prefix) for key in keys]
 
-    async def _scores(self, places: Sequence[tuple[str, str]]) -> list[float | None]:
+    async def _scores(self, places: Sequence[tuple[str, str]]) -> tuple[int, list[float | None]]:
+        """Redis's time in milliseconds, and the scores."""
         async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
             for task_id, name in places:
                 pipe.zscore(name, task_id)
-            return await pipe.execute()
-
-    async def _depths(self) -> Mapping[int, QueueDepth]:
-        now_ms = self._clock()
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for name in QUEUE_NAMES:
-                pipe.zcount(name, "-inf", now_ms)
-                pipe.zcount(name, f"({now_ms}", "+inf")
-            counts = await pipe.execute()
-        return {priority: QueueDepth(counts[2 * n], counts[2 * n + 1]) for n, priority in enumerate(PRIORITIES)}
-
-    async def _earliest_scores(self) -> list[int]:
-        """When the first job of each queue is due. A claimed job is due at the end of its lease."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for name in QUEUE_NAMES:
-                pipe.zrange(name, 0, 0, withscores=True)
-            return [int(score) for head in await pipe.execute() for _, score in head]
+            (seconds, microseconds), *scores = await pipe.execute()
+            return seconds * 1_000 + microseconds // 1_000, scores

@@ -27,6 +27,7 @@ class Losses:
         self._ask = server.ask
         self._clock = clock
         self._missing = server.script("missing")
+        self._withdrawals = server.script("old_withdrawals")
         self._put_small = server.script("put_small")
         self._shed = server.script("shed_results")
         self._has_sentinels = server.has_sentinels
@@ -60,7 +61,9 @@ class Losses:
         if not tasks:
             return []
         parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
-        answers: list[int] = await self._ask(self._missing(keys=[], args=[msgspec.msgpack.encode(parts)]))
+        answers: list[int] = await self._ask(
+            self._missing(keys=[], args=[msgspec.msgpack.encode(parts), self._clock()])
+        )
         return [task for task, missing in zip(tasks, answers, strict=True) if missing]
 
     async def results_among(self, task_ids: Sequence[str]) -> set[str]:
@@ -83,8 +86,8 @@ class Losses:
 
     async def old_withdrawals(self, limit: int) -> list[str]:
         """Tasks withdrawn so long ago that their replacement is committed, or never will be."""
-        before_ms = self._clock() - round(WITHDRAWN_S * 1000) - 1_000  # by then Redis has also dropped its notes
-        found = await self._ask(self._redis.zrangebyscore(WITHDRAWALS_KEY, "-inf", before_ms, start=0, num=limit))
+        age_ms = round(WITHDRAWN_S * 1000) + 1_000  # by then Redis has also dropped its notes
+        found: list[bytes] = await self._ask(self._withdrawals(keys=[WITHDRAWALS_KEY], args=[age_ms, limit]))
         task_ids = {member: member.decode(errors="replace") for member in found}
         if strange := [member for member, task_id in task_ids.items() if member != task_id.encode()]:
             log.warning("withdrawals.skipped", members=len(strange))

@@ -194,6 +194,11 @@ class RedisServer:
         """
         await self.ask(self.redis.set(f"{EPOCH_KEY}:none", "", xx=True))
 
+    async def now_ms(self) -> int:
+        """The server's time, in UTC milliseconds since the epoch."""
+        seconds, microseconds = await self.ask(self.redis.time())
+        return int(seconds) * 1_000 + int(microseconds) // 1_000
+
     async def memory(self) -> RedisMemory:
         """How full Redis is."""
         memory = await self.ask(self.redis.info("memory"))

@@ -30,7 +30,7 @@ class TaskQueue:
         self.enqueuer = Enqueuer(self.server, clock)
         self.jobs = Jobs(self.server, clock)
         self.losses = Losses(self.server, clock)
-        self.workers = Workers(self.server, clock)
+        self.workers = Workers(self.server)
 
     @classmethod
     def connect(cls, address: str, clock: Clock = system_clock, *, may_repair: bool = True) -> "TaskQueue":

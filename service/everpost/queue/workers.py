@@ -6,7 +6,6 @@ from typing import Any, cast
 import msgspec
 import structlog
 
-from everpost.clock import Clock
 from everpost.queue.keys import LONGEST_NAME, WORKERS_KEY
 from everpost.queue.redis_server import RedisServer
 
@@ -15,7 +14,7 @@ log = structlog.get_logger("everpost.queue")
 LONGEST_SAID = 4_096  # bytes of a worker's report
 MOST_WORKERS = 1_000
 MOST_SLOTS = 1_000_000
-MOST_AHEAD_MS = 3_600_000  # the largest difference between a worker's clock and this host's
+MOST_AHEAD_MS = 3_600_000  # of Redis's time; a report that holds for longer is another program's
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -28,6 +27,7 @@ class Said(msgspec.Struct, frozen=True):
     paused: bool = False
     consuming: bool = False
     leads: bool = False
+    clock_ahead_ms: int = 0
     trouble: str | None = None
     relay_trouble: str | None = None
     version: str = ""
@@ -38,23 +38,21 @@ class Said(msgspec.Struct, frozen=True):
 class Workers:
     """The living workers, and those that stopped. Every method may raise `QueueUnreachable`."""
 
-    def __init__(self, server: RedisServer, clock: Clock) -> None:
+    def __init__(self, server: RedisServer) -> None:
         self._redis = server.redis
         self._ask = server.ask
-        self._clock = clock
         self._read = server.script("workers")
-        self._put_small = server.script("put_small")
+        self._announce = server.script("announce")
 
     async def living(self) -> list[dict[str, Any]]:
         """The last report of each living worker; see `workers/everpost_workers/upkeep/duties.py`."""
-        now_ms = self._clock()
-        said = (read_said(value, now_ms) for value in (await self._said())[0].values())
+        now_ms, found, _ = await self._said()
+        said = (read_said(value, now_ms) for value in found.values())
         return [facts for facts in said if facts is not None and facts["until_ms"] > now_ms]
 
     async def dead(self) -> list[bytes]:
         """The names of workers that fell silent without stopping in order, and of fields that other programs wrote."""
-        found, others = await self._said()
-        now_ms = self._clock()
+        now_ms, found, others = await self._said()
         said = {field: read_said(value, now_ms) for field, value in found.items()}
         strange = [*others, *(field for field, facts in said.items() if facts is None)]
         if strange:
@@ -65,9 +63,8 @@ class Workers:
 
     async def announce(self, worker_id: str, facts: Mapping[str, Any], life_s: float) -> None:
         """Report that a worker is alive, for `life_s` seconds."""
-        until_ms = self._clock() + round(life_s * 1000)
-        value = msgspec.json.encode({"worker": worker_id, **facts, "until_ms": until_ms}).decode()
-        await self._ask(self._put_small(keys=[WORKERS_KEY], args=["HSET", worker_id, value]))
+        report = msgspec.json.encode({"worker": worker_id, **facts}).decode().removesuffix("}")
+        await self._ask(self._announce(keys=[WORKERS_KEY], args=[worker_id, report, round(life_s * 1000)]))
 
     async def forget(self, worker_ids: Sequence[str | bytes]) -> None:
         """Report that workers have stopped."""
@@ -76,16 +73,15 @@ class Workers:
 
     async def count_strange(self) -> int:
         """The number of fields that no worker wrote; this changes nothing."""
-        found, others = await self._said()
-        now_ms = self._clock()
+        now_ms, found, others = await self._said()
         return len(others) + sum(read_said(value, now_ms) is None for value in found.values())
 
-    async def _said(self) -> tuple[dict[bytes, bytes], list[bytes]]:
-        """The fields that workers may have written, and the names of all others."""
+    async def _said(self) -> tuple[int, dict[bytes, bytes], list[bytes]]:
+        """Redis's time in ms, the fields that workers may have written, and the names of all others."""
         limits = [LONGEST_SAID, LONGEST_NAME, MOST_WORKERS]
         answer: list[Any] = await self._ask(self._read(keys=[WORKERS_KEY], args=limits))
-        *found, others = answer
-        return dict(zip(found[::2], found[1::2], strict=True)), others
+        now_ms, found, others = answer
+        return now_ms, dict(zip(found[::2], found[1::2], strict=True)), others
 
 
 def read_said(value: bytes, now_ms: int) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
-from everpost.clock import Clock, system_clock
+from everpost.clock import Clock
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
 from everpost.store.archive import Archive
@@ -73,12 +73,13 @@ class Store(Protocol):
         """Write what was accepted, then close everything. No other call may follow."""
 
 
-async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Store:
+async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock | None = None) -> Store:
     """Open the store of an address, and bring its content up to this version.
 
     Args:
         address: In the form of `EVERPOST_DATABASE`; see `everpost.database_address`.
         zone: The time zone of times without an offset, which rows of an original file have.
+        clock: Used instead of the store's own, `Meta.now_ms`.
 
     Raises:
         SettingsError: No store has the address's scheme, or its driver is not installed.
@@ -94,7 +95,7 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock = system_
     return store
 
 
-async def _open(address: str, zone: tzinfo, clock: Clock) -> Store:
+async def _open(address: str, zone: tzinfo, clock: Clock | None) -> Store:
     if is_postgresql(address):
         with _driver():
             from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - as below

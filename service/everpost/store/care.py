@@ -15,12 +15,14 @@ class StoreState(msgspec.Struct, frozen=True):
         waiting_writes: How many writes of this process wait for the running one.
         log_bytes: The length of the write-ahead log at the last check; 0 if the store has none.
         has_long_log: A long-running reader keeps the log from restarting.
+        host_ahead_ms: How far this host's clock is ahead of the store's; 0 if the store has no clock of its own.
         trouble: Why the last write failed, if the store was at fault and no write has reached the disk since.
     """
 
     waiting_writes: int
     log_bytes: int
     has_long_log: bool
+    host_ahead_ms: int
     trouble: ServiceError | None
 
 

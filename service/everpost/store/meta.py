@@ -16,6 +16,12 @@ CountStep = Callable[[ClockMark | None], ClockMark]
 class Meta(Protocol):
     """Values by name. Writes are durable when they return; they raise the errors of `everpost.store.ledger.Ledger`."""
 
+    def now_ms(self) -> int:
+        """The time that all processes of the store share, whatever the clocks of their hosts; this does no I/O.
+
+        UTC milliseconds. A database on a host of its own gives its clock's time, which is learned once a second.
+        """
+
     async def get(self, key: str) -> str | None:
         """The value under `key`; None if there is none."""
 

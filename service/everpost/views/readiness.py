@@ -5,7 +5,9 @@ from collections.abc import Awaitable
 
 import msgspec
 
+from everpost.clock import Clock
 from everpost.errors import ServiceError, Unavailable
+from everpost.findings import NEAR_MS, ahead_text
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
@@ -13,6 +15,7 @@ from everpost.store.meta import CHECKED_AT
 from everpost.store.pause import find_pause
 
 CHECK_TIMEOUT_S = 3
+THE_DATABASES = "the database's"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms
     """Make all checks at the same time, each within `CHECK_TIMEOUT_S` seconds."""
     checks = await asyncio.gather(
         _check("database", _check_store(store, room, now_ms)),
-        _check("redis", _check_redis(queue)),
+        _check("redis", _check_redis(queue, store.meta.now_ms)),
         _check("worker", _check_workers(queue)),
         _check("dispatch", _check_dispatch(store)),
     )
@@ -47,17 +50,22 @@ async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
     await store.meta.set(CHECKED_AT, str(now_ms))
     room.check()
     state = store.care.state()
-    if not state.has_long_log:
-        return "It can be written."
-    log_mb = state.log_bytes >> 20
-    return f"It can be written. A long-running reader has let its write-ahead log grow to {log_mb:,} MiB."
+    told = "It can be written."
+    if state.has_long_log:
+        told += f" A long-running reader has let its write-ahead log grow to {state.log_bytes >> 20:,} MiB."
+    if abs(state.host_ahead_ms) >= NEAR_MS:
+        told += f" This host's clock is {ahead_text(state.host_ahead_ms, 'its clock')}."
+    return told
 
 
-async def _check_redis(queue: TaskQueue) -> str:
+async def _check_redis(queue: TaskQueue, clock: Clock) -> str:
     await queue.server.check_writable()
     facts = await queue.server.facts()
     policy = facts["maxmemory_policy"]
     warning = "" if policy == "noeviction" else f" Its maxmemory-policy {policy} drops waiting tasks."
+    ahead_ms = await queue.server.now_ms() - clock()
+    if abs(ahead_ms) >= NEAR_MS:
+        warning += f" Its clock is {ahead_text(ahead_ms, THE_DATABASES)}."
     memory = await queue.server.memory()
     filling = f" {memory.share:.0%} of its maxmemory is used." if memory.is_filling else ""
     return f"{facts['server']} answers.{warning}{filling}"

@@ -114,7 +114,7 @@ class Admission:
             state.refusal = refusals.get(job_id)
             claim.context = state
         dropped = dict.fromkeys(ended | lost, DROP)
-        self._metrics.count_claims(claims, dropped, self._clock())
+        self._metrics.count_claims(claims, dropped)
         return dropped
 
     def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:

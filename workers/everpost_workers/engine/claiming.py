@@ -75,7 +75,7 @@ class Claimer:
         except BaseException:
             self.next_at = 0.0
             raise
-        claimed = read_claim_reply(reply, token=token, queue_names=options.queue_names)
+        claimed = read_claim_reply(reply, token=token, queue_names=options.queue_names, here_ms=options.clock())
         self._learn(claimed)
         return claimed
 

@@ -63,7 +63,7 @@ class Dispatcher:
         self.claimer = Claimer(worker, self.scripts, options, on_missing_health)
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
         self._admitter = Admitter(options, self.scripts, self.claimer, start=self._start, release=self._release)
-        self._runner = JobRunner(worker, self._on_ended, self._on_stuck)
+        self._runner = JobRunner(worker, self._on_ended, self._on_stuck, options.clock)
         client = blocking_client(pool, timeout_s=max(0.2, min(2.0, options.lease_s / 5)))
         self._leases = LeaseKeeper(client, lease_s=options.lease_s, queue_names=options.queue_names, watch=self.watch)
         self._releaser = Releaser(

@@ -18,6 +18,7 @@ class Claim(msgspec.Struct, Generic[Context], kw_only=True):
     Attributes:
         job_try: 1 for the first try. A client may enqueue a job with a higher one.
         score: The queue score in Unix milliseconds: when the job became due.
+        claimed_ms: When it was claimed, by Redis's clock as the score is.
         payload: The bytes under the job's key; None if they are gone.
         ends_as: The reason with which the job ends without running; None if it can run.
         context: The claim hook may set it. The job's function finds it as `ctx["context"]`, `on_complete` in the claim.
@@ -27,6 +28,7 @@ class Claim(msgspec.Struct, Generic[Context], kw_only=True):
     job_try: int
     queue_name: str
     score: int
+    claimed_ms: int = 0
     enqueue_time_ms: int = 0
     function: str = UNKNOWN_FUNCTION_NAME
     args: tuple[Any, ...] = ()

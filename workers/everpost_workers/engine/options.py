@@ -33,3 +33,4 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     outages: tuple[type[Exception], ...]
     on_wrong_type: OnWrongType | None
     failpoint: Callable[[str], None]
+    clock: Callable[[], int]

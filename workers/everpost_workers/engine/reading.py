@@ -68,8 +68,8 @@ class ClaimReply(msgspec.Struct, frozen=True):
     has_health_key: bool
 
 
-def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str]) -> ClaimReply:
-    """Decode the reply of `claim.lua`, which describes the fields."""
+def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str], here_ms: int) -> ClaimReply:
+    """Decode the reply of `claim.lua`, which describes the fields; `here_ms` is the time by the worker's clock."""
     now_ms, next_score, queued, has_health_key = reply[:4]
     jobs: list[tuple[HeldJob, float | None]] = []
     unnamed: list[UnnamedEntry] = []
@@ -81,14 +81,19 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
             job_id = raw_id.decode()
         except UnicodeDecodeError:
             entry = UnnamedEntry(
-                raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=now_ms
+                raw_id=raw_id, queue_name=queue_name, queue_number=number, payload=payload, claimed_ms=here_ms
             )
             unnamed.append(entry)
             continue
         claim: Claim[Any] = Claim(
-            job_id=job_id, job_try=tries, queue_name=queue_name, score=whole_score(float(score)), payload=payload
+            job_id=job_id,
+            job_try=tries,
+            queue_name=queue_name,
+            score=whole_score(float(score)),
+            claimed_ms=now_ms,
+            payload=payload,
         )
-        held = HeldJob(claim, token=token, queue_number=number, start_ms=now_ms)
+        held = HeldJob(claim, token=token, queue_number=number, start_ms=here_ms)
         held.cut_from_bytes = cut_from_bytes
         jobs.append((held, None if requested_at is None else float(requested_at)))
     next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from arq.utils import args_to_string, timestamp_ms, truncate
+from arq.utils import args_to_string, truncate
 from arq.worker import Retry, Worker
 
 from everpost_workers.engine.cancellation import comes_from_outside, raise_unless_failure
@@ -29,12 +29,18 @@ class JobRunner:
         worker: Its hooks, ctx and settings apply.
         on_ended: Takes a job whose try has ended, in whatever way.
         on_stuck: Takes a job that was cancelled several times and goes on. It may never end.
+        clock: Gives Unix milliseconds.
     """
 
     def __init__(
-        self, worker: Worker, on_ended: Callable[[HeldJob], None], on_stuck: Callable[[HeldJob], None]
+        self,
+        worker: Worker,
+        on_ended: Callable[[HeldJob], None],
+        on_stuck: Callable[[HeldJob], None],
+        clock: Callable[[], int],
     ) -> None:
         self._worker = worker
+        self._clock = clock
         self._on_ended = on_ended
         self._on_stuck = on_stuck
         self._running: dict[str, HeldJob] = {}
@@ -96,11 +102,11 @@ class JobRunner:
     async def _attempt(self, job: HeldJob, ctx: dict[Any, Any]) -> None:
         worker = self._worker
         job.phase = JobPhase.STARTING
-        job.start_ms = timestamp_ms()
+        job.start_ms = self._clock()
         try:
             if worker.on_job_start is not None:
                 await worker.on_job_start(ctx)
-                job.start_ms = timestamp_ms()
+                job.start_ms = self._clock()
             self._begin(job)
             assert job.function is not None, "a job without a function is not run"
             result = await job.function.coroutine(ctx, *job.claim.args, **job.claim.kwargs)
@@ -109,7 +115,7 @@ class JobRunner:
                 raise  # the loop is closed
             self._end_with_error(job, error)
         else:
-            job.end(OutcomeReason.COMPLETE, result, timestamp_ms())
+            job.end(OutcomeReason.COMPLETE, result, self._clock())
             worker.jobs_complete += 1
             if logger.isEnabledFor(logging.INFO):
                 self._log_success(job, result)
@@ -139,7 +145,7 @@ class JobRunner:
     def _end_with_error(self, job: HeldJob, error: BaseException) -> None:
         worker = self._worker
         step = next_step(error, job.cancel_cause, may_retry=worker.retry_jobs)
-        finish_ms = timestamp_ms()
+        finish_ms = self._clock()
         took_s = (finish_ms - job.start_ms) / 1000
         if step is NextStep.RETRY:
             assert isinstance(error, Retry), "next_step says so"

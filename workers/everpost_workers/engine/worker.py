@@ -13,7 +13,7 @@ from typing import Any
 from arq.connections import create_pool, log_redis_info
 from arq.jobs import Serializer
 from arq.typing import SecondsTimedelta
-from arq.utils import to_seconds
+from arq.utils import timestamp_ms, to_seconds
 from arq.worker import FailedJobs, Function, Worker
 from redis.asyncio.sentinel import SentinelConnectionPool
 
@@ -67,6 +67,7 @@ class BatchWorker(StoppingWorker):
             key counts as trouble with Redis.
         failpoint: Called with the name of a point on a job's way (`release.before`, `release.after`), where a test may
             end the process.
+        clock: Gives the times of outcomes and results, in Unix milliseconds.
         serializer_like: Given a job's payload, or b"" if it is gone, answers the serializer of the job's result. By
             default `job_serializer` serves all.
         on_blocked: Called in a thread when a job has blocked the event loop for `blocked_s` seconds. The worker still
@@ -99,6 +100,7 @@ class BatchWorker(StoppingWorker):
         outages: tuple[type[Exception], ...] = (),
         on_wrong_type: OnWrongType | None = None,
         failpoint: Callable[[str], None] | None = None,
+        clock: Callable[[], int] = timestamp_ms,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -120,6 +122,7 @@ class BatchWorker(StoppingWorker):
             outages=outages,
             on_wrong_type=on_wrong_type,
             failpoint=failpoint or _no_failpoint,
+            clock=clock,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._failures: list[HeldJob] | None = None

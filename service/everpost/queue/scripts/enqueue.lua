@@ -1,11 +1,18 @@
 -- Put jobs into their queues like arq's enqueue_job, but many at once and without an expiry.
--- KEYS: wake channel.  ARGV: for each job its id, queue, due time in ms ("" means at once), payload.
+-- KEYS: wake channel.  ARGV: the caller's time in ms, then for each job its id, queue, due time in ms ("" means at once),
+-- payload.
 -- Answers 1 for each job that is in a queue now, 0 for each that was withdrawn or has ended.
--- "At once" uses this server's clock, as claims do, so a host's wrong clock delays no job.
+-- "At once" uses this server's clock, as claims do, so a host's wrong clock delays no job. A due time is moved by the
+-- difference of the clocks, unless it is so small that the call's way explains it.
 -- Where possible, one command serves many jobs, because each call costs as much as its work.
 local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local SMALL = 1000 -- ms
+local ahead = now - tonumber(ARGV[1])
+if math.abs(ahead) < SMALL then
+  ahead = 0
+end
 local answers = {}
 local LONGEST_WITHDRAWAL = 60000 -- ms; a withdrawal's note lives for half of that (service/everpost/task/model.py)
 
@@ -26,7 +33,8 @@ local function put(first, last)
   end
   local any_over = redis.call('EXISTS', unpack(tombs)) > 0
   for i = first, last, 4 do
-    local id, queue, score, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]) or now, ARGV[i + 3]
+    local id, queue, due, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+    local score = due and due + ahead or now
     if any_over and (redis.call('EXISTS', 'arq:result:' .. id) == 1 or is_withdrawn(id)) then
       answers[#answers + 1] = 0
     else
@@ -45,7 +53,7 @@ local function put(first, last)
   end
 end
 
-for first = 1, #ARGV, 4 * GROUP do
+for first = 2, #ARGV, 4 * GROUP do
   put(first, math.min(first + 4 * GROUP, #ARGV + 1) - 4)
 end
 redis.pcall('PUBLISH', KEYS[1], '') -- a user may be given no channels: then workers poll

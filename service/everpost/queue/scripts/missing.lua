@@ -2,16 +2,18 @@
 --
 -- ARGV  1 a msgpack list (cheaper to write than as many arguments) with three elements for each task: its id, its queue,
 --       its due time (ms; 0 means at once)
+--       2 the caller's time (ms)
 -- Answers 1 for each such task, else 0. A job that would run long after its due time counts, because a clock was set
 -- back. A task that a worker holds does not count.
 local PUT_OFF = 60000
 local UNBOUNDED_LEASE = 15000 -- neither we nor arq write a lease without an expiry
 local now = redis.call('TIME')[1] * 1000
+local ahead = now - tonumber(ARGV[2])
 local tasks = cmsgpack.unpack(ARGV[1])
 
 local function waits(id, queue, due)
   local score = tonumber(redis.call('ZSCORE', queue, id))
-  return score and score <= math.max(now, due) + PUT_OFF and redis.call('EXISTS', 'arq:job:' .. id) == 1
+  return score and score <= math.max(now, due + ahead) + PUT_OFF and redis.call('EXISTS', 'arq:job:' .. id) == 1
 end
 
 local function is_held(id)

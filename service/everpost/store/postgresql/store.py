@@ -3,7 +3,7 @@
 from datetime import UTC, tzinfo
 from typing import Self
 
-from everpost.clock import Clock, system_clock
+from everpost.clock import Clock
 from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
@@ -22,9 +22,9 @@ from everpost.store.postgresql.tasks.relay import PostgresqlRelay
 class PostgresqlStore:
     """See `everpost.store.Store`."""
 
-    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> None:
+    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock | None = None) -> None:
         self.database = database
-        self.guard = DispatchGuard(database, clock)
+        self.guard = DispatchGuard(database, clock or database.primary.clock)
         self.ledger = PostgresqlLedger(database, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
@@ -36,7 +36,7 @@ class PostgresqlStore:
         self.held = PostgresqlHeld(database)
 
     @classmethod
-    async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock = system_clock) -> Self:
+    async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock | None = None) -> Self:
         """Connect, and bring the tables up to this version; see `Database.open`."""
         database = await Database.open(address)
         try:

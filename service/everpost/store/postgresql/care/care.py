@@ -30,7 +30,9 @@ class PostgresqlCare:
 
     def state(self) -> StoreState:
         """See `Care.state`. PostgreSQL looks after its own log."""
-        return StoreState(self._database.waiting, 0, has_long_log=False, trouble=self._database.trouble)
+        database = self._database
+        ahead_ms = database.primary.clock.host_ahead_ms
+        return StoreState(database.waiting, 0, has_long_log=False, host_ahead_ms=ahead_ms, trouble=database.trouble)
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

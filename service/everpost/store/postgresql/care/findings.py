@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from everpost.findings import Finding, size_text
+from everpost.findings import Finding, clock_finding, size_text
 from everpost.store.postgresql.care.inspection import LONG_S, ServerFacts, ServerState
 from everpost.store.postgresql.link.connection import Record
 from everpost.store.postgresql.schema.migrate import migrations
@@ -11,8 +11,6 @@ from everpost.store.postgresql.schema.migrate import migrations
 OLDEST_SERVER, NEWEST_SERVER = 14, 18  # the major versions that Everpost is tested with
 MANY_XIDS = 500_000_000  # PostgreSQL begins to clean up at 200 million, and stops writing at 2.1 billion
 USED_SHARE = 0.8  # of the connections
-AHEAD_MS = 1_000
-TOO_FAR_AHEAD_MS = 300_000  # the leases and ages of tasks bear minutes
 MANY_DEAD = 100_000  # rows; below that, a table is small whatever its share of dead rows
 FAR_BEHIND_BYTES = 256 << 20
 
@@ -28,7 +26,7 @@ def server_findings(state: ServerState) -> Iterator[Finding]:
     yield _rights_finding(state)
     yield from _replication_findings(state)
     yield _connections_finding(facts)
-    yield _clock_finding(state.ahead_ms)
+    yield clock_finding("database", state.ahead_ms, "this host's")
     yield from _vacuum_findings(state)
 
 
@@ -128,14 +126,6 @@ def _connections_finding(facts: ServerFacts) -> Finding:
     is_well = facts.connections_used < USED_SHARE * facts.connections
     advice = "" if is_well else "Raise max_connections, or put PgBouncer in transaction mode between."
     return finding("connections", told, is_well, advice)
-
-
-def _clock_finding(ahead_ms: float) -> Finding:
-    if abs(ahead_ms) < AHEAD_MS:
-        return finding("clock", "as this host's", ok=True)
-    told = f"{abs(ahead_ms) / 1000:,.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} this host's"
-    is_bad = abs(ahead_ms) > TOO_FAR_AHEAD_MS
-    return finding("clock", told, False if is_bad else None, "Set both by NTP." if is_bad else "")
 
 
 def _vacuum_findings(state: ServerState) -> Iterator[Finding]:

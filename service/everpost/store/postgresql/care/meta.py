@@ -16,6 +16,10 @@ class PostgresqlMeta:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def now_ms(self) -> int:
+        """See `Meta.now_ms`: the server's time."""
+        return self._database.primary.clock()
+
     async def get(self, key: str) -> str | None:
         """See `Meta.get`."""
         return await self._database.read(lambda connection: get_value(connection, key))

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
+from everpost.clock import ServerClock
 from everpost.database_address import Host, PostgresqlAddress
 from everpost.errors import ServiceError
 from everpost.log_fields import as_event
@@ -22,6 +23,7 @@ class Primary:
 
     Attributes:
         generation: Counts how often the primary was lost; a session of an earlier generation is of no use.
+        clock: The server's.
         server: Which server it was, the last time it was found; None before the first time.
         on_other: Called when another server is found than the last time, before any caller gets a session on it.
     """
@@ -29,6 +31,7 @@ class Primary:
     def __init__(self, address: PostgresqlAddress) -> None:
         self._address = address
         self.generation = 0
+        self.clock = ServerClock()
         self.server: Identity | None = None
         self.on_other: Callable[[Session], Awaitable[None]] | None = None
         self._host: Host | None = None  # None while it is not known which one is the primary
@@ -61,6 +64,7 @@ class Primary:
         """
         if await session.find_server() != session.server:
             raise LinkLost("another server has the primary's address now")
+        self.clock.learn(session.time)
 
     async def look_for_newer(self) -> None:
         """Ask the other hosts whether one was promoted while the present primary still answers, and give it up then.
@@ -149,6 +153,7 @@ class Primary:
         for _, other in found:
             if other is not session:
                 await other.close()
+        self.clock.learn(session.time)
         if self.on_other is not None and self.server not in {None, session.server}:
             await self.on_other(session)
         await self._drop_found()

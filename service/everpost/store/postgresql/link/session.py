@@ -7,6 +7,7 @@ from typing import Any, Self
 import asyncpg
 import msgspec
 
+from everpost.clock import ServerTime, monotonic_ms
 from everpost.errors import DatabaseUnusable
 from everpost.store.postgresql.link.faults import LinkLost, meaning_of
 from everpost.store.postgresql.link.statements import statement
@@ -45,12 +46,14 @@ class Session:
 
     Attributes:
         server: Which server it leads to.
+        time: What that server's clock was when it was asked last.
         recovered_at: When that server last recovered after a crash, at the latest.
         generation: Counts how often the primary was lost before this connection was made.
         is_unreplicated: A commit was not confirmed by the synchronous standby, because the wait for it was cancelled.
     """
 
     server: Identity
+    time: ServerTime
     recovered_at: str
 
     def __init__(self, raw: asyncpg.Connection, generation: int) -> None:
@@ -85,12 +88,13 @@ class Session:
             raise
 
     async def find_server(self) -> Identity:
-        """Ask which server answers now; behind a proxy such as PgBouncer, it may be another one than at first.
+        """Ask which server answers now, and its time. Behind a proxy such as PgBouncer, it may change.
 
         Raises:
             LinkLost: It does not answer, or is read-only.
             DatabaseUnusable: Its settings would break a promise.
         """
+        asked_ms = monotonic_ms()
         try:
             found = await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
         except Exception as error:
@@ -103,6 +107,7 @@ class Session:
                 "PostgreSQL has synchronous_commit = off: a crash would lose accepted tasks. Set it to on for "
                 "Everpost's database or user, for example with ALTER DATABASE ... SET synchronous_commit = on."
             )
+        self.time = ServerTime(found["now_ms"], asked_ms, monotonic_ms())
         self.recovered_at = found["recovered_at"]
         return Identity(found["system_identifier"], found["timeline"])
 

@@ -27,7 +27,9 @@ class SqliteCare:
     def state(self) -> StoreState:
         """See `Care.state`."""
         database = self._database
-        return StoreState(database.waiting, database.log_bytes, database.has_long_log, database.trouble)
+        return StoreState(
+            database.waiting, database.log_bytes, database.has_long_log, host_ahead_ms=0, trouble=database.trouble
+        )
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from everpost.clock import system_clock
 from everpost.running_time import ClockMark, read_mark
 from everpost.store.meta import CLOCK, CountStep
 from everpost.store.sqlite.file.database import Database
@@ -16,6 +17,10 @@ class SqliteMeta:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def now_ms(self) -> int:
+        """See `Meta.now_ms`: processes that share a file share a host."""
+        return system_clock()
 
     async def get(self, key: str) -> str | None:
         """See `Meta.get`."""

@@ -14,6 +14,7 @@ SELECT
         THEN set_config('idle_in_transaction_session_timeout', '1min', FALSE)
     END,
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
     current_setting('synchronous_commit') AS synchronous_commit,
     (SELECT stats_reset::text FROM pg_stat_wal) AS recovered_at, -- a recovery after a crash resets it
     CASE
