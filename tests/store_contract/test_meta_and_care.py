@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from everpost.clock import SinceBoot
+from everpost.clock import SinceBoot, system_clock
 from everpost.errors import SearchTimeout
 from everpost.running_time import LONGEST_STEP_MS, ClockMark, count_step, read_mark
 from everpost.store import Store
@@ -34,6 +34,12 @@ async def test_a_value_is_replaced_only_by_a_process_that_knows_it(store: Store,
     )
     assert sum(replaced) == 1
     assert await store.meta.get("name") == f"{replaced.index(True)}"
+
+
+async def test_the_time_is_that_of_the_store_and_the_same_for_all(store: Store, other: Store) -> None:
+    assert abs(store.meta.now_ms() - system_clock()) < 5_000  # of the same machine
+    assert abs(store.meta.now_ms() - other.meta.now_ms()) < 5_000
+    assert abs(store.care.state().host_ahead_ms) < 5_000
 
 
 async def test_values_outlast_the_processes_that_set_them(stores: Stores) -> None:
