@@ -10,7 +10,7 @@ from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.archiving import archive_older
 from everpost.store.history import TaskFilter
-from everpost.task.model import TaskStatus
+from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
 from store_contract.making import accept, add_ended, end, record_of
@@ -67,6 +67,17 @@ async def test_old_successes_are_archived_in_steps_and_nothing_else(store: Store
     assert (found.place, found.archive_reason, found.archived_at) == (Place.ARCHIVE, "age", to_text(ARCHIVED_MS))
     assert (found.task_data, found.result, found.attempts) == (before.task_data, before.result, before.attempts)
     assert (found.priority, found.batch_id, found.completed_at) == (3, "B", before.completed_at)
+
+
+async def test_what_a_store_archives_as_a_whole_is_not_archived_again(store: Store, kit: StoreKit) -> None:
+    old = [new_task_id(START_MS + number) for number in range(3)]
+    await add_ended(store, *old, status=TaskStatus.SUCCESS)
+    await add_ended(store, "failed")
+    whole = await store.archive.archive_whole(LATER_MS, ARCHIVED_MS)
+    assert ids_in(kit, Place.ARCHIVE) == sorted(old)[:whole]
+    assert whole + await sum_of(archiving(store, LATER_MS, 9)) == 3
+    assert await store.archive.archive_whole(LATER_MS, ARCHIVED_MS) == 0
+    assert (ids_in(kit, Place.ARCHIVE), ids_in(kit, Place.HISTORY)) == (sorted(old), ["failed"])
 
 
 async def test_the_pages_of_old_tasks_are_those_to_archive_earliest_first(store: Store) -> None:

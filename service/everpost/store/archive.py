@@ -24,6 +24,12 @@ class Archive(Protocol):
     as the pace allows. Between two steps, the pace lets other writers go first.
     """
 
+    async def archive_whole(self, before_ms: int, now_ms: int) -> int:
+        """Archive many of the tasks of `page_older` in one step that moves none of them; how many.
+
+        0 if the store has no such step for the tasks that are left. It may be called again until then.
+        """
+
     async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """The ids of the next successes of the history that ended before `before_ms`, and the next page's cursor.
 

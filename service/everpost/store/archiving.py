@@ -16,6 +16,8 @@ async def archive_older(store: Store, before_ms: int, pace: Pace, clock: Clock) 
     Each step is one transaction, so a crash leaves every task in exactly one place (I1), and the work can be begun
     again.
     """
+    while count := await store.archive.archive_whole(before_ms, clock()):
+        yield count
     cursor: str | None = None
     while True:
         async with pace.step() as size:

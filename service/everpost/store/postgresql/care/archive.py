@@ -1,11 +1,14 @@
 """The port's noun `archive` in PostgreSQL: finding old successes, and destroying archived tasks."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from everpost.clock import DAY_MS, to_text
+from everpost.errors import DatabaseBusy
 from everpost.pace import Pace
 from everpost.portions import count_fitting
 from everpost.store.archive import COUNTING_S, MOST_BYTES
@@ -23,13 +26,34 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
 
 
 FIRST = Ended("", "")
+FEWEST = 20_000  # tasks of a month that is archived as a whole; fewer are moved quickly
+MOST_STAYING = 100_000  # tasks of it that move because they stay; others cannot change them meanwhile
+TRIES = 5  # at a month that is in use
+PAUSE_S = 0.5
 
 
 class PostgresqlArchive:
     """See `everpost.store.archive.Archive`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, fewest: int = FEWEST, most_staying: int = MOST_STAYING) -> None:
         self._database = database
+        self._limits = {"fewest": fewest, "most_staying": most_staying}
+
+    async def archive_whole(self, before_ms: int, now_ms: int) -> int:
+        """See `Archive`: it is the oldest month. If a month stays in use, its tasks are archived one by one."""
+        given = {**_age_bounds(before_ms), "at": to_text(now_ms), **self._limits}
+        for _ in range(TRIES):
+            with suppress(DatabaseBusy):
+                return await self._change_months("archive_month", **given)
+            await asyncio.sleep(PAUSE_S)
+        return 0
+
+    async def _change_months(self, statement: str, **given: Any) -> int:
+        """The number of tasks that a function of `schema/0004_archived_months.sql` answers; 0 if none."""
+        count = await self._database.write(
+            lambda connection: connection.fetch_value(statement, **given), statement_s=None
+        )
+        return count or 0
 
     async def page_older(self, before_ms: int, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """See `Archive`."""
@@ -47,12 +71,21 @@ class PostgresqlArchive:
 
     async def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""
+        while done := await self._purge_month(before_ms):
+            yield done
         done = 1
         while done:
             async with pace.step() as size:
                 done = await self._purge(before_ms, size)
             if done:
                 yield done
+
+    async def _purge_month(self, before_ms: int) -> int:
+        for _ in range(TRIES):
+            with suppress(DatabaseBusy):
+                return await self._change_months("purge_month", before=to_text(before_ms))
+            await asyncio.sleep(PAUSE_S)
+        raise DatabaseBusy
 
     async def _purge(self, before_ms: int, limit: int) -> int:
         parameters = {"before": to_text(before_ms), "limit": limit}

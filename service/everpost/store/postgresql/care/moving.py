@@ -142,14 +142,32 @@ class PostgresqlMoved:
         return await self._database.read(partial(_count, table=table), within_s=READ_S)
 
     async def portion(self, table: Table, cursor: str | None, limit: int) -> Portion:
-        """See `MovedStore`. Rows of the history without an id come behind all others, in the order of their places."""
+        """See `MovedStore`.
+
+        Rows of the history without an id come behind all others, in the order of their places. Months of the archive,
+        whose rows have all the same `archived_row`, come before its other rows.
+        """
         kind, *after = ["", ""] if cursor is None else msgspec.json.decode(cursor, type=list[str])
+        if table is Table.ARCHIVE and kind in {"", "month"}:
+            month, task_id = after if kind else ("", "")
+            if (portion := await self._portion_of_months(month, task_id, limit)).rows:
+                return portion
+            cursor = None
         if kind != "place":
             found = await self._read(_select(table, is_first=cursor is None), table, after, limit)
             if found or table is not Table.HISTORY:
-                return _portion(table, "id", found)
+                return _portion(table, found, "id")
             after = ["(0,0)"]
-        return _portion(table, "place", await self._read(WITHOUT_ID, table, after, limit))
+        return _portion(table, await self._read(WITHOUT_ID, table, after, limit), "place")
+
+    async def _portion_of_months(self, month: str, task_id: str, limit: int) -> Portion:
+        """The next rows of archived months, after this task of this month; none at the end."""
+        for name in [name for name in await self._database.read(_archived_months) if name >= month]:
+            after = [task_id if name == month else ""]
+            found = await self._read(_page_of(Table.ARCHIVE, *BY_ID, name), Table.ARCHIVE, after, limit)
+            if found:
+                return _portion(Table.ARCHIVE, found, "month", name)
+        return Portion([], None)
 
     async def _read(self, statement: str, table: Table, after: Sequence[str], limit: int) -> list[Record]:
         parameters: dict[str, Any] = {"limit": limit, "most": MOST_BYTES}
@@ -214,6 +232,10 @@ async def _check_alone(connection: Connection) -> None:
         )
 
 
+async def _archived_months(connection: Connection) -> list[str]:
+    return [row["name"] for row in await connection.fetch_all("archived_months")]
+
+
 async def _mark(connection: Connection) -> Mark | None:
     return read_mark(await get_value(connection, MARK))
 
@@ -233,10 +255,11 @@ def _select(table: Table, *, is_first: bool) -> str:
     conditions = [] if is_first else [f"({', '.join(keys)}) > ({after})"]
     conditions += ["job_id IS NOT NULL"] if table is Table.HISTORY else []
     conditions += ["key <> ALL (:own::text[])"] if table is Table.META else []
-    return _page_of(table, ", ".join(keys), keys, " AND ".join(conditions) or "true")
+    source = f"ONLY {table}" if table is Table.ARCHIVE else table
+    return _page_of(table, ", ".join(keys), keys, " AND ".join(conditions) or "true", source)
 
 
-def _page_of(table: Table, order: str, keys: Sequence[str], where: str, source: str = "") -> str:
+def _page_of(table: Table, order: str, keys: Sequence[str], where: str, source: str) -> str:
     """The next rows, as many as have `:most` bytes together, and at least one. Only `:limit` rows are looked at."""
     size = f"coalesce(octet_length({LARGE[table]}), 0)" if table in LARGE else "0"
     labels = ", ".join(f"{key}::text AS key{number}" for number, key in enumerate(keys))
@@ -244,24 +267,25 @@ def _page_of(table: Table, order: str, keys: Sequence[str], where: str, source: 
     return (
         "SELECT * FROM (SELECT *, sum(own) OVER (ORDER BY place) AS until FROM ("  # noqa: S608 - Everpost's own names
         f"SELECT {labels}, {columns}, {size} AS own, row_number() OVER (ORDER BY {order}) AS place "
-        f"FROM (SELECT *{', ctid' if order == 'ctid' else ''} FROM {source or table} WHERE {where} "
+        f"FROM (SELECT *{', ctid' if order == 'ctid' else ''} FROM {source} WHERE {where} "
         f"ORDER BY {order} LIMIT :limit) AS next) AS sized) AS page WHERE until - own < :most::bigint ORDER BY place"
     )
 
 
+BY_ID = ("job_id", ("job_id",), "job_id > :after0::text")
 WITHOUT_ID = _page_of(
     Table.HISTORY, "ctid", ("ctid",), "job_id IS NULL AND ctid > :after0::text::tid", "publish_tasks_default"
 )
 
 
-def _portion(table: Table, kind: str, found: Sequence[Record]) -> Portion:
+def _portion(table: Table, found: Sequence[Record], *kind: str) -> Portion:
     rows = []
     keys = range(len(KEYS[table]))
     for record in found:
         label = " ".join(record[f"key{number}"] for number in keys)
         rows.append(Row(label, tuple(record[column] for column in COLUMNS[table])))
     last = [found[-1][f"key{number}"] for number in keys] if found else []
-    return Portion(rows, msgspec.json.encode([kind, *last]).decode() if found else None)
+    return Portion(rows, msgspec.json.encode([*kind, *last]).decode() if found else None)
 
 
 def _insert(table: Table) -> str:
