@@ -44,8 +44,8 @@ async def test_faults_of_hosts_and_network_at_random(tmp_path: Path, *, is_synch
         scene.load.start()
         await scene.load.more(WHILE)
         ends_at = time.monotonic() + SECONDS
-        for name in dealt(f"{SEED} {is_synchronous}"):
-            await do(scene, name)
+        for names in dealt(f"{SEED} {is_synchronous}"):
+            await do(scene, names)
             if time.monotonic() > ends_at:
                 break
         scene.tell("the last fault is over")

@@ -7,8 +7,8 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 
 from chaos_kit.fleet.scene import APIS, CLIENTS, SENTINELS, WORKERS, FleetScene
@@ -230,48 +230,45 @@ def _harmed(scene: FleetScene, what: str, *names: str) -> ExitStack:
     return stack
 
 
-FAULTS: dict[str, Fault] = {
-    fault.__name__: fault
-    for fault in (
-        cut_link,
-        cut_one_way,
-        cut_host,
-        slow_host,
-        lossy_host,
-        kill_process,
-        freeze_process,
-        kill_master,
-        freeze_master,
-        fail_over,
-        kill_sentinel,
-        kill_primary,
-        freeze_primary,
-        promote,
-        promote_past_a_living_primary,
-    )
+NETWORK: dict[str, Fault] = {
+    fault.__name__: fault for fault in (cut_link, cut_one_way, cut_host, slow_host, lossy_host)
 }
+PROCESSES: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (kill_process, freeze_process, kill_master, freeze_master, fail_over, kill_sentinel, kill_primary)
+}
+FAULTS = {
+    **NETWORK,
+    **PROCESSES,
+    **{fault.__name__: fault for fault in (freeze_primary, promote, promote_past_a_living_primary)},
+}
+DOUBLE = 0.3  # the share of network faults that come with one of a process
 
 
-def dealt(seed: object) -> Iterator[str]:
-    """Faults in an order the seed chooses, again and again; none comes twice before all were dealt."""
+def dealt(seed: object) -> Iterator[list[str]]:
+    """Faults that come together, in an order the seed chooses; none comes twice before all were dealt."""
     chance = random.Random(str(seed))
     while True:
-        yield from chance.sample(sorted(FAULTS), len(FAULTS))
+        for name in chance.sample(sorted(FAULTS), len(FAULTS)):
+            more = [chance.choice(sorted(PROCESSES))] if name in NETWORK and chance.random() < DOUBLE else []
+            yield [name, *more]
 
 
-async def do(scene: FleetScene, name: str) -> None:
-    """Carry out a fault for a while, heal it, and wait until tasks are accepted and sent again."""
-    scene.faults[name] += 1
+async def do(scene: FleetScene, names: Sequence[str]) -> None:
+    """Carry out faults for a while, heal them, and wait until tasks are accepted and sent again."""
+    scene.faults.update(names)
     scene.strike()
     lasts_s = scene.chance.uniform(SHORTEST_S, LONGEST_S)
-    async with FAULTS[name](scene):
+    async with AsyncExitStack() as stack:
+        for name in names:
+            await stack.enter_async_context(FAULTS[name](scene))
         await asyncio.sleep(lasts_s)
     began_s = time.monotonic()
     try:
         await scene.load.more(FEW)
         await scene.sent(FEW)
     except TimeoutError as error:
-        error.add_note(f"after {name}; is dispatch paused, according to each API: {await scene.pauses()}")
+        error.add_note(f"after {names}; is dispatch paused, according to each API: {await scene.pauses()}")
         raise
     scene.recovered_s.append(time.monotonic() - began_s)
     scene.tell(f"  over; accepts and sends after {scene.recovered_s[-1]:.1f} s")

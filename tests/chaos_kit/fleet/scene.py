@@ -87,6 +87,7 @@ class FleetScene(Scene):
     def tell(self, what: str) -> None:
         """Print what happens, with its time."""
         sys.stdout.write(f"{time.monotonic() - self.began_s:7.1f} s  {what}\n")
+        sys.stdout.flush()
 
     def addresses(self) -> list[str]:
         """The APIs that clients reach."""
