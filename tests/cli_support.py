@@ -21,6 +21,7 @@ import httpx
 import structlog
 
 from everpost import cli
+from everpost.testing.waiting import pause_s
 
 Found = TypeVar("Found")
 
@@ -34,10 +35,11 @@ QUICK = {"EVERPOST_LEASE": "2", "EVERPOST_PORT": "0", "EVERPOST_SHUTDOWN_WAIT": 
 def until(condition: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:
     """Wait until `condition` returns something true, and return that; fail with `what` after `timeout_s` seconds."""
     pause = threading.Event()
-    deadline = time.monotonic() + timeout_s
+    began_s = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come within {timeout_s:g} s"
-        pause.wait(0.01)
+        waited_s = time.monotonic() - began_s
+        assert waited_s < timeout_s, f"{what} did not come within {timeout_s:g} s"
+        pause.wait(pause_s(waited_s))
     return found
 
 

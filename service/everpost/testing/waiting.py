@@ -8,6 +8,13 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 DEADLINE_S = 20.0
+PAUSES_S = (0.005, 0.05)  # the shortest and the longest
+
+
+def pause_s(waited_s: float) -> float:
+    """How long to wait before the next look: each look takes processor time from what is waited for."""
+    shortest_s, longest_s = PAUSES_S
+    return min(longest_s, max(shortest_s, waited_s / 5))
 
 
 async def eventually(
@@ -18,9 +25,10 @@ async def eventually(
     Raises:
         TimeoutError: It did not within `timeout_s` seconds; the message has the last value.
     """
-    deadline = time.monotonic() + timeout_s
+    began_s = time.monotonic()
     while not (found := await condition()):
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began_s
+        if waited_s > timeout_s:
             raise TimeoutError(f"{what} did not come true within {timeout_s:g} s; last seen: {found!r}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause_s(waited_s))
     return found
