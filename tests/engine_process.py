@@ -38,13 +38,11 @@ async def block(ctx: dict[Any, Any], seconds: float) -> float:
     return seconds
 
 
-async def block_until_continued(ctx: dict[str, Any]) -> None:
-    """Block the loop until the process gets SIGCONT, and a moment longer."""
+async def stop_process(ctx: dict[str, Any]) -> None:
+    """Stop the process until it gets SIGCONT, and block the loop for a moment before and after."""
     await note_run(ctx)
-    continued: list[int] = []
-    signal.signal(signal.SIGCONT, lambda number, _: continued.append(number))
-    while not continued:
-        time.sleep(0.01)  # noqa: ASYNC251 - as above
+    time.sleep(0.2)  # noqa: ASYNC251 - as above
+    os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(0.2)  # noqa: ASYNC251 - as above
 
 
@@ -64,7 +62,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     worker = BatchWorker(
-        [func(job, name=job.__name__) for job in (sleep, block, block_until_continued)],
+        [func(job, name=job.__name__) for job in (sleep, block, stop_process)],
         redis_settings=RedisSettings(unix_socket_path=socket_path),
         lease=float(lease_s),
         job_completion_wait=int(completion_wait_s),

@@ -3,7 +3,7 @@
 Each kind of store has its own kit, beside that store's tests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,32 @@ class StoredTask(msgspec.Struct, frozen=True, kw_only=True):
     inherited: bool
     created_at: str | None
     completed_at: str | None
+
+
+def stored_task(row: Sequence[Any]) -> StoredTask:
+    """The task of a row: the number of its place, something to sort by, and then what `StoredTask` has."""
+    source, _, task_id, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
+    return StoredTask(
+        task_id=task_id,
+        place=(Place.LEDGER, Place.HISTORY, Place.ARCHIVE)[source],
+        status=status,
+        data=_decoded(data),
+        title=title,
+        error_class=error_class,
+        retry_of=retry_of,
+        chain_id=root_id or task_id,
+        inherited=bool(inherited),
+        created_at=created_at,
+        completed_at=completed_at,
+    )
+
+
+def _decoded(data: Any) -> Any:
+    """The JSON's value, or the column's where it is no JSON."""
+    try:
+        return None if data is None else msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return data
 
 
 class StoreKit(Protocol):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import cast
@@ -160,7 +160,7 @@ def assemble(
     )
 
 
-def create_server(settings: Settings, *, clock: Clock | None = None) -> ApiServer:
+def create_server(settings: Settings) -> ApiServer:
     """The application, and the server that serves it at the settings' host and port.
 
     Raises:
@@ -169,7 +169,7 @@ def create_server(settings: Settings, *, clock: Clock | None = None) -> ApiServe
     settings.check_exposure()
     if settings.is_open_to_others:
         log.warning("api.open_to_others", host=settings.host, meaning="whoever reaches it may publish and delete")
-    app = create_app(settings, clock=clock)
+    app = create_app(settings)
 
     def release() -> None:
         app.state.services.waiter.release()
@@ -177,38 +177,24 @@ def create_server(settings: Settings, *, clock: Clock | None = None) -> ApiServe
     return ApiServer(app, settings.host, settings.port, release=release, finish_s=settings.shutdown_wait)
 
 
-async def serve_until_signal(
-    settings: Settings,
-    *,
-    clock: Clock | None = None,
-    on_bound: Callable[[str], None] | None = None,
-    on_stopping: Callable[[], None] = lambda: None,
-) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer running requests, close the database.
-
-    Args:
-        on_bound: Called with the address once requests are accepted.
-        on_stopping: Called when the signal has come.
-    """
-    server = create_server(settings, clock=clock)
+async def serve_until_signal(settings: Settings) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer running requests, close the database."""
+    server = create_server(settings)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     try:
-        address = await server.start()
+        await server.start()
         freeze_garbage()
-        if on_bound is not None:
-            on_bound(address)
         await stopping.wait()
-        on_stopping()
+        end_process_in(process_budget_s(settings.shutdown_wait))
     finally:
         await server.stop()
 
 
 def serve(settings: Settings) -> None:
-    """The body of `everpost api`, once logging is configured: `serve_until_signal` on uvloop."""
+    """The body of `everpost api`, once logging is configured: `serve_until_signal`, on uvloop."""
     close_to_others(settings)
     raise_descriptor_limit()
-    on_stopping = partial(end_process_in, process_budget_s(settings.shutdown_wait))
-    uvloop.run(serve_until_signal(settings, on_stopping=on_stopping))
+    uvloop.run(serve_until_signal(settings))

@@ -158,7 +158,7 @@ def serve(port: socket.socket) -> Birth | None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for each in (port, alarm, bell):
                     each.close()
-                return settled(msgspec.json.decode(message, type=Birth), files[0])
+                return set_up(msgspec.json.decode(message, type=Birth), files[0])
             os.close(files[0])
             port.send(msgspec.json.encode(End(pid)))
 
@@ -175,7 +175,7 @@ def report_ends(port: socket.socket) -> None:
         port.send(msgspec.json.encode(End(pid, os.waitstatus_to_exitcode(status))))
 
 
-def settled(birth: Birth, output: int) -> Birth:
+def set_up(birth: Birth, output: int) -> Birth:
     """Set this new process up like one that was started by itself."""
     die_with_parent = _dying_with_parent()
     if die_with_parent is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,21 +11,8 @@ from arq.constants import abort_jobs_ss
 from arq.jobs import Job
 from arq.worker import Retry, RetryJob, Worker, func
 
-from engine_support import Call, Server, Stage, WatchedRedis, empty_stage, running_server, until
+from engine_support import Call, Stage, WatchedRedis, until
 from everpost_workers.engine import DROP, Backoff, BatchWorker, Claim, ClaimAnswer, OutcomeReason
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
-    async with empty_stage(server) as stage:
-        yield stage
-
 
 ERRORS: dict[str, BaseException] = {
     "retry": Retry(),

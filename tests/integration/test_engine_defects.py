@@ -3,7 +3,6 @@
 import asyncio
 import pickle
 import time
-from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,8 @@ from arq.cron import cron
 from arq.jobs import Job, JobStatus
 from arq.worker import FailedJobs, Retry, func
 
-from engine_support import Gate, Server, Stage, empty_stage, running_server, serialize, until
+from engine_support import Gate, Stage, serialize, until
 from everpost_workers.engine import OutcomeReason
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
-    async with empty_stage(server) as empty:
-        yield empty
 
 
 async def answer(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> int:

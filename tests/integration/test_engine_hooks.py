@@ -2,7 +2,7 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,20 +10,8 @@ import pytest
 from arq.jobs import Job, SerializationError, serialize_job
 from arq.worker import func
 
-from engine_support import DEADLINE_S, Gate, Server, Stage, deserialize, empty_stage, running_server, until
+from engine_support import DEADLINE_S, Gate, Stage, deserialize, until
 from everpost_workers.engine import DROP, Claim, ClaimAnswer, JobOutcome, OutcomeReason
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
-    async with empty_stage(server) as empty:
-        yield empty
 
 
 async def answer(ctx: dict[Any, Any], *args: Any) -> int:

@@ -3,27 +3,15 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from arq.jobs import Job, JobStatus
 from arq.worker import func
 
-from engine_support import Server, Stage, deserialize, empty_stage, running_server, until, worker_process
+from engine_support import Stage, deserialize, until, worker_process
 from everpost_workers.engine import Claim, ClaimAnswer, Later, OutcomeReason
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
-    async with empty_stage(server) as empty:
-        yield empty
 
 
 async def answer(ctx: dict[Any, Any]) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -17,27 +17,12 @@ from engine_support import (
     DEADLINE_S,
     Call,
     Gate,
-    Server,
     Stage,
     WatchedRedis,
-    empty_stage,
-    running_server,
     until,
     worker_process,
 )
 from everpost_workers.engine import JobOutcome
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
-    async with empty_stage(server) as empty:
-        yield empty
 
 
 async def entries(stage: Stage, name: str) -> list[str]:

@@ -4,20 +4,14 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import pytest
 from arq.worker import func
 
-from engine_support import Gate, Server, Stage, empty_stage, running_server, shorten, until, worker_process
+from engine_support import Gate, Server, Stage, empty_stage, shorten, until, worker_process
 from everpost_workers.engine import OutcomeReason, StuckJobsError
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -130,9 +124,8 @@ async def test_a_blocked_loop_is_told_of(stage: Stage) -> None:
 async def test_a_process_that_stood_still_is_not_told_of_as_blocked(stage: Stage) -> None:
     """Otherwise a worker that was stopped for a while, for instance with its whole machine, would end its jobs."""
     with worker_process(stage.server, "", "", 1, lease_s=0.3) as process:
-        await stage.enqueue("block_until_continued", _job_id="x")
+        await stage.enqueue("stop_process", _job_id="x")
         await until(lambda: stage.redis.exists("ran"))
-        process.send_signal(signal.SIGSTOP)
         stopped_at = time.monotonic()
         await until(lambda: time.monotonic() > stopped_at + 1.5)
         process.send_signal(signal.SIGCONT)

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 
 from everpost.task.place import Place
-from store_kit import StoredTask
+from store_kit import StoredTask, stored_task
 
 TABLES = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks", Place.ARCHIVE: "publish_tasks_archive"}
 PLACES = {table: place for place, table in TABLES.items()}
@@ -53,6 +52,7 @@ LOCK = """
 LOCK TABLE task_queue, publish_tasks, publish_tasks_archive, idempotency_keys, operations, everpost_meta
 IN EXCLUSIVE MODE
 """
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class PostgresqlKit:
@@ -62,7 +62,7 @@ class PostgresqlKit:
         self._address = address
 
     def tasks(self) -> list[StoredTask]:
-        return [_task_of(row) for row in self.select(TASKS)]
+        return [stored_task(row) for row in self.select(TASKS)]
 
     def get_meta(self, key: str) -> str | None:
         rows = self.select("SELECT value FROM everpost_meta WHERE key = %s", key)
@@ -142,6 +142,10 @@ class PostgresqlKit:
             yield
             connection.rollback()
 
+    def count_waiting(self) -> int:
+        """How many transactions in this database wait for a lock."""
+        return int(self.select(WAITING)[0][0])
+
     def select(self, statement: Any, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, whose parameters are `%s`."""
         return _connected(self._address).execute(statement, parameters or None).fetchall()
@@ -185,28 +189,3 @@ def _table(place: Place) -> sql.Identifier:
 
 def _column(place: Place, name: str) -> sql.Identifier:
     return sql.Identifier({"task_id": IDS[place], "data": DATA[place]}.get(name, name))
-
-
-def _task_of(row: tuple[Any, ...]) -> StoredTask:
-    source, _, task_id, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
-    return StoredTask(
-        task_id=task_id,
-        place=list(TABLES)[source],
-        status=status,
-        data=_decoded(data),
-        title=title,
-        error_class=error_class,
-        retry_of=retry_of,
-        chain_id=root_id or task_id,
-        inherited=inherited,
-        created_at=created_at,
-        completed_at=completed_at,
-    )
-
-
-def _decoded(data: str | None) -> Any:
-    """The JSON's value, or the column's where it is no JSON."""
-    try:
-        return None if data is None else msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return data

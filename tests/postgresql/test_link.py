@@ -105,23 +105,6 @@ async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> N
     assert database.trouble is None
 
 
-async def test_a_savepoint_undoes_what_is_inside(database: Database) -> None:
-    async def add_twice(connection: Connection) -> None:
-        async with connection.savepoint():
-            await add(connection, "b")
-            await add(connection, "a")
-
-    async def try_both(connection: Connection) -> None:
-        await add(connection, "a")
-        with pytest.raises(StatementRefused):
-            await add_twice(connection)
-        async with connection.savepoint():
-            await add(connection, "c")
-
-    await database.write(try_both)
-    assert await stored(database) == ["a", "c"]
-
-
 async def test_an_error_that_is_swallowed_in_a_transaction_is_no_success(database: Database) -> None:
     async def swallow(connection: Connection) -> None:
         await add(connection, "a")

@@ -5,12 +5,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from everpost.store.sqlite.library import sqlite3
 from everpost.task.place import Place
 from everpost.testing import Stack
-from store_kit import StoredTask
+from store_kit import StoredTask, stored_task
 
 BUSY_S = 10.0
 TABLES = {Place.LEDGER: "task_queue", Place.HISTORY: "publish_tasks", Place.ARCHIVE: "publish_tasks_archive"}
@@ -46,7 +44,7 @@ class SqliteKit:
         self._path = path
 
     def tasks(self) -> list[StoredTask]:
-        return [_task_of(row) for row in self._select(TASKS)]
+        return [stored_task(row) for row in self._select(TASKS)]
 
     def get_meta(self, key: str) -> str | None:
         rows = self._select("SELECT value FROM everpost_meta WHERE key = ?", key)
@@ -138,28 +136,3 @@ def run_sql(stack: Stack, statement: str, *parameters: Any) -> list[Any]:
 
 def _name(place: Place, name: str) -> str:
     return NAMES[place].get(name, name)
-
-
-def _task_of(row: tuple[Any, ...]) -> StoredTask:
-    source, _, task_id, status, data, title, error_class, retry_of, root_id, inherited, created_at, completed_at = row
-    return StoredTask(
-        task_id=task_id,
-        place=list(TABLES)[source],
-        status=status,
-        data=_decoded(data),
-        title=title,
-        error_class=error_class,
-        retry_of=retry_of,
-        chain_id=root_id or task_id,
-        inherited=bool(inherited),
-        created_at=created_at,
-        completed_at=completed_at,
-    )
-
-
-def _decoded(data: Any) -> Any:
-    """The JSON's value, or the column's where it is no JSON."""
-    try:
-        return None if data is None else msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return data

@@ -253,15 +253,11 @@ def check_mark(found: Mark | None, wanted: Mark | None, name: str) -> None:
         raise DatabaseUnusable(f"Another process is moving {name}, or has moved it just now; nothing was changed.")
 
 
-def refusal_of(table: Table, row: Row, *, without_id: Collection[Table] = (Table.HISTORY,)) -> str:
-    """Why a row cannot be kept by a store whose ids are unique; empty if it can.
-
-    Args:
-        without_id: The tables that can have rows without an id.
-    """
+def refusal_of(table: Table, row: Row) -> str:
+    """Why a row cannot be kept by a store whose ids are unique; empty if it can. The history has rows without an id."""
     if table not in IDENTIFIED:
         return ""
-    if row.values[IDENTIFIED[table]] is None and table not in without_id:
+    if row.values[IDENTIFIED[table]] is None and table is not Table.HISTORY:
         return "it has no id"
     return "a newer row has its id" if row.is_outdated else ""
 

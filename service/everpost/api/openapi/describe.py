@@ -79,7 +79,6 @@ def documented(
     media_type: str = JSON,
     others: Mapping[int, Any] = MappingProxyType({}),
     also: Mapping[int, str] = MappingProxyType({}),
-    example: Any = None,
 ) -> dict[str, Any]:
     """The keyword arguments of a route decorator that describe the route.
 
@@ -91,8 +90,7 @@ def documented(
         also: Other statuses of the same answer, with their meaning; they have the headers of `gives` too.
         others: Types of answers that are not problems but have the status of one.
     """
-    examples = None if example is None else [Example(summary="For example", value=example)]
-    success = _response(answer, description, media_type, examples)
+    success = _response(answer, description, media_type)
     codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
     problems = problem_responses(codes)
     same = {other: _response(answer, meaning, media_type) for other, meaning in also.items()}
@@ -103,12 +101,8 @@ def documented(
     return {"status_code": status, "responses": responses, "operation_class": _operation_class(body, takes, headers)}
 
 
-def _response(
-    answer: Any, description: str, media_type: str = JSON, examples: list[Example] | None = None
-) -> ResponseSpec:
-    return ResponseSpec(
-        answer, generate_examples=False, description=description, media_type=media_type, examples=examples
-    )
+def _response(answer: Any, description: str, media_type: str = JSON) -> ResponseSpec:
+    return ResponseSpec(answer, generate_examples=False, description=description, media_type=media_type)
 
 
 def _other_responses(others: Mapping[int, Any], problems: Mapping[int, ResponseSpec]) -> dict[int, ResponseSpec]:

@@ -104,21 +104,18 @@ class DatabaseFiles:
         self.is_saved = False  # while they are missing: everything committed is in the database file
         self._complete: FolderState | None = None  # the folder's state when all of them were last seen
 
-    def check(self, *, all_of_them: bool = True) -> None:
-        """Check that all of them, or at least the database file, still exist; takes a microsecond or two each.
+    def check(self) -> None:
+        """Check that all of them still exist. Only the database file is looked at while its folder has not changed.
 
         Raises:
             DatabaseUnusable: One of them is missing.
         """
-        folder = self._look_at_folder() if all_of_them else None
-        if folder is not None and folder == self._complete:
-            all_of_them = False
-        count = len(self._paths) if all_of_them else 1
+        folder = self._look_at_folder()
+        count = 1 if folder is not None and folder == self._complete else len(self._paths)
         if self._opened is None or self._look(count) != self._opened[:count]:
             self._complete = None
             raise self.missing()
-        if all_of_them:
-            self._complete = folder
+        self._complete = folder
 
     @property
     def are_there(self) -> bool:

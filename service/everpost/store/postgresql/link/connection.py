@@ -1,17 +1,13 @@
 """One connection as the verbs see it: it runs statements by their names."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from everpost.store.postgresql.link.faults import meaning_of
 from everpost.store.postgresql.link.session import Session
-from everpost.store.postgresql.link.statements import Sql, statement
+from everpost.store.postgresql.link.statements import statement
 
 Record = dict[str, Any]
 """A row: the value of each column by its name."""
-
-SAVEPOINT, BACK, RELEASE = Sql("SAVEPOINT part"), Sql("ROLLBACK TO part"), Sql("RELEASE part")
 
 
 class Connection:
@@ -66,17 +62,6 @@ class Connection:
         except Exception as error:
             raise meaning_of(error) from error
         return tag
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undo the statements inside if an exception leaves the block. Then the transaction can go on."""
-        await self.run_script(SAVEPOINT)
-        try:
-            yield
-        except Exception:
-            await self.run_script(BACK)
-            raise
-        await self.run_script(RELEASE)
 
 
 def _arguments(name: str, parameters: dict[str, Any]) -> tuple[str, list[Any]]:

@@ -87,9 +87,9 @@ class Database:
         """
         return await self._read(self._readers, work, within_s)
 
-    async def snapshot(self, work: Work[T], *, within_s: float = READ_S) -> T:
+    async def snapshot(self, work: Work[T]) -> T:
         """Run `work` so that all of its statements see the database at one moment."""
-        return await self.read(lambda connection: _in_snapshot(connection, work), within_s=within_s)
+        return await self.read(lambda connection: _in_snapshot(connection, work))
 
     async def search(self, work: Work[T], *, within_s: float = SEARCH_S, looks_far: bool = True) -> T:
         """Run a read that may take long in a snapshot, on separate connections. It stops if the caller is cancelled.

@@ -1,49 +1,23 @@
 """Lists and searches on PostgreSQL: they stop in the server when no client waits for them, and long words are found."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
-import pytest_asyncio
 
 from everpost.errors import SearchTimeout
-from everpost.store import Store, open_store
+from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.postgresql.lists import finder, search
 from everpost.store.postgresql.lists.search import MAX_WORD, document_of
 from everpost.task.place import Place
 from everpost.testing import eventually
 from postgresql.kit import PostgresqlKit
-from postgresql_server import shared_server
 from store_contract.making import accept, add_ended
 from store_contract.test_search import FOUND, TEXTS, found
 from store_rows import ids, make_task
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """An empty database."""
-    address = shared_server().new_database()
-    yield address
-    shared_server().give_back(address)
-
-
-@pytest_asyncio.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    """The open store."""
-    store = await open_store(address)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def kit(address: str, store: Store) -> PostgresqlKit:
-    """A look past the port."""
-    return PostgresqlKit(address)
 
 
 @contextmanager
@@ -55,7 +29,7 @@ def unreadable(address: str) -> Iterator[None]:
 
 
 async def waiting(kit: PostgresqlKit) -> int:
-    return int((await asyncio.to_thread(kit.select, WAITING))[0][0])
+    return await asyncio.to_thread(kit.count_waiting)
 
 
 async def test_a_list_that_takes_too_long_is_stopped_in_the_server(

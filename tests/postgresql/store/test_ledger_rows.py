@@ -1,15 +1,14 @@
 """The ledger's rows in PostgreSQL: how they are found, updated and written again, and the texts they can hold."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-import pytest_asyncio
 
 from everpost.clock import to_text
-from everpost.store import Store, open_store
+from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -30,32 +29,10 @@ OLD_ENOUGH_MS = START_MS + 1_000
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    """An empty database."""
-    address = shared_server().new_database()
-    yield address
-    shared_server().give_back(address)
-
-
-@pytest_asyncio.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    """The open store."""
-    store = await open_store(address)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def database(store: Store) -> Database:
     """The store's link, to run statements by name."""
     assert isinstance(store, PostgresqlStore)
     return store.database
-
-
-@pytest.fixture
-def kit(address: str, store: Store) -> PostgresqlKit:
-    """A look past the port."""
-    return PostgresqlKit(address)
 
 
 async def again(database: Database, name: str, rows: list[dict[str, Any]]) -> set[str]:

@@ -1,46 +1,21 @@
 """People's changes in PostgreSQL: what their rules decide on, while other transactions are at work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
-import pytest_asyncio
 
-from everpost.store import Store, open_store
+from everpost.store import Store
 from everpost.store.changes import Change, Outcome
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.testing import eventually
 from postgresql.kit import PostgresqlKit
-from postgresql_server import shared_server
 from store_contract.making import accept, add_ended
 from store_contract.test_changes import NOW_MS, apply, cancel_of, remove_of, resolve_of, retry_of, state
 
 LOCK_CHAIN = "SELECT pg_advisory_xact_lock(hashtextextended('root', 0))"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """An empty database."""
-    address = shared_server().new_database()
-    yield address
-    shared_server().give_back(address)
-
-
-@pytest_asyncio.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    """The open store."""
-    store = await open_store(address)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def kit(address: str, store: Store) -> PostgresqlKit:
-    """A look past the port."""
-    return PostgresqlKit(address)
 
 
 @pytest.fixture
@@ -58,7 +33,7 @@ async def waiting(store: Store, kit: PostgresqlKit, change: Change) -> "asyncio.
     running = asyncio.create_task(store.changes.apply(change, NOW_MS))
 
     async def waits() -> bool:
-        return running.done() or kit.select(WAITING)[0][0] > 0
+        return running.done() or kit.count_waiting() > 0
 
     await eventually(waits, what="a change that waits")
     assert not running.done()
