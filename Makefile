@@ -46,7 +46,7 @@ chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SE
 chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut and slowed; needs root (same variables)
 	$(BIN)/pytest tests/chaos_fleet -m chaos -s
 
-bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's table (20 minutes)
+bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's tables (half an hour)
 	$(BIN)/python tests/bench/compare.py --readme
 
 arq-suite: $(STAMP)  ## Run arq's own tests with Everpost's engine in place of arq's worker

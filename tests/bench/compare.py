@@ -24,6 +24,8 @@ from everpost.bench.plan import FULL, QUICK, Plan
 from everpost.bench.report import Report
 from everpost.bench.run import run_bench
 from everpost.bench.samples import Summary
+from everpost.logs import configure_logging
+from everpost.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -117,6 +119,7 @@ def main() -> None:
         "--venvs", type=Path, default=ROOT / ".venv" / "peers", help="where the peers' environments are"
     )
     asked = parser.parse_args()
+    configure_logging(Settings(), at_least="warning")
     with tempfile.TemporaryDirectory(prefix="everpost-bench-") as made:
         comparison = asyncio.run(measure(asked, Path(made)))
     if asked.json:
