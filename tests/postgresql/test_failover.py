@@ -10,12 +10,17 @@ import pytest
 import pytest_asyncio
 
 from everpost.errors import Unavailable, WriteUnconfirmed
+from everpost.store import Store, open_store
+from everpost.store.ledger import FirstAnswer, Once
 from everpost.store.postgresql.link import commits, session, waiting
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.session import Session
+from everpost.testing import eventually
 from postgresql.link_kit import add, opened, stored, write
 from postgresql.link_load import Writers, go_on, succeeds
 from postgresql_server import PostgresqlServer
+from store_contract.making import once_of
+from store_rows import START_MS, make_task
 
 FOUND_WITHIN_S = 10
 
@@ -145,6 +150,38 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
     finally:
         pair.standby.signal_all(signal.SIGCONT)
     await go_on(database, "after")
+
+
+async def test_a_repeated_key_is_answered_only_once_the_standby_has_its_task(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
+    monkeypatch.setattr(commits, "WRITE_S", 0.6)
+    monkeypatch.setattr(session, "CLOSE_S", 0.2)
+    store = await open_store(pair.address)
+    pair.make_synchronous()
+    await store.ledger.accept([make_task("before")], START_MS)
+    pair.standby.signal_all(signal.SIGSTOP)
+    once = once_of()
+    try:
+        for _ in range(2):  # the second finds the first one's row
+            with pytest.raises(WriteUnconfirmed):
+                await store.ledger.accept([make_task("first")], START_MS, once)
+        with pytest.raises(WriteUnconfirmed):
+            await store.ledger.find_answer(once.key)
+    finally:
+        pair.standby.signal_all(signal.SIGCONT)
+    assert await eventually(lambda: found_answer(store, once), what="an answer") == once.answer
+    await store.close()
+    await pair.caught_up()
+    assert pair.standby.sql("SELECT count(*) FROM task_queue WHERE task_id = 'first'") == [(1,)]
+
+
+async def found_answer(store: Store, once: Once) -> FirstAnswer | None:
+    try:
+        return await store.ledger.find_answer(once.key)
+    except Unavailable:
+        return None
 
 
 @pytest.mark.parametrize("by_rows", [True, False])

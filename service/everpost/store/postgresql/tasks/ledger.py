@@ -65,8 +65,11 @@ class PostgresqlLedger:
         raise DatabaseBusy
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
-        """See `Ledger.find_answer`."""
-        return await self._database.read(lambda connection: find_answer(connection, key))
+        """See `Ledger.find_answer`. A synchronous standby has the task before its answer is given again."""
+        found = await self._database.read(lambda connection: find_answer(connection, key))
+        if found is not None:
+            await self._database.write(lambda connection: connection.fetch_all("confirm_commits"))
+        return found
 
     async def adopt(self, tasks: Sequence[Task], now_ms: int) -> ClaimedTasks:
         """See `Ledger.adopt`."""
