@@ -59,7 +59,7 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 async def move(source: MovedStore, target: MovedStore, tell: Progress, report: Report) -> Moved:
-    """Move everything, or continue with that.
+    """Move everything, or continue an interrupted move.
 
     Raises:
         DatabaseUnusable: A store is part of another move, or the target is not empty.
@@ -97,7 +97,7 @@ async def abandon(source: MovedStore) -> bool:
 
 
 async def _begin(source: MovedStore, target: MovedStore) -> Mark:
-    """Close both stores; the target's mark, which says where the copying goes on."""
+    """Close both stores; return the target's mark, which says where the copying continues."""
     ours, theirs = await source.mark(), await target.mark()
     if ours is None or ours.role is not Role.SOURCE:
         check_open(ours)
@@ -116,7 +116,7 @@ async def _begin(source: MovedStore, target: MovedStore) -> Mark:
 
 
 async def _copy(source: MovedStore, target: MovedStore, mark: Mark, tell: Progress) -> Mark:
-    """Copy what the target does not have yet; its last mark."""
+    """Copy what the target does not have yet; return its last mark."""
     while mark.table is not None:
         table = mark.table
         total, done = await source.count(table), await target.count(table)

@@ -10,7 +10,7 @@ from everpost.task.model import first_id_of
 ALWAYS = "~"  # sorts behind every time
 
 Expired: TypeAlias = Sequence[tuple[str, Mapping[str, Any]]]
-"""The statements that remove it, with their parameters; each takes `limit` too."""
+"""Statements that remove expired rows, with their parameters; each takes `limit` too."""
 
 
 def oldest_kept() -> list[tuple[str, int]]:

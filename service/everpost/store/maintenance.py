@@ -72,7 +72,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         statuses: Tasks by status, without the archive.
         unreadable: Tasks that ended because nothing could be read of them, or because they could not be run.
-        published_twice: Tasks that were sent again although the platform had accepted them, as came out later.
+        published_twice: Tasks that were sent again although the platform had accepted them; a late result showed it.
         wrong_counts: How many of the kept counts differ from the tasks there are; None if they were not compared.
         in_two_places: The ids that break I1; None if they were not looked for.
     """
@@ -94,14 +94,14 @@ class Inspection(msgspec.Struct, frozen=True):
 
 
 class Maintenance(Protocol):
-    """The care of one store by its address. Methods that are no coroutines block."""
+    """The care of one store by its address. Methods that are not coroutines block."""
 
     @property
     def name(self) -> str:
         """How messages name the store. It holds no password."""
 
     def exists(self) -> bool:
-        """Whether there is a store, of whatever version."""
+        """Whether there is a store; its version does not matter."""
 
     def back_up(self, target: Path) -> Backup:
         """Copy the store to the new file `target`, as it is at one moment, while others write.
@@ -132,7 +132,7 @@ class Maintenance(Protocol):
         stay as they are, so it can be repeated.
 
         Raises:
-            DatabaseUnusable: There is no such source, it is no database, or it has no `task_queue`.
+            DatabaseUnusable: There is no such source, it is not a database, or it has no `task_queue`.
             DatabaseUnwritable: The store cannot be written.
             DatabaseBusy: Another process kept it locked.
         """
@@ -146,7 +146,7 @@ class Maintenance(Protocol):
         """
 
     async def open_current(self) -> "Store | None":
-        """The open store, if to open it changes nothing; None if there is none, or if it is not up to date.
+        """The open store; None if there is none, or if opening it would bring it up to date.
 
         Raises:
             DatabaseUnusable: It is damaged, or not Everpost's.

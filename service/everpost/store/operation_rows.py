@@ -48,7 +48,7 @@ def skip_rows(operation: Operation, outcomes: Sequence[Outcome]) -> list[dict[st
 
 
 def claim_row(owner: str, before_ms: int, now_ms: int) -> dict[str, Any]:
-    """The new owner, and the times between which an operation's last step must be; otherwise it is left alone."""
+    """The new owner, and the times outside of which an operation's last step counts as abandoned."""
     return {
         "owner": owner,
         "now": to_text(now_ms),

@@ -8,7 +8,7 @@ import msgspec
 from everpost.task.model import QueueEntry, Task, TaskStatus
 
 DATED_AHEAD_MS = 60_000
-"""A task accepted so much later than `before_ms` was written before the clock was set back: no clock shows it now."""
+"""A task that was accepted so much later than `before_ms` was written before the clock was set back."""
 
 
 class OddTask(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class RelayPage(msgspec.Struct, frozen=True):
 
 
 class RunnableTasks(msgspec.Struct, frozen=True):
-    """Those of the asked tasks that are in the ledger: with their data, or odd."""
+    """The requested tasks that are in the ledger: with their data, or odd."""
 
     tasks: list[Task]
     odd: list[OddTask]
@@ -93,7 +93,7 @@ class Relay(Protocol):
         """
 
     async def runnable(self, task_ids: Collection[str]) -> RunnableTasks:
-        """Those of the tasks that are in the ledger, as they go to Redis."""
+        """The tasks that are in the ledger, in the form in which they go to Redis."""
 
     async def set_aside(self, odd: OddTask, rule: MayBeSent, now_ms: int) -> SetAside | None:
         """End an odd task: move it into the history as failed or unknown; None if it has left the ledger already.

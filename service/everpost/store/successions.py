@@ -34,7 +34,8 @@ def decide_retries(
 ) -> tuple[dict[int, Outcome], list[Succession]]:
     """The outcomes of wanted retries, and what is to be written.
 
-    There is no outcome for a further task of a chain that gets a new task. Look it up again when that is written.
+    If several wanted tasks are of one chain, only the first that gets a new task has an outcome. Decide about the
+    others again when that task is written.
     """
     outcomes: dict[int, Outcome] = {}
     successions: dict[str, Succession] = {}

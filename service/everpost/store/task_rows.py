@@ -54,7 +54,7 @@ def ended_row(record: TaskRecord) -> dict[str, Any]:
 
 
 def times_of(record: TaskRecord) -> tuple[str | None, str | None, str]:
-    """When it was queued, started and finished."""
+    """When it was queued, and when its attempts began and ended."""
     return to_text_or_none(record.queued_at_ms), to_text_or_none(record.started_at_ms), to_text(record.finished_at_ms)
 
 

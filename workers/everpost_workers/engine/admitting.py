@@ -77,7 +77,7 @@ class Admitter:
         self._start(let_in)
 
     async def _ask(self, jobs: list[HeldJob]) -> Mapping[str, ClaimAnswer] | None:
-        """The hook's answers; None if it failed, so that no claim is made for a while."""
+        """The hook's answers; None if the hook failed: then no claim is made for a while."""
         if self._options.on_claim is None:
             return {}
         try:
@@ -116,7 +116,7 @@ def _is_kept_out(job: HeldJob, answer: ClaimAnswer | None) -> bool:
     """Carry out the hook's answer; whether it keeps the job from running."""
     match answer:
         case Drop():
-            job.reason = None  # no result either, also of a job that could not have run
+            job.reason = None  # not even a result, also if the job could not have run
             return True
         case Later(due_ms) if job.reason is None:
             job.put_off(due_ms)

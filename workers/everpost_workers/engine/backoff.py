@@ -1,4 +1,4 @@
-"""How long to wait between tries to reach something that may come back."""
+"""The waits between tries to reach a server that may come back."""
 
 from collections.abc import Callable
 

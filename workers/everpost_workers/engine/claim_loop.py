@@ -27,7 +27,7 @@ class ClaimLoop:
         self._next_beat_at = 0.0
 
     async def run(self) -> None:
-        """Claim until the dispatcher is closed, or in burst mode until the queues are empty. Outages end nothing.
+        """Claim until the dispatcher is closed, or in burst mode until the queues are empty; outages end nothing.
 
         Raises:
             StuckJobsError: A job goes on although it was cancelled, and all others have ended.

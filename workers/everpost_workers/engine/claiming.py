@@ -1,4 +1,4 @@
-"""Claims: one call of `claim.lua` each, whenever there may be something to claim."""
+"""Claims jobs with one call of `claim.lua` each time that something may be due."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ from everpost_workers.engine.turns import QueueTurns
 CLAIM_BYTES = 16 * 1024 * 1024  # payloads of one claim, if it has more than one job
 CUT_BYTES = 65_536  # kept of a payload that is too large
 SHORTEST_POLL_S = 0.01
-DUE_MARGIN_S = 0.001  # scores are whole milliseconds: a claim a moment too early finds nothing
+DUE_MARGIN_S = 0.001  # scores are whole milliseconds, so a claim that comes a moment early finds nothing
 
 
 class Claimer:

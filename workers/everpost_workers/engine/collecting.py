@@ -43,7 +43,7 @@ class Collector:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """While this is entered, the current batch does not count among the `most`."""
+        """A block in which the current batch does not count among the `most`."""
         self._apart += 1
         self._start()
         try:

@@ -178,7 +178,7 @@ class Dispatcher:
         if mine is not None and mine.is_fenced and mine.phase is JobPhase.ENDED:
             mine = None  # another worker took it over and has returned it already: this attempt's outcome is stale
         if mine is not None and mine.is_releasing and mine.back is None:
-            if job.counted_tries > mine.counted_tries:  # the counter went on: it is no new job
+            if job.counted_tries > mine.counted_tries:  # the counter went on, so it is not a new job
                 return False  # the running release also releases this claim
         elif mine is not None and not mine.is_releasing:
             mine.token, mine.counted_tries, mine.is_fenced = job.token, job.counted_tries, False

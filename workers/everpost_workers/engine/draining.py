@@ -1,4 +1,4 @@
-"""The end of a worker's jobs: waits until all of them are recorded and released, within limits."""
+"""Waits until all jobs of a worker are recorded and released, within limits."""
 
 import asyncio
 import logging

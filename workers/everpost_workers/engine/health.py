@@ -16,7 +16,7 @@ OVERDUE_S = 1.0  # a missing entry is written again no sooner than this after th
 
 
 class HealthCheck:
-    """Writes the entry regularly and when it went missing, and removes it only if this worker wrote it."""
+    """Writes the entry regularly, and again if it is missing. Removes it only if this worker wrote it last."""
 
     def __init__(self, worker: Worker, queue_names: Sequence[str]) -> None:
         self._worker = worker

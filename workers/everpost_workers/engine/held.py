@@ -25,7 +25,7 @@ def whole_score(score: float) -> int:
 
 
 class JobPhase(Enum):
-    """How far a held job is. A cancellation is delivered while it is STARTING or RUNNING only."""
+    """The progress of a held job. Only a STARTING or RUNNING job can be cancelled."""
 
     CLAIMED = "claimed"
     STARTING = "starting"  # inside on_job_start

@@ -19,7 +19,7 @@ logger = logging.getLogger("arq.worker")
 RETRY_KEY_TTL_S = 88_400  # arq's life of a try counter
 ROUNDS_PER_LEASE = 3
 RESTORE_BYTES = 16 * 1024 * 1024  # payloads of one call; with more, Redis may answer too late
-LONGEST_ROUND_S = 1.0  # after FLUSHALL, running jobs look abandoned until the next round
+LONGEST_ROUND_S = 1.0  # seconds; after FLUSHALL, running jobs look abandoned until the next round
 
 
 def _portions(jobs: list[HeldJob]) -> Iterator[list[HeldJob]]:

@@ -7,7 +7,7 @@ class LoopWatch:
     """Calls back when the event loop has not turned for longer than any job may take: a job blocks it.
 
     Args:
-        limit_s: How long that is.
+        limit_s: The longest time that a job may take.
         on_blocked: Called once, in the thread that looks.
     """
 
@@ -29,7 +29,7 @@ class LoopWatch:
     def look(self, passed_s: float) -> None:
         """See whether the loop has turned since the last look, `passed_s` seconds ago.
 
-        The seconds are added up instead of asking a clock, so that a process that was stopped itself blames no job.
+        The seconds are added up, and no clock is asked: the time in which a process was stopped is no block.
         """
         if self._turns != self._seen or not self._is_watching:
             self._seen, self._still_s = self._turns, 0.0

@@ -1,4 +1,4 @@
-"""What `BatchWorker` takes beyond arq's parameters; it describes each of them."""
+"""The parameters that `BatchWorker` has and arq's worker has not. `BatchWorker` describes each of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any

@@ -101,7 +101,7 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
 
 
 class JobReader:
-    """Decodes payloads and finds out whether a claimed job can run at all.
+    """Decodes payloads, and decides whether a claimed job can run at all.
 
     Args:
         functions: The worker's registered functions by name.

@@ -57,5 +57,5 @@ class Recorder(Collector):
         told = "on_complete failed for %d jobs, calling it again in %.1fs: %s"
         fields = as_event("complete.hook_failed", jobs=len(batch), again_in_s=round(wait_s, 2), error=str(error))
         logger.error(told, len(batch), wait_s, error, exc_info=error if is_defect else None, extra=fields)
-        with self.apart() if is_defect else nullcontext():  # this batch may never be recorded; others can be
+        with self.apart() if is_defect else nullcontext():  # other batches can be recorded, even if this one never can
             await sleep(wait_s)

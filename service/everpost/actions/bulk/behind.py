@@ -1,4 +1,4 @@
-"""Runs operations in the background, in steps that survive crashes: another process takes over after one."""
+"""Runs operations in the background, step by step. After a crash, another process goes on with the next step."""
 
 import asyncio
 from contextlib import suppress

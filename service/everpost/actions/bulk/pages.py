@@ -7,7 +7,7 @@ from everpost.portions import count_fitting
 from everpost.store import Store
 from everpost.store.history import SEARCH_S
 
-CHUNK_BYTES = 16 << 20  # the data of one step: it is in memory several times, and other writes wait while it is written
+CHUNK_BYTES = 16 << 20  # of data in one step: it is in memory several times, and other writes wait for it
 BEGINNING = ""
 
 

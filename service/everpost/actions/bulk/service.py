@@ -38,7 +38,7 @@ class Bulk:
         self.behind = WorkBehind(store, self.work, tools.clock, owner=self._owner)
 
     async def run(self, request: BulkRequest, *, dry_run: bool = False) -> BulkAnswer:
-        """Do the work, or for a dry run, tell what it would do.
+        """Do the work; for a dry run, only say what it would do.
 
         Raises:
             InvalidValue: Neither ids nor a filter are given, or too many ids, or `q` is too long.

@@ -37,7 +37,7 @@ class PostgresqlMeta:
         """See `Meta.count_time`."""
 
         async def count(connection: Connection) -> ClockMark:
-            await connection.fetch_value("lock_ids", task_ids=[CLOCK])  # of the first mark there is no row to lock
+            await connection.fetch_value("lock_ids", task_ids=[CLOCK])  # before the first mark, there is no row to lock
             mark = rule(read_mark(await get_value(connection, CLOCK)))
             await set_value(connection, CLOCK, msgspec.json.encode(mark).decode())
             await set_value(connection, COUNTED, str(mark.counted_ms))

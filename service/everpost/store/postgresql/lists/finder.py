@@ -1,4 +1,4 @@
-"""Finds and counts the tasks of a filter: what is looked up first, and the walks that depend on it."""
+"""Finds and counts the tasks of a filter: looks up what the walks depend on, then makes the walks."""
 
 from collections.abc import Sequence
 from datetime import tzinfo

@@ -16,7 +16,7 @@ from everpost.store.postgresql.link.connection import Connection
 
 SCANNED = 5_000
 SCANNED_BYTES = 32 << 20  # of data, of these rows
-FEW = 20_000  # matches that are sorted; if there are more, each row of the list is looked up among them
+FEW = 20_000  # up to so many matches are sorted; with more, each row of the list is looked up among them
 MAX_WORD = 100  # characters that the index has of a word
 MAX_VECTOR = 900_000  # bytes of the words in the index; PostgreSQL's limit for a tsvector is a megabyte
 

@@ -1,4 +1,4 @@
-"""A copy of the database while it is in use. It gets its name when it is whole, checked and on the disk."""
+"""Copies a database that is in use. The copy gets its name once it is whole, checked and on the disk."""
 
 import os
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Frees the unused space of a whole file, by putting a copy without it in the file's place."""
+"""Frees the unused space of a file: a copy without that space takes the file's place."""
 
 from contextlib import closing
 from pathlib import Path

@@ -78,7 +78,7 @@ def upgrade_findings(path: Path, upgrade: Upgrade) -> Iterator[Finding]:
 
 
 def check_findings(pragmas: Mapping[str, str], check: str | None, damage: Sequence[str] | None) -> Iterator[Finding]:
-    """Pragmas that SQLite did not take over, and the damage that its `check` found."""
+    """The pragmas that SQLite did not accept, and the damage that its `check` found."""
     wrong = ", ".join(f"{name}={value}" for name, value in pragmas.items())
     yield Finding(
         "database", "pragmas", wrong or "as set", not wrong, "SQLite did not take over these values." if wrong else ""

@@ -27,7 +27,7 @@ WORDS = {"FULL": "2", "MEMORY": "2", "ON": "1", "OFF": "0"}  # the form in which
 
 
 class Upgrade(msgspec.Struct, frozen=True):
-    """What kind of file it is, and what the next start will add to it."""
+    """The kind of a file, and what the next start will add to it."""
 
     kind: Kind
     missing: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ async def find_damage(database: Database, check: str) -> list[str]:
 
 
 async def wrong_pragmas(database: Database) -> dict[str, str]:
-    """The pragmas of a reading or the writing connection that read back other than they were set."""
+    """The pragmas of a connection for reads, or of the writer, whose values are not those that were set."""
     of_reader = await database.read(lambda connection: _wrong_pragmas(connection, {}))
     return of_reader | await database.write(lambda connection: _wrong_pragmas(connection, {"busy_timeout": "0"}))
 
@@ -123,7 +123,7 @@ def _size_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _wrong_pragmas(connection: sqlite3.Connection, own: Mapping[str, str]) -> dict[str, str]:
-    """Those that read back other than they were set; `own` are the ones this connection has other than the rest."""
+    """The pragmas whose values are not those that were set. `own` are those that only this connection sets."""
     common = {name: WORDS.get(value, value) for name, value in PRAGMAS.items()}
     wanted = {**common, "journal_mode": "wal", **own}
     found = {name: str((connection.execute(f"PRAGMA {name}").fetchone() or ("",))[0]) for name in wanted}

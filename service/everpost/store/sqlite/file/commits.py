@@ -47,7 +47,9 @@ class GroupCommits(Generic[Write]):
         self._on_stall = on_stall
         self._begun_s: float | None = None  # when the running commit began
         self._next_look: asyncio.TimerHandle | None = None
-        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()  # whoever takes a write out owns it
+        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = (
+            deque()
+        )  # a write belongs to the thread that has taken it out
         self._runner: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
 

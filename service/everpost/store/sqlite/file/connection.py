@@ -23,7 +23,7 @@ PRAGMAS = {
     "synchronous": "FULL",  # NORMAL loses acknowledged commits in a power cut
     "busy_timeout": "5000",
     "foreign_keys": "OFF",  # schema.sql has none, and another program's could refuse an outcome
-    "mmap_size": "0",  # an I/O error in a mapped page is a SIGBUS, not an error
+    "mmap_size": "0",  # an I/O error in a mapped page would kill the process (SIGBUS)
     "cell_size_check": "ON",
     "trusted_schema": "OFF",
     "temp_store": "MEMORY",
@@ -83,7 +83,7 @@ def prepare_moves(connection: sqlite3.Connection) -> None:
 
 
 def read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:
-    """Run an operation that reads, in the connection's thread. Text that is no UTF-8 is read with replacements."""
+    """Run an operation that reads, in the connection's thread. Text that is not UTF-8 gets replacement characters."""
     try:
         return operation(raw)
     except sqlite3.OperationalError as error:

@@ -201,7 +201,7 @@ class Database:
             await connection.close()
 
     async def _look(self) -> None:
-        """The checks of each second."""
+        """Make the checks of `watch.py`, once a second."""
         await self._look_at_files()
         self._log.look(self._reads.longest_s)
         if self._log.is_large:

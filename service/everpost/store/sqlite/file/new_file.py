@@ -1,4 +1,4 @@
-"""A new file that gets its name when it is whole, and the unfinished ones that killed processes left."""
+"""Makes new files that get their names once they are whole, and removes those that killed processes left unfinished."""
 
 import fcntl
 import logging
@@ -75,7 +75,7 @@ def _take(descriptor: int, partial: Path, like: Path) -> None:
         is_still_there = os.path.samestat(os.fstat(descriptor), partial.stat())
     except (BlockingIOError, FileNotFoundError):
         is_still_there = False
-    if not is_still_there:  # it may have got its final name, and must not be emptied then
+    if not is_still_there:  # by now it may have its final name: then it must not be emptied
         raise DatabaseUnusable(f"Another process is making {partial.with_suffix('')} just now.")
     os.ftruncate(descriptor, 0)  # a killed process has left it
     model = like.stat()

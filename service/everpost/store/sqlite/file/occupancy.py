@@ -61,7 +61,7 @@ def _lock_folder(path: Path, kind: int) -> int | None:
 
 
 def _check_unused(path: Path) -> None:
-    """Check that no program uses the file: a user of a WAL database holds a lock that an exclusive connection meets."""
+    """Check that no program uses the file. Each user of a WAL database holds a lock, which excludes exclusive use."""
     if not path.exists():
         return
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"

@@ -1,4 +1,4 @@
-"""A database file before its connections: its folder is occupied, the file is migrated, and others may not read it."""
+"""Prepares a database file for its connections: occupies its folder, migrates it, and closes it to other users."""
 
 import os
 from pathlib import Path

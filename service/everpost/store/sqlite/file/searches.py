@@ -12,7 +12,7 @@ from everpost.store.sqlite.file.connection import Operation, Result, connect, ru
 from everpost.store.sqlite.library import sqlite3
 
 SEARCHERS = 2  # connections; with more, searches would take the processor from other work
-STEPS = 1_000  # of SQLite's virtual machine, about a tenth of a millisecond, between two checks whether to stop
+STEPS = 1_000  # instructions of SQLite's virtual machine, about 0.1 ms, between two checks whether to stop
 
 
 class Searches:

@@ -1,4 +1,4 @@
-"""Checks of each second while a database is open: its files, the length of its log, and long reads."""
+"""What is checked each second while a database is open: its files, the length of its log, and long reads."""
 
 import asyncio
 import logging

@@ -30,11 +30,11 @@ MATCHED = "task_id IN (SELECT rowid FROM publish_tasks_search WHERE publish_task
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """The index a search of a table follows, and the terms that tie it down.
+    """The index that a search of a table follows, and the conditions on the beginning of that index.
 
     Attributes:
-        hint: What makes SQLite follow it, whatever it thinks of the alternatives.
-        fields: The fields of the filter that need no check any more.
+        hint: Makes SQLite follow this index, even if it rates another one better.
+        fields: The fields of the filter that these conditions cover.
     """
 
     hint: str = ""
@@ -77,8 +77,8 @@ def compose(
         columns: None if rows are only counted; they then have no columns and no order.
         zone: As `time_bounds` has it.
         hits: What matches `wanted.q`.
-        rarer: Which of status, platform and account_id, where several are given, the fewest tasks share; the latter two
-            together with the status.
+        rarer: Which of status, platform and account_id the fewest tasks have, if the filter gives several. A platform
+            or an account counts together with the status.
         statuses: Every status that a row of the history has.
     """
     parts = [
@@ -177,9 +177,9 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
 
 
 def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:
-    """The searches of a table that `q` takes: in the rows of the index, and in the newest rows it lacks.
+    """The conditions of each search of a table that `q` needs, and whether it finds its rows by their numbers.
 
-    Each says whether it finds its rows by their numbers.
+    One search is for the rows in the full-text index, another for the newest rows, which the index lacks.
     """
     if hits is None:
         return [((), False)]

@@ -1,4 +1,4 @@
-"""Finds and counts the tasks of a filter: what is looked up first, and the searches that depend on it."""
+"""Finds and counts the tasks of a filter: looks up what the searches depend on, then makes the searches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
@@ -69,7 +69,7 @@ def _statuses(counts: Sequence[Sequence[Any]]) -> list[str | None]:
 
 
 def zone_in_question(connection: sqlite3.Connection, wanted: TaskFilter, zone: tzinfo) -> tzinfo | None:
-    """`zone`, if rows with local times are near the bounds; else these hours need no search."""
+    """`zone` if rows with local times are near the bounds; None if not, so that no search looks for them."""
     if wanted.created_after_ms is None and wanted.created_before_ms is None:
         return None
     low, high = time_bounds(wanted, None)

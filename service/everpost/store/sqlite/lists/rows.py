@@ -28,4 +28,4 @@ ROW = {
 """The columns of `TaskRow`, in its order."""
 
 KEY_ALONE = dict.fromkeys(ROW, "1 AS one")
-"""No column but the key, which every search adds."""
+"""No columns: each search adds the key."""

@@ -15,7 +15,7 @@ from everpost.store.sqlite.queries import load
 
 SEARCHED = "searched"  # in everpost_meta: the last row of the history that the index has
 SCANNED = 5_000
-FEW = 20_000  # matches that are sorted; if there are more, each row of the list is looked up among them
+FEW = 20_000  # up to so many matches are sorted; with more, each row of the list is looked up among them
 CHUNK = 250  # the most rows of one transaction; fewer if texts are long, so that no post waits long
 
 
@@ -77,7 +77,7 @@ def next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tup
 
 
 def add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
-    """Index rows, unless another process has done so; False then."""
+    """Add rows to the index; False if another process has done so."""
     if _searched(connection) != after:
         return False
     connection.execute(load("add_search_rows"), {"rows": msgspec.json.encode(documents).decode()})

@@ -1,4 +1,4 @@
-"""A task's first row in the ledger, written once for each Idempotency-Key, with the answer to its client."""
+"""Writes accepted tasks into the ledger: with an Idempotency-Key only once, and with the answer to the client."""
 
 from collections.abc import Sequence
 

@@ -14,7 +14,7 @@ from everpost.store.sqlite.queries import load
 def archive_rows(
     connection: sqlite3.Connection, rows: Collection[int], reason: Reason, now_ms: int, *, task_id: str | None = None
 ) -> None:
-    """Move rows of `publish_tasks`, given by number; `task_id` is the id of those that lie there without one."""
+    """Move rows of `publish_tasks`, given by number; `task_id` is for rows that are there without their id."""
     if not rows:
         return
     parameters: dict[str, Any] = {"rows": msgspec.json.encode(list(rows)).decode()}

@@ -110,7 +110,7 @@ class SqliteLedger:
         if not overtaken and (rows := rows_of_ended(records)) is not None:
             try:
                 await self._database.write_rows("end_tasks", rows)
-            except sqlite3.IntegrityError:  # one of them is not as usual, and it shows below how
+            except sqlite3.IntegrityError:  # a record is unusual; each one is handled by itself below
                 pass
             else:
                 return []

@@ -17,7 +17,7 @@ _STATEMENTS = {
 
 
 def find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
-    """The data a table has of tasks, without tasks whose data and columns both lack a platform."""
+    """The data that a table has for tasks. Tasks without a platform in their data and columns are left out."""
     rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
     found = {task_id: data_of_row(place, row) for task_id, *row in rows}
     return {task_id: data for task_id, data in found.items() if data is not None}

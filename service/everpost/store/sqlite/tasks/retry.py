@@ -41,7 +41,7 @@ def _retry_some(
 def _write(
     connection: sqlite3.Connection, change: Retry, successions: Sequence[Succession], now_ms: int
 ) -> list[Decided]:
-    """Write the new tasks; the decisions that were kept with them."""
+    """Write the new tasks; return the decisions that were kept with them."""
     end_tasks(connection, replaced_in_ledger(successions))
     for task_id, message in replaced_in_history(successions).items():
         connection.execute(load("replace_waiting"), {"task_id": task_id, "message": message})

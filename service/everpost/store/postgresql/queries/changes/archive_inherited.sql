@@ -1,4 +1,4 @@
--- Rows of an original file's queue move into the archive as they stand.
+-- Rows of an original file's queue move into the archive unchanged.
 WITH moved AS (
     DELETE FROM task_queue WHERE task_id = ANY (:task_ids::text[]) AND accepted_by IS NULL RETURNING *
 )

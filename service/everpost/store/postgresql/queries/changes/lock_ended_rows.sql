@@ -1,5 +1,5 @@
--- As lock_ledger_rows.sql, and asked after it: a task that ended in between is here by now. Only who has its chain's lock
--- moves a task from the history to the archive.
+-- As lock_ledger_rows.sql, and asked after it: a task that ended in between is here by now. Only a transaction
+-- that has the lock of its chain moves a task from the history to the archive.
 WITH history AS (
     SELECT job_id AS task_id, status, coalesce(root_id, job_id) AS chain_id, generation
     FROM publish_tasks

@@ -1,4 +1,4 @@
--- As find_rows.sql. Until the transaction ends, nobody else changes these tasks, or moves them.
+-- As find_rows.sql. Until the transaction ends, no other one changes or moves these tasks.
 SELECT 'ledger' AS place, task_id, status, coalesce(root_id, task_id) AS chain_id, generation, accepted_by, sending
 FROM task_queue
 WHERE task_id = ANY (:task_ids::text[])

@@ -1,4 +1,4 @@
--- A person has found the post.
+-- A person has found the post, so the unknown task is a success.
 UPDATE {ended} SET
     status = 'success',
     published_at = :decided_at,

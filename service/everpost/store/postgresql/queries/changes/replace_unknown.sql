@@ -1,4 +1,4 @@
--- A person has it sent again, so its outcome no longer matters: the new task takes its place.
+-- A person sends an unknown task again. Its outcome no longer matters: the new task takes its place.
 UPDATE {ended} SET
     status = 'cancelled',
     updated_at = :decided_at,

@@ -1,4 +1,4 @@
--- What rules and lists of attempts are made from; no one else changes these tasks until the transaction ends.
+-- The facts for rules and for lists of attempts. Until the transaction ends, no other one changes these tasks.
 SELECT
     task_id, coalesce(status, '') AS status, coalesce(retry_count, 0) AS spent, sending,
     coalesce(root_id, task_id) AS chain_id, coalesce(generation, 0) AS generation, platform, attempts,

@@ -1,3 +1,3 @@
--- Held until the end of the transaction: of a task that is in no table yet there is no row to lock.
+-- Locks ids until the end of the transaction. A task that is in no table yet has no row to lock.
 SELECT count(pg_advisory_xact_lock(hashtextextended(task_id, 0)))
 FROM (SELECT DISTINCT task_id FROM unnest(:task_ids::text[]) AS task_id ORDER BY task_id) AS sorted

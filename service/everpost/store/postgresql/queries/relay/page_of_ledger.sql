@@ -1,4 +1,4 @@
--- The next rows that were accepted up to :before. By then, they have been enqueued, or that has failed. Rows without a time
+-- The next rows that were accepted up to :before. Those are in Redis by now, or could not be sent there. Rows without a time
 -- are among them, and rows dated after :ahead, from a clock that was set back since. The last walk has shown the rows up to
 -- its end, except for those of transactions that were :late.
 SELECT written_in::text AS written_in, task_id, priority, created_at, due_at

@@ -1,4 +1,4 @@
--- A row of an original file's queue becomes a history row as it stands, for now without its id.
+-- A row of an original file's queue becomes a history row unchanged, but for the time being without its id.
 INSERT INTO publish_tasks (
     platform, account_id, material_id, title, status, error_message, created_at, updated_at, completed_at,
     task_data, priority, result, started_at
