@@ -85,7 +85,7 @@ async def test_a_burst_of_ten_times_the_capacity_is_refused_beyond_the_capacity(
         async with watched(processes) as peaks:
             while True:
                 report = await send_round(scene, scene.chance)
-                assert report.wrong, "nobody was refused"
+                assert report.wrong, "no task was refused"
                 assert "503" in report.example
                 assert "retry-after: " in report.example.lower()
                 p99_s = sorted(report.waits_s)[len(report.waits_s) * 99 // 100]

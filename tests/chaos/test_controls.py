@@ -94,7 +94,7 @@ def test_a_row_deleted_behind_the_back_is_lost(good: tuple[Facts, Path], tmp_pat
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (add_stray, "holds what nobody posted"),
+        (add_stray, "holds what no client posted"),
         (add_to_ledger, "stands in 2 places"),
         (add_to_ledger, "is open: pending"),
         (alter, "was altered"),

@@ -64,7 +64,7 @@ async def all_that_is_left(scene: Scene) -> tuple[Facts, Mapping[str, StoredTask
 @pytest.mark.parametrize(
     "is_worker_up",
     [
-        pytest.param(False, id="nobody claims it"),
+        pytest.param(False, id="no worker claims it"),
         pytest.param(True, id="a worker claims it", marks=pytest.mark.chaos),
     ],
 )

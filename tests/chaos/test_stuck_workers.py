@@ -36,6 +36,6 @@ def test_a_worker_that_cannot_get_rid_of_an_attempt_says_so_and_is_replaced(
         until(lambda: up.said().count("worker.started") == 2, "another worker", REPLACED_S)
         assert up.wait_until_ended(up.publish(platform=PLAIN))["status"] == "success"
         assert {up.wait_until_ended(task_id)["status"] for task_id in task_ids} == {"unknown"}
-        assert trial.calls().count(task_ids[0]) == 1, "what may still be sending is nobody's to repeat"
+        assert trial.calls().count(task_ids[0]) == 1, "no worker may repeat what may still be sending"
         assert "trying.py" in up.said(), "the log says where it hangs"
         assert up.stop() == 0

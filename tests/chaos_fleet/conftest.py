@@ -1,4 +1,4 @@
-"""Refuses to run where hosts cannot be made, instead of skipping: whoever asks for these tests wants them to run."""
+"""Refuses to run where hosts cannot be made, instead of skipping: these tests run only on request."""
 
 import pytest
 

@@ -109,7 +109,9 @@ def _misplaced(facts: Facts) -> list[str]:
 def _altered(facts: Facts) -> list[str]:
     """I4, and no task without a post."""
     return [
-        f"{row.task_id} holds what nobody posted" if _marker(row) not in facts.posted else f"{row.task_id} was altered"
+        f"{row.task_id} holds what no client posted"
+        if _marker(row) not in facts.posted
+        else f"{row.task_id} was altered"
         for row in facts.rows
         if facts.posted.get(_marker(row)) != row.data
     ]

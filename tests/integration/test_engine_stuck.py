@@ -90,7 +90,7 @@ async def test_a_worker_with_a_job_that_ignores_its_cancellation_ends_when_the_o
     next_worker = await stage.start(functions, lease=1)
     await until(lambda: stage.ended("later"))
     await asyncio.wait((next_worker.main_task,), timeout=1.5) if next_worker.main_task else None
-    assert deaf.caught == 4, "while it goes on nobody else runs it"
+    assert deaf.caught == 4, "no other worker runs it while it goes on"
 
 
 async def test_a_stuck_job_that_ends_after_all_keeps_its_worker_going(stage: Stage) -> None:

@@ -207,7 +207,7 @@ async def test_a_task_withdrawn_by_a_process_that_died_goes_back_into_its_queue(
         abandoned, cancelled = await stack.publish(), await stack.publish()
         assert (await stack.client.post(f"/api/v1/tasks/cancel/{cancelled}")).status_code == 200
         assert await stack.queue.jobs.withdraw_task(abandoned)
-        assert await relay.tick() == 0  # somebody may be at work on it
+        assert await relay.tick() == 0  # a worker may be at work on it
         await stack.queue.redis.delete(f"everpost:withdrawn:{abandoned}")  # as time does
         for member, score in await stack.queue.redis.zrange(WITHDRAWALS_KEY, 0, -1, withscores=True):
             await stack.queue.redis.zadd(WITHDRAWALS_KEY, {member: score - 2_000 * WITHDRAWN_S})

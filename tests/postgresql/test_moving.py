@@ -1,4 +1,4 @@
-"""A PostgreSQL database that is moved away takes no more writes, whoever had it open before."""
+"""A PostgreSQL database that is moved away takes no more writes, even of processes that had it open before."""
 
 from collections.abc import Iterator
 

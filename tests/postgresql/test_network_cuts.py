@@ -183,7 +183,7 @@ async def test_clients_that_are_cut_off_from_the_primary_go_to_the_promoted_stan
 async def test_a_primary_that_still_answers_is_left_once_another_was_promoted(
     hosts: Hosts, linked: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old primary is cut off from the standby only, so it accepts writes that nobody will ever see again."""
+    """The old primary is cut off from the standby only, so it accepts writes that are lost later."""
     quicken(monkeypatch)
     await go_on(linked, "before")
     await caught_up(hosts)

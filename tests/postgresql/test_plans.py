@@ -32,7 +32,7 @@ IN_SEARCH = {
 """The statements that run after `begin_search`."""
 
 READ_WHOLE = {
-    "count_rows": "a worker's hourly count of everything, which nobody waits for",
+    "count_rows": "a worker's hourly count of everything, for which no client waits",
     "count_unfinished": "counts the ledger; asked before clear/all only",
     "find_sends": "a restore's look at the ledger",
     "find_newest": "a restore's look at the ledger",

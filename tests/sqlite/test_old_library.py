@@ -1,4 +1,4 @@
-"""An SQLite library whose checkpoints can corrupt the file: checkpoints happen only while no one else can commit."""
+"""An SQLite library whose checkpoints can corrupt the file: checkpoints happen only while no other connection can commit."""
 
 import asyncio
 import subprocess

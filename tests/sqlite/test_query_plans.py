@@ -23,7 +23,7 @@ SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|\(.*)$")
 """Not worth an index, or no table: (subquery-1), a JSON array, SELECT without FROM; `given` is a parameter's rows."""
 
 READ_WHOLE = {
-    "count_rows": "a worker's hourly count of everything, which nobody waits for",
+    "count_rows": "a worker's hourly count of everything, for which no client waits",
     "count_held": "the ledger, while dispatch is paused after a restore",
     "find_sends": "a restore's look at the ledger",
     "hold_unfinished": "a restore's change of the ledger",

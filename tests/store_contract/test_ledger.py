@@ -284,7 +284,7 @@ async def test_of_an_overtaken_record_only_the_attempt_is_kept(store: Store, kit
     await accept(store, "running")
     await add_ended(store, "ended", status=TaskStatus.SUCCESS)
     overtaken = [record_of(task_id, TaskStatus.FAILED, number=9) for task_id in ("running", "ended")]
-    for _ in range(2):  # whoever reports repeats what failed halfway
+    for _ in range(2):  # a worker repeats a report that failed halfway
         await store.ledger.end([], overtaken)
     assert places(kit) == {"running": Place.LEDGER, "ended": Place.HISTORY}
     assert str((await facts_of(store, "running")).attempts).count('"number":9') == 1

@@ -22,7 +22,7 @@ from store_rows import ids, make_task
 
 @contextmanager
 def unreadable(address: str) -> Iterator[None]:
-    """While it lasts, whoever reads the history waits."""
+    """While it lasts, each read of the history waits."""
     with psycopg.connect(address) as connection:
         connection.execute("LOCK TABLE publish_tasks IN ACCESS EXCLUSIVE MODE")
         yield
