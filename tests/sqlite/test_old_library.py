@@ -1,4 +1,4 @@
-"""An SQLite library whose checkpoints can corrupt the file: checkpoints happen only while no other connection can commit."""
+"""An SQLite library whose checkpoints can corrupt the file: they are made only while no connection can commit."""
 
 import asyncio
 import subprocess

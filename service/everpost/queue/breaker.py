@@ -11,9 +11,9 @@ PROBE_EVERY_S = 0.5
 
 
 class Breaker:
-    """Open from the first failure until a probe is answered.
+    """Open from the first failure until Redis answers a probe.
 
-    The probes run in the background, so no caller pays for them.
+    The probes run in the background, so no caller waits for them.
 
     Args:
         probe: Checks within a limited time whether Redis answers.

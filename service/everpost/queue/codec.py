@@ -19,7 +19,7 @@ from everpost.task.queued_job import QueuedJob
 FUNCTION = "publish"
 PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
 ADOPTED = "arq"  # `accepted_by` of a task that a stock arq client enqueued,
-ADOPTED_FROM_PICKLE = "arq:pickle"  # and of one whose client reads only pickles
+ADOPTED_FROM_PICKLE = "arq:pickle"  # the same, for a client that reads only pickles
 PICKLE_PROTOCOL = 4  # every Python that arq supports reads it
 _MAP_MARKERS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))  # the first bytes of a msgpack map; a pickle never begins so
 

@@ -60,11 +60,11 @@ class Jobs:
         return await self._read((JOB, RESULT), task_ids)
 
     async def find_waiting(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        """The jobs of those tasks that wait or run."""
+        """The jobs of the tasks that wait or run."""
         return await self._read((JOB,), task_ids)
 
     async def find_results(self, task_ids: Sequence[str]) -> dict[str, QueuedJob]:
-        """The results of those tasks that have one."""
+        """The results of the tasks that have one."""
         return await self._read((RESULT,), task_ids)
 
     async def page_waiting(self, cursor: int = 0) -> tuple[int, list[str]]:

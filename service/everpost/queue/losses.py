@@ -85,8 +85,8 @@ class Losses:
         return int(left_bytes), int(dropped)
 
     async def old_withdrawals(self, limit: int) -> list[str]:
-        """Tasks withdrawn so long ago that their replacement is committed, or never will be."""
-        age_ms = round(WITHDRAWN_S * 1000) + 1_000  # by then Redis has also dropped its notes
+        """Tasks that were withdrawn long ago: by now their replacement is committed, or it never will be."""
+        age_ms = round(WITHDRAWN_S * 1000) + 1_000  # by then, the notes in Redis have expired, too
         found: list[bytes] = await self._ask(self._withdrawals(keys=[WITHDRAWALS_KEY], args=[age_ms, limit]))
         task_ids = {member: member.decode(errors="replace") for member in found}
         if strange := [member for member, task_id in task_ids.items() if member != task_id.encode()]:

@@ -1,4 +1,4 @@
-"""Connections to the master that Sentinels name. None stays with a demoted master; docs/redis.md says why."""
+"""Connections to the master that Sentinels name. They leave a master that was demoted; docs/redis.md says why."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Sentinels(Sentinel):
             elif told is not None:
                 states.append(told)
                 if len(states) > len(asked) // 2:
-                    break  # the rest end by themselves; if they were cancelled, their connections would close
+                    break  # the rest end by themselves: to cancel them would close their connections
         return _newest(states, refusals)
 
     async def _state(self, sentinel: Redis, service_name: str) -> dict[str, Any] | SentinelRefusal | None:
@@ -122,7 +122,7 @@ class MasterConnection(ClosedConnectionTold, SentinelManagedConnection):
         await self.send_command("ROLE", check_health=False)
         try:
             role = await self.read_response()
-        except NoPermissionError:  # then the first refused write tells
+        except NoPermissionError:  # then the first write is refused
             return
         if role[0] != b"master":
             raise ConnectionLost(f"{self.host}:{self.port} is not a master")

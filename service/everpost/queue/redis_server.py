@@ -120,7 +120,7 @@ class ScriptConnection:
 class RedisServer:
     """Sends commands to one Redis.
 
-    After a Redis did not answer, it gets no commands until a background probe is answered. Until then, every call
+    Once Redis has not answered, it gets no commands until it answers a probe in the background. Until then, every call
     raises `QueueUnreachable` at once.
 
     Attributes:

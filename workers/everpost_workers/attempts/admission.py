@@ -33,7 +33,7 @@ NOT_OURS = frozenset(
         OutcomeReason.EXPIRED,
         OutcomeReason.UNDECODABLE,
         OutcomeReason.UNKNOWN_FUNCTION,  # accepted tasks are all enqueued for `publish`
-        OutcomeReason.TRIES_EXHAUSTED,  # no count of claims gets as far as `UNLIMITED_TRIES`
+        OutcomeReason.TRIES_EXHAUSTED,  # fewer than `UNLIMITED_TRIES`, so arq never ends a job for its tries
     }
 )
 """Ends of a job that show, if its task was accepted here, that its keys in Redis were lost or overwritten."""
@@ -118,7 +118,7 @@ class Admission:
         return dropped
 
     def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:
-        """The number of the attempt that begins, and what is known of those before."""
+        """The number of the attempt that begins, and what is known of the earlier ones."""
         if facts.attempts is None:
             return 1, NOTHING_EARLIER
         earlier = read_earlier(facts.attempts, self._class_of(facts))

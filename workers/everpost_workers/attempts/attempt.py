@@ -20,7 +20,7 @@ class AttemptState(msgspec.Struct):
 
     Attributes:
         claims: How often the job was claimed, as Redis counts; 1 for the first time.
-        facts: The ledger's facts at the claim; None if the ledger has no row of the task.
+        facts: The ledger's facts at the claim; None if the ledger does not have the task.
         number: 1 for the task's first attempt.
         earlier: What is known of the earlier attempts.
         task_data: The ledger's data, if Redis has other data of the task; the ledger's is published.

@@ -9,7 +9,7 @@ from everpost.publishing.raised import is_a, message_of
 
 log = structlog.get_logger("everpost.worker")
 
-LONGEST_TRACE = 16_384  # characters; a longer one keeps its end, which says where and what, and some of its beginning
+LONGEST_TRACE = 16_384  # characters; of a longer traceback, the end (where and what) and some of the beginning are kept
 LONGEST_ACCOUNT = 200
 
 

@@ -98,7 +98,7 @@ class AttemptRunner:
                     raise end from None
             raise
         except BaseException as error:
-            forget_frames(error)  # its memory is free before the outcome is recorded, which takes some
+            forget_frames(error)  # frees its memory before the outcome is recorded, which needs memory, too
             raise await self._follow_up.after_error(state, publisher, error) from error
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
 

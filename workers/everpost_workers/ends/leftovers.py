@@ -46,7 +46,7 @@ class Leftovers:
         """Keep outcomes that the database has not taken, because the worker ends.
 
         Raises:
-            OSError: That failed too; tasks that may have been sent end as unknown.
+            OSError: The file cannot be written either. Tasks that may have been sent end as unknown.
         """
         records, overtaken = self._recorder.whole_records_of(outcomes)
         task_ids = [record.task_id for record in records]
