@@ -152,6 +152,7 @@ def _hold(path: Path, how: int) -> IO[str]:
     return file
 
 
+@cache
 def _remove_abandoned() -> None:
     """Stop servers, and delete folders, of test runs that were killed."""
     for folder in _open_folder().glob(f"{PREFIX}run-*"):
@@ -214,6 +215,7 @@ class PostgresqlServer:
     @classmethod
     def at_place(cls, **place: Any) -> Self:
         """A server that has a folder, but no data yet. `place` is as in the constructor."""
+        _remove_abandoned()
         server = cls(_give(Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=_open_folder()))), **place)
         server.in_use = _hold(server.folder / "users", fcntl.LOCK_SH)
         return server

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chaos_kit.dials import SECONDS, SEED
-from chaos_kit.fleet.nemesis import dealt, do
-from chaos_kit.fleet.scene import FleetScene, playing_fleet
+from chaos_kit.fleet.nemesis import dealt, do, resume
+from chaos_kit.fleet.scene import POSTGRESQL, FleetScene, playing_fleet
 
 pytestmark = pytest.mark.chaos
 
@@ -52,3 +52,25 @@ async def test_faults_of_hosts_and_network_at_random(tmp_path: Path, *, is_synch
         verdict = await scene.finish()
         scene.tell(f"all has ended; the slowest recovery took {max(scene.recovered_s):.1f} s")
         assert verdict.is_good, verdict
+
+
+async def test_a_promotion_that_loses_commits_under_load_repeats_nothing(tmp_path: Path) -> None:
+    """Redis knows what the promoted standby lacks, except the data of tasks that have ended."""
+    scene = FleetScene(tmp_path, seed=SEED, is_synchronous=False)
+    async with playing_fleet(scene):
+        scene.load.start()
+        await scene.load.more(WHILE)
+        await scene.pair.is_in_step()
+        scene.network.cut(*POSTGRESQL)
+        await scene.load.more(WHILE)
+        await scene.sent(WHILE)
+        scene.strike()
+        scene.pair.kill(scene.pair.primary)
+        scene.network.heal()
+        await scene.pair.promote()
+        assert (await resume(scene))["recovered"]
+        await scene.load.more(WHILE)
+        await scene.sent(WHILE)
+        verdict = await scene.finish()
+        assert (verdict.lost, verdict.unexpected) == ([], [])
+        assert [line for line in verdict.duplicated if "was sent" in line] == []

@@ -263,6 +263,8 @@ async def do(scene: FleetScene, names: Sequence[str]) -> None:
         for name in names:
             await stack.enter_async_context(FAULTS[name](scene))
         await asyncio.sleep(lasts_s)
+        if len(names) > 1:
+            scene.network.heal()  # servers that were killed need it to be whole again
     began_s = time.monotonic()
     try:
         await scene.load.more(FEW)
