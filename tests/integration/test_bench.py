@@ -87,6 +87,15 @@ def test_the_command_answers_in_json(tmp_path: Path) -> None:
     assert set(answer["growth"]["ratios"]) == set(answer["metrics"])
 
 
+@pytest.mark.parametrize(
+    ("group", "needed"), [("beside", "--database"), ("scale", "--database"), ("grown", "--growth")]
+)
+def test_what_cannot_be_measured_alone_is_refused(group: str, needed: str) -> None:
+    done = CliRunner().invoke(bench, ["--only", group])
+    assert done.exit_code == 2
+    assert f"--only {group} needs {needed}." in done.output
+
+
 async def test_a_lost_task_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_one(store: MeasuredStore, ids: list[str]) -> None:
         kit_of(next(tmp_path.rglob("everpost.db"))).remove(Place.LEDGER, ids[0])

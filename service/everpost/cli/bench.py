@@ -33,6 +33,8 @@ GROUPS = (
     "grown",
 )
 
+NEEDS = {"beside": "--database", "scale": "--database", "grown": "--growth"}
+
 EXAMPLES = """\b
 Examples:
   everpost bench --quick
@@ -81,6 +83,10 @@ def bench(
     from everpost.bench.run import run_bench  # noqa: PLC0415
     from everpost.logs import configure_logging  # noqa: PLC0415
 
+    given = {"--database": database, "--growth": growth}
+    for group in only:
+        if group in NEEDS and not given[NEEDS[group]]:
+            raise click.UsageError(f"--only {group} needs {NEEDS[group]}.")
     configure_logging(Settings(), at_least="warning")
     plan = resized(QUICK if quick else FULL, runs=runs, tasks=tasks)
     if folder is not None:
