@@ -255,8 +255,12 @@ class Fleet:
     async def fail_over(self) -> Node:
         """`SENTINEL FAILOVER`: make the replica the master, and return it."""
         old = await self.master()
-        await self.sentinels[0].redis.execute_command("SENTINEL", "FAILOVER", MASTER)
+        await self.ask_for_failover()
         return await self.other_master(old)
+
+    async def ask_for_failover(self) -> None:
+        """`SENTINEL FAILOVER`, without waiting for what comes of it."""
+        await self.sentinels[0].redis.execute_command("SENTINEL", "FAILOVER", MASTER)
 
     @asynccontextmanager
     async def without_replication(self) -> AsyncIterator[None]:

@@ -8,8 +8,10 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from chaos_kit.fleet.scene import APIS, CLIENTS, SENTINELS, WORKERS, FleetScene
 from chaos_kit.processes import frozen
@@ -17,7 +19,9 @@ from everpost.testing import eventually
 
 API_NAMES = tuple(f"api{number}" for number in range(APIS))
 PARTIES = (*API_NAMES, *(f"worker{number}" for number in range(WORKERS)))
-SHORTEST_S, LONGEST_S = 0.5, 5.0  # of a fault; Sentinels replace a master after 1 s
+SHORTEST_S, USUAL_S = 0.5, 5.0  # of a fault; Sentinels replace a master after 1 s
+LONG_S = 12.0  # more than the 10 s after which the system gives up a silent peer
+LONG = 0.1  # the share of faults that take so long
 SLOW_S, LOSS = 0.2, 0.2
 FEW = 10  # answers and effects after a fault, which show that it is over
 
@@ -111,9 +115,11 @@ async def freeze_master(scene: FleetScene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def fail_over(scene: FleetScene) -> AsyncIterator[None]:
-    """Sentinels replace the master on request."""
+    """Ask the Sentinels to replace the master; they may refuse, or give up, soon after an earlier failover."""
+    await scene.fleet.is_whole()
     scene.tell(f"SENTINEL FAILOVER of {await scene.master()}")
-    await scene.fleet.fail_over()
+    with suppress(ResponseError):
+        await scene.fleet.ask_for_failover()
     yield
 
 
@@ -258,7 +264,7 @@ async def do(scene: FleetScene, names: Sequence[str]) -> None:
     """Carry out faults for a while, heal them, and wait until tasks are accepted and sent again."""
     scene.faults.update(names)
     scene.strike()
-    lasts_s = scene.chance.uniform(SHORTEST_S, LONGEST_S)
+    lasts_s = LONG_S if scene.chance.random() < LONG else scene.chance.uniform(SHORTEST_S, USUAL_S)
     async with AsyncExitStack() as stack:
         for name in names:
             await stack.enter_async_context(FAULTS[name](scene))
