@@ -33,7 +33,7 @@ NOT_OURS = frozenset(
         OutcomeReason.EXPIRED,
         OutcomeReason.UNDECODABLE,
         OutcomeReason.UNKNOWN_FUNCTION,  # accepted tasks are all enqueued for `publish`
-        OutcomeReason.TRIES_EXHAUSTED,  # fewer than `UNLIMITED_TRIES`, so arq never ends a job for its tries
+        OutcomeReason.TRIES_EXHAUSTED,  # no job is claimed `UNLIMITED_TRIES` times
     }
 )
 """Ends of a job that show, if its task was accepted here, that its keys in Redis were lost or overwritten."""
