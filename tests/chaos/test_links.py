@@ -98,10 +98,10 @@ async def test_processes_that_are_cut_off_one_after_the_other_lose_and_repeat_no
     assert verdict.recovered
 
 
-async def play_takeover(folder: Path, **options: Any) -> Verdict:
+async def play_takeover(folder: Path, *, sends: bool = False, **options: Any) -> Verdict:
     """A worker is cut off, and another one takes its task over."""
     async with playing_on_postgresql(folder, most=1, clients=1, **options) as scene:
-        await be_overtaken(scene, lambda worker: scene.cut(*scene.links[worker.name]))
+        await be_overtaken(scene, lambda worker: scene.cut(*scene.links[worker.name]), sends=sends)
         return await scene.finish()
 
 
@@ -111,6 +111,12 @@ async def test_a_worker_that_was_cut_off_and_one_that_took_its_task_over_send_on
     assert verdict.is_good, verdict
 
 
+@pytest.mark.chaos
+async def test_a_worker_whose_lease_ended_sends_nothing_even_if_it_could_not_know_of_another(tmp_path: Path) -> None:
+    verdict = await play_takeover(tmp_path, without="intents")
+    assert not verdict.duplicated, verdict
+
+
 async def test_without_fencing_both_workers_send(tmp_path: Path) -> None:
-    verdict = await play_takeover(tmp_path, without="fencing")
+    verdict = await play_takeover(tmp_path, without="fencing", sends=True)
     assert len(verdict.duplicated) == 1, verdict

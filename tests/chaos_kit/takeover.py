@@ -11,17 +11,24 @@ from everpost.testing import eventually
 POINT = "send.before"
 
 
-async def be_overtaken(scene: Scene, cut_off: Callable[[Worker], AbstractContextManager[None]]) -> None:
+async def be_overtaken(
+    scene: Scene, cut_off: Callable[[Worker], AbstractContextManager[None]], *, sends: bool = False
+) -> None:
     """Cut a worker off that is about to send, until another one has ended its task; then it goes on.
 
     Args:
         scene: It posts one task only.
+        sends: Whether it sends then, since it lacks a guard.
     """
     first = await _one_worker_at_point(scene)
     with cut_off(first):
         await scene.ended()
+    before = scene.logged()
     first.go_on(POINT)
-    await scene.sent(1)
+    if sends:
+        await scene.sent(1)
+    else:
+        await scene.said("attempt.lease_ended", [first], before)
 
 
 async def _one_worker_at_point(scene: Scene) -> Worker:

@@ -35,7 +35,7 @@ from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
-from everpost_workers.attempts.attempt import ClaimedTask, EndedTask, PublishFailedError
+from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError
 from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
@@ -223,7 +223,9 @@ class PublishWorker:
 
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arq job function."""
-        return await self.runner.publish(ctx["context"], publish_arguments(args, kwargs))
+        state: AttemptState = ctx["context"]
+        state.holds_lease = ctx["holds_lease"]
+        return await self.runner.publish(state, publish_arguments(args, kwargs))
 
     async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
         """The claim hook."""

@@ -1,6 +1,6 @@
 """One attempt, from the claim of its job to the record of its end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,6 +15,10 @@ from everpost_workers.engine import Claim, JobOutcome
 NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)
 
 
+def _has_not_run() -> bool:
+    return False
+
+
 class AttemptState(msgspec.Struct):
     """What is known of one attempt. The claim hook makes it, the run fills it, and the record is made from it.
 
@@ -23,6 +27,7 @@ class AttemptState(msgspec.Struct):
         facts: The ledger's facts at the claim; None if the ledger does not have the task.
         number: 1 for the task's first attempt.
         earlier: What is known of the earlier attempts.
+        holds_lease: Whether no other worker can have the task yet; the run sets it.
         task_data: The ledger's data, if Redis has other data of the task; the ledger's is published.
         refusal: Why a stock client's job is not accepted as a task; None if it is.
         started_ms: When it began; 0 until then.
@@ -38,6 +43,7 @@ class AttemptState(msgspec.Struct):
     facts: ClaimFacts | None
     number: int
     earlier: Earlier = NOTHING_EARLIER
+    holds_lease: Callable[[], bool] = _has_not_run
     task_data: bytes | None = None
     refusal: str | None = None
     started_ms: int = 0

@@ -16,7 +16,7 @@ from everpost.store.meta import CLOCK
 from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
-from everpost_workers.attempts.unknown import CannotRepeatError, find_earlier_post, has_mortal_key
+from everpost_workers.attempts.unknown import CannotRepeatError, find_earlier_post, has_mortal_key, keeps_intents
 from everpost_workers.engine import Backoff
 
 log = structlog.get_logger("everpost.worker")
@@ -79,6 +79,11 @@ class Intents:
             raise CannotRepeatError("It was unfinished in a backup that was restored, and may have been sent since.")
         if not begun:
             raise OutcomeUnknownError("An earlier attempt began to send and never reported how it ended.")
+
+    async def take_back(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> None:
+        """Remove the intent of this attempt, which sends nothing after all; another attempt's intent stays."""
+        if keeps_intents(publisher) and state.facts is not None:
+            await persist(lambda: self._ledger.cancel_send(job.task_id, state.number, self._clock()))
 
     async def _begin(self, job: PublishJob, state: AttemptState, earlier: int | None) -> bool:
         return await self._ledger.begin_send(

@@ -71,7 +71,7 @@ class AttemptRunner:
         Raises:
             Retry: The task will be tried again; the attempt is in the ledger.
             PublishFailedError: The task has ended.
-            HandBackError: The attempt has not begun: a suspect must wait for its turn.
+            HandBackError: The attempt has not begun: a suspect must wait for its turn, or the lease has ended.
             CancelledError: The worker is stopping, and nothing was sent or sending again is harmless.
         """
         state.started_ms = self._clock()
@@ -122,10 +122,16 @@ class AttemptRunner:
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.find_earlier_post(publisher, job, state)) is not None:
             return _kept_result(job, found)
+        if not state.holds_lease():
+            raise _lease_ended(state)
         if keeps_intents(publisher):
             await self._intents.write(publisher, job, state)
         state.sending = job.trace
         failpoint("send.before")
+        if not state.holds_lease():
+            state.sending = None
+            await self._intents.take_back(publisher, job, state)
+            raise _lease_ended(state)
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
@@ -161,6 +167,12 @@ def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> 
         if mark in kept.detail:
             log.warning(event, task_id=job.task_id, platform=job.platform.name, what=kept.detail[mark])
     return kept
+
+
+def _lease_ended(state: AttemptState) -> HandBackError:
+    """The error for a task that another worker may have: this one was frozen, or cut off from Redis."""
+    log.warning("attempt.lease_ended", task_id=state.task_id, attempt=state.number)
+    return HandBackError(0.0)
 
 
 def _check_refusal(state: AttemptState) -> None:

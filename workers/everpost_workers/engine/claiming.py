@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from arq.constants import abort_jobs_ss
 from arq.worker import Worker
 
+from everpost_workers.engine.held import now_s
 from everpost_workers.engine.leases import RETRY_KEY_TTL_S
 from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.options import EngineOptions
@@ -67,6 +68,7 @@ class Claimer:
         settings = [token, int(options.lease_s * 1000), RETRY_KEY_TTL_S, CLAIM_BYTES, watches_aborts, *sizes]
         # A wake message that comes in from here on brings the next claim forward again.
         self.next_at = worker.loop.time() + max(worker.poll_delay_s, SHORTEST_POLL_S)
+        began_s = now_s()
         try:
             # Leases begin in Redis and are renewed only once the answer is here. A later answer may be about jobs that
             # others have claimed by now.
@@ -76,6 +78,8 @@ class Claimer:
             self.next_at = 0.0
             raise
         claimed = read_claim_reply(reply, token=token, queue_names=options.queue_names, here_ms=options.clock())
+        for job, _ in claimed.jobs:
+            job.leased_until = began_s + options.lease_s
         self._learn(claimed)
         return claimed
 

@@ -1,6 +1,7 @@
 """A job this worker holds, with everything the engine keeps about it."""
 
 import asyncio
+import time
 from enum import Enum
 from typing import Any
 
@@ -15,6 +16,14 @@ from everpost_workers.engine.outcomes import CancelCause, OutcomeReason
 
 NO_TIME = ms_to_datetime(0)
 LARGEST_SCORE = 2**53  # Redis keeps scores as doubles, which hold whole milliseconds up to here
+
+
+SLEEPLESS = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # it goes on while the host sleeps
+
+
+def now_s() -> float:
+    """Seconds of a clock that is never set."""
+    return time.clock_gettime(SLEEPLESS)
 
 
 def whole_score(score: float) -> int:
@@ -59,6 +68,7 @@ class HeldJob:
         reason: How the job ended; None while it has not, and if it goes back or is dropped.
         back: How the job goes back to its queue, if it does.
         released: Resolved when Redis has let go of the job, if a hook waits for that.
+        leased_until: When its lease ends by `now_s`, at the earliest: its last renewal began a lease before that.
         is_fenced: Another worker has taken the job. The lease thread or the release script found that out.
         is_releasing: The outcome is recorded; the lease thread must not put the job back into Redis any more.
     """
@@ -76,6 +86,7 @@ class HeldJob:
         "is_fenced",
         "is_releasing",
         "job_id",
+        "leased_until",
         "phase",
         "queue_number",
         "reason",
@@ -104,6 +115,7 @@ class HeldJob:
         self.start_ms = self.finish_ms = start_ms
         self.back: Return | None = None
         self.released: asyncio.Future[None] | None = None
+        self.leased_until = 0.0
         self.is_fenced = False
         self.is_releasing = False
 
@@ -111,6 +123,10 @@ class HeldJob:
     def success(self) -> bool:
         """Whether the function returned."""
         return self.reason is OutcomeReason.COMPLETE
+
+    def holds_lease(self) -> bool:
+        """Whether no other worker can have the job yet. If Redis cannot be reached, the lease ends after a while."""
+        return not self.is_fenced and now_s() < self.leased_until
 
     @property
     def restorable_payload(self) -> bytes:

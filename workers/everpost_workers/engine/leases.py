@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from everpost_workers.engine.held import HeldJob
+from everpost_workers.engine.held import HeldJob, now_s
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.loop_watch import LoopWatch
 from everpost_workers.engine.lua import script_source
@@ -134,12 +134,18 @@ class LeaseKeeper:
         arguments: list[Any] = [self._lease_ms]
         for job in jobs:
             arguments += (job.job_id, job.queue_number, job.token)
+        until_s = now_s() + self._lease_ms / 1000
         missing: list[HeldJob] = []
+        lost: set[int] = set()
         for position in self._evaluate(client, "renew", arguments):
+            lost.add(abs(position) - 1)
             if position > 0:
                 missing.append(jobs[position - 1])
             else:
                 self._fence(jobs[-position - 1])
+        for number, job in enumerate(jobs):
+            if number not in lost:
+                job.leased_until = until_s
         return missing
 
     def _restore(self, client: "redis.Redis", jobs: list[HeldJob]) -> None:
@@ -151,9 +157,13 @@ class LeaseKeeper:
             arguments: list[Any] = [self._lease_ms, RETRY_KEY_TTL_S]
             for job in jobs:
                 arguments += (job.job_id, job.queue_number, job.token, job.counted_tries, job.restorable_payload)
+            until_s = now_s() + self._lease_ms / 1000
             taken = self._evaluate(client, "restore", arguments)
         for position in taken:
             self._fence(jobs[position - 1])
+        for number, job in enumerate(jobs, 1):
+            if number not in taken:
+                job.leased_until = until_s
         if len(taken) < len(jobs):
             back = len(jobs) - len(taken)
             told = "put back %d running jobs that redis had lost"

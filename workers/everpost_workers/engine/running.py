@@ -66,6 +66,7 @@ class JobRunner:
             "job_try": claim.job_try,
             "enqueue_time": job.enqueue_time,
             "score": claim.score,
+            "holds_lease": job.holds_lease,
         }
         if claim.context is not None:
             ctx["context"] = claim.context
@@ -129,6 +130,8 @@ class JobRunner:
                     job.task.uncancel()  # the hooks that follow are not cut off
 
     def _begin(self, job: HeldJob) -> None:
+        if not job.holds_lease():  # the hooks took long, and Redis could not be reached
+            raise HandBackError(0.0)
         worker = self._worker
         job.phase = JobPhase.RUNNING
         self._running[job.job_id] = job
