@@ -47,11 +47,11 @@ async def test_without_the_pause_a_promotion_that_loses_commits_sends_tasks_agai
     assert len(verdict.duplicated) == TASKS, verdict
 
 
-async def play_takeover(folder: Path, **options: Any) -> Verdict:
+async def play_takeover(folder: Path, *, sends: bool = False, **options: Any) -> Verdict:
     """A worker is cut off from all other hosts, and another one takes its task over."""
     scene = FleetScene(folder, seed=SEED, is_synchronous=True, most=1, **options)
     async with playing_fleet(scene):
-        await be_overtaken(scene, lambda worker: scene.cut_off(worker.name))
+        await be_overtaken(scene, lambda worker: scene.cut_off(worker.name), sends=sends)
         return await scene.finish()
 
 
@@ -61,5 +61,5 @@ async def test_a_worker_that_was_cut_off_and_one_that_took_its_task_over_send_on
 
 
 async def test_without_fencing_both_workers_send(tmp_path: Path) -> None:
-    verdict = await play_takeover(tmp_path, without="fencing")
+    verdict = await play_takeover(tmp_path, without="fencing", sends=True)
     assert len(verdict.duplicated) == 1, verdict

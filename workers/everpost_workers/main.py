@@ -221,6 +221,10 @@ class PublishWorker:
         """The time by the worker's clock."""
         return self._clock()
 
+    def has_store(self) -> bool:
+        """Whether the database can be reached: without it no task begins."""
+        return self.store.care.state().is_reachable
+
     async def publish(self, ctx: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arq job function."""
         state: AttemptState = ctx["context"]
@@ -279,6 +283,7 @@ def create_worker(
         on_wrong_type=set_aside,
         outages=(Unavailable,),
         clock=parts.now_ms,
+        may_claim=parts.has_store,
         failpoint=failpoint,
         own_connections=True,
         serializer_like=serializer_like,

@@ -16,6 +16,7 @@ class StoreState(msgspec.Struct, frozen=True):
         log_bytes: The length of the write-ahead log at the last check; 0 if the store has none.
         has_long_log: A long-running reader keeps the log from restarting.
         host_ahead_ms: How far this host's clock is ahead of the store's; 0 if the store has no clock of its own.
+        is_reachable: Whether the store answered when it was asked last, a second ago.
         trouble: Why the last write failed, if the store was at fault and no write has reached the disk since.
     """
 
@@ -23,6 +24,7 @@ class StoreState(msgspec.Struct, frozen=True):
     log_bytes: int
     has_long_log: bool
     host_ahead_ms: int
+    is_reachable: bool
     trouble: ServiceError | None
 
 

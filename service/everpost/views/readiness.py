@@ -74,12 +74,13 @@ async def _check_redis(queue: TaskQueue, clock: Clock) -> str:
 async def _check_workers(queue: TaskQueue) -> str:
     workers = await queue.workers.living()
     consuming = sum(bool(worker.get("consuming")) for worker in workers)
-    told = f"{len(workers)} alive, {consuming} consuming."
+    troubles = [f" {worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
+    told = f"{len(workers)} alive, {consuming} consuming.{''.join(troubles)}"
     if not consuming:
         raise Unavailable(told if workers else "No worker has reported that it is alive.")
-    troubles = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
-    if len(troubles) == len(workers):
-        raise Unavailable(f"{told} None restores jobs that Redis loses: {troubles[0]}.")
+    defects = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
+    if len(defects) == len(workers):
+        raise Unavailable(f"{told} None restores jobs that Redis loses: {defects[0]}.")
     leaders = [str(worker["worker"]) for worker in workers if worker.get("leads")]
     return f"{told} {leaders[0]} leads the upkeep." if leaders else f"{told} None leads the upkeep yet."
 

@@ -60,6 +60,7 @@ class Dispatcher:
             own_connections=options.own_connections,
             on_wrong_type=options.on_wrong_type,
         )
+        self._may_claim = options.may_claim
         self.claimer = Claimer(worker, self.scripts, options, on_missing_health)
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
         self._admitter = Admitter(options, self.scripts, self.claimer, start=self._start, release=self._release)
@@ -109,12 +110,12 @@ class Dispatcher:
 
     @property
     def may_claim(self) -> bool:
-        """Whether claims are allowed: no job is stuck, and no release is late.
+        """Whether claims are allowed: no job is stuck, no release is late, and the worker's owner has no objection.
 
         After an outage the releases go first, or the same jobs would be claimed again. A worker with a stuck job must
         end.
         """
-        return not self._releaser.is_behind and not self.stuck
+        return not self._releaser.is_behind and not self.stuck and self._may_claim()
 
     @property
     def has_unrecorded(self) -> bool:

@@ -34,3 +34,4 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_wrong_type: OnWrongType | None
     failpoint: Callable[[str], None]
     clock: Callable[[], int]
+    may_claim: Callable[[], bool]

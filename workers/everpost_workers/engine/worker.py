@@ -37,6 +37,10 @@ DEFAULT_WAKE_CHANNEL = "everpost:wake"
 STALLED_S = 5.0  # without a claim, although there are free slots
 
 
+def _always() -> bool:
+    return True
+
+
 def _no_failpoint(_: str) -> None:
     """Go on."""
 
@@ -67,6 +71,7 @@ class BatchWorker(StoppingWorker):
             key counts as trouble with Redis.
         failpoint: Called with the name of a point on a job's way (`release.before`, `release.after`), where a test may
             end the process.
+        may_claim: Asked before each claim; while the answer is False, jobs are left to other workers.
         clock: Gives the times of outcomes and results, in Unix milliseconds.
         serializer_like: Given a job's payload, or b"" if it is gone, answers the serializer of the job's result. By
             default `job_serializer` serves all.
@@ -101,6 +106,7 @@ class BatchWorker(StoppingWorker):
         on_wrong_type: OnWrongType | None = None,
         failpoint: Callable[[str], None] | None = None,
         clock: Callable[[], int] = timestamp_ms,
+        may_claim: Callable[[], bool] | None = None,
         **arq_settings: Any,
     ) -> None:
         super().__init__(functions, **arq_settings)
@@ -123,6 +129,7 @@ class BatchWorker(StoppingWorker):
             on_wrong_type=on_wrong_type,
             failpoint=failpoint or _no_failpoint,
             clock=clock,
+            may_claim=may_claim or _always,
         )
         self._health = HealthCheck(self, self.options.queue_names)
         self._failures: list[HeldJob] | None = None

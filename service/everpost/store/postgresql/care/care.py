@@ -32,7 +32,15 @@ class PostgresqlCare:
         """See `Care.state`. PostgreSQL looks after its own log."""
         database = self._database
         ahead_ms = database.primary.clock.host_ahead_ms
-        return StoreState(database.waiting, 0, has_long_log=False, host_ahead_ms=ahead_ms, trouble=database.trouble)
+        trouble = database.trouble or database.silence
+        return StoreState(
+            database.waiting,
+            0,
+            has_long_log=False,
+            host_ahead_ms=ahead_ms,
+            is_reachable=database.silence is None,
+            trouble=trouble,
+        )
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

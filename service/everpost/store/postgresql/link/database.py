@@ -39,6 +39,7 @@ class Database:
 
     Attributes:
         submitted: The number of writes this process has asked for.
+        silence: Why there was no answer when the primary was looked at last; None if there was one.
         trouble: Why the last write failed, if the database was at fault; None after another write was committed.
     """
 
@@ -46,6 +47,7 @@ class Database:
         self.address = address
         self.submitted = 0
         self.trouble: ServiceError | None = None
+        self.silence: ServiceError | None = None
         self.primary = Primary(address)
         self._readers = Sessions(self.primary, READERS)
         self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
@@ -167,8 +169,13 @@ class Database:
 
     async def _look(self) -> None:
         """Look at the server: a process without work notices a failover too."""
-        async with self._readers.lent() as session:
-            await self.primary.check(session)
+        try:
+            async with self._readers.lent() as session:
+                await self.primary.check(session)
+        except LinkLost as error:
+            self.silence = Unavailable(f"The database does not answer: {error}.")
+            raise
+        self.silence = None
 
     async def close(self) -> None:
         """Commit submitted writes, then close every connection."""

@@ -28,7 +28,12 @@ class SqliteCare:
         """See `Care.state`."""
         database = self._database
         return StoreState(
-            database.waiting, database.log_bytes, database.has_long_log, host_ahead_ms=0, trouble=database.trouble
+            database.waiting,
+            database.log_bytes,
+            database.has_long_log,
+            host_ahead_ms=0,
+            is_reachable=True,
+            trouble=database.trouble,
         )
 
     async def fill_search(self, limit: int = 1_000) -> int:
