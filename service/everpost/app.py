@@ -101,7 +101,9 @@ async def _services(
     settings: Settings, catalogue: Catalogue, clock: Clock | None, app: Litestar
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        store = await open_store(settings.database_address, zone=settings.zone, clock=clock)
+        store = await open_store(
+            settings.database_address, zone=settings.zone, clock=clock, replica_lag_s=settings.replica_lag
+        )
         stack.push_async_callback(store.close)
         clock = clock or store.meta.now_ms
         queue = TaskQueue.connect(settings.redis_address, clock)

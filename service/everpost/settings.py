@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
         database: Path or address of the database, see `database_address.py`; None puts `everpost.db` into `data`.
+        replica_lag: Seconds by which lists may be old, so that a standby of PostgreSQL can answer them; 0 asks none.
         redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
         host: Address the API binds to. An address other than loopback needs `token` or `insecure`.
         port: TCP port of the API; 0 takes a free one.
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     data: Path = Path("everpost-data")
     database: str | None = None
+    replica_lag: Annotated[float, Meta(ge=0, le=60)] = 0
     redis: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000

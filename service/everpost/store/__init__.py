@@ -73,20 +73,23 @@ class Store(Protocol):
         """Write what was accepted, then close everything. No other call may follow."""
 
 
-async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock | None = None) -> Store:
+async def open_store(
+    address: str, *, zone: tzinfo = UTC, clock: Clock | None = None, replica_lag_s: float = 0.0
+) -> Store:
     """Open the store of an address, and bring its content up to this version.
 
     Args:
         address: In the form of `EVERPOST_DATABASE`; see `everpost.database_address`.
         zone: The time zone of times without an offset, which rows of an original file have.
         clock: Used instead of the store's own, `Meta.now_ms`.
+        replica_lag_s: By how many seconds a page may be old, so that a replica can answer it; 0 asks none.
 
     Raises:
         SettingsError: No store has the address's scheme, or its driver is not installed.
         DatabaseUnusable: It is not a database, is damaged, belongs to a newer Everpost, or is moved elsewhere.
         DatabaseUnwritable: It cannot be written.
     """
-    store = await _open(address, zone, clock)
+    store = await _open(address, zone, clock, replica_lag_s)
     try:
         check_open(read_mark(await store.meta.get(MARK)))
     except BaseException:
@@ -95,11 +98,13 @@ async def open_store(address: str, *, zone: tzinfo = UTC, clock: Clock | None = 
     return store
 
 
-async def _open(address: str, zone: tzinfo, clock: Clock | None) -> Store:
+async def _open(address: str, zone: tzinfo, clock: Clock | None, replica_lag_s: float) -> Store:
     if is_postgresql(address):
         with _driver():
             from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - as below
-        return await PostgresqlStore.open(postgresql_address(address), zone=zone, clock=clock)
+        return await PostgresqlStore.open(
+            postgresql_address(address), zone=zone, clock=clock, replica_lag_s=replica_lag_s
+        )
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
     return await SqliteStore.open(sqlite_path(address), zone=zone)

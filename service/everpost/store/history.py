@@ -95,11 +95,13 @@ class Page(msgspec.Struct, frozen=True):
     Attributes:
         next_cursor: The cursor of the next page; None on the last page.
         total: As `History.total` answers at the same moment; None if the page was not to be counted.
+        lag_s: By how many seconds the page may be old, because a replica answered; None if it is not.
     """
 
     items: list[TaskRow]
     next_cursor: str | None
     total: Total | None = None
+    lag_s: float | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -198,7 +200,10 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(Protocol):
-    """Finds tasks. An answer is one state of the store, with all that was committed before the question."""
+    """Finds tasks. An answer is one state of the store, with all that was committed before the question.
+
+    A page may be a little older, if the store was opened so: see `Page.lag_s`. No decision depends on a page.
+    """
 
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """The task with all that is known of it; None if the id is nowhere.

@@ -23,12 +23,13 @@ class ShownTask(msgspec.Struct, frozen=True):
 
 
 class ShownPage(msgspec.Struct, frozen=True):
-    """Some tasks, newest first. If the total is not exact, at least so many match."""
+    """Some tasks, newest first. If the total is not exact, at least so many match. `lag_s`: see `history.Page`."""
 
     rows: Sequence[TaskRow]
     total: int
     total_is_exact: bool
     next_cursor: str | None
+    lag_s: float | None
 
 
 class TaskViews:
@@ -59,7 +60,7 @@ class TaskViews:
         assert page.total is not None, "it is counted"
         running = await self._running_among(page.items)
         rows = [row_view(row, is_running=row.task_id in running) for row in page.items]
-        return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor)
+        return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor, page.lag_s)
 
     async def recent_ends(self, limit: int) -> list[TaskRow]:
         """The newest of the tasks that ended, the last end first."""

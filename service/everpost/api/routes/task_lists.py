@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.openapi.describe import documented
+from everpost.api.openapi.describe import Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT, Summary
 from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
@@ -20,6 +20,13 @@ from everpost.views.task_views import StatusCounts, status_counts
 
 DEFAULT_LIMIT = 50
 MAX_IDS = 100
+
+REPLICA_LAG = Header(
+    "Everpost-Replica-Lag",
+    "A standby of PostgreSQL answered: the list may lack what happened during so many seconds before. Only with "
+    "`EVERPOST_REPLICA_LAG`; the counts are always the primary's.",
+    "0.250",
+)
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks in one answer.")]
 
@@ -68,7 +75,9 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     description="Tasks that are waiting, running or ended, newest first; every filter given must match. Archived "
     "tasks are not included.",
     tags=["Tasks"],
-    **documented(ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout")),
+    **documented(
+        ListAnswer, description="The tasks.", refusals=("unknown_platform", "search_timeout"), gives=(REPLICA_LAG,)
+    ),
 )
 async def list_tasks(
     request: ApiRequest,
@@ -111,7 +120,8 @@ async def list_tasks(
             summary=status_counts(summary),
             stats=summary,
             next_cursor=page.next_cursor,
-        )
+        ),
+        headers=None if page.lag_s is None else {REPLICA_LAG.name: f"{page.lag_s:.3f}"},
     )
 
 

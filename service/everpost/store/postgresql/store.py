@@ -36,9 +36,16 @@ class PostgresqlStore:
         self.held = PostgresqlHeld(database)
 
     @classmethod
-    async def open(cls, address: PostgresqlAddress, *, zone: tzinfo = UTC, clock: Clock | None = None) -> Self:
+    async def open(
+        cls,
+        address: PostgresqlAddress,
+        *,
+        zone: tzinfo = UTC,
+        clock: Clock | None = None,
+        replica_lag_s: float = 0.0,
+    ) -> Self:
         """Connect, and bring the tables up to this version; see `Database.open`."""
-        database = await Database.open(address)
+        database = await Database.open(address, replica_lag_s)
         try:
             await bring_up(database)
             store = cls(database, zone=zone, clock=clock)

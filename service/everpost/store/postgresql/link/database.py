@@ -14,6 +14,7 @@ from everpost.store.postgresql.link.commits import Commits
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.primary import Primary
+from everpost.store.postgresql.link.replica import Replica
 from everpost.store.postgresql.link.sessions import Sessions
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.link.transactions import Work, left
@@ -43,7 +44,7 @@ class Database:
         trouble: Why the last write failed, if the database was at fault; None after another write was committed.
     """
 
-    def __init__(self, address: PostgresqlAddress) -> None:
+    def __init__(self, address: PostgresqlAddress, replica_lag_s: float = 0.0) -> None:
         self.address = address
         self.submitted = 0
         self.trouble: ServiceError | None = None
@@ -51,24 +52,30 @@ class Database:
         self.primary = Primary(address)
         self._readers = Sessions(self.primary, READERS)
         self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
+        self._replica = Replica(address, self.primary, replica_lag_s) if replica_lag_s else None
         self._commits = Commits(self.primary, self._note)
         self._watches: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, address: PostgresqlAddress) -> Self:
+    async def open(cls, address: PostgresqlAddress, replica_lag_s: float = 0.0) -> Self:
         """Connect.
+
+        Args:
+            replica_lag_s: By how many seconds the answers of `search_replica` may be old; 0 asks no standby.
 
         Raises:
             Unavailable: No host is a primary that can be written.
             DatabaseUnusable: It refuses the login, or its settings would break a promise.
         """
-        database = cls(address)
+        database = cls(address, replica_lag_s)
         try:
             await database.read(lambda connection: connection.fetch_all("identify_server"))
         except BaseException:
             await asyncio.shield(database.close())
             raise
         database._watches.append(asyncio.create_task(_repeat(database._look, LOOK_EVERY_S)))
+        if database._replica is not None:
+            database._watches.append(asyncio.create_task(_repeat(database._mark, database._replica.note_every_s)))
         if len(address.hosts) > 1:
             look = database.primary.look_for_newer
             database._watches.append(asyncio.create_task(_repeat(look, LOOK_AT_OTHERS_EVERY_S)))
@@ -109,6 +116,20 @@ class Database:
                 return await self._read(sessions, lambda connection: _in_snapshot(connection, work), None)
         except TimeoutError:
             raise SearchTimeout(within_s) from None
+
+    async def search_replica(self, work: Work[T], *, within_s: float = SEARCH_S) -> tuple[T, float] | None:
+        """As `search`, on a standby: the result, and by how many seconds it may be old.
+
+        None if there is no standby, or it is too far behind, does not answer, or had to break the search off.
+        """
+        if self._replica is None:
+            return None
+        return await self._replica.read(lambda connection: _in_snapshot(connection, work), within_s)
+
+    async def _mark(self) -> None:
+        assert self._replica is not None
+        async with self._readers.lent() as session:
+            await self._replica.note(session)
 
     async def _read(self, sessions: Sessions, work: Work[T], within_s: float | None) -> T:
         until_s = math.inf if within_s is None else time.monotonic() + within_s
@@ -184,6 +205,8 @@ class Database:
             await asyncio.wait((watch,))
         await self._commits.close()
         await asyncio.gather(*(each.close() for each in (self._readers, self._lists, self._searches, self.primary)))
+        if self._replica is not None:
+            await self._replica.close()
 
 
 async def _in_snapshot(connection: Connection, work: Work[T]) -> T:

@@ -40,6 +40,11 @@ class Primary:
         self._found: Session | None = None  # by the last search, and not used yet
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
+    @property
+    def host(self) -> Host | None:
+        """The host that is the primary, if it is known."""
+        return self._host
+
     def is_usable(self, session: Session) -> bool:
         """Whether the session leads to the present primary."""
         return session.generation == self.generation and not session.is_closed

@@ -1,6 +1,8 @@
 """One connection to PostgreSQL, with what is known of the server behind it."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -70,19 +72,37 @@ class Session:
             LinkLost: It does not answer, or it is read-only.
             DatabaseUnusable: It refuses the login, or its settings would break a promise.
         """
-        try:
-            named = {} if "application_name=" in address else {"application_name": NAME}
-            raw = await asyncpg.connect(address, timeout=CONNECT_S, server_settings=named)
-            _keep_alive(raw._transport.get_extra_info("socket"))  # noqa: SLF001 - asyncpg has no option for it
-            session = cls(raw, generation)
-            await session._identify()
-        except Exception as error:
-            raise meaning_of(error) from error
+        session = cls(await _connected(address), generation)
+        await session._identify()
+        return session
+
+    @classmethod
+    async def open_standby(cls, address: str, generation: int, system_identifier: str | None) -> Self:
+        """Connect to a standby of the server with this identifier.
+
+        Raises:
+            LinkLost: It does not answer, or is no such standby.
+            DatabaseUnusable: It refuses the login.
+        """
+        session = cls(await _connected(address), generation)
+        await session._identify_standby(system_identifier)
         return session
 
     async def _identify(self) -> None:
-        try:
+        with self._whole():
             self.server = await self.find_server()
+
+    async def _identify_standby(self, system_identifier: str | None) -> None:
+        with self._whole():
+            found = await self._ask()
+            if not found["is_read_only"] or found["system_identifier"] != system_identifier:
+                raise LinkLost("the server is no standby of the primary")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """End the connection at once if the block is left by an exception."""
+        try:
+            yield
         except BaseException:
             self.raw.terminate()
             raise
@@ -95,11 +115,7 @@ class Session:
             DatabaseUnusable: Its settings would break a promise.
         """
         asked_ms = monotonic_ms()
-        try:
-            found = await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
-        except Exception as error:
-            raise meaning_of(error) from error
-        assert found is not None
+        found = await self._ask()
         if found["is_read_only"]:
             raise LinkLost("the server is read-only", is_refusal=True)
         if found["synchronous_commit"] == "off":
@@ -110,6 +126,12 @@ class Session:
         self.time = ServerTime(found["now_ms"], asked_ms, monotonic_ms())
         self.recovered_at = found["recovered_at"]
         return Identity(found["system_identifier"], found["timeline"])
+
+    async def _ask(self) -> Any:
+        try:
+            return await self.raw.fetchrow(statement("identify_server").text, timeout=CONNECT_S)
+        except Exception as error:
+            raise meaning_of(error) from error
 
     def _hear(self, _connection: Any, message: asyncpg.PostgresLogMessage) -> None:
         """Called for each warning, before the result of its statement is returned."""
@@ -137,3 +159,13 @@ def _keep_alive(connection: socket.socket) -> None:
     for name, value in KEEPALIVE.items():
         if hasattr(socket, name):  # not on every system
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _connected(address: str) -> asyncpg.Connection:
+    named = {} if "application_name=" in address else {"application_name": NAME}
+    try:
+        raw = await asyncpg.connect(address, timeout=CONNECT_S, server_settings=named)
+    except Exception as error:
+        raise meaning_of(error) from error
+    _keep_alive(raw._transport.get_extra_info("socket"))  # noqa: SLF001 - asyncpg has no option for it
+    return raw

@@ -5,19 +5,32 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from everpost.store.postgresql.link.faults import LinkLost
-from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.session import Session
 
 LEAST_S = 0.5  # for a connection, even if the caller's time is over
 
 
-class Sessions:
-    """At most `size` sessions on the primary."""
+class Server(Protocol):
+    """What the sessions lead to: the primary, or a standby."""
 
-    def __init__(self, primary: Primary, size: int) -> None:
-        self._primary = primary
+    def is_usable(self, session: Session) -> bool:
+        """Whether the session still leads there."""
+
+    async def connect(self) -> Session:
+        """A new session."""
+
+    def lose(self, session: Session, reason: LinkLost) -> None:
+        """Note that this session is lost."""
+
+
+class Sessions:
+    """At most `size` sessions on a server."""
+
+    def __init__(self, server: Server, size: int) -> None:
+        self._server = server
         self._size = size
         self._free = asyncio.Semaphore(size)
         self._idle: list[Session] = []
@@ -41,14 +54,14 @@ class Sessions:
                 yield session
                 is_whole = True
             except LinkLost as error:
-                self._primary.lose(session, error)
+                self._server.lose(session, error)
                 raise
             except Exception:
                 is_whole = True
                 raise
             finally:
                 # After a cancelled statement, the session waits for the server's answer to the cancellation.
-                if is_whole and self._primary.is_usable(session):
+                if is_whole and self._server.is_usable(session):
                     self._idle.append(session)
                 else:
                     self._drop(session)
@@ -56,14 +69,14 @@ class Sessions:
     async def _connect(self, until_s: float) -> Session:
         try:
             async with asyncio.timeout(None if until_s == math.inf else max(LEAST_S, until_s - time.monotonic())):
-                return await self._primary.connect()
+                return await self._server.connect()
         except TimeoutError:
             raise LinkLost("no host answers in time") from None
 
     def _usable(self) -> Session | None:
         while self._idle:
             session = self._idle.pop()
-            if self._primary.is_usable(session):
+            if self._server.is_usable(session):
                 return session
             self._drop(session)
         return None

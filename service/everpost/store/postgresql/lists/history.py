@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, tzinfo
 from typing import TypeVar
 
+import msgspec
+
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -21,6 +23,7 @@ from everpost.store.lists.pages import beginning, following, without_doubles
 from everpost.store.lists.words import read_query
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.transactions import Work
 from everpost.store.postgresql.lists.detail import find_ids, find_task
 from everpost.store.postgresql.lists.finder import Finder, read_counts
 from everpost.store.postgresql.lists.rows import task_of_row
@@ -57,7 +60,11 @@ class PostgresqlHistory:
             total = await finder.total(COUNTED) if counted else None
             return Page([task_of_row(row, self._zone) for row in rows], following(keys, limit), total)
 
-        return await self._searching(wanted, look)
+        found = await self._database.search_replica(self._search(wanted, look))
+        if found is None:
+            return await self._searching(wanted, look)
+        page, lag_s = found
+        return msgspec.structs.replace(page, lag_s=lag_s)
 
     async def page_ids(
         self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
@@ -81,6 +88,12 @@ class PostgresqlHistory:
         self, wanted: TaskFilter, operation: Callable[[Finder], Awaitable[Result]], *, within_s: float = SEARCH_S
     ) -> Result:
         """Run `operation` with a finder of the tasks, all in one state of the database."""
+        search = self._search(wanted, operation, within_s)
+        return await self._database.search(search, within_s=within_s, looks_far=may_look_far(wanted))
+
+    def _search(
+        self, wanted: TaskFilter, operation: Callable[[Finder], Awaitable[Result]], within_s: float = SEARCH_S
+    ) -> Work[Result]:
         query = None if wanted.q is None else read_query(wanted.q)
         timeout_ms = round((within_s + GRACE_S) * 1000)
 
@@ -88,4 +101,4 @@ class PostgresqlHistory:
             await connection.fetch_all("begin_search", timeout_ms=timeout_ms)
             return await operation(await Finder.begin(connection, wanted, query, self._zone))
 
-        return await self._database.search(run, within_s=within_s, looks_far=may_look_far(wanted))
+        return run
