@@ -1,16 +1,23 @@
 """Accepted and ended tasks in a store, for any test, made quickly through the port."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from everpost.clock import from_text
+from everpost.errors import TaskRunning
 from everpost.store import Store
 from everpost.store.archive import Reason
-from everpost.store.changes import Remove
+from everpost.store.changes import Remove, Retry
 from everpost.store.operations import Operation
+from everpost.task.candidate import Candidate
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
+from everpost.task.place import Place, Position
 from everpost.task.removal_rules import decide_removal
+from everpost.task.resolution_rules import UNSAID, Grounds
+from everpost.task.retry_rules import RetryAction, RetryDecision, succession_of
 
 START_MS = 1_790_000_000_000
 
@@ -61,9 +68,34 @@ async def remove(store: Store, *task_ids: str, now_ms: int = START_MS) -> dict[s
 
 async def begin(store: Store, operation: Operation) -> None:
     """Keep a new operation as it is, without a step."""
-    change = Remove(task_ids=(), reason=Reason.DELETED, rule=decide_removal)
     now_ms = from_text(operation.updated_at) or 0
-    await store.operations.advance(operation, change, (), operation.position, now_ms, is_new=True)
+    await store.operations.advance(operation, None, (), operation.position, now_ms, is_new=True)
+
+
+def retry_as(
+    new_tasks: Mapping[str, Task],
+    decide: Callable[[Position, Sequence[Position]], RetryDecision],
+    *,
+    grounds: Grounds = UNSAID,
+) -> Retry:
+    """Retry tasks, each as the given one. Redis says of a task that the store does not have that it has failed.
+
+    A task that the rule wants taken out of Redis is held by a worker.
+    """
+
+    def rule(task: Candidate) -> RetryDecision:
+        position = task.position or Position(
+            task_id=task.task_id, place=Place.HISTORY, status="failed", chain_id=task.task_id
+        )
+        decision = decide(position, task.relatives)
+        if decision.action is RetryAction.WITHDRAW:
+            return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(task.task_id))
+        if decision.action is not RetryAction.RETRY:
+            return decision
+        succession = succession_of([position, *task.relatives], new_tasks[task.task_id])
+        return msgspec.structs.replace(decision, succession=succession)
+
+    return Retry(list(new_tasks), rule, grounds)
 
 
 def ids(items: Sequence[Any]) -> list[str]:

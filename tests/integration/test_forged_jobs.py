@@ -7,13 +7,13 @@ import pytest
 from arq.connections import ArqRedis
 from structlog.testing import capture_logs
 
-from everpost.actions.retry import DIFFERS
 from everpost.clock import system_clock
 from everpost.publishing import InvalidError
 from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.queue.pool import connection_pool
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
+from everpost.task.retry_plan import DIFFERS
 from everpost.testing import Stack, eventually
 from store_kit import kit_of
 from store_rows import make_task

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from everpost.actions.retry import REBUILT
 from everpost.publishing import InvalidError, PublishJob
 from everpost.task.place import Place
+from everpost.task.retry_plan import REBUILT
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 

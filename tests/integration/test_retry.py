@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.actions.retry import REBUILT
 from everpost.clock import system_clock
 from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.queue.codec import deserialize, job_of, serialize
@@ -18,6 +17,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Place
 from everpost.task.queued_job import QueuedJob
+from everpost.task.retry_plan import REBUILT
 from everpost.testing import Stack, eventually, everpost_stack
 from store_kit import kit_of
 from store_rows import make_task

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.actions.retry import UNSCHEDULED
+from everpost.task.retry_plan import UNSCHEDULED
 from everpost.testing import Stack, everpost_stack
 from sqlite.kit import run_sql
 from sqlite.original_database import TASK_DATA

@@ -1,15 +1,16 @@
 """Retrying many tasks at once has the same effect as retrying them one after the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everpost.store.changes import Outcome, Retry, WantedRetry
+from everpost.store.changes import Outcome, Retry
 from everpost.store.sqlite.file.connection import prepare_moves
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.schema.migrate import migrate
@@ -18,7 +19,7 @@ from everpost.store.sqlite.tasks.retry import retry_tasks
 from everpost.task.model import HELD
 from everpost.task.place import Place, Position
 from everpost.task.retry_rules import RetryDecision, decide_retry
-from store_rows import START_MS, make_task
+from store_rows import START_MS, make_task, retry_as
 
 CHAINS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "c": None}
 """Tasks, and the first task of the retry chain each is in."""
@@ -83,14 +84,9 @@ def contents(connection: sqlite3.Connection) -> list[list[Any]]:
     return [sorted(connection.execute(statement), key=repr) for statement in CONTENTS]
 
 
-def retries_of(task_ids: Sequence[str]) -> list[WantedRetry]:
-    return [
-        WantedRetry(
-            Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id),
-            make_task(f"new{number}", batch_id="batch"),
-        )
-        for number, task_id in enumerate(task_ids)
-    ]
+def retry_of(task_ids: Sequence[str], decide: Callable[[Position, Sequence[Position]], RetryDecision]) -> Retry:
+    new_tasks = {task_id: make_task(f"new {task_id}", batch_id="batch") for task_id in task_ids}
+    return msgspec.structs.replace(retry_as(new_tasks, decide), task_ids=task_ids)
 
 
 def comparable(outcomes: Sequence[Outcome]) -> list[Any]:
@@ -110,10 +106,9 @@ def test_a_chunk_of_retries_is_decided_and_written_as_one_after_the_other(
     def decide(task: Position, relatives: Sequence[Position]) -> RetryDecision:
         return decide_retry(task, relatives, force=force, withdrawn=task.task_id in withdrawn)
 
-    wanted = retries_of(asked)
     with closing(filled(schema, given_rows)) as together, closing(filled(schema, given_rows)) as singly:
-        outcomes = retry_tasks(together, Retry(wanted, decide), START_MS)
-        one_by_one = [one for retry in wanted for one in retry_tasks(singly, Retry([retry], decide), START_MS)]
+        outcomes = retry_tasks(together, retry_of(asked, decide), START_MS)
+        one_by_one = [one for task_id in asked for one in retry_tasks(singly, retry_of([task_id], decide), START_MS)]
         assert comparable(outcomes) == comparable(one_by_one)
         assert contents(together) == contents(singly)
 
@@ -124,7 +119,7 @@ def test_a_chunk_takes_the_same_few_statements_however_many_tasks_it_has(schema:
     with closing(filled(schema, failed)) as connection:
         statements: list[str] = []
         connection.set_trace_callback(statements.append)
-        outcomes = retry_tasks(connection, Retry(retries_of(tasks), decide_retry), START_MS)
+        outcomes = retry_tasks(connection, retry_of(tasks, decide_retry), START_MS)
         connection.set_trace_callback(None)
     assert all(outcome.new_task is not None for outcome in outcomes)
-    assert len(set(statements)) == 3  # it is told of one again for each trigger that fires
+    assert len(set(statements)) == 4  # it is told of one again for each trigger that fires

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from everpost.publishing import InvalidError
-from everpost.store import successions
+from everpost.store import positions
 from everpost.testing import Stack, everpost_stack
 from sqlite.kit import run_sql
 from store_kit import kit_of
@@ -35,7 +35,7 @@ async def test_either_the_look_at_relatives_or_the_unique_index_keeps_many_retri
     monkeypatch: pytest.MonkeyPatch, *, is_blind: bool, has_index: bool
 ) -> None:
     if is_blind:
-        monkeypatch.setattr(successions, "relatives_of", lambda *_: [])
+        monkeypatch.setattr(positions, "relatives_of", lambda *_: [])
     async with everpost_stack() as stack:
         task_id = await failed_task(stack)
         if not has_index:

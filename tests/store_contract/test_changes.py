@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from everpost.clock import to_text
 from everpost.store import Store
@@ -19,9 +20,9 @@ from everpost.store.changes import (
     Remove,
     Resolve,
     Retry,
-    WantedRetry,
 )
 from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
+from everpost.task.candidate import LARGEST_LOCKED, Candidate
 from everpost.task.model import HELD, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import Removal, decide_removal
@@ -35,7 +36,7 @@ from everpost.task.retry_rules import (
 )
 from store_contract.making import accept, add_ended, attempt_of, end, record_of
 from store_kit import StoreKit
-from store_rows import START_MS, make_task
+from store_rows import START_MS, make_task, retry_as
 
 NOW_MS = START_MS + 5_000
 CALLERS = 6
@@ -53,9 +54,10 @@ def retry_of(
     rule: Callable[[Position, Sequence[Position]], RetryDecision] = WITHDRAWN,
     grounds: Grounds = UNSAID,
 ) -> Retry:
-    """Retry tasks, each as a new one with the second id."""
-    wanted = [WantedRetry(absent(old), make_task(new, created_at_ms=NOW_MS)) for old, new in pairs]
-    return Retry(wanted=wanted, rule=rule, grounds=grounds)
+    """Retry tasks, each as a new one with the second id; of two ids for one task, the first counts."""
+    new_tasks = {old: make_task(new, created_at_ms=NOW_MS) for old, new in reversed(pairs)}
+    change = retry_as(new_tasks, rule, grounds=grounds)
+    return replace(change, task_ids=[old for old, _ in pairs])
 
 
 def cancel_of(*task_ids: str, **options: Any) -> Cancel:
@@ -247,6 +249,49 @@ async def test_a_task_that_the_store_does_not_have_is_decided_about_as_the_calle
     assert outcome.new_task is not None
     assert outcome.new_task.retry_of == "only in redis"
     assert list(state(kit)) == ["new"]
+
+
+async def test_a_retrys_rule_gets_what_a_look_finds_without_large_data(store: Store) -> None:
+    await accept(store, "waiting", make_task("large", note="x" * LARGEST_LOCKED))
+    await add_ended(store, "ended", make_task("root", note="y" * LARGEST_LOCKED))
+    await accept(store, "child", retry_of="root", root_id="root", generation=1)
+    await store.ledger.end([record_of("raw", TaskStatus.FAILED, raw_job=b"\x80")])
+    asked = ["waiting", "large", "ended", "root", "child", "raw", "nowhere"]
+    seen: list[Candidate] = []
+
+    def rule(task: Candidate) -> RetryDecision:
+        seen.append(task)
+        return RetryDecision(RetryAction.REFUSE)
+
+    await store.changes.apply(Retry(asked, rule), NOW_MS)
+    found = await store.changes.find(asked, whole=True)
+    assert [task.task_id for task in found if task.size_bytes > LARGEST_LOCKED] == ["large", "root"]
+    assert all(task.data for task in found[:-1])
+    assert seen == [replace(task, data=None) if task.size_bytes > LARGEST_LOCKED else task for task in found]
+
+
+async def test_a_task_that_only_redis_has_is_found_with_its_retries(store: Store) -> None:
+    await accept(store, "retry", retry_of="only in redis", root_id="only in redis", generation=1)
+    (found,) = await store.changes.find(["only in redis"], whole=True)
+    assert (found.position, [relative.task_id for relative in found.relatives]) == (None, ["retry"])
+    outcome = await apply(store, retry_of(("only in redis", "twin")))
+    assert (outcome.reason, outcome.other_task_id) == (RETRY_EXISTS, "retry")
+
+
+@pytest.mark.parametrize("action", [RetryAction.LOOK, RetryAction.WITHDRAW])
+async def test_a_change_with_a_task_to_be_prepared_writes_nothing_and_names_it(
+    store: Store, kit: StoreKit, action: RetryAction
+) -> None:
+    await add_ended(store, "a", "b", "c")
+    before = state(kit)
+    ready = retry_of(("a", "new a"), ("b", "new b"), ("c", "new c"))
+
+    def rule(task: Candidate) -> RetryDecision:
+        return RetryDecision(action) if task.task_id == "b" else ready.rule(task)
+
+    outcomes = await store.changes.apply(replace(ready, rule=rule), NOW_MS)
+    assert [outcome.undecided for outcome in outcomes] == await store.changes.find(["b"], whole=True)
+    assert state(kit) == before
 
 
 async def test_many_retries_in_one_change_are_decided_one_after_the_other(store: Store, kit: StoreKit) -> None:
@@ -510,5 +555,5 @@ async def test_the_rule_gets_the_facts_committed_until_then(store: Store, other:
 
 
 def test_the_actions_that_write_are_those_the_contract_names() -> None:
-    assert {action.value for action in RetryAction} == {"retry", "withdraw", "answer_live", "refuse"}
+    assert {action.value for action in RetryAction} == {"retry", "look", "withdraw", "answer_live", "refuse"}
     assert {action.value for action in CancelAction} == {"cancel", "withdraw", "abort", "refuse"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -26,16 +27,16 @@ from everpost.pace import Pace
 from everpost.store import open_store
 from everpost.store.archive import Reason
 from everpost.store.archiving import archive_older
-from everpost.store.changes import Cancel, Remove, Resolve, Retry, WantedRetry
+from everpost.store.changes import Cancel, Remove, Resolve
 from everpost.task.cancel_rules import decide_cancel
 from everpost.task.model import HELD, Task, TaskStatus, new_task_id
-from everpost.task.place import Place, Position
+from everpost.task.place import Place
 from everpost.task.removal_rules import decide_removal
 from everpost.task.resolution_rules import Decided, DecisionKind, decide_resolution
 from everpost.task.retry_rules import decide_retry
 from store_contract.making import attempt_of, record_of
 from store_kit import kit_of
-from store_rows import START_MS, make_task
+from store_rows import START_MS, make_task, retry_as
 from stores import ADDRESSES, empty_store
 
 pick = st.integers(0, 1_000)
@@ -158,8 +159,9 @@ class Conservation(RuleBasedStateMachine):
         ids = [self.some_id(number) for number in numbers]
         changes = []
         for _ in range(callers):
-            wanted = [WantedRetry(_absent(task_id), self.new_task()) for task_id in ids]
-            changes.append(Retry(wanted=wanted, rule=partial(decide_retry, force=force, withdrawn=True)))
+            new_tasks = {task_id: self.new_task() for task_id in ids}
+            change = retry_as(new_tasks, partial(decide_retry, force=force, withdrawn=True))
+            changes.append(msgspec.structs.replace(change, task_ids=ids))
         answers = self.together(
             *(self.store(number).changes.apply(change, self.now_ms) for number, change in enumerate(changes))
         )
@@ -237,10 +239,6 @@ class Conservation(RuleBasedStateMachine):
         assert self.run(self.stores[0].history.summary()).by_status == Counter(task.status for task in tasks)
         unfinished = sum(task.place is Place.LEDGER for task in tasks)
         assert self.run(self.stores[1].ledger.count_unfinished()) == unfinished
-
-
-def _absent(task_id: str) -> Position:
-    return Position(task_id=task_id, place=Place.HISTORY, status="failed", chain_id=task_id)
 
 
 async def _all(steps: AsyncIterator[int]) -> int:

@@ -6,8 +6,8 @@ import pytest
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
-from everpost.store.changes import StoredData
 from everpost.store.ledger import ClaimFacts, TaskExistsError
+from everpost.task.candidate import StoredData
 from everpost.task.model import Attempt, ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from store_contract.conftest import Stores

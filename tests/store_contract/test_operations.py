@@ -17,8 +17,10 @@ from everpost.store.operations import (
     OperationLostError,
     OperationStatus,
 )
+from everpost.task.candidate import Candidate
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
+from everpost.task.retry_rules import RetryAction, RetryDecision
 from everpost.testing import eventually
 from store_contract.making import accept, add_ended
 from store_contract.test_changes import NOW_MS, cancel_of, remove_of, retry_of
@@ -94,6 +96,28 @@ async def test_a_new_operation_is_kept_only_with_its_first_step(store: Store, ki
     assert kit.count(Place.LEDGER) == 1
     done, _ = await store.operations.advance(operation, cancel_of("a"), [], None, NOW_MS, is_new=True)
     assert (done.status, done.succeeded) == (OperationStatus.DONE, 1)
+
+
+async def test_a_step_with_a_task_to_be_prepared_is_not_recorded(store: Store, kit: StoreKit) -> None:
+    await add_ended(store, "a", "b")
+    started, new = operation_of("started", kind="retry"), operation_of("new", kind="retry")
+    await begin(store, started)
+    ready = retry_of(("a", "new a"), ("b", "new b"))
+
+    def rule(task: Candidate) -> RetryDecision:
+        return RetryDecision(RetryAction.LOOK) if task.task_id == "b" else ready.rule(task)
+
+    change = msgspec.structs.replace(ready, rule=rule)
+    skipped = Outcome(task_id="c", reason="task_running")
+    for operation, is_new in ((started, False), (new, True)):
+        left, outcomes = await store.operations.advance(operation, change, [skipped], None, NOW_MS, is_new=is_new)
+        assert left == operation
+        assert [outcome.undecided is not None for outcome in outcomes] == [False, True]
+    assert await find(store, started) == started
+    assert await store.operations.find("new") is None
+    assert kit.count(Place.LEDGER) == 0
+    done, _ = await store.operations.advance(started, ready, [skipped], None, NOW_MS)
+    assert (done.done, done.succeeded) == (3, 2)
 
 
 async def test_a_step_of_another_owner_or_another_position_changes_nothing(

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from everpost.actions.step import Prepared, apply_to_one, withdraw_tasks
+from everpost.actions.step import Apply, withdraw_tasks
 from everpost.clock import Clock
 from everpost.errors import QueueUnreachable
 from everpost.queue.task_queue import TaskQueue
-from everpost.store.changes import Cancel, Candidate, Changes, Outcome, outcome_of_cancel, refused
+from everpost.store.changes import Cancel, Changes, Outcome, outcome_of_cancel, refused
 from everpost.task.cancel_rules import CancelAction, CancelDecision, decide_cancel
+from everpost.task.candidate import Candidate
 from everpost.task.place import Position
 
 log = structlog.get_logger("everpost.cancel")
@@ -31,8 +32,13 @@ class CancelStep:
         found = await self._changes.find(task_ids, whole=False)
         return [_foreseen(task.task_id, self._decide(task)) for task in found]
 
-    async def prepare(self, task_ids: Sequence[str]) -> Prepared:
+    async def run(self, task_ids: Sequence[str], apply: Apply) -> list[Outcome]:
         """See `Step`."""
+        decided, change = await self.prepare(task_ids)
+        return await apply(change, decided)
+
+    async def prepare(self, task_ids: Sequence[str]) -> tuple[list[Outcome], Cancel]:
+        """Take waiting jobs out of Redis; the outcomes that are certain, and the change that gives the others."""
         decisions = {task.task_id: self._decide(task) for task in await self._changes.find(task_ids, whole=False)}
         decided = [outcome_of_cancel(*one) for one in decisions.items() if one[1].action is CancelAction.REFUSE]
         withdrawn = await withdraw_tasks(self._queue, _having(CancelAction.WITHDRAW, decisions))
@@ -43,10 +49,7 @@ class CancelStep:
         def rule(task_id: str, position: Position | None) -> CancelDecision:
             return decide_cancel(task_id, position, withdrawn=task_id in withdrawn.out)
 
-        return Prepared(decided, Cancel([task_id for task_id in task_ids if task_id not in known], rule))
-
-    async def finish(self, outcomes: Sequence[Outcome]) -> None:
-        """See `Step`."""
+        return decided, Cancel([task_id for task_id in task_ids if task_id not in known], rule)
 
     async def _abort(self, task_ids: Sequence[str]) -> list[Outcome]:
         """Ask the workers to stop tasks, which may be too late."""
@@ -92,10 +95,10 @@ class Cancellations:
             TaskHeld: It is held since a restore.
             QueueUnreachable: Redis is unreachable, so it is unknown whether a worker holds it.
         """
-        prepared = await CancelStep(self._changes, self._queue, force=force).prepare([task_id])
-        outcome = await apply_to_one(self._changes, prepared, self._clock())
+        decided, change = await CancelStep(self._changes, self._queue, force=force).prepare([task_id])
+        (outcome,) = decided or await self._changes.apply(change, self._clock())
         if outcome.refusal is not None:
             raise outcome.refusal
-        cancelled = not prepared.decided
+        cancelled = not decided
         log.info("task.cancelled" if cancelled else "task.abort_requested", task_id=task_id)
         return cancelled

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from everpost.actions.step import Prepared
+from everpost.actions.step import Apply
 from everpost.clock import Clock
 from everpost.errors import Conflict, TaskNotFound
 from everpost.store.archive import Reason
@@ -22,12 +22,9 @@ class RemoveStep:
         found = await self._changes.find(task_ids, whole=False)
         return [outcome_of_removal(task.task_id, decide_removal(task.position)) for task in found]
 
-    async def prepare(self, task_ids: Sequence[str]) -> Prepared:
+    async def run(self, task_ids: Sequence[str], apply: Apply) -> list[Outcome]:
         """See `Step`."""
-        return Prepared((), Remove(task_ids, self._reason, decide_removal))
-
-    async def finish(self, outcomes: Sequence[Outcome]) -> None:
-        """See `Step`."""
+        return await apply(Remove(task_ids, self._reason, decide_removal), ())
 
 
 class Removals:

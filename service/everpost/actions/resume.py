@@ -12,13 +12,13 @@ import structlog
 
 from everpost.clock import Clock, from_text
 from everpost.errors import InvalidValue
-from everpost.queue.codec import decoded_data
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.pause import Pause, end_pause, find_pause
 from everpost.task.model import TaskColumns, TaskStatus, columns_of
 from everpost.task.queued_job import QueuedJob
 from everpost.task.restore_rules import end_of_held, end_of_unrecorded
+from everpost.task.submission import decoded_data
 
 log = structlog.get_logger("everpost.resume")
 

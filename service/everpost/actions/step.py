@@ -1,28 +1,21 @@
-"""The steps of every action, for one task or many: find the tasks, decide about each, and change them."""
+"""The steps of actions, each for one task or many: find the tasks, decide about each, and change them."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from everpost.errors import QueueUnreachable
 from everpost.queue.task_queue import TaskQueue
-from everpost.store.changes import Change, Changes, Outcome, refused
+from everpost.store.changes import Change, Outcome, refused
 
 AT_A_TIME = 32  # simultaneous requests to Redis
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """A step that is ready to be written.
-
-    Attributes:
-        decided: The outcomes that are already certain.
-        change: Gives the outcomes of all other tasks.
-    """
-
-    decided: Sequence[Outcome]
-    change: Change
+Apply: TypeAlias = Callable[[Change, Sequence[Outcome]], Awaitable[list[Outcome]]]
+"""Applies a change, given the outcomes of the step's other tasks; the outcomes of all. It may be called again, if
+tasks are left undecided."""
 
 
 class Step(Protocol):
@@ -31,17 +24,8 @@ class Step(Protocol):
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """What would happen to each task; this changes nothing."""
 
-    async def prepare(self, task_ids: Sequence[str]) -> Prepared:
-        """Do everything that comes before the transaction, such as taking jobs out of Redis."""
-
-    async def finish(self, outcomes: Sequence[Outcome]) -> None:
-        """Do everything that comes after the transaction. If a crash prevents it, the relay does it."""
-
-
-async def apply_to_one(changes: Changes, prepared: Prepared, now_ms: int) -> Outcome:
-    """Apply a step with one task, and return its outcome."""
-    outcomes = prepared.decided or await changes.apply(prepared.change, now_ms)
-    return outcomes[0]
+    async def run(self, task_ids: Sequence[str], apply: Apply) -> list[Outcome]:
+        """Change the tasks."""
 
 
 class Withdrawn(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from everpost.errors import InvalidValue
 from everpost.queue.plain_pickle import read_plain_pickle
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, Task
 from everpost.task.queued_job import QueuedJob
+from everpost.task.submission import decoded_data
 
 FUNCTION = "publish"
 PUBLISH_PARAMETERS = ("task_data", "priority", "retry_of", "batch_id")
@@ -151,23 +152,6 @@ def publish_arguments(args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]
     if not args:
         return kwargs
     return {**dict(zip(PUBLISH_PARAMETERS, args, strict=False)), **kwargs}
-
-
-def decoded_data(task_data: Any) -> dict[str, Any]:
-    """The object in a job's `task_data`: JSON bytes, JSON text, or a stock client's plain dict.
-
-    Raises:
-        InvalidValue: It has another type.
-    """
-    if isinstance(task_data, dict):
-        return task_data
-    try:
-        data = msgspec.json.decode(task_data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as error:
-        raise InvalidValue("task_data is not JSON", "$.task_data") from error
-    if not isinstance(data, dict):
-        raise InvalidValue("task_data is not a JSON object", "$.task_data")
-    return data
 
 
 def encoded_data(task_data: Any) -> bytes:

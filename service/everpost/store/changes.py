@@ -7,7 +7,7 @@ A rule is a pure function of `everpost.task`. A store may call it on another thr
 repeat a transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -16,11 +16,12 @@ from everpost.errors import ServiceError, TaskRunning
 from everpost.pace import Pace
 from everpost.store.archive import Reason
 from everpost.task.cancel_rules import CancelAction, CancelDecision
+from everpost.task.candidate import Candidate
 from everpost.task.model import Task
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import Removal
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
-from everpost.task.retry_rules import RetryAction, RetryDecision
+from everpost.task.retry_rules import DataOrigin, RetryAction, RetryDecision
 
 DATA_ORDER = (Place.HISTORY, Place.LEDGER, Place.ARCHIVE)
 """Where a store looks for a task's data. A file of the original may have one id in two places."""
@@ -29,43 +30,8 @@ RETRY_EXISTS = "retry_exists"
 NOT_NEWEST = "superseded"
 
 
-class StoredData(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's data as a store has it.
-
-    Attributes:
-        place: Where it was found.
-        task_data: The client's JSON object; empty if there is a `raw_job`.
-        is_rebuilt: It was put together from single columns, because the whole is absent or damaged.
-        raw_job: The message of a stock arq client, if no task data could be taken from it when it came.
-    """
-
-    place: Place
-    task_data: bytes
-    priority: int
-    is_rebuilt: bool = False
-    raw_job: bytes | None = None
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that a caller wants changed.
-
-    Attributes:
-        position: None if the store does not have the task.
-        size_bytes: The size of its data as stored; 0 if it has no data.
-        relatives: The other tasks of its retry chain. If the task has ended, rows with the same id are among them:
-            files of the original may have several.
-        data: None if the store has neither the data nor the columns to rebuild it from.
-    """
-
-    task_id: str
-    position: Position | None = None
-    size_bytes: int = 0
-    relatives: Sequence[Position] = ()
-    data: StoredData | None = None
-
-
-RetryRule: TypeAlias = Callable[[Position, Sequence[Position]], RetryDecision]
-"""Decides about a task, given the other tasks of its retry chain; see `Candidate.relatives`."""
+RetryRule: TypeAlias = Callable[[Candidate], RetryDecision]
+"""Decides about a task, and makes the new one. The data is left out if it has more than `LARGEST_LOCKED` bytes."""
 
 CancelRule: TypeAlias = Callable[[str, Position | None], CancelDecision]
 """Decides about the task with an id; the position is None if the store does not have it."""
@@ -77,26 +43,16 @@ ResolutionRule: TypeAlias = Callable[[str, Position | None, Sequence[Decided]], 
 """Why the task with an id cannot be decided about, given its position and the decisions on record; None if it can."""
 
 
-class WantedRetry(msgspec.Struct, frozen=True):
-    """A retry that a caller wants.
-
-    Attributes:
-        position: What the rule is told if the store does not have the task, for instance because only Redis does.
-        task: The new task. The store sets its place in the retry chain: `retry_of`, `root_id`, `generation`.
-    """
-
-    position: Position
-    task: Task
-
-
 class Retry(msgspec.Struct, frozen=True):
     """Run tasks again, each as a new task in the ledger.
 
-    For each wanted retry in order, the rule is called with the task's position and its relatives, which include the new
-    tasks of this change. What its answer does:
+    For each task in order, the rule is called with what the store has of it; its relatives include the new tasks of
+    this change. What its answer does:
 
     - RETRY: the new task is written. A retried task that waited in the ledger moves to the history as cancelled. A row
       that an original file left waiting in the history is cancelled.
+    - LOOK or WITHDRAW, for any of the tasks: nothing of the whole change is written. Then there are outcomes only of
+      the tasks with these answers. Such an answer must not depend on what this change itself writes.
     - All others: nothing is written.
 
     If the retry takes force (`everpost.task.retry_rules.refusal_of`), it is kept as a decision, with its grounds, and
@@ -106,7 +62,7 @@ class Retry(msgspec.Struct, frozen=True):
         grounds: Who wants the retries, and why.
     """
 
-    wanted: Sequence[WantedRetry]
+    task_ids: Sequence[str]
     rule: RetryRule
     grounds: Grounds = UNSAID
 
@@ -155,6 +111,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         new_task: The retry that was written, with its place in the retry chain.
         other_task_id: The other task that prevents the change: for RETRY_EXISTS, the unfinished retry.
         decided: The decision about this task that was kept.
+        origin: Where a retry's data came from; None if there is none.
+        undecided: What the store has of a task whose retry has to be prepared first: the rule said LOOK or WITHDRAW.
     """
 
     task_id: str
@@ -163,6 +121,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     new_task: Task | None = None
     other_task_id: str | None = None
     decided: Decided | None = None
+    origin: DataOrigin | None = None
+    undecided: Candidate | None = None
 
 
 class Changes(Protocol):
@@ -202,18 +162,25 @@ def refused(task_id: str, error: ServiceError) -> Outcome:
     return Outcome(task_id=task_id, reason=error.code, refusal=error, other_task_id=None if other == task_id else other)
 
 
-def outcome_of_retry(task_id: str, decision: RetryDecision, new_task: Task | None = None) -> Outcome:
-    """The outcome of a decision on a retry. A task that is still to be withdrawn counts as held by a worker."""
+def outcome_of_retry(candidate: Candidate, decision: RetryDecision) -> Outcome:
+    """The outcome of a decision on a retry."""
+    task_id, origin = candidate.task_id, decision.origin
     match decision.action:
         case RetryAction.RETRY:
-            return Outcome(task_id=task_id, new_task=new_task)
+            new_task = None if decision.succession is None else decision.succession.task
+            return Outcome(task_id=task_id, new_task=new_task, origin=origin)
         case RetryAction.ANSWER_LIVE:
-            return Outcome(task_id=task_id, reason=RETRY_EXISTS, other_task_id=decision.task_id)
-        case RetryAction.WITHDRAW:
-            return refused(task_id, TaskRunning(task_id))
-    return (
-        Outcome(task_id=task_id, reason=NOT_NEWEST) if decision.refusal is None else refused(task_id, decision.refusal)
-    )
+            return Outcome(task_id=task_id, reason=RETRY_EXISTS, other_task_id=decision.task_id, origin=origin)
+        case RetryAction.LOOK | RetryAction.WITHDRAW:
+            return Outcome(task_id=task_id, undecided=candidate)
+    if decision.refusal is None:
+        return Outcome(task_id=task_id, reason=NOT_NEWEST, origin=origin)
+    return msgspec.structs.replace(refused(task_id, decision.refusal), origin=origin)
+
+
+def undecided_among(outcomes: Iterable[Outcome]) -> list[Candidate]:
+    """The tasks whose retry has to be prepared first."""
+    return [outcome.undecided for outcome in outcomes if outcome.undecided is not None]
 
 
 def outcome_of_cancel(task_id: str, decision: CancelDecision) -> Outcome:

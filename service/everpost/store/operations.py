@@ -61,7 +61,7 @@ class Operations(Protocol):
     async def advance(
         self,
         operation: Operation,
-        change: Change,
+        change: Change | None,
         decided: Sequence[Outcome],
         following: str | None,
         now_ms: int,
@@ -72,14 +72,15 @@ class Operations(Protocol):
         """Apply a change as `Changes.apply` does, and record the progress, in one transaction.
 
         So a step that a crash interrupts is either done and counted, or neither. The answer is the operation as it is
-        now, and the outcomes: `decided`, then those of the change. An outcome with a reason is kept as a skip, the
-        first `KEPT_SKIPS` of an operation.
+        now, and the outcomes: `decided`, then those of the change. If the change leaves tasks undecided, nothing is
+        written. An outcome with a reason is kept as a skip, the first `KEPT_SKIPS` of an operation.
 
         Args:
             operation: As the last step left it.
+            change: None if there is no step yet: a new operation is only kept.
             decided: Outcomes of the step's tasks that the change does not touch.
             following: Where the next step begins; None ends the operation as DONE.
-            is_new: The operation begins in this transaction: it is kept only if this step is, which may have no tasks.
+            is_new: The operation begins in this transaction: it is kept only if this step is.
             pace: Measures the change; its `Others`, if any, were made by this store.
 
         Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from everpost.store.changes import StoredData
+from everpost.task.candidate import StoredData
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES
 from everpost.task.place import Place
 

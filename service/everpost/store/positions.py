@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from everpost.store.changes import Candidate, StoredData
+from everpost.task.candidate import Candidate, StoredData
 from everpost.task.model import HELD
 from everpost.task.place import Place, Position
 
@@ -41,10 +41,14 @@ def chains_of(positions: Iterable[Position]) -> Chains:
     return chains
 
 
-def relatives_of(task: Position, chains: Chains) -> list[Position]:
+def relatives_of(task_id: str, chain: Iterable[Position]) -> list[Position]:
     """The other tasks of its chain. If the task has ended, rows with its id are among them: there may be several."""
-    chain = chains.get(task.chain_id, ())
-    return [other for other in chain if other.task_id != task.task_id or other.place is not Place.LEDGER]
+    return [other for other in chain if other.task_id != task_id or other.place is not Place.LEDGER]
+
+
+def chain_ids_of(task_ids: Iterable[str], found: Mapping[str, tuple[Position, int]]) -> set[str]:
+    """The chains that the tasks are in; a task that was not found may be the first one of a chain."""
+    return {found[task_id][0].chain_id if task_id in found else task_id for task_id in task_ids}
 
 
 def candidates_of(
@@ -57,13 +61,13 @@ def candidates_of(
     candidates = []
     for task_id in task_ids:
         position, size_bytes = found.get(task_id, (None, 0))
-        relatives = relatives_of(position, chains) if position is not None else ()
+        chain = chains.get(task_id if position is None else position.chain_id, ())
         candidates.append(
             Candidate(
                 task_id=task_id,
                 position=position,
                 size_bytes=size_bytes,
-                relatives=relatives,
+                relatives=relatives_of(task_id, chain),
                 data=data.get(task_id),
             )
         )

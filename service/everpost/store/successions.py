@@ -4,61 +4,33 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from everpost.store.changes import Outcome, Retry, WantedRetry, outcome_of_retry
-from everpost.store.positions import Chains, relatives_of
-from everpost.task.model import Task, TaskRecord, TaskStatus
-from everpost.task.place import Place, Position
+from everpost.store.changes import Outcome, Retry, outcome_of_retry
+from everpost.task.candidate import Candidate
+from everpost.task.model import TaskRecord, TaskStatus
+from everpost.task.place import Place
 from everpost.task.resolution_rules import Decided, decisions_of_retry
-from everpost.task.retry_rules import RetryAction
+from everpost.task.retry_rules import Succession
 
 
-class Succession(msgspec.Struct, frozen=True):
-    """A new task, and the chain it joins: the task it retries first, then that one's relatives."""
-
-    chain: Sequence[Position]
-    task: Task
-
-    @property
-    def message(self) -> str:
-        """The error message that the retried task gets, if it was waiting."""
-        return f"Superseded by its retry {self.task.task_id}"
-
-
-def positions_of(left: Mapping[int, WantedRetry], found: Mapping[str, Position]) -> dict[int, Position]:
-    """The position that the rule gets for each wanted retry."""
-    return {number: found.get(wanted.position.task_id, wanted.position) for number, wanted in left.items()}
-
-
-def decide_retries(
-    change: Retry, left: Mapping[int, WantedRetry], positions: Mapping[int, Position], chains: Chains
-) -> tuple[dict[int, Outcome], list[Succession]]:
+def decide_retries(change: Retry, left: Mapping[int, Candidate]) -> tuple[dict[int, Outcome], list[Succession]]:
     """The outcomes of wanted retries, and what is to be written.
 
-    If several wanted tasks are of one chain, only the first that gets a new task has an outcome. Decide about the
-    others again when that task is written.
+    If tasks are undecided, only these have outcomes. If several wanted tasks are of one chain, only the first that gets
+    a new task has an outcome. Decide about the others again when that task is written.
     """
-    outcomes: dict[int, Outcome] = {}
+    decisions = {number: change.rule(candidate) for number, candidate in left.items()}
+    outcomes = {number: outcome_of_retry(left[number], decision) for number, decision in decisions.items()}
+    undecided = {number: outcome for number, outcome in outcomes.items() if outcome.undecided is not None}
+    if undecided:
+        return undecided, []
     successions: dict[str, Succession] = {}
-    for number, position in positions.items():
-        if position.chain_id in successions:
-            continue
-        relatives = relatives_of(position, chains)
-        decision, task = change.rule(position, relatives), left[number].task
-        if decision.action is RetryAction.RETRY:
-            task = _joined(task, [position, *relatives])
-            successions[position.chain_id] = Succession([position, *relatives], task)
-        outcomes[number] = outcome_of_retry(position.task_id, decision, task)
+    for number, decision in decisions.items():
+        chain_id = left[number].chain_id
+        if chain_id in successions:
+            del outcomes[number]
+        elif decision.succession is not None:
+            successions[chain_id] = decision.succession
     return outcomes, list(successions.values())
-
-
-def _joined(task: Task, chain: Sequence[Position]) -> Task:
-    retried = chain[0]
-    return msgspec.structs.replace(
-        task,
-        retry_of=retried.task_id,
-        root_id=retried.chain_id,
-        generation=1 + max(other.generation for other in chain),
-    )
 
 
 def replaced_in_ledger(successions: Sequence[Succession]) -> list[TaskRecord]:

@@ -5,8 +5,16 @@ from enum import StrEnum
 
 import msgspec
 
-from everpost.errors import Conflict, NothingToDecide, OutcomeUnknown, TaskHeld, TaskRunning, TaskSucceeded
-from everpost.task.model import WAITING, TaskStatus
+from everpost.errors import (
+    Conflict,
+    NothingToDecide,
+    OutcomeUnknown,
+    ServiceError,
+    TaskHeld,
+    TaskRunning,
+    TaskSucceeded,
+)
+from everpost.task.model import WAITING, Task, TaskStatus
 from everpost.task.place import Place, Position
 
 
@@ -14,17 +22,44 @@ class RetryAction(StrEnum):
     """The next step of a retry."""
 
     RETRY = "retry"
+    LOOK = "look"  # look for the data elsewhere first, then decide again
     WITHDRAW = "withdraw"  # take the job out of Redis first, then decide again
     ANSWER_LIVE = "answer_live"  # an unfinished retry exists: answer with its id (I5)
     REFUSE = "refuse"
 
 
+class DataOrigin(msgspec.Struct, frozen=True):
+    """Where the data for a retry came from, as clients are told.
+
+    Attributes:
+        differs: Redis had other data than the store; the store's data is used.
+    """
+
+    source: str
+    warning: str | None = None
+    differs: bool = False
+
+
+class Succession(msgspec.Struct, frozen=True):
+    """A new task, and the chain it joins: the task it retries first, then that one's relatives."""
+
+    chain: Sequence[Position]
+    task: Task
+
+    @property
+    def message(self) -> str:
+        """The error message that the retried task gets, if it was waiting."""
+        return f"Superseded by its retry {self.task.task_id}"
+
+
 class RetryDecision(msgspec.Struct, frozen=True):
-    """A `RetryAction`, with the unfinished retry's id or the reason to refuse."""
+    """A `RetryAction`, with the unfinished retry's id, the reason to refuse, or what is to be written."""
 
     action: RetryAction
     task_id: str | None = None
-    refusal: Conflict | None = None
+    refusal: ServiceError | None = None
+    succession: Succession | None = None
+    origin: DataOrigin | None = None
 
 
 def decide_retry(
@@ -49,6 +84,14 @@ def decide_retry(
     if task.sending or task.status not in WAITING:
         return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(task.task_id))
     return RetryDecision(RetryAction.RETRY if withdrawn else RetryAction.WITHDRAW)
+
+
+def succession_of(chain: Sequence[Position], task: Task) -> Succession:
+    """The succession of a new task, with its place in the retry chain."""
+    retried = chain[0]
+    generation = 1 + max(other.generation for other in chain)
+    joined = msgspec.structs.replace(task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation)
+    return Succession(chain, joined)
 
 
 def decide_send_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> RetryDecision:

@@ -127,6 +127,23 @@ def decode_json(body: bytes) -> Any:
     return value
 
 
+def decoded_data(task_data: Any) -> dict[str, Any]:
+    """The object in a job's `task_data`: JSON bytes, JSON text, or a stock client's plain dict.
+
+    Raises:
+        InvalidValue: It has another type.
+    """
+    if isinstance(task_data, dict):
+        return task_data
+    try:
+        data = msgspec.json.decode(task_data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as error:
+        raise InvalidValue("task_data is not JSON", "$.task_data") from error
+    if not isinstance(data, dict):
+        raise InvalidValue("task_data is not a JSON object", "$.task_data")
+    return data
+
+
 def encode_json(data: Any) -> bytes:
     """Encode a task's data to the bytes that are used from here on; non-ASCII text stays readable.
 

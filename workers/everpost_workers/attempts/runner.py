@@ -15,11 +15,11 @@ from everpost.publishing import InvalidError, Publisher, PublishJob, PublishResu
 from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import forget_frames, is_a
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
-from everpost.queue.codec import decoded_data
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.model import ErrorClass, TaskStatus
+from everpost.task.submission import decoded_data
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.follow_up import FollowUp

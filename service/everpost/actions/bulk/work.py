@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 
+import structlog
+
 from everpost.actions.bulk.pages import BEGINNING, Pages
 from everpost.actions.bulk.request import BulkKind, BulkRequest
 from everpost.actions.cancel import CancelStep
@@ -14,15 +16,15 @@ from everpost.actions.step import Step
 from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.archive import Reason
-from everpost.store.changes import Outcome, Remove
+from everpost.store.changes import Change, Outcome
 from everpost.store.operations import Operation
-from everpost.task.removal_rules import decide_removal
 from everpost.task.retry_rules import decide_newest_retry, decide_retry
+
+log = structlog.get_logger("everpost.bulk")
 
 CHUNK = 500  # the most tasks of one transaction; in the background, `Pace` decides on fewer
 FORESEEN = 10_000  # tasks that a dry run checks one by one
 SEARCH_BEHIND_S = 60.0  # the limit for finding a page while no client waits
-NO_CHANGE = Remove((), Reason.DELETED, decide_removal)
 
 
 class Work:
@@ -54,7 +56,7 @@ class Work:
         If that step is refused, no operation is left, because it would be carried out later.
         """
         if not at_once:
-            return await self._operations.advance(operation, NO_CHANGE, (), BEGINNING, self._tools.clock(), is_new=True)
+            return await self._operations.advance(operation, None, (), BEGINNING, self._tools.clock(), is_new=True)
         task_ids, following = await self.pages.page_that_fits(request, BEGINNING, CHUNK)
         return await self._change(operation, request, task_ids, following, is_new=True)
 
@@ -88,12 +90,18 @@ class Work:
         is_new: bool = False,
         pace: Pace | None = None,
     ) -> tuple[Operation, list[Outcome]]:
-        step = self._step(operation, request)
-        prepared = await step.prepare(task_ids)
-        operation, outcomes = await self._operations.advance(
-            operation, prepared.change, prepared.decided, following, self._tools.clock(), is_new=is_new, pace=pace
-        )
-        await step.finish(outcomes)
+        async def apply(change: Change, decided: Sequence[Outcome]) -> list[Outcome]:
+            nonlocal operation
+            operation, outcomes = await self._operations.advance(
+                operation, change, decided, following, self._tools.clock(), is_new=is_new, pace=pace
+            )
+            return outcomes
+
+        outcomes = await self._step(operation, request).run(task_ids, apply)
+        new_tasks = [outcome.new_task for outcome in outcomes if outcome.new_task is not None]
+        if new_tasks:  # if a crash prevents this, the relay does it
+            await self._tools.acceptance.enqueue_tasks(new_tasks)
+            log.debug("tasks.recovered", batch_id=operation.operation_id, tasks=len(new_tasks))
         return operation, outcomes
 
     def _step(self, operation: Operation, request: BulkRequest) -> Step:

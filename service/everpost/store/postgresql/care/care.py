@@ -86,13 +86,14 @@ class OtherWriters:
         self._database = database
         self._submitted = database.submitted
 
-    def look(self, raw: Any) -> None:
-        """See `Others`."""
+    def look(self, raw: Any) -> None:  # noqa: ARG002 - the protocol's
+        """See `Others`. The write that calls this is the step's own."""
+        self._submitted += 1
 
     def are_writing(self) -> bool:
-        """See `Others`. One write is the step's own."""
+        """See `Others`."""
         before, self._submitted = self._submitted, self._database.submitted
-        return self._submitted > before + 1
+        return self._submitted > before
 
 
 async def _oldest_kept(connection: Connection) -> list[str]:

@@ -6,7 +6,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.pace import Pace
-from everpost.store.changes import Change, Outcome
+from everpost.store.changes import Change, Outcome, undecided_among
 from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
 from everpost.store.operations import Operation, OperationLostError
 from everpost.store.postgresql.link.connection import Connection
@@ -25,7 +25,7 @@ class PostgresqlOperations:
     async def advance(
         self,
         operation: Operation,
-        change: Change,
+        change: Change | None,
         decided: Sequence[Outcome],
         following: str | None,
         now_ms: int,
@@ -36,9 +36,15 @@ class PostgresqlOperations:
         """See the port."""
 
         async def advance(connection: Connection) -> tuple[Operation, list[Outcome]]:
+            outcomes = list(decided)
+            if change is not None:
+                outcomes += await apply_change(connection, change, now_ms, pace)
+            if undecided_among(outcomes):
+                return operation, outcomes
             if is_new:
                 await connection.run("begin_operation", **msgspec.structs.asdict(operation))
-            outcomes = [*decided, *await apply_change(connection, change, now_ms, pace)]
+            if change is None:
+                return operation, outcomes
             return await _advance(connection, operation, outcomes, following, now_ms), outcomes
 
         return await self._database.write(advance, within_s=MOVED_WITHIN_S)

@@ -6,7 +6,7 @@ the second sees what the first has done, even if it adds a task. A chain's lock 
 those of the ledger before those of ended tasks: a task that ends meanwhile is found there.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -14,6 +14,13 @@ from everpost.store.positions import Chains, chains_of, position_of
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.texts import storable
 from everpost.task.place import Position
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row that a table has of a task, and the size of the task's data."""
+
+    position: Position
+    size_bytes: int
 
 
 class Locked(msgspec.Struct, frozen=True):
@@ -24,55 +31,62 @@ class Locked(msgspec.Struct, frozen=True):
         chains: Empty if they were not asked for.
     """
 
-    rows: Sequence[Position]
+    rows: Sequence[Row]
     chains: Chains
 
     @property
     def positions(self) -> dict[str, Position]:
         """Where each task is; tasks that no table has are left out."""
-        return {row.task_id: row for row in self.rows}
+        return {row.position.task_id: row.position for row in self.rows}
 
 
-async def find_positions(connection: Connection, task_ids: Collection[str]) -> dict[str, tuple[Position, int]]:
-    """Where each task is at one moment, and the size of its data; tasks that no table has are left out."""
-    rows = await connection.fetch_all("find_rows", task_ids=_storable(task_ids), chain_ids=[])
-    return {row["task_id"]: (_position(row), row["size_bytes"] or 0) for row in rows}
+async def find_rows(connection: Connection, task_ids: Collection[str]) -> list[Row]:
+    """Every row that a table has of the tasks at one moment; of several with one id, the last counts."""
+    return await _rows_of(connection, "find_rows", _storable(task_ids), ())
 
 
-async def find_chains(connection: Connection, tasks: Collection[Position]) -> Chains:
-    """The retry chains of the tasks at one moment."""
-    chain_ids = list({task.chain_id for task in tasks})
-    return chains_of(map(_position, await connection.fetch_all("find_rows", task_ids=[], chain_ids=chain_ids)))
+async def find_chains(connection: Connection, chain_ids: Collection[str]) -> Chains:
+    """The retry chains with these ids at one moment."""
+    return _chains_of(await _rows_of(connection, "find_rows", (), _storable(chain_ids)))
 
 
 async def lock_tasks(connection: Connection, task_ids: Collection[str]) -> Locked:
     """Lock tasks, and those ids that no table has, so that none of them comes into being meanwhile."""
-    return await _lock(connection, {task_id: task_id for task_id in task_ids}, with_chains=False)
+    return await _lock(connection, task_ids, with_chains=False)
 
 
-async def lock_chains(connection: Connection, chain_ids: Mapping[str, str]) -> Locked:
-    """Lock tasks with their chains; the chain's id is given for each, in case that no table has the task."""
-    return await _lock(connection, chain_ids, with_chains=True)
+async def lock_chains(connection: Connection, task_ids: Collection[str]) -> Locked:
+    """Lock tasks with their chains; a task that no table has counts as the first one of its chain."""
+    return await _lock(connection, task_ids, with_chains=True)
 
 
-async def _lock(connection: Connection, chains: Mapping[str, str], *, with_chains: bool) -> Locked:
-    task_ids = _storable(chains)
+async def _lock(connection: Connection, wanted: Collection[str], *, with_chains: bool) -> Locked:
+    task_ids = _storable(wanted)
     if not task_ids:
         return Locked((), {})
-    asked, fallback = frozenset(task_ids), [storable(chains[task_id]) for task_id in task_ids]
+    asked = frozenset(task_ids)
     while True:
-        locked = await connection.fetch_all("lock_chains", task_ids=task_ids, chain_ids=fallback)
+        locked = await connection.fetch_all("lock_chains", task_ids=task_ids)
         chain_ids = [row["chain_id"] for row in locked]
-        rows = await _lock_rows(connection, task_ids, chain_ids if with_chains else ())
-        of_tasks = [row for row in rows if row.task_id in asked]
-        if {row.chain_id for row in of_tasks}.issubset(chain_ids):  # else a task came into being meanwhile
-            return Locked(of_tasks, chains_of(row for row in rows if not row.inherited) if with_chains else {})
+        # First the ledger's: a task that ends meanwhile is then found among the ended ones.
+        chains = chain_ids if with_chains else ()
+        unfinished = await _rows_of(connection, "lock_ledger_rows", task_ids, chains)
+        rows = await _rows_of(connection, "lock_ended_rows", task_ids, chains) + unfinished
+        of_tasks = [row for row in rows if row.position.task_id in asked]
+        if {row.position.chain_id for row in of_tasks}.issubset(chain_ids):  # else a task came into being meanwhile
+            return Locked(of_tasks, _chains_of(rows) if with_chains else {})
 
 
-async def _lock_rows(connection: Connection, task_ids: Sequence[str], chain_ids: Sequence[str]) -> list[Position]:
-    unfinished = await connection.fetch_all("lock_ledger_rows", task_ids=task_ids, chain_ids=chain_ids)
-    ended = await connection.fetch_all("lock_ended_rows", task_ids=task_ids, chain_ids=chain_ids)
-    return [_position(row) for row in (*ended, *unfinished)]
+async def _rows_of(
+    connection: Connection, statement: str, task_ids: Sequence[str], chain_ids: Sequence[str]
+) -> list[Row]:
+    rows = await connection.fetch_all(statement, task_ids=task_ids, chain_ids=chain_ids)
+    return [Row(_position(row), row["size_bytes"] or 0) for row in rows]
+
+
+def _chains_of(rows: Iterable[Row]) -> Chains:
+    """The rows by their chains; the inherited rows of an original file's queue are in none."""
+    return chains_of(row.position for row in rows if not row.position.inherited)
 
 
 def _position(row: Record) -> Position:

@@ -13,7 +13,7 @@ from everpost.task.removal_rules import decide_on_rows
 async def remove_tasks(connection: Connection, change: Remove, now_ms: int) -> list[Outcome]:
     """See `everpost.store.changes.Remove`."""
     task_ids = list(dict.fromkeys(change.task_ids))
-    rows = (await lock_tasks(connection, task_ids)).rows
+    rows = [row.position for row in (await lock_tasks(connection, task_ids)).rows]
     removals, leaves = decide_on_rows(rows, task_ids, change.rule)
     leaving = list(compress(rows, leaves))
     inherited = [row.task_id for row in leaving if row.inherited]

@@ -1,42 +1,35 @@
 """Retries: the chains are locked, and the new ledger rows written (I5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from everpost.store.changes import Outcome, Retry, WantedRetry
+from everpost.store.changes import Outcome, Retry, undecided_among
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text
+from everpost.store.postgresql.tasks.candidates import lock_candidates
 from everpost.store.postgresql.tasks.ends import end_tasks
-from everpost.store.postgresql.tasks.positions import lock_chains
 from everpost.store.postgresql.tasks.resolve import replace_unknown
 from everpost.store.successions import (
-    Succession,
     decide_retries,
     decisions_of,
-    positions_of,
     replaced_in_history,
     replaced_in_ledger,
     with_decisions,
 )
 from everpost.store.task_rows import accepted_row
 from everpost.task.resolution_rules import Decided
+from everpost.task.retry_rules import Succession
 
 
 async def retry_tasks(connection: Connection, change: Retry, now_ms: int) -> list[Outcome]:
     """See `everpost.store.changes.Retry`."""
     outcomes: dict[int, Outcome] = {}
-    while left := {number: wanted for number, wanted in enumerate(change.wanted) if number not in outcomes}:
-        outcomes |= await _retry_some(connection, change, left, now_ms)
-    return [outcomes[number] for number in range(len(change.wanted))]
-
-
-async def _retry_some(
-    connection: Connection, change: Retry, left: Mapping[int, WantedRetry], now_ms: int
-) -> Mapping[int, Outcome]:
-    told = [wanted.position for wanted in left.values()]
-    locked = await lock_chains(connection, {position.task_id: position.chain_id for position in told})
-    positions = positions_of(left, locked.positions)
-    outcomes, successions = decide_retries(change, left, positions, locked.chains)
-    return with_decisions(outcomes, await _write(connection, change, successions, now_ms))
+    while left := {number: task_id for number, task_id in enumerate(change.task_ids) if number not in outcomes}:
+        candidates = await lock_candidates(connection, list(left.values()))
+        decided, successions = decide_retries(change, dict(zip(left, candidates, strict=True)))
+        if undecided_among(decided.values()):
+            return list(decided.values())
+        outcomes |= with_decisions(decided, await _write(connection, change, successions, now_ms))
+    return [outcomes[number] for number in range(len(change.task_ids))]
 
 
 async def _write(

@@ -12,7 +12,7 @@ class OtherWriters:
     """At each step of the work, looks for writes that were not its own.
 
     Args:
-        database: The database the work writes to, one transaction per step.
+        database: The database the work writes to, in transactions that call `look`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -30,11 +30,12 @@ class OtherWriters:
         if self._version not in {None, version}:
             self._seen_s = time.monotonic()
         self._version = version
+        self._submitted += 1  # this transaction
 
     def are_writing(self) -> bool:
         """Whether others have written within `RECENT_S`; called once after each step."""
         submitted = self._database.submitted
-        if submitted > self._submitted + 1:
+        if submitted > self._submitted:
             self._seen_s = time.monotonic()
         self._submitted = submitted
         return time.monotonic() - self._seen_s < RECENT_S

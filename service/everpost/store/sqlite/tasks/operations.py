@@ -7,7 +7,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.pace import Pace
-from everpost.store.changes import Change, Outcome
+from everpost.store.changes import Change, Outcome, undecided_among
 from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
 from everpost.store.operations import Operation, OperationLostError
 from everpost.store.sqlite.file.database import Database
@@ -26,7 +26,7 @@ class SqliteOperations:
     async def advance(
         self,
         operation: Operation,
-        change: Change,
+        change: Change | None,
         decided: Sequence[Outcome],
         following: str | None,
         now_ms: int,
@@ -35,12 +35,17 @@ class SqliteOperations:
         pace: Pace | None = None,
     ) -> tuple[Operation, list[Outcome]]:
         """See the port."""
-        apply = applying(change, now_ms, pace)
 
         def advance(connection: sqlite3.Connection) -> tuple[Operation, list[Outcome]]:
+            outcomes = list(decided)
+            if change is not None:
+                outcomes += applying(change, now_ms, pace)(connection)
+            if undecided_among(outcomes):
+                return operation, outcomes
             if is_new:
                 connection.execute(load("begin_operation"), msgspec.structs.asdict(operation))
-            outcomes = [*decided, *apply(connection)]
+            if change is None:
+                return operation, outcomes
             return _advance(connection, operation, outcomes, following, now_ms), outcomes
 
         return await self._database.write(advance, within_s=MOVED_WITHIN_S)

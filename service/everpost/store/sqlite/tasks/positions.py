@@ -29,13 +29,12 @@ def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list
     return [Row(position_of(*columns), row, size_bytes or 0) for *columns, size_bytes, _, row in rows]
 
 
-def find_chains(connection: sqlite3.Connection, tasks: Collection[Position]) -> Chains:
-    """The retry chains of the tasks."""
-    chain_ids = json_list({task.chain_id for task in tasks})
+def find_chains(connection: sqlite3.Connection, chain_ids: Collection[str]) -> Chains:
+    """The retry chains with these ids."""
     return chains_of(
         position_of(task_id, place, status, chain_id, generation, accepted_by="")
         for chain_id, task_id, status, generation, place in connection.execute(
-            load("find_chains"), {"chain_ids": chain_ids}
+            load("find_chains"), {"chain_ids": json_list(chain_ids)}
         )
     )
 

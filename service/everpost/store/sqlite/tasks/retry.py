@@ -1,41 +1,36 @@
-"""Retries: where the tasks and their relatives are, and the new ledger rows (I5)."""
+"""Retries: the tasks as they are under the file's lock, and the new ledger rows (I5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from everpost.store.changes import Outcome, Retry, WantedRetry
+from everpost.store.changes import Outcome, Retry, undecided_among
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_tasks
+from everpost.store.sqlite.tasks.candidates import find_candidates
 from everpost.store.sqlite.tasks.ends import end_tasks
-from everpost.store.sqlite.tasks.positions import find_chains, find_positions
 from everpost.store.sqlite.tasks.resolve import replace_unknown
 from everpost.store.successions import (
-    Succession,
     decide_retries,
     decisions_of,
-    positions_of,
     replaced_in_history,
     replaced_in_ledger,
     with_decisions,
 )
+from everpost.task.candidate import LARGEST_LOCKED
 from everpost.task.resolution_rules import Decided
+from everpost.task.retry_rules import Succession
 
 
 def retry_tasks(connection: sqlite3.Connection, change: Retry, now_ms: int) -> list[Outcome]:
     """See `everpost.store.changes.Retry`."""
     outcomes: dict[int, Outcome] = {}
-    while left := {number: wanted for number, wanted in enumerate(change.wanted) if number not in outcomes}:
-        outcomes |= _retry_some(connection, change, left, now_ms)
-    return [outcomes[number] for number in range(len(change.wanted))]
-
-
-def _retry_some(
-    connection: sqlite3.Connection, change: Retry, left: Mapping[int, WantedRetry], now_ms: int
-) -> Mapping[int, Outcome]:
-    found = find_positions(connection, {wanted.position.task_id for wanted in left.values()})
-    positions = positions_of(left, found)
-    outcomes, successions = decide_retries(change, left, positions, find_chains(connection, positions.values()))
-    return with_decisions(outcomes, _write(connection, change, successions, now_ms))
+    while left := {number: task_id for number, task_id in enumerate(change.task_ids) if number not in outcomes}:
+        candidates = find_candidates(connection, list(left.values()), most_bytes=LARGEST_LOCKED)
+        decided, successions = decide_retries(change, dict(zip(left, candidates, strict=True)))
+        if undecided_among(decided.values()):
+            return list(decided.values())
+        outcomes |= with_decisions(decided, _write(connection, change, successions, now_ms))
+    return [outcomes[number] for number in range(len(change.task_ids))]
 
 
 def _write(

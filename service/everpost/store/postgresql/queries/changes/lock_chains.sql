@@ -1,5 +1,5 @@
 -- Locks the retry chains of tasks until the end of the transaction, in the order of their ids, as lock_ids.sql locks ids.
--- The chain of a task that is in no table is the given one.
+-- A task that is in no table counts as the first one of its chain.
 WITH found AS (
     SELECT task_id, coalesce(root_id, task_id) AS chain_id FROM task_queue WHERE task_id = ANY (:task_ids::text[])
     UNION ALL
@@ -9,7 +9,7 @@ WITH found AS (
 )
 SELECT chain_id, pg_advisory_xact_lock(hashtextextended(chain_id, 0)) AS locked
 FROM (
-    SELECT DISTINCT coalesce(found.chain_id, given.chain_id) AS chain_id
-    FROM unnest(:task_ids, :chain_ids::text[]) AS given (task_id, chain_id) LEFT JOIN found USING (task_id)
+    SELECT DISTINCT coalesce(found.chain_id, given.task_id) AS chain_id
+    FROM unnest(:task_ids) AS given (task_id) LEFT JOIN found USING (task_id)
     ORDER BY chain_id
 ) AS sorted
