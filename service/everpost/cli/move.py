@@ -20,8 +20,9 @@ from everpost.cli.output import say, say_json
 from everpost.database_address import is_postgresql, outcomes_folder, sqlite_path
 from everpost.failpoints import watch_failpoints
 from everpost.store import maintenance_of
+from everpost.store.fitting import is_utf8
 from everpost.store.maintenance import Maintenance
-from everpost.store.moving import COLUMNS, Fitted, Row, Table, Value, is_utf8
+from everpost.store.moving import COLUMNS, Fitted, Row, Table, Value
 
 EXAMPLES = """\b
 Examples:

@@ -96,16 +96,9 @@ async def list_tasks(
     """List tasks."""
     services = services_of(request)
     filters = FilterRequest(
-        status=status,
-        platform=platform,
-        account_id=account_id,
-        created_after=created_after,
-        created_before=created_before,
-        error_class=error_class,
-        q=q,
-        batch_id=batch_id,
-        retry_of=retry_of,
-    )
+        status=status, platform=platform, account_id=account_id, error_class=error_class, q=q, batch_id=batch_id,
+        created_after=created_after, created_before=created_before, retry_of=retry_of,
+    )  # fmt: skip
     wanted = task_filter(filters, services.catalogue, services.settings.zone)
     page, summary = await asyncio.gather(
         while_client_waits(request, services.tasks.page(wanted, cursor, limit)),

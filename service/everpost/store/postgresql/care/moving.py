@@ -11,6 +11,7 @@ import msgspec
 
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable
+from everpost.store.fitting import fit_values, refusal_of
 from everpost.store.moving import (
     BYTES,
     COLUMNS,
@@ -25,10 +26,8 @@ from everpost.store.moving import (
     Value,
     check_mark,
     check_open,
-    fit_values,
     not_empty,
     read_mark,
-    refusal_of,
     write_mark,
 )
 from everpost.store.postgresql.care.care import add_month

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from everpost.store.fitting import fit_values, refusal_of
 from everpost.store.moving import (
     COLUMNS,
     MARK,
@@ -19,10 +20,8 @@ from everpost.store.moving import (
     Value,
     check_mark,
     check_open,
-    fit_values,
     not_empty,
     read_mark,
-    refusal_of,
     write_mark,
 )
 from everpost.store.sqlite.care.meta import get_value, set_value
