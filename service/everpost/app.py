@@ -108,6 +108,7 @@ async def _services(
         clock = clock or store.meta.now_ms
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
+        store.care.share_timelines(queue.timelines.note)
         metrics = SharedMetrics(queue.server)
         metrics.start()
         stack.push_async_callback(metrics.close)

@@ -31,6 +31,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         left_over: Keys that should be gone from Redis.
         struck_at: When faults struck, in order.
         answers: Answers that no client should get.
+        may_lack_data: Tasks may be recorded without their data: the database lost them, and Redis has their outcome.
     """
 
     posted: Mapping[str, Any]
@@ -42,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     left_over: Sequence[str] = ()
     answers: Sequence[str] = ()
     struck_at: Sequence[str] = ()
+    may_lack_data: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,8 @@ def verdict_of(facts: Facts, publisher_class: PublisherClass) -> Verdict:
     """The verdict on the facts."""
     recorded = {row.task_id for row in facts.rows}
     effects = Counter(effect.task_id for effect in facts.effects)
-    per_marker = Counter(_marker(row) for row in facts.rows if row.retry_of is None)
+    originals = [row for row in facts.rows if row.retry_of is None and not (facts.may_lack_data and row.data is None)]
+    per_marker = Counter(map(_marker, originals))
     duplicated = [f"{marker} became {count} tasks" for marker, count in per_marker.items() if count > 1]
     if not publisher_class.may_rerun:
         duplicated += [f"{task_id} was sent {count} times" for task_id, count in effects.items() if count > 1]

@@ -101,6 +101,10 @@ class PythonProcess:
             log.seek(size)
             return log.read()
 
+    def set(self, name: str, value: str) -> None:
+        """Give it another setting, from its next start."""
+        self._environment[name] = value
+
     def run_with(self, program: Sequence[str]) -> None:
         """Let another program run it: `setpriv` with its options."""
         self._program = [*program, *self._program]

@@ -42,6 +42,7 @@ class Scene:
     Args:
         has_crashing_publisher: The publisher may raise what is no publish error; the log has the traceback of it.
         without: A guard that all processes lack, see `without.py`.
+        may_lack_data: See `Facts`.
 
     Attributes:
         apis: All APIs; those that serve are `addresses`.
@@ -74,12 +75,14 @@ class Scene:
         min_free_disk: int = 0,
         has_crashing_publisher: bool = False,
         without: str | None = None,
+        may_lack_data: bool = False,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.seed = seed
         self.publisher_class = publisher_class
         self._has_crashing_publisher = has_crashing_publisher
+        self._may_lack_data = may_lack_data
         self.chance = random.Random(seed)
         self.faults: Counter[str] = Counter()
         self.struck_at: list[str] = []
@@ -315,6 +318,7 @@ class Scene:
             left_over=await find_left_over(self.redis),
             answers=[*self.load.unexpected, *crashes],
             struck_at=self.struck_at,
+            may_lack_data=self._may_lack_data,
         )
 
     async def drained(self) -> None:

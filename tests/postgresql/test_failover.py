@@ -16,7 +16,7 @@ from everpost.store.postgresql.link import commits, session, waiting
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.session import Session
 from everpost.testing import eventually
-from postgresql.link_kit import add, opened, stored, write
+from postgresql.link_kit import ALL, add, opened, stored, write
 from postgresql.link_load import Writers, go_on, succeeds
 from postgresql_server import PostgresqlServer
 from store_contract.making import once_of
@@ -137,16 +137,21 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
     pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "WRITE_S", 0.6)
-    monkeypatch.setattr(commits, "WRITE_S", 0.6)
+    monkeypatch.setattr(commits, "COMMIT_S", 0.2)
     monkeypatch.setattr(session, "CLOSE_S", 0.2)
     pair.make_synchronous()
     await go_on(database, "before")
+    async with asyncio.timeout(60):
+        while not database.primary.is_synchronous:  # noqa: ASYNC110 - it is seen within a second
+            await asyncio.sleep(0.02)
     pair.standby.signal_all(signal.SIGSTOP)
     try:
         with pytest.raises(WriteUnconfirmed):
             await write(database, "rows")
         with pytest.raises(WriteUnconfirmed):
             await database.write(lambda connection: add(connection, "transaction"))
+        with pytest.raises(Unavailable, match="answer"):
+            await database.write(lambda connection: connection.fetch_all(ALL))  # what it saw may be lost
     finally:
         pair.standby.signal_all(signal.SIGCONT)
     await go_on(database, "after")

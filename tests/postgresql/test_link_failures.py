@@ -233,7 +233,8 @@ async def test_a_transaction_is_not_taken_for_another_one_that_got_its_id_after_
 async def test_a_commit_of_which_nothing_can_be_learned_is_unconfirmed(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "WRITE_S", 0.5)
+    monkeypatch.setattr(waiting, "WRITE_S", 0.5)
+    monkeypatch.setattr(commits, "COMMIT_S", 0.5)
     monkeypatch.setattr(session, "CONNECT_S", 0.2)
     async with opened(address_of(proxy)) as database:
         with ExitStack() as cuts:

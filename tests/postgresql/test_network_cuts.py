@@ -4,21 +4,21 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
 from chaos_kit.proxy import Proxy
-from everpost.errors import Unavailable, WriteUnconfirmed
+from everpost.errors import ServiceError, Unavailable, WriteUnconfirmed
 from everpost.store.postgresql.link import commits, database, session, waiting
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.session import KEEPALIVE
 from everpost.store.postgresql.link.statements import Sql
+from postgresql.hosts import DatabaseHosts, database_hosts
 from postgresql.link_kit import ALL, add, opened, stored, write
 from postgresql.link_load import Writers, go_on
-from postgresql_server import PostgresqlServer, shared_server
+from postgresql_server import shared_server
 
 FOUND_WITHIN_S = 10
 SETTINGS = Sql("""
@@ -67,58 +67,40 @@ async def test_a_transaction_that_the_server_ended_because_its_client_hung_is_re
         assert await stored(database) == ["run 2"]
 
 
-class Hosts:
-    """A primary behind a proxy, and a standby whose link to the primary goes through another one.
-
-    Attributes:
-        to_primary: Between the clients and the primary.
-        between: Between the standby and the primary.
-    """
-
-    def __init__(self, primary: PostgresqlServer, standby: PostgresqlServer, to_primary: Proxy, between: Proxy) -> None:
-        self.primary = primary
-        self.standby = standby
-        self.to_primary = to_primary
-        self.between = between
-
-    @property
-    def address(self) -> str:
-        """The address with both hosts."""
-        hosts = f"127.0.0.1:{self.to_primary.port},127.0.0.1:{self.standby.port}"
-        return f"postgresql://everpost@{hosts}/postgres"
+async def test_a_primary_that_others_know_to_be_replaced_is_given_up_until_they_do_not(database: Database) -> None:
+    await write(database, "before")
+    assert database.primary.server is not None
+    own = database.primary.server.timeline or ""
+    database.primary.use_none_before(own)
+    await write(database, "as usual")
+    database.primary.use_none_before("0000FFFF")
+    with pytest.raises(ServiceError, match="lacks what came after"):
+        await database.write(lambda connection: add(connection, "refused"), within_s=0.3)
+    with pytest.raises(Unavailable, match="lacks what came after"):
+        await database.read(lambda connection: connection.fetch_all(ALL), within_s=0.3)
+    database.primary.use_none_before(own)
+    await go_on(database, "after")
+    assert await stored(database) == ["after", "as usual", "before"]
 
 
 @pytest_asyncio.fixture
-async def hosts() -> AsyncIterator[Hosts]:
+async def hosts() -> AsyncIterator[DatabaseHosts]:
     """Two servers and two proxies for one test."""
-    async with AsyncExitStack() as stack:
-        primary = await asyncio.to_thread(PostgresqlServer.new)
-        stack.callback(primary.remove)
-        to_primary = await stack.enter_async_context(Proxy(primary.socket_path).serving())
-        between = await stack.enter_async_context(Proxy(primary.socket_path).serving())
-        standby = await asyncio.to_thread(primary.new_standby, "standby", between.port)
-        stack.callback(standby.remove)
-        yield Hosts(primary, standby, to_primary, between)
+    async with database_hosts() as hosts:
+        yield hosts
 
 
 @pytest_asyncio.fixture
-async def linked(hosts: Hosts) -> AsyncIterator[Database]:
+async def linked(hosts: DatabaseHosts) -> AsyncIterator[Database]:
     """The link to the hosts."""
     async with opened(hosts.address) as database:
         yield database
 
 
-async def caught_up(hosts: Hosts) -> None:
-    (wanted,) = hosts.primary.sql("SELECT pg_current_wal_lsn()")[0]
-    async with asyncio.timeout(60):
-        while not hosts.standby.sql(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'")[0][0]:  # noqa: ASYNC110 - it is another process
-            await asyncio.sleep(0.02)
-
-
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every wait be short."""
     for module, name, value in (
-        *((waiting, "WRITE_S", 0.8), (commits, "WRITE_S", 0.8), (session, "CONNECT_S", 0.3)),
+        *((waiting, "WRITE_S", 0.8), (commits, "COMMIT_S", 0.2), (session, "CONNECT_S", 0.3)),
         *((session, "CLOSE_S", 0.1), (database, "LOOK_EVERY_S", 0.2), (database, "LOOK_AT_OTHERS_EVERY_S", 0.2)),
     ):
         monkeypatch.setattr(module, name, value)
@@ -162,7 +144,7 @@ async def test_clients_that_are_cut_off_from_the_primary_are_told_in_time_and_go
 
 @pytest.mark.parametrize("is_quick", [True, pytest.param(False, marks=pytest.mark.chaos)])
 async def test_clients_that_are_cut_off_from_the_primary_go_to_the_promoted_standby_at_once(
-    hosts: Hosts, linked: Database, monkeypatch: pytest.MonkeyPatch, *, is_quick: bool
+    hosts: DatabaseHosts, linked: Database, monkeypatch: pytest.MonkeyPatch, *, is_quick: bool
 ) -> None:
     """What hangs at the old one is sent again to the new one, instead of waiting for its time limit."""
     if is_quick:
@@ -172,7 +154,7 @@ async def test_clients_that_are_cut_off_from_the_primary_go_to_the_promoted_stan
     async with writers.at_work():
         await writers.go_on()
         with hosts.to_primary.black_hole(), hosts.between.black_hole():
-            await asyncio.to_thread(hosts.standby.promote)
+            await hosts.promote()
             promoted_s = time.monotonic()
             await writers.go_on()
             assert time.monotonic() - promoted_s < FOUND_WITHIN_S
@@ -181,29 +163,28 @@ async def test_clients_that_are_cut_off_from_the_primary_go_to_the_promoted_stan
 
 
 async def test_a_primary_that_still_answers_is_left_once_another_was_promoted(
-    hosts: Hosts, linked: Database, monkeypatch: pytest.MonkeyPatch
+    hosts: DatabaseHosts, linked: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old primary is cut off from the standby only, so it accepts writes that are lost later."""
     quicken(monkeypatch)
     await go_on(linked, "before")
-    await caught_up(hosts)
+    await hosts.caught_up()
     with hosts.between.black_hole():
-        await asyncio.to_thread(hosts.standby.promote)
+        await hosts.promote()
         async with asyncio.timeout(60):
             while linked.primary.server is None or linked.primary.server.timeline != "00000002":  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
         await go_on(linked, "after")
-    assert hosts.primary.sql("SELECT count(*) FROM link_rows WHERE task_id = 'after'") == [(0,)]
+    assert hosts.standby.sql("SELECT count(*) FROM link_rows WHERE task_id = 'after'") == [(0,)]
     assert await stored(linked) == ["after", "before"]
 
 
 @pytest.mark.chaos
 async def test_nothing_is_confirmed_while_the_synchronous_standby_is_cut_off(
-    hosts: Hosts, linked: Database, monkeypatch: pytest.MonkeyPatch
+    hosts: DatabaseHosts, linked: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quicken(monkeypatch)
-    hosts.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-    hosts.primary.sql("SELECT pg_reload_conf()")
+    hosts.make_synchronous()
     await go_on(linked, "before")
     with hosts.between.black_hole():
         with pytest.raises(WriteUnconfirmed):

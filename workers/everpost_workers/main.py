@@ -134,6 +134,7 @@ class PublishWorker:
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
+        self.store.care.share_timelines(queue.timelines.note)
         shared = SharedMetrics(queue.server)
         shared.start()
         stack.push_async_callback(shared.close)

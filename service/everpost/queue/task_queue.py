@@ -8,6 +8,7 @@ from everpost.queue.jobs import Jobs
 from everpost.queue.losses import Losses
 from everpost.queue.pool import connection_pool
 from everpost.queue.redis_server import RedisServer
+from everpost.queue.timelines import Timelines
 from everpost.queue.workers import Workers
 
 
@@ -21,6 +22,7 @@ class TaskQueue:
         jobs: Finds, counts and withdraws jobs.
         losses: The relay's questions.
         workers: The living workers.
+        timelines: Which PostgreSQL was promoted last.
     """
 
     def __init__(self, redis: Redis, clock: Clock = system_clock, *, may_repair: bool = True) -> None:
@@ -31,6 +33,7 @@ class TaskQueue:
         self.jobs = Jobs(self.server, clock)
         self.losses = Losses(self.server, clock)
         self.workers = Workers(self.server)
+        self.timelines = Timelines(self.server)
 
     @classmethod
     def connect(cls, address: str, clock: Clock = system_clock, *, may_repair: bool = True) -> "TaskQueue":

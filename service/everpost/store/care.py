@@ -1,5 +1,6 @@
 """The port's noun `care`: whether the store can be written, and its upkeep in the background."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -28,11 +29,21 @@ class StoreState(msgspec.Struct, frozen=True):
     trouble: ServiceError | None
 
 
+NoteTimeline = Callable[[str, str], Awaitable[str]]
+"""Report the cluster and timeline of a primary; the newest timeline that any process has reported for the cluster."""
+
+
 class Care(Protocol):
     """Checks and upkeep. Writes raise the errors of `everpost.store.ledger.Ledger`."""
 
     def state(self) -> StoreState:
         """The present state; this does no I/O."""
+
+    def share_timelines(self, note_timeline: NoteTimeline) -> None:
+        """From now on, use no primary of an older timeline than the other processes'; a store without any does nothing.
+
+        Tasks are claimed only after a look at the timelines, and a new primary is used only after it was reported.
+        """
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """Add the next ended tasks to the full-text index, at most `limit`; return how many.

@@ -159,7 +159,8 @@ class Ledger(Protocol):
     ) -> bool:
         """Record the intent to send, before an attempt's first byte is sent (I6).
 
-        Of several attempts at once, the intent of exactly one is recorded.
+        Of several attempts at once, the intent of exactly one is recorded. After `WriteUnconfirmed`, a call with the
+        same attempt and time finds its own intent.
 
         Args:
             earlier: An attempt whose intent may be replaced, because its outcome is known by now.

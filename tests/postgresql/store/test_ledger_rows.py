@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from everpost.clock import to_text
+from everpost.errors import WriteUnconfirmed
 from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.postgresql.link.connection import Connection
@@ -232,7 +233,7 @@ async def test_the_usual_statements_touch_no_partition_that_they_do_not_write(da
     plan = await database.read(lambda connection: connection.fetch_value(explained, rows="[]"))
     nodes = _nodes(json.loads(plan)[0]["Plan"])
     read = {node["Relation Name"] for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"}
-    assert read <= {"task_queue"}
+    assert read <= {"task_queue", "everpost_meta"}  # which have no partitions
 
 
 async def test_texts_that_are_too_long_for_an_index_are_kept_shortened(store: Store) -> None:
@@ -246,3 +247,24 @@ async def test_texts_that_are_too_long_for_an_index_are_kept_shortened(store: St
     await store.ledger.end([record_of("waiting", columns=TaskColumns(platform=long, account_id=long))])
     for wanted in (TaskFilter(batch_id=long), TaskFilter(retry_of=long)):
         assert ids((await store.history.page(wanted)).items) == ["waiting"]
+
+
+async def test_an_intent_that_was_not_confirmed_is_found_by_its_repetition(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the task would end as unknown, although nothing was sent."""
+    await accept(store, "a")
+    database = store.ledger._database  # type: ignore[attr-defined]  # of this store
+    write_rows = database.write_rows
+
+    async def lose_answer(*given: Any, **options: Any) -> None:
+        await write_rows(*given, **options)
+        raise WriteUnconfirmed("no standby")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "write_rows", lose_answer)
+        with pytest.raises(WriteUnconfirmed):
+            await store.ledger.begin_send("a", 1, START_MS)
+    assert not await store.ledger.begin_send("a", 1, START_MS + 1)
+    assert await store.ledger.begin_send("a", 1, START_MS)
+    assert not await store.ledger.begin_send("a", 1, START_MS)

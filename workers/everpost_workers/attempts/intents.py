@@ -68,7 +68,8 @@ class Intents:
         if has_mortal_key(publisher):
             state.since_boot = self._boot_clock()
         earlier = facts.sending or None  # HELD is not an attempt's number
-        intent = asyncio.ensure_future(persist(lambda: self._begin(job, state, earlier)))
+        now_ms = self._clock()  # of every try: a repeated intent is known by it
+        intent = asyncio.ensure_future(persist(lambda: self._begin(job, state, earlier, now_ms)))
         try:
             begun = await asyncio.shield(intent)
         except asyncio.CancelledError:
@@ -85,10 +86,8 @@ class Intents:
         if keeps_intents(publisher) and state.facts is not None:
             await persist(lambda: self._ledger.cancel_send(job.task_id, state.number, self._clock()))
 
-    async def _begin(self, job: PublishJob, state: AttemptState, earlier: int | None) -> bool:
-        return await self._ledger.begin_send(
-            job.task_id, state.number, self._clock(), earlier, since_boot=state.since_boot
-        )
+    async def _begin(self, job: PublishJob, state: AttemptState, earlier: int | None, now_ms: int) -> bool:
+        return await self._ledger.begin_send(job.task_id, state.number, now_ms, earlier, since_boot=state.since_boot)
 
 
 async def persist(write: Callable[[], Awaitable[Written]]) -> Written:

@@ -10,6 +10,7 @@ from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.held import PostgresqlHeld
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
+from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.schema.migrate import bring_up
@@ -24,11 +25,12 @@ class PostgresqlStore:
 
     def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock | None = None) -> None:
         self.database = database
-        self.guard = DispatchGuard(database, clock or database.primary.clock)
-        self.ledger = PostgresqlLedger(database, self.guard.check)
+        self._watch = PrimaryWatch(database.primary)
+        self.guard = DispatchGuard(database, clock or database.primary.clock, self._watch)
+        self.ledger = PostgresqlLedger(database, self.guard.check_claim, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
-        self.care = PostgresqlCare(database)
+        self.care = PostgresqlCare(database, self._watch)
         self.history = PostgresqlHistory(database, zone)
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)
@@ -57,4 +59,5 @@ class PostgresqlStore:
 
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""
+        await self._watch.close()
         await self.database.close()

@@ -7,8 +7,9 @@ from typing import Any
 import structlog
 
 from everpost.pace import Others
-from everpost.store.care import StoreState
+from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
+from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.counts import COUNT_S, add_drift, find_drift, fold_counts
@@ -24,8 +25,9 @@ MONTHS_BEHIND = 2  # that keep their partitions, if they are empty: tasks may st
 class PostgresqlCare:
     """See `everpost.store.care.Care`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, watch: PrimaryWatch) -> None:
         self._database = database
+        self._watch = watch
         self._months: set[date] = set()
 
     def state(self) -> StoreState:
@@ -41,6 +43,10 @@ class PostgresqlCare:
             is_reachable=database.silence is None,
             trouble=trouble,
         )
+
+    def share_timelines(self, note_timeline: NoteTimeline) -> None:
+        """See `Care.share_timelines`."""
+        self._watch.share(note_timeline)
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

@@ -14,6 +14,7 @@ from everpost.errors import Unavailable
 from everpost.store.pause import KEY as PAUSED
 from everpost.store.pause import Pause, read_pause, write_pause
 from everpost.store.postgresql.care.meta import get_value, set_value
+from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import STATEMENT_S, Database
 from everpost.store.postgresql.link.session import Session
@@ -48,8 +49,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 class DispatchGuard:
     """Keeps this process's workers from sending, once it has found another server and dispatch is paused."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, watch: PrimaryWatch) -> None:
         self._database = database
+        self._watch = watch
         self._clock = clock
         self._is_halted = False
 
@@ -57,6 +59,14 @@ class DispatchGuard:
         """Look at the lineage now, and each time that another server is found."""
         await self._database.write(partial(follow_lineage, clock=self._clock))
         self._database.primary.on_other = self._follow
+
+    async def check_claim(self) -> None:
+        """Check that claimed tasks may be looked up: no other process knows a newer primary, and as `check`.
+
+        A task that was accepted on a newer primary is queued after that primary was reported.
+        """
+        await self._watch.look()
+        await self.check()
 
     async def check(self) -> None:
         """Check that tasks may be sent.
@@ -72,6 +82,7 @@ class DispatchGuard:
 
     async def _follow(self, session: Session) -> None:
         """Called before any other statement runs on a server that was not the primary before."""
+        await self._watch.report(session.server)
         connection = Connection(session, STATEMENT_S)
         await connection.run_script(BEGIN)
         await follow_lineage(connection, self._clock)

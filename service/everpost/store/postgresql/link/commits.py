@@ -14,9 +14,10 @@ from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.sessions import Sessions
 from everpost.store.postgresql.link.transactions import commit, confirm, left, transact
-from everpost.store.postgresql.link.waiting import WRITE_S, Rows, Transaction, WaitingWrites
+from everpost.store.postgresql.link.waiting import Rows, Transaction, WaitingWrites
 
 WRITERS = 2
+COMMIT_S = 1.0  # at least, to find out what became of a commit
 PAUSES_S = (0.02, 0.5)  # the first and the longest between two tries
 TROUBLE = (DatabaseBusy, DatabaseUnwritable, DatabaseUnusable, WriteUnconfirmed)
 UNIQUE = "23505"  # unique_violation
@@ -137,7 +138,8 @@ class Commits:
                 async with self._sessions.lent(transaction.until_s) as session:
                     may_begin_until_s = transaction.until_s
                     answer, xid = await transact(session, transaction.work, transaction.statement_s)
-                    await commit(session, xid, self._primary, time.monotonic() + WRITE_S)
+                    until_s = max(transaction.until_s, time.monotonic() + COMMIT_S)
+                    await commit(session, xid, self._primary, until_s)
             except (LinkLost, TransactionUndone) as error:
                 reason = error
                 await asyncio.sleep(pause_s)

@@ -6,6 +6,8 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
+
 from everpost.clock import ServerClock
 from everpost.database_address import Host, PostgresqlAddress
 from everpost.errors import ServiceError
@@ -25,6 +27,7 @@ class Primary:
         generation: Counts how often the primary was lost; a session of an earlier generation is of no use.
         clock: The server's.
         server: Which server it was, the last time it was found; None before the first time.
+        is_synchronous: Its commits wait for a standby.
         on_other: Called when another server is found than the last time, before any caller gets a session on it.
     """
 
@@ -33,8 +36,10 @@ class Primary:
         self.generation = 0
         self.clock = ServerClock()
         self.server: Identity | None = None
+        self.is_synchronous = False
         self.on_other: Callable[[Session], Awaitable[None]] | None = None
         self._host: Host | None = None  # None while it is not known which one is the primary
+        self._least: Identity | None = None  # an earlier one is of no use; None is `server` itself
         self._lost_s = time.monotonic()
         self._search: asyncio.Task[None] | None = None
         self._found: Session | None = None  # by the last search, and not used yet
@@ -70,6 +75,7 @@ class Primary:
         if await session.find_server() != session.server:
             raise LinkLost("another server has the primary's address now")
         self.clock.learn(session.time)
+        self.is_synchronous = session.is_synchronous
 
     async def look_for_newer(self) -> None:
         """Ask the other hosts whether one was promoted while the present primary still answers, and give it up then.
@@ -88,6 +94,16 @@ class Primary:
             is_newer = isinstance(answer, Session) and self.server.is_before(answer.server)
             if is_newer and generation == self.generation:
                 self._forget(f"{host} was promoted")
+                self._end_statements_elsewhere()
+
+    def use_none_before(self, timeline: str) -> None:
+        """Give the server up if it was the primary before this timeline, and use none that was."""
+        if self.server is None:
+            return
+        self._least = msgspec.structs.replace(self.server, timeline=timeline)
+        if self._host is not None and self.server.is_before(self._least):
+            self._forget(f"another host was promoted: it has timeline {timeline}")
+            self._end_statements_elsewhere()
 
     def lose(self, session: Session, reason: LinkLost) -> None:
         """Give up all sessions of this one's generation, if its server is not usable."""
@@ -172,9 +188,10 @@ class Primary:
 
     async def _open(self, host: Host) -> Session:
         session = await self._open_at(host)
-        if self.server is not None and session.server.is_before(self.server):
-            await session.close()
-            raise LinkLost(f"{host} was the primary before timeline {self.server.timeline}, and lacks what came after")
+        for newer in (self.server, self._least):
+            if newer is not None and session.server.is_before(newer):
+                await session.close()
+                raise LinkLost(f"{host} was the primary before timeline {newer.timeline}, and lacks what came after")
         return session
 
     async def _first_answers(self, asked: Sequence["asyncio.Task[Session]"]) -> None:
@@ -191,7 +208,7 @@ class Primary:
         took_s = round(time.monotonic() - self._lost_s, 3)
         if self.server not in {None, session.server}:
             self._end_statements_elsewhere()
-        self._host, self.server = host, session.server
+        self._host, self.server, self.is_synchronous = host, session.server, session.is_synchronous
         logger.info(
             "database.primary_found",
             extra=as_event(host=str(host), timeline=session.server.timeline, took_s=took_s),

@@ -50,6 +50,7 @@ class Session:
         server: Which server it leads to.
         time: What that server's clock was when it was asked last.
         recovered_at: When that server last recovered after a crash, at the latest.
+        is_synchronous: Commits wait for a standby.
         generation: Counts how often the primary was lost before this connection was made.
         is_unreplicated: A commit was not confirmed by the synchronous standby, because the wait for it was cancelled.
     """
@@ -57,6 +58,7 @@ class Session:
     server: Identity
     time: ServerTime
     recovered_at: str
+    is_synchronous: bool
 
     def __init__(self, raw: asyncpg.Connection, generation: int) -> None:
         self.raw = raw
@@ -125,6 +127,7 @@ class Session:
             )
         self.time = ServerTime(found["now_ms"], asked_ms, monotonic_ms())
         self.recovered_at = found["recovered_at"]
+        self.is_synchronous = found["is_synchronous"]
         return Identity(found["system_identifier"], found["timeline"])
 
     async def _ask(self) -> Any:

@@ -10,7 +10,7 @@ from typing import Protocol
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.session import Session
 
-LEAST_S = 0.5  # for a connection, even if the caller's time is over
+LEAST_S = 0.25  # for a connection, even if the caller's time is over
 
 
 class Server(Protocol):

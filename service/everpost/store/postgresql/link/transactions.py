@@ -20,6 +20,7 @@ Work = Callable[[Connection], Awaitable[T]]
 LOCK_WAIT_S = 2.0  # for rows that another transaction has locked; then the database counts as busy
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock_wait_ms:d}"
 COMMIT, ROLLBACK = Sql("COMMIT"), Sql("ROLLBACK")
+LEAST_S = 0.25  # for a statement whose caller has waited long
 LOOK_AGAIN_S = 0.1  # at a transaction that PostgreSQL has not ended yet
 
 
@@ -60,7 +61,11 @@ async def transact(session: Session, work: Work[T], statement_s: float | None) -
 async def commit(session: Session, xid: str | None, primary: Primary, until_s: float) -> None:
     """Commit the open transaction. If the connection is lost meanwhile, ask the server what became of it.
 
+    A transaction that wrote nothing may have seen what others committed and the standby lacks. Its answer may rest on
+    that, so it waits for the standby, too.
+
     Raises:
+        LinkLost: It wrote nothing, and can be repeated.
         TransactionUndone: It was not committed, and can be repeated.
         WriteUnconfirmed: It cannot be told, or it was not replicated.
     """
@@ -69,12 +74,12 @@ async def commit(session: Session, xid: str | None, primary: Primary, until_s: f
         tag = await Connection(session, left(until_s)).run_script(COMMIT)
         if tag != "COMMIT":  # an error was swallowed before
             raise AssertionError(f"PostgreSQL answered COMMIT with {tag}")
-        if session.is_unreplicated:
+        if session.is_unreplicated or (xid is None and primary.is_synchronous):
             await confirm(session, left(until_s))
     except LinkLost as error:
         primary.lose(session, error)
         if xid is None:
-            raise TransactionUndone(str(error)) from error
+            raise
         await _find_out(xid, session, primary, until_s, error)
     failpoint("commit.after")
 
@@ -113,4 +118,4 @@ async def _find_out(xid: str, lost: Session, primary: Primary, until_s: float, e
 
 def left(until_s: float) -> float:
     """The time until then in seconds; a server that is alive gets some in any case."""
-    return max(0.5, until_s - time.monotonic())
+    return max(LEAST_S, until_s - time.monotonic())

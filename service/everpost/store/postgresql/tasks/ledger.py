@@ -9,7 +9,7 @@ import msgspec
 
 from everpost.batcher import Batcher
 from everpost.clock import SinceBoot, to_text
-from everpost.errors import DatabaseBusy, Unavailable
+from everpost.errors import DatabaseBusy, Unavailable, WriteUnconfirmed
 from everpost.store.ledger import (
     ClaimedTasks,
     ClaimFacts,
@@ -31,17 +31,21 @@ from everpost.task.model import Attempt, Task, TaskRecord
 
 KEY_TRIES = 5  # a key can be in use when it is written, and be forgotten before its answer is read
 
+Check = Callable[[], Awaitable[None]]
+
 
 class PostgresqlLedger:
     """See `everpost.store.ledger.Ledger`.
 
     Args:
-        check_dispatch: Raises `Unavailable` while this process may not send tasks.
+        check_claim: Raises `Unavailable` while this process may not claim tasks.
+        check_send: Raises it while this process may not send any.
     """
 
-    def __init__(self, database: Database, check_dispatch: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, database: Database, check_claim: Check, check_send: Check) -> None:
         self._database = database
-        self._check_dispatch = check_dispatch
+        self._check_claim, self._check_send = check_claim, check_send
+        self._unconfirmed: set[tuple[str, int, int]] = set()  # intents that may be written, and are written again
         self._deferred: Batcher[Deferred, None] = Batcher(self._defer)
 
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
@@ -77,7 +81,7 @@ class PostgresqlLedger:
 
     async def check_claims(self, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
         """See `Ledger.check_claims`."""
-        await self._check_dispatch()
+        await self._check_claim()
         return await self._database.read(lambda connection: check_claims(connection, offered))
 
     async def note_lost_attempts(self, task_ids: Collection[str], rule: LostAttempts) -> dict[str, ClaimFacts]:
@@ -94,10 +98,17 @@ class PostgresqlLedger:
         since_boot: SinceBoot | None = None,
     ) -> bool:
         """See `Ledger.begin_send`."""
-        await self._check_dispatch()
+        await self._check_send()
         row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
         row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
-        begun = await self._database.write_rows("begin_send", [row], again="begin_send_again")
+        intent = (task_id, attempt, now_ms)
+        statement = "begin_send_again" if intent in self._unconfirmed else "begin_send"
+        try:
+            begun = await self._database.write_rows(statement, [row], again="begin_send_again")
+        except WriteUnconfirmed:
+            self._unconfirmed.add(intent)
+            raise
+        self._unconfirmed.discard(intent)
         if begun and not begun[0]["is_known"]:
             raise Unavailable("Another PostgreSQL answers, and it is not known yet whether it lacks commits.")
         return bool(begun)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from everpost.pace import Others, Pace
-from everpost.store.care import StoreState
+from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.others import OtherWriters
@@ -35,6 +35,9 @@ class SqliteCare:
             is_reachable=True,
             trouble=database.trouble,
         )
+
+    def share_timelines(self, note_timeline: NoteTimeline) -> None:
+        """See `Care.share_timelines`. A file has none."""
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""

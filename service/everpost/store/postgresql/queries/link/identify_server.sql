@@ -16,6 +16,7 @@ SELECT
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
     current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('synchronous_standby_names') <> '' AS is_synchronous,
     (SELECT stats_reset::text FROM pg_stat_wal) AS recovered_at, -- a recovery after a crash resets it
     CASE
         WHEN has_function_privilege('pg_control_system()', 'execute')

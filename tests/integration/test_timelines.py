@@ -1,0 +1,31 @@
+"""The timelines of PostgreSQL that processes report in Redis."""
+
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+
+from everpost.queue.keys import TIMELINE
+from everpost.testing import everpost_stack
+
+KEY = f"{TIMELINE}7"
+
+
+async def test_the_newest_timeline_is_told_to_all_and_forgotten_some_time_after_its_last_use() -> None:
+    async with everpost_stack(workers=0) as stack:
+        note = stack.queue.timelines.note
+        told = [await note("7", timeline) for timeline in ("0000000A", "0000000B", "0000000A", "0000000B")]
+        assert told == ["0000000A", "0000000B", "0000000B", "0000000B"]
+        assert await note("8", "00000001") == "00000001"
+        assert 0 < await stack.queue.redis.ttl(KEY) <= 600
+
+
+@pytest.mark.parametrize("value", ["", "FFFFFFFFF", "zzzzzzzz", b"\xff" * 8, {"a": "hash"}])
+async def test_what_another_program_wrote_there_is_replaced(value: str | bytes | dict[str, str]) -> None:
+    async with everpost_stack(workers=0) as stack:
+        if isinstance(value, dict):
+            await cast("Awaitable[int]", stack.queue.redis.hset(KEY, mapping=value))
+        else:
+            await stack.queue.redis.set(KEY, value)
+        assert await stack.queue.timelines.note("7", "00000001") == "00000001"
+        assert await stack.queue.redis.get(KEY) == b"00000001"
