@@ -1,4 +1,6 @@
+import asyncio
 import itertools
+import math
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,7 +10,7 @@ import pytest
 from everpost.clock import system_boot_clock, system_clock
 from everpost.settings import Settings
 from everpost_workers.upkeep import duties as upkeep
-from everpost_workers.upkeep.duties import LONG_REST, REST, worker_duties
+from everpost_workers.upkeep.duties import LONG_REST, REST, Duties, worker_duties
 from everpost_workers.upkeep.leadership import Leadership
 
 
@@ -36,15 +38,32 @@ async def test_the_search_index_rests_longer_while_tasks_are_run(
 
     loop = SimpleNamespace(time=partial(next, itertools.count()))  # a step takes a second
     monkeypatch.setattr(upkeep, "asyncio", SimpleNamespace(sleep=sleep, get_running_loop=lambda: loop))
-    duties = worker_duties(
+    leadership = Leadership(cast("Any", None), "worker", lambda: True)
+    leadership._leads_until = math.inf
+    await duties_of(leadership, Index(), is_busy=is_busy)["search"][1]()
+    assert rests == [rest, rest]
+
+
+async def test_only_the_leader_fills_the_search() -> None:
+    leadership, index = Leadership(cast("Any", None), "worker", lambda: True), Index()
+    filling = asyncio.ensure_future(duties_of(leadership, index)["search"][1]())
+    done, _ = await asyncio.wait([filling], timeout=0.05)
+    assert not done
+    assert index.left == Index().left
+    leadership._leads_until = math.inf
+    leadership._gained.set()
+    await filling
+    assert index.left == 0
+
+
+def duties_of(leadership: Leadership, index: Index, *, is_busy: bool = False) -> Duties:
+    return worker_duties(
         relay=SimpleNamespace(tick=None),  # type: ignore[arg-type]
-        store=cast("Any", SimpleNamespace(care=Index())),
+        store=cast("Any", SimpleNamespace(care=index)),
         results=cast("Any", SimpleNamespace(tick=None)),
         settings=Settings(),
         clock=system_clock,
         boot_clock=system_boot_clock,
-        leadership=Leadership(cast("Any", None), "worker", lambda: True),
+        leadership=leadership,
         is_busy=lambda: is_busy,
     )
-    await duties["search"][1]()
-    assert rests == [rest, rest]

@@ -103,8 +103,6 @@ def worker_duties(
 ) -> Duties:
     """The duties of a worker that takes tasks. Most are the leader's alone: once is enough for all workers.
 
-    Each worker fills the search, because that grows with the tasks it runs.
-
     Args:
         is_busy: Whether the worker is running tasks.
     """
@@ -131,7 +129,7 @@ def worker_duties(
     return {
         "lead": (BEAT_S, leadership.beat),
         "relay": (1.0, partial(_look_for_losses, relay, leadership)),
-        "search": (1.0, fill_search),
+        "search": (1.0, led(fill_search)),
         "promote": (1.0, led(lambda: _until_none(lambda: store.ledger.promote_due(clock(), CHUNK)))),
         "results": (1.0, led(results.tick)),
         "clock": (STEP_S, led(count_time)),
