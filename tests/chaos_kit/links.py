@@ -1,6 +1,6 @@
 """A fleet of plain processes: each reaches PostgreSQL and Valkey through proxies of its own, which are its links."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ class LinkedScene(Scene):
     """
 
     def __init__(self, folder: Path, *, database: str, **options: Any) -> None:
-        self.links: dict[str, tuple[Proxy, Proxy]] = {}
         super().__init__(folder, database=database, **options)
-
-    def settings_of(self, name: str) -> Mapping[str, str]:
-        """The addresses of its proxies."""
-        database, redis = self.links[name] = Proxy(shared_server().server.socket_path), Proxy(self.valkey.socket)
-        place = f"postgresql://everpost@127.0.0.1:{database.port}"
-        return {"EVERPOST_DATABASE": f"{place}/{self.database.rpartition('/')[2]}", "EVERPOST_REDIS": redis.address}
+        self.links: dict[str, tuple[Proxy, Proxy]] = {}
+        for process in (*self.apis, *self.workers):
+            links = Proxy(shared_server().server.socket_path), Proxy(self.valkey.socket)
+            self.links[process.name] = to_database, to_redis = links
+            place = f"postgresql://everpost@127.0.0.1:{to_database.port}/{database.rpartition('/')[2]}"
+            process.move_to_host(settings={"EVERPOST_DATABASE": place, "EVERPOST_REDIS": to_redis.address})
 
     @contextmanager
     def cut(self, *links: Proxy) -> Iterator[None]:

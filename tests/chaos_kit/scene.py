@@ -105,21 +105,18 @@ class Scene:
             "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
             **settings,
         }
-        self.apis = [
-            Api(name, folder=folder, settings={**chosen, **self.settings_of(name)}, without=without)
-            for name in (f"api{number}" for number in range(apis))
-        ]
+        self.apis = [Api(f"api{number}", folder=folder, settings=chosen, without=without) for number in range(apis)]
         self.workers = [
             Worker(
-                name,
+                f"worker{number}",
                 folder=folder,
-                settings={**chosen, **self.settings_of(name)},
+                settings=chosen,
                 effects=self.effects,
                 publisher_class=publisher_class,
                 delay_ms=delay_ms,
                 without=without,
             )
-            for name in (f"worker{number}" for number in range(workers))
+            for number in range(workers)
         ]
         self.load = Load(
             self.addresses,
@@ -132,10 +129,6 @@ class Scene:
             is_excused=self.is_excused,
         )
         self.redis: Redis = Redis(connection_pool=connection_pool(address))
-
-    def settings_of(self, name: str) -> Mapping[str, str]:
-        """The settings that only the process of this name has."""
-        return {}
 
     @property
     def kit(self) -> StoreKit:

@@ -6,7 +6,7 @@ What the platform accepted is in a file, which all hosts share; so a cut network
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ REDIS_PORT, SENTINEL_PORT = 6379, 26379
 SLOWEST_S = 12.0  # an API may wait for 5 s, find that its server is gone, and wait again
 READY_S = 30.0  # after the last fault has ended
 RATE = 60  # posts a second
+CLOCKS_S = 180.0  # the most by which the clock of a host of an API or a worker is wrong
 
 
 class FleetScene(Scene):
@@ -73,11 +74,10 @@ class FleetScene(Scene):
             settings=settings,
         )
         for process in (*self.apis, *self.workers):
-            process.run_with(self.network[process.name].command)
-
-    def settings_of(self, name: str) -> Mapping[str, str]:
-        """Its API's address."""
-        return {"EVERPOST_HOST": self.network[name].address}
+            host = self.network[process.name]
+            process.run_with(host.command)
+            clock_ahead_s = self.chance.uniform(-CLOCKS_S, CLOCKS_S)
+            process.move_to_host(clock_ahead_s, {"EVERPOST_HOST": host.address})
 
     @property
     def kit(self) -> StoreKit:
