@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from cli_support import serving, until
@@ -85,6 +86,28 @@ async def test_tasks_redis_lost_are_counted_until_a_worker_brings_them(tmp_path:
         await stack.start_worker()
         await stack.drain()
         assert (await redis_findings(stack, later_clock))["relay lag"].ok
+
+
+async def test_a_worker_with_another_database_is_named(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path) as stack:
+        await eventually(lambda: is_led(stack), what="a leader")
+        assert "database" not in await redis_findings(stack)
+        own = stack.settings
+        stack.settings = msgspec.structs.replace(own, database=str(tmp_path / "other.db"))
+        await stack.start_worker()
+        stack.settings = own
+
+        async def is_named() -> bool:
+            check = (await checks(stack))["worker"]
+            return not check["ok"] and "Another database" in check["detail"]
+
+        await eventually(is_named, what="the other database")
+        assert (await redis_findings(stack))["database"].ok is False
+        await eventually(lambda: is_led(stack, "2 lead it"), what="two leaders")
+
+
+async def is_led(stack: Stack, words: str = "led by") -> bool:
+    return words in (await redis_findings(stack))["upkeep"].value
 
 
 async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(

@@ -28,9 +28,11 @@ from everpost.queue.overwritten_keys import set_aside
 from everpost.queue.pool import connection_pool
 from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
+from everpost.queue.workers import with_other_database
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
+from everpost.store.meta import identity_of
 from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
@@ -104,6 +106,7 @@ class PublishWorker:
         self._stack.push_async_callback(self.leadership.resign)
         self._stack.push_async_callback(self._upkeep.stop)
         self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
+        await self._look_for_strangers(queue)
         await self._wait_while_paused()
         with suppress(ServiceError):  # if it can be, before a job is claimed whose end is in such a file
             await self.leftovers.take_in()
@@ -131,6 +134,7 @@ class PublishWorker:
         stack.push_async_callback(self.store.close)
         self._clock = clock = self._own_clock or self.store.meta.now_ms
         self._started_ms = clock()
+        self._database_id = await identity_of(self.store.meta)
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
@@ -174,6 +178,12 @@ class PublishWorker:
             isolation=self._isolation,
         )
 
+    async def _look_for_strangers(self, queue: TaskQueue) -> None:
+        """Tell if other workers on this Redis use another database: a misconfiguration that loses outcomes."""
+        with suppress(ServiceError):
+            if strangers := with_other_database(await queue.workers.living(), self._database_id):
+                log.error("worker.databases_differ", worker=self.worker_id, others=strangers)
+
     async def _wait_while_paused(self) -> None:
         """Wait until dispatch is resumed; the engine claims nothing before `start` returns.
 
@@ -210,6 +220,7 @@ class PublishWorker:
             "slots": self._settings.max_jobs,
             "paused": self._is_paused,
             "consuming": self.engine.is_consuming,
+            "database_id": self._database_id,
             "clock_ahead_ms": self.store.care.state().host_ahead_ms,
             "leads": self.leadership.leads,
             "relay_trouble": self._upkeep.failures.get("relay"),

@@ -32,6 +32,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     clock: Clock
+    database_id: str
     catalogue: Catalogue
     queue: TaskQueue
     store: Store

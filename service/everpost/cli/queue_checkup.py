@@ -10,8 +10,10 @@ from everpost.findings import NEAR_MS, Finding, clock_finding, size_text
 from everpost.queue.keys import WORKERS_KEY
 from everpost.queue.redis_server import Opinion, RedisMemory
 from everpost.queue.task_queue import TaskQueue
+from everpost.queue.workers import with_other_database
 from everpost.settings import Settings
 from everpost.store import Store, maintenance_of
+from everpost.store.meta import IDENTITY
 from everpost.store.pause import find_pause
 from everpost.task.model import QueueEntry
 
@@ -55,7 +57,21 @@ async def _check_redis(address: str, store: Store | None, clock: Clock) -> list[
         return [*sentinels, *found, _unreachable_finding(error, is_first=not found)]
     finally:
         await queue.close()
-    return [*sentinels, *found, *worker_findings(workers), relay_finding(lost, workers, clock())]
+    database_id = None if store is None else await _identity(store)
+    return [
+        *sentinels,
+        *found,
+        *worker_findings(workers, database_id),
+        relay_finding(lost, workers, clock()),
+    ]
+
+
+async def _identity(store: Store) -> str | None:
+    """The database's identity; None if no process has used it yet."""
+    try:
+        return await store.meta.get(IDENTITY)
+    except ServiceError:
+        return None
 
 
 async def _open_store(address: str) -> Store | None:
@@ -171,8 +187,12 @@ async def _queue_findings(queue: TaskQueue) -> list[Finding]:
     ]
 
 
-def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """What the living workers report about themselves."""
+def worker_findings(workers: Sequence[Mapping[str, Any]], database_id: str | None = None) -> list[Finding]:
+    """What the living workers report about themselves.
+
+    Args:
+        database_id: The identity of the database of these settings, if known.
+    """
     slots = sum(int(worker.get("slots", 0)) for worker in workers)
     running = sum(int(worker.get("running", 0)) for worker in workers)
     advice = "" if workers else "Nothing runs until one is started: `everpost worker`."
@@ -182,6 +202,12 @@ def worker_findings(workers: Sequence[Mapping[str, Any]]) -> list[Finding]:
         advice = f"They are alive but take no tasks: {', '.join(idle)}." if idle else ""
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
         found.append(_leader_finding(workers))
+    if database_id and (strangers := with_other_database(workers, database_id)):
+        told = f"another one than that of these settings: {', '.join(strangers)}"
+        advice = (
+            "Their EVERPOST_DATABASE must be the same. Stop them: they run tasks and record the outcomes elsewhere."
+        )
+        found.append(Finding("workers", "database", told, ok=False, advice=advice))
     found += [
         clock_finding("workers", ahead_ms, f"the database's, on the host of {worker['worker']}")
         for worker in workers

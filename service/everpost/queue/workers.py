@@ -26,6 +26,7 @@ class Said(msgspec.Struct, frozen=True):
     running: int = 0
     paused: bool = False
     consuming: bool = False
+    database_id: str = ""
     leads: bool = False
     clock_ahead_ms: int = 0
     trouble: str | None = None
@@ -82,6 +83,11 @@ class Workers:
         answer: list[Any] = await self._ask(self._read(keys=[WORKERS_KEY], args=limits))
         now_ms, found, others = answer
         return now_ms, dict(zip(found[::2], found[1::2], strict=True)), others
+
+
+def with_other_database(workers: Sequence[Mapping[str, Any]], database_id: str) -> list[str]:
+    """The names of the workers that use another database. They would run this one's tasks and not record them here."""
+    return [str(worker["worker"]) for worker in workers if worker.get("database_id", database_id) != database_id]
 
 
 def read_said(value: bytes, now_ms: int) -> dict[str, Any] | None:

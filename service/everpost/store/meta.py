@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from typing import Protocol
+from uuid import uuid4
 
 from everpost.running_time import ClockMark
 
 CHECKED_AT = "checked_at"  # set to find out whether the store can be written
 LEADER = "upkeep"  # which worker leads the upkeep, as JSON
 CLOCK = "clock"  # the mark of `count_time` as JSON
+
+IDENTITY = "identity"  # of the database: a random name
 
 CountStep = Callable[[ClockMark | None], ClockMark]
 """The rule of `count_time`: the mark that follows the stored one. Pure; it may be called twice."""
@@ -37,3 +40,14 @@ class Meta(Protocol):
         The mark is kept under `CLOCK`. If it is missing or malformed, the rule is given None. The store also keeps the
         mark's `counted_ms`, by which the ages of Idempotency-Keys are measured.
         """
+
+
+async def identity_of(meta: Meta) -> str:
+    """The name by which processes know that they use the same database; it gets one if it has none.
+
+    Raises:
+        Unavailable: The store cannot be read or written.
+    """
+    while (identity := await meta.get(IDENTITY)) is None:
+        await meta.replace(IDENTITY, None, uuid4().hex)
+    return identity

@@ -9,6 +9,7 @@ from everpost.clock import Clock
 from everpost.errors import ServiceError, Unavailable
 from everpost.findings import NEAR_MS, ahead_text
 from everpost.queue.task_queue import TaskQueue
+from everpost.queue.workers import with_other_database
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
 from everpost.store.meta import CHECKED_AT
@@ -26,12 +27,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int) -> list[Check]:
+async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int, database_id: str) -> list[Check]:
     """Make all checks at the same time, each within `CHECK_TIMEOUT_S` seconds."""
     checks = await asyncio.gather(
         _check("database", _check_store(store, room, now_ms)),
         _check("redis", _check_redis(queue, store.meta.now_ms)),
-        _check("worker", _check_workers(queue)),
+        _check("worker", _check_workers(queue, database_id)),
         _check("dispatch", _check_dispatch(store)),
     )
     return list(checks)
@@ -71,13 +72,15 @@ async def _check_redis(queue: TaskQueue, clock: Clock) -> str:
     return f"{facts['server']} answers.{warning}{filling}"
 
 
-async def _check_workers(queue: TaskQueue) -> str:
+async def _check_workers(queue: TaskQueue, database_id: str) -> str:
     workers = await queue.workers.living()
     consuming = sum(bool(worker.get("consuming")) for worker in workers)
     troubles = [f" {worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
     told = f"{len(workers)} alive, {consuming} consuming.{''.join(troubles)}"
     if not consuming:
         raise Unavailable(told if workers else "No worker has reported that it is alive.")
+    if strangers := with_other_database(workers, database_id):
+        raise Unavailable(f"{told} Another database than this API's have: {', '.join(strangers)}.")
     defects = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
     if len(defects) == len(workers):
         raise Unavailable(f"{told} None restores jobs that Redis loses: {defects[0]}.")

@@ -48,6 +48,7 @@ async def show_liveness(request: ApiRequest) -> JsonAnswer:
 async def show_readiness(request: ApiRequest) -> JsonAnswer:
     """Answer whether tasks are accepted and run."""
     services = services_of(request)
-    checks = await check_readiness(services.store, services.queue, services.acceptance.room, services.clock())
+    room, now_ms = services.acceptance.room, services.clock()
+    checks = await check_readiness(services.store, services.queue, room, now_ms, services.database_id)
     ready = all(check.ok for check in checks)
     return JsonAnswer(ReadyAnswer(ready=ready, checks=checks), 200 if ready else 503)

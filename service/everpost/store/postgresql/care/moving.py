@@ -12,6 +12,7 @@ import msgspec
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable
 from everpost.store.fitting import fit_values, refusal_of
+from everpost.store.meta import LEADER
 from everpost.store.moving import (
     BYTES,
     COLUMNS,
@@ -67,7 +68,7 @@ LARGE: Mapping[Table, str] = MappingProxyType(
 )
 """The column that can be large."""
 
-OWN_VALUES = [MARK, COUNTS, LINEAGE]  # the values in everpost_meta that are about this database only
+OWN_VALUES = [MARK, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
 
 SMALL_NUMBERS = frozenset({"priority", "generation", "retry_count", "max_retries", "sending"})  # of 32 bits
 INDEXED = frozenset({"job_id", "task_id", "platform", "account_id", "retry_of", "root_id", "batch_id", "error_class"})

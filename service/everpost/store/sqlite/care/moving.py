@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from everpost.store.fitting import fit_values, refusal_of
+from everpost.store.meta import LEADER
 from everpost.store.moving import (
     COLUMNS,
     MARK,
@@ -66,7 +67,7 @@ NUMERIC: Mapping[Table, frozenset[str]] = MappingProxyType(
 )
 """The columns of numeric affinity: SQLite stores a text that looks like a number as a number in them."""
 
-OWN_VALUES = (MARK, SEARCHED, COUNTS)  # the values in everpost_meta that are about this file only
+OWN_VALUES = (MARK, SEARCHED, COUNTS, LEADER)  # the values in everpost_meta that are about this file only
 
 
 class SqliteMoved:
