@@ -6,6 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,15 @@ from chaos_kit.proxy import Proxy
 from everpost.database_address import postgresql_address
 from everpost.errors import DatabaseUnusable
 from everpost.store import open_store
+from everpost.store.postgresql.link.commits import WRITERS
+from everpost.store.postgresql.link.database import READERS, SEARCHERS
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.session import Session
 from postgresql.link_kit import opened, stored
 from postgresql.link_load import PATIENCE_S, Writers
 from postgresql_server import free_port, identity, shared_server
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 async def test_tls_is_used_as_the_address_says(certificate: ssl.SSLContext, address: str) -> None:
@@ -77,3 +82,13 @@ async def test_pgbouncer_in_transaction_mode_may_be_between(pgbouncer: str) -> N
             await writers.go_on(100)
         assert set(await stored(database)).issuperset(writers.confirmed)
         assert not writers.refused
+
+
+def test_a_process_has_as_many_connections_as_the_documents_say() -> None:
+    most = WRITERS + READERS + 2 * SEARCHERS
+    for document, said in (
+        ("postgresql.md", "Every process has at most {} connections"),
+        ("scale.md", "A process has at most {} to PostgreSQL"),
+        ("scale.md", "{} × (APIs + workers)"),
+    ):
+        assert said.format(most) in (DOCS / document).read_text("utf-8")

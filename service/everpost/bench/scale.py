@@ -46,7 +46,7 @@ async def measure_scale(stack: BenchStack, plan: Plan, results: Results) -> None
             _add(results, "scale_one", small)
             _add(results, "scale_four", large)
             results.add(
-                scale_waits=100 * large.locks.waits / large.locks.looks,
+                scale_waits=100 * large.locks.waits / max(1, large.locks.looks),
                 **{f"scale_{part}": _times(small, large, f"cpu_{part}") for part in PARTS},
             )
 
