@@ -89,6 +89,6 @@ def test_a_process_has_as_many_connections_as_the_documents_say() -> None:
     for document, said in (
         ("postgresql.md", "Every process has at most {} connections"),
         ("scale.md", "A process has at most {} to PostgreSQL"),
-        ("scale.md", "{} × (APIs + workers)"),
+        ("scale.md", "{} times the processes, and 20 more"),
     ):
         assert said.format(most) in (DOCS / document).read_text("utf-8")
