@@ -230,7 +230,7 @@ def _leader_finding(workers: Sequence[Mapping[str, Any]]) -> Finding:
         advice = "One worker leads the upkeep of a database: these use several databases with one Redis."
         return Finding("workers", "upkeep", told, ok=False, advice=advice)
     if not leaders:
-        return Finding("workers", "upkeep", "no worker leads it", advice="One begins to within ten seconds.")
+        return Finding("workers", "upkeep", "no worker leads it", advice="One begins to within twelve seconds.")
     return Finding("workers", "upkeep", f"led by {leaders[0]}", ok=True)
 
 

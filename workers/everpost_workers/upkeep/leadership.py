@@ -13,8 +13,8 @@ from everpost.store.meta import LEADER, Meta
 
 log = structlog.get_logger("everpost.upkeep")
 
-BEAT_S = 2.0
-LOST_S = 6.0  # a leader whose beat has not changed for so long is replaced
+BEAT_S = 3.0
+LOST_S = 9.0  # a leader whose beat has not changed for so long is replaced
 MARGIN_S = 1.0  # a leader stops before the others may replace it
 
 
@@ -52,6 +52,7 @@ class Leadership:
         self._meta = meta
         self._worker_id = worker_id
         self._has_redis = has_redis
+        self._ours: str | None = None  # the last mark of this worker, as stored
         self._seen: str | None = None
         self._seen_at = 0.0
         self._leads_until = 0.0
@@ -80,22 +81,33 @@ class Leadership:
             ServiceError: The store cannot be read or written; without a mark, this worker soon does not lead.
         """
         began = time.monotonic()
+        if self._ours is not None and self.leads and await self._mark(self._ours, _read(self._ours), began):
+            return
         stored = await self._meta.get(LEADER)
-        mark = _read(stored)
         if stored != self._seen:
             self._seen, self._seen_at = stored, time.monotonic()
-        if mark.owner != self._worker_id and not self._may_replace(mark, began):
-            self._leads_until = 0.0
-            return
-        is_new = mark.owner != self._worker_id
-        ours = Mark(owner=self._worker_id, term=mark.term + is_new, beat=mark.beat + 1, has_redis=self._has_redis())
-        if not await self._meta.replace(LEADER, stored, msgspec.json.encode(ours).decode()):
-            self._leads_until = 0.0
-            return
-        self._leads_until = began + LOST_S - MARGIN_S
+        mark = _read(stored)
+        is_ours = mark.owner == self._worker_id
+        if (is_ours or self._may_replace(mark, began)) and await self._mark(stored, mark, began):
+            if not is_ours:
+                log.info("upkeep.leads", worker=self._worker_id, term=mark.term + 1, before=mark.owner or None)
+        else:
+            self._ours, self._leads_until = None, 0.0
+
+    async def _mark(self, stored: str | None, mark: Mark, began: float) -> bool:
+        """Replace the stored mark by the next one of this worker; False if another worker was quicker."""
+        ours = Mark(
+            owner=self._worker_id,
+            term=mark.term + (mark.owner != self._worker_id),
+            beat=mark.beat + 1,
+            has_redis=self._has_redis(),
+        )
+        written = msgspec.json.encode(ours).decode()
+        if not await self._meta.replace(LEADER, stored, written):
+            return False
+        self._ours, self._leads_until = written, began + LOST_S - MARGIN_S
         self._gained.set()
-        if is_new:
-            log.info("upkeep.leads", worker=self._worker_id, term=ours.term, before=mark.owner or None)
+        return True
 
     async def resign(self) -> None:
         """Let another worker lead at once, if the store can be written."""
