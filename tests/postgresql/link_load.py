@@ -62,13 +62,16 @@ class Writers:
                 await asyncio.sleep(0.01)
 
 
-async def go_on(database: Database, task_id: str) -> None:
-    """Write a row as soon as it can be written."""
+async def go_on(database: Database, name: str) -> str:
+    """Write a row as soon as it can be written; its id. Each try has its own, since a refused row may be there."""
     async with asyncio.timeout(PATIENCE_S):
-        while not await succeeds(write(database, task_id)):
-            pass
+        for number in count():
+            task_id = f"{name} {number}"
+            if await succeeds(write(database, task_id)):
+                break
     assert task_id in await stored(database)
     assert database.trouble is None
+    return task_id
 
 
 async def succeeds(work: Awaitable[object]) -> bool:

@@ -97,8 +97,8 @@ def take_all_connections(server: PostgresqlServer) -> list[psycopg.Connection]:
 
 
 async def test_too_many_connections_are_waited_for(server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.3)
     async with opened(server.address()) as database:
+        monkeypatch.setattr(waiting, "WRITE_S", 1.0)
         end_sessions(server)
         taken = take_all_connections(server)
         try:
@@ -109,6 +109,7 @@ async def test_too_many_connections_are_waited_for(server: PostgresqlServer, mon
         finally:
             for each in taken:
                 each.close()
+        monkeypatch.undo()
         await go_on(database, "c")
         assert "b" not in await stored(database)
 
@@ -116,9 +117,9 @@ async def test_too_many_connections_are_waited_for(server: PostgresqlServer, mon
 async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_written(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.5)
     async with opened(server.address()) as database:
         await write(database, "a")
+        monkeypatch.setattr(waiting, "WRITE_S", 1.0)
         try:
             server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
             server.sql("SELECT pg_reload_conf()")
@@ -133,6 +134,7 @@ async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_writte
                 connection.execute("SET default_transaction_read_only = off")
                 connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
                 connection.execute("SELECT pg_reload_conf()")
+        monkeypatch.undo()
         await go_on(database, "d")
         assert "c" not in await stored(database)
 
@@ -140,10 +142,10 @@ async def test_a_server_that_became_read_only_is_given_up_until_it_can_be_writte
 async def test_a_frozen_server_is_given_up_in_time_and_used_again_once_it_answers(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
-    monkeypatch.setattr(session, "CONNECT_S", 0.2)
-    monkeypatch.setattr(session, "CLOSE_S", 0.1)
     async with opened(server.address()) as database:
+        monkeypatch.setattr(waiting, "WRITE_S", 0.6)
+        monkeypatch.setattr(session, "CONNECT_S", 0.2)
+        monkeypatch.setattr(session, "CLOSE_S", 0.1)
         server.signal_all(signal.SIGSTOP)
         try:
             with pytest.raises(WriteUnconfirmed):
@@ -152,6 +154,7 @@ async def test_a_frozen_server_is_given_up_in_time_and_used_again_once_it_answer
                 await database.read(lambda connection: connection.fetch_all(ALL), within_s=0.3)
         finally:
             server.signal_all(signal.SIGCONT)
+        monkeypatch.undo()
         await go_on(database, "b")
 
 
@@ -233,14 +236,15 @@ async def test_a_transaction_is_not_taken_for_another_one_that_got_its_id_after_
 async def test_a_commit_of_which_nothing_can_be_learned_is_unconfirmed(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.5)
-    monkeypatch.setattr(commits, "COMMIT_S", 0.5)
-    monkeypatch.setattr(session, "CONNECT_S", 0.2)
     async with opened(address_of(proxy)) as database:
+        monkeypatch.setattr(waiting, "WRITE_S", 0.5)
+        monkeypatch.setattr(commits, "COMMIT_S", 0.5)
+        monkeypatch.setattr(session, "CONNECT_S", 0.2)
         with ExitStack() as cuts:
             at_first(monkeypatch, transactions, lambda: cuts.enter_context(proxy.cutting_replies(0)))
             with pytest.raises(WriteUnconfirmed):
                 await database.write(Work())
+        monkeypatch.undo()
         assert isinstance(database.trouble, WriteUnconfirmed)
         assert await stored(database) == ["run 1"]
 

@@ -167,16 +167,16 @@ async def test_a_primary_that_still_answers_is_left_once_another_was_promoted(
 ) -> None:
     """The old primary is cut off from the standby only, so it accepts writes that are lost later."""
     quicken(monkeypatch)
-    await go_on(linked, "before")
+    before = await go_on(linked, "before")
     await hosts.caught_up()
     with hosts.between.black_hole():
         await hosts.promote()
         async with asyncio.timeout(60):
             while linked.primary.server is None or linked.primary.server.timeline != "00000002":  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.02)
-        await go_on(linked, "after")
-    assert hosts.standby.sql("SELECT count(*) FROM link_rows WHERE task_id = 'after'") == [(0,)]
-    assert await stored(linked) == ["after", "before"]
+        after = await go_on(linked, "after")
+    assert hosts.standby.sql("SELECT count(*) FROM link_rows WHERE task_id LIKE 'after%'") == [(0,)]
+    assert {before, after} <= set(await stored(linked))
 
 
 @pytest.mark.chaos
