@@ -166,6 +166,7 @@ def test_the_documents_examples_work_in_another_project(python: Path, project: P
     assert "2 passed" in run(python, *PYTEST, folder=project)
 
 
+@pytest.mark.chaos
 def test_publishers_and_tests_of_other_projects_are_strictly_typed(python: Path, project: Path) -> None:
     (project / "theirs.py").write_text(THEIR_TYPED_CODE)
     (project / "documented.py").write_text(PUBLISHERS[0])

@@ -79,8 +79,8 @@ async def test_a_primary_that_others_know_to_be_replaced_is_given_up_until_they_
     with pytest.raises(Unavailable, match="lacks what came after"):
         await database.read(lambda connection: connection.fetch_all(ALL), within_s=0.3)
     database.primary.use_none_before(own)
-    await go_on(database, "after")
-    assert await stored(database) == ["after", "as usual", "before"]
+    after = await go_on(database, "after")
+    assert await stored(database) == [after, "as usual", "before"]
 
 
 @pytest_asyncio.fixture
