@@ -23,7 +23,6 @@ FACTS = ServerFacts(
     version_number=180_000,
     version="18.0",
     user_name="everpost",
-    database_name="everpost",
     fsync="on",
     full_page_writes="on",
     autovacuum="on",

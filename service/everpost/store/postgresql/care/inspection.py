@@ -36,7 +36,6 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     version_number: int
     version: str
     user_name: str
-    database_name: str
     fsync: str
     full_page_writes: str
     autovacuum: str

@@ -44,14 +44,13 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """What a file lacks. An index or trigger with different SQL counts as missing, and is also in `outdated`."""
+    """What a file lacks. An index or trigger with different SQL counts as missing."""
 
     tables: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
     unique: tuple[tuple[str, tuple[str, ...]], ...] = ()
     indexes: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
-    outdated: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.columns or self.unique or self.indexes or self.triggers)
@@ -159,14 +158,12 @@ def find_missing(wanted: Schema, live: Schema) -> Missing:
     shared = [(table, live.tables[name]) for name, table in wanted.tables.items() if name in live.tables]
     for table, has in shared:
         _check_primary_key(table, has)
-    outdated = {*_outdated(wanted.indexes, live.indexes), *_outdated(wanted.triggers, live.triggers)}
     return Missing(
         tables=tuple(name for name in wanted.tables if name not in live.tables),
         columns=tuple((table.name, column) for table, has in shared for column in _lacking(table, has)),
         unique=tuple((table.name, columns) for table, has in shared for columns in sorted(table.unique - has.unique)),
-        indexes=tuple(name for name in wanted.indexes if name not in live.indexes or name in outdated),
-        triggers=tuple(name for name in wanted.triggers if name not in live.triggers or name in outdated),
-        outdated=frozenset(outdated),
+        indexes=_differing(wanted.indexes, live.indexes),
+        triggers=_differing(wanted.triggers, live.triggers),
     )
 
 
@@ -174,8 +171,8 @@ def _lacking(table: Table, has: Table) -> list[str]:
     return [column for column in table.columns if column not in has.columns]
 
 
-def _outdated(wanted: Mapping[str, str], live: Mapping[str, str]) -> list[str]:
-    return [name for name, sql in wanted.items() if name in live and sql.split() != live[name].split()]
+def _differing(wanted: Mapping[str, str], live: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name for name, sql in wanted.items() if name not in live or sql.split() != live[name].split())
 
 
 def _check_primary_key(table: Table, has: Table) -> None:

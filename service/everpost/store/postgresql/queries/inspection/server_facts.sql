@@ -3,7 +3,6 @@ SELECT
     current_setting('server_version_num')::integer AS version_number,
     current_setting('server_version') AS version,
     current_user AS user_name,
-    current_database() AS database_name,
     current_setting('fsync') AS fsync,
     current_setting('full_page_writes') AS full_page_writes,
     current_setting('autovacuum') AS autovacuum,
