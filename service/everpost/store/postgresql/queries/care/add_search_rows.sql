@@ -1,7 +1,10 @@
--- Add the words of tasks whose entry is still there, and remove the entry; return the ids. :rest are the last entry's
+-- Add the words of tasks whose entry is still there, and remove the entry; return the ids. An entry that another process is
+-- adding is left to it. :rest are the last entry's
 -- ids that are left for later. Tasks that were archived meanwhile are left out.
 WITH taken AS (
-    DELETE FROM publish_tasks_unsearched WHERE entry = ANY (:entries::bigint[]) RETURNING entry
+    DELETE FROM publish_tasks_unsearched WHERE entry = ANY (ARRAY(
+        SELECT entry FROM publish_tasks_unsearched WHERE entry = ANY (:entries::bigint[]) FOR UPDATE SKIP LOCKED
+    )) RETURNING entry
 ), given AS (
     SELECT DISTINCT ON (task_id) * FROM json_to_recordset(:rows::json)
         AS row (entry bigint, task_id text, words text, vector text)
