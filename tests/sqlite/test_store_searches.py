@@ -136,7 +136,6 @@ async def test_a_list_does_not_wait_for_one_that_looks_far(database: Database, m
     for wanted in far:
         with pytest.raises(SearchTimeout):
             await listing.page(wanted)
-    assert await listing.total(TaskFilter(platform=("x",), status="failed")) == Total(0, total_is_exact=True)
     for waiting in searches:
         waiting.cancel()
     await asyncio.wait(searches)

@@ -18,7 +18,7 @@ from everpost.store.history import (
     TaskFilter,
     Total,
 )
-from everpost.store.lists.counted import is_counted, may_look_far, size_of, summary_of
+from everpost.store.lists.counted import may_look_far, summary_of
 from everpost.store.lists.pages import beginning, following, without_doubles
 from everpost.store.lists.words import read_query
 from everpost.store.postgresql.link.connection import Connection
@@ -76,8 +76,6 @@ class PostgresqlHistory:
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
-        if is_counted(wanted):
-            return Total(size_of(await self._database.read(read_counts), wanted), total_is_exact=True)
         return await self._searching(wanted, lambda finder: finder.total(limit), within_s=within_s)
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:

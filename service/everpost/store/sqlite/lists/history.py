@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, tzinfo
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from everpost.clock import read_time, to_text
 from everpost.store.history import (
@@ -17,7 +17,7 @@ from everpost.store.history import (
     TaskFilter,
     Total,
 )
-from everpost.store.lists.counted import is_counted, may_look_far, size_of, summary_of
+from everpost.store.lists.counted import may_look_far, summary_of
 from everpost.store.lists.pages import beginning, following, without_doubles
 from everpost.store.lists.rows import task_row
 from everpost.store.lists.words import read_query
@@ -68,16 +68,12 @@ class SqliteHistory:
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
-        if is_counted(wanted):
-            return Total(size_of(await self._counts(), wanted), total_is_exact=True)
         return await self._searching(wanted, lambda search: search.total(limit), within_s=within_s)
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""
-        return summary_of(await self._counts(), name_of)
-
-    async def _counts(self) -> list[Any]:
-        return await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+        counts = await self._database.read(lambda connection: connection.execute(load("count_tasks")).fetchall())
+        return summary_of(counts, name_of)
 
     async def _searching(
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
