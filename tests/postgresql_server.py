@@ -328,13 +328,24 @@ class PostgresqlServer:
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to every process of the server, which SIGKILL ends like a power cut, and SIGSTOP freezes."""
         assert self._process is not None
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, children)):
+        for each in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(each, number)
         if number is signal.SIGKILL:
             self._process.wait(STARTED_S)
+
+    def pids(self) -> list[int]:
+        """Its processes, the parent first; none if it has ended."""
+        if not self.is_running:
+            return []
+        assert self._process is not None
+        pid = self._process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def socket_path(self) -> Path:

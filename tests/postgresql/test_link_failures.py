@@ -263,8 +263,9 @@ async def test_a_commit_of_which_nothing_can_be_learned_is_unconfirmed(
     ],
 )
 async def test_an_error_of_the_server_is_told_by_its_meaning(
-    database: Database, sqlstate: str, meaning: type[ServiceError]
+    database: Database, monkeypatch: pytest.MonkeyPatch, sqlstate: str, meaning: type[ServiceError]
 ) -> None:
+    monkeypatch.setattr("everpost.store.postgresql.link.database.FULL_S", 0.0)
     fail = Sql(f"DO $$ BEGIN RAISE 'no more' USING ERRCODE = '{sqlstate}'; END $$")
     with pytest.raises(ServiceError) as raised:
         await database.write(lambda connection: connection.run_script(fail))
@@ -272,6 +273,26 @@ async def test_an_error_of_the_server_is_told_by_its_meaning(
     assert type(database.trouble) is meaning
     await write(database, "a")
     assert database.trouble is None
+
+
+async def test_a_disk_stays_full_for_a_while_although_a_small_write_finds_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everpost.store.postgresql.link.database.FULL_S", 0.2)
+    fail = Sql("DO $$ BEGIN RAISE 'no more' USING ERRCODE = '53100'; END $$")
+    with pytest.raises(DatabaseUnwritable):
+        await database.write(lambda connection: connection.run_script(fail))
+    await write(database, "small")
+    assert trouble_of(database) is not None
+    async with asyncio.timeout(PATIENCE_S):
+        for number in count():
+            await write(database, f"more {number}")
+            if trouble_of(database) is None:
+                break
+
+
+def trouble_of(database: Database) -> ServiceError | None:
+    return database.trouble
 
 
 async def test_a_table_that_is_not_there_makes_the_database_unusable(database: Database) -> None:

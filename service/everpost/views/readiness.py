@@ -51,6 +51,8 @@ async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
     await store.meta.set(CHECKED_AT, str(now_ms))
     room.check()
     state = store.care.state()
+    if state.trouble is not None:  # of other writes: a small one may fit on a full disk
+        raise state.trouble
     told = "It can be written."
     if state.has_long_log:
         told += f" A long-running reader has let its write-ahead log grow to {state.log_bytes >> 20:,} MiB."

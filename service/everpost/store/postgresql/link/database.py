@@ -12,7 +12,7 @@ from everpost.errors import SearchTimeout, ServiceError, Unavailable
 from everpost.store.history import SEARCH_S
 from everpost.store.postgresql.link.commits import Commits
 from everpost.store.postgresql.link.connection import Connection, Record
-from everpost.store.postgresql.link.faults import LinkLost
+from everpost.store.postgresql.link.faults import LinkLost, is_disk_full
 from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.replica import Replica
 from everpost.store.postgresql.link.sessions import Sessions
@@ -27,6 +27,7 @@ SEARCHERS = 2  # for lists, and as many for searches that look far
 READ_S = 4.5  # a caller is answered after about this time
 STATEMENT_S = 4.0
 LOOK_AGAIN_S = 0.1
+FULL_S = 3.0  # a disk counts as full after a write that found no room
 LOOK_EVERY_S = 1.0  # at the server behind an idle connection
 LOOK_AT_OTHERS_EVERY_S = 2.0  # whether one was promoted; each host gets a new connection each time
 
@@ -54,6 +55,7 @@ class Database:
         self._lists, self._searches = Sessions(self.primary, SEARCHERS), Sessions(self.primary, SEARCHERS)
         self._replica = Replica(address, self.primary, replica_lag_s) if replica_lag_s else None
         self._commits = Commits(self.primary, self._note)
+        self._full_until_s = 0.0
         self._watches: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -186,7 +188,12 @@ class Database:
         return cast("list[Record]", await self._commits.submit(Rows(statement, rows, again)))
 
     def _note(self, trouble: ServiceError | None) -> None:
-        self.trouble = trouble
+        """Keep the trouble. A full disk stays one for some seconds: what fits into a page is written meanwhile."""
+        now_s = time.monotonic()
+        if is_disk_full(trouble):
+            self._full_until_s = now_s + FULL_S
+        if trouble is not None or now_s > self._full_until_s:
+            self.trouble = trouble
 
     async def _look(self) -> None:
         """Look at the server: a process without work notices a failover too."""

@@ -6,6 +6,7 @@ from everpost.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnusable, Dat
 
 READ_ONLY = "25006"
 TOO_MANY = "53300"  # connections
+DISK_FULL = "53100"
 IDLE_TOO_LONG = "25P03"  # in a transaction
 NO_PRIMARY = frozenset({READ_ONLY, "57P01", "57P02", "57P03", "57P05"})
 """Read-only, shut down, crashed, starting, idle for too long: none of this server's connections is of use any more."""
@@ -47,6 +48,11 @@ class StatementRefused(Exception):
         super().__init__(message)
         self.sqlstate = sqlstate
         self.constraint = constraint
+
+
+def is_disk_full(trouble: ServiceError | None) -> bool:
+    """Whether the trouble is that the server's disk is full."""
+    return trouble is not None and getattr(trouble.__cause__, "sqlstate", None) == DISK_FULL
 
 
 def meaning_of(error: Exception) -> Exception:
