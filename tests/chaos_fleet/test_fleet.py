@@ -27,6 +27,7 @@ async def test_a_worker_and_an_api_cut_off_from_the_database_go_on_afterwards(tm
         scene.network.cut(scene.primary, "api0", "worker0")
         await scene.said("database.primary_lost", [scene.apis[0], scene.workers[0]], before)
         await scene.load.refused(1)
+        assert "database" in await scene.failing(scene.apis[0])
         await scene.load.more(FEW)
         await scene.sent(FEW)
         scene.network.heal()

@@ -1,5 +1,7 @@
 """A database that was restored, or a standby that was promoted, is noticed: dispatch pauses, as after any restore."""
 
+import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from everpost.errors import Unavailable
 from everpost.store import Store, open_store
 from everpost.store.pause import end_pause, find_pause
 from everpost.store.postgresql.care.lineage import Lineage, may_lack_commits, told_of
+from everpost.store.postgresql.store import PostgresqlStore
 from everpost.task.model import HELD, TaskStatus
 from everpost.testing import eventually
 from postgresql_server import PostgresqlServer, binaries, shared_server
@@ -136,6 +139,47 @@ async def test_a_process_that_finds_a_new_timeline_pauses_before_it_does_anythin
     await end_pause(store.meta)
     assert (await store.ledger.check_claims({"waiting": None})).known["waiting"].sending == HELD
     assert await store.ledger.begin_send("new", 1, NOW_MS)
+    await store.close()
+
+
+@pytest.fixture
+def standby(server: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """A synchronous standby of the server."""
+    standby = server.new_standby("standby")
+    set_synchronous(server, "standby")
+    yield standby
+    standby.remove()
+
+
+def set_synchronous(server: PostgresqlServer, names: str) -> None:
+    server.configure({"synchronous_standby_names": names})
+    server.sql("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize("is_synchronous", [True, False])
+async def test_a_promotion_pauses_if_the_standby_was_synchronous_once_but_not_in_the_end(
+    server: PostgresqlServer, standby: PostgresqlServer, *, is_synchronous: bool
+) -> None:
+    """Tools such as Patroni go on without a standby that is away, which never hears of that."""
+    store = await open_at(f"postgresql://everpost@127.0.0.1:{server.port},127.0.0.1:{standby.port}/postgres")
+    assert isinstance(store, PostgresqlStore)
+    primary = store.database.primary
+    await fill(store)
+    if not is_synchronous:
+        set_synchronous(server, "")
+
+    async def has_noticed() -> bool:
+        return primary.is_synchronous is is_synchronous
+
+    await eventually(has_noticed, what="a look at the settings")
+    server.stop(how=signal.SIGQUIT)
+    await asyncio.to_thread(standby.promote)
+
+    async def is_found() -> bool:
+        return primary.server is not None and primary.server.timeline == "00000002"
+
+    await eventually(is_found, what="the promoted server")
+    assert (await find_pause(store.meta) is None) is is_synchronous
     await store.close()
 
 

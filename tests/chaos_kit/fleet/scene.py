@@ -16,7 +16,7 @@ import httpx
 from chaos_kit.checks import Verdict
 from chaos_kit.fleet.hosts import Network
 from chaos_kit.fleet.pair import PostgresqlPair
-from chaos_kit.processes import PythonProcess
+from chaos_kit.processes import Api, PythonProcess
 from chaos_kit.scene import Scene, playing
 from chaos_kit.sentinels import Fleet, Node, Place
 from everpost.publishing import PublisherClass
@@ -158,7 +158,7 @@ class FleetScene(Scene):
 
     async def pauses(self) -> list[bool]:
         """Whether dispatch is paused, in the eyes of each API."""
-        return [bool(answer and answer.get("paused")) for answer in await self._ask_all("/api/v1/dispatch")]
+        return [bool(answer and answer.get("paused")) for answer in await self._ask("/api/v1/dispatch", *self.apis)]
 
     async def resume(self) -> dict[str, Any]:
         """Resume dispatch as an operator would; the counts of the held tasks."""
@@ -168,12 +168,21 @@ class FleetScene(Scene):
         resumed: dict[str, Any] = answer.json()["resumed"]
         return resumed
 
+    async def failing(self, api: Api) -> list[str]:
+        """The names of the checks that an API finds failing."""
+        (answer,) = await self._ask("/health/ready", api)
+        assert answer is not None
+        return [check["name"] for check in answer["checks"] if not check["ok"]]
+
     async def ready(self) -> None:
         """Wait until every API says that all its checks are good, and that all workers take tasks."""
 
         async def is_ready() -> bool:
-            checks, queues = await self._ask_all("/health/ready"), await self._ask_all("/api/v1/tasks/health")
-            self._last = checks, queues
+            self._last = (
+                await self._ask("/health/ready", *self.apis),
+                await self._ask("/api/v1/tasks/health", *self.apis),
+            )
+            checks, queues = self._last
             return all(answer and answer.get("ready") for answer in checks) and all(map(_all_consume, queues))
 
         try:
@@ -181,10 +190,11 @@ class FleetScene(Scene):
         except TimeoutError:
             self.load.unexpected.append(f"not ready {READY_S:g} s after the last fault: {self._last}")
 
-    async def _ask_all(self, path: str) -> list[Any]:
+    async def _ask(self, path: str, *apis: Api) -> list[Any]:
+        """The answer of each; None if there is none."""
         async with httpx.AsyncClient(timeout=5) as client:
-            answers: list[Any] = [None] * len(self.apis)
-            for number, api in enumerate(self.apis):
+            answers: list[Any] = [None] * len(apis)
+            for number, api in enumerate(apis):
                 with suppress(httpx.TransportError):
                     answers[number] = (await client.get(api.address + path)).json()
             return answers

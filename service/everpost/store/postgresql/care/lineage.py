@@ -83,17 +83,23 @@ class DispatchGuard:
     async def _follow(self, session: Session) -> None:
         """Called before any other statement runs on a server that was not the primary before."""
         await self._watch.report(session.server)
+        left = self._database.primary
+        was_asynchronous = None if left.server is None or left.is_synchronous else left.server.timeline
         connection = Connection(session, STATEMENT_S)
         await connection.run_script(BEGIN)
-        await follow_lineage(connection, self._clock)
+        await follow_lineage(connection, self._clock, was_asynchronous)
         self._is_halted = await _find_pause(connection) is not None
         await connection.run_script(COMMIT)
 
 
-async def follow_lineage(connection: Connection, clock: Clock) -> Pause | None:
+async def follow_lineage(connection: Connection, clock: Clock, was_asynchronous: str | None = None) -> Pause | None:
     """Compare the lineage with the kept one, in a transaction, and begin a pause if commits may be missing; that pause.
 
     Of several processes that come at once, one does it.
+
+    Args:
+        was_asynchronous: The timeline of the server that this process has left, if its commits waited for no standby in
+            the end. The standby may not have heard of that.
     """
     await connection.fetch_value("lock_ids", task_ids=[KEY])
     found = msgspec.convert(await connection.fetch_one("find_lineage"), Lineage)
@@ -101,6 +107,8 @@ async def follow_lineage(connection: Connection, clock: Clock) -> Pause | None:
     known = found if text is None else msgspec.json.decode(text, type=Lineage)
     if text is None or found != known:
         await set_value(connection, KEY, msgspec.json.encode(found).decode())
+    if was_asynchronous is not None and was_asynchronous == known.timeline:
+        known = msgspec.structs.replace(known, is_synchronous=False)
     if not may_lack_commits(known, found) or await _find_pause(connection) is not None:
         return None
     pause = await _begin_pause(connection, told_of(known, found), clock())
