@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
 from everpost.embedded import EmbeddedValkey
@@ -54,6 +56,22 @@ async def test_a_server_that_started_anew_since_the_last_call_is_found(
     await valkey.child.stop()
     await valkey.start()
     assert await echo.run(["key"], [4, 4]) == [b"key", b"4", b"4"]
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_command_whose_connection_another_task_closes_is_a_lost_connection(
+    valkey: EmbeddedValkey, steps: int
+) -> None:
+    """As when a Sentinel names another master: all connections are closed, also those in use."""
+    pool = connection_pool(valkey.address)
+    connection = await pool.get_connection()
+    sending = asyncio.create_task(connection.send_command("PING"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await connection.disconnect(nowait=True)
+    with suppress(ConnectionLost):
+        await sending
+    await pool.disconnect()
 
 
 async def test_a_late_answer_of_a_frozen_server_never_answers_another_call(
