@@ -14,8 +14,10 @@ from chaos_kit.links import LinkedScene, playing_linked
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import Worker
 from chaos_kit.scene import Scene, playing
+from everpost.cli.queue_checkup import check_redis
 from everpost.clock import from_text, system_clock, to_text
 from everpost.publishing import PublisherClass
+from everpost.settings import read_settings
 from everpost.testing import eventually
 from everpost_workers.upkeep.leadership import BEAT_S, LOST_S
 
@@ -45,6 +47,7 @@ async def hosts_with_other_clocks(folder: Path, *, apis: int, most: int, are_sha
         if are_shared:
             assert due_ms <= (from_text(task["started_at"]) or 0) < due_ms + NEAR_MS
             assert abs((from_text(task["completed_at"]) or 0) - system_clock()) < NEAR_MS
+            await clocks_are_told(scene)
         await scene.load.more(30)
         await good_end(scene)
 
@@ -62,6 +65,15 @@ async def test_hosts_whose_clocks_differ_by_minutes_run_tasks_in_time_and_once(
 async def test_under_load_too_nothing_is_lost_or_sent_twice_by_hosts_with_other_clocks(tmp_path: Path) -> None:
     is_shared = stores.chosen is not None  # processes that share a file share a host, whose clock cannot differ
     await hosts_with_other_clocks(tmp_path, apis=2, most=2_000, are_shared=is_shared)
+
+
+async def clocks_are_told(scene: Scene) -> None:
+    """Readiness tells the clock of the API's host, and `doctor` those of the workers' hosts."""
+    await says(scene, "database", "This host's clock is 300 s ahead of the database's.", ok=True)
+    settings = read_settings({"EVERPOST_DATABASE": scene.database, "EVERPOST_REDIS": scene.valkey.address})
+    found = {finding.value for finding in await check_redis(settings, None) if finding.name == "clock"}
+    workers = {value.split(", on")[0] for value in found}
+    assert workers == {"as this host's", "280 s behind the database's", "120 s ahead of the database's"}
 
 
 async def leader(scene: Scene, *, but: Worker | None = None, since: Mapping[str, int] | None = None) -> Worker:

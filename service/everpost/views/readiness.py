@@ -57,7 +57,7 @@ async def _check_store(store: Store, room: DiskRoom, now_ms: int) -> str:
     if state.has_long_log:
         told += f" A long-running reader has let its write-ahead log grow to {state.log_bytes >> 20:,} MiB."
     if abs(state.host_ahead_ms) >= NEAR_MS:
-        told += f" This host's clock is {ahead_text(state.host_ahead_ms, 'its clock')}."
+        told += f" This host's clock is {ahead_text(state.host_ahead_ms, THE_DATABASES)}."
     return told
 
 
