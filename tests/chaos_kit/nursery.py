@@ -27,12 +27,12 @@ from typing import IO
 import msgspec
 
 from everpost.children import Child, _dying_with_parent
+from stores import ADDRESSES
 
 LOADED = (
     "everpost.app",
     "everpost.cli.processes",
-    "everpost.store.postgresql.store",
-    "everpost.store.sqlite.store",
+    *(f"everpost.store.{kind}.store" for kind in ADDRESSES),
     "everpost.testing",
     "everpost_workers.main",
 )

@@ -9,15 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
-from everpost.store.postgresql.care import lineage
 from everpost_workers.attempts.attempt import AttemptState
 from everpost_workers.attempts.intents import Intents
 from everpost_workers.attempts.runner import AttemptRunner
-
-
-def without_pause() -> None:
-    """A promotion that may have lost commits pauses nothing."""
-    patch.object(lineage, "may_lack_commits", return_value=False).start()
+from postgresql.unguarded import without_pause
 
 
 def without_fencing() -> None:

@@ -14,7 +14,7 @@ ACCEPT = "INSERT INTO task_queue (task_id, data, platform, created_at, accepted_
 MINUTES_MS = 300_000
 
 
-def settled_clock() -> int:
+def later_clock() -> int:
     """A time at which everything that was accepted before now has settled."""
     return system_clock() + 2 * FRESH_MS
 
@@ -28,7 +28,7 @@ def begin(address: str, task_id: str, created_at_ms: int) -> psycopg.Connection[
 
 async def test_no_task_is_missed_for_more_than_a_tick_in_whatever_order_they_commit(address: str) -> None:
     async with everpost_stack(workers=0, database=address) as stack:
-        relay = Relay(stack.store, stack.queue, settled_clock)
+        relay = Relay(stack.store, stack.queue, later_clock)
         await relay.tick()
 
         async def in_redis() -> set[str]:

@@ -12,7 +12,7 @@ SQL = re.compile(r"SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELE
 TESTS = ROOT / "tests"
 # The bench measures migrations, and peers that have a database.
 TESTS_OF_STORES = (TESTS / "sqlite", TESTS / "postgresql", TESTS / "bench")
-SERVER = TESTS / "postgresql_server.py"
+SERVERS = (TESTS / "postgresql_server.py", TESTS / "chaos_kit" / "fleet" / "pair.py")
 DRIVER = re.compile(
     r"^\s*(?:from|import) (?:sqlite3|aiosqlite|pysqlite3|asyncpg|psycopg)\b|everpost\.store\.(?:sqlite|postgresql)\.",
     re.MULTILINE,
@@ -45,7 +45,7 @@ def knows_a_store(file: Path) -> bool:
 
 
 def test_only_the_tests_of_a_store_know_its_inside() -> None:
-    files = others(TESTS.rglob("*.py"), (*TESTS_OF_STORES, SERVER))
+    files = others(TESTS.rglob("*.py"), (*TESTS_OF_STORES, *SERVERS))
     assert [file for file in files if file != Path(__file__) and knows_a_store(file)] == []
 
 
