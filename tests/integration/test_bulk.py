@@ -29,6 +29,7 @@ from everpost.pace import Pace
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.history import TaskFilter
 from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus
+from everpost.task.candidate import LARGEST_LOCKED
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
@@ -222,6 +223,23 @@ async def test_a_task_only_redis_knows_is_retried_from_there(stack: Stack, bulk:
     await stack.queue.enqueuer.enqueue_task(make_task("stray"))
     answer = await bulk.run(ask(BulkKind.RETRY, "stray"))
     assert list(answer.new_task_ids) == ["stray"]
+
+
+async def test_tasks_that_must_be_prepared_are_retried_with_the_others_of_their_chunk(stack: Stack, bulk: Bulk) -> None:
+    await add_ended(stack.store, make_task("small"), make_task("large", note="x" * LARGEST_LOCKED))
+    await accept(stack.store, make_task("waiting"), make_task("large, waiting", note="y" * LARGEST_LOCKED))
+    await accept(stack.store, make_task("sending"))
+    await stack.store.ledger.begin_send("sending", 1, START_MS)
+    await stack.queue.enqueuer.enqueue_task(make_task("stray"))
+    answer = await bulk.run(
+        ask(BulkKind.RETRY, "small", "large", "waiting", "nobody", "large, waiting", "sending", "stray")
+    )
+    assert list(answer.new_task_ids) == ["small", "large", "waiting", "large, waiting", "stray"]
+    assert reasons(answer) == {"nobody": "task_not_found", "sending": "task_running"}
+    assert (answer.done, answer.succeeded, len(set(answer.new_task_ids.values()))) == (7, 5, 5)
+    tasks = {task_id: await stack.task(new_id) for task_id, new_id in answer.new_task_ids.items()}
+    assert [len(tasks[task_id]["task_data"]["note"]) for task_id in ("large", "large, waiting")] == [LARGEST_LOCKED] * 2
+    assert {task["batch_id"] for task in tasks.values()} == {answer.operation_id}
 
 
 async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -> None:

@@ -14,6 +14,7 @@ from everpost.queue.codec import deserialize, job_of, serialize
 from everpost.queue.enqueuer import Enqueuer
 from everpost.queue.jobs import Jobs
 from everpost.queue.task_queue import TaskQueue
+from everpost.task.candidate import LARGEST_LOCKED
 from everpost.task.model import Task, new_task_id
 from everpost.task.place import Place
 from everpost.task.queued_job import QueuedJob
@@ -196,6 +197,26 @@ async def test_a_scheduled_task_keeps_its_time_through_a_retry(everpost: Stack) 
     assert (before["status"], after["status"]) == ("cancelled", "scheduled")
     assert after["task_data"]["schedule_time"] == tomorrow
     assert everpost.publisher.attempts == []
+
+
+@pytest.mark.parametrize("is_in_redis", [True, False])
+async def test_a_task_with_much_data_is_retried_whole(everpost: Stack, *, is_in_redis: bool) -> None:
+    note = "钱" * LARGEST_LOCKED
+    task_id = await failed_task(everpost, **TASK, note=note)
+    if not is_in_redis:
+        await everpost.flush_redis()
+    answer = (await everpost.post_retry(task_id)).json()
+    assert answer["source"] == ("redis" if is_in_redis else "sqlite")
+    assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == {**TASK, "note": note}
+
+
+async def test_a_waiting_task_with_much_data_is_replaced_by_its_retry(everpost: Stack) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    task_id = await everpost.publish(schedule_time=tomorrow, note="x" * LARGEST_LOCKED)
+    new_task_id = (await everpost.post_retry(task_id)).json()["new_task_id"]
+    before, after = await everpost.task(task_id), await everpost.task(new_task_id)
+    assert (before["status"], after["status"], after["task_data"]) == ("cancelled", "scheduled", before["task_data"])
+    assert await everpost.queue.jobs.find_task(task_id) is None
 
 
 async def test_everything_survives_any_number_of_retries(everpost: Stack) -> None:
