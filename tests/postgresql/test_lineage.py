@@ -201,3 +201,29 @@ async def test_nothing_is_sent_on_another_server_before_a_process_has_noticed_it
     assert (await store.ledger.check_claims({"a": None})).known["a"].sending == HELD
     await store.close()
     await other.close()
+
+
+async def test_nothing_is_claimed_or_accepted_once_another_process_knows_a_newer_primary(whole_address: str) -> None:
+    newest = "00000001"
+
+    async def note(_cluster: str, timeline: str) -> str:
+        return max(newest, timeline)
+
+    store = await open_at(whole_address)
+    store.care.share_timelines(note)
+    await accept(store, "a")
+    assert (await store.ledger.check_claims({"a": None})).known
+    newest = "0000FFFF"
+    for use in (store.ledger.check_claims({"a": None}), accept(store, "b")):
+        with pytest.raises(Unavailable, match="lacks what came after"):
+            await use
+    newest = "00000001"
+    await eventually(lambda: is_claimable(store, "a"), what="the primary that is the newest again")
+    await store.close()
+
+
+async def is_claimable(store: Store, task_id: str) -> bool:
+    try:
+        return bool((await store.ledger.check_claims({task_id: None})).known)
+    except Unavailable:
+        return False

@@ -88,7 +88,7 @@ async def test_tables_of_another_build_are_refused(address: str, folder: Path) -
 async def test_a_migration_waits_for_a_lock_only_shortly_and_comes_again(
     address: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everpost.store.postgresql.link.transactions.LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(module, "LOCK_WAIT_MS", 50)
     assert await version(address) == 1
     put(folder, "0002_second.sql", "-- needs: 1\nALTER TABLE first ADD b text;")
     with psycopg.connect(address) as holder:

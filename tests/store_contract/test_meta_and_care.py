@@ -178,3 +178,12 @@ async def test_tending_a_store_changes_no_answer_whatever_is_written_meanwhile(
     after = await other.history.summary()
     assert (after.total, after.by_platform["kuaishou"]) == (3, 1)
     assert await other.care.repair_counts() == 0
+
+
+async def test_a_primary_is_used_as_long_as_no_process_knows_a_newer_one(store: Store) -> None:
+    async def same(_cluster: str, timeline: str) -> str:
+        return timeline
+
+    store.care.share_timelines(same)
+    await accept(store, "a")
+    assert set((await store.ledger.check_claims({"a": None})).known) == {"a"}

@@ -7,8 +7,9 @@ goes on while the new one (N) migrates, and afterwards until it is stopped. Ther
   removed in version N+1. A meaning that changes is a new column.
 - Its first line is `-- needs: V`: code older than version V cannot serve any more once the file is applied. V is the
   file's predecessor or less, except if a release says that everything must be stopped.
-- It is quick. It is undone and tried again if it does not get a lock within `LOCK_WAIT_S` of `link/transactions.py`,
-  because everything else waits behind it. It fills no large table; upkeep does that afterwards, in small steps.
+- It is quick. It is undone and tried again if it does not get a lock within `LOCK_WAIT_MS`, because everything else
+  waits behind it, also for the locks that it has already. It fills no large table; upkeep does that later, in small
+  steps.
 - A file is never changed after its release.
 """
 
@@ -33,6 +34,7 @@ log = structlog.get_logger("everpost.store")
 FOLDER = Path(__file__).parent
 NEEDS = re.compile(r"-- needs: (\d+)\n")
 PATIENCE_S = 60.0  # for another process that migrates, and for locks
+LOCK_WAIT_MS = 200
 PAUSE_S = 0.2
 
 
@@ -102,6 +104,7 @@ async def bring_up(database: Database) -> int:
 async def _migrate(connection: Connection) -> int:
     """Apply what is missing, in one transaction, one process at a time."""
     await connection.fetch_value("lock_schema")
+    await connection.run_script(Sql(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
     await connection.run_script("make_schema_versions")
     missing = _missing(await find_applied(connection) or [])
     for migration in missing:
