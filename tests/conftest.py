@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 import stores
 from everpost import testing
 
+gc.disable()  # until all tests are collected
+
 # No test asserts on time, and a busy machine is slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -39,6 +41,7 @@ class LinesOfScenes:
 def pytest_collection_finish() -> None:
     """Exclude all tests and modules from garbage collection: a collection in a test took a tenth of a second."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
