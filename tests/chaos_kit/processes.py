@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from resource import prlimit
 from types import MappingProxyType
@@ -24,15 +24,6 @@ from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 START_TIMEOUT_S = 30
-
-
-def waited_for_processor_s(pid: int) -> float:
-    """How long the threads of a process have been ready to run on a busy machine, and have not run."""
-    waited_ns = 0
-    for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with suppress(OSError, IndexError):  # the thread has ended; this kernel keeps no statistics
-            waited_ns += int(statistics.read_text("ascii").split()[1])
-    return waited_ns / 1e9
 
 
 @contextmanager

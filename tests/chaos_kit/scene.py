@@ -18,7 +18,7 @@ import stores
 from chaos_kit.checks import Facts, Verdict, count_effects, find_left_over, read_effects, verdict_of
 from chaos_kit.effects_worker import answered_of, gate_of, hold_of
 from chaos_kit.load import SLOWEST_S, Load
-from chaos_kit.processes import Api, PythonProcess, Valkey, Worker, waited_for_processor_s
+from chaos_kit.processes import Api, PythonProcess, Valkey, Worker
 from chaos_kit.proxy import Proxy
 from chaos_kit.sentinels import Fleet
 from everpost.clock import system_clock, to_text
@@ -27,6 +27,7 @@ from everpost.publishing import PublisherClass
 from everpost.queue.pool import connection_pool
 from everpost.task.place import Place
 from everpost.testing import eventually
+from fair_time import waited_for_processor_s
 from store_kit import StoreKit, kit_of
 
 DRAIN_S = 60.0

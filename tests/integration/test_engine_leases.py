@@ -23,6 +23,7 @@ from engine_support import (
     worker_process,
 )
 from everpost_workers.engine import JobOutcome
+from fair_time import fair_s
 
 
 async def entries(stage: Stage, name: str) -> list[str]:
@@ -42,10 +43,10 @@ async def test_defect_05_a_killed_workers_job_runs_elsewhere_within_its_lease_an
         await stage.enqueue("sleep", 60, _job_id="x")
         await until(lambda: has_entries(stage, "ran", 1))
         process.send_signal(signal.SIGKILL)
-        killed_at = time.monotonic()
+        killed_at = fair_s()
         await stage.start([func(take_over, name="sleep")], lease=1)
         await until(lambda: stage.ended("x"))
-    assert time.monotonic() - killed_at < 1 + 5
+    assert fair_s() - killed_at < 1 + 5
     assert (stage.outcomes[0].result, stage.outcomes[0].claim.job_try) == ("taken over", 2)
 
 
