@@ -17,7 +17,7 @@ import capacity
 import on_postgresql
 from on_postgresql import OnPostgresql, measure_on_postgresql
 from peers.measuring import measure_peer
-from peers.stacks import PEERS, make_environment
+from peers.stacks import OBAN, PEERS, make_environment
 from tables import COLUMNS, head, summaries, table_of, write_between
 
 from everpost.bench.plan import FULL, QUICK, Plan
@@ -95,6 +95,8 @@ async def measure(asked: argparse.Namespace, folder: Path) -> Comparison:
     """Measure what the options say."""
     plan = QUICK if asked.quick else FULL
     found = Comparison()
+    if not asked.sqlite:
+        make_environment(OBAN, asked.venvs)  # first, because it needs a Python that may be missing
     if not asked.postgresql:
         found = await compare(plan, folder, asked.venvs, only=GROUPS if asked.only_peers_columns else ())
     if not asked.sqlite:

@@ -116,7 +116,9 @@ def python_for(peer: Peer) -> str:
         found = shutil.which(f"python{major}.{minor}")
         if found and (major, minor) >= peer.python and _runs(found):
             return found
-    raise FileNotFoundError(f"{peer.title} needs Python {peer.python[0]}.{peer.python[1]} or newer on PATH")
+    raise FileNotFoundError(
+        f"{peer.title} needs Python {peer.python[0]}.{peer.python[1]} or newer on PATH; `--sqlite` leaves it out"
+    )
 
 
 def _runs(python: str) -> bool:
