@@ -136,7 +136,7 @@ async def test_everything_confirmed_is_on_a_synchronous_standby(pair: Pair, data
 async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
     pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
+    monkeypatch.setattr(waiting, "WRITE_S", 1.5)
     monkeypatch.setattr(commits, "COMMIT_S", 0.2)
     monkeypatch.setattr(session, "CLOSE_S", 0.2)
     pair.make_synchronous()
