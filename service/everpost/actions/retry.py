@@ -23,10 +23,9 @@ from everpost.store.changes import Change, Changes, Outcome, Retry, outcome_of_r
 from everpost.store.ledger import Ledger
 from everpost.task.candidate import Candidate
 from everpost.task.model import new_task_id
-from everpost.task.place import Position
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
 from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, ChainRule, Known, RetryPlan
-from everpost.task.retry_rules import DataOrigin, RetryAction, RetryDecision, decide_retry, decide_send_again
+from everpost.task.retry_rules import DataOrigin, RetryAction, decide_retry, decide_send_again
 
 log = structlog.get_logger("everpost.recovery")
 
@@ -84,13 +83,10 @@ class RetryStep:
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """See `Step`. Whether a worker holds a task is found out only when it is retried."""
         candidates = await self._tools.changes.find(task_ids, whole=True)
-
-        def rule(task: Position, relatives: Sequence[Position], *, withdrawn: bool) -> RetryDecision:  # noqa: ARG001 - foreseen as if
-            return self._rule(task, relatives, withdrawn=True)
-
-        plan = await look(self._tools.queue, msgspec.structs.replace(self._plan(task_ids, {}), rule=rule), candidates)
+        plan = await look(self._tools.queue, self._plan(task_ids, {}), candidates)
         outcomes = [outcome_of_retry(candidate, plan.decide(candidate)) for candidate in candidates]
-        return [msgspec.structs.replace(outcome, new_task=None) for outcome in outcomes]  # their data takes memory
+        # A task that is still to be withdrawn counts as retried. The new tasks would only take memory.
+        return [msgspec.structs.replace(outcome, new_task=None, undecided=None) for outcome in outcomes]
 
     async def run(self, task_ids: Sequence[str], apply: Apply) -> list[Outcome]:
         """See `Step`."""

@@ -13,12 +13,6 @@ from everpost.store.sqlite.tasks.positions import find_chains, find_rows, json_l
 from everpost.task.candidate import Candidate, StoredData
 from everpost.task.place import Place, Position
 
-_STATEMENTS = {
-    Place.LEDGER: "find_payloads_ledger",
-    Place.HISTORY: "find_payloads_history",
-    Place.ARCHIVE: "find_payloads_archive",
-}
-
 
 def find_candidates(
     connection: sqlite3.Connection, task_ids: Sequence[str], *, whole: bool = True, most_bytes: int | None = None
@@ -46,6 +40,6 @@ def _find_data(connection: sqlite3.Connection, positions: Sequence[Position]) ->
 
 def _find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
     """The data that a table has for tasks. Tasks without a platform in their data and columns are left out."""
-    rows = connection.execute(load(_STATEMENTS[place]), {"task_ids": json_list(task_ids)})
+    rows = connection.execute(load(f"find_payloads_{place}"), {"task_ids": json_list(task_ids)})
     found = {task_id: data_of_row(place, row) for task_id, *row in rows}
     return {task_id: data for task_id, data in found.items() if data is not None}
