@@ -3,24 +3,31 @@
 import asyncio
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from chaos_kit.proxy import Proxy
 from everpost.database_address import postgresql_address
-from everpost.errors import DatabaseUnusable
-from everpost.store import open_store
+from everpost.errors import DatabaseUnusable, Unavailable
+from everpost.store import Store, open_store
 from everpost.store.postgresql.link.commits import WRITERS
 from everpost.store.postgresql.link.database import READERS, SEARCHERS
 from everpost.store.postgresql.link.faults import LinkLost
 from everpost.store.postgresql.link.session import Session
+from everpost.testing import eventually
+from postgresql.hosts import database_hosts
 from postgresql.link_kit import opened, stored
 from postgresql.link_load import PATIENCE_S, Writers
-from postgresql_server import free_port, identity, shared_server
+from postgresql_server import PostgresqlServer, free_port, identity, shared_server
+from store_contract.making import accept
+from store_rows import START_MS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -51,24 +58,79 @@ async def test_a_unix_socket_is_a_host(address: str) -> None:
     await store.close()
 
 
+class PgBouncer:
+    """A PgBouncer in transaction mode before a server."""
+
+    def __init__(self, server: PostgresqlServer, folder: Path) -> None:
+        self.port = free_port()
+        self._settings, self._users = folder / "pgbouncer.ini", folder / "pgbouncer.users"
+        self._users.write_text('"everpost" ""\n')
+        self._write(server)
+        program = shutil.which("pgbouncer")
+        assert program is not None
+        command = [program, str(self._settings)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=server.folder, **identity())
+
+    def _write(self, server: PostgresqlServer) -> None:
+        self._settings.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {self._users}\n"
+            "pool_mode = transaction\ndefault_pool_size = 2\n"
+        )
+
+    def lead_to(self, server: PostgresqlServer) -> None:
+        """Let clients keep their connections, which lead to another server from now on."""
+        self._write(server)
+        self.process.send_signal(signal.SIGHUP)
+
+
+@contextmanager
+def pgbouncer_before(server: PostgresqlServer) -> Iterator[PgBouncer]:
+    """A PgBouncer that runs; skips the test without one."""
+    if shutil.which("pgbouncer") is None:
+        pytest.skip("needs pgbouncer")
+    with TemporaryDirectory(dir=server.folder) as folder:
+        Path(folder).chmod(0o755)
+        bouncer = PgBouncer(server, Path(folder))
+        try:
+            yield bouncer
+        finally:
+            bouncer.process.terminate()
+            bouncer.process.wait(PATIENCE_S)
+
+
 @pytest.fixture
 def pgbouncer(address: str) -> Iterator[str]:
     """The address of a PgBouncer in transaction mode before the database."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("needs pgbouncer")
-    server, name, port = shared_server().server, address.rpartition("/")[2], free_port()
-    users, settings = (server.folder / f"{name}.{kind}" for kind in ("users", "ini"))
-    users.write_text('"everpost" ""\n')
-    settings.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\n"
-    )
-    process = subprocess.Popen([program, settings], stderr=subprocess.DEVNULL, cwd=server.folder, **identity())
-    yield f"postgresql://everpost@127.0.0.1:{port}/{name}"
-    process.terminate()
-    process.wait(PATIENCE_S)
+    with pgbouncer_before(shared_server().server) as bouncer:
+        yield f"postgresql://everpost@127.0.0.1:{bouncer.port}/{address.rpartition('/')[2]}"
+
+
+@pytest.mark.chaos
+async def test_no_task_is_sent_at_a_promoted_standby_to_which_pgbouncer_has_led_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("everpost.store.postgresql.link.database.LOOK_EVERY_S", 60.0)  # no process notices it by itself
+    async with database_hosts() as hosts:
+        with pgbouncer_before(hosts.primary) as bouncer:
+            store = await open_store(f"postgresql://everpost@127.0.0.1:{bouncer.port}/postgres")
+            await accept(store, "a", "b")
+            await hosts.caught_up()
+            await hosts.promote()
+            assert await store.ledger.begin_send("a", 1, START_MS)  # the old one knows that, and the new one does not
+            bouncer.lead_to(hosts.primary)
+            await eventually(lambda: is_refused(store), what="the other server")
+            for _ in range(20):
+                assert await is_refused(store)
+            await store.close()
+
+
+async def is_refused(store: Store) -> bool:
+    try:
+        assert not await store.ledger.begin_send("a", 2, START_MS)
+    except Unavailable:
+        return True
+    return False
 
 
 async def test_pgbouncer_in_transaction_mode_may_be_between(pgbouncer: str) -> None:
