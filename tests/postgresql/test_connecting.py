@@ -95,7 +95,7 @@ def pgbouncer_before(server: PostgresqlServer) -> Iterator[PgBouncer]:
         try:
             yield bouncer
         finally:
-            bouncer.process.terminate()
+            bouncer.process.send_signal(signal.SIGQUIT)  # at once, though clients are connected
             bouncer.process.wait(PATIENCE_S)
 
 
