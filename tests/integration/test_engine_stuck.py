@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -126,6 +127,8 @@ async def test_a_process_that_stood_still_is_not_told_of_as_blocked(stage: Stage
     with worker_process(stage.server, "", "", 1, lease_s=0.3) as process:
         await stage.enqueue("stop_process", _job_id="x")
         await until(lambda: stage.redis.exists("ran"))
+        status = Path(f"/proc/{process.pid}/stat")
+        await until(lambda: status.read_text("ascii").rpartition(")")[2].split()[0] == "T", "a process that is stopped")
         stopped_at = time.monotonic()
         await until(lambda: time.monotonic() > stopped_at + 1.5)
         process.send_signal(signal.SIGCONT)
