@@ -102,7 +102,7 @@ async def test_the_last_ends_of_all_statuses_come_in_one_order() -> None:
         row("second", "cancelled", Place.HISTORY, updated_at="2026-01-01T00:00:02Z"),
         row("waits"),
     ]
-    found = await views(FakeHistory(*ended), FakeJobs()).recent_ends(2)
+    found, _ = await views(FakeHistory(*ended), FakeJobs()).recent_ends(2)
     assert [one.task_id for one in found] == ["third", "second"]
 
 

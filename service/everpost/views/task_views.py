@@ -62,12 +62,13 @@ class TaskViews:
         rows = [row_view(row, is_running=row.task_id in running) for row in page.items]
         return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor, page.lag_s)
 
-    async def recent_ends(self, limit: int) -> list[TaskRow]:
-        """The newest of the tasks that ended, the last end first."""
+    async def recent_ends(self, limit: int) -> tuple[list[TaskRow], float | None]:
+        """The tasks that ended last, the latest first, and by how many seconds they may be old; see `Page.lag_s`."""
         filters = [TaskFilter(status=status) for status in sorted(ENDED)]
         pages = await asyncio.gather(*(self._history.page(one, None, limit) for one in filters))
         rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
-        return [row_view(row) for row in rows[:limit]]
+        lag_s = max((page.lag_s for page in pages if page.lag_s is not None), default=None)
+        return [row_view(row) for row in rows[:limit]], lag_s
 
     async def _find(self, task_id: str) -> history.TaskDetail:
         task = await self._history.find_task(task_id)

@@ -114,8 +114,13 @@ async def list_tasks(
             stats=summary,
             next_cursor=page.next_cursor,
         ),
-        headers=None if page.lag_s is None else {REPLICA_LAG.name: f"{page.lag_s:.3f}"},
+        headers=_age(page.lag_s),
     )
+
+
+def _age(lag_s: float | None) -> dict[str, str] | None:
+    """The header that says how old an answer may be."""
+    return None if lag_s is None else {REPLICA_LAG.name: f"{lag_s:.3f}"}
 
 
 @get(
@@ -144,8 +149,9 @@ async def complete_id(
     summary="Recent ends",
     description="The tasks that ended last, with their errors; the latest first.",
     tags=["Tasks"],
-    **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",)),
+    **documented(LogsAnswer, description="The tasks.", refusals=("search_timeout",), gives=(REPLICA_LAG,)),
 )
 async def list_recent_ends(request: ApiRequest, limit: Limit = DEFAULT_LIMIT) -> JsonAnswer:
     """List the tasks that ended last."""
-    return JsonAnswer(LogsAnswer(success=True, data=await services_of(request).tasks.recent_ends(limit)))
+    rows, lag_s = await services_of(request).tasks.recent_ends(limit)
+    return JsonAnswer(LogsAnswer(success=True, data=rows), headers=_age(lag_s))
