@@ -54,7 +54,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """Where a server is.
 
     Attributes:
@@ -70,9 +70,9 @@ class Place(NamedTuple):
         return f"{self.address} {self.port}"
 
 
-def local_place(port: int) -> Place:
+def local_place(port: int) -> Spot:
     """A place on 127.0.0.1."""
-    return Place("127.0.0.1", port)
+    return Spot("127.0.0.1", port)
 
 
 class Node:
@@ -82,7 +82,7 @@ class Node:
     """
 
     def __init__(
-        self, folder: Path, place: Place, configuration: str, *arguments: str, password: str, database: int = 0
+        self, folder: Path, place: Spot, configuration: str, *arguments: str, password: str, database: int = 0
     ) -> None:
         self.folder = folder
         self.place = place
@@ -162,7 +162,7 @@ class Fleet:
         *,
         sentinel_password: str = SENTINEL_PASSWORD,
         is_quick: bool = True,
-        places: Sequence[Place] | None = None,
+        places: Sequence[Spot] | None = None,
     ) -> None:
         self._sentinel_password = sentinel_password
         self._is_quick = is_quick

@@ -18,8 +18,9 @@ from chaos_kit.fleet.hosts import Network
 from chaos_kit.fleet.pair import PostgresqlPair
 from chaos_kit.processes import Api, PythonProcess
 from chaos_kit.scene import Scene, playing
-from chaos_kit.sentinels import Fleet, Node, Place
+from chaos_kit.sentinels import Fleet, Node, Spot
 from everpost.publishing import PublisherClass
+from everpost.task.place import Place
 from everpost.testing import eventually
 from postgresql_server import PostgresqlServer
 from store_kit import StoreKit, kit_of
@@ -58,7 +59,7 @@ class FleetScene(Scene):
         self.recovered_s: list[float] = []
         self._excused_until_s: dict[str, float] = {}
         places = [
-            Place(self.network[name].address, port, self.network[name].command)
+            Spot(self.network[name].address, port, self.network[name].command)
             for names, port in ((REDIS, REDIS_PORT), (SENTINELS, SENTINEL_PORT))
             for name in names
         ]
@@ -98,6 +99,18 @@ class FleetScene(Scene):
     def is_excused(self, address: str, since_s: float) -> bool:
         """Whether the API was frozen, or the clients' way to it was harmed."""
         return self._excused_until_s.get(httpx.URL(address).host, 0) >= since_s
+
+    async def ended(self) -> None:
+        """Wait until every task that waits now has ended. Times would not tell, because the clocks of hosts differ."""
+        waiting = self._waiting()
+
+        async def is_ended() -> bool:
+            return waiting.isdisjoint(self._waiting())
+
+        await eventually(is_ended, what=f"the end of {len(waiting)} tasks")
+
+    def _waiting(self) -> set[str]:
+        return {task.task_id for task in self.kit.tasks() if task.place is Place.LEDGER}
 
     @contextmanager
     def cut_off(self, name: str) -> Iterator[None]:
