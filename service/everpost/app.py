@@ -47,7 +47,6 @@ from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import Store, open_store
 from everpost.store.disk_room import DiskRoom
-from everpost.store.meta import identity_of
 from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
 from everpost.views.request_counts import Answered
@@ -113,9 +112,7 @@ async def _services(
         metrics = SharedMetrics(queue.server)
         metrics.start()
         stack.push_async_callback(metrics.close)
-        app.state.services = services = assemble(
-            settings, catalogue, clock, store, queue, metrics, database_id=await identity_of(store.meta)
-        )
+        app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)
         await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.waiter.close)
         services.bulk.behind.start()
@@ -124,14 +121,7 @@ async def _services(
 
 
 def assemble(
-    settings: Settings,
-    catalogue: Catalogue,
-    clock: Clock,
-    store: Store,
-    queue: TaskQueue,
-    metrics: SharedMetrics,
-    *,
-    database_id: str,
+    settings: Settings, catalogue: Catalogue, clock: Clock, store: Store, queue: TaskQueue, metrics: SharedMetrics
 ) -> Services:
     """The services on an open store and a connected queue."""
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
@@ -154,7 +144,6 @@ def assemble(
     return Services(
         settings=settings,
         clock=clock,
-        database_id=database_id,
         catalogue=catalogue,
         queue=queue,
         store=store,

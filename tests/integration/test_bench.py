@@ -137,7 +137,7 @@ async def test_jobs_that_were_to_be_left_and_are_not_are_told_instead_of_rates(t
     async with BenchStack(tmp_path).running(apis=0, workers=0) as stack:
         await stack.queue.fill("few", ["a", "b"], JOB)
         await run_engine(stack, "batch", 100, "few", waiting=2)
-        with pytest.raises(WorkIncomplete, match="1 were not finished"):
+        with pytest.raises(WorkIncomplete, match="1 did not end"):
             await run_engine(stack, "batch", 100, "few", waiting=3)
 
 

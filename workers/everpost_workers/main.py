@@ -60,6 +60,7 @@ LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # a minimum, because tasks accepted un
 PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most this many times the bytes of its body
 PAUSE_POLL_S = 0.5
 LEFTOVERS_S = 5.0
+STRANGERS_S = 60.0
 PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
 
@@ -96,6 +97,7 @@ class PublishWorker:
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
         self._is_paused = False
+        self._database_id = ""
         self._upkeep = Upkeep()
 
     async def start(self, ctx: dict[str, Any]) -> None:
@@ -105,14 +107,15 @@ class PublishWorker:
         self._stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._stack.push_async_callback(self.leadership.resign)
         self._stack.push_async_callback(self._upkeep.stop)
-        self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
         await self._look_for_strangers(queue)
+        self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused()
         with suppress(ServiceError):  # if it can be, before a job is claimed whose end is in such a file
             await self.leftovers.take_in()
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
+        self._upkeep.begin({"strangers": (STRANGERS_S, partial(self._look_for_strangers, queue))})
         duties = worker_duties(
             relay=self.relay,
             store=self.store,
@@ -134,7 +137,6 @@ class PublishWorker:
         stack.push_async_callback(self.store.close)
         self._clock = clock = self._own_clock or self.store.meta.now_ms
         self._started_ms = clock()
-        self._database_id = await identity_of(self.store.meta)
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
         queue = TaskQueue.connect(settings.redis_address, clock)
         stack.push_async_callback(queue.close)
@@ -179,8 +181,12 @@ class PublishWorker:
         )
 
     async def _look_for_strangers(self, queue: TaskQueue) -> None:
-        """Tell if other workers on this Redis use another database: a misconfiguration that loses outcomes."""
+        """Tell if other workers on this Redis use another database: a misconfiguration that loses outcomes.
+
+        The own database may have no identity yet, and be read-only for a while.
+        """
         with suppress(ServiceError):
+            self._database_id = await identity_of(self.store.meta)
             if strangers := with_other_database(await queue.workers.living(), self._database_id):
                 log.error("worker.databases_differ", worker=self.worker_id, others=strangers)
 

@@ -32,7 +32,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     clock: Clock
-    database_id: str
     catalogue: Catalogue
     queue: TaskQueue
     store: Store

@@ -202,7 +202,7 @@ def worker_findings(workers: Sequence[Mapping[str, Any]], database_id: str | Non
         advice = f"They are alive but take no tasks: {', '.join(idle)}." if idle else ""
         found.append(Finding("workers", "consuming", str(len(workers) - len(idle)), not idle, advice))
         found.append(_leader_finding(workers))
-    if database_id and (strangers := with_other_database(workers, database_id)):
+    if strangers := with_other_database(workers, database_id):
         told = f"another one than that of these settings: {', '.join(strangers)}"
         advice = (
             "Their EVERPOST_DATABASE must be the same. Stop them: they run tasks and record the outcomes elsewhere."

@@ -85,9 +85,14 @@ class Workers:
         return now_ms, dict(zip(found[::2], found[1::2], strict=True)), others
 
 
-def with_other_database(workers: Sequence[Mapping[str, Any]], database_id: str) -> list[str]:
-    """The names of the workers that use another database. They would run this one's tasks and not record them here."""
-    return [str(worker["worker"]) for worker in workers if worker.get("database_id", database_id) != database_id]
+def with_other_database(workers: Sequence[Mapping[str, Any]], database_id: str | None) -> list[str]:
+    """The names of the workers that use another database. They would run this one's tasks and not record them here.
+
+    A database has an identity once a worker could write one into it. Nothing is said of those that have none yet.
+    """
+    if not database_id:
+        return []
+    return [str(worker["worker"]) for worker in workers if (worker.get("database_id") or database_id) != database_id]
 
 
 def read_said(value: bytes, now_ms: int) -> dict[str, Any] | None:

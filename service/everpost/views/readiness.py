@@ -12,7 +12,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.queue.workers import with_other_database
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
-from everpost.store.meta import CHECKED_AT
+from everpost.store.meta import CHECKED_AT, IDENTITY
 from everpost.store.pause import find_pause
 
 CHECK_TIMEOUT_S = 3
@@ -27,12 +27,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int, database_id: str) -> list[Check]:
+async def check_readiness(store: Store, queue: TaskQueue, room: DiskRoom, now_ms: int) -> list[Check]:
     """Make all checks at the same time, each within `CHECK_TIMEOUT_S` seconds."""
     checks = await asyncio.gather(
         _check("database", _check_store(store, room, now_ms)),
         _check("redis", _check_redis(queue, store.meta.now_ms)),
-        _check("worker", _check_workers(queue, database_id)),
+        _check("worker", _check_workers(queue, store)),
         _check("dispatch", _check_dispatch(store)),
     )
     return list(checks)
@@ -74,14 +74,14 @@ async def _check_redis(queue: TaskQueue, clock: Clock) -> str:
     return f"{facts['server']} answers.{warning}{filling}"
 
 
-async def _check_workers(queue: TaskQueue, database_id: str) -> str:
+async def _check_workers(queue: TaskQueue, store: Store) -> str:
     workers = await queue.workers.living()
     consuming = sum(bool(worker.get("consuming")) for worker in workers)
     troubles = [f" {worker['worker']}: {worker['trouble']}" for worker in workers if worker.get("trouble")]
     told = f"{len(workers)} alive, {consuming} consuming.{''.join(troubles)}"
     if not consuming:
         raise Unavailable(told if workers else "No worker has reported that it is alive.")
-    if strangers := with_other_database(workers, database_id):
+    if strangers := with_other_database(workers, await store.meta.get(IDENTITY)):
         raise Unavailable(f"{told} Another database than this API's have: {', '.join(strangers)}.")
     defects = [str(worker["relay_trouble"]) for worker in workers if worker.get("relay_trouble")]
     if len(defects) == len(workers):

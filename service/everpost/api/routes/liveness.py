@@ -49,6 +49,6 @@ async def show_readiness(request: ApiRequest) -> JsonAnswer:
     """Answer whether tasks are accepted and run."""
     services = services_of(request)
     room, now_ms = services.acceptance.room, services.clock()
-    checks = await check_readiness(services.store, services.queue, room, now_ms, services.database_id)
+    checks = await check_readiness(services.store, services.queue, room, now_ms)
     ready = all(check.ok for check in checks)
     return JsonAnswer(ReadyAnswer(ready=ready, checks=checks), 200 if ready else 503)
