@@ -1,6 +1,7 @@
 """How the tables are brought up to date, and who may serve them afterwards."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,11 @@ def test_every_migration_says_what_it_needs() -> None:
     assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
     for migration in migrations():
         assert 1 <= migration.needs <= migration.version
+
+
+def test_no_migration_builds_an_index_on_a_table_of_an_earlier_one() -> None:
+    """Everything that writes the table would wait until the index is built."""
+    for migration in migrations():
+        made = set(re.findall(r"^CREATE TABLE (\w+)", migration.text, re.MULTILINE))
+        indexed = set(re.findall(r"^CREATE (?:UNIQUE )?INDEX \w+\s+ON (?!ONLY )(\w+)", migration.text, re.MULTILINE))
+        assert indexed <= made, migration.name

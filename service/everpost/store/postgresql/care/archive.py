@@ -49,7 +49,7 @@ class PostgresqlArchive:
         return 0
 
     async def _change_months(self, statement: str, **given: Any) -> int:
-        """The number of tasks that a function of `schema/0004_archived_months.sql` answers; 0 if none."""
+        """The number of tasks that a function of `schema/0003_archived_months.sql` answers; 0 if none."""
         count = await self._database.write(
             lambda connection: connection.fetch_value(statement, **given), statement_s=None
         )

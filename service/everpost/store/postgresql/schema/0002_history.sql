@@ -46,19 +46,23 @@ CREATE TABLE publish_tasks (
 CREATE TABLE publish_tasks_below PARTITION OF publish_tasks FOR VALUES FROM (MINVALUE) TO ('018cc251f400');
 CREATE TABLE publish_tasks_above PARTITION OF publish_tasks FOR VALUES FROM ('03') TO (MAXVALUE);
 CREATE TABLE publish_tasks_default PARTITION OF publish_tasks DEFAULT;
--- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
-CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
+-- A task that ends writes each index, so they are few and small.
 CREATE INDEX publish_tasks_local ON publish_tasks (created_at) WHERE right(created_at, 1) <> 'Z';
-CREATE INDEX publish_tasks_status ON publish_tasks (status, created_at, job_id);
-CREATE INDEX publish_tasks_platform ON publish_tasks (platform, status, created_at, job_id);
-CREATE INDEX publish_tasks_account ON publish_tasks (account_id, status, created_at, job_id, platform);
-CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
-CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
 CREATE INDEX publish_tasks_chain ON publish_tasks (root_id) WHERE root_id IS NOT NULL;
 CREATE INDEX publish_tasks_ended ON publish_tasks (coalesce(completed_at, updated_at, created_at)) WHERE status = 'success';
 CREATE INDEX publish_tasks_ended_otherwise ON publish_tasks (coalesce(completed_at, updated_at, created_at))
     WHERE status <> 'success';
+-- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history. Most tasks have the
+-- status success, which is checked within an index; only the few others are in an index by status.
+CREATE INDEX publish_tasks_newest ON publish_tasks (created_at, job_id, status);
+CREATE INDEX publish_tasks_of_platform ON publish_tasks (platform, created_at, job_id, status);
+CREATE INDEX publish_tasks_of_account ON publish_tasks (account_id, created_at, job_id, status, platform);
+CREATE INDEX publish_tasks_otherwise ON publish_tasks (status, created_at, job_id) WHERE status <> 'success';
+-- Of two indexes that seem to cost the same, as all do while a month is empty, PostgreSQL takes the one that was made last:
+-- it must be the narrower one. Therefore these come last.
+CREATE INDEX publish_tasks_error ON publish_tasks (error_class, created_at, job_id) WHERE error_class IS NOT NULL;
+CREATE INDEX publish_tasks_batch ON publish_tasks (batch_id, created_at, job_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX publish_tasks_retry ON publish_tasks (retry_of, created_at, job_id) WHERE retry_of IS NOT NULL;
 
 -- Archive: old and deleted tasks. Only `everpost purge` destroys tasks. One id can be here twice.
 CREATE TABLE publish_tasks_archive (
@@ -180,15 +184,24 @@ BEGIN
     GROUP BY status, platform HAVING sum(tasks) <> 0;
     RETURN NULL;
 END $$;
-CREATE FUNCTION everpost_note_unsearched() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Of tasks that come into the history, one trigger notes both, the counts and what the search lacks: each trigger costs as
+-- much as writing a row or two.
+CREATE FUNCTION everpost_note_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    WITH counted AS (
+        INSERT INTO task_count_changes
+        SELECT TG_TABLE_NAME, coalesce(status, ''), coalesce(platform, ''), count(*) FROM added GROUP BY 2, 3
+    )
     INSERT INTO publish_tasks_unsearched (job_ids)
     SELECT array_agg(job_id) FROM (SELECT job_id, row_number() OVER () / 250 AS part FROM added WHERE job_id IS NOT NULL) AS ids
     GROUP BY part;
     RETURN NULL;
 END $$;
+-- The words of a task are removed when it leaves the history. A process that adds words holds this lock too, so it cannot
+-- add those of a task that it still sees, and that has left.
 CREATE FUNCTION everpost_forget_searched() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(4918270015);
     DELETE FROM publish_tasks_search WHERE job_id = ANY (ARRAY(SELECT job_id FROM removed));
     RETURN NULL;
 END $$;
@@ -199,14 +212,12 @@ CREATE TRIGGER counted_out AFTER DELETE ON task_queue
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_removed();
 CREATE TRIGGER counted_move AFTER UPDATE ON task_queue
     REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_moved();
-CREATE TRIGGER counted_in AFTER INSERT ON publish_tasks
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_added();
+CREATE TRIGGER noted_in AFTER INSERT ON publish_tasks
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_note_ended();
 CREATE TRIGGER counted_out AFTER DELETE ON publish_tasks
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_removed();
 CREATE TRIGGER counted_move AFTER UPDATE ON publish_tasks
     REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_count_moved();
-CREATE TRIGGER searched_in AFTER INSERT ON publish_tasks
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION everpost_note_unsearched();
 CREATE TRIGGER searched_out AFTER DELETE ON publish_tasks
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION everpost_forget_searched();
 

@@ -8,8 +8,13 @@ goes on while the new one (N) migrates, and afterwards until it is stopped. Ther
 - Its first line is `-- needs: V`: code older than version V cannot serve any more once the file is applied. V is the
   file's predecessor or less, except if a release says that everything must be stopped.
 - It is quick. It is undone and tried again if it does not get a lock within `LOCK_WAIT_MS`, because everything else
-  waits behind it, also for the locks that it has already. It fills no large table; upkeep does that later, in small
-  steps.
+  waits behind it, also for the locks that it has already. But nothing limits how long it holds a lock: it does so until
+  all files are applied. Therefore it reads and fills no large table, and builds no index on a table of an earlier file,
+  since all writes of that table would wait meanwhile.
+- Upkeep does afterwards what takes long, and the new code works without it until then. Upkeep fills a column in small
+  steps. It builds an index outside of a transaction, with `CREATE INDEX CONCURRENTLY`, and drops the invalid one that a
+  crash left. A partitioned table cannot have that: the file makes the index `ON ONLY` the parent, which reads nothing,
+  and upkeep builds each partition's and attaches it. No file has needed this yet.
 - A file is never changed after its release.
 """
 

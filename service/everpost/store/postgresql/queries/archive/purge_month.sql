@@ -1,2 +1,2 @@
--- See `everpost_purge_month` in schema/0004_archived_months.sql.
+-- See `everpost_purge_month` in schema/0003_archived_months.sql.
 SELECT everpost_purge_month(:before)
