@@ -62,9 +62,7 @@ class Scripts:
         try:
             return await self._call(name, keys, arguments)
         except ResponseError as error:
-            if "READONLY" in str(
-                error
-            ):  # a demoted master; Redis 6 puts the error of a command into that of the script
+            if "READONLY" in str(error):  # a demoted master; Redis 6 wraps a command's error in the script's
                 await self._leave_server()
             if self._on_wrong_type is None or "WRONGTYPE" not in str(error):
                 raise
