@@ -17,6 +17,7 @@ from chaos_kit.checks import count_effects
 from chaos_kit.faults import WHILE
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
+from everpost.task.model import TaskStatus
 from everpost.testing import eventually
 from postgresql.hosts import DatabaseHosts, database_hosts
 
@@ -84,6 +85,11 @@ async def finish(scene: Scene, hosts: DatabaseHosts) -> None:
     scene.database = hosts.address_of_primary
     verdict = await scene.finish()
     assert verdict.is_good, verdict
+    lacking = [row for row in scene.kit.tasks() if row.data is None]
+    tell(f"{len(lacking)} tasks without data, known only from results of successes in Redis")
+    of_workers = [row for row in lacking if scene.kit.columns(row.place, row.task_id, "attempts") != (None,)]
+    assert of_workers == []  # a worker has the data of what it ends
+    assert all(row.status == TaskStatus.SUCCESS for row in lacking)
 
 
 async def pauses_and_resumes(scene: Scene) -> None:

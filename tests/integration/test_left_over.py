@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from everpost.publishing import PublisherClass
+from everpost.publishing import AuthError, PublisherClass
 from everpost.task.model import TaskRecord, TaskStatus
+from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from everpost_workers.ends.leftovers import UNREADABLE, LeftoverFiles
+from store_kit import kit_of
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
@@ -50,6 +52,24 @@ async def test_a_restored_database_learns_of_posts_it_has_no_row_of() -> None:
         await left_to_the_next_worker(stack, success("f" * 32, task_data=data))
         task = await stack.task("f" * 32)
     assert (task["status"], task["platform"], task["task_data"]["title"]) == ("success", "douyin", "t")
+
+
+async def test_a_task_that_the_database_lost_while_it_ran_ends_with_its_data_and_can_be_retried() -> None:
+    async with everpost_stack() as stack:
+
+        async def attempted() -> bool:
+            return bool(stack.publisher.attempts)
+
+        stack.publisher.hold()
+        task_id = await stack.publish(title="lost")
+        await eventually(attempted, what="the attempt")
+        kit_of(stack.settings).remove(Place.LEDGER, task_id)
+        stack.publisher.fail_next(AuthError("sign in again"))
+        stack.publisher.release()
+        task = await stack.wait_until_ended(task_id)
+        assert (task["status"], task["task_data"]["title"]) == ("failed", "lost")
+        retried = await stack.wait_until_ended(await stack.retry(task_id))
+    assert (retried["status"], retried["task_data"]) == ("success", task["task_data"])
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b""])

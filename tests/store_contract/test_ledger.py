@@ -280,6 +280,49 @@ async def test_a_record_of_a_task_that_no_place_has_gets_an_entry_of_its_own(sto
     assert kit.columns(Place.HISTORY, "raw", "raw_job") == (b"\x80no data",)
 
 
+async def test_a_record_gets_its_data_only_if_no_place_has_its_task(store: Store, kit: StoreKit) -> None:
+    there, lost = make_task("there", title="accepted"), make_task("lost", title="lost")
+    await accept(store, there)
+    await add_ended(store, "cancelled", status=TaskStatus.CANCELLED)
+    kit.add(Place.ARCHIVE, {"task_id": "archived", "status": "failed", "data": '{"title":"archived"}'})
+    before = {task.task_id: task.data for task in kit.tasks()}
+    asked: list[str] = []
+
+    def with_data(record: TaskRecord) -> TaskRecord:
+        asked.append(record.task_id)
+        return msgspec.structs.replace(record, task_data=lost.task_data)
+
+    columns = TaskColumns(platform="weibo")
+    records = [
+        record_of("there", columns=columns),
+        record_of("lost", TaskStatus.FAILED, columns=columns),
+        record_of("lost unread", TaskStatus.FAILED),
+        record_of("cancelled", TaskStatus.FAILED, number=2),
+        record_of("archived", TaskStatus.FAILED, number=2),
+    ]
+    for late in (["cancelled", "archived"], [record.task_id for record in records]):
+        assert await store.ledger.end(records, [record_of("nowhere", number=3)], with_data) == late
+        assert asked == ["lost", "lost unread"]
+    after = {task.task_id: task.data for task in kit.tasks()}
+    whole = msgspec.json.decode(lost.task_data)
+    assert after == before | {"lost": whole, "lost unread": whole}
+    for task_id, platform in (("lost", "weibo"), ("lost unread", "douyin")):  # the second one's is from its data
+        found = await store.history.find_task(task_id)
+        assert found is not None
+        assert (found.status, found.platform, len(found.attempts)) == (TaskStatus.FAILED, platform, 1)
+
+
+async def test_a_record_of_a_lost_task_that_stands_alone_gets_its_data(store: Store, kit: StoreKit) -> None:
+    lost = make_task("lost")
+    record = record_of("lost", TaskStatus.FAILED, columns=TaskColumns(platform="douyin"))
+    await store.ledger.end([record], (), lambda record: msgspec.structs.replace(record, task_data=lost.task_data))
+    (task,) = kit.tasks()
+    assert task.data == msgspec.json.decode(lost.task_data)
+    (candidate,) = await store.changes.find(["lost"], whole=True)
+    assert candidate.data is not None
+    assert candidate.data.task_data == lost.task_data  # what a retry needs
+
+
 async def test_of_an_overtaken_record_only_the_attempt_is_kept(store: Store, kit: StoreKit) -> None:
     await accept(store, "running")
     await add_ended(store, "ended", status=TaskStatus.SUCCESS)

@@ -74,6 +74,9 @@ class ClaimedTasks(msgspec.Struct, frozen=True):
 LostAttempts = Callable[[ClaimFacts], Sequence[Attempt]]
 """The rule of `note_lost_attempts`: the attempts at a task that never reported. Pure; it may be called twice."""
 
+WithData = Callable[[TaskRecord], TaskRecord]
+"""The rule of `end`: a record together with its task's data. Pure; it may be called twice."""
+
 
 class TaskExistsError(Exception):
     """The ledger has a task already with the id of a new one, or another task of its retry chain (I5)."""
@@ -180,7 +183,12 @@ class Ledger(Protocol):
             spent: Count the attempt against the platform's `max_attempts`.
         """
 
-    async def end(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
+    async def end(
+        self,
+        records: Sequence[TaskRecord],
+        overtaken: Sequence[TaskRecord] = (),
+        with_data: WithData = lambda record: record,
+    ) -> list[str]:
         """Move ended tasks from the ledger into the history, in one transaction (I1); a second call changes nothing.
 
         A record of a task that has ended already is kept as one more attempt of it. A record of a task that no place
@@ -188,6 +196,7 @@ class Ledger(Protocol):
 
         Args:
             overtaken: Records of tasks that another worker ends or has ended; only their attempts are kept.
+            with_data: Called only for a record of a task that no place has, so that all others need not carry data.
 
         Returns:
             The ids of the `records` whose tasks had ended before.

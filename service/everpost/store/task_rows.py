@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import to_text, to_text_or_none
+from everpost.store.ledger import WithData
 from everpost.task.model import Task, TaskColumns, TaskRecord, columns_of
 
 NO_COLUMNS = TaskColumns()
@@ -51,6 +52,14 @@ def ended_row(record: TaskRecord) -> dict[str, Any]:
         "publish_url": record.publish_url,
         "raw_job": record.raw_job,
     }
+
+
+def stray_row(record: TaskRecord, with_data: WithData) -> dict[str, Any]:
+    """How a task ended that no place has, with its data and the columns of the data."""
+    whole = with_data(record)
+    if whole.columns in {None, NO_COLUMNS}:
+        whole = msgspec.structs.replace(whole, columns=columns_of_bytes(whole.task_data))
+    return ended_row(whole)
 
 
 def times_of(record: TaskRecord) -> tuple[str | None, str | None, str]:

@@ -1,7 +1,7 @@
 """Makes the history's record of a task from the end of its job; pure functions."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -43,16 +43,12 @@ def record_of(outcome: EndedTask, worker_id: str) -> TaskRecord:
     attempt = attempt_of(outcome)
     attempt_end = _end_of_attempt(outcome, attempt)
     end = end_of_task(attempt_end, attempt)
-    arguments = publish_arguments(claim.args, claim.kwargs)
-    task_data, raw_job = _data_to_keep(outcome, attempt, arguments)
     result = attempt.result
-    return TaskRecord(
+    record = TaskRecord(
         task_id=task_id_of(outcome.job_id),
         status=end.status,
-        task_data=task_data,
-        raw_job=raw_job,
         columns=None if attempt.data is None else columns_of(attempt.data),
-        priority=priority_of(arguments),
+        priority=priority_of(publish_arguments(claim.args, claim.kwargs)),
         queued_at_ms=claim.enqueue_time_ms or None,
         started_at_ms=outcome.start_ms,
         finished_at_ms=outcome.finish_ms,
@@ -63,6 +59,13 @@ def record_of(outcome: EndedTask, worker_id: str) -> TaskRecord:
         provider_post_id=result.provider_post_id if result else None,
         publish_url=result.publish_url if result else None,
     )
+    return with_data(record, outcome) if attempt.facts is None else record
+
+
+def with_data(record: TaskRecord, outcome: EndedTask) -> TaskRecord:
+    """The record with the data the task ran with; with the whole message if the job has no readable data."""
+    task_data, raw_job = _data_of(outcome)
+    return msgspec.structs.replace(record, task_data=task_data, raw_job=raw_job)
 
 
 def attempt_of(outcome: EndedTask) -> AttemptState:
@@ -86,17 +89,6 @@ def split_overtaken(
     for outcome, record in zip(outcomes, records, strict=True):
         (ending if outcome.success or not outcome.fenced else overtaken).append(record)
     return ending, overtaken
-
-
-def data_of(outcome: EndedTask) -> bytes | None:
-    """The data the task ran with; None if it cannot be read."""
-    attempt = attempt_of(outcome)
-    if attempt.task_data is not None:
-        return attempt.task_data
-    try:
-        return encoded_data(publish_arguments(outcome.claim.args, outcome.claim.kwargs).get("task_data"))
-    except InvalidValue:
-        return None
 
 
 def end_of_task(attempt_end: End, attempt: AttemptState) -> End:
@@ -144,15 +136,13 @@ def _record_of_attempt(outcome: EndedTask, attempt: AttemptState, end: End, work
     )
 
 
-def _data_to_keep(
-    outcome: EndedTask, attempt: AttemptState, arguments: Mapping[str, object]
-) -> tuple[bytes | None, bytes | None]:
-    """The data of a task without a ledger row; the whole message if the job has no readable data."""
-    if attempt.facts is not None:
-        return None, None
+def _data_of(outcome: EndedTask) -> tuple[bytes | None, bytes | None]:
+    claim, attempt = outcome.claim, attempt_of(outcome)
+    if attempt.task_data is not None:
+        return attempt.task_data, None
     if outcome.reason in UNREADABLE or attempt.refusal is not None:
-        return None, outcome.claim.payload
+        return None, claim.payload
     try:
-        return encoded_data(arguments.get("task_data")), None
+        return encoded_data(publish_arguments(claim.args, claim.kwargs).get("task_data")), None
     except InvalidValue:
-        return None, outcome.claim.payload
+        return None, claim.payload

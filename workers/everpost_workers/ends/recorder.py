@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-import msgspec
 import structlog
 
 from everpost.failpoints import failpoint
@@ -11,7 +10,7 @@ from everpost.store import Store
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.resolution_rules import sent_again_as
 from everpost_workers.attempts.attempt import EndedTask
-from everpost_workers.ends.record import attempt_of, data_of, record_of, split_overtaken
+from everpost_workers.ends.record import attempt_of, record_of, split_overtaken, with_data
 from everpost_workers.metrics import WorkerMetrics
 
 LOGGER = "everpost.worker"
@@ -35,33 +34,24 @@ class EndRecorder:
         """
         made = [record_of(outcome, self._worker_id) for outcome in outcomes]
         records, overtaken = split_overtaken(outcomes, made)
+        ended = {record.task_id: outcome for outcome, record in zip(outcomes, made, strict=True)}
         failpoint("record.before")
-        late = await self._ledger.end(records, overtaken)
+        late = await self._ledger.end(records, overtaken, lambda record: with_data(record, ended[record.task_id]))
         failpoint("record.after")
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
-        platforms = {
-            record.task_id: attempt_of(outcome).platform for outcome, record in zip(outcomes, made, strict=True)
-        }
+        platforms = {task_id: attempt_of(outcome).platform for task_id, outcome in ended.items()}
         _tell(records, platforms)
         self._count(platforms, [*records, *overtaken], ended_before={*late, *(record.task_id for record in overtaken)})
         if late:
             log.warning("task.completed_late", task_ids=late)
             await self._warn_of_second_posts(late, records)
 
-    def records_of(self, outcomes: Sequence[EndedTask]) -> tuple[list[TaskRecord], list[TaskRecord]]:
-        """The records that end their tasks, and those of overtaken attempts; see `split_overtaken`."""
-        return split_overtaken(outcomes, [record_of(outcome, self._worker_id) for outcome in outcomes])
-
     def whole_records_of(self, outcomes: Sequence[EndedTask]) -> tuple[list[TaskRecord], list[TaskRecord]]:
-        """The same with the data of every task, because a restored database may have no row of it."""
-        data = {outcome.job_id: data_of(outcome) for outcome in outcomes}
-        records, overtaken = self.records_of(outcomes)
-        whole = [
-            msgspec.structs.replace(record, task_data=record.task_data or data.get(record.task_id))
-            for record in records
-        ]
-        return whole, overtaken
+        """As `split_overtaken`, with the data of every task, because the database that takes them may have no row."""
+        return split_overtaken(
+            outcomes, [with_data(record_of(outcome, self._worker_id), outcome) for outcome in outcomes]
+        )
 
     async def take_in(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
         """Record what another worker could not; return the ids of tasks whose end was already recorded.

@@ -5,17 +5,21 @@ from typing import Any
 
 import msgspec
 
+from everpost.store.ledger import WithData
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text, plain_text
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
-from everpost.store.task_rows import columns_of_bytes, ended_row
+from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row
 from everpost.task.model import TaskRecord
 
 
 async def end_tasks(
-    connection: Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
+    connection: Connection,
+    records: Sequence[TaskRecord],
+    overtaken: Sequence[TaskRecord] = (),
+    with_data: WithData = lambda record: record,
 ) -> list[str]:
     """Record how tasks ended; the ids of the tasks whose end was recorded before. A second call changes nothing.
 
@@ -29,7 +33,7 @@ async def end_tasks(
     if not missing:
         return []
     await connection.fetch_value("lock_ids", task_ids=[record.task_id for record in missing])
-    return [record.task_id for record in missing if await _keep_missing(connection, record)]
+    return [record.task_id for record in missing if await _keep_missing(connection, record, with_data)]
 
 
 def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
@@ -84,7 +88,7 @@ async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collec
     return {row["task_id"] for row in rows}
 
 
-async def _keep_missing(connection: Connection, record: TaskRecord) -> bool:
+async def _keep_missing(connection: Connection, record: TaskRecord, with_data: WithData) -> bool:
     """Keep a record without a ledger row; True if the task had ended before."""
     if await _move(connection, [record]):  # it came into the ledger a moment ago
         return False
@@ -94,8 +98,9 @@ async def _keep_missing(connection: Connection, record: TaskRecord) -> bool:
             continue
         await _keep_late(connection, table, record, row["attempts"])
         return True
-    given = {name: plain_text(value) if isinstance(value, str) else value for name, value in ended_row(record).items()}
-    task_data = None if record.task_data is None else record.task_data.decode(errors="replace")
+    row = stray_row(record, with_data)
+    given = {name: plain_text(value) if isinstance(value, str) else value for name, value in row.items()}
+    task_data = None if row["task_data"] is None else row["task_data"].decode(errors="replace")
     await connection.run("record_stray", **given | {"task_data": plain_text(task_data), "attempt": _json_of(record)})
     return False
 

@@ -19,6 +19,7 @@ from everpost.store.ledger import (
     Once,
     RecordRefusedError,
     TaskExistsError,
+    WithData,
 )
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
@@ -126,18 +127,25 @@ class PostgresqlLedger:
         await self._database.write(lambda connection: defer_tasks(connection, deferred))
         return [None] * len(deferred)
 
-    async def end(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
+    async def end(
+        self,
+        records: Sequence[TaskRecord],
+        overtaken: Sequence[TaskRecord] = (),
+        with_data: WithData = lambda record: record,
+    ) -> list[str]:
         """See `Ledger.end`."""
         try:
-            return await self._end_together(records, overtaken)
+            return await self._end_together(records, overtaken, with_data)
         except StatementRefused as error:
             if len(records) + len(overtaken) > 1:
-                each = [self._end_together([record], ()) for record in records]
-                each += [self._end_together((), [record]) for record in overtaken]
+                each = [self._end_together([record], (), with_data) for record in records]
+                each += [self._end_together((), [record], with_data) for record in overtaken]
                 await asyncio.gather(*each, return_exceptions=True)
             raise RecordRefusedError(str(error)) from error
 
-    async def _end_together(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
+    async def _end_together(
+        self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
+    ) -> list[str]:
         """Usually every record has a ledger row and its columns: then one statement ends many callers' tasks."""
         if not overtaken and all(record.columns is not None for record in records):
             first, others = split_by_task(records)
@@ -150,7 +158,7 @@ class PostgresqlLedger:
                 records = [*(record for record in first if record.task_id not in moved), *others]
                 if not records:
                     return []
-        return await self._database.write(lambda connection: end_tasks(connection, records, overtaken))
+        return await self._database.write(lambda connection: end_tasks(connection, records, overtaken, with_data))
 
     async def count_unfinished(self) -> int:
         """See `Ledger.count_unfinished`."""

@@ -5,17 +5,21 @@ from typing import Any
 
 import msgspec
 
+from everpost.store.ledger import WithData
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
-from everpost.store.task_rows import columns_of_bytes, ended_row, times_of
+from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row, times_of
 from everpost.task.model import TaskRecord
 
 NOT_IN_LEDGER = "not in the ledger"  # the message of the trigger in `ending.sql`
 
 
 def end_tasks(
-    connection: sqlite3.Connection, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()
+    connection: sqlite3.Connection,
+    records: Sequence[TaskRecord],
+    overtaken: Sequence[TaskRecord] = (),
+    with_data: WithData = lambda record: record,
 ) -> list[str]:
     """Record how tasks ended; the ids of the tasks whose end was recorded before. A second call changes nothing.
 
@@ -26,9 +30,8 @@ def end_tasks(
     records = [_with_columns(connection, record) for record in records]
     if not records or _move(connection, records):
         return []
-    return [
-        record.task_id for record in records if not _move(connection, [record]) and _record_stray(connection, record)
-    ]
+    missing = (record for record in records if not _move(connection, [record]))
+    return [record.task_id for record in missing if _keep_missing(connection, record, with_data)]
 
 
 def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None:
@@ -50,12 +53,11 @@ def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool
     return True
 
 
-def _record_stray(connection: sqlite3.Connection, record: TaskRecord) -> bool:
+def _keep_missing(connection: sqlite3.Connection, record: TaskRecord, with_data: WithData) -> bool:
     """Keep a record without a ledger row; True if the task had ended before."""
-    row = ended_row(record)
-    if _record_late(connection, row):
+    if _record_late(connection, ended_row(record)):
         return True
-    connection.execute(load("record_stray"), row)
+    connection.execute(load("record_stray"), stray_row(record, with_data))
     return False
 
 

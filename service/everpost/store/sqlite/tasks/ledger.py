@@ -16,6 +16,7 @@ from everpost.store.ledger import (
     Once,
     RecordRefusedError,
     TaskExistsError,
+    WithData,
 )
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -95,18 +96,25 @@ class SqliteLedger:
         }
         await self._database.write(lambda connection: connection.execute(load("defer_task"), parameters).fetchall())
 
-    async def end(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord] = ()) -> list[str]:
+    async def end(
+        self,
+        records: Sequence[TaskRecord],
+        overtaken: Sequence[TaskRecord] = (),
+        with_data: WithData = lambda record: record,
+    ) -> list[str]:
         """See `Ledger.end`."""
         try:
-            return await self._end_together(records, overtaken)
+            return await self._end_together(records, overtaken, with_data)
         except sqlite3.Error as error:
             if len(records) + len(overtaken) > 1:
-                each = [self._end_together([record], ()) for record in records]
-                each += [self._end_together((), [record]) for record in overtaken]
+                each = [self._end_together([record], (), with_data) for record in records]
+                each += [self._end_together((), [record], with_data) for record in overtaken]
                 await asyncio.gather(*each, return_exceptions=True)
             raise RecordRefusedError(str(error)) from error
 
-    async def _end_together(self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord]) -> list[str]:
+    async def _end_together(
+        self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
+    ) -> list[str]:
         if not overtaken and (rows := rows_of_ended(records)) is not None:
             try:
                 await self._database.write_rows("end_tasks", rows)
@@ -114,7 +122,7 @@ class SqliteLedger:
                 pass
             else:
                 return []
-        return await self._database.write(lambda connection: end_tasks(connection, records, overtaken))
+        return await self._database.write(lambda connection: end_tasks(connection, records, overtaken, with_data))
 
     async def count_unfinished(self) -> int:
         """See `Ledger.count_unfinished`."""
