@@ -122,4 +122,4 @@ def test_a_chunk_takes_the_same_few_statements_however_many_tasks_it_has(schema:
         outcomes = retry_tasks(connection, retry_of(tasks, decide_retry), START_MS)
         connection.set_trace_callback(None)
     assert all(outcome.new_task is not None for outcome in outcomes)
-    assert len(set(statements)) == 4  # it is told of one again for each trigger that fires
+    assert len(set(statements)) == 3  # it is told of one again for each trigger that fires

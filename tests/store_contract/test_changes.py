@@ -113,7 +113,7 @@ async def test_tasks_are_found_where_they_are_with_their_chains_and_their_data(s
     assert positions[1] == Position(task_id="old", place=Place.ARCHIVE, status="failed", chain_id="old")
     assert positions[2] is None
     assert [relative.task_id for relative in found[0].relatives] == ["root"]
-    assert [relative.task_id for relative in found[3].relatives if relative.task_id != "root"] == ["retry"]
+    assert [relative.task_id for relative in found[3].relatives] == ["retry"]
     assert (positions[4] or absent("")).inherited
     places = [candidate.data.place if candidate.data else None for candidate in found]
     assert places == [Place.LEDGER, Place.ARCHIVE, None, Place.HISTORY, Place.LEDGER, Place.HISTORY]
@@ -121,6 +121,20 @@ async def test_tasks_are_found_where_they_are_with_their_chains_and_their_data(s
     assert [candidate.position for candidate in briefly] == positions
     assert {candidate.data for candidate in briefly} == {None}
     assert await store.changes.find([], whole=True) == []
+
+
+async def test_of_rows_with_one_id_the_history_has_the_data_first_and_then_the_ledger(
+    store: Store, kit: StoreKit
+) -> None:
+    row = {"task_id": "twice", "status": "failed"}
+    kit.add(
+        Place.LEDGER, {**row, "data": '{"from": "ledger"}'}, {**row, "task_id": "once", "data": '{"from": "ledger"}'}
+    )
+    kit.add(Place.HISTORY, {**row, "data": '{"from": "history"}'}, {**row, "task_id": "once", "data": "damaged"})
+    found = await store.changes.find(["twice", "once"], whole=True)
+    assert [candidate.position.place for candidate in found if candidate.position] == [Place.LEDGER] * 2
+    assert [candidate.data.place for candidate in found if candidate.data] == [Place.HISTORY, Place.LEDGER]
+    assert [len(candidate.relatives) for candidate in found] == [1, 1]  # the other row
 
 
 async def test_missing_data_is_rebuilt_from_columns_if_possible(store: Store, kit: StoreKit) -> None:

@@ -10,6 +10,11 @@ from everpost.task.place import Place, Position
 Chains = Mapping[str, Sequence[Position]]
 """All tasks of each chain; without empty chains."""
 
+Found = Mapping[str, tuple[Position, int]]
+"""The position of each task, and the size of its data."""
+
+PLACES = {place.value: place for place in Place}
+
 
 def position_of(
     task_id: str,
@@ -23,11 +28,11 @@ def position_of(
     """The position of a row; `accepted_by` and `sending` are the ledger's."""
     return Position(
         task_id=task_id,
-        place=Place(place),
+        place=PLACES[place],
         status=status or "",
         chain_id=chain_id or task_id,
         generation=generation or 0,
-        inherited=place == Place.LEDGER and accepted_by is None,
+        inherited=accepted_by is None and place == Place.LEDGER,
         sending=sending is not None,
         held=sending == HELD,
     )
@@ -41,23 +46,25 @@ def chains_of(positions: Iterable[Position]) -> Chains:
     return chains
 
 
-def relatives_of(task_id: str, chain: Iterable[Position]) -> list[Position]:
-    """The other tasks of its chain. If the task has ended, rows with its id are among them: there may be several."""
-    return [other for other in chain if other.task_id != task_id or other.place is not Place.LEDGER]
+def relatives_of(task_id: str, position: Position | None, chain: Iterable[Position]) -> list[Position]:
+    """The other tasks of its chain. If it has ended, other rows with its id are among them: there may be several."""
+    return [
+        other for other in chain if other.task_id != task_id or (other.place is not Place.LEDGER and other != position)
+    ]
 
 
-def chain_ids_of(task_ids: Iterable[str], found: Mapping[str, tuple[Position, int]]) -> set[str]:
+def chain_ids_of(task_ids: Iterable[str], found: Found) -> set[str]:
     """The chains that the tasks are in; a task that was not found may be the first one of a chain."""
     return {found[task_id][0].chain_id if task_id in found else task_id for task_id in task_ids}
 
 
 def candidates_of(
     task_ids: Sequence[str],
-    found: Mapping[str, tuple[Position, int]],
+    found: Found,
     chains: Chains = MappingProxyType({}),
     data: Mapping[str, StoredData] = MappingProxyType({}),
 ) -> list[Candidate]:
-    """The tasks in the order of their ids; `found` has the position and the size of each."""
+    """The tasks in the order of their ids."""
     candidates = []
     for task_id in task_ids:
         position, size_bytes = found.get(task_id, (None, 0))
@@ -67,7 +74,7 @@ def candidates_of(
                 task_id=task_id,
                 position=position,
                 size_bytes=size_bytes,
-                relatives=relatives_of(task_id, chain),
+                relatives=relatives_of(task_id, position, chain),
                 data=data.get(task_id),
             )
         )

@@ -18,19 +18,19 @@ def decide_retries(change: Retry, left: Mapping[int, Candidate]) -> tuple[dict[i
     If tasks are undecided, only these have outcomes. If several wanted tasks are of one chain, only the first that gets
     a new task has an outcome. Decide about the others again when that task is written.
     """
-    decisions = {number: change.rule(candidate) for number, candidate in left.items()}
-    outcomes = {number: outcome_of_retry(left[number], decision) for number, decision in decisions.items()}
-    undecided = {number: outcome for number, outcome in outcomes.items() if outcome.undecided is not None}
-    if undecided:
-        return undecided, []
+    outcomes: dict[int, Outcome] = {}
+    undecided: dict[int, Outcome] = {}
     successions: dict[str, Succession] = {}
-    for number, decision in decisions.items():
-        chain_id = left[number].chain_id
-        if chain_id in successions:
-            del outcomes[number]
-        elif decision.succession is not None:
-            successions[chain_id] = decision.succession
-    return outcomes, list(successions.values())
+    for number, candidate in left.items():
+        decision = change.rule(candidate)
+        outcome = outcome_of_retry(candidate, decision)
+        if outcome.undecided is not None:
+            undecided[number] = outcome
+        elif candidate.chain_id not in successions:
+            outcomes[number] = outcome
+            if decision.succession is not None:
+                successions[candidate.chain_id] = decision.succession
+    return (undecided, []) if undecided else (outcomes, list(successions.values()))
 
 
 def replaced_in_ledger(successions: Sequence[Succession]) -> list[TaskRecord]:

@@ -71,9 +71,9 @@ def decide_retry(
         force: A person wants it sent again although it was, or may have been, published.
         withdrawn: The job was taken out of Redis, and no worker held it.
     """
-    live = next((other for other in relatives if other.place is Place.LEDGER), None)
-    if live is not None:
-        return RetryDecision(RetryAction.ANSWER_LIVE, live.task_id)
+    for other in relatives:
+        if other.place is Place.LEDGER:
+            return RetryDecision(RetryAction.ANSWER_LIVE, other.task_id)
     refusal = None if force else refusal_of([task, *relatives])
     if refusal is not None:
         return RetryDecision(RetryAction.REFUSE, refusal=refusal)
@@ -89,7 +89,7 @@ def decide_retry(
 def succession_of(chain: Sequence[Position], task: Task) -> Succession:
     """The succession of a new task, with its place in the retry chain."""
     retried = chain[0]
-    generation = 1 + max(other.generation for other in chain)
+    generation = 1 + max([other.generation for other in chain])
     joined = msgspec.structs.replace(task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation)
     return Succession(chain, joined)
 
@@ -106,16 +106,15 @@ def decide_send_again(task: Position, relatives: Sequence[Position], *, withdraw
 
 def refusal_of(chain: Sequence[Position]) -> Conflict | None:
     """Why a retry of `chain`'s first task needs force; the rest of `chain` are its relatives. None if it needs none."""
+    unknown: Conflict | None = None
     for task in chain:
         if task.status == TaskStatus.SUCCESS:
             return TaskSucceeded(task.task_id)
-    for task in chain:
+        # An original died while it ran an abandoned task, so the outcome is unknown.
         abandoned = task.status == TaskStatus.RUNNING and (task.inherited or task.place is not Place.LEDGER)
-        if (
-            abandoned or task.status == TaskStatus.UNKNOWN
-        ):  # the original died while it ran the task, so the outcome is unknown
-            return OutcomeUnknown(task.task_id)
-    return None
+        if unknown is None and (abandoned or task.status == TaskStatus.UNKNOWN):
+            unknown = OutcomeUnknown(task.task_id)
+    return unknown
 
 
 def decide_newest_retry(
@@ -127,7 +126,7 @@ def decide_newest_retry(
     that a later retry of the task has ended.
     """
     decision = decide_retry(task, relatives, force=force, withdrawn=withdrawn)
-    has_ended_retry = any(other.generation > task.generation and other.place is not Place.LEDGER for other in relatives)
-    if has_ended_retry and decision.action is not RetryAction.REFUSE:
+    ended = [other for other in relatives if other.generation > task.generation and other.place is not Place.LEDGER]
+    if ended and decision.action is not RetryAction.REFUSE:
         return RetryDecision(RetryAction.REFUSE)
     return decision

@@ -1,14 +1,14 @@
 """Tasks that a caller wants changed: where each is, its retry chain and its data."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from everpost.store.changes import DATA_ORDER
 from everpost.store.payloads import data_of_row
-from everpost.store.positions import candidates_of, chain_ids_of
+from everpost.store.positions import Found, candidates_of, chain_ids_of
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.tasks.positions import Row, find_chains, find_rows, lock_chains
 from everpost.task.candidate import LARGEST_LOCKED, Candidate, StoredData
-from everpost.task.place import Place, Position
+from everpost.task.place import Place
 
 
 async def find_candidates(connection: Connection, task_ids: Sequence[str], *, whole: bool) -> list[Candidate]:
@@ -29,7 +29,7 @@ async def lock_candidates(connection: Connection, task_ids: Sequence[str]) -> li
     return candidates_of(task_ids, _found_in(locked.rows), locked.chains, data)
 
 
-def _found_in(rows: Sequence[Row]) -> Mapping[str, tuple[Position, int]]:
+def _found_in(rows: Sequence[Row]) -> Found:
     return {row.position.task_id: (row.position, row.size_bytes) for row in rows}
 
 

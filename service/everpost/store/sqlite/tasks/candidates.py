@@ -1,11 +1,12 @@
 """Tasks that a caller wants changed: where each is, its retry chain and its data."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 from everpost.store.changes import DATA_ORDER
 from everpost.store.payloads import data_of_row
-from everpost.store.positions import candidates_of, chain_ids_of
+from everpost.store.positions import Found, candidates_of, chain_ids_of, position_of
 from everpost.store.sqlite.file.connection import read
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
@@ -13,33 +14,35 @@ from everpost.store.sqlite.tasks.positions import find_chains, find_rows, json_l
 from everpost.task.candidate import Candidate, StoredData
 from everpost.task.place import Place, Position
 
+NO_LIMIT = 1 << 62  # bytes
+
 
 def find_candidates(
-    connection: sqlite3.Connection, task_ids: Sequence[str], *, whole: bool = True, most_bytes: int | None = None
+    connection: sqlite3.Connection, task_ids: Sequence[str], *, whole: bool = True, most_bytes: int = NO_LIMIT
 ) -> list[Candidate]:
     """See `everpost.store.changes.Changes.find`. Data of more than `most_bytes` is left out."""
-    rows = find_rows(connection, task_ids)
-    found = {row.position.task_id: (row.position, row.size_bytes) for row in rows}
     if not whole:
-        return candidates_of(task_ids, found)
-    chains = find_chains(connection, chain_ids_of(task_ids, found))
-    small = [row.position for row in rows if most_bytes is None or row.size_bytes <= most_bytes]
+        rows = find_rows(connection, task_ids)
+        return candidates_of(task_ids, {row.position.task_id: (row.position, row.size_bytes) for row in rows})
     # As a read, because a text of an inherited row may be no UTF-8.
-    return candidates_of(task_ids, found, chains, read(connection, partial(_find_data, positions=small)))
+    found, data = read(connection, partial(_find_whole, task_ids=task_ids, most_bytes=most_bytes))
+    return candidates_of(task_ids, found, find_chains(connection, chain_ids_of(task_ids, found)), data)
 
 
-def _find_data(connection: sqlite3.Connection, positions: Sequence[Position]) -> dict[str, StoredData]:
-    """The data of rows, from the first usable one of each task."""
-    data: dict[str, StoredData] = {}
-    for place in DATA_ORDER:
-        left = {position.task_id for position in positions if position.place is place} - data.keys()
-        if left:
-            data |= _find_payloads(connection, place, left)
-    return data
-
-
-def _find_payloads(connection: sqlite3.Connection, place: Place, task_ids: Collection[str]) -> dict[str, StoredData]:
-    """The data that a table has for tasks. Tasks without a platform in their data and columns are left out."""
-    rows = connection.execute(load(f"find_payloads_{place}"), {"task_ids": json_list(task_ids)})
-    found = {task_id: data_of_row(place, row) for task_id, *row in rows}
-    return {task_id: data for task_id, data in found.items() if data is not None}
+def _find_whole(
+    connection: sqlite3.Connection, *, task_ids: Sequence[str], most_bytes: int
+) -> tuple[Found, dict[str, StoredData]]:
+    """Where the tasks are, and the data of each from the first place with usable data."""
+    found: dict[str, tuple[Position, int]] = {}
+    stored: dict[Place, dict[str, StoredData | None]] = {place: {} for place in reversed(DATA_ORDER)}
+    wanted = {"task_ids": json_list(task_ids), "most_bytes": most_bytes}
+    # Sorted here, because SQLite would copy the data for it.
+    for row in sorted(connection.execute(load("find_candidates"), wanted), key=itemgetter(-2, -1)):
+        position, size_bytes = position_of(*row[:7]), row[7] or 0
+        found[position.task_id] = position, size_bytes
+        data = data_of_row(position.place, row[8:-2]) if size_bytes <= most_bytes else None
+        stored[position.place][position.task_id] = data
+    usable: dict[str, StoredData] = {}
+    for of_place in stored.values():
+        usable |= {task_id: data for task_id, data in of_place.items() if data is not None}
+    return found, usable
