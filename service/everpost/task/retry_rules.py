@@ -17,6 +17,8 @@ from everpost.errors import (
 from everpost.task.model import WAITING, Task, TaskStatus
 from everpost.task.place import Place, Position
 
+MAYBE_SENT = frozenset({TaskStatus.SUCCESS, TaskStatus.UNKNOWN, TaskStatus.RUNNING})
+
 
 class RetryAction(StrEnum):
     """The next step of a retry."""
@@ -106,15 +108,15 @@ def decide_send_again(task: Position, relatives: Sequence[Position], *, withdraw
 
 def refusal_of(chain: Sequence[Position]) -> Conflict | None:
     """Why a retry of `chain`'s first task needs force; the rest of `chain` are its relatives. None if it needs none."""
-    unknown: Conflict | None = None
-    for task in chain:
+    sent = [task for task in chain if task.status in MAYBE_SENT]
+    for task in sent:
         if task.status == TaskStatus.SUCCESS:
             return TaskSucceeded(task.task_id)
-        # An original died while it ran an abandoned task, so the outcome is unknown.
-        abandoned = task.status == TaskStatus.RUNNING and (task.inherited or task.place is not Place.LEDGER)
-        if unknown is None and (abandoned or task.status == TaskStatus.UNKNOWN):
-            unknown = OutcomeUnknown(task.task_id)
-    return unknown
+    for task in sent:
+        # The original died while it ran an abandoned task, so the outcome is unknown.
+        if task.status == TaskStatus.UNKNOWN or task.inherited or task.place is not Place.LEDGER:
+            return OutcomeUnknown(task.task_id)
+    return None
 
 
 def decide_newest_retry(
