@@ -107,7 +107,8 @@ async def test_a_worker_with_another_database_is_named(tmp_path: Path) -> None:
 
 
 async def is_led(stack: Stack, words: str = "led by") -> bool:
-    return words in (await redis_findings(stack))["upkeep"].value
+    upkeep = (await redis_findings(stack)).get("upkeep")  # none before the first worker's report
+    return upkeep is not None and words in upkeep.value
 
 
 async def test_a_worker_that_can_claim_nothing_is_alive_and_does_not_consume(
