@@ -39,7 +39,7 @@ async def test_a_store_that_was_not_restored_is_not_paused_and_holds_nothing(sto
     await accept(store, "task")
     assert await find_pause(store.meta) is None
     assert (await store.held.count(), await held_ids(store)) == (0, [])
-    await end_pause(store.meta)  # it can be repeated, also where there is none
+    await end_pause(store.meta)  # ending a pause that does not exist changes nothing
 
 
 async def test_held_tasks_are_counted_and_listed_once_each(store: Store, held: list[str]) -> None:

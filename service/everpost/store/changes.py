@@ -111,7 +111,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         new_task: The retry that was written, with its place in the retry chain.
         other_task_id: The other task that prevents the change: for RETRY_EXISTS, the unfinished retry.
         decided: The decision about this task that was kept.
-        origin: Where a retry's data came from; None if there is none.
+        origin: Where a retry's data came from; None if the retry has no data.
         undecided: What the store has of a task whose retry has to be prepared first: the rule said LOOK or WITHDRAW.
     """
 

@@ -146,7 +146,7 @@ class Maintenance(Protocol):
         """
 
     async def open_current(self) -> "Store | None":
-        """The open store; None if there is none, or if opening it would bring it up to date.
+        """The open store; None if no database exists yet, or if opening it would bring it up to date.
 
         Raises:
             DatabaseUnusable: It is damaged, or not Everpost's.

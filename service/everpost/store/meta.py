@@ -26,7 +26,7 @@ class Meta(Protocol):
         """
 
     async def get(self, key: str) -> str | None:
-        """The value under `key`; None if there is none."""
+        """The value under `key`; None if the key was never set, or was removed."""
 
     async def set(self, key: str, value: str | None) -> None:
         """Put `value` under `key`, in place of an earlier one; None removes the key."""

@@ -239,7 +239,7 @@ def read_mark(text: str | None) -> Mark | None:
 
 
 def write_mark(mark: Mark | None) -> str | None:
-    """The mark as text; None if there is none."""
+    """The mark as text; None for no mark."""
     return None if mark is None else msgspec.json.encode(mark).decode()
 
 

@@ -36,7 +36,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_pause(text: str | None) -> Pause | None:
-    """The pause that `write_pause` wrote; None if there is none."""
+    """The pause that `write_pause` wrote; None while dispatch is not paused."""
     return None if text is None else msgspec.json.decode(text, type=Pause)
 
 

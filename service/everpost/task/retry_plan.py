@@ -51,7 +51,7 @@ class Known(msgspec.Struct, frozen=True):
 
     Attributes:
         job: What Redis has; None if it has nothing.
-        made: The new task, or why there is none; None if it can be made under the lock.
+        made: The new task, or the error that prevents it; None if the task can be made under the lock.
         withdrawn: Whether the job was taken out of Redis; False if a worker held it, None if it was not tried.
     """
 
@@ -111,7 +111,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         return not was_redis_asked and not candidate.is_whole
 
     def make(self, candidate: Candidate, job: QueuedJob | None) -> Made | ServiceError:
-        """Make the new task, or say why there is none."""
+        """Make the new task, or return the error that prevents it."""
         chosen = choose_data(candidate, job)
         if chosen is None:
             return TaskNotFound(candidate.task_id)

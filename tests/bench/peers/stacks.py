@@ -108,7 +108,7 @@ def python_for(peer: Peer) -> str:
     """The Python a peer runs on: this one, or a newer one on PATH.
 
     Raises:
-        FileNotFoundError: There is none that is new enough.
+        FileNotFoundError: No Python on PATH is new enough.
     """
     if sys.version_info >= peer.python:
         return sys.executable

@@ -204,7 +204,7 @@ class FleetScene(Scene):
             self.load.unexpected.append(f"not ready {READY_S:g} s after the last fault: {self._last}")
 
     async def _ask(self, path: str, *apis: Api) -> list[Any]:
-        """The answer of each; None if there is none."""
+        """The answer of each; None for one that did not answer."""
         async with httpx.AsyncClient(timeout=5) as client:
             answers: list[Any] = [None] * len(apis)
             for number, api in enumerate(apis):

@@ -125,7 +125,7 @@ class Leadership:
 
 
 def _read(stored: str | None) -> Mark:
-    """The stored mark; one without an owner if there is none, or if another program wrote it."""
+    """The stored mark. Nothing stored, or what another program wrote, counts as a mark without an owner."""
     try:
         return Mark(owner="", term=0) if stored is None else msgspec.json.decode(stored, type=Mark)
     except msgspec.DecodeError:
