@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -45,6 +46,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts a job in the background so
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # otherwise no test could end a process by Ctrl-C
     if config.option.markexpr == "chaos" and "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(LinesOfScenes())
 
