@@ -46,8 +46,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts a job in the background so
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # otherwise no test could end a process by Ctrl-C
+    # Shells start jobs with signals ignored (SIGINT in the background, SIGHUP under nohup). Processes of tests inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if config.option.markexpr == "chaos" and "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(LinesOfScenes())
 

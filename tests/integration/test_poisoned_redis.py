@@ -152,7 +152,7 @@ async def test_a_foreign_epoch_is_overwritten_and_logged_once(stack: Stack) -> N
     await stack.stop_workers()
     await poison(stack.queue.redis, "string", "everpost:epoch")
     with capture_logs() as lines:
-        epochs = {await stack.queue.losses.epoch(uuid4().hex) for _ in range(3)}
+        epochs = {(await stack.queue.losses.identify(uuid4().hex)).epoch for _ in range(3)}
     assert len(epochs) == 1
     assert [line["event"] for line in lines] == ["epoch.overwritten"]
 

@@ -158,12 +158,12 @@ async def test_two_masters_that_have_the_same_jobs_do_not_have_them_run_twice(tm
 async def test_a_replica_is_left_and_is_another_redis_when_it_is_a_master_again(fleet: Fleet) -> None:
     """It may lack what was written meanwhile, although it is the same process with the same data set."""
     queue = TaskQueue.connect(fleet.address)
-    before = await queue.losses.epoch(uuid4().hex)
-    assert await queue.losses.epoch(uuid4().hex) == before
+    before = (await queue.losses.identify(uuid4().hex)).epoch
+    assert (await queue.losses.identify(uuid4().hex)).epoch == before
     master, replica = await fleet.master(), await fleet.replica()
     await master.redis.execute_command("REPLICAOF", "127.0.0.1", replica.port)
     with pytest.raises(QueueUnreachable):
-        await queue.losses.epoch(uuid4().hex)
+        await queue.losses.identify(uuid4().hex)
     with pytest.raises(ConnectionLost, match="is not a master"):
         await queue.redis.ping()
     await eventually(lambda: is_left(master), timeout_s=LEFT_S, what="the end of all connections to the replica")
@@ -171,7 +171,7 @@ async def test_a_replica_is_left_and_is_another_redis_when_it_is_a_master_again(
 
     async def epoch() -> str | None:
         with suppress(QueueUnreachable):
-            return await queue.losses.epoch(uuid4().hex)
+            return (await queue.losses.identify(uuid4().hex)).epoch
         return None
 
     after = await eventually(epoch) or ""

@@ -19,6 +19,20 @@ Entry = TypeVar("Entry", bound=QueueEntry)
 EPOCH = re.compile(rb"[0-9a-f]{32}")
 
 
+class RedisIdentity(msgspec.Struct, frozen=True):
+    """Which Redis answered.
+
+    Attributes:
+        epoch: The name of its data set, its process and its time as a master. A server that restarts from its file has
+            the same name, but may lack its last writes; so the process is part of it. Behind Sentinels, so is the
+            replication id, which is new for each promotion: a server may be a master for the second time.
+        evicted: The keys this process has dropped for lack of memory; with the right policy, it drops none.
+    """
+
+    epoch: str
+    evicted: int
+
+
 class Losses:
     """What Redis lost, what other programs removed, and what it may drop. Every method may raise `QueueUnreachable`."""
 
@@ -28,33 +42,22 @@ class Losses:
         self._clock = clock
         self._missing = server.script("missing")
         self._withdrawals = server.script("old_withdrawals")
+        self._identify = server.script("identify")
         self._put_small = server.script("put_small")
         self._shed = server.script("shed_results")
         self._has_sentinels = server.has_sentinels
 
-    async def epoch(self, proposed: str) -> str:
-        """Identifies this Redis, by the name of its data set, its process and its time as a master.
-
-        A data set without a name, for example after FLUSHALL, gets `proposed`. A server that restarts from its file
-        keeps the data set's name, but may lack its last writes; so the process is part of the answer. Behind Sentinels,
-        so is the replication id, which is new for each promotion: a server may be a master for the second time.
-        """
-        server = await self._ask(self._redis.info("server"))
-        term = ""
-        if self._has_sentinels:
-            term = f":{(await self._ask(self._redis.info('replication'))).get('master_replid', '')}"
-        named = await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed, "NX"]))
-        found: bytes | None = None if named else await self._ask(self._redis.getrange(EPOCH_KEY, 0, LONGEST_NAME))
-        if found is not None and EPOCH.fullmatch(found) is None:
+    async def identify(self, proposed: str) -> RedisIdentity:
+        """Which Redis this is. A data set without a name, for example after FLUSHALL, gets `proposed`."""
+        name, run_id, replication_id, evicted = await self._ask(
+            self._identify(keys=[EPOCH_KEY], args=[proposed, LONGEST_NAME])
+        )
+        if EPOCH.fullmatch(name) is None:
             log.warning("epoch.overwritten")
             await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed]))
-            found = None
-        return f"{proposed if found is None else found.decode()}:{server.get('run_id', '')}{term}"
-
-    async def evictions(self) -> int:
-        """How many keys this server has dropped for lack of memory; with the right policy it drops none."""
-        stats = await self._ask(self._redis.info("stats"))
-        return int(stats.get("evicted_keys", 0))
+            name = proposed.encode()
+        term = b":" + replication_id if self._has_sentinels else b""
+        return RedisIdentity((name + b":" + run_id + term).decode(), int(evicted or 0))
 
     async def missing_among(self, tasks: Sequence[Entry]) -> list[Entry]:
         """The tasks that Redis has lost: their queue has no job for the right time, and no worker holds one."""

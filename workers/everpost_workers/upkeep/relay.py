@@ -77,23 +77,22 @@ class Relay:
             QueueUnreachable: Redis is away; the next tick continues where this one stopped.
         """
         known = await self._store.meta.get(EPOCH)
-        epoch = await self._queue.losses.epoch(uuid4().hex)
-        is_new = epoch != known
+        redis = await self._queue.losses.identify(uuid4().hex)
+        is_new = redis.epoch != known
         if is_new:
             if known is not None:
-                log.warning("relay.redis_changed", epoch=epoch)
+                log.warning("relay.redis_changed", epoch=redis.epoch)
             await asyncio.sleep(self._renewal_s)  # a first start too may come just after a FLUSHALL
-        await self._note_evictions()
+        self._note_evictions(redis.evicted)
         is_due = not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS  # or the clock was set back
         if is_new or is_due or self.is_asked:
             self._cursor = None
         restored = await self._sweep(0 if is_new else FRESH_MS)
         if is_new:
-            await self._store.meta.set(EPOCH, epoch)
+            await self._store.meta.set(EPOCH, redis.epoch)
         return restored + await self._go_round() + await self._return_withdrawn()
 
-    async def _note_evictions(self) -> None:
-        evicted = await self._queue.losses.evictions()
+    def _note_evictions(self, evicted: int) -> None:
         if evicted > self._evicted:
             log.warning("relay.redis_evicts", keys=evicted - self._evicted)
             self.look_again(EVICTED_SWEEP_MS)
