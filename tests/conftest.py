@@ -46,7 +46,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Shells start jobs with signals ignored (SIGINT: in the background, SIGHUP: by nohup), and child processes inherit it.
+    # Shells start jobs with signals ignored (SIGINT in the background, SIGHUP by nohup). Child processes inherit it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
