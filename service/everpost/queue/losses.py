@@ -49,9 +49,8 @@ class Losses:
 
     async def identify(self, proposed: str) -> RedisIdentity:
         """Which Redis this is. A data set without a name, for example after FLUSHALL, gets `proposed`."""
-        name, run_id, replication_id, evicted = await self._ask(
-            self._identify(keys=[EPOCH_KEY], args=[proposed, LONGEST_NAME])
-        )
+        answer: list[bytes] = await self._ask(self._identify(keys=[EPOCH_KEY], args=[proposed, LONGEST_NAME]))
+        name, run_id, replication_id, evicted = answer
         if EPOCH.fullmatch(name) is None:
             log.warning("epoch.overwritten")
             await self._ask(self._put_small(keys=[EPOCH_KEY], args=["SET", proposed]))
