@@ -1,4 +1,4 @@
-"""What a person chooses for `make chaos`: the seed of its choices, and how long its long scenes are."""
+"""What a person chooses for `make chaos`: the seed of its choices, how long its long scenes are, the release before."""
 
 import os
 import random
@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 LONG_S = 60
 SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
+PREVIOUS = os.environ.get("EVERPOST_CHAOS_PREVIOUS", "")
 SECONDS = float(os.environ.get("EVERPOST_CHAOS_SECONDS") or 30)
 """About this time for each long scene. From `LONG_S` on, every case of `some` is run."""
 

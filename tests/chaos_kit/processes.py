@@ -100,6 +100,11 @@ class PythonProcess:
         """Let another program run it: `setpriv` with its options."""
         self._program = [*program, *self._program]
 
+    def run_code_of(self, folders: Sequence[Path]) -> None:
+        """Let it run other code than this process's: its modules are in these folders."""
+        self._environment["PYTHONPATH"] = os.pathsep.join(map(str, folders))
+        self.run_with(["env"])  # not as a fork
+
     def move_to_host(self, clock_ahead_s: float = 0.0, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         """Let its next start be on a host with another wall clock, or with other settings."""
         self._environment |= settings
