@@ -22,6 +22,7 @@ async def test_after_a_kill_mid_send_and_a_flushall_a_key_is_used_again_only_wit
     effects.touch()
     async with everpost_stack(workers=0, folder=tmp_path / "stack") as stack:
         settings = {
+            "EVERPOST_DATABASE": stack.settings.database_address,
             "EVERPOST_DATA": str(stack.settings.data),
             "EVERPOST_REDIS": stack.valkey.address,
             "EVERPOST_LEASE": "2",

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -15,9 +16,12 @@ from everpost.queue.enqueuer import Enqueuer
 from everpost.queue.keys import QUEUE_NAMES, WITHDRAWALS_KEY
 from everpost.queue.losses import Entry, Losses
 from everpost.queue.task_queue import TaskQueue
+from everpost.store.meta import LEADER
 from everpost.task.model import WITHDRAWN_S, Task
 from everpost.task.place import Place
 from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.upkeep import leadership
+from everpost_workers.upkeep.leadership import Mark
 from everpost_workers.upkeep.relay import EVICTED_SWEEP_MS, FRESH_MS, Relay
 from store_kit import kit_of
 from store_rows import end, make_task
@@ -126,6 +130,20 @@ async def test_a_restart_on_a_file_without_its_end_is_noticed_although_the_epoch
         await stack.valkey.start()
         assert await relay.tick() == 1
         assert await count_queued(stack) == 1
+
+
+async def test_a_worker_that_starts_after_the_leader_died_puts_back_what_redis_lost_while_none_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leadership, "LOST_S", 60.0)
+    async with everpost_stack(workers=0) as stack:
+        dead = msgspec.json.encode(Mark(owner="dead", term=1)).decode()
+        await stack.store.meta.set(LEADER, dead)
+        task_id = await stack.publish()
+        await stack.queue.redis.flushall()
+        await stack.start_worker()
+        assert (await stack.wait_until_ended(task_id))["status"] == "success"
+        assert await stack.store.meta.get(LEADER) == dead
 
 
 async def test_a_row_committed_before_an_older_one_is_not_skipped() -> None:

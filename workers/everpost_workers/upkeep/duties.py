@@ -141,7 +141,7 @@ def worker_duties(
 
 
 async def _look_for_losses(relay: Relay, leadership: Leadership) -> None:
-    if leadership.leads or relay.is_asked:
+    if leadership.leads or await relay.has_seen_loss():
         await relay.tick()
 
 

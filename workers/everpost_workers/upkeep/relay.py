@@ -36,8 +36,9 @@ class Relay:
     is another one than before (FLUSHALL, an empty replacement, a restart from its file), soon after Redis dropped keys
     for lack of memory, when the clock was set back, and every ten minutes. At each tick it also looks for some tasks,
     in turns: jobs that other programs removed are back within 30 s while no more than about 100,000 tasks wait. The
-    leader's relay does this for all workers; another worker's looks once if that worker has seen a loss. Several relays
-    may run at once, because enqueuing twice changes nothing.
+    leader's relay does this for all workers. Another worker's looks once if that worker has seen a loss, or if Redis is
+    another one when it starts, because the leader may be dead. Several relays may run at once, because enqueuing twice
+    changes nothing.
 
     A row that no worker can run ends in the history, as failed or unknown, where a person finds it, so that it does not
     delay others.
@@ -58,6 +59,7 @@ class Relay:
         self._round_quota = 0
         self._next_full_ms = 0
         self._asked_ms: int | None = None
+        self._knows_epoch = False
         self._evicted = 0
 
     def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
@@ -69,6 +71,19 @@ class Relay:
     def is_asked(self) -> bool:
         """Whether `look_again` was called so long ago that a tick would look for every task now."""
         return self._asked_ms is not None and not 0 < self._asked_ms - self._clock() <= EVICTED_SWEEP_MS
+
+    async def has_seen_loss(self) -> bool:
+        """Whether a worker that does not lead has to tick: for a loss that it has seen, or one before its start.
+
+        Raises:
+            QueueUnreachable: Redis is away; the next call looks.
+        """
+        if not self._knows_epoch:
+            known = await self._store.meta.get(EPOCH)
+            if await self._queue.losses.epoch(uuid4().hex) != known:
+                self.look_again(after_ms=0)
+            self._knows_epoch = True
+        return self.is_asked
 
     async def tick(self) -> int:
         """Compare once; returns how many tasks went back into their queues.
