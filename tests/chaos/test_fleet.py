@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
 import pytest
@@ -13,11 +12,10 @@ from chaos_kit.dials import SEED
 from chaos_kit.links import LinkedScene, playing_linked
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import Worker
+from chaos_kit.readiness import check_of, clocks_told, says
 from chaos_kit.scene import Scene, playing
-from everpost.cli.queue_checkup import check_redis
 from everpost.clock import from_text, system_clock, to_text
 from everpost.publishing import PublisherClass
-from everpost.settings import read_settings
 from everpost.testing import eventually
 from everpost_workers.upkeep.leadership import BEAT_S, LOST_S
 
@@ -70,10 +68,8 @@ async def test_under_load_too_nothing_is_lost_or_sent_twice_by_hosts_with_other_
 async def clocks_are_told(scene: Scene) -> None:
     """Readiness tells the clock of the API's host, and `doctor` those of the workers' hosts."""
     await says(scene, "database", "This host's clock is 300 s ahead of the database's.", ok=True)
-    settings = read_settings({"EVERPOST_DATABASE": scene.database, "EVERPOST_REDIS": scene.valkey.address})
-    found = {finding.value for finding in await check_redis(settings, None) if finding.name == "clock"}
-    workers = {value.split(", on")[0] for value in found}
-    assert workers == {"as this host's", "280 s behind the database's", "120 s ahead of the database's"}
+    workers = {"workers: 280 s behind the database's", "workers: 120 s ahead of the database's"}
+    assert set(await clocks_told(scene)) == {"Redis: as this host's", *workers}
 
 
 async def leader(scene: Scene, *, but: Worker | None = None, since: Mapping[str, int] | None = None) -> Worker:
@@ -120,24 +116,6 @@ async def test_a_leader_that_is_killed_or_frozen_is_replaced_and_does_no_harm_wh
         await is_relaying(scene)
         assert b'"upkeep.leads"' not in second.said_since(before[second.name])
         await good_end(scene)
-
-
-async def check_of(scene: Scene, name: str) -> Mapping[str, Any]:
-    """A check of the first API's readiness."""
-    async with httpx.AsyncClient(timeout=HANG_S) as client:
-        answer = await client.get(f"{scene.addresses()[0]}/health/ready")
-    checks: dict[str, Any] = {check["name"]: check for check in answer.json()["checks"]}
-    return cast("Mapping[str, Any]", checks[name])
-
-
-async def says(scene: Scene, name: str, words: str, *, ok: bool) -> None:
-    """Wait until a check of the API's readiness says something."""
-
-    async def is_said() -> bool:
-        check = await check_of(scene, name)
-        return words in check["detail"] and check["ok"] is ok
-
-    await eventually(is_said, what=f"{name}: {words}")
 
 
 @pytest.mark.chaos

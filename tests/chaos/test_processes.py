@@ -13,7 +13,10 @@ import pytest
 from chaos_kit.faults import WHILE
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import PythonProcess
+from chaos_kit.readiness import check_of, clocks_told
 from chaos_kit.scene import LEASE_S, Scene, playing
+from everpost.database_address import is_postgresql
+from everpost.findings import ahead_text
 from everpost.publishing import PublisherClass
 from everpost.task.model import TaskStatus
 from everpost.testing import eventually
@@ -26,6 +29,7 @@ NONE, LOCAL, KEYED = PublisherClass.NONE, PublisherClass.LOCAL, PublisherClass.K
 BACK_WITHIN_S = 5  # after the end of a crashed worker's lease
 RESTARTS = 10
 ROOM_BYTES = 256 << 20
+NEAR_S = 60.0
 
 
 async def good_end(scene: Scene) -> dict[str, StoredTask]:
@@ -185,17 +189,34 @@ async def test_a_clock_that_is_moved_by_an_hour_loses_delays_and_repeats_nothing
 
 
 async def moved_clocks(scene: Scene, client: httpx.AsyncClient, offset_s: float, *, is_host: bool) -> None:
-    """Wait until the clocks of the API and a worker are moved, and that of Valkey if it is the host's."""
+    """Wait until the clocks of the API and the workers are moved, and that of Valkey if it is the host's.
 
-    async def are_moved() -> bool:
-        task_id = await scene.load.post(client, scene.chance)
-        answer = await client.get(f"{scene.addresses()[0]}/api/v1/tasks/{task_id}", params={"wait": 8})
-        task = answer.json()["data"]
-        if task["completed_at"] is None:
-            return False
-        times = [datetime.fromisoformat(task[name]).timestamp() for name in ("created_at", "completed_at")]
-        if is_host:
-            times.append((await scene.redis.time())[0])
-        return all(abs(time_s - time.time() - offset_s) < 60 for time_s in times)
+    A file's times are those of these clocks. PostgreSQL is another host here, whose clock stays right and alone counts.
+    """
+    if is_postgresql(scene.database):
+        await eventually(lambda: are_told(scene, offset_s, is_host=is_host), what=f"{offset_s:+g} s in the reports")
+        assert await is_dated(scene, client, 0.0)
+    else:
+        await eventually(lambda: is_dated(scene, client, offset_s), what=f"times at {offset_s:+g} s")
+        assert abs((await scene.redis.time())[0] - time.time() - (offset_s if is_host else 0.0)) < NEAR_S
 
-    await eventually(are_moved, what=f"clocks at {offset_s:+g} s")
+
+async def are_told(scene: Scene, offset_s: float, *, is_host: bool) -> bool:
+    """Whether readiness and the workers' reports tell how far the hosts' clocks are ahead of the database's."""
+    ahead = ahead_text(offset_s * 1_000, "")
+    of_api = f" This host's clock is {ahead}the database's." if offset_s else ""
+    of_redis = f"{ahead}this host's" if offset_s and is_host else "as this host's"
+    of_workers = [f"workers: {ahead}the database's"] * len(scene.workers) if offset_s else []
+    said = (await check_of(scene, "database"))["detail"]
+    return said == f"It can be written.{of_api}" and await clocks_told(scene) == [f"Redis: {of_redis}", *of_workers]
+
+
+async def is_dated(scene: Scene, client: httpx.AsyncClient, offset_s: float) -> bool:
+    """Whether a task runs now, and has times that are so far ahead."""
+    task_id = await scene.load.post(client, scene.chance)
+    answer = await client.get(f"{scene.addresses()[0]}/api/v1/tasks/{task_id}", params={"wait": 8})
+    task = answer.json()["data"]
+    if task["completed_at"] is None:
+        return False
+    times = [datetime.fromisoformat(task[name]).timestamp() for name in ("created_at", "completed_at")]
+    return all(abs(time_s - time.time() - offset_s) < NEAR_S for time_s in times)
