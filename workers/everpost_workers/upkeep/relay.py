@@ -80,7 +80,7 @@ class Relay:
         """
         if not self._knows_epoch:
             known = await self._store.meta.get(EPOCH)
-            if await self._queue.losses.epoch(uuid4().hex) != known:
+            if (await self._queue.losses.identify(uuid4().hex)).epoch != known:
                 self.look_again(after_ms=0)
             self._knows_epoch = True
         return self.is_asked
