@@ -37,7 +37,9 @@ def test_the_texts_of_data_that_is_cut_off_are_those_of_whole_data(value: object
     assert head == texts_in(data)
 
 
-typed = st.text(st.characters() | st.sampled_from("aB1 测试。“…_K①ー゛\u0301\u017f\uff05\uff0c\uff08"))
+typed = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("aB1 测试。“…_K①ー゛\u0301\u017f\uff05\uff0c\uff08")
+)
 
 
 @given(typed, typed.filter(lambda text: len(text) <= MAX_QUERY_CHARACTERS))
