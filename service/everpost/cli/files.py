@@ -12,6 +12,7 @@ from everpost.cli.bars import progress_bars
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say
 from everpost.clock import DAY_MS, read_time, system_clock, to_text
+from everpost.failpoints import watch_failpoints
 from everpost.findings import size_text
 from everpost.pace import Pace
 from everpost.settings import MOST_DAYS, Settings
@@ -149,6 +150,7 @@ async def _with_store(settings: Settings, work: Callable[[Store], Awaitable[None
     place = maintenance_of(settings.database_address)
     if not await asyncio.to_thread(place.exists):
         raise click.ClickException(f"There is no database {place.name}.")
+    watch_failpoints(settings.failpoints)
     store = await open_store(settings.database_address, zone=settings.zone)
     try:
         await work(store)
