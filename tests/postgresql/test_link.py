@@ -1,6 +1,7 @@
 """The link to PostgreSQL while all is well: reads, transactions and grouped writes."""
 
 import asyncio
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -47,6 +48,21 @@ async def test_a_statement_takes_no_more_rows_than_it_may(database: Database, mo
     monkeypatch.setattr(waiting, "MOST_ROWS", 10)
     await asyncio.gather(*(write(database, f"t{number}", f"u{number}") for number in range(25)))
     assert await database.read(lambda connection: connection.fetch_value(STATEMENTS)) >= 5
+
+
+async def test_every_caller_is_answered_when_there_is_no_memory_to_gather_rows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting, "_writable_together", Mock(side_effect=MemoryError))
+        transaction = database.write(lambda connection: add(connection, "x"))
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(
+                *(write(database, f"t{number}") for number in range(5)), transaction, return_exceptions=True
+            )
+    assert [type(answer) for answer in answers].count(MemoryError) >= 5
+    await write(database, "after")
+    assert "after" in await stored(database)
 
 
 async def test_rows_of_one_task_come_one_after_the_other(database: Database) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from everpost.errors import DatabaseBusy, DatabaseUnusable, DatabaseUnwritable, ServiceError, WriteUnconfirmed
@@ -70,7 +70,11 @@ class Commits:
     async def _write_waiting(self) -> None:
         try:
             while self._waiting:
-                taken = self._waiting.take()
+                try:
+                    taken = self._waiting.take()
+                except BaseException as error:  # noqa: BLE001 - a lack of memory; no caller may wait for ever
+                    self._fail(self._waiting.take_all(), error)
+                    return
                 if isinstance(taken, Transaction):
                     await self._run(taken)
                 else:
@@ -150,7 +154,7 @@ class Commits:
                     transaction.answer.set_result(answer)
                 return
 
-    def _fail(self, writes: Sequence[Rows | Transaction], error: BaseException) -> None:
+    def _fail(self, writes: Iterable[Rows | Transaction], error: BaseException) -> None:
         if isinstance(error, TROUBLE):  # a rule's refusal says nothing about the database
             self._on_result(error)
         for write in writes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from everpost.store.postgresql.link.texts import json_text
@@ -65,7 +65,7 @@ class WaitingWrites:
     """Writes in a fair order: every statement's rows, and the transactions, have their turn."""
 
     def __init__(self) -> None:
-        self._by_statement: dict[str, deque[Any]] = {}  # the next one's turn is first
+        self._by_statement: OrderedDict[str, deque[Any]] = OrderedDict()  # the next one's turn is first
         self._count = 0
 
     def __len__(self) -> int:
@@ -74,25 +74,47 @@ class WaitingWrites:
     def put(self, write: Rows | Transaction) -> None:
         """Add a write."""
         name = write.statement if isinstance(write, Rows) else ""
-        self._by_statement.setdefault(name, deque()).append(write)
+        if name in self._by_statement:
+            self._by_statement[name].append(write)
+        else:
+            self._by_statement[name] = deque([write])
         self._count += 1
 
     def take(self) -> list[Rows] | Transaction:
-        """Take the next writes out: rows for one statement, with different task ids; or one transaction."""
-        name = next(iter(self._by_statement))
-        writes = self._by_statement.pop(name)
-        taken: list[Rows] | Transaction = _take_rows(writes) if name else writes.popleft()
-        self._count -= len(taken) if isinstance(taken, list) else 1
+        """Take the next writes out: rows for one statement, with different task ids; or one transaction.
+
+        If this fails, for lack of memory, all writes are still here.
+        """
+        name, writes = next(iter(self._by_statement.items()))
+        taken: list[Rows] | Transaction = _writable_together(writes) if name else writes[0]
+        for _ in range(len(taken) if isinstance(taken, list) else 1):
+            self._remove_first(name)
         if writes:
-            self._by_statement[name] = writes
+            self._by_statement.move_to_end(name)
         return taken
 
+    def take_all(self) -> Iterator[Rows | Transaction]:
+        """Take every write out, one by one; this needs no more memory."""
+        while self._by_statement:
+            yield self._remove_first(next(iter(self._by_statement)))
 
-def _take_rows(writes: deque[Rows]) -> list[Rows]:
-    taken = [writes.popleft()]
-    count, ids = taken[0].count, set(taken[0].ids)
-    while writes and count + writes[0].count <= MOST_ROWS and ids.isdisjoint(writes[0].ids):
-        taken.append(writes.popleft())
-        count += taken[-1].count
-        ids |= taken[-1].ids
+    def _remove_first(self, name: str) -> Rows | Transaction:
+        writes = self._by_statement[name]
+        write: Rows | Transaction = writes.popleft()
+        self._count -= 1
+        if not writes:
+            del self._by_statement[name]
+        return write
+
+
+def _writable_together(writes: Iterable[Rows]) -> list[Rows]:
+    """The first ones that one statement can write."""
+    taken: list[Rows] = []
+    count, ids = 0, set[str]()
+    for rows in writes:
+        if taken and (count + rows.count > MOST_ROWS or not ids.isdisjoint(rows.ids)):
+            break
+        taken.append(rows)
+        count += rows.count
+        ids |= rows.ids
     return taken
