@@ -152,6 +152,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         status: As stored. Only Redis knows whether a worker holds a task that waits in the ledger.
         inherited: A row of an original file's queue. It runs only if it is retried.
         task_data: The client's object, its members as JSON (`msgspec.Raw`); None if it is absent or damaged.
+        row: The number of its row, if the store numbers them.
         raw_job: The message of a stock arq client, if no task data could be taken from it.
         task_data_text: The stored text if it is not a JSON object; `note` then says so.
         attempts: As `everpost.task.model.Attempt` writes them.
@@ -163,8 +164,8 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
 
     task_id: str
     place: Place
-    row: int
     status: str
+    row: int | None = None
     inherited: bool = False
     platform: str | None = None
     account_id: str | None = None
