@@ -60,4 +60,5 @@ class PostgresqlStore:
     async def close(self) -> None:
         """Commit what was submitted, then close every connection."""
         await self._watch.close()
+        await self.guard.close()
         await self.database.close()

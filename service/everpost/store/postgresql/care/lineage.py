@@ -4,17 +4,19 @@ Commits may be missing then: tasks that were sent may look unsent. PostgreSQL's 
 command of Everpost's that could begin the pause.
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 import structlog
 
 from everpost.clock import Clock, to_text
-from everpost.errors import Unavailable
+from everpost.errors import ServiceError, Unavailable
 from everpost.store.pause import KEY as PAUSED
 from everpost.store.pause import Pause, read_pause, write_pause
 from everpost.store.postgresql.care.meta import get_value, set_value
-from everpost.store.postgresql.care.primary_watch import PrimaryWatch
+from everpost.store.postgresql.care.primary_watch import EVERY_S, PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import STATEMENT_S, Database
 from everpost.store.postgresql.link.session import Session
@@ -54,11 +56,39 @@ class DispatchGuard:
         self._watch = watch
         self._clock = clock
         self._is_halted = False
+        self._kept_synchronous = False  # what the lineage says that this process has looked at last
+        self._loop: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Look at the lineage now, and each time that another server is found."""
-        await self._database.write(partial(follow_lineage, clock=self._clock))
+        """Look at the lineage now, when another server is found, and when commits begin or end to be synchronous."""
+        await self._look()
         self._database.primary.on_other = self._follow
+        self._loop = asyncio.create_task(self._look_at_changes(), name="lineage")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+
+    async def _look(self) -> None:
+        is_synchronous = self._database.primary.is_synchronous
+        pause = await self._database.write(partial(follow_lineage, clock=self._clock))
+        self._is_halted = self._is_halted or pause is not None
+        self._kept_synchronous = is_synchronous
+
+    async def _look_at_changes(self) -> None:
+        """Keep in the database whether its commits are synchronous: the setting may change while all processes run.
+
+        A standby that has the commit which says so has all commits before it.
+        """
+        while True:
+            await asyncio.sleep(EVERY_S)
+            if self._database.primary.is_synchronous is self._kept_synchronous:
+                continue
+            with suppress(ServiceError):
+                await self._look()
+                log.info("database.replication_changed", is_synchronous=self._kept_synchronous)
 
     async def check_claim(self) -> None:
         """Check that claimed tasks may be looked up: no other process knows a newer primary, and as `check`.
@@ -90,6 +120,7 @@ class DispatchGuard:
         await follow_lineage(connection, self._clock, was_asynchronous)
         self._is_halted = await _find_pause(connection) is not None
         await connection.run_script(COMMIT)
+        self._kept_synchronous = session.is_synchronous
 
 
 async def follow_lineage(connection: Connection, clock: Clock, was_asynchronous: str | None = None) -> Pause | None:
