@@ -34,7 +34,7 @@ class PostgresqlCare:
         """See `Care.state`. PostgreSQL looks after its own log."""
         database = self._database
         ahead_ms = database.primary.clock.host_ahead_ms
-        trouble = database.trouble or database.silence
+        trouble = database.silence or database.trouble  # a write that was not answered only says that it was not
         return StoreState(
             database.waiting,
             0,
