@@ -19,7 +19,6 @@ from stores import empty_store
 WHILE = 20  # posts or effects before and after a fault
 FEW = 3  # meanwhile
 RATE = 40  # posts a second
-SLOWEST_S = 8.0  # a write that waited for 4.5 s still gets a connection and an answer
 
 Fault = Callable[[LinkedScene], Awaitable[None]]
 
@@ -74,7 +73,7 @@ async def playing_on_postgresql(folder: Path, **options: Any) -> AsyncIterator[L
 
 async def play(folder: Path, *steps: Sequence[Fault]) -> Verdict:
     """Carry out the steps under load; the faults of a step come together."""
-    async with playing_on_postgresql(folder, apis=2, rate=RATE, clients=8, slowest_s=SLOWEST_S) as scene:
+    async with playing_on_postgresql(folder, apis=2, rate=RATE, clients=8) as scene:
         scene.load.start()
         for faults in steps:
             await scene.sent(WHILE)

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from chaos_kit.proxy import Proxy
 from everpost.errors import ServiceError, Unavailable, WriteUnconfirmed
-from everpost.store.postgresql.link import commits, database, session, waiting
+from everpost.store.postgresql.link import commits, database, session, sessions, waiting
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.session import KEEPALIVE
@@ -109,6 +109,21 @@ def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def look(linked: Database, within_s: float) -> object:
     return await linked.read(lambda connection: connection.fetch_all(ALL), within_s=within_s)
+
+
+async def test_clients_that_wait_for_a_session_are_told_in_time_too(address: str) -> None:
+    server, name = shared_server().server, address.rpartition("/")[2]
+    async with (
+        Proxy(server.socket_path).serving() as proxy,
+        opened(f"postgresql://everpost@127.0.0.1:{proxy.port}/{name}") as linked,
+    ):
+        await look(linked, database.READ_S)
+        with proxy.black_hole():
+            begun_s = fair_s()
+            answers = await asyncio.gather(*(look(linked, 0.5) for _ in range(60)), return_exceptions=True)
+            assert fair_s() - begun_s < 60 / database.READERS * sessions.LEAST_S / 2  # not one after the other
+            assert {type(answer) for answer in answers} == {Unavailable}
+        assert await look(linked, FOUND_WITHIN_S) == []
 
 
 @pytest.mark.parametrize("is_quick", [True, pytest.param(False, marks=pytest.mark.chaos)])

@@ -1,5 +1,6 @@
 """The port's ledger: tasks that were accepted and have not ended, the attempts at them, and how they end."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -14,11 +15,13 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
     Attributes:
         kept_ms: For how much running time a key is remembered.
+        until_s: The request is answered by about this time (monotonic): its steps wait for the database no longer.
     """
 
     key: str
     fingerprint: str
     kept_ms: int
+    until_s: float = math.inf
 
 
 class FirstAnswer(msgspec.Struct, frozen=True):

@@ -109,7 +109,7 @@ class Commits:
                     records = await _execute(session, group)
             except (LinkLost, TransactionUndone) as error:
                 reason = error
-                await asyncio.sleep(pause_s)
+                await _pause(pause_s, min(rows.until_s for rows in group))
             else:
                 self._on_result(None)
                 _give(group, records)
@@ -146,7 +146,7 @@ class Commits:
                     await commit(session, xid, self._primary, until_s)
             except (LinkLost, TransactionUndone) as error:
                 reason = error
-                await asyncio.sleep(pause_s)
+                await _pause(pause_s, may_begin_until_s)
             else:
                 if xid is not None:
                     self._on_result(None)
@@ -167,6 +167,10 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause_s
         pause_s = min(2 * pause_s, longest_s)
+
+
+async def _pause(pause_s: float, until_s: float) -> None:
+    await asyncio.sleep(min(pause_s, max(0.0, until_s - time.monotonic())))
 
 
 def _not_written(reason: Exception) -> ServiceError:

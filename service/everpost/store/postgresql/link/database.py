@@ -145,7 +145,12 @@ class Database:
                 await asyncio.sleep(LOOK_AGAIN_S)
 
     async def write(
-        self, work: Work[T], *, within_s: float | None = None, statement_s: float | None = STATEMENT_S
+        self,
+        work: Work[T],
+        *,
+        within_s: float | None = None,
+        statement_s: float | None = STATEMENT_S,
+        until_s: float = math.inf,
     ) -> T:
         """Run `work` in one READ COMMITTED transaction; its result, once that is committed.
 
@@ -155,6 +160,7 @@ class Database:
         Args:
             within_s: If it does not begin within this time, it is not run, and the database counts as busy.
             statement_s: The longest time for each of its statements.
+            until_s: The caller is answered by about this time (monotonic), and after about `WRITE_S` in any case.
 
         Raises:
             StatementRefused: The data break a rule of the database; nothing was written.
@@ -163,10 +169,15 @@ class Database:
             WriteUnconfirmed: It cannot be told whether it was written.
         """
         self.submitted += 1
-        return cast("T", await self._commits.submit(Transaction(work, within_s, statement_s)))
+        return cast("T", await self._commits.submit(Transaction(work, within_s, statement_s, until_s)))
 
     async def write_rows(
-        self, statement: str, rows: Sequence[Mapping[str, Any]], *, again: str | None = None
+        self,
+        statement: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        again: str | None = None,
+        until_s: float = math.inf,
     ) -> list[Record]:
         """Have `statement` write rows; what it returns for them, once they are committed.
 
@@ -179,13 +190,14 @@ class Database:
             again: If the answer is lost, this statement takes the rows, or the same one. It returns what the first
                 answer was, whether the first time had an effect or not. The first answer may have been lost a few
                 seconds ago, and its tasks may have moved on.
+            until_s: As for `write`.
 
         Raises the errors of `write`. A row that is refused concerns its own caller only.
         """
         if not rows:
             return []
         self.submitted += 1
-        return cast("list[Record]", await self._commits.submit(Rows(statement, rows, again)))
+        return cast("list[Record]", await self._commits.submit(Rows(statement, rows, again, until_s)))
 
     def _note(self, trouble: ServiceError | None) -> None:
         """Keep the trouble. A full disk stays one for some seconds: what fits into a page is written meanwhile."""

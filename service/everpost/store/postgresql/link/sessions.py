@@ -41,13 +41,14 @@ class Sessions:
         """A session for the caller alone.
 
         Args:
-            until_s: The caller waits for a connection until then (monotonic), and a moment in any case.
+            until_s: The caller waits for a free session until then (monotonic), and for a connection a moment longer.
 
         Raises:
-            LinkLost: There is no primary now.
+            LinkLost: There is no primary now, or the others have not given their sessions back in time.
             DatabaseUnusable: It refuses the login.
         """
-        async with self._free:
+        await self._wait_for_free(until_s)
+        try:
             session = self._usable() or await self._connect(until_s)
             is_whole = False
             try:
@@ -65,6 +66,18 @@ class Sessions:
                     self._idle.append(session)
                 else:
                     self._drop(session)
+        finally:
+            self._free.release()
+
+    async def _wait_for_free(self, until_s: float) -> None:
+        if until_s == math.inf or not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, until_s - time.monotonic())):
+                await self._free.acquire()
+        except TimeoutError:
+            raise LinkLost("no session was free in time", is_of_all=False, is_refusal=True) from None
 
     async def _connect(self, until_s: float) -> Session:
         try:

@@ -1,6 +1,7 @@
 """What callers want written, until a writer takes it."""
 
 import asyncio
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,13 @@ class Rows:
 
     __slots__ = ("_again", "answer", "count", "encoded", "ids", "may_be_written", "statement", "until_s")
 
-    def __init__(self, statement: str, rows: Sequence[Mapping[str, Any]], again: str | None = None) -> None:
+    def __init__(
+        self,
+        statement: str,
+        rows: Sequence[Mapping[str, Any]],
+        again: str | None = None,
+        until_s: float = math.inf,
+    ) -> None:
         self.statement = statement
         self._again = again or statement
         # PostgreSQL takes what a row lacks for NULL, and reads rows without their nulls a quarter quicker.
@@ -32,7 +39,7 @@ class Rows:
         self.encoded = json_text(given)[1:-1]
         self.count = len(rows)
         self.ids = frozenset(row["task_id"] for row in rows)
-        self.until_s = time.monotonic() + WRITE_S
+        self.until_s = min(until_s, time.monotonic() + WRITE_S)
         self.may_be_written = False
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -52,11 +59,17 @@ class Transaction:
 
     __slots__ = ("answer", "begin_s", "statement_s", "until_s", "work")
 
-    def __init__(self, work: Work[Any], within_s: float | None, statement_s: float | None) -> None:
+    def __init__(
+        self,
+        work: Work[Any],
+        within_s: float | None = None,
+        statement_s: float | None = None,
+        until_s: float = math.inf,
+    ) -> None:
         self.work = work
         self.statement_s = statement_s
         now_s = time.monotonic()
-        self.until_s = now_s + WRITE_S
+        self.until_s = min(until_s, now_s + WRITE_S)
         self.begin_s = self.until_s if within_s is None else now_s + within_s
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 

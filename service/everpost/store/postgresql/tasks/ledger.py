@@ -21,8 +21,9 @@ from everpost.store.ledger import (
     TaskExistsError,
     WithData,
 )
-from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.database import READ_S, Database
 from everpost.store.postgresql.link.faults import StatementRefused
+from everpost.store.postgresql.link.transactions import left
 from everpost.store.postgresql.tasks.acceptance import find_answer, row_of_request
 from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
@@ -62,7 +63,7 @@ class PostgresqlLedger:
 
     async def _accept_once(self, row: Mapping[str, Any], once: Once) -> FirstAnswer | None:
         for _ in range(KEY_TRIES):
-            if await self._database.write_rows("accept_once", [row]):
+            if await self._database.write_rows("accept_once", [row], until_s=once.key.until_s):
                 return None
             answer = await self.find_answer(once.key)
             if answer is not None:  # its own, if it was sent again after its answer was lost
@@ -71,9 +72,10 @@ class PostgresqlLedger:
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
         """See `Ledger.find_answer`. A synchronous standby has the task before its answer is given again."""
-        found = await self._database.read(lambda connection: find_answer(connection, key))
+        within_s = min(READ_S, left(key.until_s))
+        found = await self._database.read(lambda connection: find_answer(connection, key), within_s=within_s)
         if found is not None:
-            await self._database.write(lambda connection: connection.fetch_all("confirm_commits"))
+            await self._database.write(lambda connection: connection.fetch_all("confirm_commits"), until_s=key.until_s)
         return found
 
     async def adopt(self, tasks: Sequence[Task], now_ms: int) -> ClaimedTasks:
