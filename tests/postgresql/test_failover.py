@@ -160,12 +160,12 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
 async def test_a_repeated_key_is_answered_only_once_the_standby_has_its_task(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
-    monkeypatch.setattr(commits, "COMMIT_S", 0.2)
-    monkeypatch.setattr(session, "CLOSE_S", 0.2)
     store = await open_store(pair.address)
     pair.make_synchronous()
     await store.ledger.accept([make_task("before")], START_MS)
+    monkeypatch.setattr(waiting, "WRITE_S", 0.6)
+    monkeypatch.setattr(commits, "COMMIT_S", 0.2)
+    monkeypatch.setattr(session, "CLOSE_S", 0.2)
     pair.standby.signal_all(signal.SIGSTOP)
     once = once_of()
     try:

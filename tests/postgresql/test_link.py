@@ -14,6 +14,7 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.statements import Sql
+from everpost.testing import eventually
 from postgresql.link_kit import ALL, STATEMENTS, WRITE, add, row, stored, write
 from postgresql_server import shared_server
 
@@ -25,7 +26,28 @@ async def test_concurrent_rows_go_out_in_few_statements_and_each_caller_gets_its
         assert {record["task_id"] for record in answer} == {task_id, f"{task_id}-b"}
     assert len(await stored(database)) == 400
     written = await database.read(lambda connection: connection.fetch_value(STATEMENTS))
-    assert written <= commits.WRITERS + 1  # one writer took the first row, the other the second, then all that waited
+    assert written <= commits.WRITERS
+
+
+@pytest.mark.parametrize("gather", [True, False])
+async def test_rows_gather_while_a_statement_is_written_unless_it_waits_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, gather: bool
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE_S", 60 if gather else 0)
+
+    async def waits_for_lock() -> bool:
+        return bool(await database.read(lambda connection: connection.fetch_value("count_lock_waits")))
+
+    with psycopg.connect(database.address.at(database.address.hosts[0])) as holder:
+        holder.execute("INSERT INTO link_rows VALUES ('a')")
+        blocked = asyncio.create_task(write(database, "a"))
+        await eventually(waits_for_lock, what="the statement that waits")
+        others = [asyncio.create_task(write(database, f"b{number}")) for number in range(20)]
+        await asyncio.wait(others, timeout=0.2 if gather else None)
+        assert [task.done() for task in others] == [not gather] * 20
+        holder.rollback()
+    await asyncio.gather(blocked, *others)
+    assert await database.read(lambda connection: connection.fetch_value(STATEMENTS)) == 2
 
 
 @pytest.mark.parametrize("writers", [1, 2])

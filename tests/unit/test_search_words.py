@@ -25,6 +25,11 @@ def test_cutting_words_again_changes_nothing(text: str) -> None:
     assert cut(once) == once
 
 
+@given(st.text(st.characters(codec="ascii")))
+def test_plain_ascii_is_cut_as_it_is_beside_other_text(text: str) -> None:
+    assert words_of(text) == words_of(f"{text} 中")[:-1]
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

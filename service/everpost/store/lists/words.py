@@ -19,6 +19,7 @@ _ODD = "\u2190-\u2bff\U0001f000-\U0001faff\U00020000-\U0003ffff"
 """Symbols, emoji and rare ideographs: FTS5's tokenizer (Unicode 6.1) takes them for spaces, so they are spelled out."""
 
 _WORD = re.compile(f"[{_IDEOGRAPHS}{_ODD}]|[^\\W_{_IDEOGRAPHS}{_ODD}]+")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _IS_ODD = re.compile(f"[{_ODD}]")
 _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
 _TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
@@ -35,6 +36,8 @@ _ENDS_IN_LETTERS = re.compile(f"[^\\W_{_IDEOGRAPHS}{_ODD}]\\Z")
 
 def words_of(text: str) -> list[str]:
     """The words of a text, without case, width or accents. A Chinese, Japanese or Korean character is a word."""
+    if text.isascii():  # then, all below comes to this
+        return _ASCII_WORD.findall(text.lower())
     text = unicodedata.normalize("NFKC", text).casefold()
     if _ACCENTED.search(text):
         text = _ACCENTED.sub(lambda found: unicodedata.normalize("NFD", found[0])[0], text)

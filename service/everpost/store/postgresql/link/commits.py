@@ -27,7 +27,7 @@ class Commits:
     """Writes for concurrent callers on a few sessions, without timers.
 
     A free writer takes everything that waits for one statement, so an idle database is written to at once, and a busy
-    one in large statements.
+    one in large statements. One writer at a time writes the rows of a statement (see `WaitingWrites`).
 
     Args:
         on_result: Called after each write with the trouble, or None if it was committed.
@@ -53,8 +53,8 @@ class Commits:
         """
         if self._is_closed:
             raise DatabaseUnwritable("it is closed")
-        self._waiting.put(write)
-        if len(self._writers) < WRITERS:
+        may_be_taken = self._waiting.put(write)
+        if may_be_taken and len(self._writers) < WRITERS:
             writer = asyncio.create_task(self._write_waiting())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)  # also if it is cancelled before it begins
@@ -69,20 +69,23 @@ class Commits:
 
     async def _write_waiting(self) -> None:
         try:
-            while self._waiting:
+            while (taken := self._next()) is not None:
                 try:
-                    taken = self._waiting.take()
-                except BaseException as error:  # noqa: BLE001 - a lack of memory; no caller may wait for ever
-                    self._fail(self._waiting.take_all(), error)
-                    return
-                if isinstance(taken, Transaction):
-                    await self._run(taken)
-                else:
-                    await self._write(taken)
+                    await (self._run(taken) if isinstance(taken, Transaction) else self._write(taken))
+                finally:
+                    self._waiting.written(taken)
         finally:
             # At once, because the callback runs later: a caller that was just answered may write again before that,
             # and would take this for a writer that looks once more.
             self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    def _next(self) -> list[Rows] | Transaction | None:
+        """The next writes; None if there are none for this writer."""
+        try:
+            return self._waiting.take()
+        except BaseException as error:  # noqa: BLE001 - a lack of memory; no caller may wait for ever
+            self._fail(self._waiting.take_all(), error)
+            return None
 
     async def _write(self, group: Sequence[Rows]) -> None:
         """Write rows of several callers with one statement. If it is refused, each half is written by itself."""

@@ -12,6 +12,7 @@ from everpost.store.postgresql.link.transactions import Work
 
 WRITE_S = 4.5  # a caller is answered after about this time, whatever happens; many clients wait for 5 s
 MOST_ROWS = 512  # in one statement
+PATIENCE_S = 0.1
 
 
 class Rows:
@@ -75,41 +76,63 @@ class Transaction:
 
 
 class WaitingWrites:
-    """Writes in a fair order: every statement's rows, and the transactions, have their turn."""
+    """Writes in a fair order: every statement's rows, and the transactions, have their turn.
+
+    While one writer writes rows of a statement, more rows for it gather, so they need fewer statements and commits. If
+    that takes longer than `PATIENCE_S`, because a row is locked, another writer takes what has gathered.
+    """
 
     def __init__(self) -> None:
         self._by_statement: OrderedDict[str, deque[Any]] = OrderedDict()  # the next one's turn is first
         self._count = 0
+        self._written_since_s: dict[str, float] = {}  # by statement: when a writer took rows of it
 
     def __len__(self) -> int:
         return self._count
 
-    def put(self, write: Rows | Transaction) -> None:
-        """Add a write."""
+    def put(self, write: Rows | Transaction) -> bool:
+        """Add a write; whether a writer may take it at once."""
         name = write.statement if isinstance(write, Rows) else ""
         if name in self._by_statement:
             self._by_statement[name].append(write)
         else:
             self._by_statement[name] = deque([write])
         self._count += 1
+        return self._may_take(name)
 
-    def take(self) -> list[Rows] | Transaction:
+    def take(self) -> list[Rows] | Transaction | None:
         """Take the next writes out: rows for one statement, with different task ids; or one transaction.
 
-        If this fails, for lack of memory, all writes are still here.
+        None if no writer may take any now. What was taken must be passed to `written`, whatever becomes of it. If this
+        fails, for lack of memory, all writes are still here.
         """
-        name, writes = next(iter(self._by_statement.items()))
-        taken: list[Rows] | Transaction = _writable_together(writes) if name else writes[0]
+        name = next(filter(self._may_take, self._by_statement), None)
+        if name is None:
+            return None
+        writes = self._by_statement[name]
+        taken: list[Rows] | Transaction = writes[0]
+        if name:
+            taken = _writable_together(writes)
+            self._written_since_s[name] = time.monotonic()
         for _ in range(len(taken) if isinstance(taken, list) else 1):
             self._remove_first(name)
         if writes:
             self._by_statement.move_to_end(name)
         return taken
 
+    def written(self, taken: list[Rows] | Transaction) -> None:
+        """Note that a writer is done with what it took."""
+        if isinstance(taken, list):
+            self._written_since_s.pop(taken[0].statement, None)
+
     def take_all(self) -> Iterator[Rows | Transaction]:
         """Take every write out, one by one; this needs no more memory."""
         while self._by_statement:
             yield self._remove_first(next(iter(self._by_statement)))
+
+    def _may_take(self, name: str) -> bool:
+        since_s = self._written_since_s.get(name)
+        return since_s is None or time.monotonic() - since_s > PATIENCE_S
 
     def _remove_first(self, name: str) -> Rows | Transaction:
         writes = self._by_statement[name]

@@ -10,6 +10,7 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.search import document_of
 
+ARCHIVED = {"title": None, "error_message": None, "data": None}
 MOST_CHARACTERS = 500_000  # of one transaction, which keeps a connection that writes busy
 
 
@@ -33,19 +34,27 @@ async def fill(database: Database, limit: int) -> int:
     documents = await asyncio.to_thread(_cut, rows[:limit])
     entries = sorted({document.entry for document in documents})
     rest = [row["task_id"] for row in rows[len(documents) :] if row["entry"] == entries[-1]]
+    task_ids = [document.task_id for document in documents]
     text = msgspec.json.encode(documents).decode()
 
     async def add(connection: Connection) -> bool:
         await connection.fetch_all("begin_filling")
-        added = await connection.fetch_all("add_search_rows", entries=entries, last=entries[-1], rest=rest, rows=text)
+        added = await connection.fetch_all(
+            "add_search_rows", entries=entries, last=entries[-1], rest=rest, rows=text, task_ids=task_ids
+        )
         return bool(added)
 
     return len(documents) if await database.write(add) else 0
 
 
 async def _next(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The next tasks with their texts, which are None if they were archived meanwhile."""
     await connection.fetch_all("begin_search", timeout_ms=60_000)
-    return await connection.fetch_all("next_unsearched", limit=limit, most=MAX_DATA_BYTES)
+    entries = await connection.fetch_all("next_unsearched", limit=limit)
+    task_ids = [row["task_id"] for row in entries]
+    texts = await connection.fetch_all("texts_of_ended", task_ids=task_ids, most=MAX_DATA_BYTES)
+    by_id = {row["task_id"]: row for row in texts}
+    return [{**by_id.get(row["task_id"], ARCHIVED), **row} for row in entries]
 
 
 def _cut(rows: list[dict[str, Any]]) -> list[Document]:

@@ -19,6 +19,7 @@ SCANNED_BYTES = 32 << 20  # of data, of these rows
 FEW = 20_000  # up to so many matches are sorted; with more, each row of the list is looked up among them
 MAX_WORD = 100  # characters that the index has of a word
 MAX_VECTOR = 900_000  # bytes of the words in the index; PostgreSQL's limit for a tsvector is a megabyte
+MOST_BYTES = 4  # of a character in UTF-8
 
 
 class Hits(msgspec.Struct, frozen=True):
@@ -82,25 +83,23 @@ def document_of(row: dict[str, Any]) -> tuple[str, str]:
     return f" {words} ", _vector_of(lexemes_of(words.split()))
 
 
-def lexemes_of(words: Sequence[str]) -> Iterable[str]:
+def lexemes_of(words: Sequence[str]) -> list[str]:
     """What the index has of these words: each word, and each pair of neighbours that are one character long.
 
     The pairs make a Chinese, Japanese or Korean phrase as selective as a word.
     """
-    yield from (word[:MAX_WORD] for word in words)
-    for first, second in pairwise(words):
-        if len(first) == len(second) == 1:
-            yield f"{first} {second}"
+    lexemes = [word[:MAX_WORD] for word in words]
+    lexemes += [f"{first} {second}" for first, second in pairwise(words) if len(first) == len(second) == 1]
+    return lexemes
 
 
 def _vector_of(lexemes: Iterable[str]) -> str:
-    taken, size = [], 0
-    for lexeme in dict.fromkeys(lexemes):
-        size += len(lexeme.encode())
-        if size > MAX_VECTOR:
-            break
-        taken.append(f"'{lexeme}'")
-    return " ".join(taken)
+    """The text of a `tsvector` with each lexeme once; without the last ones if they are more than it can have."""
+    text = "' '".join(dict.fromkeys(lexemes))
+    if len(text) > MAX_VECTOR // MOST_BYTES:
+        head = text.encode()[:MAX_VECTOR].decode(errors="ignore")
+        text = head[: head.rfind("' '")] if len(head) < len(text) else text
+    return f"'{text}'" if text else ""
 
 
 def expression_of(query: Query) -> str:

@@ -1,7 +1,7 @@
--- Add changes to the counts. Of two processes that do so at once, each takes other changes.
+-- Add changes to the counts. Of two processes that do so at once, one finds that the other has taken these changes.
 WITH taken AS (
     DELETE FROM task_count_changes
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM task_count_changes LIMIT :limit FOR UPDATE SKIP LOCKED))
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM task_count_changes LIMIT :limit))
     RETURNING source, status, platform, tasks
 )
 INSERT INTO task_counts (source, status, platform, tasks)

@@ -1,12 +1,14 @@
 -- pg_walfile_name is an error on a standby, and pg_control_system may be forbidden.
 -- Plans are kept. One that is made while the ledger is empty would read the whole table, also when it is full, so full reads
--- are made to look dear. Making a plan for each month of the history again takes longer than most statements run. A pooler
--- may lose these settings, which are not needed to be correct.
+-- are made to look dear. Making a plan for each month of the history again takes longer than most statements run, and
+-- compiling one, which dear plans are before version 18, takes a hundred times as long. A pooler may lose these settings,
+-- which are not needed to be correct.
 -- A client that lost its network or its power is given up after about 10 s, and one that hangs in a transaction after a
 -- minute; otherwise its locks would stay for hours, and its snapshot would keep dead rows in the tables.
 SELECT
     set_config('enable_seqscan', 'off', FALSE),
     set_config('plan_cache_mode', 'force_generic_plan', FALSE),
+    set_config('jit', 'off', FALSE),
     set_config('tcp_keepalives_idle', '5', FALSE),
     set_config('tcp_keepalives_interval', '2', FALSE),
     set_config('tcp_keepalives_count', '3', FALSE),
