@@ -61,7 +61,7 @@ async def test_a_promotion_that_loses_commits_under_load_repeats_nothing(tmp_pat
     async with playing_fleet(scene):
         scene.load.start()
         await scene.load.more(WHILE)
-        await scene.pair.is_in_step()
+        await scene.pair.caught_up()
         scene.network.cut(*POSTGRESQL)
         await scene.load.more(WHILE)
         await scene.sent(WHILE)

@@ -26,7 +26,7 @@ async def play_promotion_that_loses_commits(folder: Path, **options: Any) -> Ver
                 frozen.enter_context(worker.frozen())
             scene.load.start()
             await scene.load.more(TASKS)
-            await scene.pair.is_in_step()
+            await scene.pair.caught_up()
             scene.network.cut(*POSTGRESQL)
         await scene.ended()
         scene.pair.kill(scene.pair.primary)

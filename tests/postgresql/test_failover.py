@@ -18,6 +18,7 @@ from everpost.testing import eventually
 from fair_time import fair_s
 from postgresql.link_kit import ALL, add, opened, stored, write
 from postgresql.link_load import Writers, go_on, succeeds
+from postgresql.pair import STANDBY, PostgresqlPair
 from postgresql_server import PostgresqlServer
 from store_contract.making import once_of
 from store_rows import START_MS, make_task
@@ -25,57 +26,24 @@ from store_rows import START_MS, make_task
 FOUND_WITHIN_S = 10
 
 
-class Pair:
-    """A primary, and a standby that follows it."""
-
-    def __init__(self) -> None:
-        self.primary = PostgresqlServer.new()
-        self.standby = self.primary.new_standby("standby")
-
-    @property
-    def address(self) -> str:
-        """The address with both hosts; any of them may be the primary."""
-        hosts = f"127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}"
-        return f"postgresql://everpost@{hosts}/postgres"
-
-    def make_synchronous(self) -> None:
-        """Have every commit wait for the standby."""
-        self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-        self.primary.sql("SELECT pg_reload_conf()")
-
-    async def caught_up(self) -> None:
-        """Wait until the standby has replayed everything."""
-        (wanted,) = self.primary.sql("SELECT pg_current_wal_lsn()")[0]
-        async with asyncio.timeout(60):
-            while not self.standby.sql(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'")[0][0]:  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(0.02)
-
-    async def cancel_commit(self) -> None:
-        """Cancel a commit that waits for the standby."""
-        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-        async with asyncio.timeout(60):
-            while not self.primary.sql(cancel):  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(0.02)
-
-
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair() -> Iterator[PostgresqlPair]:
     """Two servers for one test."""
-    pair = Pair()
+    primary = PostgresqlServer.new()
+    pair = PostgresqlPair(primary, primary.new_standby(STANDBY))
     yield pair
-    pair.standby.remove()
-    pair.primary.remove()
+    pair.remove()
 
 
 @pytest_asyncio.fixture
-async def database(pair: Pair) -> AsyncIterator[Database]:
+async def database(pair: PostgresqlPair) -> AsyncIterator[Database]:
     """The link to the pair."""
     async with opened(pair.address) as database:
         yield database
 
 
 async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_primary(
-    pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
+    pair: PostgresqlPair, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "WRITE_S", 1.0)
     writers = Writers(database)
@@ -98,7 +66,7 @@ async def test_writers_find_the_promoted_standby_and_never_go_back_to_the_old_pr
     assert set(await stored(database)).issuperset(writers.confirmed[-40:])
 
 
-async def test_a_process_without_work_notices_a_promotion(pair: Pair, database: Database) -> None:
+async def test_a_process_without_work_notices_a_promotion(pair: PostgresqlPair, database: Database) -> None:
     seen: asyncio.Queue[Session] = asyncio.Queue()
     database.primary.on_other = seen.put
     await pair.caught_up()
@@ -108,7 +76,9 @@ async def test_a_process_without_work_notices_a_promotion(pair: Pair, database: 
         assert (await seen.get()).server.timeline == "00000002"
 
 
-async def test_reads_leave_a_demoted_primary_with_the_first_write_that_notices(pair: Pair, database: Database) -> None:
+async def test_reads_leave_a_demoted_primary_with_the_first_write_that_notices(
+    pair: PostgresqlPair, database: Database
+) -> None:
     await go_on(database, "before")
     await pair.caught_up()
     pair.standby.promote()
@@ -122,7 +92,7 @@ async def test_reads_leave_a_demoted_primary_with_the_first_write_that_notices(p
     assert f"after {number}" in await stored(database)
 
 
-async def test_everything_confirmed_is_on_a_synchronous_standby(pair: Pair, database: Database) -> None:
+async def test_everything_confirmed_is_on_a_synchronous_standby(pair: PostgresqlPair, database: Database) -> None:
     pair.make_synchronous()
     writers = Writers(database)
     async with writers.at_work():
@@ -134,7 +104,7 @@ async def test_everything_confirmed_is_on_a_synchronous_standby(pair: Pair, data
 
 
 async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
-    pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch
+    pair: PostgresqlPair, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "WRITE_S", 1.5)
     monkeypatch.setattr(commits, "COMMIT_S", 0.2)
@@ -158,7 +128,7 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
 
 
 async def test_a_repeated_key_is_answered_only_once_the_standby_has_its_task(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: PostgresqlPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store(pair.address)
     pair.make_synchronous()
@@ -189,9 +159,19 @@ async def found_answer(store: Store, once: Once) -> FirstAnswer | None:
         return None
 
 
+async def cancel_commit(pair: PostgresqlPair) -> None:
+    """Cancel a commit that waits for the standby."""
+    cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+    async def is_cancelled() -> bool:
+        return bool(pair.primary.sql(cancel))
+
+    await eventually(is_cancelled, timeout_s=60)
+
+
 @pytest.mark.parametrize("by_rows", [True, False])
 async def test_a_commit_whose_wait_was_cancelled_is_confirmed_only_once_it_is_replicated(
-    pair: Pair, database: Database, monkeypatch: pytest.MonkeyPatch, *, by_rows: bool
+    pair: PostgresqlPair, database: Database, monkeypatch: pytest.MonkeyPatch, *, by_rows: bool
 ) -> None:
     monkeypatch.setattr(waiting, "WRITE_S", 30.0)  # a busy machine may cancel late
     pair.make_synchronous()
@@ -200,8 +180,8 @@ async def test_a_commit_whose_wait_was_cancelled_is_confirmed_only_once_it_is_re
     put = write(database, "a") if by_rows else database.write(lambda connection: add(connection, "a"))
     writing: asyncio.Task[object] = asyncio.create_task(put)
     try:
-        await pair.cancel_commit()
-        await pair.cancel_commit()  # of the commit that is to confirm the first one
+        await cancel_commit(pair)
+        await cancel_commit(pair)  # of the commit that is to confirm the first one
         assert not writing.done()
     finally:
         pair.standby.signal_all(signal.SIGCONT)

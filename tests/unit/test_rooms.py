@@ -12,7 +12,7 @@ SQL = re.compile(r"SELECT\s.+?\sFROM\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+SET\s|DELE
 TESTS = ROOT / "tests"
 # The bench measures migrations, and peers that have a database.
 TESTS_OF_STORES = (TESTS / "sqlite", TESTS / "postgresql", TESTS / "bench")
-SERVERS = (TESTS / "postgresql_server.py", TESTS / "chaos_kit" / "fleet" / "pair.py")
+SERVERS = (TESTS / "postgresql_server.py",)
 DRIVER = re.compile(
     r"^\s*(?:from|import) (?:sqlite3|aiosqlite|pysqlite3|asyncpg|psycopg)\b|everpost\.store\.(?:sqlite|postgresql)\.",
     re.MULTILINE,

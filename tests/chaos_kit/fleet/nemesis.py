@@ -163,7 +163,7 @@ async def promote(scene: FleetScene) -> AsyncIterator[None]:
     old = scene.primary
     if not scene.is_synchronous:
         scene.network.cut(old, *(name for name in PARTIES))
-        await scene.pair.is_in_step()
+        await scene.pair.caught_up()
     scene.tell(f"kill {old}, the primary, and promote the other one")
     scene.pair.kill(scene.pair.primary)
     scene.network.heal()

@@ -15,7 +15,7 @@ import httpx
 
 from chaos_kit.checks import Verdict
 from chaos_kit.fleet.hosts import Network
-from chaos_kit.fleet.pair import PostgresqlPair
+from chaos_kit.fleet.pair import PairOnHosts
 from chaos_kit.processes import Api, PythonProcess
 from chaos_kit.scene import Scene, playing
 from chaos_kit.sentinels import Fleet, Node, Spot
@@ -53,7 +53,7 @@ class FleetScene(Scene):
 
     def __init__(self, folder: Path, *, seed: int, is_synchronous: bool, **options: Any) -> None:
         self.network = Network(NAMES, seed=seed)
-        self.pair = PostgresqlPair(*(self.network[name] for name in POSTGRESQL), is_synchronous=is_synchronous)
+        self.pair = PairOnHosts(*(self.network[name] for name in POSTGRESQL), is_synchronous=is_synchronous)
         self.is_synchronous = is_synchronous
         self.began_s = time.monotonic()
         self.recovered_s: list[float] = []
@@ -140,7 +140,7 @@ class FleetScene(Scene):
     async def close(self) -> None:
         """End every process and the network."""
         await super().close()
-        self.pair.close()
+        self.pair.remove()
 
     def node_of(self, name: str) -> Node:
         """The Valkey or Sentinel on a host."""
