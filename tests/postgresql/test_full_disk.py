@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
+from chaos_kit.dials import SEED
 from chaos_kit.duress import filled, small_disk
 from chaos_kit.faults import WHILE
 from chaos_kit.scene import Scene, playing
@@ -20,7 +21,6 @@ from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 from postgresql_server import FAST, PREFIX, PostgresqlServer, identity, server_user
 
-SEED = int(os.environ.get("EVERPOST_CHAOS_SEED") or 20_260)
 DISK_BYTES = 96 << 20
 REFUSED = 6
 
@@ -78,36 +78,32 @@ async def refusal(scene: Scene) -> str:
     return "" if answer.status_code == HTTPStatus.OK else answer.text
 
 
-async def finish(scene: Scene) -> None:
-    await scene.sent(WHILE)
-    await eventually(lambda: is_ready(scene), what="readiness")
-    verdict = await scene.finish()
-    assert verdict.is_good, verdict
+@asynccontextmanager
+async def endured(folder: Path, server: PostgresqlServer, disk: Path) -> AsyncIterator[None]:
+    """A stack under load goes on after the disk was full. The block runs as soon as there is room again."""
+    scene = Scene(folder, seed=SEED, publisher_class=PublisherClass.NONE, clients=6, database=server.address())
+    async with playing(scene):
+        scene.load.start()
+        await scene.sent(WHILE)
+        with filled(disk):
+            scene.strike()
+            await check_refusals(scene)
+        yield
+        await scene.sent(WHILE)
+        await eventually(lambda: is_ready(scene), what="readiness")
+        verdict = await scene.finish()
+        assert verdict.is_good, verdict
 
 
 async def test_a_full_disk_is_endured_also_if_the_server_ends(tmp_path: Path, disk: Path) -> None:
     """The WAL is on it too. If a new WAL file is needed, PostgreSQL ends, and a supervisor starts it again."""
     with server_on(disk) as server:
-        scene = Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, clients=6, database=server.address())
-        async with playing(scene):
-            scene.load.start()
-            await scene.sent(WHILE)
-            with filled(disk):
-                scene.strike()
-                await check_refusals(scene)
+        async with endured(tmp_path, server, disk):
             if not server.is_running:
                 await asyncio.to_thread(server.start)
-            await finish(scene)
 
 
 async def test_tables_that_cannot_grow_refuse_and_take_tasks_again(tmp_path: Path, disk: Path) -> None:
     with TemporaryDirectory(prefix=PREFIX, dir=disk.parent) as wal, server_on(disk, Path(wal)) as server:
-        scene = Scene(tmp_path, seed=SEED, publisher_class=PublisherClass.NONE, clients=6, database=server.address())
-        async with playing(scene):
-            scene.load.start()
-            await scene.sent(WHILE)
-            with filled(disk):
-                scene.strike()
-                await check_refusals(scene)
+        async with endured(tmp_path, server, disk):
             assert server.is_running
-            await finish(scene)

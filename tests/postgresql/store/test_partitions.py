@@ -1,7 +1,6 @@
 """The partitions of the history: a month of tasks is one range of ids, and upkeep makes it before the month begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -9,39 +8,19 @@ import psycopg
 import pytest
 
 from everpost.errors import DatabaseBusy
-from everpost.store import Store, open_store
+from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.postgresql.care.care import month_of
 from everpost.task.model import new_task_id
 from everpost.task.place import Place
 from everpost.testing import eventually
 from postgresql.kit import PostgresqlKit
-from postgresql_server import shared_server
 from store_contract.making import add_ended
 from store_rows import ids, make_task, remove
 
 PARTITIONS = "SELECT job_id, tableoid::regclass::text FROM publish_tasks"
 MONTH_MS = 31 * 86_400_000
 IN_2030 = round(datetime(2030, 5, 17, 12, tzinfo=UTC).timestamp() * 1000)
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    address = shared_server().new_database()
-    yield address
-    shared_server().drop(address)
-
-
-@pytest.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    store = await open_store(address)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def kit(address: str) -> PostgresqlKit:
-    return PostgresqlKit(address)
 
 
 def months(kit: PostgresqlKit) -> set[str]:

@@ -1,7 +1,6 @@
 """Archiving by age takes a whole month out of the history, with the same answers as moving its tasks one by one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import cast
 
@@ -10,7 +9,7 @@ import pytest
 
 from everpost.clock import DAY_MS, to_text
 from everpost.pace import Pace
-from everpost.store import Store, maintenance_of, open_store
+from everpost.store import Store, maintenance_of
 from everpost.store.archiving import archive_older
 from everpost.store.history import TaskFilter
 from everpost.store.moving import Table
@@ -21,7 +20,6 @@ from everpost.task.model import TaskStatus, new_task_id
 from everpost.task.place import Place
 from everpost.task.removal_rules import Removal
 from postgresql.kit import PostgresqlKit
-from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, end, record_of
 from store_contract.test_changes import FORCED, retry_of
 from store_rows import ids, make_task, remove
@@ -34,24 +32,12 @@ FILE = "SELECT pg_relation_filenode(%s)"
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    address = shared_server().new_database()
-    yield address
-    shared_server().drop(address)
-
-
-@pytest.fixture
-async def store(address: str) -> AsyncIterator[Store]:
-    store = cast("PostgresqlStore", await open_store(address))
+async def store(store: Store) -> Store:
+    """The open store, which archives small months as a whole, too."""
+    store = cast("PostgresqlStore", store)
     store.archive = PostgresqlArchive(store.database, fewest=3)
     await store.care.tend(IN_MAY_MS)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def kit(address: str) -> PostgresqlKit:
-    return PostgresqlKit(address)
+    return store
 
 
 def of_may(count: int) -> list[str]:
