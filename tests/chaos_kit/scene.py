@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -73,7 +75,6 @@ class Scene:
         is_proxied: bool = False,
         database: str | None = None,
         fleet: Fleet | None = None,
-        min_free_disk: int = 0,
         has_crashing_publisher: bool = False,
         without: str | None = None,
         may_lack_data: bool = False,
@@ -93,43 +94,28 @@ class Scene:
         self.valkey = Valkey(folder / "valkey", durable=True)
         self.fleet = fleet
         self.proxy = Proxy(self.valkey.socket)
-        address = self.valkey.address if fleet is None else fleet.address
-        chosen = {
-            "EVERPOST_DATA": str(folder),
-            "EVERPOST_REDIS": self.proxy.address if is_proxied else address,
+        self._address = self.valkey.address if fleet is None else fleet.address
+        chosen = {**self._settings(is_proxied=is_proxied), "EVERPOST_MAX_JOBS": str(slots), **settings}
+        make_api = partial(Api, folder=folder, settings=chosen, without=without)
+        make_worker = partial(Worker, folder=folder, settings=chosen, without=without)
+        platform: dict[str, Any] = {"effects": self.effects, "publisher_class": publisher_class, "delay_ms": delay_ms}
+        self.apis = [make_api(f"api{number}") for number in range(apis)]
+        self.workers = [make_worker(f"worker{number}", **platform) for number in range(workers)]
+        load: dict[str, Any] = {"seed": seed, "clients": clients, "most": most, "rate": rate, "slowest_s": slowest_s}
+        self.load = Load(self.addresses, **load, delayed_s=self._delayed_s, is_excused=self.is_excused)
+        self.redis: Redis = Redis(connection_pool=connection_pool(self._address))
+
+    def _settings(self, *, is_proxied: bool) -> Mapping[str, str]:
+        return {
+            "EVERPOST_DATA": str(self.folder),
+            "EVERPOST_REDIS": self.proxy.address if is_proxied else self._address,
             "EVERPOST_PORT": "0",
             "EVERPOST_LOG_FORMAT": "json",
             "EVERPOST_LEASE": str(LEASE_S),
             "EVERPOST_SHUTDOWN_WAIT": "1",
-            "EVERPOST_MAX_JOBS": str(slots),
             "EVERPOST_DATABASE": self.database,
-            "EVERPOST_MIN_FREE_DISK": str(min_free_disk),
-            **settings,
+            "EVERPOST_MIN_FREE_DISK": "0",
         }
-        self.apis = [Api(f"api{number}", folder=folder, settings=chosen, without=without) for number in range(apis)]
-        self.workers = [
-            Worker(
-                f"worker{number}",
-                folder=folder,
-                settings=chosen,
-                effects=self.effects,
-                publisher_class=publisher_class,
-                delay_ms=delay_ms,
-                without=without,
-            )
-            for number in range(workers)
-        ]
-        self.load = Load(
-            self.addresses,
-            seed=seed,
-            clients=clients,
-            most=most,
-            rate=rate,
-            slowest_s=slowest_s,
-            delayed_s=self._delayed_s,
-            is_excused=self.is_excused,
-        )
-        self.redis: Redis = Redis(connection_pool=connection_pool(address))
 
     @property
     def kit(self) -> StoreKit:

@@ -162,7 +162,7 @@ async def test_a_disk_that_fills_up_has_room_for_all_outcomes(tmp_path: Path) ->
             publisher_class=PublisherClass.NONE,
             most=100_000,
             database=str(disk / "everpost.db"),
-            min_free_disk=DISK_BYTES // 4,
+            settings={"EVERPOST_MIN_FREE_DISK": str(DISK_BYTES // 4)},
         )
         async with playing(scene):
             scene.load.start()
