@@ -134,10 +134,14 @@ def foot(ours: Mapping[str, Summary], found: OnPostgresql) -> list[str]:
 
 def _scaled(ours: Mapping[str, Summary]) -> str:
     """How the costs of a task change when the fleet grows."""
-    grows = ", ".join(f"{name} {ours[f'scale_{part}'].median:.2f}" for part, name in PARTS.items())
+    grows, shares = (
+        ", ".join(f"{name} {ours[f'{row}_{part}'].median:.2f}" for part, name in PARTS.items())
+        for row in ("scale", "scale_shared")
+    )
     fsyncs = [number(ours[f"scale_{size}_fsyncs"].median) for size in ("one", "four")]
     return (
         f"From 1 API and 1 worker to 4 and 4, with four times the clients, CPU a task is multiplied by: {grows}. "
+        f"Against 4 stacks of 1 and 1 at once, which share only the machine and the server, by: {shares}. "
         f"1,000 tasks take {fsyncs[0]} and {fsyncs[1]} flushes to the disk. {number(ours['scale_waits'].median)} % of "
         "the looks found a connection that waited for a lock."
     )

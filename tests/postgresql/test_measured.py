@@ -110,7 +110,7 @@ async def test_two_stacks_are_measured_in_turns_and_a_fleet_of_four(address: str
     assert set(report.growth.metrics) == {"grown", "grown_large", "grown_empty"}
     assert len(report.growth.metrics["grown"].runs) == TINY.pairs
     warm_up = 10
-    assert report.tasks_checked == 4 * (warm_up + 200) + 5 * (warm_up + 100)
+    assert report.tasks_checked == 4 * (warm_up + 200) + 5 * (warm_up + 100) + 4 * (warm_up + 100) + 4 * 100
 
 
 def test_the_server_counts_flushes_transactions_and_waits_for_locks(address: str) -> None:

@@ -56,6 +56,12 @@ _SCALE = (
     _more("scale_four_group", "scale", "... tasks of a write transaction, 4 + 4", "tasks"),
     _less("scale_one_wal", "scale", "... write-ahead log a task, 1 + 1", "KB"),
     _less("scale_four_wal", "scale", "... write-ahead log a task, 4 + 4", "KB"),
+    _more("scale_apart", "scale", "In turns with 4 + 4: end to end, 4 stacks of 1 + 1 at once", "tasks/s"),
+    *(_less(f"scale_apart_{part}", "scale", f"... CPU a task, 4 stacks: {name}", "ms") for part, name in PARTS.items()),
+    *(
+        _less(f"scale_shared_{part}", "scale", f"... CPU a task, 4 + 4 to 4 stacks: {name}", "x", 1.15)
+        for part, name in PARTS.items()
+    ),
     _less("scale_waits", "scale", "... looks that found a connection waiting for a lock, 4 + 4", "%", 0, worst=True),
 )  # fmt: skip
 

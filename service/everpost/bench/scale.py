@@ -1,8 +1,14 @@
-"""From one API and one worker to four of each, in turns on one server: what a task costs each part, and lock waits."""
+"""From one API and one worker to four of each, in turns on one server: what a task costs each part, and lock waits.
+
+Eight processes on few cores cost each other their caches, whether they share anything or not. So the four of each are
+also measured in turns with four stacks that have a load at once, each with an API, a worker, a Redis and a database of
+its own. What the four cost more than these is what sharing costs.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from statistics import fmean
 
 import msgspec
 
@@ -47,8 +53,38 @@ async def measure_scale(stack: BenchStack, plan: Plan, results: Results) -> None
             _add(results, "scale_four", large)
             results.add(
                 scale_waits=100 * large.locks.waits / max(1, large.locks.looks),
-                **{f"scale_{part}": _times(small, large, f"cpu_{part}") for part in PARTS},
+                **{f"scale_{part}": _times(small.slice.cpu, large.slice.cpu, part) for part in PARTS},
             )
+        await _measure_apart(stack, four, plan, results)
+
+
+async def _measure_apart(stack: BenchStack, four: BenchStack, plan: Plan, results: Results) -> None:
+    async with AsyncExitStack() as running:
+        apart = [
+            await running.enter_async_context(stack.beside(f"apart-{number}", server=stack.server))
+            for number in range(LARGE)
+        ]
+        for each in apart:
+            await run_slice(each, plan, warm_up(plan))
+        for _ in range(plan.runs):
+            shared = await run_slice(four, _plan_for(plan, LARGE), LARGE * plan.pair_tasks)
+            slices = await asyncio.gather(*(run_slice(each, plan, plan.pair_tasks) for each in apart))
+            cpu = _cpu_of(slices)
+            results.add(
+                scale_apart=sum(slice_.rate for slice_ in slices),
+                **{f"scale_apart_{part}": cpu[f"cpu_{part}"] for part in PARTS},
+                **{f"scale_shared_{part}": _times(cpu, shared.cpu, part) for part in PARTS},
+            )
+
+
+def _cpu_of(slices: Sequence[Slice]) -> Mapping[str, float | None]:
+    """The mean CPU a task of stacks that ran at once. Each of them saw the whole server's."""
+    found = {part: [slice_.cpu[f"cpu_{part}"] for slice_ in slices] for part in PARTS}
+    means = {part: None if None in seen else fmean(filter(None, seen)) for part, seen in found.items()}
+    whole = means["database"]
+    return {f"cpu_{part}": mean for part, mean in means.items()} | {
+        "cpu_database": None if whole is None else whole / len(slices)
+    }
 
 
 def _plan_for(plan: Plan, times: int) -> Plan:
@@ -86,8 +122,8 @@ def _add(results: Results, name: str, turn: Turn) -> None:
     )
 
 
-def _times(small: Turn, large: Turn, name: str) -> float | None:
-    base, value = small.slice.cpu[name], large.slice.cpu[name]
+def _times(small: Mapping[str, float | None], large: Mapping[str, float | None], part: str) -> float | None:
+    base, value = small[f"cpu_{part}"], large[f"cpu_{part}"]
     return value / base if base and value is not None else None
 
 
