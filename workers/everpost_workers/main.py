@@ -18,6 +18,7 @@ from arq.connections import ArqRedis
 from arq.worker import func
 
 from everpost.clock import BootClock, Clock, system_boot_clock, to_text
+from everpost.database_address import is_postgresql
 from everpost.errors import ServiceError, Unavailable
 from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
@@ -42,6 +43,7 @@ from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
 from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
+from everpost_workers.ends.recent import RecentEnds
 from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.ends.results import serializer_like
 from everpost_workers.engine import LONGEST_ROUND_S, BatchWorker, Drop
@@ -60,6 +62,7 @@ LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # a minimum, because tasks accepted un
 PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most this many times the bytes of its body
 PAUSE_POLL_S = 0.5
 LEFTOVERS_S = 5.0
+RECENT_S = 1.0
 STRANGERS_S = 60.0
 PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
@@ -74,6 +77,7 @@ class PublishWorker:
     runner: AttemptRunner
     ends: EndRecorder
     leftovers: Leftovers
+    recent: RecentEnds
     engine: BatchWorker
 
     def __init__(
@@ -98,6 +102,7 @@ class PublishWorker:
         self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
         self._is_paused = False
         self._database_id = ""
+        self._is_replicable = is_postgresql(settings.database_address)
         self._upkeep = Upkeep()
 
     async def start(self, ctx: dict[str, Any]) -> None:
@@ -115,6 +120,8 @@ class PublishWorker:
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
+        if self._is_replicable:
+            self._upkeep.begin({"recent": (RECENT_S, self.recent.record_lost)})
         self._upkeep.begin({"strangers": (STRANGERS_S, partial(self._look_for_strangers, queue))})
         duties = worker_duties(
             relay=self.relay,
@@ -158,6 +165,7 @@ class PublishWorker:
         self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
+        self.recent = RecentEnds(store, self.ends)
         self.admission = Admission(
             store,
             self.relay,
@@ -260,6 +268,8 @@ class PublishWorker:
     async def on_complete(self, outcomes: Sequence[EndedTask]) -> None:
         """The on-complete hook."""
         await self.ends.record(outcomes)
+        if self._is_replicable:
+            self.recent.note(outcomes)
 
 
 def create_worker(

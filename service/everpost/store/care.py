@@ -19,6 +19,7 @@ class StoreState(msgspec.Struct, frozen=True):
         host_ahead_ms: How far this host's clock is ahead of the store's; 0 if the store has no clock of its own.
         is_reachable: Whether the store answered when it was asked last, a second ago.
         trouble: Why the last write failed, if the store was at fault and no write has reached the disk since.
+        may_lack_commits: Dispatch is paused since this process found another server in the place of its own.
     """
 
     waiting_writes: int
@@ -27,6 +28,7 @@ class StoreState(msgspec.Struct, frozen=True):
     host_ahead_ms: int
     is_reachable: bool
     trouble: ServiceError | None
+    may_lack_commits: bool = False
 
 
 NoteTimeline = Callable[[str, str], Awaitable[str]]

@@ -30,7 +30,7 @@ class PostgresqlStore:
         self.ledger = PostgresqlLedger(database, self.guard.check_claim, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
-        self.care = PostgresqlCare(database, self._watch)
+        self.care = PostgresqlCare(database, self._watch, self.guard)
         self.history = PostgresqlHistory(database, zone)
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)

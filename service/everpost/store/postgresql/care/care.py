@@ -9,6 +9,7 @@ import structlog
 from everpost.pace import Others
 from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
+from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -25,9 +26,10 @@ MONTHS_BEHIND = 2  # that keep their partitions, if they are empty: tasks may st
 class PostgresqlCare:
     """See `everpost.store.care.Care`."""
 
-    def __init__(self, database: Database, watch: PrimaryWatch) -> None:
+    def __init__(self, database: Database, watch: PrimaryWatch, guard: DispatchGuard) -> None:
         self._database = database
         self._watch = watch
+        self._guard = guard
         self._months: set[date] = set()
 
     def state(self) -> StoreState:
@@ -42,6 +44,7 @@ class PostgresqlCare:
             host_ahead_ms=ahead_ms,
             is_reachable=database.silence is None,
             trouble=trouble,
+            may_lack_commits=self._guard.is_halted,
         )
 
     def share_timelines(self, note_timeline: NoteTimeline) -> None:

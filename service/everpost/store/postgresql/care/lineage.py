@@ -49,13 +49,17 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DispatchGuard:
-    """Keeps this process's workers from sending, once it has found another server and dispatch is paused."""
+    """Keeps this process's workers from sending, once it has found another server and dispatch is paused.
+
+    Attributes:
+        is_halted: Dispatch is paused since then, or was a moment ago.
+    """
 
     def __init__(self, database: Database, clock: Clock, watch: PrimaryWatch) -> None:
         self._database = database
         self._watch = watch
         self._clock = clock
-        self._is_halted = False
+        self.is_halted = False
         self._kept_synchronous = False  # what the lineage says that this process has looked at last
         self._loop: asyncio.Task[None] | None = None
 
@@ -74,7 +78,7 @@ class DispatchGuard:
     async def _look(self) -> None:
         is_synchronous = self._database.primary.is_synchronous
         pause = await self._database.write(partial(follow_lineage, clock=self._clock))
-        self._is_halted = self._is_halted or pause is not None
+        self.is_halted = self.is_halted or pause is not None
         self._kept_synchronous = is_synchronous
 
     async def _look_at_changes(self) -> None:
@@ -104,11 +108,11 @@ class DispatchGuard:
         Raises:
             Unavailable: Dispatch is paused since this process found another server.
         """
-        if not self._is_halted:
+        if not self.is_halted:
             return
         if await self._database.read(_find_pause) is not None:
             raise Unavailable("Dispatch is paused, since PostgreSQL may have lost commits: see `everpost resume`.")
-        self._is_halted = False
+        self.is_halted = False
 
     async def _follow(self, session: Session) -> None:
         """Called before any other statement runs on a server that was not the primary before."""
@@ -118,7 +122,7 @@ class DispatchGuard:
         connection = Connection(session, STATEMENT_S)
         await connection.run_script(BEGIN)
         await follow_lineage(connection, self._clock, was_asynchronous)
-        self._is_halted = await _find_pause(connection) is not None
+        self.is_halted = await _find_pause(connection) is not None
         await connection.run_script(COMMIT)
         self._kept_synchronous = session.is_synchronous
 
