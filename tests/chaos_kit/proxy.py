@@ -7,8 +7,10 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import cast
 
 CHUNK = 65_536
+END_S = 1.0
 
 
 class Proxy:
@@ -26,6 +28,7 @@ class Proxy:
         self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serves: set[asyncio.Task[None]] = set()
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._cut_replies_after: int | None = None
@@ -53,6 +56,8 @@ class Proxy:
             server.close()
             self._is_open.set()
             self.cut()
+            if self._serves:  # one that the loop's end cancels is logged as an error
+                await asyncio.wait(self._serves, timeout=END_S)
 
     def cut(self) -> None:
         """Close every connection, even with data in transit."""
@@ -91,6 +96,9 @@ class Proxy:
             self._is_open.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serve = cast("asyncio.Task[None]", asyncio.current_task())
+        self._serves.add(serve)
+        serve.add_done_callback(self._serves.discard)
         try:
             server_reader, server_writer = await asyncio.open_unix_connection(self._server_path)
         except OSError:  # there is no server behind the proxy
