@@ -1,4 +1,4 @@
-"""A primary PostgreSQL and the standby that follows it. They change places in a promotion."""
+"""A primary PostgreSQL and the standby that follows it."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ class PostgresqlPair:
     """The servers.
 
     Attributes:
-        primary, standby: Their present parts.
+        primary, standby: They change places in a promotion.
         places: The host and port of each, as clients reach it.
     """
 
@@ -55,7 +55,7 @@ class PostgresqlPair:
         await asyncio.to_thread(self.primary.signal_all, signal.SIGKILL)
 
     async def switch_over(self) -> None:
-        """Change the parts of the two in an orderly way: nothing is lost, and the old primary follows the new one."""
+        """Change the roles of the two in an orderly way: nothing is lost, and the old primary follows the new one."""
         await asyncio.to_thread(self.primary.stop)
         await self.promote()
         (self.standby.data / "standby.signal").touch()

@@ -64,6 +64,7 @@ class Archiving:
         self.server = server
         settings = {"EVERPOST_DATABASE": server.address(), "EVERPOST_DATA": str(folder)}
         command = ["everpost.cli", "archive", "--older-than-days", "30"]
+        # Its log is waited for by no test.
         self.process = PythonProcess("archive", command, folder=folder, settings=settings, ready="")
 
     @property
@@ -86,10 +87,9 @@ class Archiving:
         self.kit.execute(PAUSES)
 
     async def count_archived(self) -> int:
-        """How many tasks are archived; the rest is in the history, and whatever tells of tasks agrees."""
+        """How many tasks are archived. Checks that the rest is in the history, and that counts and search agree."""
         kit = self.kit
-        rows = {place: self._ids(place) for place in ("publish_tasks", "publish_tasks_archive")}
-        history, archived = rows.values()
+        history, archived = self._ids("publish_tasks"), self._ids("publish_tasks_archive")
         assert not history & archived
         assert len(history) + len(archived) == OF_MAY + OF_JUNE + 2 * STAYING
         assert kit.select("SELECT status, count(*) FROM publish_tasks_archive GROUP BY 1") == (
