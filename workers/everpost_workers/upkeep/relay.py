@@ -9,6 +9,7 @@ import structlog
 from everpost.clock import Clock
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.pause import find_pause
 from everpost.store.relay import MayBeSent, OddFacts, OddTask, StuckError
 from everpost.task.model import QueueEntry
 
@@ -91,6 +92,8 @@ class Relay:
         Raises:
             QueueUnreachable: Redis is away; the next tick continues where this one stopped.
         """
+        if await self._is_paused():
+            return 0
         known = await self._store.meta.get(EPOCH)
         redis = await self._queue.losses.identify(uuid4().hex)
         is_new = redis.epoch != known
@@ -164,6 +167,9 @@ class Relay:
             task_ids = [entry.task_id for entry in missing[start : start + RESTORED]]
             with_result = await self._queue.losses.results_among(task_ids)
             runnable = await self._store.relay.runnable(task_ids)
+            if await self._is_paused():
+                self.look_again(after_ms=0)
+                break
             tasks = runnable.tasks
             await self._set_aside(runnable.odd)
             await self._forget_planted(with_result.intersection(task.task_id for task in tasks))
@@ -172,6 +178,13 @@ class Relay:
         if restored:
             log.warning("relay.restored", tasks=len(restored), task_id=restored[0])
         return len(restored)
+
+    async def _is_paused(self) -> bool:
+        """Whether dispatch is paused since a server was promoted that may lack commits.
+
+        Then a result in Redis may be that of a task whose end was lost, and `everpost resume` needs it.
+        """
+        return self._store.care.state().may_lack_commits and await find_pause(self._store.meta) is not None
 
     async def _forget_planted(self, task_ids: Collection[str]) -> None:
         """Remove results of tasks that were still in the ledger after these results were seen.
