@@ -4,6 +4,7 @@ Redis may be the one from before the restore, and newer than the backup. Its res
 unfinished in the backup, and it may have tasks the backup does not have.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 
@@ -23,6 +24,7 @@ from everpost.task.submission import decoded_data
 log = structlog.get_logger("everpost.resume")
 
 CHUNK = 500
+WORKERS_MS = 3_000  # after a promotion: workers have found the new server, and have recorded again what it lacks
 
 Scan = Callable[[int], Awaitable[tuple[int, list[str]]]]
 Find = Callable[[list[str]], Awaitable[dict[str, QueuedJob]]]
@@ -73,6 +75,7 @@ class Resumption:
         pause = await find_pause(self._meta)
         if pause is None:
             return Resumed()
+        await self._await_workers(pause)
         counts = await self._let_go(unfinished, dry_run=dry_run)
         recovered = await self._record_found(pause, unfinished, dry_run=dry_run)
         resumed = Resumed(pause=pause, recovered=recovered, **counts)
@@ -80,6 +83,12 @@ class Resumption:
             await end_pause(self._meta)
             log.warning("dispatch.resumed", unfinished=unfinished, backup=pause.backup, recovered=recovered, **counts)
         return resumed
+
+    async def _await_workers(self, pause: Pause) -> None:
+        """Wait for workers that remember what a promoted server lacks. Unlike Redis, they have data of ended tasks."""
+        if pause.while_running:
+            passed_ms = self._clock() - (from_text(pause.restored_at) or 0)
+            await asyncio.sleep(min(max(0, WORKERS_MS - passed_ms), WORKERS_MS) / 1000)
 
     async def _let_go(self, unfinished: Unfinished, *, dry_run: bool) -> dict[str, int]:
         counts = {"succeeded": 0, "unknown": 0, "released": 0}

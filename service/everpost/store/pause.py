@@ -20,6 +20,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
         scheduled: Tasks that were not due before the restore; they wait for their time.
         operations: Bulk requests that were under way; they are given up.
         replaced: Where the database is that was there before; None if there was none.
+        while_running: Processes went on meanwhile, so workers may remember tasks that the database lacks.
         left_out: What acts by itself and is not Everpost's: triggers, views and the like. It was not restored.
     """
 
@@ -32,6 +33,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: int
     operations: int
     replaced: str | None
+    while_running: bool = False
     left_out: tuple[str, ...] = ()
 
 

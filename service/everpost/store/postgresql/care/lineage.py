@@ -196,6 +196,7 @@ async def _begin_pause(connection: Connection, backup: str, now_ms: int) -> Paus
         scheduled=await connection.fetch_value("count_unfinished") - held,
         operations=await connection.run("abandon_operations", error=GIVEN_UP, now=now),
         replaced=None,
+        while_running=True,
     )
     await set_value(connection, PAUSED, write_pause(pause))
     return pause
