@@ -328,11 +328,16 @@ class PostgresqlServer:
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to every process of the server, which SIGKILL ends like a power cut, and SIGSTOP freezes."""
         assert self._process is not None
-        for each in self.pids():
+        pids = self.pids()
+        for each in pids:
             with suppress(ProcessLookupError):
                 os.kill(each, number)
         if number is signal.SIGKILL:
             self._process.wait(STARTED_S)
+            deadline = time.monotonic() + STARTED_S
+            while any(map(_is_alive, pids)):  # its memory is shared by all of them, and another start needs it
+                assert time.monotonic() < deadline, pids
+                time.sleep(0.01)
 
     def pids(self) -> list[int]:
         """Its processes, the parent first; none if it has ended."""
@@ -373,6 +378,14 @@ class PostgresqlServer:
         if self.in_use is not None:
             self.in_use.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process exists, and is not only waiting for its parent to ask how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class SharedServer:
