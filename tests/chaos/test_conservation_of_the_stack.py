@@ -40,6 +40,7 @@ class Conservation(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.cleanup = AsyncExitStack()
         self.is_frozen = False
+        self.is_held = False
         self.bodies: dict[str, dict[str, Any]] = {}  # by task id, of everything acknowledged
         self.keys: list[tuple[str, str]] = []  # an Idempotency-Key and the task it made
         self.stack: Stack
@@ -106,7 +107,10 @@ class Conservation(RuleBasedStateMachine):
     @rule(number=pick, callers=st.integers(1, 4))
     def retry(self, number: int, callers: int) -> None:
         task_id = self.some_id(number)
+        self.stack.publisher.hold()  # once the new task has ended, the next caller makes another one
         answers = self.run(self.together(*(self.stack.post_retry(task_id) for _ in range(callers))))
+        if not self.is_held:
+            self.stack.publisher.release()
         made = {self.id_of(answer) for answer in answers if answer.is_success}
         assert len(made) <= 1
         for new_id in made:
@@ -123,10 +127,12 @@ class Conservation(RuleBasedStateMachine):
 
     @rule()
     def hold_the_platform(self) -> None:
+        self.is_held = True
         self.stack.publisher.hold()
 
     @rule()
     def release_the_platform(self) -> None:
+        self.is_held = False
         self.stack.publisher.release()
 
     @precondition(lambda self: not self.is_frozen and self.stack._workers)
@@ -151,7 +157,7 @@ class Conservation(RuleBasedStateMachine):
         if self.is_frozen:
             self.signal_valkey(signal.SIGCONT)
             self.is_frozen = False
-        self.stack.publisher.release()
+        self.release_the_platform()
         if not self.stack._workers:
             self.run(self.stack.start_worker())
 
