@@ -77,7 +77,7 @@ class PublishWorker:
     runner: AttemptRunner
     ends: EndRecorder
     leftovers: Leftovers
-    recent: RecentEnds
+    recent: RecentEnds | None
     engine: BatchWorker
 
     def __init__(
@@ -102,7 +102,6 @@ class PublishWorker:
         self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
         self._is_paused = False
         self._database_id = ""
-        self._is_replicable = is_postgresql(settings.database_address)
         self._upkeep = Upkeep()
 
     async def start(self, ctx: dict[str, Any]) -> None:
@@ -120,7 +119,7 @@ class PublishWorker:
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
-        if self._is_replicable:
+        if self.recent is not None:
             self._upkeep.begin({"recent": (RECENT_S, self.recent.record_lost)})
         self._upkeep.begin({"strangers": (STRANGERS_S, partial(self._look_for_strangers, queue))})
         duties = worker_duties(
@@ -163,9 +162,9 @@ class PublishWorker:
 
         self.leadership = Leadership(store.meta, self.worker_id, lambda: not queue.server.is_away)
         self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
-        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id)
+        self.recent = RecentEnds(store) if is_postgresql(settings.database_address) else None
+        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
-        self.recent = RecentEnds(store, self.ends)
         self.admission = Admission(
             store,
             self.relay,
@@ -268,8 +267,6 @@ class PublishWorker:
     async def on_complete(self, outcomes: Sequence[EndedTask]) -> None:
         """The on-complete hook."""
         await self.ends.record(outcomes)
-        if self._is_replicable:
-            self.recent.note(outcomes)
 
 
 def create_worker(

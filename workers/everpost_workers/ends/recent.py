@@ -7,36 +7,38 @@ is in no place then. Redis has its result, but not its data any more. The worker
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import structlog
 
 from everpost.store import Store
-from everpost_workers.attempts.adoption import task_id_of
-from everpost_workers.attempts.attempt import EndedTask
-from everpost_workers.ends.recorder import EndRecorder
+from everpost.task.model import TaskRecord
 
 log = structlog.get_logger("everpost.worker")
 
 MOST = 2_000  # a standby is mostly less than a second behind
-MOST_BYTES = 4 << 20  # of messages
+MOST_BYTES = 4 << 20
 CHUNK = 100
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(TaskRecord).decode
 
 
 class RecentEnds:
-    """The outcomes of this worker's last tasks."""
+    """The records of this worker's last tasks, with their data. They are encoded: as objects, they take 50 KB each."""
 
-    def __init__(self, store: Store, recorder: EndRecorder) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._recorder = recorder
-        self._outcomes: deque[EndedTask] = deque()
+        self._records: deque[bytes] = deque()
         self._bytes = 0
         self._has_looked = False
 
-    def note(self, outcomes: Sequence[EndedTask]) -> None:
-        """Remember outcomes that were recorded."""
-        self._outcomes.extend(outcomes)
-        self._bytes += sum(map(_size_of, outcomes))
-        while len(self._outcomes) > MOST or self._bytes > MOST_BYTES:
-            self._bytes -= _size_of(self._outcomes.popleft())
+    def note(self, records: Sequence[TaskRecord]) -> None:
+        """Remember records that the database has taken."""
+        encoded = [_encode(record) for record in records]
+        self._records.extend(encoded)
+        self._bytes += sum(map(len, encoded))
+        while len(self._records) > MOST or self._bytes > MOST_BYTES:
+            self._bytes -= len(self._records.popleft())
 
     async def record_lost(self) -> None:
         """Once after another server was found that may lack commits, record again what no place has.
@@ -46,23 +48,17 @@ class RecentEnds:
         """
         may_lack_commits = self._store.care.state().may_lack_commits
         if may_lack_commits and not self._has_looked:
-            tasks = sum([await self._record(outcomes) for outcomes in self._chunks()])
-            log.warning("outcomes.recorded_again", tasks=tasks, remembered=len(self._outcomes))
+            tasks = sum([await self._record(records) for records in self._chunks()])
+            log.warning("outcomes.recorded_again", tasks=tasks, remembered=len(self._records))
         self._has_looked = may_lack_commits
 
-    def _chunks(self) -> Iterator[list[EndedTask]]:
-        outcomes = list(self._outcomes)
-        return (outcomes[start : start + CHUNK] for start in range(0, len(outcomes), CHUNK))
+    def _chunks(self) -> Iterator[list[TaskRecord]]:
+        encoded = list(self._records)
+        for start in range(0, len(encoded), CHUNK):
+            yield [_decode(record) for record in encoded[start : start + CHUNK]]
 
-    async def _record(self, outcomes: Sequence[EndedTask]) -> int:
-        task_ids = [task_id_of(outcome.job_id) for outcome in outcomes]
-        found = await self._store.changes.find(task_ids, whole=False)
+    async def _record(self, records: Sequence[TaskRecord]) -> int:
+        found = await self._store.changes.find([record.task_id for record in records], whole=False)
         lost = {task.task_id for task in found if task.position is None}
-        if lost:
-            again = [outcome for outcome in outcomes if task_id_of(outcome.job_id) in lost]
-            await self._store.ledger.end(*self._recorder.whole_records_of(again))
+        await self._store.ledger.end([record for record in records if record.task_id in lost])
         return len(lost)
-
-
-def _size_of(outcome: EndedTask) -> int:
-    return len(outcome.claim.payload or b"")

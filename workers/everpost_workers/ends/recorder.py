@@ -10,6 +10,7 @@ from everpost.store import Store
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.resolution_rules import sent_again_as
 from everpost_workers.attempts.attempt import EndedTask
+from everpost_workers.ends.recent import RecentEnds
 from everpost_workers.ends.record import attempt_of, record_of, split_overtaken, with_data
 from everpost_workers.metrics import WorkerMetrics
 
@@ -18,13 +19,20 @@ log = structlog.get_logger(LOGGER)
 
 
 class EndRecorder:
-    """Records how jobs ended."""
+    """Records how jobs ended.
 
-    def __init__(self, store: Store, metrics: WorkerMetrics, *, worker_id: str) -> None:
+    Args:
+        recent: Where the ends are remembered too; None if the database cannot lose what it has taken.
+    """
+
+    def __init__(
+        self, store: Store, metrics: WorkerMetrics, *, worker_id: str, recent: RecentEnds | None = None
+    ) -> None:
         self._ledger = store.ledger
         self._history = store.history
         self._metrics = metrics
         self._worker_id = worker_id
+        self._recent = recent
 
     async def record(self, outcomes: Sequence[EndedTask]) -> None:
         """Write the outcomes into the history, all in one transaction.
@@ -38,6 +46,8 @@ class EndRecorder:
         failpoint("record.before")
         late = await self._ledger.end(records, overtaken, lambda record: with_data(record, ended[record.task_id]))
         failpoint("record.after")
+        if self._recent is not None:
+            self._recent.note([with_data(record, ended[record.task_id]) for record in records])
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
         platforms = {task_id: attempt_of(outcome).platform for task_id, outcome in ended.items()}
