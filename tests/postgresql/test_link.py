@@ -33,7 +33,7 @@ async def test_concurrent_rows_go_out_in_few_statements_and_each_caller_gets_its
 async def test_rows_gather_while_a_statement_is_written_unless_it_waits_for_long(
     database: Database, monkeypatch: pytest.MonkeyPatch, *, gather: bool
 ) -> None:
-    monkeypatch.setattr(waiting, "PATIENCE_S", 60 if gather else 0)
+    monkeypatch.setattr(waiting, "PATIENCE_S", 60 if gather else 0.3)
 
     async def waits_for_lock() -> bool:
         return bool(await database.read(lambda connection: connection.fetch_value("count_lock_waits")))

@@ -14,7 +14,7 @@ from everpost.store.postgresql.link.primary import Primary
 from everpost.store.postgresql.link.session import Session
 from everpost.store.postgresql.link.sessions import Sessions
 from everpost.store.postgresql.link.transactions import commit, confirm, left, transact
-from everpost.store.postgresql.link.waiting import Rows, Transaction, WaitingWrites
+from everpost.store.postgresql.link.waiting import PATIENCE_S, Rows, Transaction, WaitingWrites
 
 WRITERS = 2
 COMMIT_S = 1.0  # at least, to find out what became of a commit
@@ -24,7 +24,7 @@ UNIQUE = "23505"  # unique_violation
 
 
 class Commits:
-    """Writes for concurrent callers on a few sessions, without timers.
+    """Writes for concurrent callers on a few sessions, without waiting for more of them.
 
     A free writer takes everything that waits for one statement, so an idle database is written to at once, and a busy
     one in large statements. One writer at a time writes the rows of a statement (see `WaitingWrites`).
@@ -39,6 +39,7 @@ class Commits:
         self._on_result = on_result
         self._waiting = WaitingWrites()
         self._writers: set[asyncio.Task[None]] = set()
+        self._help: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     @property
@@ -53,18 +54,35 @@ class Commits:
         """
         if self._is_closed:
             raise DatabaseUnwritable("it is closed")
-        may_be_taken = self._waiting.put(write)
-        if may_be_taken and len(self._writers) < WRITERS:
+        if self._waiting.put(write):
+            self._begin_writer()
+        elif self._help is None:
+            self._help_later()
+        return await write.answer
+
+    def _begin_writer(self) -> None:
+        if len(self._writers) < WRITERS:
             writer = asyncio.create_task(self._write_waiting())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)  # also if it is cancelled before it begins
-        return await write.answer
+
+    def _help_later(self) -> None:
+        self._help = asyncio.get_running_loop().call_later(PATIENCE_S, self._help_out)
+
+    def _help_out(self) -> None:
+        """Begin a writer for rows that wait for a statement which waits for a lock."""
+        self._help = None
+        if self._waiting:
+            self._begin_writer()
+            self._help_later()
 
     async def close(self) -> None:
         """Write what was submitted, then close the sessions."""
         self._is_closed = True
         while self._writers:
             await asyncio.wait(self._writers)
+        if self._help is not None:
+            self._help.cancel()
         await self._sessions.close()
 
     async def _write_waiting(self) -> None:
