@@ -98,10 +98,10 @@ class Commits:
             self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _next(self) -> list[Rows] | Transaction | None:
-        """The next writes; None if there are none for this writer."""
+        """The next writes that a writer may take, or None. If memory is lacking, every caller that waits is told."""
         try:
             return self._waiting.take()
-        except BaseException as error:  # noqa: BLE001 - a lack of memory; no caller may wait for ever
+        except BaseException as error:  # noqa: BLE001 - otherwise they would wait for ever
             self._fail(self._waiting.take_all(), error)
             return None
 
