@@ -356,6 +356,70 @@ async def test_a_keyed_task_held_since_a_restore_is_not_sent_where_its_key_can_e
     assert (task["status"], task["attempts"], publisher.attempts) == ("unknown", [], [])
 
 
+def keyed_and_checkable(lifetime_s: float) -> PublisherDouble:
+    """A platform that forgets keys, and can be asked for the post."""
+    publisher = PublisherDouble(PublisherClass.KEYED)
+    publisher.key_lifetime_s = lifetime_s
+    publisher.can_look_up = True
+    return publisher
+
+
+@pytest.mark.parametrize(("was_sent", "attempts"), [(True, 0), (False, 1)])
+async def test_a_post_whose_key_may_be_forgotten_is_looked_up_if_the_publisher_can(
+    was_sent: bool, attempts: int
+) -> None:
+    publisher = keyed_and_checkable(0.001)
+    async with stack_of(publisher) as stack:
+        task = await stack.wait_until_ended(await crash(stack, was_sent=was_sent))
+    assert task["status"] == "success"
+    assert (len(publisher.looked_up), len(publisher.attempts)) == (1, attempts)
+
+
+async def test_a_post_whose_key_is_remembered_is_sent_again_without_a_look_up() -> None:
+    publisher = keyed_and_checkable(DAY_S)
+    async with stack_of(publisher) as stack:
+        task = await stack.wait_until_ended(await crash(stack, was_sent=True))
+    assert (task["status"], publisher.looked_up, len(publisher.attempts)) == ("success", [], 1)
+
+
+async def test_a_forgotten_key_and_a_look_up_without_a_verdict_leave_it_to_a_person() -> None:
+    publisher = keyed_and_checkable(0.001)
+    publisher.fail_look_ups(OSError("the platform is down"))
+    async with stack_of(publisher) as stack:
+        task = await stack.wait_until_ended(await crash(stack, was_sent=True))
+    assert (task["status"], publisher.attempts) == ("unknown", [])
+    assert "may have forgotten its key, and a look-up failed: OSError" in task["error_message"]
+
+
+async def test_a_refusal_after_a_look_up_that_did_not_find_the_post_is_a_failure() -> None:
+    publisher = keyed_and_checkable(0.001)
+    async with stack_of(publisher) as stack:
+        publisher.fail_next(InvalidError("no"))
+        task = await stack.wait_until_ended(await crash(stack, was_sent=False))
+    assert (task["status"], task["error_message"]) == ("failed", "no")
+
+
+async def test_a_keyed_post_whose_answer_was_lost_is_found_or_sent_again_with_its_key() -> None:
+    publisher = keyed_and_checkable(DAY_S)
+    async with stack_of(publisher) as stack:
+        publisher.lose_next_answer()
+        found = await stack.wait_until_ended(await stack.publish())
+        publisher.fail_next(OutcomeUnknownError("no answer"))
+        sent_again = await stack.wait_until_ended(await stack.publish())
+    assert (found["status"], len(found["attempts"]), found["provider_post_id"]) == ("success", 1, "post-1")
+    assert (sent_again["status"], len(sent_again["attempts"])) == ("success", 2)
+    assert "(a look-up did not find it)" in sent_again["attempts"][0]["error"]
+    assert len({job.idempotency_key for job in publisher.attempts[1:]}) == 1
+
+
+async def test_a_keyed_post_that_is_not_found_stays_unknown_when_attempts_are_used_up() -> None:
+    publisher = keyed_and_checkable(DAY_S)
+    async with stack_of(publisher, max_attempts=1) as stack:
+        publisher.fail_next(OutcomeUnknownError("no answer"))
+        task = await stack.wait_until_ended(await stack.publish())
+    assert (task["status"], task["error_message"]) == ("unknown", "no answer (a look-up did not find it)")
+
+
 async def test_a_platform_that_said_no_needs_no_key_to_be_remembered() -> None:
     publisher = PublisherDouble(PublisherClass.KEYED)
     publisher.key_lifetime_s = 0.001

@@ -62,6 +62,8 @@ class Publisher(abc.ABC):
     Attributes:
         key_lifetime_s: For a keyed publisher: seconds for which the platform is sure to remember a key; None means for
             ever. If set, each attempt is recorded before it is made, so that its age does not depend on Redis.
+        can_look_up: For a keyed publisher: it has `look_up` too. It is asked after an attempt of unknown outcome, and
+            instead of using the key once the platform may have forgotten it.
 
     Raises:
         SettingsError: An option is unknown, missing or wrong.
@@ -69,6 +71,7 @@ class Publisher(abc.ABC):
 
     publisher_class: PublisherClass = PublisherClass.NONE
     key_lifetime_s: float | None = None
+    can_look_up: bool = False
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         read_options(options, _NoOptions)
@@ -87,7 +90,7 @@ class Publisher(abc.ABC):
         """
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """For checkable publishers: find the post an earlier attempt may have made, by `job.idempotency_key`.
+        """Find the post an earlier attempt may have made: for checkable publishers, and keyed ones that `can_look_up`.
 
         It only reads. Return NOT_FOUND only if the post cannot appear later; if a platform shows posts late, wait
         first. An exception, or no answer within `LOOK_UP_S` seconds, counts as no verdict.

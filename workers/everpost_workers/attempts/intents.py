@@ -9,14 +9,21 @@ import structlog
 
 from everpost.clock import BootClock, Clock
 from everpost.errors import Unavailable
-from everpost.publishing import OutcomeUnknownError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.publishing import OutcomeUnknownError, Publisher, PublishJob, PublishResult
 from everpost.running_time import read_mark
 from everpost.store import Store
 from everpost.store.meta import CLOCK
 from everpost.task.key_age import Present, age_of_oldest
 from everpost.task.model import HELD
 from everpost_workers.attempts.attempt import AttemptState
-from everpost_workers.attempts.unknown import CannotRepeatError, find_earlier_post, has_mortal_key, keeps_intents
+from everpost_workers.attempts.unknown import (
+    CannotRepeatError,
+    Recourse,
+    find_earlier_post,
+    has_mortal_key,
+    keeps_intents,
+    recourse_of,
+)
 from everpost_workers.engine import Backoff
 
 log = structlog.get_logger("everpost.worker")
@@ -41,9 +48,9 @@ class Intents:
         Raises:
             CannotRepeatError: It may not be sent.
         """
-        oldest_s = await self._age_of_key(state) if has_mortal_key(publisher) else None
-        found = await find_earlier_post(publisher, job, state.earlier.open, oldest_s)
-        if publisher.publisher_class is PublisherClass.CHECKABLE:
+        recourse = recourse_of(publisher, await self._age_of_key(state) if has_mortal_key(publisher) else None)
+        found = await find_earlier_post(publisher, job, state.earlier.open, recourse)
+        if recourse is Recourse.LOOK_UP:
             state.earlier = msgspec.structs.replace(state.earlier, open=())
         return found
 

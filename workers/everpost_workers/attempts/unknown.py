@@ -1,6 +1,7 @@
 """Attempts of unknown outcome: finding out about them, and whether they may be repeated (I6)."""
 
 import asyncio
+from enum import Enum
 
 from everpost.publishing import (
     NotFound,
@@ -60,34 +61,56 @@ def as_failure(error: BaseException) -> BaseException:
     return error
 
 
+class Recourse(Enum):
+    """What may be done about earlier attempts of unknown outcome."""
+
+    SEND = "send"  # with the same key, which the platform remembers
+    LOOK_UP = "look_up"
+    LEAVE = "leave"  # a person decides
+
+
+def recourse_of(publisher: Publisher, oldest_s: float | None) -> Recourse:
+    """What the publisher's class allows.
+
+    Args:
+        oldest_s: Seconds since the oldest of the attempts began; None if no clock tells, so the platform may have
+            forgotten the key.
+    """
+    match publisher.publisher_class:
+        case PublisherClass.KEYED if _is_remembered(publisher.key_lifetime_s, oldest_s):
+            return Recourse.SEND
+        case PublisherClass.KEYED if publisher.can_look_up:
+            return Recourse.LOOK_UP
+        case PublisherClass.CHECKABLE:
+            return Recourse.LOOK_UP
+    return Recourse.LEAVE
+
+
 async def find_earlier_post(
-    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], oldest_s: float | None
+    publisher: Publisher, job: PublishJob, attempts: tuple[OpenAttempt, ...], recourse: Recourse
 ) -> PublishResult | None:
     """The post that an earlier attempt of unknown outcome made; None if the task may be sent now.
 
     Args:
         attempts: The attempts of unknown outcome.
-        oldest_s: Seconds since the oldest of them began; None if no clock tells, so the platform may have forgotten the
-            key.
 
     Raises:
         CannotRepeatError: It may not be sent.
     """
     numbers = ", ".join(str(attempt.number) for attempt in attempts)
     open_since = f"Attempt {numbers} began to send and never reported how it ended"
-    match publisher.publisher_class:
-        case PublisherClass.KEYED if _is_remembered(publisher.key_lifetime_s, oldest_s):
-            return None
-        case PublisherClass.KEYED:
-            raise CannotRepeatError(f"{open_since}, and the platform may have forgotten its key.")
-        case PublisherClass.CHECKABLE:
-            found = await _look_up(publisher, job)
-            if isinstance(found, PublishResult):
-                return found
-            if found is NotFound.NOT_FOUND:
-                return None
-            raise CannotRepeatError(f"{open_since}, and {found}.")
-    raise CannotRepeatError(f"{open_since}.")
+    if publisher.publisher_class is PublisherClass.KEYED:
+        open_since += ", and the platform may have forgotten its key"
+    if recourse is Recourse.SEND:
+        return None
+    if recourse is Recourse.LEAVE:
+        raise CannotRepeatError(f"{open_since}.")
+    found = await _look_up(publisher, job)
+    if isinstance(found, PublishResult):
+        return found
+    if found is NotFound.NOT_FOUND:
+        return None
+    raise CannotRepeatError(f"{open_since}, and {found}.")
 
 
 def _is_remembered(lifetime_s: float | None, oldest_s: float | None) -> bool:
@@ -98,19 +121,21 @@ async def find_post_despite(error: BaseException, publisher: Publisher, job: Pub
     """The post that an attempt made although it ended with `error`.
 
     Raises:
-        TransientError: The platform does not have it.
+        TransientError: The platform of a checkable publisher does not have it.
         BaseException: `error` itself, if its outcome is known or the platform cannot be asked.
     """
     publisher_class = publisher.publisher_class
-    if (
-        publisher_class is not PublisherClass.CHECKABLE
-        or error_class_of(error, publisher_class) is not ErrorClass.UNKNOWN
-    ):
+    is_keyed = publisher_class is PublisherClass.KEYED
+    is_asked = publisher_class is PublisherClass.CHECKABLE or (is_keyed and publisher.can_look_up)
+    if not is_asked or error_class_of(error, publisher_class) is not ErrorClass.UNKNOWN:
         raise error
     found = await _look_up(publisher, job)
     if isinstance(found, PublishResult):
         return found
     said = message_of(error)
+    if is_keyed:  # it may still arrive; while the key is remembered, sending again is safe
+        told = "a look-up did not find it" if found is NotFound.NOT_FOUND else found
+        raise OutcomeUnknownError(f"{said} ({told})") from error
     if found is NotFound.NOT_FOUND:
         raise TransientError(f"{said} (a look-up did not find it)") from error
     raise OutcomeUnknownError(f"{said} ({found})") from error

@@ -167,6 +167,7 @@ class CellPublisher(Publisher):
     def __init__(self, cell: Cell, publisher: Publisher, *, is_alone: bool) -> None:
         self.publisher_class = publisher.publisher_class
         self.key_lifetime_s = publisher.key_lifetime_s
+        self.can_look_up = publisher.can_look_up
         self._cell = cell
         self._is_alone = is_alone
 
