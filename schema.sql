@@ -42,7 +42,9 @@ CREATE TABLE publish_tasks (
     publish_url         TEXT,
     queued_at           TEXT,
     started_at          TEXT,
-    raw_job             BLOB                               -- a stock arq client's message without readable task data
+    raw_job             BLOB,                              -- a stock arq client's message without readable task data
+    checkpoint          TEXT,                              -- JSON: the publisher's last one
+    checkpoint_attempt  INTEGER                            -- the attempt that saved it
 );
 -- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
@@ -90,7 +92,9 @@ CREATE TABLE task_queue (
     attempts      TEXT,                                    -- JSON list of the attempts made so far
     sending       INTEGER,                                 -- the attempt whose first byte may have been sent (I6); 0: held since a restore
     sending_since TEXT,                                    -- JSON: the host's time since its boot at that moment, if a key can expire
-    accepted_by   TEXT
+    accepted_by   TEXT,
+    checkpoint    TEXT,                                    -- JSON: the publisher's last one, for the next attempt
+    checkpoint_attempt INTEGER                             -- the attempt that saved it; an earlier one cannot any more
 );
 -- This index is I5: one unfinished task per retry chain, however many retries and processes there are.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
@@ -141,7 +145,9 @@ CREATE TABLE publish_tasks_archive (
     started_at          TEXT,
     archived_at         TEXT,
     archive_reason      TEXT,                              -- age | deleted
-    raw_job             BLOB
+    raw_job             BLOB,
+    checkpoint          TEXT,
+    checkpoint_attempt  INTEGER
 );
 CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;

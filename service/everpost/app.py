@@ -155,7 +155,7 @@ def assemble(
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=Bulk(store, tools),
         resumption=Resumption(store, queue, clock),
-        tasks=TaskViews(store.history, queue.jobs, waiter),
+        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter),
         waiter=waiter,
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),

@@ -7,6 +7,9 @@ killed in between leaves an effect without an outcome. While the file EFFECTS.cl
 While EFFECTS.held exists, it accepts them but does not answer yet. After it has answered "not found" for a post, it no
 longer accepts what a worker began to send before that: docs/publishers.md allows this answer only then. Its keys last
 for ever, or for KEY_LIFETIME_S seconds.
+
+With the variable CHECKPOINTS, each attempt first saves a number higher than the last one saved. The file
+EFFECTS.forgotten gets a line for each attempt that was given an older checkpoint than one that was saved.
 """
 
 import asyncio
@@ -64,6 +67,11 @@ def hold_of(effects: Path) -> Path:
     return effects.with_name(f"{effects.name}.held")
 
 
+def forgotten_of(effects: Path) -> Path:
+    """The file that names the tasks whose last checkpoint was not given to the next attempt."""
+    return effects.with_name(f"{effects.name}.forgotten")
+
+
 def answered_of(effects: Path) -> Path:
     """The file that grows by a byte with each answer of the platform."""
     return effects.with_name(f"{effects.name}.answered")
@@ -79,6 +87,8 @@ class EffectsPublisher(Publisher):
         self._turns, self._denied = (effects.with_name(f"{effects.name}.{name}") for name in ("turns", "denied"))
         self._denied.touch()
         self._delay_s = delay_s
+        self._forgotten = forgotten_of(effects)
+        self._saved = effects.with_name(f"{effects.name}.saved") if "CHECKPOINTS" in os.environ else None
         self._file, self._answered = (
             os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for path in (effects, answered_of(effects))
         )
@@ -88,6 +98,8 @@ class EffectsPublisher(Publisher):
         if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
             await misbehave()
         denials = self._count_denials(job)
+        if self._saved is not None:
+            await self._save(job, self._saved)
         await asyncio.sleep(self._delay_s / 2)
         if self._gate.exists():
             raise PermanentError("The platform is closed.")
@@ -102,6 +114,15 @@ class EffectsPublisher(Publisher):
         await eventually(self._is_let_go, what="the end of the hold")
         os.write(self._answered, b".")
         return PublishResult(provider_post_id=job.task_id)
+
+    async def _save(self, job: PublishJob, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - it is quick
+        given = job.saved or 0
+        if any((folder / f"{job.task_id}.{number}").exists() for number in range(given + 1, given + 10)):
+            with self._forgotten.open("a") as forgotten:
+                forgotten.write(f"{job.task_id}\n")
+        await job.checkpoint(given + 1)
+        (folder / f"{job.task_id}.{given + 1}").touch()
 
     async def _is_let_go(self) -> bool:
         return not self._hold.exists()

@@ -29,6 +29,7 @@ from everpost.publishing import (
     RateLimitedError,
     TransientError,
 )
+from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import error_class_of
 from everpost.settings import Settings
 from everpost.task.model import ErrorClass
@@ -37,7 +38,7 @@ from everpost_workers.publishers.registry import load_publishers, opened_publish
 from everpost_workers.publishers.webhook_options import WebhookOptions
 
 DOCUMENT = Path(__file__).parents[2].joinpath("docs", "publishers.md").read_text("utf-8")
-CODE, LOOK_UP = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+CODE, LOOK_UP, UPLOAD = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 PROJECT, PLATFORMS = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
 POST = {"id": "17", "url": "https://mastodon.example/@me/17"}
 
@@ -180,6 +181,56 @@ async def test_the_documents_look_up_has_a_post_or_none_or_no_verdict(
     job = PublishJob(task_id="t", data={}, platform=Catalogue.read(None).find(1), idempotency_key="k" * 32)
     async with publisher.client:
         assert await publisher.look_up(job) == expected
+
+
+class Uploads:
+    """A platform with resumable uploads: it cuts the connection once, amid the second part."""
+
+    def __init__(self) -> None:
+        self.sessions: list[bytes] = []
+        self.posts: list[str] = []
+        self.cuts = 1
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        match request.method, request.url.path:
+            case "POST", "/uploads":
+                self.sessions.append(b"")
+                return httpx.Response(201, headers={"Location": f"/uploads/{len(self.sessions)}"})
+            case "POST", "/posts":
+                self.posts.append(json.loads(request.content)["upload"])
+                return httpx.Response(201, json={"id": "17"})
+        number = int(request.url.path.rpartition("/")[2]) - 1
+        if request.method == "PATCH":
+            if self.sessions[number] and self.cuts:
+                self.cuts -= 1
+                raise httpx.ReadError("cut")
+            assert int(request.headers["Upload-Offset"]) == len(self.sessions[number])
+            self.sessions[number] += request.content
+        return httpx.Response(200, headers={"Upload-Offset": str(len(self.sessions[number]))})
+
+
+async def test_the_documents_upload_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(b"0123456789")
+
+    def read_part(media: Any, sent: int) -> bytes:
+        with media.open_file() as file:
+            file.seek(sent)
+            return bytes(file.read(4))
+
+    names: dict[str, Any] = {**vars(publishing), "asyncio": asyncio, "read_part": read_part}
+    exec(f"class Documented:\n{UPLOAD}", names)
+    publisher, platform = names["Documented"](), Uploads()
+    media = await resolve_media({"file_path": "video.mp4"}, tmp_path, 1_000)
+    job = PublishJob(task_id="t", data={}, platform=Catalogue.read(None).find(1), idempotency_key="k", media=media)
+    publisher.client = httpx.AsyncClient(
+        transport=httpx.MockTransport(platform.answer), base_url="https://example.test"
+    )
+    async with publisher.client:
+        with pytest.raises(httpx.ReadError):
+            await publisher.publish(job)
+        again = msgspec.structs.replace(job, attempt=2)
+        assert await publisher.publish(again) == PublishResult(provider_post_id="17")
+    assert (platform.sessions, platform.posts) == ([b"0123456789"], ["/uploads/1"])
 
 
 @pytest.mark.parametrize(("heading", "options"), [("folder", FolderOptions), ("webhook", WebhookOptions)])

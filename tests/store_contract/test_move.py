@@ -22,7 +22,7 @@ from everpost.store.moving import Fitted, MovedStore, Row, Table
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
-from store_contract.making import accept, add_ended, attempt_of, key_of, once_of
+from store_contract.making import accept, add_ended, attempt_of, end, key_of, once_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
 from store_contract.test_operations import operation_of
 from store_kit import kit_of
@@ -99,12 +99,16 @@ async def fill(store: Store) -> None:
     await accept(store, *(make_task(f"waiting{n}", title=ODD, note=ODD, number=2**70) for n in range(7)))
     await accept(store, make_task("later", due_at_ms=LATER_MS), make_task("sending", priority=0), "again", "gone")
     assert await store.ledger.begin_send("sending", 1, NOW_MS)
+    assert await store.ledger.save_checkpoint("sending", 1, f'{{"session":"{ODD[:5]}"}}', NOW_MS)
     await store.ledger.defer("again", attempt_of(), NOW_MS + 1, spent=True)
     await store.changes.apply(cancel_of("gone"), NOW_MS)
     await store.ledger.accept([make_task("keyed", batch_id="B")], START_MS, once_of())
     for status in (TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.UNKNOWN):
         await add_ended(store, *(make_task(f"{status}{n}", nul="\0") for n in range(4)), status=status)
-    await add_ended(store, "resolved", "archived", "deleted", "sent", status=TaskStatus.UNKNOWN)
+    await accept(store, "resolved", "archived", "deleted", "sent")
+    for task_id in ("resolved", "archived"):
+        assert await store.ledger.save_checkpoint(task_id, 1, "[1.5,null]", NOW_MS)
+    await end(store, "resolved", "archived", "deleted", "sent", status=TaskStatus.UNKNOWN)
     await store.changes.apply(resolve_of("resolved"), NOW_MS)
     await remove(store, "archived", "deleted")
     await store.changes.apply(retry_of(("sent", "sent again"), rule=FORCED), NOW_MS)

@@ -8,13 +8,23 @@ import pytest
 
 from everpost.children import Child
 from everpost.platforms import Catalogue
-from everpost.publishing import NotFound, PublishError, PublishJob, PublishResult, RateLimitedError
+from everpost.publishing import (
+    JobKeeper,
+    NotFound,
+    OvertakenError,
+    Publisher,
+    PublishError,
+    PublishJob,
+    PublishResult,
+    RateLimitedError,
+)
+from everpost.settings import Settings
 from everpost.task.attempt_rules import CellKind
 from everpost.testing import PublisherDouble
 from everpost_workers.cells.cell import Cell, error_of, meaning_of
 from everpost_workers.cells.frames import FrameLine, Missing, Returned, Verb
 from everpost_workers.cells.isolation import Isolation
-from everpost_workers.cells.process import raised
+from everpost_workers.cells.process import CellServer, raised
 
 
 class OwnError(RateLimitedError):
@@ -69,6 +79,63 @@ async def test_a_call_that_is_cancelled_twice_does_not_go_on_in_its_cell() -> No
             await call
         child.process.wait(2)
         await cell.close()
+
+
+class Desk(JobKeeper):
+    """Keeps the first checkpoint, and refuses every other."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.shown: list[tuple[float, float | None]] = []
+
+    async def keep(self, checkpoint: bytes) -> None:
+        await asyncio.sleep(0)
+        if self.kept:
+            raise OvertakenError("another attempt has the task")
+        self.kept.append(checkpoint)
+
+    def show(self, done: float, total: float | None) -> None:
+        self.shown.append((done, total))
+
+
+class Uploader(Publisher):
+    """Says how far it has come, and saves two checkpoints."""
+
+    def __init__(self) -> None:
+        self.saved: list[object] = []
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        job.progress(1, 2)
+        await job.checkpoint({"part": 1})
+        self.saved.append(job.saved)
+        await job.checkpoint({"part": 2})
+        return PublishResult()
+
+    async def look_up(self, job: PublishJob) -> NotFound:
+        self.saved.append(job.saved)
+        return NotFound.NOT_FOUND
+
+
+async def test_a_cell_has_its_checkpoints_saved_by_the_worker_and_is_told_when_it_must_stop() -> None:
+    ours, theirs = socket.socketpair()
+    child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
+    catalogue, uploader, desk = Catalogue.read(None), Uploader(), Desk()
+    server = CellServer({"douyin": uploader}, catalogue, Settings())
+    serving = asyncio.create_task(server.serve(theirs))
+    with child.starting():
+        cell = Cell(child, await FrameLine.on(ours))
+        job = PublishJob(
+            task_id="a", data={}, platform=catalogue.find("douyin"), idempotency_key="k", saved={"part": 0}, keeper=desk
+        )
+        with pytest.raises(OvertakenError, match="another attempt has the task"):
+            await cell.call(Verb.PUBLISH, job)
+        assert await cell.call(Verb.LOOK_UP, job) is NotFound.NOT_FOUND
+        cell.kill()
+        await cell.close()
+        await serving
+        server._line.close()
+    assert (desk.kept, desk.shown) == ([b'{"part":1}'], [(1, 2)])
+    assert (job.saved, uploader.saved) == ({"part": 1}, [{"part": 1}, {"part": 1}])
 
 
 class IdleCell:

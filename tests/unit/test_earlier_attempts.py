@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from everpost.task.earlier_attempts import MOST_LOST, NOTHING_EARLIER, OpenAttempt, lost_attempts, read_earlier
+from everpost.task.earlier_attempts import (
+    MOST_LOST,
+    NOTHING_EARLIER,
+    OpenAttempt,
+    lost_attempts,
+    may_save,
+    read_earlier,
+)
 from everpost.task.model import PublisherClass
 
 KEYED, NONE, LOCAL = PublisherClass.KEYED, PublisherClass.NONE, PublisherClass.LOCAL
@@ -93,3 +100,27 @@ def test_a_task_that_had_not_begun_to_send_is_not_a_suspect() -> None:
         LOCAL,
     )
     assert (earlier.crashed, earlier.suspected, earlier.died_alone) == (3, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sending", "saved_by", "may"),
+    [
+        ([], None, None, True),
+        ([], 2, 2, True),
+        ([1], 2, 1, True),
+        ([2], None, None, False),
+        ([3], None, None, False),
+        ([], 3, None, False),
+        ([], None, 3, False),
+        ([], 0, None, True),
+    ],
+)
+def test_an_attempt_may_save_until_it_or_a_later_one_is_on_record(
+    numbers: list[int], sending: int | None, saved_by: int | None, may: bool
+) -> None:
+    attempts = recorded(*({"number": number, "started_at": "", "outcome": "retry"} for number in numbers))
+    assert may_save(2, attempts, sending, saved_by) is may
+
+
+def test_a_list_of_attempts_that_cannot_be_read_forbids_no_checkpoint() -> None:
+    assert may_save(1, "no json", None, None)

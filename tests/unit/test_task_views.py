@@ -7,6 +7,7 @@ import pytest
 
 from everpost.errors import QueueUnreachable, TaskNotFound
 from everpost.queue.jobs import Jobs
+from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store.history import History, Page, Summary, TaskDetail, TaskFilter, TaskRow, Total
 from everpost.task.place import Place
 from everpost.views.task_views import TaskViews, status_counts
@@ -54,8 +55,21 @@ class FakeJobs:
         return 7
 
 
-def views(history: FakeHistory, jobs: FakeJobs) -> TaskViews:
-    return TaskViews(cast("History", history), cast("Jobs", jobs), cast("EndWaiter", None))
+class FakeProgress:
+    """A Redis in which workers say the same of every task."""
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away = is_away
+
+    async def of_task(self, _: str) -> Progress:
+        if self.is_away:
+            raise QueueUnreachable
+        return Progress(1, 2)
+
+
+def views(history: FakeHistory, jobs: FakeJobs, progress: FakeProgress | None = None) -> TaskViews:
+    notes = cast("ProgressNotes", progress or FakeProgress(is_away=jobs.is_away))
+    return TaskViews(cast("History", history), cast("Jobs", jobs), notes, cast("EndWaiter", None))
 
 
 async def test_a_held_task_is_shown_as_running_in_lists_and_alone() -> None:
@@ -80,6 +94,13 @@ async def test_while_redis_is_away_tasks_are_shown_as_the_store_has_them() -> No
     task = await shown.show("held")
     assert (task.task.status, task.queue_position) == ("pending", None)
     assert (await shown.show("ended")).queue_position is None
+
+
+async def test_only_a_running_task_is_shown_with_its_progress_and_only_if_redis_answers() -> None:
+    history, jobs = FakeHistory(row("held"), row("waits")), FakeJobs("held")
+    assert (await views(history, jobs).show("held")).task.progress == Progress(1, 2)
+    assert (await views(history, jobs).show("waits")).task.progress is None
+    assert (await views(history, jobs, FakeProgress(is_away=True)).show("held")).task.progress is None
 
 
 async def test_places_are_shown_by_the_names_that_clients_know() -> None:

@@ -39,6 +39,7 @@ from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError
+from everpost_workers.attempts.progress import TICK_S, ProgressBoard
 from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import serve_calls, take_socket
@@ -74,6 +75,7 @@ class PublishWorker:
     leadership: Leadership
     relay: Relay
     admission: Admission
+    board: ProgressBoard
     runner: AttemptRunner
     ends: EndRecorder
     leftovers: Leftovers
@@ -121,6 +123,7 @@ class PublishWorker:
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
         if self.recent is not None:
             self._upkeep.begin({"recent": (RECENT_S, self.recent.record_lost)})
+        self._upkeep.begin({"progress": (TICK_S, self.board.tick)})
         self._upkeep.begin({"strangers": (STRANGERS_S, partial(self._look_for_strangers, queue))})
         duties = worker_duties(
             relay=self.relay,
@@ -175,6 +178,7 @@ class PublishWorker:
             settings.max_body,
             take_in_leftovers=self.leftovers.take_in,
         )
+        self.board = ProgressBoard(queue.progress, clock)
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
@@ -184,6 +188,7 @@ class PublishWorker:
             metrics,
             boot_clock=self._boot_clock,
             worker_id=self.worker_id,
+            board=self.board,
             isolation=self._isolation,
         )
 

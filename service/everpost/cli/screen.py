@@ -23,7 +23,7 @@ STYLES = {
 PIPED_COLUMNS = 200  # if the output is not a terminal
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
 LARGE = frozenset(
-    {"task_data", "attempts", "decisions", "retries", "result", "raw_job"}
+    {"task_data", "attempts", "decisions", "retries", "result", "raw_job", "checkpoint"}
 )  # shown below the other fields of a task
 
 
@@ -37,19 +37,29 @@ def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
     task = answer["data"]
     screen = console()
     seen_from = now_ms if screen.is_terminal else None
-    fields = {**task, "queue_position": answer.get("queue_position")}
+    fields = {**task, "queue_position": answer.get("queue_position"), "progress": progress_text(task.get("progress"))}
     _print_fields(screen, {name: value for name, value in fields.items() if name not in LARGE}, seen_from)
     _print_records(screen, "attempts", task.get("attempts") or [], seen_from)
     _print_records(screen, "decisions", task.get("decisions") or [], seen_from)
     if raw_job := task.get("raw_job"):
         screen.print(f"\n[bold]raw_job[/bold] ({raw_job['size_bytes']} bytes; --json has all of them in base64)")
         screen.print(printable(raw_job["text"]), markup=False, soft_wrap=True)
-    for name in ("retries", "result", "task_data"):
-        if task.get(name):
+    for name in ("retries", "result", "checkpoint", "task_data"):
+        if task.get(name) is not None and task[name] != []:
             screen.print(f"\n[bold]{name}[/bold]")
             screen.print(as_json_text(task[name]), markup=False, soft_wrap=True)
     if task.get("status") == "unknown":
         _advise(screen, task["task_id"])
+
+
+def progress_text(progress: Mapping[str, Any] | None) -> str | None:
+    """How far a running attempt has come, as people write it; None if it is not known."""
+    if not progress:
+        return None
+    done, total, at = progress["done"], progress.get("total"), progress["at"]
+    if not total:
+        return f"{done:,}, {at}"
+    return f"{done:,} of {total:,} ({100 * done / total:.0f} %), {at}"
 
 
 def _advise(screen: Console, task_id: str) -> None:

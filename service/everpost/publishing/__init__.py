@@ -10,10 +10,12 @@ These names are the public interface, which docs/publishers.md describes. The mo
 
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
+from everpost.publishing.checkpoints import CheckpointError, JobKeeper
 from everpost.publishing.errors import (
     AuthError,
     InvalidError,
     OutcomeUnknownError,
+    OvertakenError,
     PermanentError,
     PublishError,
     RateLimitedError,
@@ -28,10 +30,13 @@ from everpost.task.model import PublisherClass
 
 __all__ = [
     "AuthError",
+    "CheckpointError",
     "InvalidError",
+    "JobKeeper",
     "Media",
     "NotFound",
     "OutcomeUnknownError",
+    "OvertakenError",
     "PermanentError",
     "Platform",
     "PublishError",

@@ -7,6 +7,7 @@ PublishError
 ├── InvalidError         the platform will never accept this task: failed
 ├── PermanentError       the platform refuses for another definite reason: failed
 └── OutcomeUnknownError  the post may have been accepted: see `PublisherClass`
+    └── OvertakenError   raised by `job.checkpoint`: another attempt has the task, or it has ended; stop sending
 """
 
 from everpost.task.model import ErrorClass
@@ -61,3 +62,7 @@ class OutcomeUnknownError(PublishError):
     """Sending began and no answer came: the platform may have accepted the post."""
 
     error_class = ErrorClass.UNKNOWN
+
+
+class OvertakenError(OutcomeUnknownError):
+    """Another attempt has the task, or the task has ended: this attempt must stop sending. Let it through."""

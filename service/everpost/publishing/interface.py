@@ -10,6 +10,7 @@ import msgspec
 
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
+from everpost.publishing.checkpoints import JobKeeper, counted, encode_checkpoint
 from everpost.publishing.media import Media
 from everpost.publishing.results import PublishResult
 from everpost.publishing.trace import SendTrace
@@ -33,6 +34,8 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
             `look_up` finds a post by it.
         media: The file to publish; None publishes only the metadata.
         trace: Takes the publisher's reports of its progress; they are the evidence if the outcome stays unknown.
+        saved: The task's last checkpoint, by whatever attempt; None if there is none.
+        keeper: Takes checkpoints and progress; used by the methods.
     """
 
     task_id: str
@@ -42,6 +45,30 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     media: Media | None = None
     trace: SendTrace = msgspec.field(default_factory=SendTrace)
+    saved: Any = None
+    keeper: JobKeeper = msgspec.field(default_factory=JobKeeper)
+
+    async def checkpoint(self, data: Any) -> None:
+        """Keep `data` with the task, in place of the last checkpoint. It is durable when this returns.
+
+        `saved` gives it to the next attempt and to `look_up`, whatever happens to this attempt. Save the handle that
+        the platform gives (upload session, container id) before the step that cannot be undone. Clients can see it.
+
+        Args:
+            data: JSON: dicts, lists, texts, numbers, booleans and None; at most 64 KB.
+
+        Raises:
+            CheckpointError: It is not JSON, or too large; nothing was kept.
+            OvertakenError: Another attempt has the task, or it has ended. Nothing was kept: stop sending.
+        """
+        checkpoint = encode_checkpoint(data)
+        await self.keeper.keep(checkpoint)
+        msgspec.structs.force_setattr(self, "saved", msgspec.json.decode(checkpoint))
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Show how far the attempt has come, such as bytes of an upload. It is cheap, and kept only while it runs."""
+        if (number := counted(done)) is not None:
+            self.keeper.show(number, counted(total))
 
 
 class NotFound(StrEnum):

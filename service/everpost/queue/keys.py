@@ -10,6 +10,7 @@ WORKERS_KEY = "everpost:workers"
 WITHDRAWALS_KEY = "everpost:withdrawals"
 RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
+PROGRESS = "everpost:progress:"  # before the id of a task that runs
 TIMELINE = "everpost:timeline:"  # before the identifier of a PostgreSQL cluster
 SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type
 LONGEST_NAME = 256  # bytes of a name that is read from Redis

@@ -7,6 +7,7 @@ from everpost.queue.enqueuer import Enqueuer
 from everpost.queue.jobs import Jobs
 from everpost.queue.losses import Losses
 from everpost.queue.pool import connection_pool
+from everpost.queue.progress import ProgressNotes
 from everpost.queue.redis_server import RedisServer
 from everpost.queue.timelines import Timelines
 from everpost.queue.workers import Workers
@@ -22,6 +23,7 @@ class TaskQueue:
         jobs: Finds, counts and withdraws jobs.
         losses: The relay's questions.
         workers: The living workers.
+        progress: How far running attempts have come.
         timelines: Which PostgreSQL was promoted last.
     """
 
@@ -33,6 +35,7 @@ class TaskQueue:
         self.jobs = Jobs(self.server, clock)
         self.losses = Losses(self.server, clock)
         self.workers = Workers(self.server)
+        self.progress = ProgressNotes(self.server)
         self.timelines = Timelines(self.server)
 
     @classmethod

@@ -158,6 +158,8 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         attempts: As `everpost.task.model.Attempt` writes them.
         attempts_spent: How many of them counted against the platform's `max_attempts`; None once the task has ended.
         sending: The attempt that may be at the platform now; 0 on a task that is held since a restore.
+        checkpoint: The last checkpoint of its publisher, as JSON; None if there is none.
+        checkpoint_attempt: The attempt that saved it.
         decisions: What people decided about it, and the decision that made it, the oldest first.
         retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
     """
@@ -194,6 +196,8 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     retries: Sequence[KnownRetry] = ()
     archived_at: str | None = None
     archive_reason: str | None = None
+    checkpoint: Any = None
+    checkpoint_attempt: int | None = None
     task_data: dict[str, Any] | None = None
     raw_job: RawJob | None = None
     task_data_text: str | None = None

@@ -47,6 +47,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
         chain_id: The first task of its retry chain; its own id if it is not a retry.
         attempts: Those on record, as a JSON list; None if no attempt was recorded.
         has_size: Whether its data has as many bytes as the data that was offered for it; see `Ledger.check_claims`.
+        checkpoint: The last one that an attempt saved, as JSON; None if there is none.
     """
 
     task_id: str
@@ -58,6 +59,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
     platform: str | None
     attempts: str | None
     has_size: bool = False
+    checkpoint: str | None = None
 
 
 class ClaimedTasks(msgspec.Struct, frozen=True):
@@ -178,6 +180,19 @@ class Ledger(Protocol):
 
     async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
         """Remove the attempt's intent: it ended before its first byte was sent. Another attempt's intent stays."""
+
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str, now_ms: int) -> bool:
+        """Replace the task's checkpoint, which goes with the task from here to the history and the archive.
+
+        Of checkpoints that are saved at once, the one of the highest attempt stays.
+
+        Args:
+            checkpoint: JSON without the character NUL.
+
+        Returns:
+            False if the attempt may not save any more: the task is not in the ledger, or the attempt or a later one is
+            on record. Then nothing was written.
+        """
 
     async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """Keep a failed attempt, and when the next one is due; a task that is not in the ledger stays as it is.

@@ -37,7 +37,7 @@ _ENDED = (
     "schedule_time", "publish_mode", "status", "external_user_id", "external_account_id", "result_metrics",
     "error_message", "created_at", "updated_at", "published_at", "completed_at", "task_data", "priority", "retry_of",
     "root_id", "generation", "batch_id", "attempts", "error_class", "result", "provider_post_id", "publish_url",
-    "queued_at", "started_at", "raw_job",
+    "queued_at", "started_at", "raw_job", "checkpoint", "checkpoint_attempt",
 )  # fmt: skip
 
 COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
@@ -48,7 +48,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count",
             "max_retries", "created_at", "started_at", "completed_at", "updated_at", "platform", "account_id", "title",
             "due_at", "retry_of", "root_id", "generation", "batch_id", "attempts", "sending", "sending_since",
-            "accepted_by",
+            "accepted_by", "checkpoint", "checkpoint_attempt",
         ),
         Table.DECISIONS: (
             "task_id", "decision", "status_before", "decided_at", "decided_by", "why", "provider_post_id",
@@ -68,7 +68,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
 NUMBERS = frozenset(
     {
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
-        "succeeded",
+        "succeeded", "checkpoint_attempt",
     }
 )  # fmt: skip
 NEEDED = frozenset({"counted_ms", "total", "done", "succeeded"})  # these are never NULL

@@ -138,6 +138,21 @@ def may_be_sent(attempts: str | None, sending: int | None, publisher_class: Publ
     return publisher_class.may_rerun or has_intent or any(attempt.may_have_sent for attempt in _read(attempts))
 
 
+def may_save(attempt: int, attempts: str | None, sending: int | None, saved_by: int | None) -> bool:
+    """Whether an attempt may save a checkpoint: it has not ended, and no later one has begun.
+
+    A claim puts attempts that never reported on record before the next one begins. So the next attempt has the last
+    checkpoint that was saved, even if the process of the earlier one only froze.
+
+    Args:
+        attempts: The recorded attempts as a JSON list; None if no attempt was recorded.
+        sending: The attempt whose intent to send is recorded.
+        saved_by: The attempt that saved the task's checkpoint.
+    """
+    last = max((recorded.number for recorded in _read(attempts)), default=0)
+    return attempt > last and attempt >= max(sending or 0, saved_by or 0)
+
+
 def _read(attempts: str | None) -> list[_Recorded]:
     if attempts is None:
         return []

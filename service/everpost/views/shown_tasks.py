@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from msgspec.structs import asdict
 
+from everpost.queue.progress import Progress
 from everpost.store import history
 from everpost.task import place as places
 from everpost.task.model import TaskStatus
@@ -42,10 +43,11 @@ class IdMatch(history.IdMatch, frozen=True):
 
 
 class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
-    """A task. Times are UTC text; see `everpost.store.history.TaskDetail`."""
+    """A task. Times are UTC text; see `everpost.store.history.TaskDetail`. `progress` is of a running attempt."""
 
     place: Place  # type: ignore[assignment]
     retries: Sequence[Retry] = ()
+    progress: Progress | None = None
 
 
 def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
@@ -62,8 +64,9 @@ def id_view(match: history.IdMatch) -> IdMatch:
     return IdMatch(**{**asdict(match), "place": NAMES[match.place]})
 
 
-def detail_view(task: history.TaskDetail, *, is_running: bool = False) -> TaskDetail:
+def detail_view(task: history.TaskDetail, *, is_running: bool = False, progress: Progress | None = None) -> TaskDetail:
     """The task in the form of answers; `is_running` says that a worker holds it."""
     status = TaskStatus.RUNNING if is_running else task.status
     retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
-    return TaskDetail(**{**asdict(task), "place": NAMES[task.place], "retries": retries, "status": status})
+    shown = {"place": NAMES[task.place], "retries": retries, "status": status, "progress": progress}
+    return TaskDetail(**{**asdict(task), **shown})

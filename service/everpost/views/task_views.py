@@ -7,6 +7,7 @@ import msgspec
 
 from everpost.errors import QueueUnreachable, TaskNotFound
 from everpost.queue.jobs import Jobs
+from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store import history
 from everpost.store.history import History, Summary, TaskFilter
 from everpost.task.model import DEFAULT_PRIORITY, ENDED, UNFINISHED, WAITING
@@ -35,9 +36,10 @@ class ShownPage(msgspec.Struct, frozen=True):
 class TaskViews:
     """Looks tasks up. While Redis is away, tasks are shown as the store has them."""
 
-    def __init__(self, tasks: History, jobs: Jobs, waiter: EndWaiter) -> None:
+    def __init__(self, tasks: History, jobs: Jobs, progress: ProgressNotes, waiter: EndWaiter) -> None:
         self._history = tasks
         self._jobs = jobs
+        self._progress = progress
         self._waiter = waiter
 
     async def show(self, task_id: str, wait_s: float = 0) -> ShownTask:
@@ -52,7 +54,8 @@ class TaskViews:
             task = await self._find(task_id)
         is_running = task_id in await self._running_among([task])
         position = None if is_running else await self._position(task)
-        return ShownTask(detail_view(task, is_running=is_running), position)
+        progress = await self._progress_of(task_id) if is_running else None
+        return ShownTask(detail_view(task, is_running=is_running, progress=progress), position)
 
     async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
         """Tasks that match, and how many there are; errors as in `History.page`."""
@@ -82,6 +85,12 @@ class TaskViews:
             return await self._jobs.running_among(unfinished)
         except QueueUnreachable:
             return set()
+
+    async def _progress_of(self, task_id: str) -> Progress | None:
+        try:
+            return await self._progress.of_task(task_id)
+        except QueueUnreachable:
+            return None
 
     async def _position(self, task: history.TaskDetail) -> int | None:
         if task.place is not Place.LEDGER or task.status not in WAITING:

@@ -36,6 +36,7 @@ class AttemptState(msgspec.Struct):
         sending: Set when the publisher is called: from then on the platform may have the post. Has the publisher's
             reports.
         result: What the publisher returned.
+        has_ended: The publisher's calls are over.
     """
 
     task_id: str
@@ -51,6 +52,7 @@ class AttemptState(msgspec.Struct):
     since_boot: SinceBoot | None = None
     sending: SendTrace | None = None
     result: PublishResult | None = None
+    has_ended: bool = False
 
     @property
     def platform(self) -> str | None:

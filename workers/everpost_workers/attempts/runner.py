@@ -21,9 +21,11 @@ from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
+from everpost_workers.attempts.checkpoints import AttemptKeeper, saved_checkpoint
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.follow_up import FollowUp
 from everpost_workers.attempts.intents import Intents
+from everpost_workers.attempts.progress import ProgressBoard
 from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
 from everpost_workers.engine import HandBackError, TimeLimits, cause_of, comes_from_outside
@@ -37,6 +39,7 @@ class AttemptRunner:
 
     Args:
         worker_id: This worker's name in the list of attempts.
+        board: Shows the attempts' progress.
         isolation: Runs suspects; None runs them in this process.
     """
 
@@ -51,12 +54,15 @@ class AttemptRunner:
         *,
         boot_clock: BootClock,
         worker_id: str,
+        board: ProgressBoard,
         isolation: Isolation | None = None,
     ) -> None:
         self._publishers = publishers
         self._catalogue = catalogue
         self._settings = settings
         self._clock = clock
+        self._ledger = store.ledger
+        self._board = board
         self._intents = Intents(store, clock, boot_clock)
         self._follow_up = FollowUp(catalogue, store, settings, clock, metrics, worker_id=worker_id)
         self._isolation = isolation or Isolation(is_possible=False)
@@ -100,6 +106,9 @@ class AttemptRunner:
         except BaseException as error:
             forget_frames(error)  # frees its memory before the outcome is recorded, which needs memory, too
             raise await self._follow_up.after_error(state, publisher, error) from error
+        finally:
+            state.has_ended = True
+            self._board.forget(state.task_id)
         return msgspec.to_builtins(state.result)  # type: ignore[no-any-return]
 
     async def _prepare(self, state: AttemptState, arguments: Mapping[str, Any]) -> PublishJob:
@@ -117,6 +126,8 @@ class AttemptRunner:
             attempt=state.number,
             idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (state.task_id, 0))),
             media=await resolve_media(data, settings.media_root, settings.max_media) if data.get("file_path") else None,
+            saved=saved_checkpoint(state),
+            keeper=AttemptKeeper(self._ledger, self._board, self._clock, state),
         )
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:

@@ -16,12 +16,15 @@ from everpost_workers.cells.frames import (
     Answer,
     Call,
     FrameLine,
+    Keep,
+    Kept,
     Missing,
     Raised,
     Ready,
     Report,
     Returned,
     Said,
+    Shown,
     Stop,
     Verb,
 )
@@ -53,6 +56,7 @@ class Cell:
         self._line = line
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._jobs: dict[int, PublishJob] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read())
         self._ready = asyncio.Event()
@@ -102,7 +106,7 @@ class Cell:
         return len(self._answers)
 
     async def call(self, verb: Verb, job: PublishJob) -> PublishResult | NotFound:
-        """Call the publisher of the job's platform; the publisher's reports go to `job.trace`.
+        """Call the publisher of the job's platform; its reports go to `job.trace`, its checkpoints to `job.keeper`.
 
         If the caller is cancelled, the call is cancelled too. If the publisher ignores that, the process is killed.
 
@@ -123,6 +127,7 @@ class Cell:
                 platform=job.platform.name,
                 attempt=job.attempt,
                 idempotency_key=job.idempotency_key,
+                saved=msgspec.json.encode(job.saved),
             )
         )
         try:
@@ -159,8 +164,27 @@ class Cell:
             if (job := self._jobs.get(report.number)) is not None:
                 job.trace.phase, job.trace.bytes_sent = report.phase, report.bytes_sent
                 job.trace.last_words = report.last_words
+        elif isinstance(report, Shown):
+            if (job := self._jobs.get(report.number)) is not None:
+                job.keeper.show(report.done, report.total)
+        elif isinstance(report, Keep):
+            if (job := self._jobs.get(report.number)) is not None:
+                keeping = asyncio.create_task(self._keep(job, report))
+                self._keeping.add(keeping)
+                keeping.add_done_callback(self._keeping.discard)
         elif (future := self._answers.get(report.number)) is not None and not future.done():
             future.set_result(report)
+
+    async def _keep(self, job: PublishJob, asked: Keep) -> None:
+        """Save a checkpoint for the call. Its checkpoints are saved and answered in their order."""
+        refusal = None
+        try:
+            await job.keeper.keep(asked.checkpoint)
+        except Exception as error:  # noqa: BLE001 - the cell waits for an answer
+            refusal = str(error)
+        else:
+            msgspec.structs.force_setattr(job, "saved", msgspec.json.decode(asked.checkpoint))
+        self._line.write(Kept(asked.number, refusal))
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the process in a thread; the socket is no sign, because a publisher's own child may keep it open."""
@@ -175,6 +199,8 @@ class Cell:
         """Read the answers it sent before its end."""
         await asyncio.wait((self._reading,), timeout=1)
         self._reading.cancel()
+        for keeping in self._keeping:
+            keeping.cancel()
         if not self._end.done():
             self._end.set_result(how)
         self._line.close()

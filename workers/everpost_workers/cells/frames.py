@@ -26,7 +26,7 @@ class Verb(StrEnum):
 
 
 class Call(msgspec.Struct, frozen=True, tag=True):
-    """Worker to cell: call a publisher. `data` is the task's data as JSON."""
+    """Worker to cell: call a publisher. `data` is the task's data as JSON, `saved` its checkpoint."""
 
     number: int
     verb: Verb
@@ -35,12 +35,20 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     platform: str
     attempt: int
     idempotency_key: str
+    saved: bytes
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Worker to cell: cancel that call."""
 
     number: int
+
+
+class Kept(msgspec.Struct, frozen=True, tag=True):
+    """Worker to cell: the call's oldest unanswered checkpoint is saved, or else refused."""
+
+    number: int
+    refusal: str | None
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -54,6 +62,21 @@ class Said(msgspec.Struct, frozen=True, tag=True):
     phase: SendPhase
     bytes_sent: BytesSent
     last_words: str | None
+
+
+class Keep(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: save a checkpoint; `Kept` is the answer."""
+
+    number: int
+    checkpoint: bytes
+
+
+class Shown(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: how far the attempt has come."""
+
+    number: int
+    done: float
+    total: float | None
 
 
 class Returned(msgspec.Struct, frozen=True, tag=True):
@@ -89,9 +112,9 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
     trace: str
 
 
-Request = Call | Stop
+Request = Call | Stop | Kept
 Answer = Returned | Missing | Raised
-Report = Ready | Said | Answer
+Report = Ready | Said | Keep | Shown | Answer
 
 _requests = msgspec.msgpack.Decoder(Request)
 _reports = msgspec.msgpack.Decoder(Report)

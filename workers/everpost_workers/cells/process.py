@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -16,13 +17,36 @@ import structlog
 import uvloop
 
 from everpost.platforms import Catalogue
-from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult, SendTrace, errors
+from everpost.publishing import (
+    JobKeeper,
+    NotFound,
+    OvertakenError,
+    Publisher,
+    PublishJob,
+    PublishResult,
+    SendTrace,
+    errors,
+)
 from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import retry_after_of, text_of
 from everpost.publishing.results import checked_result
 from everpost.publishing.trace import storable_text
 from everpost.settings import Settings
-from everpost_workers.cells.frames import Answer, Call, FrameLine, Missing, Raised, Ready, Returned, Said, Stop, Verb
+from everpost_workers.cells.frames import (
+    Answer,
+    Call,
+    FrameLine,
+    Keep,
+    Kept,
+    Missing,
+    Raised,
+    Ready,
+    Returned,
+    Said,
+    Shown,
+    Stop,
+    Verb,
+)
 from everpost_workers.engine import cancel_until_done
 from everpost_workers.publishers.registry import opened_publishers
 
@@ -30,6 +54,7 @@ log = structlog.get_logger("everpost.worker")
 
 VARIABLE = "_EVERPOST_CELL"  # holds the number of the socket; not a setting, so it has another prefix
 LONGEST_TRACE = 32_000  # characters of a traceback
+SHOW_EVERY_S = 0.2  # progress that is reported more often is left out
 LEAVING_S = 2.0  # for attempts and publishers, after the worker has closed the socket
 OOM_SCORE = "1000"  # if memory runs out, the kernel kills the cell before the worker with all its tasks
 
@@ -69,6 +94,7 @@ class CellServer:
         self._catalogue = catalogue
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._keepers: dict[int, FramedKeeper] = {}
 
     async def serve(self, end: socket.socket) -> None:
         """Serve until the other side closes the connection."""
@@ -79,7 +105,11 @@ class CellServer:
                 if isinstance(request, Stop):
                     if (task := self._running.get(request.number)) is not None:
                         task.cancel()
+                elif isinstance(request, Kept):
+                    if (keeper := self._keepers.get(request.number)) is not None:
+                        keeper.answer(request)
                 else:
+                    self._keepers[request.number] = FramedKeeper(self._line, request.number)
                     self._running[request.number] = asyncio.create_task(self._answer(request))
             leaving = asyncio.get_running_loop().call_later(LEAVING_S, os._exit, 0)
             await cancel_until_done(*self._running.values())
@@ -92,7 +122,7 @@ class CellServer:
             answer = raised(call.number, error)
         self._line.write(answer)
         await self._line.flush()
-        del self._running[call.number]
+        del self._running[call.number], self._keepers[call.number]
 
     async def _call(self, call: Call) -> Answer:
         publisher = self._publishers[call.platform]
@@ -105,6 +135,8 @@ class CellServer:
             idempotency_key=call.idempotency_key,
             media=await resolve_media(data, self._settings.media_root, self._settings.max_media),
             trace=ReportedTrace(line=self._line, number=call.number),
+            saved=msgspec.json.decode(call.saved),
+            keeper=self._keepers[call.number],
         )
         if call.verb is Verb.PUBLISH:
             result = PublishResult.storable(checked_result(await publisher.publish(job)))
@@ -135,6 +167,38 @@ class ReportedTrace(SendTrace, kw_only=True):
 
     def _report(self) -> None:
         self.line.write(Said(self.number, self.phase, self.bytes_sent, self.last_words))
+
+
+class FramedKeeper(JobKeeper):
+    """Has the worker keep what one call gives."""
+
+    def __init__(self, line: FrameLine, number: int) -> None:
+        self._line = line
+        self._number = number
+        self._asked: deque[asyncio.Future[str | None]] = deque()
+        self._show_at = 0.0
+
+    async def keep(self, checkpoint: bytes) -> None:
+        """See `JobKeeper.keep`."""
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        self._line.write(Keep(self._number, checkpoint))
+        refusal = await answer
+        if refusal is not None:
+            raise OvertakenError(refusal)
+
+    def answer(self, kept: Kept) -> None:
+        """The worker's answer to the oldest checkpoint."""
+        answer = self._asked.popleft()
+        if not answer.done():  # the caller was cancelled
+            answer.set_result(kept.refusal)
+
+    def show(self, done: float, total: float | None) -> None:
+        """See `JobKeeper.show`."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._show_at:
+            self._show_at = now_s + SHOW_EVERY_S
+            self._line.write(Shown(self._number, done, total))
 
 
 def raised(number: int, error: BaseException) -> Raised:

@@ -75,7 +75,8 @@ def checked_id(task_id: str) -> str:
 @get(
     ["/tasks/{task_id:str}", "/tasks/status/{task_id:str}"],
     summary="Show a task",
-    description="Everything known about one task, also an archived one: data, attempts, retries, place in the queue.",
+    description="Everything known about one task, also an archived one: data, attempts, retries, its publisher's "
+    "checkpoint, and its progress or place in the queue.",
     tags=["Tasks"],
     **documented(TaskAnswer, description="The task.", refusals=WITH_ID),
 )

@@ -16,7 +16,7 @@ DAMAGED = "The stored task data is damaged; `task_data_text` is what is left of 
 SHOWN_BYTES = 1_000  # of a message without readable task data
 
 TIMES = ("created_at", "updated_at", "queued_at", "due_at", "started_at", "completed_at", "published_at", "archived_at")
-JSON_FIELDS = ("attempts", "result")
+JSON_FIELDS = ("attempts", "result", "checkpoint")
 
 
 def detail_of(row: dict[str, Any], retries: Sequence[Sequence[Any]], zone: tzinfo) -> TaskDetail:

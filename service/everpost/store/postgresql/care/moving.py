@@ -70,7 +70,9 @@ LARGE: Mapping[Table, str] = MappingProxyType(
 
 OWN_VALUES = [MARK, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
 
-SMALL_NUMBERS = frozenset({"priority", "generation", "retry_count", "max_retries", "sending"})  # of 32 bits
+SMALL_NUMBERS = frozenset(
+    {"priority", "generation", "retry_count", "max_retries", "sending", "checkpoint_attempt"}
+)  # of 32 bits
 INDEXED = frozenset({"job_id", "task_id", "platform", "account_id", "retry_of", "root_id", "batch_id", "error_class"})
 MOST_INDEXED = 2_400  # bytes of these columns together: an index of PostgreSQL takes 2,704
 

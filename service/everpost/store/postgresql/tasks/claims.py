@@ -37,6 +37,7 @@ def facts_of(row: Record) -> ClaimFacts:
         row["generation"],
         row["platform"],
         row["attempts"],
+        checkpoint=row["checkpoint"],
     )
 
 

@@ -25,6 +25,7 @@ from everpost.store.postgresql.link.database import READ_S, Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.transactions import left
 from everpost.store.postgresql.tasks.acceptance import find_answer, row_of_request
+from everpost.store.postgresql.tasks.checkpoints import Checkpoint, save_checkpoints
 from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks, rows_of_ended, split_by_task
@@ -49,6 +50,7 @@ class PostgresqlLedger:
         self._check_claim, self._check_send = check_claim, check_send
         self._unconfirmed: set[tuple[str, int, int]] = set()  # intents that may be written, and are written again
         self._deferred: Batcher[Deferred, None] = Batcher(self._defer)
+        self._checkpoints: Batcher[Checkpoint, bool] = Batcher(self._save)
 
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
@@ -120,6 +122,14 @@ class PostgresqlLedger:
         """See `Ledger.cancel_send`."""
         row = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
         await self._database.write_rows("cancel_send", [row])
+
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str, now_ms: int) -> bool:
+        """See `Ledger.save_checkpoint`."""
+        await self._check_send()
+        return await self._checkpoints.submit(Checkpoint(task_id, attempt, checkpoint, to_text(now_ms)))
+
+    async def _save(self, asked: Sequence[Checkpoint]) -> Sequence[bool]:
+        return await self._database.write(lambda connection: save_checkpoints(connection, asked))
 
     async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """See `Ledger.defer`."""

@@ -22,6 +22,7 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_once, find_answer
+from everpost.store.sqlite.tasks.checkpoints import save_checkpoint
 from everpost.store.sqlite.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.sqlite.tasks.ends import end_tasks, rows_of_ended
 from everpost.store.task_rows import accepted_row
@@ -83,6 +84,11 @@ class SqliteLedger:
         """See `Ledger.cancel_send`."""
         parameters = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
         await self._database.write(lambda connection: connection.execute(load("cancel_send"), parameters))
+
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str, now_ms: int) -> bool:
+        """See `Ledger.save_checkpoint`."""
+        row = {"task_id": task_id, "attempt": attempt, "checkpoint": checkpoint, "now": to_text(now_ms)}
+        return await self._database.write(lambda connection: save_checkpoint(connection, row))
 
     async def defer(self, task_id: str, attempt: Attempt, due_at_ms: int, *, spent: bool) -> None:
         """See `Ledger.defer`."""
