@@ -9,6 +9,7 @@ import pytest
 
 from everpost.publishing import PublisherClass, PublishJob, PublishResult
 from everpost.testing import PublisherDouble, eventually, everpost_stack
+from everpost_workers.attempts.attempt import AttemptState
 
 NO_ERRORS = [GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError]
 
@@ -89,3 +90,15 @@ async def test_what_a_failed_publisher_had_loaded_is_freed_without_the_garbage_c
             return [video() for video in publisher.loaded] == [None]
 
         await eventually(is_freed, what="the end of the video")
+
+
+async def test_an_ended_attempt_is_freed_without_the_garbage_collector(no_collection: None) -> None:
+    """Many short tasks would otherwise fill the memory until the next collection."""
+    async with everpost_stack() as stack:
+        for _ in range(3):
+            assert (await stack.wait_until_ended(await stack.publish()))["status"] == "success"
+
+        async def are_freed() -> bool:
+            return not any(type(thing) is AttemptState for thing in gc.get_objects())
+
+        await eventually(are_freed, what="the end of the attempts")

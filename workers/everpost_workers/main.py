@@ -38,7 +38,7 @@ from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
 from everpost_workers.attempts.admission import Admission, class_of
-from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError
+from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError, holds_no_lease
 from everpost_workers.attempts.progress import TICK_S, ProgressBoard
 from everpost_workers.attempts.runner import AttemptRunner
 from everpost_workers.cells.isolation import Isolation
@@ -259,7 +259,10 @@ class PublishWorker:
         """The arq job function."""
         state: AttemptState = ctx["context"]
         state.holds_lease = ctx["holds_lease"]
-        return await self.runner.publish(state, publish_arguments(args, kwargs))
+        try:
+            return await self.runner.publish(state, publish_arguments(args, kwargs))
+        finally:  # it refers to the job, and the job to the state: only the collector frees such a cycle
+            state.holds_lease = holds_no_lease
 
     async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
         """The claim hook."""

@@ -15,7 +15,8 @@ from everpost_workers.engine import Claim, JobOutcome
 NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)
 
 
-def _has_not_run() -> bool:
+def holds_no_lease() -> bool:
+    """The `holds_lease` of an attempt that is not running."""
     return False
 
 
@@ -27,7 +28,7 @@ class AttemptState(msgspec.Struct):
         facts: The ledger's facts at the claim; None if the ledger does not have the task.
         number: 1 for the task's first attempt.
         earlier: What is known of the earlier attempts.
-        holds_lease: Whether no other worker can have the task yet; the run sets it.
+        holds_lease: Whether no other worker can have the task yet; set while the attempt runs.
         task_data: The ledger's data, if Redis has other data of the task; the ledger's is published.
         refusal: Why a stock client's job is not accepted as a task; None if it is.
         started_ms: When it began; 0 until then.
@@ -44,7 +45,7 @@ class AttemptState(msgspec.Struct):
     facts: ClaimFacts | None
     number: int
     earlier: Earlier = NOTHING_EARLIER
-    holds_lease: Callable[[], bool] = _has_not_run
+    holds_lease: Callable[[], bool] = holds_no_lease
     task_data: bytes | None = None
     refusal: str | None = None
     started_ms: int = 0
