@@ -97,6 +97,10 @@ def test_an_unknown_outcome_ends_as_unknown_unless_a_rerun_does_no_harm() -> Non
     assert decide(ErrorClass.UNKNOWN, may_rerun=True, spent=2) == Ended(TaskStatus.UNKNOWN)
 
 
+def test_a_post_that_a_person_makes_waits_for_that_person_whatever_may_rerun() -> None:
+    assert decide(ErrorClass.MANUAL) == decide(ErrorClass.MANUAL, may_rerun=True) == Ended(TaskStatus.UNKNOWN)
+
+
 def test_a_platform_that_asks_for_patience_gets_it() -> None:
     assert decide(ErrorClass.TRANSIENT, retry_after_s=30) == NextAttempt(30, spends=True)
 

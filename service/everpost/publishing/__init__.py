@@ -14,6 +14,7 @@ from everpost.publishing.checkpoints import CheckpointError, JobKeeper
 from everpost.publishing.errors import (
     AuthError,
     InvalidError,
+    ManualError,
     OutcomeUnknownError,
     OvertakenError,
     PermanentError,
@@ -33,6 +34,7 @@ __all__ = [
     "CheckpointError",
     "InvalidError",
     "JobKeeper",
+    "ManualError",
     "Media",
     "NotFound",
     "OutcomeUnknownError",

@@ -6,6 +6,7 @@ PublishError
 ├── AuthError            the platform does not accept the credentials: failed
 ├── InvalidError         the platform will never accept this task: failed
 ├── PermanentError       the platform refuses for another definite reason: failed
+├── ManualError          a person posts it: unknown, until that person says how it went
 └── OutcomeUnknownError  the post may have been accepted: see `PublisherClass`
     └── OvertakenError   raised by `job.checkpoint`: another attempt has the task, or it has ended; stop sending
 """
@@ -56,6 +57,12 @@ class PermanentError(PublishError):
     """Nothing was published, and another attempt would not help."""
 
     error_class = ErrorClass.PERMANENT
+
+
+class ManualError(PublishError):
+    """Nothing was published: a person posts it, and decides then, as about an unknown outcome."""
+
+    error_class = ErrorClass.MANUAL
 
 
 class OutcomeUnknownError(PublishError):

@@ -19,6 +19,10 @@ MAX_LOST_ATTEMPTS = 3  # deaths of processes after which a task may be taken for
 MOST_LOST_ATTEMPTS = 10  # the same for a task that never ended alone, for example because it kills the worker too
 
 
+WAITS_FOR_DECISION = frozenset({ErrorClass.UNKNOWN, ErrorClass.MANUAL})
+"""Errors after which a person decides what became of the task."""
+
+
 class CellKind(Enum):
     """The process an attempt runs in. It is chosen so that a task which kills its process ends few other attempts."""
 
@@ -90,7 +94,7 @@ def decide_attempt(
     if again and spent + 1 < max_attempts:
         backoff_s = jitter(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**spent))
         return NextAttempt(max(backoff_s, asked_s), spends=True)
-    return Ended(TaskStatus.UNKNOWN if error_class is ErrorClass.UNKNOWN else TaskStatus.FAILED)
+    return Ended(TaskStatus.UNKNOWN if error_class in WAITS_FOR_DECISION else TaskStatus.FAILED)
 
 
 def _after_rate_limit(

@@ -66,6 +66,7 @@ class ErrorClass(StrEnum):
     AUTH = "auth"
     INVALID = "invalid"
     PERMANENT = "permanent"
+    MANUAL = "manual"  # a person posts it, and decides then
     UNKNOWN = "unknown"  # the platform may have accepted it
     CRASHED = "crashed"  # its process died several times
     RESTORED = "restored"  # unfinished in a restored backup: it may have been sent since
