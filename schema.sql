@@ -204,6 +204,26 @@ CREATE TABLE operation_skips (
     PRIMARY KEY (operation_id, task_id)
 ) WITHOUT ROWID;
 
+-- Limits and pauses that people set at run time.
+CREATE TABLE limits (
+    scope      TEXT PRIMARY KEY,                           -- *, PLATFORM, /PLATFORM (each of its accounts), PLATFORM/ACCOUNT
+    value      TEXT NOT NULL,                              -- JSON: limits, hold
+    updated_at TEXT NOT NULL
+) WITHOUT ROWID;
+-- When attempts began that have a rate, a gap or a daily limit. After Redis was emptied, it is told from here.
+CREATE TABLE limit_uses (
+    used_at TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    lane    TEXT NOT NULL,                                 -- PLATFORM/ACCOUNT
+    PRIMARY KEY (used_at, task_id)
+) WITHOUT ROWID;
+-- Until when a platform or account takes no task, because the platform answered "too fast".
+CREATE TABLE limit_closures (
+    scope        TEXT PRIMARY KEY,
+    closed_until TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX limit_closures_until ON limit_closures (closed_until);
+
 -- Numbers of tasks by table, status and platform. Triggers keep them, so that counting never scans a table.
 CREATE TABLE task_counts (
     source   TEXT NOT NULL,

@@ -1,10 +1,10 @@
 """A worker in its own process, for tests that kill, stop or block it.
 
-    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF_MS [KILL_AT [BLOCKED_S]]]
+    python -m engine_process SOCKET LEASE_S JOB_COMPLETION_WAIT_S [PUT_OFF [KILL_AT [BLOCKED_S]]]
 
 Every run of a job appends `id:try` to the Redis list `ran`, every recorded end `id:reason` to `recorded`. With
-PUT_OFF_MS, every claimed job is put off by this many milliseconds. The process kills itself at the failpoint KILL_AT,
-and when a job blocks it for BLOCKED_S.
+PUT_OFF, every claimed job is put off by this many milliseconds, or handed over to the sorted set with this name. The
+process kills itself at the failpoint KILL_AT, and when a job blocks it for BLOCKED_S.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from arq.connections import RedisSettings
 from arq.worker import func
 
 from engine_support import deserialize, serialize
-from everpost_workers.engine import BatchWorker, Claim, JobOutcome, Later
+from everpost_workers.engine import BatchWorker, Claim, ClaimAnswer, Elsewhere, JobOutcome, Later
 
 
 async def note_run(ctx: dict[Any, Any]) -> None:
@@ -48,14 +48,16 @@ async def stop_process(ctx: dict[str, Any]) -> None:
 
 def main() -> None:
     socket_path, lease_s, completion_wait_s, *rest = sys.argv[1:]
-    put_off_ms, kill_at, blocked_s = (*rest, *("", "", "inf")[len(rest) :])
+    put_off, kill_at, blocked_s = (*rest, *("", "", "inf")[len(rest) :])
 
     async def on_complete(outcomes: Sequence[JobOutcome[Any]]) -> None:
         ends = [f"{outcome.job_id}:{outcome.reason}" for outcome in outcomes]
         await cast("Awaitable[int]", worker.pool.rpush("recorded", *ends))
 
-    async def put_off(claims: Sequence[Claim[Any]]) -> dict[str, Later]:
-        return {claim.job_id: Later(round(time.time() * 1000) + int(put_off_ms)) for claim in claims}
+    async def on_claim(claims: Sequence[Claim[Any]]) -> dict[str, ClaimAnswer]:
+        if not put_off.isdecimal():
+            return {claim.job_id: Elsewhere(put_off) for claim in claims}
+        return {claim.job_id: Later(round(time.time() * 1000) + int(put_off)) for claim in claims}
 
     def kill(point: str = kill_at) -> None:
         if point == kill_at:
@@ -67,7 +69,7 @@ def main() -> None:
         lease=float(lease_s),
         job_completion_wait=int(completion_wait_s),
         on_complete=on_complete,
-        on_claim=put_off if put_off_ms else None,
+        on_claim=on_claim if put_off else None,
         failpoint=kill,
         blocked_s=float(blocked_s),
         on_blocked=kill,

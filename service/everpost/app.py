@@ -16,6 +16,7 @@ from litestar.datastructures import State
 
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
@@ -106,7 +107,7 @@ async def _services(
         )
         stack.push_async_callback(store.close)
         clock = clock or store.meta.now_ms
-        queue = TaskQueue.connect(settings.redis_address, clock)
+        queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
         stack.push_async_callback(queue.close)
         store.care.share_timelines(queue.timelines.note)
         metrics = SharedMetrics(queue.server)
@@ -155,7 +156,8 @@ def assemble(
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=Bulk(store, tools),
         resumption=Resumption(store, queue, clock),
-        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter),
+        limits=LimitChanges(store, queue, catalogue, clock, settings.zone),
+        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
         waiter=waiter,
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
+from everpost.limits import NO_LIMITS, Limits
 from everpost.settings import MOST_S
 
 BUILT_IN = Path(__file__).with_name("platforms.toml")
@@ -33,6 +34,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         title_max: Longest title in characters (Unicode code points); None is no limit.
         description_max: Longest description in characters; None is no limit.
         tags_max: The most tags; None is no limit.
+        limits: Those of the platform as a whole, and
+        account_limits: those of each of its accounts; people can change both at run time.
         options: Passed to the publisher unchanged.
     """
 
@@ -46,6 +49,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     title_max: Limit = None
     description_max: Limit = None
     tags_max: Limit = None
+    limits: Limits = NO_LIMITS
+    account_limits: Limits = NO_LIMITS
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -75,11 +80,15 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Catalogue:
     """The platforms, found by id, name or alias with one dictionary look-up; iteration is in order of ids.
 
+    Attributes:
+        limits: Those of all platforms together.
+
     Raises:
         SettingsError: Two platforms share an id, name or alias.
     """
 
-    def __init__(self, platforms: Iterable[Platform]) -> None:
+    def __init__(self, platforms: Iterable[Platform], limits: Limits = NO_LIMITS) -> None:
+        self.limits = limits
         self._platforms = tuple(sorted(platforms, key=lambda platform: platform.id))
         self._by_id = {platform.id: platform for platform in self._platforms}
         self._by_text: dict[str, Platform] = {}
@@ -99,14 +108,15 @@ class Catalogue:
         Raises:
             SettingsError: The file cannot be read, or has a mistake; the message names file and key.
         """
-        tables = _read_tables(BUILT_IN)
+        tables, _ = _read_tables(BUILT_IN)
         if path is None:
             return cls(_platform(BUILT_IN, name, table) for name, table in tables.items())
-        for name, table in _read_tables(path).items():
+        own_tables, limits = _read_tables(path)
+        for name, table in own_tables.items():
             tables[name] = {**tables.get(name, {}), **table}
         platforms = [_platform(path, name, table) for name, table in tables.items()]
         try:
-            return cls(platforms)
+            return cls(platforms, limits)
         except SettingsError as error:
             raise SettingsError(f"{path}: {error.message}") from error
 
@@ -146,7 +156,8 @@ class Catalogue:
         return len(self._platforms)
 
 
-def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
+def _read_tables(path: Path) -> tuple[dict[str, dict[str, Any]], Limits]:
+    """The tables of the platforms by name, and the limits of all together."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -154,15 +165,19 @@ def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:  # from TOML or UTF-8
         raise SettingsError(f"{path}: is not valid TOML: {error}.") from error
     for key in document:
-        if key != "platforms":
-            raise SettingsError(f"{path}: {key}: unknown; every table is named [platforms.NAME].")
+        if key not in {"platforms", "limits"}:
+            raise SettingsError(f"{path}: {key}: unknown; every table is named [platforms.NAME], or [limits].")
     tables = document.get("platforms", {})
     if not isinstance(tables, dict):
         raise SettingsError(f"{path}: platforms: must hold one table per platform, [platforms.NAME].")
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: platforms.{name}: must be a table, [platforms.{name}].")
-    return tables
+    try:
+        return tables, msgspec.convert(document.get("limits", {}), Limits)
+    except msgspec.ValidationError as error:
+        message, _, field = str(error).partition(" - at `$")
+        raise SettingsError(f"{path}: limits{field.rstrip('`')}: {message}.") from error
 
 
 def _platform(path: Path, name: str, table: Mapping[str, Any]) -> Platform:

@@ -32,6 +32,7 @@ READ_WHOLE = {
     "release_operations": "the same",
     "nth_newest_operation": "goes from the newest to the bound of what is kept, and no further",
     "nth_newest_skip": "the same",
+    "find_limits": "what people set for platforms and accounts, after it was changed",
     "count_unfinished": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",

@@ -163,7 +163,8 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 12, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
-        "operations": 2, "operation_skips": 2, "everpost_meta": 3,
+        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0,
+        "everpost_meta": 3,
     }  # fmt: skip
     assert ends.reports == []
     assert await content_of(ends.target) == before

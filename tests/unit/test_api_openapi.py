@@ -54,6 +54,9 @@ WITH_BODY = {
     "/api/v1/tasks/batch/retry",
     "/api/v1/tasks/batch/cancel",
     "/api/v1/tasks/batch/delete",
+    "PUT /api/v1/limits",
+    "/api/v1/limits/pause",
+    "/api/v1/limits/resume",
 }
 
 
@@ -115,7 +118,7 @@ def test_every_parameter_is_described(name: str) -> None:
 @every_operation
 def test_every_body_has_a_schema_and_an_example(name: str) -> None:
     operation = OPERATIONS[name]
-    assert ("requestBody" in operation) == (name.partition(" ")[2] in WITH_BODY)
+    assert ("requestBody" in operation) == bool(WITH_BODY & {name, name.partition(" ")[2]})
     for media in operation.get("requestBody", {}).get("content", {}).values():
         assert media["schema"]
         assert media["examples"]

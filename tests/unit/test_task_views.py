@@ -6,9 +6,11 @@ from typing import Any, cast
 import pytest
 
 from everpost.errors import QueueUnreachable, TaskNotFound
+from everpost.queue.gates import Gates
 from everpost.queue.jobs import Jobs
 from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store.history import History, Page, Summary, TaskDetail, TaskFilter, TaskRow, Total
+from everpost.store.limits import Limits
 from everpost.task.place import Place
 from everpost.views.task_views import TaskViews, status_counts
 from everpost.views.waiting import EndWaiter
@@ -69,7 +71,8 @@ class FakeProgress:
 
 def views(history: FakeHistory, jobs: FakeJobs, progress: FakeProgress | None = None) -> TaskViews:
     notes = cast("ProgressNotes", progress or FakeProgress(is_away=jobs.is_away))
-    return TaskViews(cast("History", history), cast("Jobs", jobs), notes, cast("EndWaiter", None))
+    parts = (cast("EndWaiter", None), cast("Gates", None), cast("Limits", None))
+    return TaskViews(cast("History", history), cast("Jobs", jobs), notes, *parts)
 
 
 async def test_a_held_task_is_shown_as_running_in_lists_and_alone() -> None:

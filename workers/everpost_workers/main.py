@@ -24,7 +24,7 @@ from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
 from everpost.publishing import Publisher
 from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
-from everpost.queue.keys import QUEUE_NAMES, RESULTS_KEY
+from everpost.queue.keys import PARKED, QUEUE_NAMES, RESULTS_KEY
 from everpost.queue.overwritten_keys import set_aside
 from everpost.queue.pool import connection_pool
 from everpost.queue.shared_metrics import SharedMetrics
@@ -47,7 +47,8 @@ from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
 from everpost_workers.ends.recent import RecentEnds
 from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.ends.results import serializer_like
-from everpost_workers.engine import LONGEST_ROUND_S, BatchWorker, Drop
+from everpost_workers.engine import LONGEST_ROUND_S, BatchWorker, ClaimAnswer
+from everpost_workers.gates.gate import Gate
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
@@ -65,6 +66,7 @@ PAUSE_POLL_S = 0.5
 LEFTOVERS_S = 5.0
 RECENT_S = 1.0
 STRANGERS_S = 60.0
+USES_S = 600.0
 PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
 
@@ -74,6 +76,7 @@ class PublishWorker:
     store: Store
     leadership: Leadership
     relay: Relay
+    gate: Gate
     admission: Admission
     board: ProgressBoard
     runner: AttemptRunner
@@ -112,15 +115,18 @@ class PublishWorker:
         queue = await self._open()
         self._stack.push_async_callback(say_goodbye, queue, self.worker_id)
         self._stack.push_async_callback(self.leadership.resign)
+        self._stack.push_async_callback(self.gate.finish)
         self._stack.push_async_callback(self._upkeep.stop)
         await self._look_for_strangers(queue)
         self._upkeep.begin(liveness_duties(queue, self.worker_id, self.describe))
         await self._wait_while_paused()
+        await self.gate.begin()
         with suppress(ServiceError):  # if it can be, before a job is claimed whose end is in such a file
             await self.leftovers.take_in()
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
+        self._upkeep.begin({"gate": (0.0, self.gate.turn_when_due)})
         if self.recent is not None:
             self._upkeep.begin({"recent": (RECENT_S, self.recent.record_lost)})
         self._upkeep.begin({"progress": (TICK_S, self.board.tick)})
@@ -136,6 +142,7 @@ class PublishWorker:
             is_busy=lambda: self.engine.job_counter > 0,
         )
         self._upkeep.begin(duties)
+        self._upkeep.begin({"uses": (USES_S, self.leadership.led(self.gate.known.forget_uses))})
         slots, database = self._settings.max_jobs, self._settings.shown_database
         log.info("worker.started", worker=self.worker_id, slots=slots, database=database)
 
@@ -147,7 +154,7 @@ class PublishWorker:
         self._clock = clock = self._own_clock or self.store.meta.now_ms
         self._started_ms = clock()
         publishers = await stack.enter_async_context(opened_publishers(self._publishers))
-        queue = TaskQueue.connect(settings.redis_address, clock)
+        queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
         stack.push_async_callback(queue.close)
         self.store.care.share_timelines(queue.timelines.note)
         shared = SharedMetrics(queue.server)
@@ -168,6 +175,7 @@ class PublishWorker:
         self.recent = RecentEnds(store) if is_postgresql(settings.database_address) else None
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
+        self.gate = Gate(store, queue, clock, self._catalogue, settings.zone)
         self.admission = Admission(
             store,
             self.relay,
@@ -176,6 +184,7 @@ class PublishWorker:
             publishers,
             metrics,
             settings.max_body,
+            self.gate,
             take_in_leftovers=self.leftovers.take_in,
         )
         self.board = ProgressBoard(queue.progress, clock)
@@ -190,6 +199,7 @@ class PublishWorker:
             worker_id=self.worker_id,
             board=self.board,
             isolation=self._isolation,
+            close_lane=self.gate.close_lane,
         )
 
     async def _look_for_strangers(self, queue: TaskQueue) -> None:
@@ -264,9 +274,13 @@ class PublishWorker:
         finally:  # it refers to the job, and the job to the state: only the collector frees such a cycle
             state.holds_lease = holds_no_lease
 
-    async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
+    async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, ClaimAnswer]:
         """The claim hook."""
         return await self.admission.admit(claims)
+
+    def on_released(self, claims: Sequence[ClaimedTask]) -> None:
+        """The hook for jobs that this worker no longer holds."""
+        self.gate.on_released(claims)
 
     async def on_leftovers(self, outcomes: Sequence[EndedTask]) -> None:
         """The hook for outcomes that could not be recorded before the worker had to end."""
@@ -310,6 +324,8 @@ def create_worker(
         on_shutdown=parts.stop,
         on_claim=parts.on_claim,
         on_complete=parts.on_complete,
+        on_released=parts.on_released,
+        elsewhere_index=PARKED,
         on_leftovers=parts.on_leftovers,
         on_blocked=end_blocked_process if handle_signals else None,
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,

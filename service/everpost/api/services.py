@@ -7,6 +7,7 @@ from litestar import Request
 
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
@@ -43,6 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     resolutions: Resolutions
     bulk: Bulk
     resumption: Resumption
+    limits: LimitChanges
     tasks: TaskViews
     waiter: EndWaiter
     keys_in_use: KeysInUse

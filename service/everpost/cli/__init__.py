@@ -37,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "retry": ("everpost.cli.retry:retry", "Run tasks again, by id or by filter."),
             "resolve": ("everpost.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),
             "cancel": ("everpost.cli.tasks:cancel", "Cancel tasks that have not run."),
+            "limits": ("everpost.cli.limits:limits", "Show or change limits; pause platforms and accounts."),
             "resume": ("everpost.cli.restore:resume", "End the pause after a backup was restored."),
         },
         "The database file": {

@@ -67,6 +67,10 @@ class Api:
         """
         return self._send("POST", path, parameters, body)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a PUT. Raises the same errors as `post`."""
+        return self._send("PUT", path, None, body)
+
     def _send(
         self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Mapping[str, Any] | None
     ) -> dict[str, Any]:

@@ -11,6 +11,7 @@ WITHDRAWALS_KEY = "everpost:withdrawals"
 RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
 PROGRESS = "everpost:progress:"  # before the id of a task that runs
+PARKED = "everpost:parked"  # tasks that wait outside the queues; a lane follows it in the key of the lane's tasks
 TIMELINE = "everpost:timeline:"  # before the identifier of a PostgreSQL cluster
 SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type
 LONGEST_NAME = 256  # bytes of a name that is read from Redis
@@ -28,6 +29,13 @@ TYPES = {
     WITHDRAWALS_KEY: "zset",
     METRICS_KEY: "hash",
     RESULTS_KEY: "hash",
+    PARKED: "hash",
+    "everpost:limits": "hash",
+    "everpost:gate": "hash",
+    "everpost:lanes": "hash",
+    "everpost:why": "hash",
+    "everpost:closed": "hash",
+    "everpost:openings": "zset",
     ABORTS_KEY: "zset",
     **dict.fromkeys(QUEUE_NAMES, "zset"),
 }

@@ -19,6 +19,7 @@ from everpost.store.changes import Changes
 from everpost.store.held import Held
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
+from everpost.store.limits import Limits
 from everpost.store.meta import Meta
 from everpost.store.moving import MARK, check_open, read_mark
 from everpost.store.operations import Operations
@@ -68,6 +69,10 @@ class Store(Protocol):
     @property
     def operations(self) -> Operations:
         """Bulk work in the background."""
+
+    @property
+    def limits(self) -> Limits:
+        """Limits and holds of platforms and accounts."""
 
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""

@@ -7,6 +7,7 @@ from uuid import uuid4
 from everpost.running_time import ClockMark
 
 CHECKED_AT = "checked_at"  # set to find out whether the store can be written
+EPOCH = "epoch"  # the Redis that was compared with the store last
 LEADER = "upkeep"  # which worker leads the upkeep, as JSON
 CLOCK = "clock"  # the mark of `count_time` as JSON
 

@@ -29,6 +29,8 @@ class Table(StrEnum):
     KEYS = "idempotency_keys"
     OPERATIONS = "operations"
     SKIPS = "operation_skips"
+    LIMITS = "limits"
+    USES = "limit_uses"
     META = "everpost_meta"
 
 
@@ -60,6 +62,8 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "created_at", "updated_at",
         ),
         Table.SKIPS: ("operation_id", "task_id", "reason"),
+        Table.LIMITS: ("scope", "value", "updated_at"),
+        Table.USES: ("used_at", "task_id", "lane"),
         Table.META: ("key", "value"),
     }
 )  # fmt: skip

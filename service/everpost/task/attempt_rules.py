@@ -97,6 +97,12 @@ def decide_attempt(
     return Ended(TaskStatus.UNKNOWN if error_class in WAITS_FOR_DECISION else TaskStatus.FAILED)
 
 
+def pause_of_account_s(retry_after_s: float | None) -> float:
+    """For how long no task of an account begins, after its platform answered that the account is too fast."""
+    is_named = retry_after_s is not None and retry_after_s > 0
+    return min(retry_after_s, LONGEST_WAIT_S) if is_named and retry_after_s is not None else RATE_LIMIT_WAIT_S
+
+
 def _after_rate_limit(
     asked_s: float, limits: RateLimits, deadline_s: float, jitter: Callable[[float, float], float]
 ) -> NextAttempt | Ended:

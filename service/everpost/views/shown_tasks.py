@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from everpost.queue.progress import Progress
 from everpost.store import history
 from everpost.task import place as places
+from everpost.task.holds import WaitsFor
 from everpost.task.model import TaskStatus
 
 
@@ -43,11 +44,17 @@ class IdMatch(history.IdMatch, frozen=True):
 
 
 class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
-    """A task. Times are UTC text; see `everpost.store.history.TaskDetail`. `progress` is of a running attempt."""
+    """A task. Times are UTC text; see `everpost.store.history.TaskDetail`.
+
+    Attributes:
+        progress: That of a running attempt.
+        waits_for: The limit, pause or hold that a due task waits for; None if it waits for its turn only.
+    """
 
     place: Place  # type: ignore[assignment]
     retries: Sequence[Retry] = ()
     progress: Progress | None = None
+    waits_for: WaitsFor | None = None
 
 
 def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
@@ -64,9 +71,15 @@ def id_view(match: history.IdMatch) -> IdMatch:
     return IdMatch(**{**asdict(match), "place": NAMES[match.place]})
 
 
-def detail_view(task: history.TaskDetail, *, is_running: bool = False, progress: Progress | None = None) -> TaskDetail:
+def detail_view(
+    task: history.TaskDetail,
+    *,
+    is_running: bool = False,
+    progress: Progress | None = None,
+    waits_for: WaitsFor | None = None,
+) -> TaskDetail:
     """The task in the form of answers; `is_running` says that a worker holds it."""
     status = TaskStatus.RUNNING if is_running else task.status
     retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
-    shown = {"place": NAMES[task.place], "retries": retries, "status": status, "progress": progress}
-    return TaskDetail(**{**asdict(task), **shown})
+    shown = {"place": NAMES[task.place], "retries": retries, "status": status}
+    return TaskDetail(**{**asdict(task), **shown, "progress": progress, "waits_for": waits_for})

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 
 import msgspec
 
+from everpost.clock import to_text
 from everpost.errors import QueueUnreachable, TaskNotFound
+from everpost.queue.gates import Gates
 from everpost.queue.jobs import Jobs
 from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store import history
 from everpost.store.history import History, Summary, TaskFilter
+from everpost.store.limits import Limits
+from everpost.task.holds import WaitsFor
 from everpost.task.model import DEFAULT_PRIORITY, ENDED, UNFINISHED, WAITING
 from everpost.task.place import Place
 from everpost.views.shown_tasks import TaskDetail, TaskRow, detail_view, row_view
@@ -17,7 +21,7 @@ from everpost.views.waiting import EndWaiter
 
 
 class ShownTask(msgspec.Struct, frozen=True):
-    """A task, and how many jobs of its queue are due before it; None if it does not wait there."""
+    """A task, and how many jobs of its queue, or of its account if it waits for a limit, go before it."""
 
     task: TaskDetail
     queue_position: int | None
@@ -36,11 +40,21 @@ class ShownPage(msgspec.Struct, frozen=True):
 class TaskViews:
     """Looks tasks up. While Redis is away, tasks are shown as the store has them."""
 
-    def __init__(self, tasks: History, jobs: Jobs, progress: ProgressNotes, waiter: EndWaiter) -> None:
+    def __init__(
+        self,
+        tasks: History,
+        jobs: Jobs,
+        progress: ProgressNotes,
+        waiter: EndWaiter,
+        gates: Gates,
+        limits: Limits,
+    ) -> None:
         self._history = tasks
         self._jobs = jobs
         self._progress = progress
         self._waiter = waiter
+        self._gates = gates
+        self._limits = limits
 
     async def show(self, task_id: str, wait_s: float = 0) -> ShownTask:
         """One task, at once or when it has ended, but after `wait_s` seconds at the latest.
@@ -53,9 +67,10 @@ class TaskViews:
             await self._waiter.wait_for_end(task_id, wait_s)
             task = await self._find(task_id)
         is_running = task_id in await self._running_among([task])
-        position = None if is_running else await self._position(task)
         progress = await self._progress_of(task_id) if is_running else None
-        return ShownTask(detail_view(task, is_running=is_running, progress=progress), position)
+        position, waits_for = (None, None) if is_running else await self._position(task)
+        shown = detail_view(task, is_running=is_running, progress=progress, waits_for=waits_for)
+        return ShownTask(shown, position)
 
     async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
         """Tasks that match, and how many there are; errors as in `History.page`."""
@@ -92,14 +107,26 @@ class TaskViews:
         except QueueUnreachable:
             return None
 
-    async def _position(self, task: history.TaskDetail) -> int | None:
+    async def _position(self, task: history.TaskDetail) -> tuple[int | None, WaitsFor | None]:
+        """How many jobs go before it, and what it waits for besides its turn and its time."""
         if task.place is not Place.LEDGER or task.status not in WAITING:
-            return None
+            return None, None
         priority = DEFAULT_PRIORITY if task.priority is None else task.priority
         try:
-            return await self._jobs.queue_position(task.task_id, priority)
+            position = await self._jobs.queue_position(task.task_id, priority)
+            return (position, None) if position is not None else await self._parked(task.task_id)
         except QueueUnreachable:
-            return None
+            return None, None
+
+    async def _parked(self, task_id: str) -> tuple[int | None, WaitsFor | None]:
+        found = (await self._gates.find([task_id])).get(task_id)
+        if found is None:
+            return None, None
+        until = None if found.until_ms is None else to_text(found.until_ms)
+        hold = (await self._limits.find_state(found.scope)).hold
+        if hold is None:
+            return found.position, WaitsFor(kind=found.kind, scope=found.scope, until=until)
+        return found.position, WaitsFor(kind=hold.kind, scope=found.scope, reason=hold.reason)
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,12 +5,15 @@ ledger and the history do not.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
+import msgspec
 import structlog
 
 from everpost.clock import Clock
 from everpost.errors import InvalidValue, UnknownPlatform
 from everpost.failpoints import failpoint
+from everpost.limits import Scope, lane_of
 from everpost.platforms import Catalogue
 from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
@@ -22,7 +25,8 @@ from everpost.task.model import Attempt, Task
 from everpost.task.place import Place
 from everpost_workers.attempts.adoption import adoptable_task
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
-from everpost_workers.engine import DROP, Drop, OutcomeReason
+from everpost_workers.engine import DROP, ClaimAnswer, OutcomeReason
+from everpost_workers.gates.gate import Gate
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.upkeep.relay import Relay
 
@@ -66,6 +70,7 @@ class Admission:
         publishers: Mapping[str, Publisher],
         metrics: WorkerMetrics,
         max_body: int,
+        gate: Gate,
         take_in_leftovers: Callable[[], Awaitable[None]],
     ) -> None:
         self._ledger = store.ledger
@@ -78,10 +83,11 @@ class Admission:
         self._publishers = publishers
         self._metrics = metrics
         self._max_body = max_body
+        self._gate = gate
         self._take_in_leftovers = take_in_leftovers
 
-    async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, Drop]:
-        """Return the jobs that must not run; every other job gets its `AttemptState`.
+    async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, ClaimAnswer]:
+        """Return the jobs that must not run, or not now; every other job gets its `AttemptState`.
 
         Raises:
             Unavailable: Something that must be recorded cannot be recorded now.
@@ -113,9 +119,28 @@ class Admission:
             state.task_data = ledger_data.get(job_id)
             state.refusal = refusals.get(job_id)
             claim.context = state
-        dropped = dict.fromkeys(ended | lost, DROP)
-        self._metrics.count_claims(claims, dropped)
-        return dropped
+        answers: dict[str, ClaimAnswer] = dict.fromkeys(ended | lost, DROP)
+        if not self._gate.known.is_empty and (gated := self._gated_among(claims, answers)):
+            answers |= await self._gate.ask(gated)
+        self._metrics.count_claims(claims, answers)
+        return answers
+
+    def _gated_among(
+        self, claims: Sequence[ClaimedTask], answers: Mapping[str, ClaimAnswer]
+    ) -> list[tuple[ClaimedTask, Scope]]:
+        """The jobs that would run and have a limit, or are held, with their lanes."""
+        gated: list[tuple[ClaimedTask, Scope]] = []
+        for claim in claims:
+            state = claim.context
+            if state is None or claim.ends_as is not None or state.refusal is not None or claim.job_id in answers:
+                continue
+            platform = self._gate.known.concern(state.platform or "")
+            if platform is None:
+                continue
+            lane = lane_of(platform, _account_of(state.task_data or _offered_data(claim)))
+            if self._gate.known.have(lane):
+                gated.append((claim, lane))
+        return gated
 
     def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:
         """The number of the attempt that begins, and what is known of the earlier ones."""
@@ -178,6 +203,19 @@ class Admission:
         for facts in adopted.known.values():
             self._metrics.count_adopted(facts.platform)
         return adopted.known, adopted.ended, refusals
+
+
+class _Account(msgspec.Struct):
+    account_id: Any = None
+
+
+def _account_of(task_data: bytes | None) -> str:
+    """The account in a task's data, as the ledger's column has it; empty if there is none."""
+    try:
+        account_id = msgspec.json.decode(task_data or b"{}", type=_Account).account_id
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ""
+    return str(account_id or "")
 
 
 def _offered_data(claim: ClaimedTask) -> bytes | None:

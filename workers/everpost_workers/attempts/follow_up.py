@@ -1,17 +1,20 @@
 """Decides what follows an attempt without success: another attempt, noted in the ledger, or the end of the task."""
 
+from collections.abc import Callable
+
 import msgspec
 import structlog
 from arq.worker import Retry
 
 from everpost.clock import Clock, to_text
 from everpost.errors import InvalidValue
+from everpost.limits import Scope, lane_of
 from everpost.platforms import Catalogue, Platform
 from everpost.publishing import Publisher, PublisherClass
 from everpost.publishing.raised import declared_class_of, error_class_of, is_a, message_of, retry_after_of
 from everpost.settings import Settings
 from everpost.store import Store
-from everpost.task.attempt_rules import Ended, NextAttempt, decide_attempt
+from everpost.task.attempt_rules import Ended, NextAttempt, decide_attempt, pause_of_account_s
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.intents import persist
@@ -24,12 +27,20 @@ log = structlog.get_logger("everpost.worker")
 
 STOPPED = "The worker was stopped while it was sending."
 
+CloseLane = Callable[[Scope, float], None]
+"""Lets no task of a lane begin for so many seconds."""
+
+
+def keep_lanes_open(_: Scope, __: float) -> None:
+    """Close no lane."""
+
 
 class FollowUp:
     """Decides what follows, and writes an attempt that will be repeated into the ledger.
 
     Args:
         worker_id: This worker's name in the list of attempts.
+        close_lane: Called after each answer of a platform that an account is too fast.
     """
 
     def __init__(
@@ -41,7 +52,9 @@ class FollowUp:
         metrics: WorkerMetrics,
         *,
         worker_id: str,
+        close_lane: CloseLane = keep_lanes_open,
     ) -> None:
+        self._close_lane = close_lane
         self._catalogue = catalogue
         self._ledger = store.ledger
         self._settings = settings
@@ -64,6 +77,9 @@ class FollowUp:
             limits=limits,
             rate_limit_deadline_s=platform.rate_limit_deadline_s if platform else 0,
         )
+        if error_class is ErrorClass.RATE_LIMITED and platform is not None:
+            account_id = str((state.data or {}).get("account_id") or "")
+            self._close_lane(lane_of(platform.name, account_id), pause_of_account_s(retry_after_of(error)))
         if is_a(error, CannotRepeatError):
             return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
         if isinstance(decision, Ended):

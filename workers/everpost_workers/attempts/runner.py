@@ -23,7 +23,7 @@ from everpost.task.submission import decoded_data
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.checkpoints import AttemptKeeper, saved_checkpoint
 from everpost_workers.attempts.defects import tell_of_defect
-from everpost_workers.attempts.follow_up import FollowUp
+from everpost_workers.attempts.follow_up import CloseLane, FollowUp, keep_lanes_open
 from everpost_workers.attempts.intents import Intents
 from everpost_workers.attempts.progress import ProgressBoard
 from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
@@ -41,6 +41,7 @@ class AttemptRunner:
         worker_id: This worker's name in the list of attempts.
         board: Shows the attempts' progress.
         isolation: Runs suspects; None runs them in this process.
+        close_lane: Lets no task of a lane begin for so many seconds.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class AttemptRunner:
         worker_id: str,
         board: ProgressBoard,
         isolation: Isolation | None = None,
+        close_lane: CloseLane = keep_lanes_open,
     ) -> None:
         self._publishers = publishers
         self._catalogue = catalogue
@@ -64,7 +66,9 @@ class AttemptRunner:
         self._ledger = store.ledger
         self._board = board
         self._intents = Intents(store, clock, boot_clock)
-        self._follow_up = FollowUp(catalogue, store, settings, clock, metrics, worker_id=worker_id)
+        self._follow_up = FollowUp(
+            catalogue, store, settings, clock, metrics, worker_id=worker_id, close_lane=close_lane
+        )
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
 

@@ -7,7 +7,7 @@ A job's way through this package:
 
     claim_loop.py   decides when to claim
     claiming.py     claims a batch (claim.lua); reading.py decodes it
-    admitting.py    asks on_claim, and drops jobs or puts them off as it answers
+    admitting.py    asks on_claim, and drops jobs, puts them off or hands them over as it answers
     dispatch.py     starts one task a job; leases.py keeps the leases of all held jobs, from a thread
     running.py      runs the job's function; outcomes.py decides what follows
     recording.py    has on_complete record ended jobs
@@ -19,9 +19,9 @@ from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import cancel_until_done, comes_from_outside
 from everpost_workers.engine.deadlines import TimeLimits
 from everpost_workers.engine.errors import EngineError, HandBackError, StuckJobsError
-from everpost_workers.engine.jobs import DROP, Claim, ClaimAnswer, Drop, JobOutcome, Later
+from everpost_workers.engine.jobs import DROP, Claim, ClaimAnswer, Drop, Elsewhere, JobOutcome, Later
 from everpost_workers.engine.leases import LONGEST_ROUND_S
-from everpost_workers.engine.options import OnClaim, OnComplete
+from everpost_workers.engine.options import OnClaim, OnComplete, OnReleased
 from everpost_workers.engine.outcomes import CancelCause, OutcomeReason, cause_of
 from everpost_workers.engine.worker import BatchWorker
 
@@ -34,12 +34,14 @@ __all__ = [
     "Claim",
     "ClaimAnswer",
     "Drop",
+    "Elsewhere",
     "EngineError",
     "HandBackError",
     "JobOutcome",
     "Later",
     "OnClaim",
     "OnComplete",
+    "OnReleased",
     "OutcomeReason",
     "StuckJobsError",
     "TimeLimits",

@@ -9,7 +9,7 @@ from everpost_workers.engine.backoff import Backoff
 from everpost_workers.engine.cancellation import raise_unless_failure
 from everpost_workers.engine.claiming import Claimer
 from everpost_workers.engine.held import HeldJob
-from everpost_workers.engine.jobs import ClaimAnswer, Drop, Later
+from everpost_workers.engine.jobs import ClaimAnswer, Drop, Elsewhere, Later
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.lua import Scripts
 from everpost_workers.engine.options import EngineOptions
@@ -120,5 +120,8 @@ def _is_kept_out(job: HeldJob, answer: ClaimAnswer | None) -> bool:
             return True
         case Later(due_ms) if job.reason is None:
             job.put_off(due_ms)
+            return True
+        case Elsewhere(queue, score) if job.reason is None:
+            job.hand_over(queue, score)
             return True
     return False

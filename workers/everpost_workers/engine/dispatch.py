@@ -61,6 +61,7 @@ class Dispatcher:
             on_wrong_type=options.on_wrong_type,
         )
         self._may_claim = options.may_claim
+        self._tell_released = options.on_released
         self.claimer = Claimer(worker, self.scripts, options, on_missing_health)
         self._reader = JobReader(worker.functions, deserializer=worker.job_deserializer, max_tries=worker.max_tries)
         self._admitter = Admitter(options, self.scripts, self.claimer, start=self._start, release=self._release)
@@ -263,6 +264,8 @@ class Dispatcher:
 
     def _on_released(self, jobs: list[HeldJob]) -> None:
         was_full = self.free_slots <= 0
+        if self._tell_released is not None:
+            self._tell_released([job.claim for job in jobs])
         for job in jobs:
             if self._held.get(job.job_id) is job:
                 del self._held[job.job_id]

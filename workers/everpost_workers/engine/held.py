@@ -47,13 +47,15 @@ class Return(msgspec.Struct, frozen=True):
 
     Attributes:
         action: As `release.lua` reads it: `return` at the score `due`, `return_in` after `due` ms by Redis's clock,
-            `return_at` at the score `due` but not at once.
+            `return_at` at the score `due` but not at once, `elsewhere` at the score `due` in `queue`.
         tries: What its try counter is set to.
+        queue: For `elsewhere`: the key of the sorted set.
     """
 
     action: str
     due: int
     tries: int
+    queue: str = ""
 
 
 class HeldJob:
@@ -155,6 +157,12 @@ class HeldJob:
         """Note that the job goes back to its queue, due at `due_ms`, although it could run; no try is spent."""
         self.phase = JobPhase.ENDED
         self.back = Return("return_at", whole_score(due_ms), self.counted_tries - 1)
+
+    def hand_over(self, queue: str, score: int | None) -> None:
+        """Note that the job goes into another sorted set, although it could run; no try is spent."""
+        self.phase = JobPhase.ENDED
+        due = whole_score(self.claim.score if score is None else score)
+        self.back = Return("elsewhere", due, self.counted_tries - 1, queue)
 
     def as_outcome(self) -> JobOutcome[Any]:
         """What the completion hook gets."""

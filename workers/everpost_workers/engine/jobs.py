@@ -52,9 +52,24 @@ class Later(msgspec.Struct, frozen=True):
     due_ms: int
 
 
+class Elsewhere(msgspec.Struct, frozen=True):
+    """The job waits in another sorted set, under the key `queue`, and no try is spent.
+
+    The worker has nothing more to do with it: it comes back when a program moves it into one of the worker's queues. In
+    one step, Redis takes it out of its queue, ends its lease, and adds it there; its payload stays. If the option
+    `elsewhere_index` names a hash, it tells for each such job where it is.
+
+    Attributes:
+        score: Its score there; None keeps the score that it was claimed with.
+    """
+
+    queue: str
+    score: int | None = None
+
+
 DROP = Drop()
 
-ClaimAnswer: TypeAlias = Drop | Later
+ClaimAnswer: TypeAlias = Drop | Later | Elsewhere
 """What the claim hook may answer for a job; a job without an answer runs."""
 
 

@@ -11,6 +11,7 @@ from everpost_workers.engine.lua import OnWrongType
 
 OnClaim = Callable[[Sequence[Claim[Any]]], Awaitable[Mapping[str, ClaimAnswer]]]
 OnComplete = Callable[[Sequence[JobOutcome[Any]]], Awaitable[None]]
+OnReleased = Callable[[Sequence[Claim[Any]]], None]
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     on_claim: OnClaim | None
     on_complete: OnComplete | None
+    on_released: OnReleased | None
+    elsewhere_index: str | None
     wake_channel: str | None
     own_connections: bool
     serializer_like: Callable[[bytes], Serializer] | None

@@ -54,6 +54,7 @@ class Releaser(Collector):
         self._on_released = on_released
         self._keys = [abort_jobs_ss, *options.queue_names]
         self._wake_channel = options.wake_channel or ""
+        self._elsewhere_index = options.elsewhere_index or ""
         self._failpoint = options.failpoint
         self.is_behind = False
 
@@ -88,8 +89,9 @@ class Releaser(Collector):
 
     def _release_of(self, job: HeldJob) -> tuple[tuple[Any, ...], bytes]:
         whose = (job.job_id, job.queue_number, job.token, job.counted_tries)
-        if job.back is not None:
-            return (job.back.action, *whose, job.back.due, job.back.tries), job.restorable_payload
+        if (back := job.back) is not None:
+            due = [back.queue, back.due] if back.queue else back.due
+            return (back.action, *whose, due, back.tries), job.restorable_payload
         data, life_ms = (b"", "") if job.reason is None else self._results.result_of(job)
         if not isinstance(job.function, CronJob):
             return ("end", *whose, life_ms, 0), data
@@ -101,7 +103,7 @@ class Releaser(Collector):
         batch = [job for job, _, _ in portion]
         jobs = msgspec.msgpack.encode([element for _, elements, _ in portion for element in elements])
         options = [RETRY_KEY_TTL_S, self._wake_channel, jobs, self._results.index, self._results.list_ms]
-        arguments = [*options, *(data for _, _, data in portion)]
+        arguments = [*options, self._elsewhere_index, *(data for _, _, data in portion)]
         backoff = Backoff(0.05, 1.0)
         self._failpoint("release.before")
         while True:

@@ -26,7 +26,7 @@ from everpost_workers.engine.held import HeldJob
 from everpost_workers.engine.log_fields import as_event
 from everpost_workers.engine.lua import OnWrongType
 from everpost_workers.engine.master_watch import watch_of
-from everpost_workers.engine.options import EngineOptions, OnClaim, OnComplete
+from everpost_workers.engine.options import EngineOptions, OnClaim, OnComplete, OnReleased
 from everpost_workers.engine.stopping import LEAST_GRACE_S, StoppingWorker
 from everpost_workers.engine.trouble import REDIS_TROUBLE, trouble_text
 from everpost_workers.engine.wakeup import WakeListener
@@ -56,11 +56,14 @@ class BatchWorker(StoppingWorker):
         queue_names: The queues, most urgent first; by default `[queue_name]`. Cron jobs go to `queue_name`.
         lease: How long the jobs of a crashed worker stay its own. It is renewed each second, and at least three times
             in its life.
-        on_claim: Called with each claimed batch before any of it starts. It answers `DROP` or `Later(due_ms)` for the
-            jobs that are not to run now; the others run. If it raises, the whole batch goes back to its queues, no try
-            is spent, and claiming pauses for a moment.
+        on_claim: Called with each claimed batch before any of it starts. It answers `DROP`, `Later(due_ms)` or
+            `Elsewhere(queue)` for the jobs that are not to run now; the others run. If it raises, the whole batch goes
+            back to its queues, no try is spent, and claiming pauses for a moment.
         on_complete: Called, in batches, with every job that has ended, before Redis forgets it. If it raises it is
             called again with the same outcomes: delivery is at least once.
+        on_released: Called, in batches, with all jobs that the worker no longer holds: those that have ended, went back
+            or elsewhere, or were taken over by another worker. It must neither raise nor take long.
+        elsewhere_index: A Redis key. A hash under it tells which jobs were answered `Elsewhere`, and where each is.
         wake_channel: A Redis channel. On any message there the worker looks for due jobs at once. None only polls.
         own_connections: Claim and release over connections of the engine's own, which costs less. The pool's settings
             for retries do not hold for them. The engine goes on after an outage either way.
@@ -92,6 +95,8 @@ class BatchWorker(StoppingWorker):
         lease: SecondsTimedelta = 15,
         on_claim: OnClaim | None = None,
         on_complete: OnComplete | None = None,
+        on_released: OnReleased | None = None,
+        elsewhere_index: str | None = None,
         wake_channel: str | None = DEFAULT_WAKE_CHANNEL,
         own_connections: bool = False,
         serializer_like: Callable[[bytes], Serializer] | None = None,
@@ -115,6 +120,8 @@ class BatchWorker(StoppingWorker):
             lease_s=to_seconds(lease),
             on_claim=on_claim,
             on_complete=on_complete,
+            on_released=on_released,
+            elsewhere_index=elsewhere_index,
             wake_channel=wake_channel,
             own_connections=own_connections,
             serializer_like=serializer_like,

@@ -9,13 +9,13 @@ import structlog
 from everpost.clock import Clock
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.meta import EPOCH
 from everpost.store.pause import find_pause
 from everpost.store.relay import MayBeSent, OddFacts, OddTask, StuckError
 from everpost.task.model import QueueEntry
 
 log = structlog.get_logger("everpost.relay")
 
-EPOCH = "epoch"
 CHUNK = 500  # tasks compared in one call
 RESTORED = 100  # payloads in memory at a time
 FRESH_MS = 3_000  # after this time the process that accepted a task has enqueued it, or failed to

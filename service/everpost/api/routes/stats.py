@@ -9,6 +9,7 @@ from litestar import get
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
+from everpost.limits import Limits
 from everpost.store.history import Summary, TaskFilter
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.task_views import StatusCounts, status_counts
@@ -41,7 +42,11 @@ class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
-    """A platform tasks can be published to. A limit of null means: no limit."""
+    """A platform tasks can be published to. A limit of null means: no limit.
+
+    Attributes:
+        limits: Those of the catalogue; `GET /limits` has those that hold.
+    """
 
     id: int
     name: str
@@ -53,6 +58,8 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     title_max: int | None
     description_max: int | None
     tags_max: int | None
+    limits: Limits
+    account_limits: Limits
 
 
 class PlatformsAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
+from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
 from everpost.api.routes.one_task import cancel_task, delete_task, retry_task, show_task
@@ -44,6 +45,10 @@ HANDLERS = (
     show_operation,
     show_dispatch,
     resume_dispatch,
+    show_limits,
+    set_limits,
+    pause_scope,
+    resume_scope,
 )
 
 

@@ -25,6 +25,20 @@ local function is_withdrawn(id)
   return ttl ~= -2
 end
 
+-- A task that is in a lane stays there, unless nothing waits for the lane: then it leaves it (gate.lua).
+local PARKED = 'everpost:parked:'
+local function is_parked(id)
+  local lane = redis.pcall('HGET', 'everpost:parked', id)
+  if type(lane) ~= 'string' or not tonumber(redis.pcall('ZSCORE', lane, id)) then
+    return false
+  elseif redis.pcall('HEXISTS', 'everpost:lanes', string.sub(lane, #PARKED + 1)) == 1 then
+    return true
+  end
+  redis.call('ZREM', lane, id)
+  redis.call('HDEL', 'everpost:parked', id)
+  return false
+end
+
 local function put(first, last)
   local tombs, new = {}, {}
   for i = first, last, 4 do
@@ -42,7 +56,7 @@ local function put(first, last)
         new[queue] = new[queue] or {}
         local n = #new[queue]
         new[queue][n + 1], new[queue][n + 2] = score, id
-      elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 then
+      elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 and not is_parked(id) then
         redis.call('ZADD', queue, 'LT', score, id)
       end
       answers[#answers + 1] = 1

@@ -9,6 +9,11 @@ redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id) -- first: after a DEL a 
 redis.call('SET', 'everpost:withdrawn:' .. id, '1', 'PX', ARGV[2])
 local clock = redis.call('TIME')
 redis.call('ZADD', KEYS[1], clock[1] * 1000 + math.floor(clock[2] / 1000), id) -- for the relay, if the caller dies before the ledger knows
+local lane = redis.pcall('HGET', 'everpost:parked', id) -- it may wait outside its queue: see gate.lua
+if type(lane) == 'string' then
+  redis.pcall('ZREM', lane, id)
+  redis.call('HDEL', 'everpost:parked', id)
+end
 for i = 2, #KEYS do
   redis.call('ZREM', KEYS[i], id)
 end

@@ -8,6 +8,7 @@ from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.held import PostgresqlHeld
+from everpost.store.postgresql.care.limits import PostgresqlLimits
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.care.primary_watch import PrimaryWatch
@@ -34,6 +35,7 @@ class PostgresqlStore:
         self.history = PostgresqlHistory(database, zone)
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)
+        self.limits = PostgresqlLimits(database)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 

@@ -7,6 +7,7 @@ from typing import Self
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.care.held import SqliteHeld
+from everpost.store.sqlite.care.limits import SqliteLimits
 from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
@@ -30,6 +31,7 @@ class SqliteStore:
         self.held = SqliteHeld(database)
         self.changes = SqliteChanges(database)
         self.operations = SqliteOperations(database)
+        self.limits = SqliteLimits(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:

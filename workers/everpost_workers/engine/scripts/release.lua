@@ -2,7 +2,7 @@
 --
 -- KEYS  1 abort set, 2.. the queues
 -- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4 results index or "", 5 ms of one of its lists,
---       6.. each job's bytes
+--       6 index of the jobs that are elsewhere or "", 7.. each job's bytes
 --       The jobs are one msgpack list, which is cheaper to write than as many arguments (without the bytes, which cmsgpack
 --       does not read), with seven elements for each: action, id, queue number, lease token, try counter at the claim,
 --       and by action (the bytes come first):
@@ -11,17 +11,21 @@
 --         return: payload or ""; new score, new try counter
 --         return_in: payload or ""; ms from now until it is due, new try counter
 --         return_at: payload or ""; new score, moved a little ahead if it is in the past, new try counter
+--         elsewhere: payload or ""; a list of another sorted set's key and its score there, new try counter
 -- Returns the positions (from 1) of jobs this worker no longer holds, negative if only the result was not stored.
 --
 -- The results index tells which results are the oldest (shed_results.lua). It is a hash of list names and the estimated
 -- bytes of each list's results. A list has the ids of a period, and expires after the last of their results.
+--
+-- The other index is a hash that tells for each job which is elsewhere the key of the sorted set that has it.
 --
 -- A repeated call is harmless: the answer to the first may have been lost with the connection. Where possible, one
 -- command serves many jobs, because each call costs as much as its work.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local index, list_ms = ARGV[4], tonumber(ARGV[5])
-local BEFORE = 5 -- arguments before the jobs' bytes
+local elsewhere = ARGV[6]
+local BEFORE = 6 -- arguments before the jobs' bytes
 local RESULT_BYTES = 150 -- of a result, beside its value: key, expiry, and its id in the index
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
@@ -29,7 +33,8 @@ local clock = redis.call('TIME') -- claims go by it too, whatever the worker's o
 local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local reply = {}
 
-local GOES_BACK = { ['return'] = true, return_in = true, return_at = true }
+local GOES_BACK = { ['return'] = true, return_in = true, return_at = true, elsewhere = true }
+local IS_DUE_NOW = { ['return'] = true, return_in = true } -- other workers are told of it at once
 local LEAST_WAIT = 100 -- ms until a job of return_at is due, or a worker could claim and return it all the time
 
 local function worker_of(token)
@@ -116,11 +121,27 @@ local function score_of(action, due)
   return due
 end
 
-local function give_back(queue, id, payload, score, tries)
+-- A sorted set of another type takes nothing: then the job stays in its queue, and is claimed again.
+local function hand_over(queue, id, other, score)
+  if type(redis.pcall('ZADD', other, score, id)) == 'table' then -- an error
+    redis.pcall('ZADD', queue, now + LEAST_WAIT, id)
+    return
+  end
+  if elsewhere ~= '' then
+    redis.pcall('HSET', elsewhere, id, other)
+  end
+  redis.pcall('ZREM', queue, id)
+end
+
+local function give_back(queue, id, payload, action, due, tries)
   if payload ~= '' then
     redis.call('SET', JOB .. id, payload, 'NX')
   end
-  redis.pcall('ZADD', queue, score, id) -- refused where the queue is of another type
+  if action == 'elsewhere' then
+    hand_over(queue, id, due[1], due[2])
+  else
+    redis.pcall('ZADD', queue, score_of(action, due), id) -- refused where the queue is of another type
+  end
   if tries > 0 then
     redis.call('SET', RETRY .. id, tries, 'EX', retry_ttl)
   else
@@ -152,8 +173,8 @@ for _, position in ipairs(ours) do
   local i, data = 7 * position - 6, ARGV[BEFORE + position]
   local action, id, queue = jobs[i], jobs[i + 1], KEYS[1 + jobs[i + 2]]
   if GOES_BACK[action] then
-    give_back(queue, id, data, score_of(action, jobs[i + 5]), jobs[i + 6])
-    any_returned = any_returned or action ~= 'return_at' -- workers need not be woken for what is due later
+    give_back(queue, id, data, action, jobs[i + 5], jobs[i + 6])
+    any_returned = any_returned or IS_DUE_NOW[action]
   else
     end_job(queue, id, jobs[i + 6], action == 'end_for_good' and 'finished' or 'occupied')
   end

@@ -44,6 +44,8 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.KEYS: ("key",),
         Table.OPERATIONS: ("operation_id",),
         Table.SKIPS: ("operation_id", "task_id"),
+        Table.LIMITS: ("scope",),
+        Table.USES: ("used_at", "task_id"),
         Table.META: ("key",),
     }
 )

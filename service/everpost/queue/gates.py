@@ -1,0 +1,226 @@
+"""The gate in Redis: which claimed tasks may begin, and which wait in their lanes. `scripts/gate.lua` has its keys."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.limits import Scope
+from everpost.queue.keys import PARKED, QUEUE_NAMES, WAKE_CHANNEL
+from everpost.queue.redis_server import RedisServer, read_script
+from everpost.task.holds import WaitKind
+
+PER_QUEUE = 10**13  # as in gate.lua
+MOST_LET_OUT = 200  # tasks in one call: Redis serves no other client meanwhile, for a few milliseconds
+MOST_SHOWN = 1_000  # scopes
+
+Packed = Mapping[str, Any]
+"""The fields of `everpost:limits`."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A task that may not begin now, and why.
+
+    Attributes:
+        until_ms: When it may at the earliest; None if that is not known.
+    """
+
+    kind: str
+    scope: Scope
+    until_ms: int | None
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """What a turn of the gate has done.
+
+    Attributes:
+        let_out: How many tasks went back into their queues.
+        has_more: More could go at once.
+        opens_in_s: Seconds until a scope may have room again; None if that is not known.
+        is_rebuilding: Redis was emptied: workers are to report what they run.
+        needs_uses: Redis does not know earlier attempts.
+        version: That of the limits in Redis.
+        closed_for_ms: For how long scopes are closed, because their platform answered "too fast".
+    """
+
+    let_out: int
+    has_more: bool
+    opens_in_s: float | None
+    is_rebuilding: bool
+    needs_uses: bool
+    version: int
+    closed_for_ms: dict[Scope, int]
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """A parked task: the scope it waits behind, why, until when, and how many of its lane go before it."""
+
+    scope: Scope
+    kind: WaitKind
+    until_ms: int | None
+    position: int
+
+
+class ScopeUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits behind a scope, and what it has in use; `kind` is None if nothing waits."""
+
+    scope: Scope
+    kind: WaitKind | None
+    until_ms: int | None
+    waiting: int
+    running: int
+    used_today: int
+
+
+class Told(msgspec.Struct, omit_defaults=True):
+    """What a worker tells the gate with a turn. Tasks stand with their lanes: task, lane, task, lane, ...
+
+    Attributes:
+        back: Tasks that it no longer runs.
+        held: Tasks that it runs.
+        parked: Lanes that have got tasks.
+        closed: Scopes that are to admit no task, each with the time in ms.
+    """
+
+    back: list[str] = []
+    held: list[str] = []
+    parked: list[str] = []
+    closed: list[str | int] = []
+
+
+NOTHING = Told()
+
+
+class LimitsLostError(Exception):
+    """Redis does not know the limits. They are to be told, and the call to be repeated."""
+
+
+class Gates:
+    """The calls of the gate. Every method may raise `QueueUnreachable`."""
+
+    def __init__(self, server: RedisServer, lease_s: float) -> None:
+        self._redis = server.redis
+        self._ask = server.ask
+        self._lease_ms = round(lease_s * 1000)
+        rules = read_script("gate")
+        self._claims, self._pump, self._limits, self._uses = (
+            server.redis.register_script(rules + read_script(name))
+            for name in ("gate_claims", "gate_pump", "gate_limits", "gate_uses")
+        )
+        self._find = server.script("gate_find")
+        self._show = server.script("gate_show")
+
+    async def ask(self, tasks: Sequence[tuple[str, Scope]]) -> list[Refused | None]:
+        """For each task with its lane: None if it begins, which counts from now on, or why it may not.
+
+        Raises:
+            LimitsLostError: Nothing was decided.
+        """
+        packed = msgspec.msgpack.encode([part for task in tasks for part in task])
+        answers: list[Any] | None = await self._ask(self._claims(keys=QUEUE_NAMES, args=[self._lease_ms, packed]))
+        if answers is None:
+            raise LimitsLostError
+        return [_refused(answer) for answer in answers]
+
+    async def turn(self, told: Told = NOTHING, most: int = MOST_LET_OUT) -> Turned:
+        """Take back permits, and let out as many tasks as there is room for, at most `most`.
+
+        Raises:
+            LimitsLostError: Nothing was done.
+        """
+        arguments: list[Any] = [self._lease_ms, WAKE_CHANNEL, most, msgspec.msgpack.encode(told)]
+        answer: list[Any] | None = await self._ask(self._pump(keys=QUEUE_NAMES, args=arguments))
+        if answer is None:
+            raise LimitsLostError
+        out, has_more, opens_in_ms, is_rebuilding, needs_uses, version, now_ms, *closed = answer
+        return Turned(
+            let_out=out,
+            has_more=bool(has_more),
+            opens_in_s=None if opens_in_ms < 0 else opens_in_ms / 1000,
+            is_rebuilding=bool(is_rebuilding),
+            needs_uses=bool(needs_uses),
+            version=version,
+            closed_for_ms={
+                _text(scope): (_number(until) or 0) - now_ms
+                for scope, until in zip(closed[::2], closed[1::2], strict=True)
+            },
+        )
+
+    async def tell_limits(self, version: int, limits: Packed, *, replaces: bool, is_first: bool) -> bool:
+        """Tell Redis the limits; False if it had newer ones.
+
+        Args:
+            replaces: Replace newer ones, too.
+            is_first: No task has ever been run from this Redis or another.
+        """
+        packed = msgspec.msgpack.encode(limits)
+        arguments: list[Any] = [self._lease_ms, version, int(replaces), int(is_first), packed]
+        return bool(await self._ask(self._limits(keys=QUEUE_NAMES, args=arguments)))
+
+    async def tell_uses(self, uses: Mapping[Scope, tuple[Sequence[int], int]], closed: Mapping[Scope, int]) -> bool:
+        """Tell an emptied Redis when attempts began, the newest first, and how many began today; False if it knew."""
+        arguments: list[Any] = [self._lease_ms, msgspec.msgpack.encode(uses), msgspec.msgpack.encode(closed)]
+        return bool(await self._ask(self._uses(keys=QUEUE_NAMES, args=arguments)))
+
+    async def find(self, task_ids: Sequence[str]) -> dict[str, Whereabouts]:
+        """What the parked ones of these tasks wait for."""
+        if not task_ids:
+            return {}
+        answers: list[Any] = await self._ask(self._find(keys=[], args=list(task_ids)))
+        return {
+            task_id: Whereabouts(_text(answer[0]), _kind(answer[1]), _number(answer[2]), int(answer[3]))
+            for task_id, answer in zip(task_ids, answers, strict=True)
+            if answer is not None
+        }
+
+    async def show(self, scopes: Sequence[Scope], most: int = MOST_SHOWN) -> tuple[int, list[ScopeUse]]:
+        """How many tasks are parked in all, and the use of these scopes and of those that something waits behind."""
+        shown: tuple[int, list[Any]] = await self._ask(self._show(keys=[], args=[most, *scopes]))
+        parked, answers = shown
+        return int(parked), [
+            ScopeUse(
+                scope=_text(scope),
+                kind=_kind(kind) if kind else None,
+                until_ms=_number(until),
+                waiting=waiting,
+                running=running,
+                used_today=used,
+            )
+            for scope, kind, until, waiting, running, used in answers
+        ]
+
+    async def count_parked(self) -> int:
+        """How many tasks are parked."""
+        return int(await self._ask(self._redis.hlen(PARKED)))
+
+
+def lane_key(lane: Scope) -> str:
+    """The key of a lane's tasks."""
+    return f"{PARKED}:{lane}"
+
+
+def lane_score(queue_name: str, score: int) -> int:
+    """The score of a task in its lane: the more urgent queue first, then the earlier time."""
+    return QUEUE_NAMES.index(queue_name) * PER_QUEUE + min(max(score, 0), PER_QUEUE - 1)
+
+
+def _refused(answer: Any) -> Refused | None:
+    if answer == 0:
+        return None
+    kind, scope, until = answer
+    return Refused(_text(kind), _text(scope), _number(until))
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _number(value: bytes) -> int | None:
+    return int(value) if value.isdigit() else None
+
+
+def _kind(value: bytes) -> WaitKind:
+    try:
+        return WaitKind(value.decode())
+    except (ValueError, UnicodeDecodeError):
+        return WaitKind.TURN

@@ -1,0 +1,151 @@
+-- Takes back permits, and lets out of their lanes as many tasks as there is room for.
+--
+-- ARGV  2 wake channel, 3 most tasks to let out, 4 msgpack map of lists:
+--         back: task, lane, ... of those that a worker no longer runs
+--         held: task, lane, ... of those that a worker runs, in case Redis has lost them
+--         parked: lanes that have got tasks
+--         closed: scope, ms, ... of those that are to admit no task for some time
+-- Returns nothing if Redis has lost the limits, else {tasks let out, 1 if there are more, ms until the next opening or -1,
+--         1 if what runs is to be reported, 1 if earlier uses are to be told, version of the limits, now (ms),
+--         scope, until when it is closed (ms), ...}
+if redis.call('HEXISTS', LIMITS, 'version') == 0 then
+  return false
+end
+local channel, most = ARGV[2], tonumber(ARGV[3])
+local told = cmsgpack.unpack(ARGV[4])
+
+local function open_now(scope)
+  if redis.call('EXISTS', BEHIND .. scope) == 1 then
+    redis.call('ZADD', OPENINGS, text(now), scope)
+  end
+end
+
+local function take_back(id, lane)
+  local is_held = redis.call('EXISTS', HELD .. id) == 1 -- claimed again meanwhile: the new claim has the permit
+  for _, scope in ipairs(scopes_of(lane)) do
+    if not is_held then
+      redis.call('ZREM', PERMITS .. scope, id)
+    end
+    open_now(scope)
+  end
+end
+
+local function count_again(id, lane)
+  for _, scope in ipairs(scopes_of(lane)) do
+    local limits = limits_of(scope)
+    if limits and limits.concurrency and not redis.call('ZSCORE', PERMITS .. scope, id) then
+      local ttl = lease_of(id)
+      redis.call('ZADD', PERMITS .. scope, text(now + (ttl > 0 and ttl or lease)), id)
+    end
+  end
+end
+
+local function note_parked(lane)
+  local scope = redis.call('HGET', LANES, lane)
+  if scope then
+    open_now(scope)
+  elseif redis.call('EXISTS', PARKED .. lane) == 1 then
+    put_behind(lane, lane, nil, now)
+  end
+end
+
+local function close(scope, ms)
+  local until_ms = math.max(now + ms, tonumber(redis.call('HGET', CLOSED, scope) or nil) or 0)
+  redis.call('HSET', CLOSED, scope, text(until_ms))
+end
+
+local function forget_lane(lane, scope)
+  redis.call('ZREM', BEHIND .. scope, lane)
+  redis.call('HDEL', LANES, lane)
+end
+
+-- The first scope other than `scope` that refuses a lane.
+local function other_refusal(lane, scope)
+  for _, each in ipairs(scopes_of(lane)) do
+    if each ~= scope then
+      local kind, until_ms = refusal_of(each)
+      if kind then
+        return each, kind, until_ms
+      end
+    end
+  end
+  return nil
+end
+
+local function let_out(lane, id, score)
+  redis.call('ZREM', PARKED .. lane, id)
+  redis.call('HDEL', INDEX, id)
+  local number = math.min(math.max(math.floor(score / PER_QUEUE), 0), #KEYS - 1)
+  redis.call('ZADD', KEYS[number + 1], 'NX', text(score - number * PER_QUEUE), id)
+  for _, scope in ipairs(scopes_of(lane)) do
+    if limits_of(scope) then
+      redis.call('ZADD', COMING .. scope, text(now + LOOK_AGAIN), id)
+    end
+  end
+end
+
+-- Lets tasks out of the lanes behind a scope, one of each lane in turn, until it refuses; returns how many.
+local function open(scope, left)
+  local out = 0
+  while out < left do
+    local lane = redis.call('ZRANGE', BEHIND .. scope, 0, 0)[1]
+    if not lane then
+      redis.call('ZREM', OPENINGS, scope)
+      redis.call('HDEL', WHY, scope)
+      break
+    end
+    local kind, until_ms = refusal_of(scope)
+    if kind then
+      redis.call('ZADD', OPENINGS, until_ms and text(until_ms) or '+inf', scope)
+      note_why(scope, kind, until_ms)
+      break
+    end
+    local other, other_kind, other_until = other_refusal(lane, scope)
+    local next_task = redis.call('ZRANGE', PARKED .. lane, 0, 0, 'WITHSCORES')
+    if #next_task == 0 then
+      forget_lane(lane, scope)
+    elseif other then
+      put_behind(lane, other, other_kind, other_until)
+    else
+      let_out(lane, next_task[1], tonumber(next_task[2]))
+      redis.call('ZADD', BEHIND .. scope, next_turn(), lane)
+      out = out + 1
+    end
+  end
+  return out
+end
+
+for i = 1, #(told.back or {}), 2 do
+  take_back(told.back[i], told.back[i + 1])
+end
+for i = 1, #(told.held or {}), 2 do
+  count_again(told.held[i], told.held[i + 1])
+end
+for i = 1, #(told.closed or {}), 2 do
+  close(told.closed[i], told.closed[i + 1])
+end
+for _, lane in ipairs(told.parked or {}) do
+  note_parked(lane)
+end
+
+local out, looks = 0, 0
+local due = redis.call('ZRANGE', OPENINGS, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1]
+while due and out < most and looks < most do
+  out = out + open(due, most - out)
+  looks = looks + 1
+  due = redis.call('ZRANGE', OPENINGS, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1]
+end
+if out > 0 and channel ~= '' then
+  redis.pcall('PUBLISH', channel, 'let out') -- a user may be given no channels: then they poll
+end
+
+local opening = tonumber(redis.call('ZRANGE', OPENINGS, 0, 0, 'WITHSCORES')[2])
+local has_opening = opening and opening < math.huge
+local reply = {
+  out, due and 1 or 0, has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
+  now >= opens_at and not is_counted and 1 or 0, tonumber(redis.call('HGET', LIMITS, 'version')) or 0, now,
+}
+for _, part in ipairs(redis.call('HGETALL', CLOSED)) do
+  reply[#reply + 1] = part
+end
+return reply

@@ -1,0 +1,1 @@
+SELECT scope, closed_until FROM limit_closures WHERE closed_until > :now

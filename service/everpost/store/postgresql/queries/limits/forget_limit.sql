@@ -1,0 +1,1 @@
+DELETE FROM limits WHERE scope = :scope

@@ -1,0 +1,281 @@
+"""The gate's Lua against a model in Python, by a clock that the test sets: no limit is exceeded, no room is wasted."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from engine_support import Server, running_server
+from everpost.limits import EVERYTHING, NO_LIMITS, Limits, Rate, Scope, platform_of
+from everpost.platforms import Catalogue
+from everpost.queue import gates as module
+from everpost.queue.gates import Gates, Told, lane_key, lane_score
+from everpost.queue.keys import PARKED, QUEUE_NAMES
+from everpost.queue.redis_server import RedisServer, read_script
+from everpost.task.gate_table import GateTable
+from everpost.task.holds import Hold, ScopeState, WaitKind
+
+CLOCK = "test:clock"
+START_MS = 1_750_000_000_000
+LEASE_MS = 5_000
+LANES = ("douyin/a", "douyin/b", "kuaishou/a")
+HELD = "arq:in-progress:"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _clock_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_own_clock(name: str) -> str:
+        return read_script(name).replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
+
+    monkeypatch.setattr(module, "read_script", with_own_clock)
+
+
+def scopes_of(lane: Scope) -> tuple[Scope, ...]:
+    return lane, platform_of(lane), EVERYTHING
+
+
+class Model:
+    """A queue with workers that hold everything they claim, and what has begun, scope by scope."""
+
+    def __init__(self, redis: Redis, limits: dict[Scope, Limits]) -> None:
+        self.redis = redis
+        self.gates = Gates(RedisServer(redis), LEASE_MS / 1000)
+        self.states = {scope: ScopeState(limits=each) for scope, each in limits.items()}
+        self.version = 0
+        self.now_ms = START_MS
+        self.lanes: dict[str, Scope] = {}
+        self.running: dict[str, Scope] = {}
+        self.begun: defaultdict[Scope, list[int]] = defaultdict(list)
+        self.order: list[str] = []
+
+    @property
+    def table(self) -> GateTable:
+        return GateTable(Catalogue.read(), self.states, version=self.version)
+
+    async def begin(self) -> None:
+        await self.redis.flushall()
+        await self.pass_time(0)
+        await self.tell_limits()
+
+    async def tell_limits(self) -> None:
+        self.version += 1
+        packed = self.table.packed(self.now_ms)
+        await self.gates.tell_limits(self.version, packed, replaces=False, is_first=True)
+
+    async def pass_time(self, ms: int) -> None:
+        self.now_ms += ms
+        await self.redis.delete(CLOCK)
+        clock = self.redis.rpush(CLOCK, self.now_ms // 1000, self.now_ms % 1000 * 1000)
+        await cast("Awaitable[int]", clock)
+
+    async def enqueue(self, lane: Scope, priority: int) -> None:
+        task_id = f"{len(self.lanes)}"
+        self.lanes[task_id] = lane
+        await self.redis.set(f"arq:job:{task_id}", "x")
+        await self.redis.zadd(QUEUE_NAMES[priority], {task_id: self.now_ms})
+
+    async def claim(self) -> int:
+        """Claim all due jobs at once; how many began."""
+        found = [
+            (task_id.decode(), name, int(score))
+            for name in QUEUE_NAMES
+            for task_id, score in await self.redis.zrange(name, 0, self.now_ms, byscore=True, withscores=True)
+            if not await self.redis.exists(HELD + task_id.decode())
+        ]
+        for task_id, _, _ in found:
+            await self.redis.set(HELD + task_id, "w", px=LEASE_MS)
+        answers = await self.gates.ask([(task_id, self.lanes[task_id]) for task_id, _, _ in found]) if found else []
+        parked = []
+        for (task_id, name, score), refused in zip(found, answers, strict=True):
+            lane = self.lanes[task_id]
+            if refused is None:
+                self._begin(task_id, lane)
+                continue
+            await self.redis.zrem(name, task_id)
+            await self.redis.zadd(lane_key(lane), {task_id: lane_score(name, score)})
+            await cast("Awaitable[int]", self.redis.hset(PARKED, task_id, lane_key(lane)))
+            await self.redis.delete(HELD + task_id)
+            parked.append(lane)
+        await self.turn(Told(parked=parked))
+        return answers.count(None)
+
+    def _begin(self, task_id: str, lane: Scope) -> None:
+        self.running[task_id] = lane
+        self.order.append(task_id)
+        for scope in scopes_of(lane):
+            self.begun[scope].append(self.now_ms)
+            self.check(scope)
+
+    def check(self, scope: Scope) -> None:
+        """No limit of the scope is exceeded."""
+        limits = self.table.limits_of(scope)
+        running = sum(scope in scopes_of(lane) for lane in self.running.values())
+        assert limits.concurrency is None or running <= limits.concurrency
+        for rate in limits.rates:
+            assert self.since(scope, rate.per_s) <= rate.count
+        if limits.gap_s is not None and len(self.begun[scope]) > 1:
+            assert self.begun[scope][-1] - self.begun[scope][-2] >= limits.gap_s * 1000
+        if limits.daily is not None:
+            began_ms = self.table.day_began_ms(self.now_ms)
+            assert sum(at >= began_ms for at in self.begun[scope]) <= limits.daily
+
+    def since(self, scope: Scope, seconds: float) -> int:
+        return sum(at > self.now_ms - seconds * 1000 for at in self.begun[scope])
+
+    def has_room(self, scope: Scope) -> bool:
+        state, limits = self.table.state_of(scope), self.table.limits_of(scope)
+        running = sum(scope in scopes_of(lane) for lane in self.running.values())
+        began_ms = self.table.day_began_ms(self.now_ms)
+        last = self.begun[scope][-1] if self.begun[scope] else -1
+        return (
+            state.hold is None
+            and (limits.concurrency is None or running < limits.concurrency)
+            and all(self.since(scope, rate.per_s) < rate.count for rate in limits.rates)
+            and (limits.gap_s is None or last < 0 or self.now_ms - last >= limits.gap_s * 1000)
+            and (limits.daily is None or sum(at >= began_ms for at in self.begun[scope]) < limits.daily)
+        )
+
+    async def turn(self, told: Told) -> None:
+        turned = await self.gates.turn(told)
+        while turned.has_more:
+            turned = await self.gates.turn()
+
+    async def end(self, number: int) -> None:
+        """One of the running tasks ends, and its worker gives the permit back."""
+        task_id = sorted(self.running)[number % len(self.running)]
+        lane = self.running.pop(task_id)
+        await self.forget(task_id)
+        await self.turn(Told(back=[task_id, lane]))
+
+    async def forget(self, task_id: str) -> None:
+        await self.redis.delete(HELD + task_id, f"arq:job:{task_id}")
+        for name in QUEUE_NAMES:
+            await self.redis.zrem(name, task_id)
+
+    async def kill(self) -> None:
+        """All workers die. Their leases end, and their tasks are due again."""
+        for task_id in self.running:
+            await self.redis.delete(HELD + task_id)
+        self.running.clear()
+        await self.pass_time(LEASE_MS + 1)
+        await self.turn(Told())
+
+    async def hold(self, scope: Scope, *, is_held: bool) -> None:
+        state = self.states.get(scope, ScopeState())
+        hold = Hold(kind=WaitKind.PAUSED, reason="x", since="") if is_held else None
+        self.states[scope] = msgspec.structs.replace(state, hold=hold)
+        await self.tell_limits()
+
+    async def waiting(self) -> dict[str, Scope]:
+        """The tasks in lanes; each is in its lane, or in a queue, or has ended."""
+        found = {}
+        for lane in LANES:
+            for task_id in await self.redis.zrange(lane_key(lane), 0, -1):
+                assert self.lanes[task_id.decode()] == lane
+                found[task_id.decode()] = lane
+        return found
+
+    async def check_no_room_is_wasted(self) -> None:
+        await self.turn(Told())
+        await self.claim()
+        for lane in set((await self.waiting()).values()):
+            assert not all(self.has_room(scope) for scope in scopes_of(lane)), lane
+
+
+LIMITS = st.builds(
+    Limits,
+    concurrency=st.none() | st.integers(1, 3),
+    rates=st.lists(st.builds(Rate, count=st.integers(1, 3), per_s=st.sampled_from([1, 10, 60])), max_size=2).map(tuple),
+    gap_s=st.none() | st.sampled_from([0.5, 5]),
+    daily=st.none() | st.integers(1, 5),
+)
+SCOPES = st.dictionaries(
+    st.sampled_from(["*", "douyin", "douyin/a", "/douyin", "kuaishou"]), LIMITS | st.just(NO_LIMITS), max_size=4
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("enqueue"), st.sampled_from(LANES), st.sampled_from([0, 5, 9])),
+        st.tuples(st.just("claim")),
+        st.tuples(st.just("end"), st.integers(0, 9)),
+        st.tuples(st.just("time"), st.sampled_from([1, 100, 1_000, 10_000, 60_000, 43_200_000])),
+        st.tuples(st.just("kill")),
+        st.tuples(st.just("hold"), st.sampled_from(["*", "douyin", "douyin/b"]), st.booleans()),
+    ),
+    max_size=40,
+)
+
+
+async def run(model: Model, steps: list[tuple[Any, ...]]) -> None:
+    await model.begin()
+    for step in steps:
+        match step:
+            case ("enqueue", lane, priority):
+                await model.enqueue(lane, priority)
+            case ("claim",):
+                await model.claim()
+            case ("end", number) if model.running:
+                await model.end(number)
+            case ("time", ms):
+                await model.pass_time(ms)
+                await model.turn(Told())
+            case ("kill",):
+                await model.kill()
+            case ("hold", scope, is_held):
+                await model.hold(scope, is_held=is_held)
+    await model.check_no_room_is_wasted()
+    await finish(model)
+
+
+async def finish(model: Model) -> None:
+    """End all that runs, resume everything and let time pass: every task begins."""
+    for scope in [scope for scope, state in model.states.items() if state.hold is not None]:
+        await model.hold(scope, is_held=False)
+    for _ in range(20 * (len(model.lanes) + 1)):
+        await model.claim()
+        while model.running:
+            await model.end(0)
+        if set(model.order) >= set(model.lanes) and not await model.waiting():
+            return
+        await model.pass_time(43_200_000)
+        await model.turn(Told())
+    raise AssertionError(await model.waiting())
+
+
+def check(server: Server, limits: dict[Scope, Limits], steps: list[tuple[Any, ...]]) -> None:
+    async def inside() -> None:
+        redis = Redis(unix_socket_path=str(server.socket_path))
+        try:
+            await run(Model(redis, limits), steps)
+        finally:
+            await redis.aclose()
+
+    asyncio.run(inside())
+
+
+@settings(max_examples=15)
+@given(SCOPES, STEPS)
+def test_no_limit_is_exceeded_no_room_is_wasted_and_no_task_is_lost(
+    server: Server, limits: dict[Scope, Limits], steps: list[tuple[Any, ...]]
+) -> None:
+    check(server, limits, steps)
+
+
+@pytest.mark.chaos
+@settings(max_examples=1_000)
+@given(SCOPES, STEPS)
+def test_the_same_with_many_more_examples(
+    server: Server, limits: dict[Scope, Limits], steps: list[tuple[Any, ...]]
+) -> None:
+    check(server, limits, steps)

@@ -1,0 +1,188 @@
+"""A platform or an account that is paused by hand: its tasks wait outside the queue, and nothing loses them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from everpost.clock import system_clock
+from everpost.queue.keys import QUEUE_NAMES
+from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.upkeep.relay import FRESH_MS, Relay
+
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
+DOUYIN = {"platform": "douyin"}
+SHOP = {"platform": "douyin", "account_id": "shop"}
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[Stack]:
+    """A stack without a worker."""
+    async with everpost_stack(workers=0) as stack:
+        yield stack
+
+
+async def ask(stack: Stack, action: str, **body: Any) -> dict[str, Any]:
+    answer = await stack.client.post(f"/api/v1/limits/{action}", json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def pause(stack: Stack, reason: str = "It is down.", **scope: Any) -> dict[str, Any]:
+    return await ask(stack, "pause", reason=reason, by="mei", **scope)
+
+
+async def parked(stack: Stack, count: int = 1) -> None:
+    """Wait until so many tasks are parked, and no worker holds one."""
+
+    async def is_so() -> bool:
+        held = await stack.queue.redis.keys("arq:in-progress:*")
+        return await stack.queue.gates.count_parked() == count and not held
+
+    await eventually(is_so, what=f"{count} parked tasks")
+
+
+async def queued(stack: Stack) -> int:
+    return sum([int(await stack.queue.redis.zcard(name)) for name in QUEUE_NAMES])
+
+
+async def statuses(stack: Stack, *task_ids: str) -> set[str]:
+    return {(await stack.wait_until_ended(task_id))["status"] for task_id in task_ids}
+
+
+def relay_of(stack: Stack) -> Relay:
+    """A relay for which everything accepted so far is old enough to be looked for."""
+    return Relay(stack.store, stack.queue, lambda: system_clock() + 2 * FRESH_MS)
+
+
+async def test_tasks_of_a_paused_platform_wait_visibly_and_run_once_it_is_resumed(stack: Stack) -> None:
+    await pause(stack, platform="抖音")
+    await stack.start_worker()
+    waiting = [await stack.publish(**DOUYIN, account_id=f"a{number}") for number in range(3)]
+    other = await stack.publish(platform="bilibili")
+    assert await statuses(stack, other) == {"success"}
+    await parked(stack, 3)
+    shown = await stack.task(waiting[0])
+    assert (shown["status"], shown["attempts"], shown["attempts_spent"]) == ("pending", [], 0)
+    assert shown["waits_for"] == {"kind": "paused", "scope": "douyin", "reason": "It is down.", "until": None}
+    await ask(stack, "resume", **DOUYIN)
+    for task_id in waiting:
+        task = await stack.wait_until_ended(task_id)
+        assert (task["status"], len(task["attempts"]), task["waits_for"]) == ("success", 1, None)
+    assert [stack.publisher.times_published(task_id) for task_id in waiting] == [1, 1, 1]
+    assert await stack.queue.gates.count_parked() == 0
+
+
+async def test_a_pause_of_an_account_holds_that_account_only_and_is_noticed_by_a_worker_that_runs(stack: Stack) -> None:
+    worker = await stack.start_worker()
+    await eventually(lambda: is_started(stack), what="a worker")
+    await pause(stack, **SHOP)
+
+    async def is_noticed() -> bool:
+        await stack.publish(**SHOP)
+        return await stack.queue.gates.count_parked() > 0
+
+    await eventually(is_noticed, what="a parked task")
+    other = await stack.publish(**DOUYIN, account_id="other")
+    assert await statuses(stack, other) == {"success"}
+    assert worker.jobs_failed == 0
+    await ask(stack, "resume", **SHOP)
+    await stack.drain()
+
+
+async def is_started(stack: Stack) -> bool:
+    return bool(await stack.queue.workers.living())
+
+
+async def test_parked_tasks_can_be_cancelled_and_retried(stack: Stack) -> None:
+    await pause(stack, **SHOP)
+    await stack.start_worker()
+    cancelled, retried = [await stack.publish(**SHOP, title=title) for title in ("cancelled", "retried")]
+    await parked(stack, 2)
+    answer = await stack.client.post(f"/api/v1/tasks/cancel/{cancelled}")
+    assert answer.json()["status"] == "cancelled"
+    new = await stack.retry(retried)
+    await parked(stack, 1)
+    assert (await stack.task(new))["waits_for"]["scope"] == "douyin/shop"
+    await ask(stack, "resume", **SHOP)
+    assert await statuses(stack, new) == {"success"}
+    assert [job.data["title"] for job in stack.publisher.published] == ["retried"]
+
+
+async def test_the_more_urgent_of_an_account_s_parked_tasks_go_first(stack: Stack) -> None:
+    await pause(stack, **SHOP)
+    await stack.start_worker()
+    usual = [await stack.publish(**SHOP, title=str(number)) for number in range(3)]
+    await parked(stack, 3)
+    urgent = await stack.publish(**SHOP, title="urgent", priority=0)
+    await parked(stack, 4)
+    answers = [(await stack.client.get(f"/api/v1/tasks/{task_id}")).json() for task_id in (urgent, *usual)]
+    assert [answer["queue_position"] for answer in answers] == [0, 1, 2, 3]
+
+
+async def test_the_relay_leaves_parked_tasks_where_they_are(stack: Stack) -> None:
+    await pause(stack, **DOUYIN)
+    await stack.start_worker()
+    await stack.publish(**DOUYIN)
+    await parked(stack)
+    relay = relay_of(stack)
+    relay.look_again(after_ms=0)
+    assert await relay.tick() == 0
+    assert await queued(stack) == 0
+
+
+async def test_parked_tasks_that_redis_lost_come_back_wait_again_and_run(stack: Stack) -> None:
+    await pause(stack, **DOUYIN)
+    await stack.start_worker()
+    waiting = [await stack.publish(**DOUYIN, account_id=f"a{number}") for number in range(3)]
+    await parked(stack, 3)
+    await stack.flush_redis()
+    await parked(stack, 3)  # the relay brought them, and the worker has told Redis the pause
+    assert stack.publisher.attempts == []
+    await ask(stack, "resume", **DOUYIN)
+    assert await statuses(stack, *waiting) == {"success"}
+    assert [stack.publisher.times_published(task_id) for task_id in waiting] == [1, 1, 1]
+
+
+async def test_a_parked_task_whose_lane_nothing_waits_for_goes_back_into_its_queue(stack: Stack) -> None:
+    await pause(stack, **DOUYIN)
+    await stack.start_worker()
+    task_id = await stack.publish(**DOUYIN)
+    await parked(stack)
+    await stack.queue.redis.delete("everpost:lanes", "everpost:behind:douyin", "everpost:openings")
+    await ask(stack, "resume", **DOUYIN)
+    assert await stack.queue.gates.count_parked() == 1
+    relay = relay_of(stack)
+    relay.look_again(after_ms=0)
+    await relay.tick()
+    assert await statuses(stack, task_id) == {"success"}
+
+
+async def test_the_first_pause_counts_and_a_second_resume_changes_nothing(stack: Stack) -> None:
+    await pause(stack, "The first.", **DOUYIN)
+    again = await pause(stack, "The second.", **DOUYIN)
+    assert again["data"]["hold"]["reason"] == "The first."
+    for _ in range(2):
+        assert (await ask(stack, "resume", **DOUYIN))["data"] == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "path"),
+    [
+        ("pause", {"reason": "x", "account_id": "shop"}, "$.platform"),
+        ("pause", {"reason": "x", "platform": "nowhere"}, "$.platform"),
+        ("pause", {"reason": "x\u0000", "platform": "douyin"}, "$.reason"),
+        ("pause", {"reason": "x\u202e", "platform": "douyin"}, "$.reason"),
+        ("pause", {"reason": "", "platform": "douyin"}, "$.reason"),
+        ("pause", {"reason": "x", "platform": "douyin", "account_id": "a\u0000"}, "$.account_id"),
+        ("pause", {"reason": "x", "platform": "douyin", "account_id": "a" * 257}, "$.account_id"),
+        ("resume", {"platform": ["douyin"]}, "$.platform"),
+        ("resume", {"platform": "douyin", "reason": "x"}, "$"),
+    ],
+)
+async def test_a_pause_that_makes_no_sense_is_refused(stack: Stack, action: str, body: Any, path: str) -> None:
+    answer = await stack.client.post(f"/api/v1/limits/{action}", json=body)
+    assert (answer.status_code, answer.json().get("path")) == (422, path), answer.text
+    assert await stack.store.limits.version() == 0

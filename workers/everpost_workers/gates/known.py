@@ -1,0 +1,124 @@
+"""The limits as one worker knows them: read from the store, and told to Redis."""
+
+import asyncio
+from datetime import tzinfo
+
+from everpost.clock import DAY_MS, Clock
+from everpost.limits import Scope, platform_of
+from everpost.platforms import Catalogue
+from everpost.queue.task_queue import TaskQueue
+from everpost.store import Store
+from everpost.task.gate_table import GateTable
+from everpost_workers.gates.uses import uses_by_scope
+
+MARGIN_MS = 3_600_000
+PORTIONS, REST_S = 1_000, 0.05  # so that clients are served meanwhile
+
+
+class KnownLimits:
+    """Says which tasks Redis must be asked about.
+
+    Attributes:
+        table: The limits and holds, as the store had them when it was read last.
+    """
+
+    def __init__(self, store: Store, queue: TaskQueue, clock: Clock, catalogue: Catalogue, zone: tzinfo) -> None:
+        self._limits = store.limits
+        self._gates = queue.gates
+        self._server = queue.server
+        self._clock = clock
+        self._catalogue = catalogue
+        self._zone = zone
+        self.table = GateTable(catalogue, zone=zone)
+        self._closed: dict[Scope, int] = {}  # until when (ms), by this worker's clock
+        self._told_at_ms = 0
+
+    # what a claim looks up
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no task has a limit, is held or is closed."""
+        return self.table.is_empty and not self._closed
+
+    def concern(self, spelling: str) -> str | None:
+        """The platform's name if one of its tasks may have a limit, be held or be closed; its lane tells for sure."""
+        platform = self._catalogue.name_of(spelling)
+        is_closed = any(platform_of(lane) == platform for lane in self._closed)
+        return platform if is_closed or self.table.concerns(platform) else None
+
+    def have(self, lane: Scope) -> bool:
+        """Whether tasks of this lane have a limit, are held or are closed."""
+        return lane in self._closed or self.table.is_gated(lane)
+
+    def count_uses(self, lane: Scope) -> bool:
+        """Whether it matters when attempts of this lane begin."""
+        return self.table.counts_uses(lane)
+
+    # how they change
+
+    def note_closed(self, lane: Scope, wait_ms: int) -> None:
+        """Note that a lane is closed for some time."""
+        self._closed[lane] = max(self._clock() + wait_ms, self._closed.get(lane, 0))
+
+    def learn_closed(self, closed_for_ms: dict[Scope, int]) -> None:
+        """Take over what Redis knows about closed lanes."""
+        now_ms = self._clock()
+        self._closed = {lane: now_ms + wait_ms for lane, wait_ms in closed_for_ms.items() if wait_ms > 0}
+
+    async def refresh(self) -> None:
+        """Read the limits if they have changed, and then tell Redis; also once a day, because of the midnights.
+
+        Raises:
+            ServiceError: The store or Redis does not answer.
+        """
+        if await self._limits.version() != self.table.version:
+            await self.read()
+            await self.tell()
+        elif self._clock() - self._told_at_ms > DAY_MS / 4:
+            await self.tell(replaces=True)
+
+    async def read(self) -> None:
+        """Read the limits.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        stored = await self._limits.find()
+        self.table = GateTable(self._catalogue, stored.scopes, version=stored.version, zone=self._zone)
+
+    async def tell(self, *, replaces: bool = False, is_first: bool = False) -> None:
+        """Tell Redis the limits; see `Gates.tell_limits`.
+
+        Raises:
+            QueueUnreachable: Redis does not answer.
+        """
+        now_ms = self._clock()
+        packed = self.table.packed(now_ms)
+        await self._gates.tell_limits(self.table.version, packed, replaces=replaces, is_first=is_first)
+        self._told_at_ms = now_ms
+
+    async def tell_uses(self) -> None:
+        """Tell an emptied Redis what was used before.
+
+        Raises:
+            ServiceError: The store or Redis does not answer.
+        """
+        now_ms, table = self._clock(), self.table
+        ahead_ms = await self._server.now_ms() - now_ms
+        memory_ms = table.memory_ms()
+        uses = await self._limits.uses_since(now_ms - memory_ms) if memory_ms else []
+        told = uses_by_scope(uses, table, table.day_began_ms(now_ms), ahead_ms)
+        closed = await self._limits.closures(now_ms)
+        await self._gates.tell_uses(told, {scope: until + ahead_ms for scope, until in closed.items()})
+
+    async def forget_uses(self) -> None:
+        """Remove uses that no limit remembers any more.
+
+        Raises:
+            ServiceError: The store cannot be written.
+        """
+        before_ms = self._clock() - self.table.memory_ms() - MARGIN_MS
+        for _ in range(PORTIONS):
+            if not await self._limits.forget_uses(before_ms):
+                return
+            await asyncio.sleep(REST_S)
