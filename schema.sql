@@ -153,6 +153,65 @@ CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;
 CREATE INDEX publish_tasks_archive_archived ON publish_tasks_archive (archived_at);
 
+-- Media: one row per file that tasks can name by its file_id. `POST /files` adds them; those of an original file are kept
+-- with their numbers as file_ids.
+CREATE TABLE file_records (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    filename      TEXT,
+    filesize      REAL,                                    -- in megabytes, as the original counts
+    file_path     TEXT,                                    -- relative to the root
+    upload_time   DATETIME DEFAULT CURRENT_TIMESTAMP,
+    status        TEXT DEFAULT 'pending',                  -- pending | published
+    published_at  DATETIME,                                -- when a task with it succeeded last
+    last_platform TEXT,
+    last_accounts TEXT,                                    -- JSON list
+    title         TEXT,
+    description   TEXT,
+    tags          TEXT,
+    cover_image   TEXT,
+    duration      REAL,                                    -- in seconds
+    -- added
+    file_id       TEXT UNIQUE,
+    root          TEXT,                                    -- NULL: EVERPOST_MEDIA; 'uploads': EVERPOST_FILES; or of file_roots
+    size_bytes    INTEGER,
+    sha256        TEXT,
+    content_type  TEXT,
+    width         INTEGER,
+    height        INTEGER,
+    changed_ns    INTEGER,                                 -- the file's time of change when its digest was made
+    created_at    TEXT,
+    used_at       TEXT                                     -- when a task that names it ended last
+);
+CREATE INDEX file_records_root ON file_records (root, size_bytes) WHERE root IS NOT NULL;
+CREATE UNIQUE INDEX file_records_place ON file_records (root, file_path) WHERE root IS NOT NULL;
+CREATE INDEX file_records_unused ON file_records (ifnull(used_at, created_at)) WHERE root = 'uploads';
+CREATE INDEX file_records_inherited ON file_records (id) WHERE created_at IS NULL;
+
+-- Folders whose files have records, by name.
+CREATE TABLE file_roots (
+    name   TEXT PRIMARY KEY,
+    folder TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Uploads that are not complete. How far each came is the size of its file.
+CREATE TABLE file_uploads (
+    file_id    TEXT PRIMARY KEY,
+    filename   TEXT NOT NULL,
+    size_bytes INTEGER,                                    -- NULL: not known yet
+    metadata   TEXT NOT NULL DEFAULT '',                   -- of the client, see tus.io
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX file_uploads_expires ON file_uploads (expires_at);
+
+-- Which task names which file. A row is written with the task, and removed after the task's end.
+CREATE TABLE file_uses (
+    file_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    PRIMARY KEY (file_id, task_id)
+) WITHOUT ROWID;
+CREATE INDEX file_uses_task ON file_uses (task_id);
+
 -- People's decisions about tasks of unknown outcome, and about publishing a second time. They are never deleted.
 CREATE TABLE decisions (
     decision_id      INTEGER PRIMARY KEY,

@@ -22,6 +22,7 @@ from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries, RetryTools
+from everpost.actions.submitted_files import SubmittedFiles
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
@@ -39,6 +40,8 @@ from everpost.api.services import ApiRequest, Services
 from everpost.api.spool import Spools
 from everpost.clock import Clock
 from everpost.failpoints import watch_failpoints
+from everpost.files.lookup import FileLookup
+from everpost.files.uploads import Uploads
 from everpost.garbage import freeze_garbage
 from everpost.platforms import Catalogue
 from everpost.private_files import close_to_others
@@ -113,7 +116,9 @@ async def _services(
         metrics = SharedMetrics(queue.server)
         metrics.start()
         stack.push_async_callback(metrics.close)
-        app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics)
+        files = FileLookup(store.files, settings)
+        files.has_inherited = await store.files.has_inherited()
+        app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics, files)
         await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.waiter.close)
         services.bulk.behind.start()
@@ -122,7 +127,13 @@ async def _services(
 
 
 def assemble(
-    settings: Settings, catalogue: Catalogue, clock: Clock, store: Store, queue: TaskQueue, metrics: SharedMetrics
+    settings: Settings,
+    catalogue: Catalogue,
+    clock: Clock,
+    store: Store,
+    queue: TaskQueue,
+    metrics: SharedMetrics,
+    files: FileLookup,
 ) -> Services:
     """The services on an open store and a connected queue."""
     accepted_by = f"{socket.gethostname()}:{os.getpid()}"
@@ -140,6 +151,7 @@ def assemble(
         catalogue=catalogue,
         clock=clock,
         zone=settings.zone,
+        has_inherited_files=bool(files.has_inherited),
     )
     retries = Retries(tools)
     return Services(
@@ -148,7 +160,7 @@ def assemble(
         catalogue=catalogue,
         queue=queue,
         store=store,
-        reader=SubmissionReader(catalogue, settings.zone),
+        reader=SubmissionReader(catalogue, settings.zone, has_inherited_files=bool(files.has_inherited)),
         acceptance=acceptance,
         retries=retries,
         cancellations=Cancellations(store.changes, queue, clock),
@@ -161,6 +173,9 @@ def assemble(
         waiter=waiter,
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),
+        uploads=Uploads(store.files, settings, clock),
+        files=files,
+        submitted_files=SubmittedFiles(files),
         metrics=metrics,
     )
 

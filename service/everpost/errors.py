@@ -4,19 +4,24 @@ ServiceError
 ├── BadInput                the request cannot be served; nothing was written
 │   ├── MalformedJson       not JSON, not UTF-8, or nested too deeply
 │   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
-│   │   └── UnknownPlatform
+│   │   ├── UnknownPlatform
+│   │   └── UnknownFile
 │   ├── BodyTooLarge
 │   ├── UnsupportedMedia
-│   └── UnsupportedTransferCoding
+│   ├── UnsupportedTransferCoding
+│   ├── UnsupportedTus      another version of the upload protocol
+│   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
-├── TaskNotFound, OperationNotFound
+├── TaskNotFound, OperationNotFound, FileNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── NothingToDecide, AlreadyDecided
 │   ├── TaskUnreadable      a stock arq client's message contains nothing to publish
 │   ├── KeyInUse            the first request with that Idempotency-Key is still being served
-│   └── KeyReused           the Idempotency-Key was used before with another request
+│   ├── KeyReused           the Idempotency-Key was used before with another request
+│   ├── FileInUse           unfinished tasks name the file
+│   └── WrongOffset, UploadLocked   the upload is at another place, or another request continues it
 ├── Unavailable             try again after `retry_after_s`
 │   ├── DatabaseBusy, DatabaseUnwritable, DiskFull
 │   ├── WriteUnconfirmed    the disk failed during the commit: it may have been written
@@ -25,16 +30,25 @@ ServiceError
 │   ├── QueueUnreachable
 │   ├── SearchTimeout
 │   └── BacklogFull
+├── QuotaExceeded
 └── SettingsError           at start: a setting that is unknown or cannot be read
 """
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 SHOWN_CHARACTERS = 100  # of a wrong value, so that an answer is never as large as its request
 
 
 class ServiceError(Exception):
-    """The root. `code` is part of the public interface and never changes its meaning."""
+    """The root. `code` is part of the public interface and never changes its meaning.
+
+    Attributes:
+        headers: Headers of the HTTP answer, in addition to those of all errors.
+    """
 
     code = "internal_error"
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -74,6 +88,15 @@ class UnknownPlatform(InvalidValue):
         super().__init__(f"There is no platform {shown}; the catalogue has {known}.", "$.platform")
 
 
+class UnknownFile(InvalidValue):
+    """The task names a file that is not there; upload it first."""
+
+    code = "unknown_file"
+
+    def __init__(self, file_id: str, path: str = "$.file_id") -> None:
+        super().__init__(f"There is no file {file_id[:SHOWN_CHARACTERS]!r}.", path)
+
+
 class BodyTooLarge(BadInput):
     """The body, or a line of a stream, is larger than a task may be."""
 
@@ -99,6 +122,25 @@ class UnsupportedTransferCoding(BadInput):
 
     def __init__(self) -> None:
         super().__init__("Send the body unencoded, or as 'Transfer-Encoding: chunked'; no other coding is supported.")
+
+
+class UnsupportedTus(BadInput):
+    """`Tus-Resumable` is another version than 1.0.0, or the request does not have it."""
+
+    code = "unsupported_tus_version"
+
+    def __init__(self) -> None:
+        super().__init__("Uploads are continued by version 1.0.0 of tus (tus.io): send Tus-Resumable: 1.0.0.")
+
+
+class RangeNotSatisfiable(BadInput):
+    """The file ends before the range that was asked for."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The file has {size_bytes:,} bytes.")
+        self.size_bytes = size_bytes
 
 
 class ForeignHost(ServiceError):
@@ -150,6 +192,15 @@ class OperationNotFound(ServiceError):
 
     def __init__(self, operation_id: str) -> None:
         super().__init__(f"There is no operation {operation_id!r}.")
+
+
+class FileNotFound(ServiceError):
+    """No file or upload has the id."""
+
+    code = "file_not_found"
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"There is no file {file_id[:SHOWN_CHARACTERS]!r}.")
 
 
 class Conflict(ServiceError):
@@ -270,6 +321,36 @@ class KeyReused(Conflict):
         super().__init__("This Idempotency-Key was used with another body, or on another route.")
 
 
+class FileInUse(Conflict):
+    """Unfinished tasks name the file; `task_ids` has some of them."""
+
+    code = "file_in_use"
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        super().__init__(f"Unfinished tasks name the file: {', '.join(task_ids)}. Cancel them, or wait for their end.")
+        self.task_ids = list(task_ids)
+
+
+class WrongOffset(Conflict):
+    """The upload is at another offset than `Upload-Offset`; ask for it with HEAD."""
+
+    code = "wrong_offset"
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"The upload continues at byte {offset}.")
+        self.offset = offset
+
+
+class UploadLocked(Conflict):
+    """Another request is sending to the same upload."""
+
+    code = "upload_locked"
+
+    def __init__(self) -> None:
+        super().__init__("Another request is sending to this upload; try again when it has ended.")
+        self.retry_after_s = 1
+
+
 class Unavailable(ServiceError):
     """Temporarily unavailable; the same request may succeed after `retry_after_s` seconds."""
 
@@ -320,11 +401,22 @@ class DiskFull(Unavailable):
 
     code = "disk_full"
 
-    def __init__(self, free_bytes: int, least_bytes: int) -> None:
+    def __init__(self, free_bytes: int, least_bytes: int, message: str | None = None) -> None:
         super().__init__(
-            f"The database's disk has {free_bytes:,} bytes left; tasks are accepted only with {least_bytes:,} or more.",
+            message
+            or f"The database's disk has {free_bytes:,} bytes left; tasks are accepted only with {least_bytes:,} or "
+            "more.",
             retry_after_s=5,
         )
+
+
+class QuotaExceeded(ServiceError):
+    """The uploaded files would have more bytes than `EVERPOST_FILES_QUOTA`."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, quota_bytes: int) -> None:
+        super().__init__(f"All files together may have {quota_bytes:,} bytes (EVERPOST_FILES_QUOTA): delete some.")
 
 
 class DatabaseUnusable(Unavailable):

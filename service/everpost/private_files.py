@@ -16,7 +16,7 @@ OTHERS = 0o007
 GROUP = 0o070
 GROUP_WRITES = 0o020
 MADE_BY_US = ("up.lock", "everpost.db", "valkey")  # every used data folder contains one of them
-IN_DATA = ("valkey", "media", "published")
+IN_DATA = ("valkey", "media", "published", "uploads")
 
 
 def private_mode(mode: int) -> int:

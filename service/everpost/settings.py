@@ -53,7 +53,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             these hosts may change things.
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
-        max_media: Largest media file, in bytes.
+        max_media: Largest media file, in bytes; also the largest upload.
+        files: Folder of uploaded files, which API and workers share; None is `uploads` in `data`.
+        files_quota: Bytes that all uploaded files may have together; 0 is no limit.
+        files_days: Uploaded files that no task has used for so many days are removed; 0 removes none.
+        upload_hours: Hours after which an upload that nobody continues is removed.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
         result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
         timezone: IANA name of the zone that times without an offset are read in.
@@ -85,6 +89,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     platforms: Path | None = None
     media: Path | None = None
     max_media: Bytes = 4_294_967_296
+    files: Path | None = None
+    files_quota: Annotated[int, Meta(ge=0)] = 0
+    files_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
+    upload_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
     result_memory: Annotated[int, Meta(ge=0)] = 268_435_456
     timezone: str = "UTC"
@@ -135,6 +143,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def media_root(self) -> Path:
         """The folder `file_path` is resolved in."""
         return self.media or self.data / "media"
+
+    @property
+    def files_root(self) -> Path:
+        """The folder of uploaded files."""
+        return self.files or self.data / "uploads"
 
     @property
     def published_root(self) -> Path:

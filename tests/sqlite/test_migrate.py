@@ -29,6 +29,7 @@ from everpost.store.sqlite.schema.schema import (
     wanted_schema,
 )
 from sqlite.original_database import (
+    FILE_RECORDS,
     NOT_UTF8,
     PUBLISH_TASKS,
     Raw,
@@ -147,11 +148,12 @@ def test_an_original_file_is_adopted_in_place(
     kept = tuple(name for name in PUBLISH_TASKS if name not in without)
     rows = [{name: value for name, value in finished_task(n).items() if name in kept} for n in range(3)]
     insert(path, "publish_tasks", *rows)
-    before, materials = values(path, "publish_tasks", kept), run(path, "SELECT * FROM file_records")
+    before, materials = values(path, "publish_tasks", kept), values(path, "file_records", tuple(FILE_RECORDS))
     report = migrate(path)
     assert report.kind == "original"
     assert values(path, "publish_tasks", kept) == before
-    assert run(path, "SELECT * FROM file_records") == materials
+    assert values(path, "file_records", tuple(FILE_RECORDS)) == materials
+    assert run(path, "SELECT file_id, created_at FROM file_records") == [("1", None)]
     assert report.null_ids == (3 if "celery_task_id" in without else 0)
     assert_complete(path)
     assert migrate(path).kind == "current"

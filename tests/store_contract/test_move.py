@@ -24,6 +24,7 @@ from everpost.task.place import Place
 from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, attempt_of, end, key_of, once_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
+from store_contract.test_files import add_upload, file_id_of, record_of, upload_of
 from store_contract.test_operations import operation_of
 from store_kit import kit_of
 from store_rows import START_MS, begin, make_task, remove
@@ -117,6 +118,11 @@ async def fill(store: Store) -> None:
         await begin(store, begun)
     await store.operations.release("two")
     await store.operations.advance(operation, cancel_of("nowhere", "failed0"), [], "there", NOW_MS)
+    await store.files.set_root("shared", "/srv/媒体")
+    await store.files.keep(record_of(1, root="shared", filename=ODD, duration=12.5, width=1920, size_bytes=2**40))
+    await add_upload(store, 2)
+    await store.files.begin_upload(upload_of(3, size_bytes=None), 0)
+    await store.ledger.accept([make_task("with a file", file_ids=(file_id_of(2),))], START_MS)
 
 
 async def content_of(address: str) -> Any:
@@ -133,6 +139,10 @@ async def content_of(address: str) -> Any:
             await store.history.summary(),
             [await store.operations.find(name) for name in ("one", "two")],
             await store.ledger.find_answer(key_of()),
+            [msgspec.structs.replace(record, number=0) for record in await store.files.page(None, 9)],
+            await store.files.roots(),
+            await store.files.find_upload(file_id_of(3)),
+            await store.files.users(file_id_of(2)),
             await store.meta.get("epoch"),
             await store.meta.get("clock"),
             await store.meta.get("counted_ms"),
@@ -162,8 +172,9 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     before = await filled(ends.source)
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
-        "task_queue": 12, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
+        "task_queue": 13, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
         "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0,
+        "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "everpost_meta": 3,
     }  # fmt: skip
     assert ends.reports == []

@@ -40,6 +40,12 @@ ROUTES = {
     "POST /api/v1/tasks/clear/{what}",
     "POST /api/v1/tasks/archive",
     "GET /api/v1/operations/{operation_id}",
+    "POST /api/v1/files",
+    "GET /api/v1/files",
+    "GET /api/v1/files/{file_id}",
+    "PATCH /api/v1/files/{file_id}",
+    "DELETE /api/v1/files/{file_id}",
+    "GET /api/v1/files/{file_id}/content",
     "GET /api/v1/dispatch",
     "POST /api/v1/dispatch/resume",
     "GET /health/live",
@@ -47,6 +53,8 @@ ROUTES = {
     "GET /metrics",
 }
 WITH_BODY = {
+    "POST /api/v1/files",
+    "PATCH /api/v1/files/{file_id}",
     "/api/v1/publish",
     "/api/v1/publish/batch",
     "/api/v1/tasks/archive",
@@ -91,9 +99,10 @@ def test_every_operation_says_what_it_does(name: str) -> None:
 def test_every_operation_describes_its_answer(name: str) -> None:
     answers = {code: answer for code, answer in OPERATIONS[name]["responses"].items() if code.startswith("2")}
     assert answers
-    for answer in answers.values():
+    for code, answer in answers.items():
+        assert ("content" in answer) == (code != "204")
         assert answer["description"]
-        assert all(media["schema"] for media in answer["content"].values())
+        assert all(media["schema"] for media in answer.get("content", {}).values())
 
 
 @every_operation
@@ -105,7 +114,7 @@ def test_every_operation_describes_its_refusals(name: str) -> None:
             assert "ProblemDetails" in str(answer["content"])
             assert "`" in answer["description"]
     assert "Retry-After" in responses["503"]["headers"]
-    assert ("404" in responses) == ("task_id" in name or "operation_id" in name)
+    assert ("404" in responses) == any(f"{{{kind}_id}}" in name for kind in ("task", "operation", "file"))
 
 
 @every_operation

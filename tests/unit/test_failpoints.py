@@ -16,7 +16,7 @@ from everpost.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "failpoints.md").read_text("utf-8")
-POINTS = re.findall(r"^\| `([a-z.]+)` \| (?:any|API|worker|move) \|", DOCUMENT, re.MULTILINE)
+POINTS = re.findall(r"^\| `([a-z._]+)` \| (?:any|API|worker|move) \|", DOCUMENT, re.MULTILINE)
 KILLED_HERE = """
 import sys
 from pathlib import Path

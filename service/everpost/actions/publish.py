@@ -8,11 +8,12 @@ from typing import TypeVar
 import structlog
 
 from everpost.clock import Clock
-from everpost.errors import BacklogFull
+from everpost.errors import BacklogFull, UnknownFile
 from everpost.metrics import ACCEPTED, Tally
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.disk_room import DiskRoom
+from everpost.store.files import UnknownFileError
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.task.model import Task
 from everpost.task.submission import Submission
@@ -110,6 +111,8 @@ class Acceptance:
         self._unwritten_bytes += size_bytes
         try:
             return await write
+        except UnknownFileError as error:  # it was deleted since it was looked up
+            raise UnknownFile(error.file_id) from error
         finally:
             self._unwritten_bytes -= size_bytes
 

@@ -54,6 +54,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     clock: Clock
     zone: tzinfo
+    has_inherited_files: bool = False
 
 
 class RetryStep:
@@ -110,6 +111,7 @@ class RetryStep:
             batch_id=self._batch_id,
             catalogue=tools.catalogue,
             zone=tools.zone,
+            has_inherited_files=tools.has_inherited_files,
         )
 
     async def _prepare(self, plan: RetryPlan, undecided: Mapping[str, Candidate]) -> RetryPlan:

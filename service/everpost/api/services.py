@@ -13,9 +13,12 @@ from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries
+from everpost.actions.submitted_files import SubmittedFiles
 from everpost.api.keys_in_use import KeysInUse
 from everpost.api.spool import Spools
 from everpost.clock import Clock
+from everpost.files.lookup import FileLookup
+from everpost.files.uploads import Uploads
 from everpost.platforms import Catalogue
 from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
@@ -49,6 +52,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     waiter: EndWaiter
     keys_in_use: KeysInUse
     spools: Spools
+    uploads: Uploads
+    files: FileLookup
+    submitted_files: SubmittedFiles
     metrics: SharedMetrics
 
 

@@ -40,6 +40,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "limits": ("everpost.cli.limits:limits", "Show or change limits; pause platforms and accounts."),
             "resume": ("everpost.cli.restore:resume", "End the pause after a backup was restored."),
         },
+        "Media": {"files": ("everpost.cli.media:files", "Upload, list and delete media files, and register folders.")},
         "The database file": {
             "archive": ("everpost.cli.files:archive", "Move old successes to the archive."),
             "purge": ("everpost.cli.files:purge", "Destroy archived tasks permanently."),

@@ -1,7 +1,7 @@
 """The client of the running API, for the commands that ask it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -32,9 +32,13 @@ class ApiUnreachable(ServiceError):
 
 
 class ApiRefused(ServiceError):
-    """The API answered with an error."""
+    """The API answered with an error; `status` is its HTTP status."""
 
     code = "api_refused"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Api:
@@ -71,6 +75,24 @@ class Api:
         """The answer to a PUT. Raises the same errors as `post`."""
         return self._send("PUT", path, None, body)
 
+    def delete(self, path: str) -> dict[str, Any]:
+        """The answer to a DELETE. Raises the same errors as `post`."""
+        return self._send("DELETE", path, None, None)
+
+    def send_bytes(
+        self, method: str, path: str, headers: Mapping[str, str], content: Iterable[bytes] = ()
+    ) -> httpx.Response:
+        """The answer to a request with this body. Raises the same errors as `post`; `ApiRefused` has the `status`."""
+        try:
+            answer = self._client.request(method, path, headers=dict(headers), content=content)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(self.url, str(error)) from error
+        if answer.is_error:
+            content_type = answer.headers.get("content-type", "")
+            told = answer.json() if content_type.endswith("json") and answer.content else None
+            raise ApiRefused(_refusal(told, answer.status_code, has_token=self._has_token), answer.status_code)
+        return answer
+
     def _send(
         self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Mapping[str, Any] | None
     ) -> dict[str, Any]:
@@ -84,7 +106,7 @@ class Api:
         except ValueError as error:
             raise ApiUnreachable(self.url, f"another server answers there, with {answer.status_code}") from error
         if answer.is_error:
-            raise ApiRefused(_refusal(content, answer.status_code, has_token=self._has_token))
+            raise ApiRefused(_refusal(content, answer.status_code, has_token=self._has_token), answer.status_code)
         return cast("dict[str, Any]", content)
 
     def __enter__(self) -> Self:

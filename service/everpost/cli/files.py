@@ -52,7 +52,7 @@ def archive(older_than_days: int, dry_run: bool, data: str | None, database: str
         done = await _follow("archiving", total, archive_older(store, before_ms, Pace(CHUNK), system_clock))
         say(f"{done} tasks archived.")
 
-    asyncio.run(_with_store(settings, work))
+    asyncio.run(with_store(settings, work))
 
 
 @click.command(epilog="\b\nExample:\n  everpost purge --archived-before 2025-01-01 --yes")
@@ -80,7 +80,7 @@ def purge(archived_before: str, yes: bool, data: str | None, database: str | Non
         say(f"{done} tasks destroyed.")
         await _give_back(store.archive)
 
-    asyncio.run(_with_store(settings, work))
+    asyncio.run(with_store(settings, work))
 
 
 @click.command(epilog="\b\nExample:\n  everpost migrate --database postgresql://everpost@db.example.com/everpost")
@@ -146,7 +146,12 @@ def backup(target: Path, data: str | None, database: str | None) -> None:
     say(f"{made.path}: {size_text(made.size_bytes)}, checked.")
 
 
-async def _with_store(settings: Settings, work: Callable[[Store], Awaitable[None]]) -> None:
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[None]]) -> None:
+    """Do `work` on the open store.
+
+    Raises:
+        ClickException: There is no database.
+    """
     place = maintenance_of(settings.database_address)
     if not await asyncio.to_thread(place.exists):
         raise click.ClickException(f"There is no database {place.name}.")

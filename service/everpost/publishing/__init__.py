@@ -23,7 +23,7 @@ from everpost.publishing.errors import (
     TransientError,
 )
 from everpost.publishing.interface import NotFound, Publisher, PublishJob, idempotency_key, read_options
-from everpost.publishing.media import Media, describe_media
+from everpost.publishing.media import Media, MediaFacts, describe_media
 from everpost.publishing.results import PublishResult
 from everpost.publishing.trace import SendTrace
 from everpost.settings import Settings
@@ -36,6 +36,7 @@ __all__ = [
     "JobKeeper",
     "ManualError",
     "Media",
+    "MediaFacts",
     "NotFound",
     "OutcomeUnknownError",
     "OvertakenError",

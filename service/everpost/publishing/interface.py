@@ -32,7 +32,8 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         attempt: 1 for the first.
         idempotency_key: 32 hex digits. The same for every automatic repetition; a retry by a client has another key.
             `look_up` finds a post by it.
-        media: The file to publish; None publishes only the metadata.
+        files: The files to publish, in the order of the task; without any, only the metadata is published.
+        media: The first of them; None if there is none.
         trace: Takes the publisher's reports of its progress; they are the evidence if the outcome stays unknown.
         saved: The task's last checkpoint, by whatever attempt; None if there is none.
         keeper: Takes checkpoints and progress; used by the methods.
@@ -43,6 +44,7 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     attempt: int = 1
     idempotency_key: str
+    files: tuple[Media, ...] = ()
     media: Media | None = None
     trace: SendTrace = msgspec.field(default_factory=SendTrace)
     saved: Any = None
@@ -69,6 +71,13 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         """Show how far the attempt has come, such as bytes of an upload. It is cheap, and kept only while it runs."""
         if (number := counted(done)) is not None:
             self.keeper.show(number, counted(total))
+
+    def __post_init__(self) -> None:
+        """Let `files` and `media` say the same, whichever was given."""
+        if self.files:
+            msgspec.structs.force_setattr(self, "media", self.files[0])
+        elif self.media is not None:
+            msgspec.structs.force_setattr(self, "files", (self.media,))
 
 
 class NotFound(StrEnum):

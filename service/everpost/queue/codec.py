@@ -13,6 +13,7 @@ import msgspec
 
 from everpost.errors import InvalidValue
 from everpost.queue.plain_pickle import read_plain_pickle
+from everpost.task.file_refs import keys_of
 from everpost.task.model import DEFAULT_PRIORITY, PRIORITIES, Task
 from everpost.task.queued_job import QueuedJob
 from everpost.task.submission import decoded_data
@@ -102,6 +103,7 @@ def adopted_task(
         created_at_ms=created_at_ms,
         due_at_ms=due_at_ms,
         accepted_by=ADOPTED_FROM_PICKLE if from_pickle else ADOPTED,
+        file_ids=keys_of(data, has_inherited=False),
     )
 
 

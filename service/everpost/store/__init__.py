@@ -16,6 +16,7 @@ from everpost.errors import SettingsError
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
+from everpost.store.files import Files
 from everpost.store.held import Held
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
@@ -37,6 +38,10 @@ class Store(Protocol):
     @property
     def ledger(self) -> Ledger:
         """Unfinished tasks, and how they end."""
+
+    @property
+    def files(self) -> Files:
+        """Records of media files, and uploads."""
 
     @property
     def history(self) -> History:

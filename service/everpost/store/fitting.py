@@ -1,8 +1,9 @@
 """Fits the rows of one store into another one, for `everpost move`."""
 
+import math
 from collections.abc import Collection, Sequence
 
-from everpost.store.moving import BYTES, COLUMNS, IDENTIFIED, NEEDED, NUMBERS, Fitted, Row, Table, Value
+from everpost.store.moving import BYTES, COLUMNS, IDENTIFIED, NEEDED, NUMBERS, REALS, Fitted, Row, Table, Value
 
 
 def refusal_of(table: Table, row: Row) -> str:
@@ -35,6 +36,9 @@ def _fit(column: str, value: Value, *, has_nul: bool, bits: int) -> tuple[Value,
         return None, ""
     if column in BYTES:
         return (value, "") if isinstance(value, bytes) else (_bytes_of(value), "is not bytes")
+    if column in REALS:
+        is_real = isinstance(value, int | float) and math.isfinite(value)
+        return (value, "") if is_real else (None, "is not a number")
     if column in NUMBERS:
         is_number = isinstance(value, int) and -(1 << bits - 1) <= value < 1 << bits - 1
         return (value, "") if is_number else (0 if column in NEEDED else None, "is not a whole number, or too large")

@@ -120,6 +120,7 @@ class Ledger(Protocol):
         Raises:
             KeyReused: The key was used for another request; nothing was written.
             TaskExistsError: One of the tasks cannot be written; none was, and the key is free.
+            UnknownFileError: One of the tasks names a file of Everpost's that has no record; none was written.
         """
 
     async def find_answer(self, key: IdempotencyKey) -> FirstAnswer | None:
@@ -210,7 +211,7 @@ class Ledger(Protocol):
         """Move ended tasks from the ledger into the history, in one transaction (I1); a second call changes nothing.
 
         A record of a task that has ended already is kept as one more attempt of it. A record of a task that no place
-        has gets an entry of its own in the history.
+        has gets an entry of its own in the history. The files of a success are marked as published.
 
         Args:
             overtaken: Records of tasks that another worker ends or has ended; only their attempts are kept.

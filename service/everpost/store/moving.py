@@ -31,6 +31,10 @@ class Table(StrEnum):
     SKIPS = "operation_skips"
     LIMITS = "limits"
     USES = "limit_uses"
+    FILES = "file_records"
+    FILE_ROOTS = "file_roots"
+    UPLOADS = "file_uploads"
+    FILE_USES = "file_uses"
     META = "everpost_meta"
 
 
@@ -64,6 +68,14 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.SKIPS: ("operation_id", "task_id", "reason"),
         Table.LIMITS: ("scope", "value", "updated_at"),
         Table.USES: ("used_at", "task_id", "lane"),
+        Table.FILES: (
+            "filename", "filesize", "file_path", "upload_time", "status", "published_at", "last_platform",
+            "last_accounts", "title", "description", "tags", "cover_image", "duration", "file_id", "root", "size_bytes",
+            "sha256", "content_type", "width", "height", "changed_ns", "created_at", "used_at",
+        ),
+        Table.FILE_ROOTS: ("name", "folder"),
+        Table.UPLOADS: ("file_id", "filename", "size_bytes", "metadata", "created_at", "expires_at"),
+        Table.FILE_USES: ("file_id", "task_id"),
         Table.META: ("key", "value"),
     }
 )  # fmt: skip
@@ -72,12 +84,13 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
 NUMBERS = frozenset(
     {
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
-        "succeeded", "checkpoint_attempt",
+        "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns",
     }
 )  # fmt: skip
+REALS = frozenset({"filesize", "duration"})
 NEEDED = frozenset({"counted_ms", "total", "done", "succeeded"})  # these are never NULL
 BYTES = frozenset({"raw_job"})
-"""The columns of numbers and of bytes; all others have text. SQLite keeps any value in any column."""
+"""The columns of whole numbers, of other numbers, and of bytes; all others have text. SQLite keeps any value."""
 
 
 IDENTIFIED: Mapping[Table, int] = MappingProxyType(

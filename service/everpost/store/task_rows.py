@@ -6,9 +6,11 @@ import msgspec
 
 from everpost.clock import to_text, to_text_or_none
 from everpost.store.ledger import WithData
+from everpost.task.file_refs import keys_of
 from everpost.task.model import Task, TaskColumns, TaskRecord, columns_of
 
 NO_COLUMNS = TaskColumns()
+MOST_ACCOUNTS = 100  # that are listed with a file
 
 
 def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
@@ -74,3 +76,23 @@ def columns_of_bytes(task_data: bytes | None) -> TaskColumns:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NO_COLUMNS
     return columns_of(data) if isinstance(data, dict) else NO_COLUMNS
+
+
+def keys_of_bytes(task_data: str | bytes | None) -> tuple[str, ...]:
+    """The ids of the files that encoded task data name; none if it cannot be read."""
+    try:
+        data = msgspec.json.decode(task_data or b"null")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ()
+    return keys_of(data) if isinstance(data, dict) else ()
+
+
+def with_account(accounts: str | None, account_id: str | None) -> str:
+    """A file's `last_accounts` with one more account at the end, each once; a column without a list is dropped."""
+    try:
+        listed = msgspec.json.decode(accounts or "[]", type=list[str])
+    except msgspec.DecodeError:
+        listed = []
+    if account_id is not None:
+        listed = [*(one for one in listed if one != account_id), account_id]
+    return msgspec.json.encode(listed[-MOST_ACCOUNTS:]).decode()

@@ -181,6 +181,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
         root_id: The first task of the retry chain; None if this task is not a retry.
         generation: The number of retries between the root and this task.
         accepted_by: Who wrote the ledger row; None only for rows inherited from an original file.
+        file_ids: The ids of the files it names, as `everpost.store.files` has them.
     """
 
     task_data: bytes
@@ -192,6 +193,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
     generation: int = 0
     batch_id: str | None = None
     accepted_by: str | None = None
+    file_ids: tuple[str, ...] = ()
 
     @property
     def chain_id(self) -> str:
@@ -222,7 +224,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `task_data` and its columns are used only if the ledger has no row, for example for a stock arq client's job.
     Otherwise the ledger's own data goes into the history. `raw_job` is the message of such a job without readable task
-    data.
+    data. `file_ids` are those of the files that the attempt used.
     """
 
     task_id: str
@@ -241,6 +243,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     provider_post_id: str | None = None
     publish_url: str | None = None
     raw_job: bytes | None = None
+    file_ids: tuple[str, ...] = ()
 
 
 def columns_of(data: Mapping[str, Any]) -> TaskColumns:

@@ -10,6 +10,7 @@ from everpost.clock import read_time
 from everpost.errors import ServiceError, TaskNotFound, TaskRunning
 from everpost.platforms import Catalogue
 from everpost.task.candidate import LARGEST_LOCKED, Candidate
+from everpost.task.file_refs import keys_of
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.queued_job import QueuedJob
@@ -70,6 +71,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         new_ids: The id of each task's retry.
         now_ms: The time at which the new tasks are created.
         zone: The time zone of times without an offset.
+        has_inherited_files: The store has records of the original's files.
     """
 
     rule: ChainRule
@@ -80,6 +82,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: str | None
     catalogue: Catalogue
     zone: tzinfo
+    has_inherited_files: bool = False
 
     def decide(self, candidate: Candidate) -> RetryDecision:
         """Decide about a task. LOOK and WITHDRAW are no longer answered once `known` has what they ask for."""
@@ -132,6 +135,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             due_at_ms=due_at_ms,
             batch_id=self.batch_id,
             accepted_by=self.accepted_by,
+            file_ids=keys_of(data, has_inherited=self.has_inherited_files),
         )
         if unscheduled is None:
             return Made(task, chosen.origin)

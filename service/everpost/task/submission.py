@@ -12,6 +12,7 @@ from everpost.clock import read_time
 from everpost.errors import InvalidValue, MalformedJson
 from everpost.garbage import without_collection
 from everpost.platforms import Catalogue, Platform
+from everpost.task.file_refs import FileRefs, check_refs, keys_of
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
 
 MAX_DEPTH = 64
@@ -32,6 +33,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     account_id: Annotated[Name, Meta(description="The account to publish with")]
     file_id: Annotated[int | str | None, Meta(description="The id of the media")] = None
     file_path: Annotated[str, Meta(max_length=4096, description="The media, relative to EVERPOST_MEDIA")] | None = None
+    files: FileRefs | None = None
     title: Annotated[str, Meta(max_length=10_000)] = ""
     description: str = ""
     tags: Annotated[list[Annotated[str, Meta(max_length=1_000)]], Meta(max_length=1_000)] = []
@@ -45,12 +47,17 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A checked request: the typed fields, the platform, and the whole object as it will be kept."""
+    """A checked request: the typed fields, the platform, and the whole object as it will be kept.
+
+    Attributes:
+        file_ids: The ids of the files it names, without those that are known to be the client's own.
+    """
 
     view: PublishRequest
     platform: Platform
     task_data: bytes
     due_at_ms: int | None
+    file_ids: tuple[str, ...] = ()
 
     def task(self, now_ms: int, accepted_by: str, batch_id: str | None = None) -> Task:
         """The task made from this submission."""
@@ -65,15 +72,21 @@ class Submission(msgspec.Struct, frozen=True):
             due_at_ms=self.due_at_ms,
             batch_id=batch_id,
             accepted_by=accepted_by,
+            file_ids=self.file_ids,
         )
 
 
 class SubmissionReader:
-    """Checks requests against the catalogue, and reads their times in one time zone."""
+    """Checks requests against the catalogue, and reads their times in one time zone.
 
-    def __init__(self, catalogue: Catalogue, timezone: tzinfo) -> None:
+    Args:
+        has_inherited_files: The store has records of the original's files, whose ids are numbers.
+    """
+
+    def __init__(self, catalogue: Catalogue, timezone: tzinfo, *, has_inherited_files: bool = True) -> None:
         self._catalogue = catalogue
         self._timezone = timezone
+        self._has_inherited_files = has_inherited_files
 
     def read(self, body: bytes, now_ms: int) -> Submission:
         """Read one task from a JSON body.
@@ -90,10 +103,14 @@ class SubmissionReader:
             view = msgspec.convert(data, PublishRequest)
         except msgspec.ValidationError as error:
             raise invalid_value(error) from error
+        check_refs(view.files, has_single=bool(view.file_path) or view.file_id is not None)
         platform = self._catalogue.find(view.platform)
         platform.check(view.title, view.description, view.tags)
         due_at_ms = None if view.schedule_time is None else self._due_at(view.schedule_time, now_ms)
-        return Submission(view, platform, encode_json(data), due_at_ms)
+        file_ids: tuple[str, ...] = ()
+        if view.files or view.file_id is not None:
+            file_ids = keys_of(data, has_inherited=self._has_inherited_files)
+        return Submission(view, platform, encode_json(data), due_at_ms, file_ids)
 
     def _due_at(self, text: str, now_ms: int) -> int:
         path = "$.schedule_time"

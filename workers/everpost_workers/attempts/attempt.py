@@ -33,6 +33,7 @@ class AttemptState(msgspec.Struct):
         refusal: Why a stock client's job is not accepted as a task; None if it is.
         started_ms: When it began; 0 until then.
         data: The task's data, once decoded.
+        file_ids: The ids of the files that are published.
         since_boot: When it began by the host's time since its boot, if its key can expire.
         sending: Set when the publisher is called: from then on the platform may have the post. Has the publisher's
             reports.
@@ -50,6 +51,7 @@ class AttemptState(msgspec.Struct):
     refusal: str | None = None
     started_ms: int = 0
     data: Mapping[str, Any] | None = None
+    file_ids: tuple[str, ...] = ()
     since_boot: SinceBoot | None = None
     sending: SendTrace | None = None
     result: PublishResult | None = None

@@ -8,16 +8,25 @@ import msgspec
 import structlog
 
 from everpost.clock import BootClock, Clock
-from everpost.errors import InvalidValue
+from everpost.errors import InvalidValue, Unavailable
 from everpost.failpoints import failpoint
+from everpost.files.lookup import FileLookup
 from everpost.platforms import Catalogue
-from everpost.publishing import InvalidError, Publisher, PublishJob, PublishResult, describe_media, idempotency_key
-from everpost.publishing.media import resolve_media
+from everpost.publishing import (
+    InvalidError,
+    Media,
+    Publisher,
+    PublishJob,
+    PublishResult,
+    describe_media,
+    idempotency_key,
+)
 from everpost.publishing.raised import forget_frames, is_a
 from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
+from everpost.task.file_refs import names_files
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
@@ -32,6 +41,8 @@ from everpost_workers.engine import HandBackError, TimeLimits, cause_of, comes_f
 from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")
+
+NO_STORE_S = 1.0  # after which a task whose files could not be looked up runs again
 
 
 class AttemptRunner:
@@ -65,6 +76,7 @@ class AttemptRunner:
         self._clock = clock
         self._ledger = store.ledger
         self._board = board
+        self._files = FileLookup(store.files, settings)
         self._intents = Intents(store, clock, boot_clock)
         self._follow_up = FollowUp(
             catalogue, store, settings, clock, metrics, worker_id=worker_id, close_lane=close_lane
@@ -122,17 +134,27 @@ class AttemptRunner:
             platform = self._catalogue.find(data.get("platform", ""))
         except InvalidValue as error:
             raise InvalidError(error.message) from error
-        facts, settings = state.facts, self._settings
+        facts = state.facts
+        files = await self._find_files(data, state) if names_files(data) else ()
         return PublishJob(
             task_id=state.task_id,
             data=data,
             platform=platform,
             attempt=state.number,
             idempotency_key=idempotency_key(*((facts.chain_id, facts.generation) if facts else (state.task_id, 0))),
-            media=await resolve_media(data, settings.media_root, settings.max_media) if data.get("file_path") else None,
+            files=files,
             saved=saved_checkpoint(state),
             keeper=AttemptKeeper(self._ledger, self._board, self._clock, state),
         )
+
+    async def _find_files(self, data: Mapping[str, Any], state: AttemptState) -> tuple[Media, ...]:
+        try:
+            files = await self._files.find(data)
+        except Unavailable as error:  # the store; nothing was attempted
+            log.warning("attempt.no_database", task_id=state.task_id, error=error.message)
+            raise HandBackError(NO_STORE_S) from error
+        state.file_ids = tuple(media.file_id for media in files if media.file_id is not None)
+        return files
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.find_earlier_post(publisher, job, state)) is not None:
@@ -162,7 +184,7 @@ class AttemptRunner:
                 tell_of_defect(error, job)
             failure = NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             result = await find_post_despite(failure, publisher, job)
-        return _kept_result(job, result, media=describe_media(job.data, job.media))
+        return _kept_result(job, result, media=describe_media(job.data, job.media, len(job.files) - 1))
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
         """Give up on a task that kills its workers; how far its attempts came is unknown (I6)."""

@@ -128,6 +128,7 @@ class Cell:
                 attempt=job.attempt,
                 idempotency_key=job.idempotency_key,
                 saved=msgspec.json.encode(job.saved),
+                files=job.files,
             )
         )
         try:

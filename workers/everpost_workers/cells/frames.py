@@ -8,11 +8,12 @@ import contextlib
 import socket
 import struct
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from everpost.publishing import NotFound
+from everpost.publishing import Media, NotFound
 from everpost.task.model import BytesSent, SendPhase
 
 _LENGTH = struct.Struct("!I")
@@ -36,6 +37,7 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     idempotency_key: str
     saved: bytes
+    files: tuple[Media, ...] = ()
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -116,7 +118,15 @@ Request = Call | Stop | Kept
 Answer = Returned | Missing | Raised
 Report = Ready | Said | Keep | Shown | Answer
 
-_requests = msgspec.msgpack.Decoder(Request)
+
+def _read_path(wanted: type, value: object) -> object:
+    if wanted is Path:
+        return Path(str(value))
+    raise TypeError(wanted)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=str)  # of paths
+_requests = msgspec.msgpack.Decoder(Request, dec_hook=_read_path)
 _reports = msgspec.msgpack.Decoder(Report)
 
 
@@ -134,7 +144,7 @@ class FrameLine:
 
     def write(self, frame: Request | Report) -> None:
         """Send a frame. A closed other side is noticed only when reading."""
-        data = msgspec.msgpack.encode(frame)
+        data = _encoder.encode(frame)
         self._writer.write(_LENGTH.pack(len(data)) + data)
 
     async def flush(self) -> None:

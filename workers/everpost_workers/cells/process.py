@@ -27,7 +27,6 @@ from everpost.publishing import (
     SendTrace,
     errors,
 )
-from everpost.publishing.media import resolve_media
 from everpost.publishing.raised import retry_after_of, text_of
 from everpost.publishing.results import checked_result
 from everpost.publishing.trace import storable_text
@@ -133,7 +132,7 @@ class CellServer:
             platform=self._catalogue.find(call.platform),
             attempt=call.attempt,
             idempotency_key=call.idempotency_key,
-            media=await resolve_media(data, self._settings.media_root, self._settings.max_media),
+            files=call.files,
             trace=ReportedTrace(line=self._line, number=call.number),
             saved=msgspec.json.decode(call.saved),
             keeper=self._keepers[call.number],

@@ -58,6 +58,7 @@ def record_of(outcome: EndedTask, worker_id: str) -> TaskRecord:
         result=msgspec.json.encode(result.detail).decode() if result else None,
         provider_post_id=result.provider_post_id if result else None,
         publish_url=result.publish_url if result else None,
+        file_ids=attempt.file_ids,
     )
     return with_data(record, outcome) if attempt.facts is None else record
 

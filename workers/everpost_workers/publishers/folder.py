@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,7 +90,7 @@ class FolderPublisher(Publisher):
         Large media have their own threads, so that other posts do not wait for a copy. If the attempt is cancelled, its
         copy stops at the next chunk, and nothing of it stays.
         """
-        lane = self._slow if job.media is not None and job.media.size_bytes > SMALL_BYTES else self._quick
+        lane = self._slow if sum(media.size_bytes for media in job.files) > SMALL_BYTES else self._quick
         return await lane.run(lambda stop: self._publish(job, stop))
 
     def _publish(self, job: PublishJob, stop: threading.Event) -> PublishResult:
@@ -108,7 +108,7 @@ class FolderPublisher(Publisher):
         return PublishResult(
             provider_post_id=final.name,
             publish_url=final.as_uri(),
-            detail={"media": describe_media(job.data, job.media)},
+            detail={"media": describe_media(job.data, job.media, len(job.files) - 1)},
         )
 
 
@@ -122,23 +122,23 @@ def _share(root: Path, final: Path) -> None:
 
 def _write_post(final: Path, job: PublishJob, published_at: str, copier: Copier) -> None:
     document = _document(job)
-    if not _is_published(final, document, job.media, copier):
+    if not _is_published(final, document, job.files, copier):
         if job.attempt > 1:
             _remove_leftovers(final)
         _make_folder(final.parent)
-        _replace_folder(final, {**document, "published_at": published_at}, job.media, copier)
+        _replace_folder(final, {**document, "published_at": published_at}, job.files, copier)
     # Also if the folder existed: the attempt that renamed it may have died before this step.
     flush(final.parent)
 
 
-def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> None:
+def _replace_folder(final: Path, document: dict[str, Any], files: Sequence[Media], copier: Copier) -> None:
     copier.check()
     staging = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     staging.mkdir()
     try:
         _write_file(staging / METADATA, _encode(document))
-        if media is not None:
-            _copy_media(media, staging / document["media"]["file"], copier)
+        for number, media in enumerate(files, 1):
+            _copy_media(media, staging / _media_name(media.filename, number), copier)
         flush(staging)
         copier.check()
         _move_into_place(staging, final)
@@ -149,19 +149,26 @@ def _replace_folder(final: Path, document: dict[str, Any], media: Media | None, 
 
 def _document(job: PublishJob) -> dict[str, Any]:
     """The content of metadata.json without the time of writing, the only part that differs between two attempts."""
-    media = job.media and {
-        "file": _media_name(job.media.filename),
-        "filename": job.media.filename,
-        "content_type": job.media.content_type,
-        "size_bytes": job.media.size_bytes,
+    files = [_described(media, number) for number, media in enumerate(job.files, 1)]
+    several = {"files": files} if len(files) > 1 else {}
+    media = files[0] if files else None
+    return {"task_id": job.task_id, "platform": job.platform.name, "media": media, **several, "data": job.data}
+
+
+def _described(media: Media, number: int) -> dict[str, Any]:
+    described = {
+        "file": _media_name(media.filename, number),
+        "filename": media.filename,
+        "content_type": media.content_type,
+        "size_bytes": media.size_bytes,
     }
-    return {"task_id": job.task_id, "platform": job.platform.name, "media": media, "data": job.data}
+    return described if media.alt is None else {**described, "alt": media.alt}
 
 
-def _media_name(filename: str) -> str:
+def _media_name(filename: str, number: int) -> str:
     """A name with the file's suffix, if that is a plain one. It cannot collide with metadata.json."""
     suffix = _SUFFIX.search(filename)
-    return f"media{suffix.group().lower() if suffix else ''}"
+    return f"media{f'-{number}' if number > 1 else ''}{suffix.group().lower() if suffix else ''}"
 
 
 def _encode(document: dict[str, Any]) -> bytes:
@@ -171,14 +178,17 @@ def _encode(document: dict[str, Any]) -> bytes:
         raise InvalidError(f"The task cannot be written as JSON: {type(error).__name__}.") from error
 
 
-def _is_published(final: Path, document: dict[str, Any], media: Media | None, copier: Copier) -> bool:
+def _is_published(final: Path, document: dict[str, Any], files: Sequence[Media], copier: Copier) -> bool:
     """Whether the folder exists with exactly this content. It was renamed into place, so it is always complete."""
     try:
         found = msgspec.json.decode((final / METADATA).read_bytes(), type=dict[str, Any])
         found.pop("published_at", None)
         if found != msgspec.json.decode(_encode(document)):
             return False
-        return media is None or _has_same_bytes(final / document["media"]["file"], media, copier)
+        return all(
+            _has_same_bytes(final / _media_name(media.filename, number), media, copier)
+            for number, media in enumerate(files, 1)
+        )
     except (FileNotFoundError, msgspec.DecodeError):
         return False
 

@@ -10,6 +10,7 @@ import structlog
 
 from everpost.clock import DAY_MS, BootClock, Clock
 from everpost.errors import ServiceError
+from everpost.files.upkeep import FilesUpkeep
 from everpost.pace import Pace
 from everpost.queue.task_queue import TaskQueue
 from everpost.running_time import STEP_S, ClockMark, count_step
@@ -25,6 +26,7 @@ log = structlog.get_logger("everpost.upkeep")
 
 HOUR_MS = 3_600_000
 ARCHIVE_S = 1800.0
+REMAINS_EVERY_S = 3600.0
 CHUNK = 1_000
 REST = 4  # seconds of rest per second of work
 LONG_REST = 24  # the same for the search index while tasks run: no client waits for it
@@ -126,6 +128,14 @@ def worker_duties(
     async def fill_search() -> None:
         await _until_none(lambda: store.care.fill_search(CHUNK), lambda: LONG_REST if is_busy() else REST)
 
+    files = FilesUpkeep(store, settings, clock)
+
+    async def forget_files() -> None:
+        await _until_none(files.forget_uses)
+        if (await count_time()).is_trusted:
+            await _until_none(files.remove_uploads)
+            await _until_none(files.remove_unused)
+
     return {
         "lead": (BEAT_S, leadership.beat),
         "relay": (1.0, partial(_look_for_losses, relay, leadership)),
@@ -134,6 +144,8 @@ def worker_duties(
         "results": (1.0, led(results.tick)),
         "clock": (STEP_S, led(count_time)),
         "expire": (60.0, led(forget_expired)),
+        "files": (60.0, led(forget_files)),
+        "remains": (REMAINS_EVERY_S, led(files.remove_remains)),
         "archive": (ARCHIVE_S, led(archive_old)),
         "tend": (TEND_S, led(lambda: store.care.tend(clock()))),
         "counts": (COUNT_EVERY_S, led(store.care.repair_counts)),

@@ -47,14 +47,26 @@ class PostedBatch:
         Raises:
             Unavailable: Nothing can be written now, and nothing was written.
         """
-        read = [self._read_line(line) for line in lines]
+        read = await self._with_files([self._read_line(line) for line in lines])
         submissions = submissions_of(read)
         tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
 
-    def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
+    async def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
         """Check decoded JSON values; `path` is the JSON path of their list."""
-        return [self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
+        paths = [f"{path}[{number}]" for number in range(len(values))]
+        read = [self._read_value(value) for value in values]
+        return [_at(item, place) for item, place in zip(await self._with_files(read), paths, strict=True)]
+
+    async def _with_files(self, items: list[Item]) -> list[Item]:
+        """The items, with errors instead of those whose files are not there."""
+        for number, item in enumerate(items):
+            if isinstance(item, Submission) and item.file_ids:
+                try:
+                    await self._services.submitted_files.check(item)
+                except BadInput as error:
+                    items[number] = error
+        return items
 
     def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
         """Answer `count` items with the error that prevented all of them."""
@@ -77,16 +89,19 @@ class PostedBatch:
             return BodyTooLarge(self._services.settings.max_body)
         return _attempt(lambda: self._services.reader.read(line, self._services.clock()))
 
-    def _read_value(self, value: Any, path: str) -> Item:
-        read = _attempt(lambda: self._services.reader.check(value, self._services.clock()))
-        if isinstance(read, InvalidValue):
-            read.path = path + read.path.removeprefix("$")
-        return read
+    def _read_value(self, value: Any) -> Item:
+        return _attempt(lambda: self._services.reader.check(value, self._services.clock()))
 
 
 def submissions_of(items: Sequence[Item]) -> list[Submission]:
     """The valid items."""
     return [item for item in items if isinstance(item, Submission)]
+
+
+def _at(item: Item, path: str) -> Item:
+    if isinstance(item, InvalidValue):
+        item.path = path + item.path.removeprefix("$")
+    return item
 
 
 def _attempt(read: Callable[[], Submission]) -> Item:

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+IS_HEAD = "is_head"  # in the state of a request's scope, if only the head of its answer is wanted
+
 
 def answer_head_as_get(app: ASGIApp) -> ASGIApp:
     """The application, extended to answer a HEAD like the GET, without a body."""
@@ -15,6 +17,7 @@ def answer_head_as_get(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
+        scope["state"][IS_HEAD] = True
         as_get = {**cast("MutableMapping[str, Any]", scope), "method": "GET"}  # the server keeps its own, with HEAD
         await app(cast("Scope", as_get), receive, send_head)
 

@@ -48,6 +48,19 @@ class JsonAnswer(ASGIResponse):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
+class BareAnswer(JsonAnswer):
+    """An answer without a body, such as 204."""
+
+    __slots__ = ()
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self.body = b""
+        self.status_code = status
+        self._raw_headers = []
+        for name, value in headers.items():
+            self.add_header(name, value)
+
+
 def count_answer(scope: Scope, status: int) -> None:
     """Count an answer whose head is about to be sent."""
     requests: AnsweredRequests = scope["litestar_app"].state["answered"]

@@ -32,6 +32,7 @@ STATUS_OF_CODE = MappingProxyType(
         "route_not_found": HTTPStatus.NOT_FOUND,
         "task_not_found": HTTPStatus.NOT_FOUND,
         "operation_not_found": HTTPStatus.NOT_FOUND,
+        "file_not_found": HTTPStatus.NOT_FOUND,
         "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
         "conflict": HTTPStatus.CONFLICT,
         "task_running": HTTPStatus.CONFLICT,
@@ -44,11 +45,17 @@ STATUS_OF_CODE = MappingProxyType(
         "already_decided": HTTPStatus.CONFLICT,
         "tasks_pending": HTTPStatus.CONFLICT,
         "idempotency_key_in_use": HTTPStatus.CONFLICT,
+        "file_in_use": HTTPStatus.CONFLICT,
+        "wrong_offset": HTTPStatus.CONFLICT,
+        "unsupported_tus_version": HTTPStatus.PRECONDITION_FAILED,
         "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "range_not_satisfiable": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         "invalid_value": HTTPStatus.UNPROCESSABLE_ENTITY,
         "unknown_platform": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unknown_file": HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "upload_locked": HTTPStatus.LOCKED,
         "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
         "settings_error": HTTPStatus.INTERNAL_SERVER_ERROR,
         "unsupported_transfer_coding": HTTPStatus.NOT_IMPLEMENTED,
@@ -62,6 +69,7 @@ STATUS_OF_CODE = MappingProxyType(
         "search_timeout": HTTPStatus.SERVICE_UNAVAILABLE,
         "backlog_full": HTTPStatus.SERVICE_UNAVAILABLE,
         "disk_full": HTTPStatus.SERVICE_UNAVAILABLE,
+        "quota_exceeded": HTTPStatus.INSUFFICIENT_STORAGE,
     }
 )
 """The HTTP status of every code; errors.py says what each code means."""
@@ -90,6 +98,8 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     path: str | None = None
     retry_after: int | None = None
     task_id: str | None = None
+    task_ids: list[str] | None = None
+    offset: int | None = None
     decision: Decided | None = None
 
 
@@ -107,6 +117,8 @@ def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
         path=getattr(error, "path", None),
         retry_after=getattr(error, "retry_after_s", None),
         task_id=getattr(error, "task_id", None),
+        task_ids=getattr(error, "task_ids", None),
+        offset=getattr(error, "offset", None),
         decision=getattr(error, "decision", None),
     )
 
@@ -116,7 +128,7 @@ def answer_problem(request: Request[Any, Any, Any], error: ServiceError) -> "Pro
     problem = problem_of(error, request.scope["path"])
     if problem.path is not None and request.scope["method"] == "GET":  # without a body, the path means a parameter
         problem = msgspec.structs.replace(problem, path=problem.path.replace("$.", "?", 1))
-    headers = {}
+    headers: dict[str, str] = dict(error.headers)
     if problem.retry_after is not None:
         headers["retry-after"] = str(problem.retry_after)
     if problem.status == HTTPStatus.UNAUTHORIZED:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
@@ -98,7 +99,9 @@ def documented(
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
     headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}
     headers |= {str(code): gives for code in (status, *also)}
-    return {"status_code": status, "responses": responses, "operation_class": _operation_class(body, takes, headers)}
+    # Litestar wants handlers of 204 to return None, and not an answer with headers; the answer has its own status.
+    of_route = HTTPStatus.OK if status == HTTPStatus.NO_CONTENT else status
+    return {"status_code": of_route, "responses": responses, "operation_class": _operation_class(body, takes, headers)}
 
 
 def _response(answer: Any, description: str, media_type: str = JSON) -> ResponseSpec:

@@ -43,7 +43,7 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
         PublishAnswer,
         status=202,
         description="The task was accepted.",
-        refusals=("unknown_platform", *WITH_KEY, "backlog_full", "disk_full"),
+        refusals=("unknown_platform", "unknown_file", *WITH_KEY, "backlog_full", "disk_full"),
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
@@ -56,7 +56,10 @@ async def publish_task(request: ApiRequest) -> JsonAnswer:
     body = await read_json_body(request, headers, services.settings.max_body)
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
-    task = await services.acceptance.publish_task(services.reader.read(body, services.clock()))
+    submission = services.reader.read(body, services.clock())
+    if submission.file_ids:
+        await services.submitted_files.check(submission)
+    task = await services.acceptance.publish_task(submission)
     return _accepted(task.task_id, _answer_to(task))
 
 
@@ -68,6 +71,8 @@ async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) ->
         first = await services.store.ledger.find_answer(key)
         if first is None:
             submission = services.reader.read(body, services.clock())
+            if submission.file_ids:
+                await services.submitted_files.check(submission)
             first = await services.acceptance.publish_once([submission], key, first_answer)
     return _accepted(first.accepted_id, first.body.encode())
 

@@ -56,7 +56,7 @@ LOCATION = Header(
         BatchAnswer,
         status=202,
         description="At least one task was accepted. A stream is answered as application/x-ndjson.",
-        refusals=("unknown_platform", *WITH_KEY, "backlog_full", "disk_full"),
+        refusals=("unknown_platform", "unknown_file", *WITH_KEY, "backlog_full", "disk_full"),
         body=Body(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
@@ -90,7 +90,7 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
 
 async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
     batch = PostedBatch(services)
-    items = batch.read_values(*items_of(decode_json(body)))
+    items = await batch.read_values(*items_of(decode_json(body)))
     submissions = submissions_of(items)
     if not submissions:
         return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)

@@ -6,6 +6,8 @@ from litestar import Router
 from litestar.types import ControllerRouterHandler
 
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
+from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
+from everpost.api.routes.files_content import continue_upload, download_file
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
 from everpost.api.routes.liveness import show_liveness, show_readiness
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
@@ -42,6 +44,13 @@ HANDLERS = (
     delete_tasks,
     clear_tasks,
     archive_tasks,
+    upload_file,
+    list_files,
+    show_upload_options,
+    show_file,
+    continue_upload,
+    download_file,
+    delete_file,
     show_operation,
     show_dispatch,
     resume_dispatch,

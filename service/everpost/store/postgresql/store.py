@@ -14,6 +14,7 @@ from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
+from everpost.store.postgresql.media.files import PostgresqlFiles
 from everpost.store.postgresql.schema.migrate import bring_up
 from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
@@ -28,6 +29,7 @@ class PostgresqlStore:
         self.database = database
         self._watch = PrimaryWatch(database.primary)
         self.guard = DispatchGuard(database, clock or database.primary.clock, self._watch)
+        self.files = PostgresqlFiles(database)
         self.ledger = PostgresqlLedger(database, self.guard.check_claim, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)

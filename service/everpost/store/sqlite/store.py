@@ -11,6 +11,7 @@ from everpost.store.sqlite.care.limits import SqliteLimits
 from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
+from everpost.store.sqlite.media.files import SqliteFiles
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.store.sqlite.tasks.operations import SqliteOperations
@@ -22,6 +23,7 @@ class SqliteStore:
 
     def __init__(self, database: Database, *, zone: tzinfo = UTC) -> None:
         self.database = database
+        self.files = SqliteFiles(database)
         self.ledger = SqliteLedger(database)
         self.relay = SqliteRelay(database)
         self.meta = SqliteMeta(database)

@@ -18,6 +18,7 @@ from everpost.store.moving import (
     COLUMNS,
     MARK,
     NUMBERS,
+    REALS,
     Fitted,
     Mark,
     Portion,
@@ -54,6 +55,10 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),
         Table.USES: ("used_at", "task_id"),
+        Table.FILES: ("id",),
+        Table.FILE_ROOTS: ("name",),
+        Table.UPLOADS: ("file_id",),
+        Table.FILE_USES: ("file_id", "task_id"),
         Table.META: ("key",),
     }
 )
@@ -254,7 +259,7 @@ async def _count(connection: Connection, *, table: Table, most: int | None = Non
 def _select(table: Table, *, is_first: bool) -> str:
     """The statement of a table's next rows: the primary key as texts, and the columns."""
     keys = KEYS[table]
-    kind = "::bigint" if keys[0] in {"archived_row", "decision_id"} else ""
+    kind = "::bigint" if keys[0] in {"archived_row", "decision_id", "id"} else ""
     after = ", ".join(f":after{number}::text{kind}" for number in range(len(keys)))
     conditions = [] if is_first else [f"({', '.join(keys)}) > ({after})"]
     conditions += ["job_id IS NOT NULL"] if table is Table.HISTORY else []
@@ -294,12 +299,18 @@ def _portion(table: Table, found: Sequence[Record], *kind: str) -> Portion:
 
 def _insert(table: Table) -> str:
     columns = COLUMNS[table]
-    types = ", ".join(f"{column} {'bigint' if column in NUMBERS else 'text'}" for column in columns)
+    types = ", ".join(f"{column} {_type_of(column)}" for column in columns)
     values = [f"decode({column}, 'hex')" if column in BYTES else column for column in columns]
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "  # noqa: S608 - Everpost's own names
         f"FROM json_to_recordset(:rows::json) AS row ({types})"
     )
+
+
+def _type_of(column: str) -> str:
+    if column in REALS:
+        return "double precision"
+    return "bigint" if column in NUMBERS else "text"
 
 
 def _in_json(value: Value) -> Value:

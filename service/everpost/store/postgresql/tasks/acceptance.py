@@ -7,6 +7,8 @@ from everpost.clock import to_text
 from everpost.errors import KeyReused
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.texts import json_text
+from everpost.store.postgresql.media.uses import check_files, use_files
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Task
 
@@ -32,3 +34,18 @@ def row_of_request(tasks: Sequence[Task], now_ms: int, once: Once) -> dict[str, 
         "kept_ms": once.key.kept_ms,
         "tasks": [accepted_row(task, now_ms) for task in tasks],
     }
+
+
+async def accept_with_files(connection: Connection, *, tasks: Sequence[Task], now_ms: int, once: Once | None) -> bool:
+    """Write tasks and which files they use; False if the key is in use.
+
+    Raises:
+        UnknownFileError: A task names a file of Everpost's without a record.
+    """
+    await check_files(connection, tasks)
+    if once is None:
+        await connection.fetch_all("accept_tasks", rows=json_text([accepted_row(task, now_ms) for task in tasks]))
+    elif not await connection.fetch_all("accept_once", rows=json_text([row_of_request(tasks, now_ms, once)])):
+        return False
+    await use_files(connection, tasks)
+    return True

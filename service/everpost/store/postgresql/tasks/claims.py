@@ -8,6 +8,7 @@ from everpost.clock import SinceBoot
 from everpost.store.ledger import ClaimedTasks, ClaimFacts, LostAttempts
 from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.texts import json_text
+from everpost.store.postgresql.media.uses import use_files
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Attempt, Task
@@ -69,7 +70,9 @@ async def accept_missing(connection: Connection, tasks: Sequence[Task], now_ms: 
         return
     rows = await connection.fetch_all("accept_missing", rows=json_text([accepted_row(task, now_ms) for task in tasks]))
     # One of them may have been accepted and have ended after the places were looked at. This statement sees its end.
-    ended = await _ended_among(connection, [row["task_id"] for row in rows])
+    added = {row["task_id"] for row in rows}
+    await use_files(connection, [task for task in tasks if task.task_id in added])
+    ended = await _ended_among(connection, list(added))
     if ended:
         await connection.run("forget_adopted", task_ids=list(ended))
 

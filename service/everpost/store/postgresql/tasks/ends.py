@@ -8,6 +8,7 @@ import msgspec
 from everpost.store.ledger import WithData
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text, plain_text
+from everpost.store.postgresql.media.uses import note_ends
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
@@ -30,10 +31,12 @@ async def end_tasks(
     first, others = split_by_task(await with_columns(connection, await _with_free_ids(connection, records)))
     moved = await _move(connection, first)
     missing = [*(record for record in first if record.task_id not in moved), *others]
-    if not missing:
-        return []
-    await connection.fetch_value("lock_ids", task_ids=[record.task_id for record in missing])
-    return [record.task_id for record in missing if await _keep_missing(connection, record, with_data)]
+    late: list[str] = []
+    if missing:
+        await connection.fetch_value("lock_ids", task_ids=[record.task_id for record in missing])
+        late = [record.task_id for record in missing if await _keep_missing(connection, record, with_data)]
+    await note_ends(connection, records)
+    return late
 
 
 def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:

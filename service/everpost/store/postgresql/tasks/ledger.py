@@ -1,8 +1,10 @@
 """The ledger, table `task_queue`: accepting a task, every attempt at it, and its end."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,7 +26,7 @@ from everpost.store.ledger import (
 from everpost.store.postgresql.link.database import READ_S, Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.transactions import left
-from everpost.store.postgresql.tasks.acceptance import find_answer, row_of_request
+from everpost.store.postgresql.tasks.acceptance import accept_with_files, find_answer, row_of_request
 from everpost.store.postgresql.tasks.checkpoints import Checkpoint, save_checkpoints
 from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
@@ -55,6 +57,8 @@ class PostgresqlLedger:
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
         try:
+            if any(task.file_ids for task in tasks):
+                return await self._accept_with_files(tasks, now_ms, once)
             if once is not None:
                 return await self._accept_once(row_of_request(tasks, now_ms, once), once)
             rows = [accepted_row(task, now_ms) for task in tasks]
@@ -62,6 +66,17 @@ class PostgresqlLedger:
         except StatementRefused as error:
             raise TaskExistsError(str(error)) from error
         return None
+
+    async def _accept_with_files(self, tasks: Sequence[Task], now_ms: int, once: Once | None) -> FirstAnswer | None:
+        until_s = math.inf if once is None else once.key.until_s
+        for _ in range(KEY_TRIES):
+            work = partial(accept_with_files, tasks=tasks, now_ms=now_ms, once=once)
+            if await self._database.write(work, until_s=until_s):
+                return None
+            assert once is not None, "only a key can be in use"
+            if (answer := await self.find_answer(once.key)) is not None:
+                return None if answer == once.answer else answer
+        raise DatabaseBusy
 
     async def _accept_once(self, row: Mapping[str, Any], once: Once) -> FirstAnswer | None:
         for _ in range(KEY_TRIES):
@@ -159,7 +174,8 @@ class PostgresqlLedger:
         self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
     ) -> list[str]:
         """Usually every record has a ledger row and its columns: then one statement ends many callers' tasks."""
-        if not overtaken and all(record.columns is not None for record in records):
+        is_usual = all(record.columns is not None and not record.file_ids for record in records)
+        if not overtaken and is_usual:
             first, others = split_by_task(records)
             with suppress(StatementRefused):  # one of them is not as usual, and it shows below how
                 rows = rows_of_ended(first)

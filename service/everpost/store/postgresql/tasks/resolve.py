@@ -8,6 +8,7 @@ from everpost.store.changes import Outcome, Resolve, refused
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import plain_text, storable
 from everpost.store.postgresql.lists.detail import find_decisions
+from everpost.store.postgresql.media.uses import mark_published
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.positions import lock_tasks
 from everpost.task.model import TaskStatus
@@ -30,6 +31,7 @@ async def resolve_task(connection: Connection, change: Resolve) -> list[Outcome]
         provider_post_id=plain_text(decided.provider_post_id),
         publish_url=plain_text(decided.publish_url),
     )
+    await mark_published(connection, task_id, decided.decided_at)
     await _keep(connection, decided)
     return [Outcome(task_id=task_id, decided=decided)]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from everpost.store.changes import Outcome, Retry, undecided_among
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text
+from everpost.store.postgresql.media.uses import use_files
 from everpost.store.postgresql.tasks.candidates import lock_candidates
 from everpost.store.postgresql.tasks.ends import end_tasks
 from everpost.store.postgresql.tasks.resolve import replace_unknown
@@ -43,6 +44,7 @@ async def _write(
     if successions:
         rows = [accepted_row(one.task, now_ms) for one in successions]
         await connection.fetch_all("accept_tasks", rows=json_text(rows))
+        await use_files(connection, [one.task for one in successions])
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)
     return decided

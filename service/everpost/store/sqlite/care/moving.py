@@ -46,6 +46,10 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),
         Table.USES: ("used_at", "task_id"),
+        Table.FILES: ("id",),
+        Table.FILE_ROOTS: ("name",),
+        Table.UPLOADS: ("file_id",),
+        Table.FILE_USES: ("file_id", "task_id"),
         Table.META: ("key",),
     }
 )
@@ -65,6 +69,7 @@ NUMERIC: Mapping[Table, frozenset[str]] = MappingProxyType(
         Table.ARCHIVE: _DATED,
         Table.HISTORY: _DATED,
         Table.LEDGER: frozenset({"created_at", "started_at", "completed_at", "updated_at"}),
+        Table.FILES: frozenset({"filesize", "duration", "upload_time", "published_at"}),
     }
 )
 """The columns of numeric affinity: SQLite stores a text that looks like a number as a number in them."""

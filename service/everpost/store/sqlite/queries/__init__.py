@@ -1,6 +1,7 @@
 """The statements, one a file, named like the verb or function that runs it, in a folder for each noun of the port.
 
 No name is in two folders. A statement on `{ended}` becomes two, `NAME_TABLE`, one for each table of ended tasks.
+Another name in braces stands for the text of a file in `parts/`.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ def load(name: str) -> str:
 def statements() -> Mapping[str, str]:
     """The text of each statement. All are read at once: an outcome must be recorded also when no file can be opened."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*/*.sql")}
+    parts = {path.stem: texts.pop(path.stem).strip() for path in FOLDER.glob("parts/*.sql")}
+    for part, content in parts.items():
+        texts = {name: text.replace(f"{{{part}}}", content) for name, text in texts.items()}
     for name in [name for name, text in texts.items() if "{ended}" in text]:
         text = texts.pop(name)
         texts |= {f"{name}_{table}": text.replace("{ended}", table) for table in ENDED_TABLES}

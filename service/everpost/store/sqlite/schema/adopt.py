@@ -129,6 +129,8 @@ def complete_rows(connection: sqlite3.Connection, missing: Missing) -> None:
         columns = {name: from_data(name) for name in ("platform", "account_id", "title")}
         changes = ", ".join(f"{name} = ifnull({name}, {value})" for name, value in columns.items())
         connection.execute(f"UPDATE task_queue SET {changes}")  # noqa: S608 - Everpost's own names
+    if any(table.lower() == "file_records" and column == "file_id" for table, column in missing.columns):
+        connection.execute("UPDATE file_records SET file_id = CAST(id AS TEXT) WHERE file_id IS NULL")
 
 
 def from_data(name: str) -> str:

@@ -6,8 +6,10 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.errors import KeyReused
+from everpost.store.files import UnknownFileError
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.media.uses import find_missing, use_files
 from everpost.store.sqlite.queries import load
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Task
@@ -17,10 +19,11 @@ KeyFinding = FirstAnswer | KeyReused | None
 
 
 def accept_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int) -> None:
-    """Write the rows of tasks, all in one statement."""
+    """Write the rows of tasks, all in one statement, and which files they use."""
     if tasks:
         rows = msgspec.json.encode([accepted_row(task, now_ms) for task in tasks]).decode()
         connection.execute(load("accept_tasks"), {"rows": rows})
+        use_files(connection, tasks)
 
 
 def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFinding:
@@ -33,16 +36,24 @@ def find_answer(connection: sqlite3.Connection, key: IdempotencyKey) -> KeyFindi
     return FirstAnswer(accepted_id, body) if fingerprint == key.fingerprint else KeyReused()
 
 
-def accept_once(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, once: Once) -> KeyFinding:
+def accept_once(
+    connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: int, once: Once | None
+) -> KeyFinding | UnknownFileError:
     """Write the rows, the key and the answer, unless the key was used before; return the earlier use, if any.
 
     An error is returned, not raised, because raising it would repeat everything that is committed together.
     """
-    known = find_answer(connection, once.key)
-    if known is not None:
+    if once is not None and (known := find_answer(connection, once.key)) is not None:
         return known
+    if (missing := find_missing(connection, tasks)) is not None:
+        return UnknownFileError(missing)
+    if once is not None:
+        _keep_answer(connection, once, now_ms)
+    accept_tasks(connection, tasks, now_ms)
+    return None
+
+
+def _keep_answer(connection: sqlite3.Connection, once: Once, now_ms: int) -> None:
     kept = {"key": once.key.key, "fingerprint": once.key.fingerprint, "created_at": to_text(now_ms)}
     kept |= {"accepted_id": once.answer.accepted_id, "answer": once.answer.body}
     connection.execute(load("keep_idempotency_key"), kept)
-    accept_tasks(connection, tasks, now_ms)
-    return None

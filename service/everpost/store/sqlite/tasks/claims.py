@@ -6,6 +6,7 @@ import msgspec
 
 from everpost.store.ledger import ClaimedTasks, ClaimFacts, LostAttempts
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.media.uses import use_files
 from everpost.store.sqlite.queries import load
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Task
@@ -52,6 +53,7 @@ def adopt_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: i
         if task.task_id not in before.known and task.task_id not in ended:
             try:
                 connection.execute(load("accept_task"), accepted_row(task, now_ms))
+                use_files(connection, [task])
             except sqlite3.IntegrityError:  # a live retry stands for it: the index `task_queue_one_live_retry`
                 ended.add(task.task_id)
     return ClaimedTasks(check_claims(connection, asked).known, ended, [])

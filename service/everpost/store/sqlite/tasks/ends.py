@@ -7,6 +7,7 @@ import msgspec
 
 from everpost.store.ledger import WithData
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.media.uses import note_ends
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row, times_of
@@ -29,9 +30,12 @@ def end_tasks(
         _note(connection, ended_row(record))
     records = [_with_columns(connection, record) for record in records]
     if not records or _move(connection, records):
-        return []
-    missing = (record for record in records if not _move(connection, [record]))
-    return [record.task_id for record in missing if _keep_missing(connection, record, with_data)]
+        late = []
+    else:
+        missing = (record for record in records if not _move(connection, [record]))
+        late = [record.task_id for record in missing if _keep_missing(connection, record, with_data)]
+    note_ends(connection, records)
+    return late
 
 
 def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None:

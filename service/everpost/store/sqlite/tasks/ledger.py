@@ -7,6 +7,7 @@ import msgspec
 
 from everpost.clock import SinceBoot, to_text
 from everpost.errors import KeyReused
+from everpost.store.files import UnknownFileError
 from everpost.store.ledger import (
     ClaimedTasks,
     ClaimFacts,
@@ -38,7 +39,7 @@ class SqliteLedger:
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
         try:
-            if once is None:
+            if once is None and not any(task.file_ids for task in tasks):
                 await self._database.write_rows("accept_tasks", [accepted_row(task, now_ms) for task in tasks])
                 return None
             found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
@@ -121,7 +122,8 @@ class SqliteLedger:
     async def _end_together(
         self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
     ) -> list[str]:
-        if not overtaken and (rows := rows_of_ended(records)) is not None:
+        names_files = any(record.file_ids for record in records)
+        if not overtaken and not names_files and (rows := rows_of_ended(records)) is not None:
             try:
                 await self._database.write_rows("end_tasks", rows)
             except sqlite3.IntegrityError:  # a record is unusual; each one is handled by itself below
@@ -143,7 +145,7 @@ class SqliteLedger:
         )
 
 
-def _unless_reused(found: FirstAnswer | KeyReused | None) -> FirstAnswer | None:
-    if isinstance(found, KeyReused):
+def _unless_reused(found: FirstAnswer | KeyReused | UnknownFileError | None) -> FirstAnswer | None:
+    if isinstance(found, KeyReused | UnknownFileError):
         raise found
     return found

@@ -6,6 +6,7 @@ import msgspec
 
 from everpost.store.changes import Outcome, Resolve, refused
 from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.media.uses import mark_published
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.store.sqlite.tasks.positions import find_positions
@@ -28,6 +29,7 @@ def resolve_task(connection: sqlite3.Connection, change: Resolve) -> list[Outcom
     if refusal is not None:
         return [refused(task_id, refusal)]
     _change(connection, "mark_succeeded", decided)
+    mark_published(connection, task_id, decided.decided_at)
     _keep(connection, decided)
     return [Outcome(task_id=task_id, decided=decided)]
 

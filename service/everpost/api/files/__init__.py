@@ -1,0 +1,1 @@
+"""Files over HTTP: plain uploads, forms, resumable uploads (tus.io), and downloads."""

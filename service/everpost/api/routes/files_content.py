@@ -1,0 +1,107 @@
+"""The bytes of media files: resumable uploads, and downloads."""
+
+import asyncio
+
+from litestar import get, patch
+from litestar.response.base import ASGIResponse
+
+from everpost.api.files import tus
+from everpost.api.files.content import FileContent, content_headers, etag_of, is_known, range_of
+from everpost.api.http.bodies import headers_of, read_chunks
+from everpost.api.http.json_answer import BareAnswer
+from everpost.api.openapi.describe import Body, Header, documented
+from everpost.api.routes.files import (
+    BYTES,
+    TUS_VERSION,
+    UPLOAD_EXPIRES,
+    UPLOAD_OFFSET,
+    FileId,
+    checked_file_id,
+    tus_errors,
+    upload_headers,
+)
+from everpost.api.services import ApiRequest, services_of
+from everpost.errors import FileNotFound, RangeNotSatisfiable
+from everpost.publishing import PublishError
+
+RANGE = Header("Range", "A part of the file.", "bytes=0-1023")
+ETAG = Header(
+    "ETag", "The SHA-256 of the content.", '"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"'
+)
+CONTENT_RANGE = Header("Content-Range", "The part that is sent.", "bytes 0-1023/1048576")
+
+
+@patch(
+    "/files/{file_id:str}",
+    summary="Continue an upload",
+    description="Adds bytes to a resumable upload (tus.io) at `Upload-Offset`. What is answered is on the disk. After "
+    "an interruption, ask by HEAD where to continue. With the last byte, the file is stored.",
+    tags=["Files"],
+    **documented(
+        None,
+        status=204,
+        description="The bytes are on the disk.",
+        refusals=(
+            "file_not_found", "wrong_offset", "upload_locked", "unsupported_tus_version", "quota_exceeded", "disk_full",
+            "unavailable",
+        ),
+        body=Body("The next bytes.", {tus.OFFSET_STREAM: BYTES}, {}, {"Some bytes": "the bytes from the offset on"}),
+        takes=(TUS_VERSION, UPLOAD_OFFSET),
+        gives=(UPLOAD_OFFSET, UPLOAD_EXPIRES),
+    ),
+)  # fmt: skip
+async def continue_upload(request: ApiRequest, file_id: FileId) -> BareAnswer:
+    """Add bytes to an upload."""
+    headers, services = headers_of(request), services_of(request)
+    with tus_errors(headers):
+        tus.check_version(headers)
+        tus.check_offset_stream(headers)
+        offset = tus.number_in(headers, "Upload-Offset")
+        length = tus.number_in(headers, "Upload-Length") if b"upload-length" in headers else None
+        upload = await services.store.files.find_upload(checked_file_id(file_id))
+        if upload is None:
+            raise FileNotFound(file_id)
+        receipt = await services.uploads.receive(upload, offset, read_chunks(request), size_bytes=length)
+        return BareAnswer(204, upload_headers(upload, receipt.offset))
+
+
+@get(
+    "/files/{file_id:str}/content",
+    summary="Download a file",
+    description="The content of a file, whole or in part.",
+    tags=["Files"],
+    **documented(
+        bytes,
+        description="The whole file.",
+        refusals=("file_not_found", "range_not_satisfiable"),
+        takes=(RANGE,),
+        gives=(ETAG, CONTENT_RANGE),
+        media_type="application/octet-stream",
+        also={206: "The part that was asked for.", 304: "The client has it already: `If-None-Match`."},
+    ),
+)
+async def download_file(request: ApiRequest, file_id: FileId) -> ASGIResponse:
+    """Answer with the content of a file."""
+    headers, services = headers_of(request), services_of(request)
+    record = (await services.store.files.find([checked_file_id(file_id)])).get(file_id)
+    if record is None:
+        raise FileNotFound(file_id)
+    try:
+        media = await services.files.media_of(record)
+        if is_known(media, headers):
+            return BareAnswer(304, {"etag": etag_of(media)})
+        part = range_of(media, headers)
+        file = await asyncio.to_thread(media.open_file)
+    except RangeNotSatisfiable as error:
+        error.headers = {"content-range": f"bytes */{error.size_bytes}"}
+        raise
+    except PublishError as error:
+        missing = FileNotFound(file_id)
+        missing.message = str(error)
+        raise missing from error
+    first, size_bytes = part or (0, media.size_bytes)
+    given = {**content_headers(media), "content-length": str(size_bytes)}
+    if part is None:
+        return FileContent(file, 200, given, 0, size_bytes)
+    given["content-range"] = f"bytes {first}-{first + size_bytes - 1}/{media.size_bytes}"
+    return FileContent(file, 206, given, first, size_bytes)

@@ -1,0 +1,351 @@
+"""Receives files of any size: from a stream of bytes to a file on the disk and its record, in flat memory."""
+
+import asyncio
+import errno
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from everpost.clock import Clock, to_text
+from everpost.errors import (
+    BodyTooLarge,
+    DiskFull,
+    FileNotFound,
+    InvalidValue,
+    QuotaExceeded,
+    ServiceError,
+    Unavailable,
+    UploadLocked,
+    WrongOffset,
+)
+from everpost.failpoints import failpoint
+from everpost.files.kinds import HEAD_BYTES, kind_of
+from everpost.files.names import clean_name, partial_name, stored_name
+from everpost.files.partial import PartialFile
+from everpost.files.probing import Prober
+from everpost.flushing import flush
+from everpost.settings import Settings
+from everpost.store.files import UPLOADS, FileRecord, Files, QuotaExceededError, Upload, UploadGoneError
+from everpost.task.model import new_task_id
+
+log = structlog.get_logger("everpost.files")
+
+HOUR_MS = 3_600_000
+WRITE_BYTES = 1 << 20  # bytes that are written and digested in one step of a thread
+MOST_DIGESTS = 64  # uploads whose digest is continued in memory; those of others are made from the disk at the end
+
+Chunks = AsyncIterator[bytes]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """How far an upload has come; `record` once it is complete."""
+
+    offset: int
+    record: FileRecord | None = None
+
+
+class Uploads:
+    """Receives files into the folder of uploads.
+
+    A file appears there under its own name once all of it is on the disk, and its record is written after that.
+    """
+
+    def __init__(self, files: Files, settings: Settings, clock: Clock) -> None:
+        self._files = files
+        self._clock = clock
+        self.root = settings.files_root
+        self.most_bytes = settings.max_media
+        self._quota_bytes = settings.files_quota
+        self._least_free_bytes = settings.min_free_disk
+        self._kept_ms = settings.upload_hours * HOUR_MS
+        self._digests: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._prober = Prober()
+
+    async def begin(self, filename: str, size_bytes: int | None, metadata: str = "") -> Upload:
+        """Begin an upload.
+
+        Raises:
+            BodyTooLarge: It would be larger than a file may be.
+            InvalidValue: It would be empty.
+            QuotaExceeded: There is no room among the uploads.
+            DiskFull: There is no room on the disk.
+        """
+        self._check_size(size_bytes)
+        now_ms = self._clock()
+        upload = Upload(
+            file_id=new_task_id(now_ms),
+            filename=clean_name(filename),
+            size_bytes=size_bytes,
+            metadata=metadata,
+            created_at=to_text(now_ms),
+            expires_at=to_text(now_ms + self._kept_ms),
+        )
+        try:
+            await asyncio.to_thread(self._make_room, upload)
+            await self._files.begin_upload(upload, self._quota_bytes)
+        except BaseException as error:
+            await asyncio.to_thread(self._path(upload).unlink, missing_ok=True)
+            if (meaning := self._meaning_of(error)) is None:
+                raise
+            raise meaning from error
+        return upload
+
+    async def find(self, file_id: str) -> tuple[Upload, Receipt] | None:
+        """An upload, and how far it has come; None if there is no such upload.
+
+        If everything has arrived, but the process died before it could say so, the upload is completed now.
+        """
+        upload = await self._files.find_upload(file_id)
+        if upload is None:
+            return None
+        arrived = await asyncio.to_thread(self._arrived, upload)
+        if arrived != upload.size_bytes:
+            return upload, Receipt(arrived)
+        try:
+            return upload, await self.receive(upload, arrived, _nothing())
+        except UploadLocked:  # the request that sent the end is completing it
+            return upload, Receipt(arrived)
+
+    async def receive(self, upload: Upload, offset: int, chunks: Chunks, *, size_bytes: int | None = None) -> Receipt:
+        """Add what arrives to an upload, and complete it if that was the end.
+
+        What has arrived stays if the client hangs up. All that is answered is on the disk.
+
+        Args:
+            offset: Where the client wants to continue.
+            size_bytes: How long the file is, if the client says it only now.
+
+        Raises:
+            WrongOffset: The upload is at another byte.
+            UploadLocked: Another request is sending to it.
+            BodyTooLarge: More arrives than the file has, or may have.
+            QuotaExceeded, DiskFull: There is no room. What has arrived stays, and can be continued.
+        """
+        if size_bytes is not None:
+            upload = await self._with_size(upload, size_bytes)
+        part = await asyncio.to_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+        try:
+            if part.size_bytes == 0 and (record := await self._finished(upload, part)) is not None:
+                return Receipt(record.size_bytes or 0, record)
+            if offset != part.size_bytes:
+                raise WrongOffset(part.size_bytes)
+            await self._append(upload, part, chunks)
+            return await self._go_on(upload, part)
+        finally:
+            part.close()
+
+    async def receive_whole(self, upload: Upload, chunks: Chunks) -> FileRecord:
+        """Receive a whole file at once; nothing of it stays if that fails.
+
+        Raises the errors of `receive`.
+        """
+        try:
+            part = await asyncio.to_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+            try:
+                await self._append(upload, part, chunks)
+                self._check_size(part.size_bytes)
+                return await self._complete(upload, part)
+            finally:
+                part.close()
+        except BaseException:
+            with suppress(ServiceError):  # otherwise upkeep removes it when it has expired
+                await asyncio.shield(self.abandon(upload))
+            raise
+
+    async def abandon(self, upload: Upload) -> bool:
+        """Remove an upload that is not complete; False if there is no such upload."""
+        self._digests.pop(upload.file_id, None)
+        if not await self._files.abandon_upload(upload.file_id):
+            return False
+        await asyncio.to_thread(self.unlink, upload)
+        return True
+
+    async def unlink_stored(self, record: FileRecord) -> None:
+        """Remove the file of a record that the store has removed."""
+        await asyncio.to_thread((self.root / record.file_path).unlink, missing_ok=True)
+
+    def unlink(self, upload: Upload) -> None:
+        """Remove the file of an upload that the store does not know any more. This blocks."""
+        self._path(upload).unlink(missing_ok=True)
+        if (named := self._find_named(upload.file_id)) is not None:  # the process died before it wrote the record
+            named.unlink(missing_ok=True)
+
+    async def _with_size(self, upload: Upload, size_bytes: int) -> Upload:
+        self._check_size(size_bytes)
+        sized = msgspec.structs.replace(upload, size_bytes=size_bytes)
+        if upload.size_bytes == size_bytes:
+            return upload
+        if upload.size_bytes is not None:
+            raise InvalidValue("The length of an upload cannot be changed.", "Upload-Length")
+        await self._extend(sized)
+        return sized
+
+    async def _extend(self, upload: Upload) -> None:
+        later = msgspec.structs.replace(upload, expires_at=to_text(self._clock() + self._kept_ms))
+        try:
+            is_there = await self._files.extend_upload(later, self._quota_bytes)
+        except QuotaExceededError as error:
+            raise QuotaExceeded(self._quota_bytes) from error
+        if not is_there:
+            raise FileNotFound(upload.file_id)
+
+    async def _append(self, upload: Upload, part: PartialFile, chunks: Chunks) -> None:
+        most_bytes = self.most_bytes if upload.size_bytes is None else upload.size_bytes
+        sha256 = self._digest_of(upload, part)
+        waiting: list[bytes] = []
+        size, extend_at_ms = 0, self._clock() + self._kept_ms // 2
+        try:
+            async for chunk in chunks:
+                waiting.append(chunk)
+                size += len(chunk)
+                if part.size_bytes + size > most_bytes:
+                    waiting.clear()
+                    raise BodyTooLarge(most_bytes)
+                if size >= WRITE_BYTES:
+                    data, waiting, size = b"".join(waiting), [], 0
+                    await self._write(part, sha256, data)
+                    if self._clock() > extend_at_ms:
+                        extend_at_ms = self._clock() + self._kept_ms // 2
+                        await self._extend(upload)
+        finally:  # also if the client has hung up: it continues here
+            if waiting:
+                await asyncio.shield(self._write(part, sha256, b"".join(waiting)))
+            if sha256 is not None:
+                self._keep_digest(upload, part.size_bytes, sha256)
+
+    async def _write(self, part: PartialFile, sha256: Any, data: bytes) -> None:
+        def write() -> None:
+            failpoint("upload.write")
+            part.append(data)
+            if sha256 is not None:
+                sha256.update(data)
+
+        try:
+            await asyncio.to_thread(write)
+        except OSError as error:
+            raise self._meaning_of(error) or error from error
+
+    async def _go_on(self, upload: Upload, part: PartialFile) -> Receipt:
+        if upload.size_bytes is None or part.size_bytes < upload.size_bytes:
+            await asyncio.to_thread(part.flush)
+            await self._extend(upload)
+            return Receipt(part.size_bytes)
+        return Receipt(part.size_bytes, await self._complete(upload, part))
+
+    async def _complete(self, upload: Upload, part: PartialFile) -> FileRecord:
+        """Have the whole file on the disk under its name, then write its record."""
+        _, sha256 = self._digests.pop(upload.file_id, (0, None))
+        changed_ns = await asyncio.to_thread(part.flush)
+        digest = await asyncio.to_thread(part.digest) if sha256 is None else sha256.hexdigest()
+        kind = kind_of(await asyncio.to_thread(part.head, HEAD_BYTES), upload.filename)
+        facts = await self._prober.facts_of(part.path.absolute(), kind.content_type)
+        name = stored_name(upload.file_id, upload.filename, kind.extension)
+        failpoint("upload.before_rename")
+        try:
+            await asyncio.to_thread(self._rename, part.path, name)
+        except FileNotFoundError as error:  # the upload was removed meanwhile
+            raise FileNotFound(upload.file_id) from error
+        failpoint("upload.before_record")
+        record = FileRecord(
+            file_id=upload.file_id,
+            root=UPLOADS,
+            file_path=name,
+            filename=upload.filename,
+            size_bytes=part.size_bytes,
+            sha256=digest,
+            content_type=kind.content_type,
+            width=facts.width,
+            height=facts.height,
+            duration=facts.duration_s,
+            changed_ns=changed_ns,
+            created_at=to_text(self._clock()),
+        )
+        kept = await self._keep(record)
+        log.info("file.stored", file_id=kept.file_id, size_bytes=kept.size_bytes, content_type=kept.content_type)
+        return kept
+
+    async def _keep(self, record: FileRecord) -> FileRecord:
+        try:
+            return await self._files.keep(record, self._quota_bytes)
+        except (QuotaExceededError, UploadGoneError) as error:
+            await asyncio.to_thread((self.root / record.file_path).unlink, missing_ok=True)
+            if isinstance(error, UploadGoneError):
+                raise FileNotFound(record.file_id) from error
+            raise QuotaExceeded(self._quota_bytes) from error
+
+    async def _finished(self, upload: Upload, part: PartialFile) -> FileRecord | None:
+        """Complete an upload whose file has its name, but whose record was not written: the process died in between."""
+        found = await asyncio.to_thread(self._find_named, upload.file_id)
+        if found is None or part.size_bytes:
+            return None
+        await asyncio.to_thread(found.rename, part.path)
+        whole = await asyncio.to_thread(PartialFile.open, part.path, self._least_free_bytes)
+        try:
+            return await self._complete(upload, whole)
+        finally:
+            whole.close()
+
+    def _make_room(self, upload: Upload) -> None:
+        self.root.mkdir(mode=0o777, parents=True, exist_ok=True)
+        part = PartialFile.open(self._path(upload), self._least_free_bytes)
+        try:
+            part.check_room(upload.size_bytes or 0)
+        except DiskFull:
+            part.remove()
+            raise
+        finally:
+            part.close()
+
+    def _arrived(self, upload: Upload) -> int:
+        try:
+            return self._path(upload).stat().st_size
+        except FileNotFoundError:
+            found = self._find_named(upload.file_id)
+            return 0 if found is None else found.stat().st_size
+
+    def _find_named(self, file_id: str) -> Path | None:
+        paths = (path for path in self.root.glob(f"{file_id}*") if path.name != partial_name(file_id))
+        return next(paths, None)
+
+    def _rename(self, path: Path, name: str) -> None:
+        path.rename(self.root / name)
+        flush(self.root)
+
+    def _path(self, upload: Upload) -> Path:
+        return self.root / partial_name(upload.file_id)
+
+    def _digest_of(self, upload: Upload, part: PartialFile) -> Any:
+        """The digest of what has arrived, to be continued; None if it was not made in this process."""
+        size_bytes, sha256 = self._digests.pop(upload.file_id, (0, hashlib.sha256()))
+        return sha256 if size_bytes == part.size_bytes else None
+
+    def _keep_digest(self, upload: Upload, size_bytes: int, sha256: Any) -> None:
+        self._digests[upload.file_id] = (size_bytes, sha256)
+        if len(self._digests) > MOST_DIGESTS:
+            self._digests.popitem(last=False)
+
+    def _check_size(self, size_bytes: int | None) -> None:
+        if size_bytes == 0:
+            raise InvalidValue("The file is empty.")
+        if size_bytes is not None and size_bytes > self.most_bytes:
+            raise BodyTooLarge(self.most_bytes)
+
+    def _meaning_of(self, error: BaseException) -> ServiceError | None:
+        if isinstance(error, QuotaExceededError):
+            return QuotaExceeded(self._quota_bytes)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return DiskFull(0, self._least_free_bytes, f"The disk of uploads is full ({error.strerror}).")
+        if isinstance(error, OSError):
+            return Unavailable(f"The folder of uploads cannot be written: {error.strerror}.", retry_after_s=5)
+        return None
+
+
+async def _nothing() -> Chunks:
+    for nothing in list[bytes]():
+        yield nothing

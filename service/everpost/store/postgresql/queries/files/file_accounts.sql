@@ -1,0 +1,1 @@
+SELECT last_accounts FROM file_records WHERE file_id = :file_id FOR NO KEY UPDATE

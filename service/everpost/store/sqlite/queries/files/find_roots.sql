@@ -1,0 +1,1 @@
+SELECT name, folder FROM file_roots ORDER BY name
