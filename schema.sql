@@ -320,8 +320,31 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
         ON CONFLICT DO UPDATE SET tasks = tasks + 1;
 END;
 
+-- Accounts that people registered. `credentials` has references to environment variables and files of the workers, and
+-- `tokens` is encrypted (service/everpost/credentials/vault.py), so the table holds no secret that can be read.
+CREATE TABLE accounts (
+    platform        TEXT NOT NULL,
+    account_id      TEXT NOT NULL,
+    title           TEXT NOT NULL DEFAULT '',
+    options         TEXT NOT NULL DEFAULT '{}',            -- JSON object for the publisher; not secret
+    credentials     TEXT NOT NULL DEFAULT '{}',            -- JSON object: references by name
+    timezone        TEXT,                                  -- IANA name
+    status          TEXT NOT NULL,                         -- active | paused | held | blocked
+    reason          TEXT,
+    since           TEXT,
+    tokens          TEXT,                                  -- rotated tokens, encrypted
+    tokens_at       TEXT,
+    revision        INTEGER NOT NULL DEFAULT 0,            -- changes by people
+    locked_by       TEXT,                                  -- the attempt that may rotate the tokens,
+    locked_until_ms INTEGER,                               -- until then
+    test            TEXT,                                  -- JSON object: the last test
+    created_at      TEXT NOT NULL,
+    updated_at      TEXT NOT NULL,
+    PRIMARY KEY (platform, account_id)
+) WITHOUT ROWID;
+
 -- Values that all processes share: `epoch` (identifies the Redis), `searched` (the last row in the search index),
--- `paused` (present while dispatch is paused after a restore), `clock` and `counted_ms` (the time Everpost has run).
+-- `paused` (present while dispatch is paused after a restore), `accounts` (changes with the accounts), `clock` and `counted_ms` (the time Everpost has run).
 CREATE TABLE everpost_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

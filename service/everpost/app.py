@@ -14,6 +14,7 @@ import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
+from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
 from everpost.actions.limits import LimitChanges
@@ -121,6 +122,8 @@ async def _services(
         app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics, files)
         await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.waiter.close)
+        services.accounts.start()
+        stack.push_async_callback(services.accounts.close)
         services.bulk.behind.start()
         stack.push_async_callback(services.bulk.behind.close)
         yield
@@ -169,6 +172,7 @@ def assemble(
         bulk=Bulk(store, tools),
         resumption=Resumption(store, queue, clock),
         limits=LimitChanges(store, queue, catalogue, clock, settings.zone),
+        accounts=AccountAdmin(store, catalogue, clock),
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
         waiter=waiter,
         keys_in_use=KeysInUse(),

@@ -5,7 +5,8 @@ ServiceError
 │   ├── MalformedJson       not JSON, not UTF-8, or nested too deeply
 │   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
 │   │   ├── UnknownPlatform
-│   │   └── UnknownFile
+│   │   ├── UnknownFile
+│   │   └── UnknownAccount, AccountBlocked
 │   ├── BodyTooLarge
 │   ├── UnsupportedMedia
 │   ├── UnsupportedTransferCoding
@@ -13,10 +14,11 @@ ServiceError
 │   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
-├── TaskNotFound, OperationNotFound, FileNotFound
+├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── NothingToDecide, AlreadyDecided
+│   ├── AccountExists
 │   ├── TaskUnreadable      a stock arq client's message contains nothing to publish
 │   ├── KeyInUse            the first request with that Idempotency-Key is still being served
 │   ├── KeyReused           the Idempotency-Key was used before with another request
@@ -27,7 +29,7 @@ ServiceError
 │   ├── WriteUnconfirmed    the disk failed during the commit: it may have been written
 │   ├── DatabaseUnusable    moved, replaced, or made by a newer Everpost: a person must act
 │   │   └── DatabaseDamaged
-│   ├── QueueUnreachable
+│   ├── QueueUnreachable, AccountNotTested
 │   ├── SearchTimeout
 │   └── BacklogFull
 ├── QuotaExceeded
@@ -95,6 +97,30 @@ class UnknownFile(InvalidValue):
 
     def __init__(self, file_id: str, path: str = "$.file_id") -> None:
         super().__init__(f"There is no file {file_id[:SHOWN_CHARACTERS]!r}.", path)
+
+
+class UnknownAccount(InvalidValue):
+    """The platform publishes with registered accounts only, and the account is not registered."""
+
+    code = "unknown_account"
+
+    def __init__(self, platform: str, account_id: str) -> None:
+        shown = repr(account_id[:SHOWN_CHARACTERS])
+        super().__init__(
+            f"{platform} publishes with registered accounts only, and {shown} is not registered.", "$.account_id"
+        )
+
+
+class AccountBlocked(InvalidValue):
+    """The platform has blocked the account for good, so its tasks cannot be published."""
+
+    code = "account_blocked"
+
+    def __init__(self, platform: str, account_id: str, reason: str | None) -> None:
+        shown = repr(account_id[:SHOWN_CHARACTERS])
+        super().__init__(
+            f"The account {shown} of {platform} is blocked for good: {reason or 'no reason is known'}", "$.account_id"
+        )
 
 
 class BodyTooLarge(BadInput):
@@ -203,6 +229,16 @@ class FileNotFound(ServiceError):
         super().__init__(f"There is no file {file_id[:SHOWN_CHARACTERS]!r}.")
 
 
+class AccountNotFound(ServiceError):
+    """No such account is registered."""
+
+    code = "account_not_found"
+
+    def __init__(self, platform: str, account_id: str) -> None:
+        shown = account_id[:SHOWN_CHARACTERS]
+        super().__init__(f"There is no account {shown!r} of {platform[:SHOWN_CHARACTERS]!r}.")
+
+
 class Conflict(ServiceError):
     """The state of the task forbids the request. `task_id` is the task whose state forbids it."""
 
@@ -211,6 +247,15 @@ class Conflict(ServiceError):
     def __init__(self, message: str, task_id: str | None = None) -> None:
         super().__init__(message)
         self.task_id = task_id
+
+
+class AccountExists(Conflict):
+    """The account is registered already."""
+
+    code = "account_exists"
+
+    def __init__(self, platform: str, account_id: str) -> None:
+        super().__init__(f"The account {account_id[:SHOWN_CHARACTERS]!r} of {platform} is registered already.")
 
 
 class TaskRunning(Conflict):
@@ -451,6 +496,15 @@ class QueueUnreachable(Unavailable):
         super().__init__(f"{trouble}, so it is not known whether a worker holds the task.")
         self.refusal = refusal
         self.is_password = is_password
+
+
+class AccountNotTested(Unavailable):
+    """No worker tested the account in time; only workers can."""
+
+    code = "account_not_tested"
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(f"No worker has tested the account within {within_s:g} s; is one running?", retry_after_s=5)
 
 
 class SearchTimeout(Unavailable):

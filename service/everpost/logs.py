@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from everpost.known_secrets import CURRENT, NO_SECRETS, KnownSecrets
 from everpost.log_fields import fields_of
 from everpost.printable import printable
 from everpost.settings import Settings
@@ -44,6 +45,7 @@ def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        hide_secrets,
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -70,6 +72,24 @@ def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
 
 def _level(wanted: str, at_least: str) -> str:
     return wanted if wanted == "debug" else max(wanted, at_least, key=LEVELS.index)
+
+
+def hide_secrets(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":
+    """Replace secrets of the account whose attempt writes the line, wherever a publisher or a library put them."""
+    secrets = CURRENT.get()
+    if secrets is NO_SECRETS:
+        return event
+    return {name: value if name.startswith("_") else _without(secrets, value) for name, value in event.items()}
+
+
+def _without(secrets: KnownSecrets, value: object) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str | Mapping | list | tuple):
+        return secrets.hide_in(value)
+    text = str(value)
+    hidden = secrets.hide(text)
+    return value if hidden == text else hidden
 
 
 def take_fields(_logger: object, _method: str, event: "structlog.typing.EventDict") -> "structlog.typing.EventDict":

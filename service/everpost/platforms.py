@@ -31,6 +31,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         publisher: An entry point in the group `everpost.publishers`.
         max_attempts: Automatic attempts for transient errors; None takes `EVERPOST_MAX_ATTEMPTS`.
         rate_limit_deadline_s: Seconds a task may be paused for rate limits in all; then it fails.
+        needs_account: Tasks must name a registered account.
         title_max: Longest title in characters (Unicode code points); None is no limit.
         description_max: Longest description in characters; None is no limit.
         tags_max: The most tags; None is no limit.
@@ -46,6 +47,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     publisher: Annotated[str, Meta(min_length=1)]
     max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
     rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
+    needs_account: bool = False
     title_max: Limit = None
     description_max: Limit = None
     tags_max: Limit = None

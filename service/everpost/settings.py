@@ -24,13 +24,18 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks timers
 MOST_DAYS = 36_600
 
-SECRET = ("token", "redis", "database")  # never shown, and may be read from a file
+ACCOUNT = f"{PREFIX}ACCOUNT_"  # begins the names of variables that hold credentials of accounts; not settings
+SECRET = ("token", "redis", "database", "secret_key")  # never shown, and may be read from a file
 
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
 Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")]
 """Printable ASCII, because it is sent in a header; no white space around it, such as a line break from a file."""
+
+FERNET_KEY = r"[A-Za-z0-9_-]{43}="
+SecretKeys = Annotated[str, Meta(pattern=rf"^ *{FERNET_KEY}( *, *{FERNET_KEY})* *\Z")]
+"""Keys of 32 random bytes in URL-safe base64, as `everpost accounts new-key` makes them."""
 
 HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
 HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
@@ -58,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         files_quota: Bytes that all uploaded files may have together; 0 is no limit.
         files_days: Uploaded files that no task has used for so many days are removed; 0 removes none.
         upload_hours: Hours after which an upload that nobody continues is removed.
+        secrets: Folder of the files that credentials of accounts refer to; None is `secrets` in `data`.
+        secret_key: Encrypts rotated tokens of accounts. Of several keys, separated by commas, the first one encrypts,
+            and all decrypt.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
         result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
         timezone: IANA name of the zone that times without an offset are read in.
@@ -93,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files_quota: Annotated[int, Meta(ge=0)] = 0
     files_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
     upload_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
+    secrets: Path | None = None
+    secret_key: SecretKeys | None = None
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
     result_memory: Annotated[int, Meta(ge=0)] = 268_435_456
     timezone: str = "UTC"
@@ -148,6 +158,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def files_root(self) -> Path:
         """The folder of uploaded files."""
         return self.files or self.data / "uploads"
+
+    def secrets_root(self) -> Path:
+        """The folder that `file:` references of accounts are resolved in."""
+        return self.secrets or self.data / "secrets"
 
     @property
     def published_root(self) -> Path:
@@ -220,7 +234,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
     given: dict[str, Any] = {}
     variables: dict[str, str] = {}
     for name, value in environment.items():
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name.startswith(ACCOUNT):
             continue
         field = VARIABLES.get(name.upper())
         if field is None:

@@ -37,6 +37,7 @@ READ_WHOLE = {
     "count_uploads": "the uploads that are not complete, for a quota",
     "ended_uses": "the files that unfinished tasks name; the others are removed by it",
     "find_roots": "the registered folders",
+    "find_standings": "all accounts, after one of them has changed",
     "count_unfinished": "counts the ledger by its index of accepted rows; asked before clear/all only",
     "count_published_twice": "the doctor's; one row for each decision a person took",
     "find_in_two_tables": "the doctor's check of I1 compares all ids, index against index",

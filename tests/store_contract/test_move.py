@@ -19,6 +19,7 @@ from everpost.running_time import count_step
 from everpost.store import Store, maintenance_of, open_store
 from everpost.store.history import TaskFilter
 from everpost.store.moving import Fitted, MovedStore, Row, Table
+from everpost.task.account_rules import AccountRecord, locked, with_tokens
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
@@ -123,6 +124,10 @@ async def fill(store: Store) -> None:
     await add_upload(store, 2)
     await store.files.begin_upload(upload_of(3, size_bytes=None), 0)
     await store.ledger.accept([make_task("with a file", file_ids=(file_id_of(2),))], START_MS)
+    account = AccountRecord(platform="x", account_id=ODD, options={"a": ODD}, credentials={"b": "file:c"})
+    await store.accounts.add(account, NOW_MS)
+    await store.accounts.change("x", ODD, locked("holder", NOW_MS + 1, NOW_MS), NOW_MS)
+    await store.accounts.change("x", ODD, with_tokens("sealed", "holder", NOW_MS), NOW_MS)
 
 
 async def content_of(address: str) -> Any:
@@ -143,6 +148,7 @@ async def content_of(address: str) -> Any:
             await store.files.roots(),
             await store.files.find_upload(file_id_of(3)),
             await store.files.users(file_id_of(2)),
+            await store.accounts.page(None, 10),
             await store.meta.get("epoch"),
             await store.meta.get("clock"),
             await store.meta.get("counted_ms"),
@@ -175,7 +181,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
         "task_queue": 13, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
         "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
-        "everpost_meta": 3,
+        "accounts": 1, "everpost_meta": 4,
     }  # fmt: skip
     assert ends.reports == []
     assert await content_of(ends.target) == before

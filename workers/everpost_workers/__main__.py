@@ -10,6 +10,7 @@ with without_collection():
 
     import uvloop
 
+    import everpost.queue  # noqa: F401 - first, because it imports redis-py lightly
     from everpost.errors import ServiceError, SettingsError
     from everpost.logs import configure_logging
     from everpost.printable import printable

@@ -33,10 +33,13 @@ from everpost.queue.workers import with_other_database
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
+from everpost.store.account_directory import REFRESH_S
 from everpost.store.meta import identity_of
 from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
+from everpost_workers.accounts.book import AccountBook
+from everpost_workers.accounts.trials import AccountTrials
 from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError, holds_no_lease
 from everpost_workers.attempts.progress import TICK_S, ProgressBoard
@@ -67,6 +70,7 @@ LEFTOVERS_S = 5.0
 RECENT_S = 1.0
 STRANGERS_S = 60.0
 USES_S = 600.0
+KEYS_S = 3600.0
 PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
 
@@ -80,6 +84,8 @@ class PublishWorker:
     admission: Admission
     board: ProgressBoard
     runner: AttemptRunner
+    book: AccountBook
+    trials: AccountTrials
     ends: EndRecorder
     leftovers: Leftovers
     recent: RecentEnds | None
@@ -125,6 +131,9 @@ class PublishWorker:
             await self.leftovers.take_in()
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
+        await self.book.directory.refresh()
+        self._upkeep.begin({"accounts": (REFRESH_S, self.trials.look)})
+        self._upkeep.begin({"account_keys": (KEYS_S, self.leadership.led(self.book.encrypt_anew))})
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
         self._upkeep.begin({"gate": (0.0, self.gate.turn_when_due)})
         if self.recent is not None:
@@ -162,6 +171,7 @@ class PublishWorker:
         stack.push_async_callback(shared.close)
         stack.push_async_callback(self._isolation.close)
         self._build(queue, publishers, WorkerMetrics(shared.tally, self._catalogue))
+        stack.push_async_callback(self.book.close)
         return queue
 
     def _build(self, queue: TaskQueue, publishers: Mapping[str, Publisher], metrics: WorkerMetrics) -> None:
@@ -188,6 +198,8 @@ class PublishWorker:
             take_in_leftovers=self.leftovers.take_in,
         )
         self.board = ProgressBoard(queue.progress, clock)
+        self.book = AccountBook(store, settings, clock, worker_id=self.worker_id)
+        self.trials = AccountTrials(self.book, store, self._catalogue, publishers, clock, self.worker_id)
         self.runner = AttemptRunner(
             publishers,
             self._catalogue,
@@ -198,6 +210,7 @@ class PublishWorker:
             boot_clock=self._boot_clock,
             worker_id=self.worker_id,
             board=self.board,
+            book=self.book,
             isolation=self._isolation,
             close_lane=self.gate.close_lane,
         )

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 from litestar import Request
 
+from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
 from everpost.actions.limits import LimitChanges
@@ -48,6 +49,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bulk: Bulk
     resumption: Resumption
     limits: LimitChanges
+    accounts: AccountAdmin
     tasks: TaskViews
     waiter: EndWaiter
     keys_in_use: KeysInUse

@@ -41,6 +41,9 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "resume": ("everpost.cli.restore:resume", "End the pause after a backup was restored."),
         },
         "Media": {"files": ("everpost.cli.media:files", "Upload, list and delete media files, and register folders.")},
+        "Accounts, over HTTP": {
+            "accounts": ("everpost.cli.accounts:accounts", "Register, test, pause and resume accounts."),
+        },
         "The database file": {
             "archive": ("everpost.cli.files:archive", "Move old successes to the archive."),
             "purge": ("everpost.cli.files:purge", "Destroy archived tasks permanently."),

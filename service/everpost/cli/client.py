@@ -75,6 +75,10 @@ class Api:
         """The answer to a PUT. Raises the same errors as `post`."""
         return self._send("PUT", path, None, body)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a PATCH. Raises the same errors as `post`."""
+        return self._send("PATCH", path, None, body)
+
     def delete(self, path: str) -> dict[str, Any]:
         """The answer to a DELETE. Raises the same errors as `post`."""
         return self._send("DELETE", path, None, None)

@@ -10,11 +10,14 @@ These names are the public interface, which docs/publishers.md describes. The mo
 
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
+from everpost.publishing.account import Account, Tokens, UnregisteredAccount
 from everpost.publishing.checkpoints import CheckpointError, JobKeeper
 from everpost.publishing.errors import (
+    AccountBlockedError,
     AuthError,
     InvalidError,
     ManualError,
+    NeedsPersonError,
     OutcomeUnknownError,
     OvertakenError,
     PermanentError,
@@ -30,6 +33,8 @@ from everpost.settings import Settings
 from everpost.task.model import PublisherClass
 
 __all__ = [
+    "Account",
+    "AccountBlockedError",
     "AuthError",
     "CheckpointError",
     "InvalidError",
@@ -37,6 +42,7 @@ __all__ = [
     "ManualError",
     "Media",
     "MediaFacts",
+    "NeedsPersonError",
     "NotFound",
     "OutcomeUnknownError",
     "OvertakenError",
@@ -51,7 +57,9 @@ __all__ = [
     "SendTrace",
     "Settings",
     "SettingsError",
+    "Tokens",
     "TransientError",
+    "UnregisteredAccount",
     "describe_media",
     "idempotency_key",
     "read_options",

@@ -3,7 +3,9 @@
 PublishError
 ├── TransientError       the platform cannot be reached, or fails for now: tried again, with backoff
 ├── RateLimitedError     the platform limits the rate: tried again after `retry_after_s`, without spending an attempt
-├── AuthError            the platform does not accept the credentials: failed
+├── AuthError            the platform does not accept the credentials: the account is put on hold, if it is registered
+├── NeedsPersonError     a captcha or a verification that only a person can do: as AuthError
+├── AccountBlockedError  the platform has closed the account for good: failed, as all tasks of the account
 ├── InvalidError         the platform will never accept this task: failed
 ├── PermanentError       the platform refuses for another definite reason: failed
 ├── ManualError          a person posts it: unknown, until that person says how it went
@@ -45,6 +47,18 @@ class AuthError(PublishError):
     """Nothing was published: the credentials are wrong, expired or lack a right."""
 
     error_class = ErrorClass.AUTH
+
+
+class NeedsPersonError(PublishError):
+    """Nothing was published: the platform wants a captcha, a code or a confirmation, which only a person can give."""
+
+    error_class = ErrorClass.NEEDS_PERSON
+
+
+class AccountBlockedError(PublishError):
+    """Nothing was published: the platform has blocked or deleted the account for good."""
+
+    error_class = ErrorClass.ACCOUNT_BLOCKED
 
 
 class InvalidError(PublishError):

@@ -10,6 +10,7 @@ import msgspec
 
 from everpost.errors import SettingsError
 from everpost.platforms import Platform
+from everpost.publishing.account import Account, UnregisteredAccount
 from everpost.publishing.checkpoints import JobKeeper, counted, encode_checkpoint
 from everpost.publishing.media import Media
 from everpost.publishing.results import PublishResult
@@ -37,6 +38,7 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         trace: Takes the publisher's reports of its progress; they are the evidence if the outcome stays unknown.
         saved: The task's last checkpoint, by whatever attempt; None if there is none.
         keeper: Takes checkpoints and progress; used by the methods.
+        account: The account that `account_id` names: its options and credentials.
     """
 
     task_id: str
@@ -79,6 +81,8 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         elif self.media is not None:
             msgspec.structs.force_setattr(self, "files", (self.media,))
 
+    account: Account = msgspec.field(default_factory=UnregisteredAccount)
+
 
 class NotFound(StrEnum):
     """What a look-up returns instead of a post."""
@@ -100,6 +104,8 @@ class Publisher(abc.ABC):
             ever. If set, each attempt is recorded before it is made, so that its age does not depend on Redis.
         can_look_up: For a keyed publisher: it has `look_up` too. It is asked after an attempt of unknown outcome, and
             instead of using the key once the platform may have forgotten it.
+        needs_account: It publishes with registered accounts only: a task of another account fails as invalid. Set
+            `needs_account` of the platform in the catalogue too, so that such a task is refused when it is posted.
 
     Raises:
         SettingsError: An option is unknown, missing or wrong.
@@ -108,6 +114,7 @@ class Publisher(abc.ABC):
     publisher_class: PublisherClass = PublisherClass.NONE
     key_lifetime_s: float | None = None
     can_look_up: bool = False
+    needs_account: bool = False
 
     def __init__(self, options: Mapping[str, Any], settings: Settings) -> None:
         read_options(options, _NoOptions)
@@ -133,6 +140,18 @@ class Publisher(abc.ABC):
         """
         del job
         return NotFound.NO_VERDICT
+
+    async def check_account(self, account: Account) -> str | None:
+        """Ask the platform whether it accepts the account's credentials; for `everpost accounts test`.
+
+        It only reads, and has `CHECK_S` seconds. The answer says what the platform said, such as the account's name;
+        None means that this publisher cannot ask.
+
+        Raises:
+            PublishError: Why the account cannot publish.
+        """
+        del account
+        return None
 
     async def close(self) -> None:  # noqa: B027 - most publishers hold nothing open
         """Close what `open` opened. Called once, when no attempt is running."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from everpost.clock import Clock
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
+from everpost.store.accounts import Accounts
 from everpost.store.archive import Archive
 from everpost.store.care import Care
 from everpost.store.changes import Changes
@@ -78,6 +79,10 @@ class Store(Protocol):
     @property
     def limits(self) -> Limits:
         """Limits and holds of platforms and accounts."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Registered accounts."""
 
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""

@@ -35,6 +35,7 @@ class Table(StrEnum):
     FILE_ROOTS = "file_roots"
     UPLOADS = "file_uploads"
     FILE_USES = "file_uses"
+    ACCOUNTS = "accounts"
     META = "everpost_meta"
 
 
@@ -76,6 +77,10 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.FILE_ROOTS: ("name", "folder"),
         Table.UPLOADS: ("file_id", "filename", "size_bytes", "metadata", "created_at", "expires_at"),
         Table.FILE_USES: ("file_id", "task_id"),
+        Table.ACCOUNTS: (
+            "platform", "account_id", "title", "options", "credentials", "timezone", "status", "reason", "since",
+            "tokens", "tokens_at", "revision", "locked_by", "locked_until_ms", "test", "created_at", "updated_at",
+        ),
         Table.META: ("key", "value"),
     }
 )  # fmt: skip
@@ -84,11 +89,11 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
 NUMBERS = frozenset(
     {
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
-        "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns",
+        "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns", "revision", "locked_until_ms",
     }
 )  # fmt: skip
 REALS = frozenset({"filesize", "duration"})
-NEEDED = frozenset({"counted_ms", "total", "done", "succeeded"})  # these are never NULL
+NEEDED = frozenset({"counted_ms", "total", "done", "succeeded", "revision"})  # these are never NULL
 BYTES = frozenset({"raw_job"})
 """The columns of whole numbers, of other numbers, and of bytes; all others have text. SQLite keeps any value."""
 

@@ -64,6 +64,8 @@ class ErrorClass(StrEnum):
     TRANSIENT = "transient"  # tried again automatically while attempts last
     RATE_LIMITED = "rate_limited"  # tried again when the platform says; spends no attempt
     AUTH = "auth"
+    NEEDS_PERSON = "needs_person"  # a captcha or a verification
+    ACCOUNT_BLOCKED = "account_blocked"  # for good
     INVALID = "invalid"
     PERMANENT = "permanent"
     MANUAL = "manual"  # a person posts it, and decides then

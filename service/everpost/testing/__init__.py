@@ -23,11 +23,21 @@ from everpost.embedded import EmbeddedValkey
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import temporary_settings
 from everpost.store import open_store
+from everpost.testing.accounts import AccountDouble
 from everpost.testing.double import PublisherDouble
 from everpost.testing.stack import ApiRefusal, NoValkeyError, Stack
 from everpost.testing.waiting import eventually
 
-__all__ = ["ApiRefusal", "NoAsyncioError", "NoValkeyError", "PublisherDouble", "Stack", "eventually", "everpost_stack"]
+__all__ = [
+    "AccountDouble",
+    "ApiRefusal",
+    "NoAsyncioError",
+    "NoValkeyError",
+    "PublisherDouble",
+    "Stack",
+    "eventually",
+    "everpost_stack",
+]
 
 QUICK = MappingProxyType({"lease": 2.0, "shutdown_wait": 5.0})
 """Settings that shorten waits for tests."""

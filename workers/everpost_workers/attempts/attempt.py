@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from everpost.clock import SinceBoot
-from everpost.publishing import PublishResult, SendTrace
+from everpost.known_secrets import NO_SECRETS, KnownSecrets
+from everpost.publishing import Account, PublishResult, SendTrace
 from everpost.store.ledger import ClaimFacts
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
 from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
@@ -39,6 +40,8 @@ class AttemptState(msgspec.Struct):
             reports.
         result: What the publisher returned.
         has_ended: The publisher's calls are over.
+        account: The account it publishes with; None until it is known.
+        secrets: The account's secrets that the publisher may have put into what it says.
     """
 
     task_id: str
@@ -56,6 +59,8 @@ class AttemptState(msgspec.Struct):
     sending: SendTrace | None = None
     result: PublishResult | None = None
     has_ended: bool = False
+    account: Account | None = None
+    secrets: KnownSecrets = NO_SECRETS
 
     @property
     def platform(self) -> str | None:
@@ -64,7 +69,11 @@ class AttemptState(msgspec.Struct):
 
     def evidence(self, said: str | None) -> Evidence:
         """The evidence in case the outcome is unknown. `said` is what the publisher raised, if anything."""
-        return NOTHING_SENT if self.sending is None else self.sending.evidence(said)
+        if self.sending is None:
+            return NOTHING_SENT
+        found = self.sending.evidence(said)
+        words = None if found.last_words is None else self.secrets.hide(found.last_words)
+        return msgspec.structs.replace(found, last_words=words)
 
 
 ClaimedTask: TypeAlias = Claim[AttemptState]

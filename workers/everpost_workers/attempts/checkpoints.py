@@ -7,6 +7,7 @@ import structlog
 
 from everpost.clock import Clock
 from everpost.failpoints import failpoint
+from everpost.known_secrets import NO_SECRETS
 from everpost.publishing import JobKeeper, OvertakenError
 from everpost.store.ledger import Ledger
 from everpost_workers.attempts.attempt import AttemptState
@@ -32,7 +33,7 @@ class AttemptKeeper(JobKeeper):
 
     async def keep(self, checkpoint: bytes) -> None:
         """See `JobKeeper.keep`."""
-        task_id, attempt, text = self._state.task_id, self._state.number, checkpoint.decode()
+        task_id, attempt, text = self._state.task_id, self._state.number, self._without_secrets(checkpoint).decode()
         async with self._turn:
             failpoint("checkpoint.before")
             now_ms = self._clock()
@@ -41,6 +42,16 @@ class AttemptKeeper(JobKeeper):
         if not was_saved:
             log.warning("checkpoint.refused", task_id=task_id, attempt=attempt)
             raise OvertakenError("Another attempt has the task, or it has ended, so this one stopped.")
+
+    def _without_secrets(self, checkpoint: bytes) -> bytes:
+        """The checkpoint to keep: clients can see it."""
+        secrets = self._state.secrets
+        if secrets is NO_SECRETS:
+            return checkpoint
+        hidden = msgspec.json.encode(secrets.hide_in(msgspec.json.decode(checkpoint)))
+        if hidden != checkpoint:
+            log.warning("checkpoint.secret_removed", task_id=self._state.task_id, attempt=self._state.number)
+        return hidden
 
     def show(self, done: float, total: float | None) -> None:
         """See `JobKeeper.show`."""

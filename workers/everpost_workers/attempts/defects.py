@@ -4,6 +4,7 @@ import traceback
 
 import structlog
 
+from everpost.known_secrets import CURRENT
 from everpost.publishing import PublishError, PublishJob
 from everpost.publishing.raised import is_a, message_of
 
@@ -14,7 +15,7 @@ LONGEST_ACCOUNT = 200
 
 
 def tell_of_defect(error: BaseException, job: PublishJob) -> None:
-    """Log what a publisher raised, and where; a `PublishError` is meant and not logged."""
+    """Log what a publisher raised, and where, without secrets; a `PublishError` is meant and not logged."""
     if is_a(error, PublishError):
         return
     account_id = job.data.get("account_id")
@@ -24,7 +25,7 @@ def tell_of_defect(error: BaseException, job: PublishJob) -> None:
         platform=job.platform.name,
         account_id=None if account_id is None else str(account_id)[:LONGEST_ACCOUNT],
         attempt=job.attempt,
-        error=message_of(error),
+        error=CURRENT.get().hide(message_of(error)),
         exception=trace_of(error),
     )
 
@@ -35,6 +36,7 @@ def trace_of(error: BaseException) -> str:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
     except BaseException:  # noqa: BLE001 - foreign methods
         trace = "".join(traceback.format_tb(error.__traceback__)) + message_of(error)
+    trace = CURRENT.get().hide(trace)
     if len(trace) <= LONGEST_TRACE:
         return trace
     head = LONGEST_TRACE // 8

@@ -14,8 +14,10 @@ from everpost.publishing import Publisher, PublisherClass
 from everpost.publishing.raised import declared_class_of, error_class_of, is_a, message_of, retry_after_of
 from everpost.settings import Settings
 from everpost.store import Store
+from everpost.task.account_rules import AccountStatus, standing_after
 from everpost.task.attempt_rules import Ended, NextAttempt, decide_attempt, pause_of_account_s
 from everpost.task.model import Attempt, ErrorClass, TaskStatus
+from everpost_workers.accounts.book import AccountBook, AccountClosedError
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.intents import persist
 from everpost_workers.attempts.unknown import CannotRepeatError, NoAnswerError
@@ -25,6 +27,7 @@ from everpost_workers.metrics import WorkerMetrics
 
 log = structlog.get_logger("everpost.worker")
 
+AFTER_HOLD = NextAttempt(1.0, spends=False)  # then it finds its account on hold, and waits
 STOPPED = "The worker was stopped while it was sending."
 
 CloseLane = Callable[[Scope, float], None]
@@ -41,6 +44,7 @@ class FollowUp:
     Args:
         worker_id: This worker's name in the list of attempts.
         close_lane: Called after each answer of a platform that an account is too fast.
+        book: Holds the account after some failures.
     """
 
     def __init__(
@@ -52,9 +56,11 @@ class FollowUp:
         metrics: WorkerMetrics,
         *,
         worker_id: str,
+        book: AccountBook,
         close_lane: CloseLane = keep_lanes_open,
     ) -> None:
         self._close_lane = close_lane
+        self._book = book
         self._catalogue = catalogue
         self._ledger = store.ledger
         self._settings = settings
@@ -65,7 +71,7 @@ class FollowUp:
     async def after_error(self, state: AttemptState, publisher: Publisher | None, error: BaseException) -> Exception:
         """The exception that makes the engine end the job or try it again, after `error`."""
         error_class = self._class_of(error, publisher)
-        message = message_of(error)
+        message = state.secrets.hide(message_of(error))
         said = None if is_a(error, NoAnswerError) else message
         platform, limits = self._platform_of(state), state.earlier.limits
         decision = decide_attempt(
@@ -82,6 +88,11 @@ class FollowUp:
             self._close_lane(lane_of(platform.name, account_id), pause_of_account_s(retry_after_of(error)))
         if is_a(error, CannotRepeatError):
             return PublishFailedError(TaskStatus.UNKNOWN, error_class, message, attempted=False)
+        if is_a(error, AccountClosedError):
+            return PublishFailedError(TaskStatus.FAILED, error_class, message, attempted=False)
+        if await self._is_held(state, platform, error_class, message):
+            await self._defer(state, self._attempt_of(state, error_class, message, said), AFTER_HOLD)
+            return Retry(defer=AFTER_HOLD.delay_s)
         if isinstance(decision, Ended):
             if error_class is ErrorClass.RATE_LIMITED:
                 message += f" (given up after {limits.count + 1} attempts and {limits.paused_s:.0f} s of waiting)"
@@ -91,6 +102,16 @@ class FollowUp:
             attempt = msgspec.structs.replace(attempt, paused_s=round(limits.paused_s + decision.delay_s, 3))
         await self._defer(state, attempt, decision)
         return Retry(defer=decision.delay_s)
+
+    async def _is_held(
+        self, state: AttemptState, platform: Platform | None, error_class: ErrorClass, message: str
+    ) -> bool:
+        """Whether the account is on hold because of this failure, so that the task waits for it and does not end."""
+        if platform is None or state.data is None or standing_after(error_class) is None:
+            return False
+        account_id, account = state.data.get("account_id"), state.account
+        noted = await persist(lambda: self._book.note_failure(platform.name, account_id, account, error_class, message))
+        return noted is AccountStatus.HELD
 
     async def after_death(self, state: AttemptState, death: SuspectDiedError) -> Exception:
         """The same, after the death of the cell that ran the attempt."""

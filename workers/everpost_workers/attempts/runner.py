@@ -1,6 +1,7 @@
 """The arq job `publish`: one attempt to publish one task."""
 
 import asyncio
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,16 @@ from everpost.clock import BootClock, Clock
 from everpost.errors import InvalidValue, Unavailable
 from everpost.failpoints import failpoint
 from everpost.files.lookup import FileLookup
-from everpost.platforms import Catalogue
+from everpost.known_secrets import CURRENT, NO_SECRETS, KnownSecrets
+from everpost.platforms import Catalogue, Platform
 from everpost.publishing import (
+    Account,
     InvalidError,
     Media,
     Publisher,
     PublishJob,
     PublishResult,
+    UnregisteredAccount,
     describe_media,
     idempotency_key,
 )
@@ -29,11 +33,13 @@ from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.file_refs import names_files
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
+from everpost_workers.accounts.book import AccountBook, AccountWaitsError
+from everpost_workers.accounts.job_account import JobAccount
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.checkpoints import AttemptKeeper, saved_checkpoint
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.follow_up import CloseLane, FollowUp, keep_lanes_open
-from everpost_workers.attempts.intents import Intents
+from everpost_workers.attempts.intents import Intents, persist
 from everpost_workers.attempts.progress import ProgressBoard
 from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
 from everpost_workers.cells.isolation import Isolation, SuspectDiedError
@@ -43,6 +49,7 @@ from everpost_workers.metrics import WorkerMetrics
 log = structlog.get_logger("everpost.worker")
 
 NO_STORE_S = 1.0  # after which a task whose files could not be looked up runs again
+LOOK_AGAIN_S = (1.0, 3.0)  # delay until a task comes again that found its account paused or held
 
 
 class AttemptRunner:
@@ -51,6 +58,7 @@ class AttemptRunner:
     Args:
         worker_id: This worker's name in the list of attempts.
         board: Shows the attempts' progress.
+        book: Opens accounts.
         isolation: Runs suspects; None runs them in this process.
         close_lane: Lets no task of a lane begin for so many seconds.
     """
@@ -67,6 +75,7 @@ class AttemptRunner:
         boot_clock: BootClock,
         worker_id: str,
         board: ProgressBoard,
+        book: AccountBook,
         isolation: Isolation | None = None,
         close_lane: CloseLane = keep_lanes_open,
     ) -> None:
@@ -79,8 +88,9 @@ class AttemptRunner:
         self._files = FileLookup(store.files, settings)
         self._intents = Intents(store, clock, boot_clock)
         self._follow_up = FollowUp(
-            catalogue, store, settings, clock, metrics, worker_id=worker_id, close_lane=close_lane
+            catalogue, store, settings, clock, metrics, worker_id=worker_id, book=book, close_lane=close_lane
         )
+        self._book = book
         self._isolation = isolation or Isolation(is_possible=False)
         self._limits = TimeLimits()
 
@@ -136,6 +146,8 @@ class AttemptRunner:
             raise InvalidError(error.message) from error
         facts = state.facts
         files = await self._find_files(data, state) if names_files(data) else ()
+        account = await self._open_account(state, platform, data.get("account_id"))
+        facts, settings = state.facts, self._settings
         return PublishJob(
             task_id=state.task_id,
             data=data,
@@ -145,6 +157,7 @@ class AttemptRunner:
             files=files,
             saved=saved_checkpoint(state),
             keeper=AttemptKeeper(self._ledger, self._board, self._clock, state),
+            account=account,
         )
 
     async def _find_files(self, data: Mapping[str, Any], state: AttemptState) -> tuple[Media, ...]:
@@ -156,9 +169,29 @@ class AttemptRunner:
         state.file_ids = tuple(media.file_id for media in files if media.file_id is not None)
         return files
 
+    async def _open_account(self, state: AttemptState, platform: Platform, account_id: object) -> Account:
+        """The account the task names.
+
+        Raises:
+            HandBackError: It is paused or held, so the task waits.
+            PublishError: It is blocked for good, or needed and not registered.
+        """
+        is_needed = platform.needs_account or self._publishers[platform.name].needs_account
+        if not is_needed and not self._book.knows(platform.name, account_id):
+            return UnregisteredAccount(account_id if isinstance(account_id, str) else "", platform.name)
+        try:
+            account = await persist(lambda: self._book.open(platform.name, account_id, is_needed=is_needed))
+        except AccountWaitsError as waits:
+            log.info("task.waits_for_account", task_id=state.task_id, platform=platform.name, why=waits.account.status)
+            raise HandBackError(random.uniform(*LOOK_AGAIN_S)) from waits  # noqa: S311 - spread, so that they do not return together
+        if isinstance(account, JobAccount):
+            state.account, state.secrets = account, account.secrets
+            CURRENT.set(account.secrets)
+        return account
+
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.find_earlier_post(publisher, job, state)) is not None:
-            return _kept_result(job, found)
+            return _kept_result(job, state.secrets, found)
         if not state.holds_lease():
             raise _lease_ended(state)
         if keeps_intents(publisher):
@@ -185,6 +218,7 @@ class AttemptRunner:
             failure = NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             result = await find_post_despite(failure, publisher, job)
         return _kept_result(job, result, media=describe_media(job.data, job.media, len(job.files) - 1))
+        return _kept_result(job, state.secrets, result, media=describe_media(job.data, job.media))
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
         """Give up on a task that kills its workers; how far its attempts came is unknown (I6)."""
@@ -195,9 +229,15 @@ class AttemptRunner:
             raise PublishFailedError(TaskStatus.UNKNOWN, ErrorClass.CRASHED, message, attempted=False)
 
 
-def _kept_result(job: PublishJob, result: PublishResult, **more_detail: str) -> PublishResult:
+def _kept_result(job: PublishJob, secrets: KnownSecrets, result: PublishResult, **more_detail: str) -> PublishResult:
     """The part of a publisher's result that is kept. The post is published, so a bad result does not fail the task."""
     kept = PublishResult.storable(result, **more_detail)
+    if secrets is not NO_SECRETS:
+        kept = PublishResult(
+            provider_post_id=secrets.hide_in(kept.provider_post_id),
+            publish_url=secrets.hide_in(kept.publish_url),
+            detail=secrets.hide_in(kept.detail),
+        )
     if UNPRINTABLE not in kept.detail and CUT not in kept.detail:
         return kept
     for mark, event in ((UNPRINTABLE, "publish.result_refused"), (CUT, "publish.result_cut")):

@@ -12,8 +12,10 @@ import msgspec
 
 from everpost.children import Child
 from everpost.publishing import NotFound, PublishError, PublishJob, PublishResult, errors
+from everpost_workers.cells.accounts import AccountDesk, sent_account
 from everpost_workers.cells.frames import (
     Answer,
+    Asked,
     Call,
     FrameLine,
     Keep,
@@ -57,6 +59,7 @@ class Cell:
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._jobs: dict[int, PublishJob] = {}
         self._keeping: set[asyncio.Task[None]] = set()
+        self._desks: dict[int, AccountDesk] = {}
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read())
         self._ready = asyncio.Event()
@@ -118,6 +121,7 @@ class Cell:
         number = self.begun
         future = self._answers[number] = asyncio.get_running_loop().create_future()
         self._jobs[number] = job
+        desk = self._desks[number] = AccountDesk(job.account, self._line.write)
         self._line.write(
             Call(
                 number=number,
@@ -129,12 +133,14 @@ class Cell:
                 idempotency_key=job.idempotency_key,
                 saved=msgspec.json.encode(job.saved),
                 files=job.files,
+                account=sent_account(job.account),
             )
         )
         try:
             return meaning_of(await self._answer_to(number, future))
         finally:
-            del self._answers[number], self._jobs[number]
+            del self._answers[number], self._jobs[number], self._desks[number]
+            await asyncio.shield(asyncio.ensure_future(desk.close()))
 
     async def _answer_to(self, number: int, future: "asyncio.Future[Answer]") -> Answer:
         try:
@@ -161,20 +167,25 @@ class Cell:
     def _note(self, report: Report) -> None:
         if isinstance(report, Ready):
             self._ready.set()
-        elif isinstance(report, Said):
-            if (job := self._jobs.get(report.number)) is not None:
-                job.trace.phase, job.trace.bytes_sent = report.phase, report.bytes_sent
-                job.trace.last_words = report.last_words
+        elif isinstance(report, Answer):
+            if (future := self._answers.get(report.number)) is not None and not future.done():
+                future.set_result(report)
+        elif (job := self._jobs.get(report.number)) is not None:
+            self._take(report, job)
+
+    def _take(self, report: Said | Shown | Keep | Asked, job: PublishJob) -> None:
+        """Take what a running call says or asks."""
+        if isinstance(report, Said):
+            job.trace.phase, job.trace.bytes_sent = report.phase, report.bytes_sent
+            job.trace.last_words = report.last_words
         elif isinstance(report, Shown):
-            if (job := self._jobs.get(report.number)) is not None:
-                job.keeper.show(report.done, report.total)
-        elif isinstance(report, Keep):
-            if (job := self._jobs.get(report.number)) is not None:
-                keeping = asyncio.create_task(self._keep(job, report))
-                self._keeping.add(keeping)
-                keeping.add_done_callback(self._keeping.discard)
-        elif (future := self._answers.get(report.number)) is not None and not future.done():
-            future.set_result(report)
+            job.keeper.show(report.done, report.total)
+        elif isinstance(report, Asked):
+            self._desks[report.number].take(report)
+        else:
+            keeping = asyncio.create_task(self._keep(job, report))
+            self._keeping.add(keeping)
+            keeping.add_done_callback(self._keeping.discard)
 
     async def _keep(self, job: PublishJob, asked: Keep) -> None:
         """Save a checkpoint for the call. Its checkpoints are saved and answered in their order."""

@@ -26,6 +26,14 @@ class Verb(StrEnum):
     LOOK_UP = "look_up"
 
 
+class SentAccount(msgspec.Struct, frozen=True):
+    """The account of a call; `options` is JSON. Its credentials are asked for, see `accounts.py`."""
+
+    id: str
+    options: bytes
+    is_registered: bool
+
+
 class Call(msgspec.Struct, frozen=True, tag=True):
     """Worker to cell: call a publisher. `data` is the task's data as JSON, `saved` its checkpoint."""
 
@@ -38,6 +46,7 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     idempotency_key: str
     saved: bytes
     files: tuple[Media, ...] = ()
+    account: SentAccount
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -51,6 +60,23 @@ class Kept(msgspec.Struct, frozen=True, tag=True):
 
     number: int
     refusal: str | None
+
+
+class Told(msgspec.Struct, frozen=True, tag=True):
+    """Worker to cell: the answer to an `Asked`.
+
+    Attributes:
+        values: Credentials by name.
+        publish_error: The name of the `PublishError` class of the refusal.
+        refusal: Why there is no answer; None if there is one.
+    """
+
+    number: int
+    question: int
+    values: dict[str, str] = msgspec.field(default_factory=dict)
+    are_fresh: bool = False
+    publish_error: str | None = None
+    refusal: str | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -79,6 +105,24 @@ class Shown(msgspec.Struct, frozen=True, tag=True):
     number: int
     done: float
     total: float | None
+
+
+class AccountVerb(StrEnum):
+    """What a call wants of its account."""
+
+    READ = "read"  # the credentials
+    LOCK = "lock"
+    STORE = "store"
+    UNLOCK = "unlock"
+
+
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """Cell to worker: something of the call's account; `Told` with the same `question` is the answer."""
+
+    number: int
+    question: int
+    verb: AccountVerb
+    tokens: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Returned(msgspec.Struct, frozen=True, tag=True):
@@ -114,9 +158,9 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
     trace: str
 
 
-Request = Call | Stop | Kept
+Request = Call | Stop | Kept | Told
 Answer = Returned | Missing | Raised
-Report = Ready | Said | Keep | Shown | Answer
+Report = Ready | Said | Keep | Shown | Asked | Answer
 
 
 def _read_path(wanted: type, value: object) -> object:

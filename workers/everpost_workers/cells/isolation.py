@@ -168,6 +168,7 @@ class CellPublisher(Publisher):
         self.publisher_class = publisher.publisher_class
         self.key_lifetime_s = publisher.key_lifetime_s
         self.can_look_up = publisher.can_look_up
+        self.needs_account = publisher.needs_account
         self._cell = cell
         self._is_alone = is_alone
 

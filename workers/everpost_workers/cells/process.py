@@ -16,6 +16,7 @@ import msgspec
 import structlog
 import uvloop
 
+from everpost.known_secrets import CURRENT
 from everpost.platforms import Catalogue
 from everpost.publishing import (
     JobKeeper,
@@ -31,6 +32,7 @@ from everpost.publishing.raised import retry_after_of, text_of
 from everpost.publishing.results import checked_result
 from everpost.publishing.trace import storable_text
 from everpost.settings import Settings
+from everpost_workers.cells.accounts import AskedAccount
 from everpost_workers.cells.frames import (
     Answer,
     Call,
@@ -44,6 +46,7 @@ from everpost_workers.cells.frames import (
     Said,
     Shown,
     Stop,
+    Told,
     Verb,
 )
 from everpost_workers.engine import cancel_until_done
@@ -94,6 +97,7 @@ class CellServer:
         self._settings = settings
         self._running: dict[int, asyncio.Task[None]] = {}
         self._keepers: dict[int, FramedKeeper] = {}
+        self._accounts: dict[int, AskedAccount] = {}
 
     async def serve(self, end: socket.socket) -> None:
         """Serve until the other side closes the connection."""
@@ -107,8 +111,12 @@ class CellServer:
                 elif isinstance(request, Kept):
                     if (keeper := self._keepers.get(request.number)) is not None:
                         keeper.answer(request)
+                elif isinstance(request, Told):
+                    if (account := self._accounts.get(request.number)) is not None:
+                        account.hear(request)
                 else:
                     self._keepers[request.number] = FramedKeeper(self._line, request.number)
+                    self._accounts[request.number] = AskedAccount(request.number, request.account, self._line.write)
                     self._running[request.number] = asyncio.create_task(self._answer(request))
             leaving = asyncio.get_running_loop().call_later(LEAVING_S, os._exit, 0)
             await cancel_until_done(*self._running.values())
@@ -121,11 +129,13 @@ class CellServer:
             answer = raised(call.number, error)
         self._line.write(answer)
         await self._line.flush()
-        del self._running[call.number], self._keepers[call.number]
+        del self._running[call.number], self._keepers[call.number], self._accounts[call.number]
 
     async def _call(self, call: Call) -> Answer:
         publisher = self._publishers[call.platform]
         data = msgspec.json.decode(call.data)
+        account = self._accounts[call.number]
+        CURRENT.set(account.secrets)
         job = PublishJob(
             task_id=call.task_id,
             data=data,
@@ -136,6 +146,7 @@ class CellServer:
             trace=ReportedTrace(line=self._line, number=call.number),
             saved=msgspec.json.decode(call.saved),
             keeper=self._keepers[call.number],
+            account=account,
         )
         if call.verb is Verb.PUBLISH:
             result = PublishResult.storable(checked_result(await publisher.publish(job)))

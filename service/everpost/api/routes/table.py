@@ -5,6 +5,16 @@ from collections.abc import Sequence
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
+from everpost.api.routes.accounts import (
+    add_account,
+    change_account,
+    list_accounts,
+    pause_account,
+    remove_account,
+    resume_account,
+    show_account,
+    test_account,
+)
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
@@ -58,6 +68,14 @@ HANDLERS = (
     set_limits,
     pause_scope,
     resume_scope,
+    list_accounts,
+    add_account,
+    show_account,
+    change_account,
+    remove_account,
+    test_account,
+    pause_account,
+    resume_account,
 )
 
 

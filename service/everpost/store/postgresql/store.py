@@ -5,6 +5,7 @@ from typing import Self
 
 from everpost.clock import Clock
 from everpost.database_address import PostgresqlAddress
+from everpost.store.postgresql.care.accounts import PostgresqlAccounts
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
 from everpost.store.postgresql.care.held import PostgresqlHeld
@@ -38,6 +39,7 @@ class PostgresqlStore:
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)
         self.limits = PostgresqlLimits(database)
+        self.accounts = PostgresqlAccounts(database)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 

@@ -4,6 +4,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Self
 
+from everpost.store.sqlite.care.accounts import SqliteAccounts
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.care.held import SqliteHeld
@@ -34,6 +35,7 @@ class SqliteStore:
         self.changes = SqliteChanges(database)
         self.operations = SqliteOperations(database)
         self.limits = SqliteLimits(database)
+        self.accounts = SqliteAccounts(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:

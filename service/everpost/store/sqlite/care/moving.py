@@ -50,6 +50,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.FILE_ROOTS: ("name",),
         Table.UPLOADS: ("file_id",),
         Table.FILE_USES: ("file_id", "task_id"),
+        Table.ACCOUNTS: ("platform", "account_id"),
         Table.META: ("key",),
     }
 )

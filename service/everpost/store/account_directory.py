@@ -1,0 +1,41 @@
+"""The registered accounts in short, in the memory of a process: looked up without asking the store."""
+
+from collections.abc import Iterator
+
+from everpost.store import Store
+from everpost.store.accounts import VERSION, Standing
+
+REFRESH_S = 1.0
+"""How often a process looks whether an account has changed; it may not know of a change for so long."""
+
+
+class AccountDirectory:
+    """The accounts as they were at the last `refresh`. Until the first one, there are none."""
+
+    def __init__(self, store: Store) -> None:
+        self._accounts = store.accounts
+        self._meta = store.meta
+        self._version: str | None = None
+        self._standings: dict[tuple[str, str], Standing] = {}
+
+    def find(self, platform: str, account_id: str) -> Standing | None:
+        """An account in short; None if it is not registered."""
+        return self._standings.get((platform, account_id)) if self._standings else None
+
+    def asked(self) -> Iterator[Standing]:
+        """The accounts with a test that waits for a worker."""
+        return (standing for standing in [*self._standings.values()] if standing.asked_test is not None)
+
+    async def refresh(self) -> bool:
+        """Read all accounts if any has changed; whether they were read. One read of a small row otherwise.
+
+        Raises:
+            Unavailable: The store cannot be read; the accounts stay as they were known.
+        """
+        version = await self._meta.get(VERSION)  # first: a change after it makes the next refresh read again
+        if version == self._version:
+            return False
+        standings = await self._accounts.standings()
+        self._standings = {(standing.platform, standing.account_id): standing for standing in standings}
+        self._version = version
+        return True

@@ -1,0 +1,1 @@
+DELETE FROM accounts WHERE platform = :platform AND account_id = :account_id

@@ -1,0 +1,1 @@
+SELECT platform, account_id, status, reason, since, timezone, test FROM accounts

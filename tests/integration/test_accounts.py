@@ -1,0 +1,245 @@
+"""Registered accounts from the API to the publisher: credentials, holds, pauses, tests."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from everpost.credentials.vault import new_key
+from everpost.publishing import (
+    Account,
+    AccountBlockedError,
+    AuthError,
+    NeedsPersonError,
+    PublishError,
+    PublishJob,
+    PublishResult,
+)
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+
+ACCOUNTS = "/api/v1/accounts"
+STUDIO = f"{ACCOUNTS}/xiaohongshu/studio"
+SECRET = "c4n4ry-0123456789"
+KEY = new_key()
+
+
+class Platform(PublisherDouble):
+    """A platform that reads the account's credentials, and may rotate its tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[dict[str, str]] = []
+        self.options: list[Any] = []
+        self.refreshed = 0
+        self.said: str | None = "@studio"
+        self.check: Callable[[], None] = lambda: None
+
+    async def publish(self, job: PublishJob) -> PublishResult:
+        self.options.append((job.account.id, job.account.is_registered, dict(job.account.options)))
+        if job.account.is_registered:
+            self.seen.append(await job.account.credentials())
+        if job.data.get("rotate"):
+            async with job.account.refreshing() as tokens:
+                if not tokens.are_fresh:
+                    self.refreshed += 1
+                    await tokens.store({"token": f"rotated-{self.refreshed}-{SECRET}"})
+                self.seen.append(dict(tokens))
+        return await super().publish(job)
+
+    async def check_account(self, account: Account) -> str | None:
+        self.seen.append(await account.credentials())
+        self.check()
+        return self.said
+
+
+@pytest.fixture
+def platform() -> Platform:
+    return Platform()
+
+
+@pytest.fixture
+async def stack(
+    both_stores: None, tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stack]:
+    monkeypatch.setenv("EVERPOST_ACCOUNT_STUDIO", SECRET)
+    async with everpost_stack(publisher=platform, folder=tmp_path / "data", secret_key=KEY) as stack:
+        yield stack
+
+
+async def register(stack: Stack, **fields: Any) -> dict[str, Any]:
+    body = {"platform": 1, "account_id": "studio", "credentials": {"token": "env:EVERPOST_ACCOUNT_STUDIO"}, **fields}
+    answer = await stack.client.post(ACCOUNTS, json=body)
+    assert answer.status_code == 201, answer.text
+    account: dict[str, Any] = answer.json()["data"]
+    return account
+
+
+async def account_of(stack: Stack) -> dict[str, Any]:
+    account: dict[str, Any] = (await stack.client.get(STUDIO)).json()["data"]
+    return account
+
+
+async def attempts_of(stack: Stack, task_id: str) -> list[dict[str, Any]]:
+    return (await stack.task(task_id))["attempts"] or []
+
+
+async def known(stack: Stack) -> None:
+    """Wait until the worker knows the account: an account is known within a second."""
+    for _ in range(2):
+        task_id = await stack.publish(account_id="studio")
+        await stack.wait_until_ended(task_id)
+
+
+async def test_a_publisher_gets_options_and_credentials_of_a_registered_account(
+    stack: Stack, platform: Platform
+) -> None:
+    await stack.wait_until_ended(await stack.publish(account_id="stranger"))
+    assert platform.options == [("stranger", False, {})]
+    await register(stack, options={"host": "x.example"})
+
+    async def is_known() -> bool:
+        await stack.wait_until_ended(await stack.publish(account_id="studio"))
+        return bool(platform.options[-1] == ("studio", True, {"host": "x.example"}))
+
+    await eventually(is_known, what="the account in the worker")
+    assert platform.seen[-1] == {"token": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(AuthError("the token is refused"), "auth"), (NeedsPersonError("solve the captcha"), "needs_person")],
+)
+async def test_a_refused_account_is_held_and_its_tasks_wait_until_it_is_resumed(
+    stack: Stack, platform: Platform, error: PublishError, status: str
+) -> None:
+    await register(stack)
+    await known(stack)
+    platform.fail_next(error)
+    first = await stack.publish(account_id="studio")
+
+    async def is_held() -> bool:
+        return bool((await account_of(stack))["status"] == "held")
+
+    await eventually(is_held, what="the hold")
+    account = await account_of(stack)
+    assert account["reason"] == str(error)
+    second = await stack.publish(account_id="studio")
+    other = await stack.publish(account_id="other")
+    assert (await stack.wait_until_ended(other))["status"] == "success"
+    for task_id in (first, second):
+        assert (await stack.task(task_id))["status"] in {"pending", "retry"}
+    assert [attempt["error_class"] for attempt in await attempts_of(stack, first)] == [status]
+    before = len(platform.attempts)
+    answer = await stack.client.post(f"{STUDIO}/resume")
+    assert answer.json()["data"]["status"] == "active"
+    assert answer.json()["data"]["reason"] is None
+    for task_id in (first, second):
+        assert (await stack.wait_until_ended(task_id))["status"] == "success"
+    assert len(platform.attempts) == before + 2
+
+
+async def test_an_account_that_nobody_registered_fails_as_ever(stack: Stack, platform: Platform) -> None:
+    for error in (AuthError("no"), NeedsPersonError("no"), AccountBlockedError("no")):
+        platform.fail_next(error)
+        task = await stack.wait_until_ended(await stack.publish(account_id="stranger"))
+        assert (task["status"], task["error_class"]) == ("failed", error.error_class)
+
+
+async def test_a_blocked_account_ends_its_task_and_those_that_wait(stack: Stack, platform: Platform) -> None:
+    await register(stack)
+    await known(stack)
+    await stack.client.post(f"{STUDIO}/pause", json={"reason": "wait"})
+    waiting = await stack.publish(account_id="studio")
+    await stack.client.post(f"{STUDIO}/resume")
+    platform.fail_when(lambda _: AccountBlockedError("closed for good"))
+    task = await stack.wait_until_ended(waiting)
+    assert (task["status"], task["error_class"]) == ("failed", "account_blocked")
+    assert (await account_of(stack))["status"] == "blocked"
+    attempts = len(platform.attempts)
+    task = await stack.wait_until_ended(await stack.publish(account_id="studio"))
+    assert (task["status"], task["error_class"], task["attempts"] or []) == ("failed", "account_blocked", [])
+    assert "closed for good" in task["error_message"]
+    assert len(platform.attempts) == attempts
+
+
+async def test_a_worker_tests_an_account(stack: Stack, platform: Platform) -> None:
+    await register(stack)
+    answer = (await stack.client.post(f"{STUDIO}/test", timeout=30)).json()
+    assert answer["message"] == "The account can publish"
+    test = answer["data"]["test"]
+    assert (test["ok"], test["asked"], test["credentials"], test["detail"]) == (True, True, {"token": "ok"}, "@studio")
+
+    def refuse() -> None:
+        raise AuthError(f"the token {SECRET} has expired")
+
+    platform.check = refuse
+    answer = (await stack.client.post(f"{STUDIO}/test", timeout=30)).json()
+    test = answer["data"]["test"]
+    assert (test["ok"], test["error_class"], test["detail"]) == (False, "auth", "the token *** has expired")
+    assert answer["data"]["status"] == "active"
+    await stack.client.patch(STUDIO, json={"credentials": {"token": "file:none", "b": "env:EVERPOST_ACCOUNT_STUDIO"}})
+    test = (await stack.client.post(f"{STUDIO}/test", timeout=30)).json()["data"]["test"]
+    assert test["ok"] is False
+    assert test["credentials"]["b"] == "ok"
+    assert "No such file" in test["credentials"]["token"]
+
+
+async def test_rotated_tokens_are_refreshed_once_and_given_to_all(stack: Stack, platform: Platform) -> None:
+    await register(stack)
+    await known(stack)
+    platform.seen.clear()
+    tasks = [await stack.publish(account_id="studio", rotate=True) for _ in range(8)]
+    for task_id in tasks:
+        assert (await stack.wait_until_ended(task_id))["status"] == "success"
+    assert 1 <= platform.refreshed < 8
+    account = await stack.store.accounts.find("xiaohongshu", "studio")
+    assert account is not None
+    assert account.tokens is not None
+    assert SECRET not in account.tokens
+    assert account.locked_by is None
+    assert (await account_of(stack))["tokens_at"] is not None
+    platform.seen.clear()
+    await stack.wait_until_ended(await stack.publish(account_id="studio"))
+    assert platform.seen == [{"token": f"rotated-{platform.refreshed}-{SECRET}"}]
+    await stack.client.patch(STUDIO, json={"credentials": {"token": "env:EVERPOST_ACCOUNT_STUDIO", "x": "file:y"}})
+    assert (await account_of(stack))["tokens_at"] is None
+
+
+@pytest.mark.usefixtures("both_stores_in_chaos")
+async def test_the_routes_answer_what_is_wrong(tmp_path: Path) -> None:
+    async with everpost_stack(workers=0, folder=tmp_path / "data", redis="redis://127.0.0.1:1") as stack:
+
+        async def refused(method: str, path: str, body: Any = None) -> tuple[int, str, str | None]:
+            answer: httpx.Response = await stack.client.request(method, path, json=body)
+            problem = answer.json()
+            assert SECRET not in answer.text
+            return answer.status_code, problem["code"], problem.get("path")
+
+        await register(stack)
+        new = {"platform": 1, "account_id": "a"}
+        assert await refused("POST", ACCOUNTS, {**new, "account_id": "studio"}) == (409, "account_exists", None)
+        assert await refused("POST", ACCOUNTS, {**new, "platform": "x"}) == (422, "unknown_platform", "$.platform")
+        assert await refused("POST", ACCOUNTS, {**new, "account_id": "a/b"}) == (422, "invalid_value", "$.account_id")
+        assert await refused("POST", ACCOUNTS, {**new, "status": "held"}) == (422, "invalid_value", "$")
+        assert await refused("POST", ACCOUNTS, {**new, "timezone": "Mars"}) == (422, "invalid_value", "$.timezone")
+        assert await refused("POST", ACCOUNTS, {**new, "title": "a\0"}) == (422, "invalid_value", "$.title")
+        bad = {**new, "options": {"a": "\0"}}
+        assert (await refused("POST", ACCOUNTS, bad))[:2] == (422, "invalid_value")
+        bad = {**new, "options": {"a": "x" * 70_000}}
+        assert await refused("POST", ACCOUNTS, bad) == (422, "invalid_value", "$.options")
+        for reference in (SECRET, "env:PATH", "file:../x", 5, None):
+            bad = {**new, "credentials": {"token": reference}}
+            assert (await refused("POST", ACCOUNTS, bad))[:2] == (422, "invalid_value")
+        assert await refused("PATCH", f"{ACCOUNTS}/douyin/none", {}) == (404, "account_not_found", None)
+        for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/test"), ("POST", "/resume")):
+            assert await refused(method, f"{ACCOUNTS}/douyin/none{path}") == (404, "account_not_found", None)
+        assert (await refused("GET", f"{ACCOUNTS}?cursor=x"))[:2] == (422, "invalid_value")
+        assert (await refused("GET", f"{ACCOUNTS}?status=x"))[:2] == (422, "invalid_value")
+        listed = (await stack.client.get(f"{ACCOUNTS}?platform=xhs&limit=1")).json()
+        assert [one["account_id"] for one in listed["data"]] == ["studio"]
+        following = (await stack.client.get(f"{ACCOUNTS}?cursor={listed['next_cursor']}")).json()
+        assert (following["data"], following["next_cursor"]) == ([], None)
+        assert (await stack.client.delete(STUDIO)).json()["data"]["account_id"] == "studio"
+        assert await refused("GET", STUDIO) == (404, "account_not_found", None)

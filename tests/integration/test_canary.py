@@ -1,0 +1,145 @@
+"""A secret of an account is in no place where it could be read, whatever its publisher does with it."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+import stores
+from cli_support import Up, serving, until
+from everpost.credentials.vault import new_key
+from spilling_publisher import install
+
+IN_ENVIRONMENT = "c4n4ry/env+0123456789=&é"
+IN_FILE = "c4n4ry-file-0123456789"
+ROTATED = "c4n4ry-rotated-0123456789"
+SECRETS = (IN_ENVIRONMENT, IN_FILE, ROTATED)
+DEEDS = ("result", "long", "crash", "group", "unknown", "transient", "cell", "auth")
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """The forms in which it is looked for."""
+    for text in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1], secret[:12]):
+        yield text.encode()
+    for size in range(3):
+        yield base64.b64encode(bytes(size) + secret.encode())[4:-4]
+
+
+FORMS = [form for secret in SECRETS for form in forms(secret)]
+
+
+def found_in(content: bytes) -> list[bytes]:
+    return [form for form in FORMS if form in content]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with stores.empty_store(request.param, tmp_path) as address:
+        yield address
+
+
+@pytest.fixture
+def up(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+    settings = install(tmp_path / "spilling")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "spilling"))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "token").write_text(IN_FILE + "\n")
+    settings |= {"ACCOUNT_ENV": IN_ENVIRONMENT, "ACCOUNT_ROTATED": ROTATED, "SECRETS": str(tmp_path / "secrets")}
+    with serving(tmp_path, DATABASE=database, SECRET_KEY=new_key(), LOG_LEVEL="debug", **settings) as up:
+        yield up
+
+
+def test_no_place_has_the_canary(up: Up, database: str, tmp_path: Path) -> None:
+    answers: list[httpx.Response] = []
+
+    def call(method: str, path: str, body: Any = None) -> Any:
+        answer = httpx.request(method, f"{up.url}/api/v1{path}", json=body, timeout=40)
+        answers.append(answer)
+        return answer.json()
+
+    credentials = {"env": "env:EVERPOST_ACCOUNT_ENV", "file": "file:token"}
+    for platform in ("douyin", "kuaishou"):
+        call("POST", "/accounts", {"platform": platform, "account_id": "a", "credentials": credentials})
+    for secret in SECRETS:  # a person who mistakes the field
+        refused = call("POST", "/accounts", {"platform": "douyin", "account_id": "b", "credentials": {"x": secret}})
+        assert refused["code"] == "invalid_value"
+    ids = {}
+    for deed in DEEDS:
+        platform = "kuaishou" if deed == "cell" else "douyin"
+        posted = call("POST", "/publish", {"platform": platform, "account_id": "a", "do": deed})
+        ids[deed] = posted["task_id"]
+        if deed == "auth":
+            break
+        task = call("GET", f"/tasks/{ids[deed]}?wait=30")["data"]
+        assert task["status"] in {"success", "failed", "unknown"}, task
+        assert "***" in json.dumps(task), task
+    assert call("GET", f"/tasks/{ids['result']}")["data"]["provider_post_id"] == "***"
+    until(lambda: call("GET", "/accounts/douyin/a")["data"]["status"] == "held", "the hold")
+    call("GET", f"/tasks/{ids['auth']}")
+    call("POST", "/accounts/douyin/a/test")
+    for path in ("/accounts", "/tasks?limit=1000", "/tasks/stats", "/tasks/health", "/tasks/logs/recent", "/platforms"):
+        call("GET", path)
+    for answer in answers:
+        assert found_in(answer.content) == [], answer.url
+    for arguments in (
+        ("accounts", "list"), ("accounts", "show", "douyin", "a"), ("accounts", "test", "douyin", "a"),
+        ("accounts", "list", "--json"), ("list",), ("show", ids["result"]), ("show", ids["unknown"]), ("doctor",),
+    ):  # fmt: skip
+        said = up.everpost(*arguments)
+        assert found_in(f"{said.stdout}{said.stderr}".encode()) == [], arguments
+    assert found_in(content_of_redis(tmp_path)) == []
+    assert found_in(content_of(database, tmp_path)) == []
+    copy = tmp_path / "copy.db"
+    if database.startswith("sqlite"):
+        assert up.everpost("backup", str(copy)).returncode == 0
+        assert found_in(copy.read_bytes()) == []
+    assert up.stop() == 0
+    log = up.log.read_bytes()
+    assert found_in(log) == []
+    assert log.count(b"spill.structured") >= len(DEEDS)
+    assert b"publish.crashed" in log
+
+
+def content_of_redis(folder: Path) -> bytes:
+    """Every key and value of the embedded Valkey."""
+    (path,) = (folder / "data").rglob("*.sock")
+    client = redis.Redis(unix_socket_path=str(path))
+    content = b""
+    for key in client.scan_iter(count=1_000):
+        content += key + b"\n" + (client.dump(key) or b"") + b"\n"
+        match client.type(key):
+            case b"string":
+                content += client.get(key) or b""
+            case b"hash":
+                content += repr(client.hgetall(key)).encode()
+            case b"zset":
+                content += repr(client.zrange(key, 0, -1)).encode()
+            case b"stream":
+                content += repr(client.xrange(key)).encode()
+    client.close()
+    assert b"everpost:workers" in content
+    return content
+
+
+def content_of(database: str, folder: Path) -> bytes:
+    """The bytes of the files, or every row of every table as text."""
+    if database.startswith("sqlite"):
+        return b"".join(path.read_bytes() for path in folder.glob("everpost.db*"))
+    content = ""
+    with psycopg.connect(database) as connection:
+        tables = connection.execute(
+            "SELECT oid::regclass::text FROM pg_class"
+            " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        for (table,) in tables:
+            rows = connection.execute(f"SELECT t::text FROM {table} AS t").fetchall()
+            content += "\n".join(row for (row,) in rows)
+    assert "env:EVERPOST_ACCOUNT_ENV" in content
+    return content.encode()
