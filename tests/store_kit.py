@@ -90,6 +90,9 @@ class StoreKit(Protocol):
     def count_keys(self) -> int:
         """How many Idempotency-Keys are kept."""
 
+    def everything(self) -> bytes:
+        """What the store has on the disk: its files, or all rows of all tables as text."""
+
     def counted(self) -> dict[Place, int]:
         """How many tasks the ledger and the history have according to the store's counts; empty places are left out."""
 

@@ -159,6 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The folder of uploaded files."""
         return self.files or self.data / "uploads"
 
+    @property
     def secrets_root(self) -> Path:
         """The folder that `file:` references of accounts are resolved in."""
         return self.secrets or self.data / "secrets"

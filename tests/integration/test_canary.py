@@ -8,14 +8,16 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import psycopg
 import pytest
 import redis
 
 import stores
 from cli_support import Up, serving, until
+from everpost.cli.uplock import find_up
 from everpost.credentials.vault import new_key
+from everpost.settings import Settings
 from spilling_publisher import install
+from store_kit import kit_of
 
 IN_ENVIRONMENT = "c4n4ry/env+0123456789=&é"
 IN_FILE = "c4n4ry-file-0123456789"
@@ -95,7 +97,9 @@ def test_no_place_has_the_canary(up: Up, database: str, tmp_path: Path) -> None:
         said = up.everpost(*arguments)
         assert found_in(f"{said.stdout}{said.stderr}".encode()) == [], arguments
     assert found_in(content_of_redis(tmp_path)) == []
-    assert found_in(content_of(database, tmp_path)) == []
+    content = kit_of(Settings(database=database)).everything()
+    assert b"EVERPOST_ACCOUNT_ENV" in content
+    assert found_in(content) == []
     copy = tmp_path / "copy.db"
     if database.startswith("sqlite"):
         assert up.everpost("backup", str(copy)).returncode == 0
@@ -109,37 +113,19 @@ def test_no_place_has_the_canary(up: Up, database: str, tmp_path: Path) -> None:
 
 def content_of_redis(folder: Path) -> bytes:
     """Every key and value of the embedded Valkey."""
-    (path,) = (folder / "data").rglob("*.sock")
-    client = redis.Redis(unix_socket_path=str(path))
-    content = b""
-    for key in client.scan_iter(count=1_000):
-        content += key + b"\n" + (client.dump(key) or b"") + b"\n"
-        match client.type(key):
-            case b"string":
-                content += client.get(key) or b""
-            case b"hash":
-                content += repr(client.hgetall(key)).encode()
-            case b"zset":
-                content += repr(client.zrange(key, 0, -1)).encode()
-            case b"stream":
-                content += repr(client.xrange(key)).encode()
-    client.close()
+    facts = find_up(folder / "data")
+    assert facts is not None
+    readers = {
+        b"string": lambda client, key: client.get(key),
+        b"hash": lambda client, key: client.hgetall(key),
+        b"zset": lambda client, key: client.zrange(key, 0, -1),
+        b"list": lambda client, key: client.lrange(key, 0, -1),
+        b"set": lambda client, key: client.smembers(key),
+        b"stream": lambda client, key: client.xrange(key),
+    }
+    with redis.Redis.from_url(facts.redis) as client:
+        found = [(key, readers[client.type(key)](client, key)) for key in client.scan_iter(count=1_000)]
+    content = b"".join(bytes(key) + repr(value).encode().replace(b"\\\\", b"\\") for key, value in found)
     assert b"everpost:workers" in content
+    assert b"arq:result:" in content
     return content
-
-
-def content_of(database: str, folder: Path) -> bytes:
-    """The bytes of the files, or every row of every table as text."""
-    if database.startswith("sqlite"):
-        return b"".join(path.read_bytes() for path in folder.glob("everpost.db*"))
-    content = ""
-    with psycopg.connect(database) as connection:
-        tables = connection.execute(
-            "SELECT oid::regclass::text FROM pg_class"
-            " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-        ).fetchall()
-        for (table,) in tables:
-            rows = connection.execute(f"SELECT t::text FROM {table} AS t").fetchall()
-            content += "\n".join(row for (row,) in rows)
-    assert "env:EVERPOST_ACCOUNT_ENV" in content
-    return content.encode()

@@ -30,6 +30,7 @@ SELECT 2, archived_row, job_id, status, task_data, title, error_class, retry_of,
 FROM publish_tasks_archive
 ORDER BY source, transaction, task_id
 """
+ALL_TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 OLDEST = "SELECT min(created_at) FROM task_queue WHERE due_at IS NULL"
 COUNTED = """
 SELECT source, sum(tasks)::bigint FROM (
@@ -92,6 +93,14 @@ class PostgresqlKit:
 
     def count_keys(self) -> int:
         return int(self.select("SELECT count(*) FROM idempotency_keys")[0][0])
+
+    def everything(self) -> bytes:
+        rows = [
+            row
+            for (table,) in self.select(ALL_TABLES)
+            for (row,) in self.select(sql.SQL("SELECT row::text FROM {} AS row").format(sql.Identifier(table)))
+        ]
+        return "\n".join(rows).encode()
 
     def counted(self) -> dict[Place, int]:
         return {PLACES[table]: count for table, count in self.select(COUNTED)}

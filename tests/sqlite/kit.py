@@ -72,6 +72,9 @@ class SqliteKit:
     def count_keys(self) -> int:
         return int(self._select("SELECT count(*) FROM idempotency_keys")[0][0])
 
+    def everything(self) -> bytes:
+        return b"".join(file.read_bytes() for file in self._path.parent.glob(f"{self._path.name}*"))
+
     def counted(self) -> dict[Place, int]:
         return {PLACES[table]: count for table, count in self._select(COUNTED)}
 

@@ -65,6 +65,9 @@ WITH_BODY = {
     "PUT /api/v1/limits",
     "/api/v1/limits/pause",
     "/api/v1/limits/resume",
+    "POST /api/v1/accounts",
+    "PATCH /api/v1/accounts/{platform}/{account_id}",
+    "/api/v1/accounts/{platform}/{account_id}/pause",
 }
 
 
@@ -114,7 +117,7 @@ def test_every_operation_describes_its_refusals(name: str) -> None:
             assert "ProblemDetails" in str(answer["content"])
             assert "`" in answer["description"]
     assert "Retry-After" in responses["503"]["headers"]
-    assert ("404" in responses) == any(f"{{{kind}_id}}" in name for kind in ("task", "operation", "file"))
+    assert ("404" in responses) == any(f"{{{kind}_id}}" in name for kind in ("task", "operation", "file", "account"))
 
 
 @every_operation

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from everpost.cli.findings import settings_as_read
+from everpost.credentials.vault import new_key
 from everpost.errors import SettingsError
 from everpost.settings import SECRET, Settings, read_settings
 
@@ -36,11 +37,12 @@ def test_the_value_is_the_files_line_without_its_end(field: str, value: str, end
 
 
 def test_every_secret_may_come_from_a_file_and_no_other_setting(file: Path) -> None:
-    file.write_text(TOKEN)
     for field in Settings.__struct_fields__:
         name = f"{field.upper()}_FILE"
+        value = new_key() if field == "secret_key" else TOKEN
+        file.write_text(value)
         if field in SECRET:
-            assert getattr(read_settings({f"EVERPOST_{name}": str(file)}), field) == TOKEN
+            assert getattr(read_settings({f"EVERPOST_{name}": str(file)}), field) == value
         else:
             assert f"There is no setting EVERPOST_{name}" in refusal_of(**{name: str(file)})
 

@@ -145,9 +145,8 @@ class AttemptRunner:
         except InvalidValue as error:
             raise InvalidError(error.message) from error
         facts = state.facts
-        files = await self._find_files(data, state) if names_files(data) else ()
         account = await self._open_account(state, platform, data.get("account_id"))
-        facts, settings = state.facts, self._settings
+        files = await self._find_files(data, state) if names_files(data) else ()
         return PublishJob(
             task_id=state.task_id,
             data=data,
@@ -217,8 +216,8 @@ class AttemptRunner:
                 tell_of_defect(error, job)
             failure = NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             result = await find_post_despite(failure, publisher, job)
-        return _kept_result(job, result, media=describe_media(job.data, job.media, len(job.files) - 1))
-        return _kept_result(job, state.secrets, result, media=describe_media(job.data, job.media))
+        media = describe_media(job.data, job.media, len(job.files) - 1)
+        return _kept_result(job, state.secrets, result, media=media)
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
         """Give up on a task that kills its workers; how far its attempts came is unknown (I6)."""

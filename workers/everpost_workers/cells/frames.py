@@ -45,8 +45,8 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     attempt: int
     idempotency_key: str
     saved: bytes
-    files: tuple[Media, ...] = ()
     account: SentAccount
+    files: tuple[Media, ...] = ()
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

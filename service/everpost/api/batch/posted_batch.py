@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.api.named_things import check_named_things, names_something
 from everpost.api.services import Services
 from everpost.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
 from everpost.task.model import Task, TaskStatus, new_task_id
@@ -47,7 +48,7 @@ class PostedBatch:
         Raises:
             Unavailable: Nothing can be written now, and nothing was written.
         """
-        read = await self._with_files([self._read_line(line) for line in lines])
+        read = await self._checked([self._read_line(line) for line in lines])
         submissions = submissions_of(read)
         tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
@@ -56,14 +57,14 @@ class PostedBatch:
         """Check decoded JSON values; `path` is the JSON path of their list."""
         paths = [f"{path}[{number}]" for number in range(len(values))]
         read = [self._read_value(value) for value in values]
-        return [_at(item, place) for item, place in zip(await self._with_files(read), paths, strict=True)]
+        return [_at(item, place) for item, place in zip(await self._checked(read), paths, strict=True)]
 
-    async def _with_files(self, items: list[Item]) -> list[Item]:
-        """The items, with errors instead of those whose files are not there."""
+    async def _checked(self, items: list[Item]) -> list[Item]:
+        """The items, with errors instead of those whose files or account are not there."""
         for number, item in enumerate(items):
-            if isinstance(item, Submission) and item.file_ids:
+            if isinstance(item, Submission) and names_something(item):
                 try:
-                    await self._services.submitted_files.check(item)
+                    await check_named_things(self._services, item)
                 except BadInput as error:
                     items[number] = error
         return items

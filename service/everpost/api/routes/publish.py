@@ -6,12 +6,14 @@ from litestar import post
 from everpost.api.http.bodies import headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
+from everpost.api.named_things import check_named_things, names_something
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus
 from everpost.task.submission import PublishRequest
 
+OF_A_TASK = ("unknown_platform", "unknown_file", "unknown_account", "account_blocked")
 SAMPLE = {
     "platform": 1,
     "account_id": "test_account",
@@ -43,7 +45,7 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
         PublishAnswer,
         status=202,
         description="The task was accepted.",
-        refusals=("unknown_platform", "unknown_file", *WITH_KEY, "backlog_full", "disk_full"),
+        refusals=(*OF_A_TASK, *WITH_KEY, "backlog_full", "disk_full"),
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
@@ -57,8 +59,8 @@ async def publish_task(request: ApiRequest) -> JsonAnswer:
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
     submission = services.reader.read(body, services.clock())
-    if submission.file_ids:
-        await services.submitted_files.check(submission)
+    if names_something(submission):
+        await check_named_things(services, submission)
     task = await services.acceptance.publish_task(submission)
     return _accepted(task.task_id, _answer_to(task))
 
@@ -71,8 +73,8 @@ async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) ->
         first = await services.store.ledger.find_answer(key)
         if first is None:
             submission = services.reader.read(body, services.clock())
-            if submission.file_ids:
-                await services.submitted_files.check(submission)
+            if names_something(submission):
+                await check_named_things(services, submission)
             first = await services.acceptance.publish_once([submission], key, first_answer)
     return _accepted(first.accepted_id, first.body.encode())
 

@@ -12,7 +12,7 @@ from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of,
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.openapi.describe import Body, Header, documented
-from everpost.api.routes.publish import SAMPLE
+from everpost.api.routes.publish import OF_A_TASK, SAMPLE
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
@@ -56,7 +56,7 @@ LOCATION = Header(
         BatchAnswer,
         status=202,
         description="At least one task was accepted. A stream is answered as application/x-ndjson.",
-        refusals=("unknown_platform", "unknown_file", *WITH_KEY, "backlog_full", "disk_full"),
+        refusals=(*OF_A_TASK, *WITH_KEY, "backlog_full", "disk_full"),
         body=Body(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
