@@ -74,7 +74,7 @@ class ChangedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timezone: Zone | UnsetType | None = UNSET
 
 
-class PauseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AccountPause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why the account is paused; shown with its tasks."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON, pattern=NO_NUL)] | None = None
@@ -217,13 +217,13 @@ async def test_account(request: ApiRequest, platform: Platform, account_id: Acco
         AccountAnswer,
         description="The account is paused.",
         refusals=WITH_ACCOUNT,
-        body=Body("The reason.", {JSON: PauseBody}, {"A reason": {"reason": "the campaign is postponed"}}),
+        body=Body("The reason.", {JSON: AccountPause}, {"A reason": {"reason": "the campaign is postponed"}}),
     ),
 )
 async def pause_account(request: ApiRequest, platform: Platform, account_id: Account) -> JsonAnswer:
     """Pause an account."""
     services = services_of(request)
-    body = await _pause_body(request, services.settings.max_body)
+    body = await _pause_of(request, services.settings.max_body)
     return JsonAnswer(_answer(await services.accounts.pause(platform, account_id, body.reason), "Account paused"))
 
 
@@ -239,12 +239,12 @@ async def resume_account(request: ApiRequest, platform: Platform, account_id: Ac
     return JsonAnswer(_answer(await services_of(request).accounts.resume(platform, account_id), "Account resumed"))
 
 
-async def _pause_body(request: ApiRequest, limit_bytes: int) -> PauseBody:
+async def _pause_of(request: ApiRequest, limit_bytes: int) -> AccountPause:
     raw = await read_body(request, headers_of(request), limit_bytes)
     if not raw:
-        return PauseBody()
+        return AccountPause()
     try:
-        return msgspec.convert(decode_json(raw), PauseBody)
+        return msgspec.convert(decode_json(raw), AccountPause)
     except msgspec.ValidationError as error:
         raise invalid_value(error) from error
 
