@@ -157,6 +157,7 @@ def assemble(
         has_inherited_files=bool(files.has_inherited),
     )
     retries = Retries(tools)
+    limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
     return Services(
         settings=settings,
         clock=clock,
@@ -171,8 +172,8 @@ def assemble(
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=Bulk(store, tools),
         resumption=Resumption(store, queue, clock),
-        limits=LimitChanges(store, queue, catalogue, clock, settings.zone),
-        accounts=AccountAdmin(store, catalogue, clock),
+        limits=limits,
+        accounts=AccountAdmin(store, catalogue, clock, limits),
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
         waiter=waiter,
         keys_in_use=KeysInUse(),

@@ -103,11 +103,29 @@ async def test_changes_of_one_account_at_once_are_made_one_after_the_other(store
     assert found.revision == 20
 
 
+async def test_a_status_holds_and_frees_the_account_s_lane_with_it(store: Store, other: Store) -> None:
+    account = await added(store)
+    lane = "douyin/a"
+    version = await other.limits.version()
+    for number, (status, kind) in enumerate(((AccountStatus.PAUSED, "paused"), (AccountStatus.HELD, "held")), 1):
+        await store.accounts.change(*account.key, put_on(status, "why", START_MS + number), START_MS + number)
+        hold = (await other.limits.find_state(lane)).hold
+        assert hold is not None
+        assert (hold.kind, hold.reason, hold.since) == (kind, "why", to_text(START_MS + number))
+        assert await other.limits.version() == version + number
+    for status in (AccountStatus.BLOCKED, AccountStatus.HELD, AccountStatus.ACTIVE):
+        await store.accounts.change(*account.key, put_on(status, "why", START_MS), START_MS)
+        assert ((await other.limits.find_state(lane)).hold is None) == (status is not AccountStatus.HELD)
+    await store.accounts.change(*account.key, put_on(AccountStatus.PAUSED, "why", START_MS), START_MS)
+    await store.accounts.remove(*account.key, START_MS)
+    assert (await other.limits.find_state(lane)).hold is None
+
+
 async def test_a_removed_account_is_gone(store: Store, other: Store) -> None:
     account = await added(store)
-    assert await other.accounts.remove(*account.key) == account
+    assert await other.accounts.remove(*account.key, START_MS) == account
     assert await store.accounts.find(*account.key) is None
-    assert await store.accounts.remove(*account.key) is None
+    assert await store.accounts.remove(*account.key, START_MS) is None
 
 
 async def test_one_holder_at_a_time_has_the_lock_until_it_ends(store: Store, other: Store) -> None:
@@ -160,7 +178,7 @@ async def test_a_directory_learns_of_what_concerns_it_and_of_nothing_else(store:
     assert (asked.asked_test, asked.status, asked.reason) == ("t", "paused", "why")
     assert directory.find(*account.key) == asked
     assert [one.account_id for one in await store.accounts.standings()] == ["a"]
-    await store.accounts.remove(*account.key)
+    await store.accounts.remove(*account.key, START_MS)
     assert await directory.refresh()
     assert directory.find(*account.key) is None
 

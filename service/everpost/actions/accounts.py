@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import structlog
 
+from everpost.actions.limits import LimitChanges
 from everpost.clock import Clock, to_text
 from everpost.errors import (
     AccountBlocked,
@@ -15,9 +17,11 @@ from everpost.errors import (
     AccountNotFound,
     AccountNotTested,
     InvalidValue,
+    QueueUnreachable,
     ServiceError,
     UnknownAccount,
 )
+from everpost.limits import lane_of
 from everpost.platforms import Catalogue
 from everpost.store import Store
 from everpost.store.account_directory import REFRESH_S, AccountDirectory
@@ -59,8 +63,9 @@ class AccountAdmin:
         directory: The accounts in short, for each request that must know one.
     """
 
-    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, clock: Clock, limits: LimitChanges) -> None:
         self.directory = AccountDirectory(store)
+        self._limits = limits
         self._accounts = store.accounts
         self._catalogue = catalogue
         self._clock = clock
@@ -131,14 +136,16 @@ class AccountAdmin:
         return await self._apply("account.paused", platform, account_id, rule)
 
     async def resume(self, platform: str, account_id: str) -> AccountRecord:
-        """Let its tasks go on, whatever held or blocked it. Raises AccountNotFound."""
+        """Let its tasks go on, whatever paused, held or blocked it. Raises AccountNotFound."""
         rule = put_on(AccountStatus.ACTIVE, None, self._clock())
-        return await self._apply("account.resumed", platform, account_id, rule)
+        resumed = await self._apply("account.resumed", platform, account_id, rule)
+        await self._limits.resume(lane_of(*resumed.key))  # it may have been paused there before it was registered
+        return resumed
 
     async def remove(self, platform: str, account_id: str) -> AccountRecord:
         """Forget it and its tokens. Raises AccountNotFound."""
         name = self._catalogue.name_of(platform)
-        removed = await self._accounts.remove(name, account_id)
+        removed = await self._accounts.remove(name, account_id, self._clock())
         if removed is None:
             raise AccountNotFound(name, account_id)
         self._tell("account.removed", removed)
@@ -206,8 +213,10 @@ class AccountAdmin:
         return await self._seen(changed)
 
     async def _seen(self, account: AccountRecord) -> AccountRecord:
-        """The account; this process knows it from now on."""
+        """The account; this process knows it from now on, and Redis whether its tasks may begin."""
         await self.directory.refresh()
+        with suppress(QueueUnreachable):  # the workers tell Redis
+            await self._limits.apply()
         return account
 
     @staticmethod

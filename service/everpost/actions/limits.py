@@ -15,8 +15,9 @@ from everpost.queue.gates import LimitsLostError, ScopeUse
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.meta import EPOCH
+from everpost.task.account_rules import AccountRule, paused_by_hand, resumed_by_hand
 from everpost.task.gate_table import GateTable, each_account_of
-from everpost.task.holds import ChangeScope, Hold, ScopeState, WaitKind, with_hold, with_limits, without_hold
+from everpost.task.holds import ChangeScope, Hold, ScopeState, WaitKind, held_by, with_hold, with_limits, without_hold
 
 log = structlog.get_logger("everpost.limits")
 
@@ -70,6 +71,7 @@ class LimitChanges:
 
     def __init__(self, store: Store, queue: TaskQueue, catalogue: Catalogue, clock: Clock, zone: tzinfo) -> None:
         self._limits = store.limits
+        self._accounts = store.accounts
         self._meta = store.meta
         self._gates = queue.gates
         self._catalogue = catalogue
@@ -105,8 +107,10 @@ class LimitChanges:
         Raises:
             Unavailable: The store cannot be written.
         """
-        hold = Hold(kind=WaitKind.PAUSED, reason=reason, by=by, since=to_text(self._clock()))
-        state = await self._change(scope, with_hold(hold))
+        now_ms = self._clock()
+        hold = Hold(kind=WaitKind.PAUSED, reason=reason, by=by, since=to_text(now_ms))
+        is_account = await self._change_account(scope, paused_by_hand(reason, now_ms))
+        state = await self._change(scope, held_by(hold) if is_account else with_hold(hold))
         log.info("scope.paused", scope=scope, by=by)
         return state
 
@@ -116,9 +120,18 @@ class LimitChanges:
         Raises:
             Unavailable: The store cannot be written.
         """
+        await self._change_account(scope, resumed_by_hand(self._clock()))
         state = await self._change(scope, without_hold())
         log.info("scope.resumed", scope=scope)
         return state
+
+    async def _change_account(self, scope: Scope, rule: AccountRule) -> bool:
+        """Apply the rule to the registered account of a lane; whether there is one, and it has changed."""
+        platform, slash, account_id = scope.partition("/")
+        if not platform or not slash:
+            return False
+        _, is_changed = await self._accounts.change(platform, account_id, rule, self._clock())
+        return is_changed
 
     async def show(self) -> ShownLimits:
         """Everything that is set, and what waits."""

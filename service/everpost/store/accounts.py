@@ -8,6 +8,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.task.account_rules import AccountRecord, AccountRule, AccountStatus, AccountTest
+from everpost.task.holds import ChangeScope, Hold, WaitKind, held_by, without_hold
 
 VERSION = "accounts"  # in `everpost.store.meta.Meta`: another value after each change that all processes must learn of
 
@@ -27,7 +28,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
 class Accounts(Protocol):
     """Registered accounts. Writes are durable; they raise the errors of `everpost.store.ledger.Ledger`.
 
-    A change of which `concerns_all` is true puts a new value under `VERSION`, in the same transaction.
+    In the same transaction, a change of which `concerns_all` is true puts a new value under `VERSION`, and a change
+    of the status holds the account's lane or frees it, as `Limits.change` does with the rule of `lane_rule`.
     """
 
     async def add(self, account: AccountRecord, now_ms: int) -> AccountRecord | None:
@@ -57,10 +59,26 @@ class Accounts(Protocol):
         (None, False) if it is not registered. The platform, the id and `created_at` never change.
         """
 
-    async def remove(self, platform: str, account_id: str) -> AccountRecord | None:
+    async def remove(self, platform: str, account_id: str, now_ms: int) -> AccountRecord | None:
         """Forget an account and its tokens, and return it; None if it is not registered."""
 
 
+def lane_rule(before: AccountRecord | None, after: AccountRecord | None) -> ChangeScope | None:
+    """The change of the account's lane that follows a change of the account; None if nothing changes for its tasks."""
+    hold = hold_of(after)
+    if hold == hold_of(before):
+        return None
+    return without_hold() if hold is None else held_by(hold)
+
+
+def hold_of(account: AccountRecord | None) -> Hold | None:
+    """What holds the tasks of an account; None if they may begin."""
+    if account is None or account.status not in HOLDS:
+        return None
+    return Hold(kind=HOLDS[account.status], reason=account.reason or "", since=account.since or "")
+
+
+HOLDS = {AccountStatus.PAUSED: WaitKind.PAUSED, AccountStatus.HELD: WaitKind.HELD}
 JSON_COLUMNS = {"options": dict[str, Any], "credentials": dict[str, str], "test": AccountTest}
 
 

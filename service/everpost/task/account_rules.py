@@ -125,6 +125,18 @@ def put_on(status: AccountStatus, reason: str | None, now_ms: int) -> AccountRul
     return change
 
 
+def paused_by_hand(reason: str, now_ms: int) -> AccountRule:
+    """A pause of an active account; what holds or blocks it otherwise stays."""
+    pause = put_on(AccountStatus.PAUSED, reason, now_ms)
+    return lambda account: pause(account) if account.status is AccountStatus.ACTIVE else None
+
+
+def resumed_by_hand(now_ms: int) -> AccountRule:
+    """The end of a pause or a hold; a blocked account stays blocked."""
+    resume = put_on(AccountStatus.ACTIVE, None, now_ms)
+    return lambda account: None if account.status is AccountStatus.BLOCKED else resume(account)
+
+
 def after_failure(status: AccountStatus, reason: str, seen_revision: int, now_ms: int) -> AccountRule:
     """The change after a failed attempt that began when the account had `seen_revision`."""
 

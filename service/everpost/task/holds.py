@@ -71,6 +71,11 @@ def with_hold(hold: Hold) -> ChangeScope:
     return lambda state: state if state.hold is not None else msgspec.structs.replace(state, hold=hold)
 
 
+def held_by(hold: Hold) -> ChangeScope:
+    """Hold the scope, in place of another hold."""
+    return lambda state: msgspec.structs.replace(state, hold=hold)
+
+
 def without_hold(kind: WaitKind | None = None) -> ChangeScope:
     """End the hold, or only one of this kind."""
 

@@ -1,6 +1,8 @@
 """The port's accounts on PostgreSQL, table `accounts`."""
 
-from everpost.store.accounts import VERSION, Standing, account_of, new_version, row_of, standing_of
+from everpost.limits import lane_of
+from everpost.store.accounts import VERSION, Standing, account_of, lane_rule, new_version, row_of, standing_of
+from everpost.store.postgresql.care.limits import change_scope
 from everpost.store.postgresql.care.meta import set_value
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -21,8 +23,9 @@ class PostgresqlAccounts:
         async def add(connection: Connection) -> AccountRecord | None:
             if not await connection.run("add_account", **row):
                 return None
-            await set_value(connection, VERSION, new_version())
-            return await _find(connection, account.platform, account.account_id)
+            added = await _find(connection, account.platform, account.account_id)
+            await _tell(connection, None, added, now_ms)
+            return added
 
         return await self._database.write(add)
 
@@ -72,13 +75,12 @@ class PostgresqlAccounts:
             changed = row_of(after, now_ms) | key
             del changed["created_at"]
             await connection.run("change_account", **changed)
-            if concerns_all(before, after):
-                await set_value(connection, VERSION, new_version())
+            await _tell(connection, before, after, now_ms)
             return await _find(connection, **key), True
 
         return await self._database.write(change)
 
-    async def remove(self, platform: str, account_id: str) -> AccountRecord | None:
+    async def remove(self, platform: str, account_id: str, now_ms: int) -> AccountRecord | None:
         """See the port."""
         key = {"platform": storable(platform), "account_id": storable(account_id)}
 
@@ -87,10 +89,20 @@ class PostgresqlAccounts:
             if row is None:
                 return None
             await connection.run("remove_account", **key)
-            await set_value(connection, VERSION, new_version())
-            return account_of(row)
+            removed = account_of(row)
+            await _tell(connection, removed, None, now_ms)
+            return removed
 
         return await self._database.write(remove)
+
+
+async def _tell(connection: Connection, before: AccountRecord | None, after: AccountRecord | None, now_ms: int) -> None:
+    """Let all processes know of a change, and hold or free the account's lane."""
+    if concerns_all(before, after):
+        await set_value(connection, VERSION, new_version())
+    account = after or before
+    if account is not None and (rule := lane_rule(before, after)) is not None:
+        await change_scope(connection, lane_of(*account.key), rule, now_ms)
 
 
 async def _find(connection: Connection, platform: str, account_id: str) -> AccountRecord | None:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from everpost.store.accounts import VERSION, Standing, account_of, new_version, row_of, standing_of
+from everpost.limits import lane_of
+from everpost.store.accounts import VERSION, Standing, account_of, lane_rule, new_version, row_of, standing_of
+from everpost.store.sqlite.care.limits import change_scope
 from everpost.store.sqlite.care.meta import set_value
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -24,8 +26,9 @@ class SqliteAccounts:
         def add(connection: sqlite3.Connection) -> AccountRecord | None:
             if not connection.execute(load("add_account"), row).rowcount:
                 return None
-            set_value(connection, VERSION, new_version())
-            return _find(connection, row)
+            added = _find(connection, row)
+            _tell(connection, None, added, now_ms)
+            return added
 
         return await self._database.write(add)
 
@@ -68,13 +71,12 @@ class SqliteAccounts:
             if after is None:
                 return before, False
             connection.execute(load("change_account"), row_of(after, now_ms) | key)
-            if concerns_all(before, after):
-                set_value(connection, VERSION, new_version())
+            _tell(connection, before, after, now_ms)
             return _find(connection, key), True
 
         return await self._database.write(change)
 
-    async def remove(self, platform: str, account_id: str) -> AccountRecord | None:
+    async def remove(self, platform: str, account_id: str, now_ms: int) -> AccountRecord | None:
         """See the port."""
         key = {"platform": platform, "account_id": account_id}
 
@@ -82,10 +84,21 @@ class SqliteAccounts:
             before = _find(connection, key)
             if before is not None:
                 connection.execute(load("remove_account"), key)
-                set_value(connection, VERSION, new_version())
+                _tell(connection, before, None, now_ms)
             return before
 
         return await self._database.write(remove)
+
+
+def _tell(
+    connection: sqlite3.Connection, before: AccountRecord | None, after: AccountRecord | None, now_ms: int
+) -> None:
+    """Let all processes know of a change, and hold or free the account's lane."""
+    if concerns_all(before, after):
+        set_value(connection, VERSION, new_version())
+    account = after or before
+    if account is not None and (rule := lane_rule(before, after)) is not None:
+        change_scope(connection, lane_of(*account.key), rule, now_ms)
 
 
 def _find(connection: sqlite3.Connection, key: Mapping[str, Any]) -> AccountRecord | None:
