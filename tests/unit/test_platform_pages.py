@@ -1,0 +1,30 @@
+"""The pages of publishers name every option with its default, and no other."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from everpost_workers.publishers.command.options import CommandOptions
+
+PAGES = Path(__file__).parents[2] / "docs" / "platforms"
+OPTIONS: dict[str, type[msgspec.Struct]] = {"command": CommandOptions}
+
+
+def shown(field: Any) -> str:
+    if field.required:
+        return "required"
+    if field.default is msgspec.NODEFAULT or field.default in {None, ()}:
+        return "none"
+    value = int(field.default) if isinstance(field.default, float) else field.default
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.mark.parametrize("page", OPTIONS)
+def test_the_page_has_every_option_with_its_default_and_no_other(page: str) -> None:
+    table = (PAGES / f"{page}.md").read_text("utf-8").partition("| option |")[2].partition("\n\n")[0]
+    documented = re.findall(r"^\| `(\w+)` \| `?([^|`]*)`? \|", table, re.MULTILINE)
+    fields = msgspec.structs.fields(OPTIONS[page])
+    assert documented == [(field.name, shown(field)) for field in fields]

@@ -1,0 +1,1 @@
+"""Programs for the publisher `command` that speak to well-known uploaders. They use only the standard library."""
