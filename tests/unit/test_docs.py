@@ -18,6 +18,7 @@ from everpost.metrics import COUNTERS, HISTOGRAMS
 from everpost.settings import PREFIX, VARIABLES, Settings, temporary_settings
 from everpost.task.model import MOVES, ErrorClass, TaskStatus
 from everpost.testing import PublisherDouble, Stack
+from everpost.testing.trial import Fault, try_publisher
 from everpost.views.bulk_answers import REASONS
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,11 @@ def public_names(of: type) -> set[str]:
 )
 def test_the_testing_kit_is_documented_whole(title: str, of: type, others: set[str]) -> None:
     assert documented_names(title) == public_names(of) - others
+
+
+def test_the_trial_of_publishers_is_documented_whole() -> None:
+    arguments = set(inspect.signature(try_publisher).parameters)
+    assert documented_names("Trying a publisher of your own") == arguments | set(Fault.__members__)
 
 
 def shown_default(value: object) -> str:
