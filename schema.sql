@@ -44,7 +44,8 @@ CREATE TABLE publish_tasks (
     started_at          TEXT,
     raw_job             BLOB,                              -- a stock arq client's message without readable task data
     checkpoint          TEXT,                              -- JSON: the publisher's last one
-    checkpoint_attempt  INTEGER                            -- the attempt that saved it
+    checkpoint_attempt  INTEGER,                           -- the attempt that saved it
+    callback_url        TEXT                               -- told of its end
 );
 -- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
@@ -94,7 +95,8 @@ CREATE TABLE task_queue (
     sending_since TEXT,                                    -- JSON: the host's time since its boot at that moment, if a key can expire
     accepted_by   TEXT,
     checkpoint    TEXT,                                    -- JSON: the publisher's last one, for the next attempt
-    checkpoint_attempt INTEGER                             -- the attempt that saved it; an earlier one cannot any more
+    checkpoint_attempt INTEGER,                            -- the attempt that saved it; an earlier one cannot any more
+    callback_url  TEXT
 );
 -- This index is I5: one unfinished task per retry chain, however many retries and processes there are.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
@@ -147,7 +149,8 @@ CREATE TABLE publish_tasks_archive (
     archive_reason      TEXT,                              -- age | deleted
     raw_job             BLOB,
     checkpoint          TEXT,
-    checkpoint_attempt  INTEGER
+    checkpoint_attempt  INTEGER,
+    callback_url        TEXT
 );
 CREATE INDEX publish_tasks_archive_job ON publish_tasks_archive (job_id);
 CREATE INDEX publish_tasks_archive_chain ON publish_tasks_archive (root_id) WHERE root_id IS NOT NULL;
@@ -238,6 +241,20 @@ CREATE TABLE idempotency_keys (
     counted_ms  INTEGER NOT NULL DEFAULT 0                 -- the running time at that moment (service/everpost/running_time.py)
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_counted ON idempotency_keys (counted_ms);
+
+-- Fan-outs (one content for many accounts), and batches with a callback. They are kept for ever, as their tasks are.
+CREATE TABLE batches (
+    batch_id     TEXT PRIMARY KEY,
+    kind         TEXT NOT NULL,                            -- fanout | batch
+    items        TEXT,                                     -- of a fan-out: JSON list, an object for each account
+    created_at   TEXT NOT NULL,
+    updated_at   TEXT,                                     -- when the last of its tasks ended
+    callback_url TEXT,                                     -- told when all tasks have ended
+    total        INTEGER NOT NULL DEFAULT 0,               -- accounts or items, rejected ones too
+    rejected     INTEGER NOT NULL DEFAULT 0,
+    unfinished   INTEGER NOT NULL DEFAULT 0,               -- tasks without an end; counted only if there is a callback_url
+    rounds       INTEGER NOT NULL DEFAULT 0                -- how often all tasks had ended
+);
 
 -- Bulk requests that run in the background: their progress, and where they continue after a crash.
 CREATE TABLE operations (

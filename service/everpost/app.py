@@ -17,6 +17,7 @@ from litestar.datastructures import State
 from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.fanout import Fanouts
 from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
@@ -54,6 +55,8 @@ from everpost.store import Store, open_store
 from everpost.store.disk_room import DiskRoom
 from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
+from everpost.views.callback_views import CallbackViews
+from everpost.views.fanout_views import FanoutViews
 from everpost.views.request_counts import Answered
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
@@ -146,6 +149,12 @@ def assemble(
         store, queue, clock, accepted_by=accepted_by, tally=metrics.tally, room=room, max_backlog=settings.max_backlog
     )
     waiter = EndWaiter(store.ledger)
+    reader = SubmissionReader(
+        catalogue,
+        settings.zone,
+        has_inherited_files=bool(files.has_inherited),
+        signs_callbacks=bool(settings.callback_secrets),
+    )
     tools = RetryTools(
         changes=store.changes,
         ledger=store.ledger,
@@ -155,26 +164,32 @@ def assemble(
         clock=clock,
         zone=settings.zone,
         has_inherited_files=bool(files.has_inherited),
+        reader=reader,
+        max_body=settings.max_body,
     )
     retries = Retries(tools)
     limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
+    bulk = Bulk(store, tools)
     return Services(
         settings=settings,
         clock=clock,
         catalogue=catalogue,
         queue=queue,
         store=store,
-        reader=SubmissionReader(catalogue, settings.zone, has_inherited_files=bool(files.has_inherited)),
+        reader=reader,
         acceptance=acceptance,
         retries=retries,
         cancellations=Cancellations(store.changes, queue, clock),
         removals=Removals(store.changes, clock),
         resolutions=Resolutions(store.changes, store.history, retries, clock),
-        bulk=Bulk(store, tools),
+        bulk=bulk,
+        fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock),
         resumption=Resumption(store, queue, clock),
         limits=limits,
         accounts=AccountAdmin(store, catalogue, clock, limits),
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
+        fanout_views=FanoutViews(store.batches, queue.jobs),
+        callback_views=CallbackViews(store.history),
         waiter=waiter,
         keys_in_use=KeysInUse(),
         spools=Spools(folder, room),

@@ -14,9 +14,10 @@ ServiceError
 │   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
-├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound
+├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── RetryExists         an unfinished retry has other data than the request wants
 │   ├── NothingToDecide, AlreadyDecided
 │   ├── AccountExists
 │   ├── TaskUnreadable      a stock arq client's message contains nothing to publish
@@ -239,6 +240,15 @@ class AccountNotFound(ServiceError):
         super().__init__(f"There is no account {shown!r} of {platform[:SHOWN_CHARACTERS]!r}.")
 
 
+class FanoutNotFound(ServiceError):
+    """No fan-out has the id."""
+
+    code = "fanout_not_found"
+
+    def __init__(self, fanout_id: str) -> None:
+        super().__init__(f"There is no fan-out {fanout_id!r}.")
+
+
 class Conflict(ServiceError):
     """The state of the task forbids the request. `task_id` is the task whose state forbids it."""
 
@@ -296,6 +306,17 @@ class TaskSucceeded(Conflict):
 
     def __init__(self, task_id: str) -> None:
         super().__init__("The task was published already; force=true publishes it a second time.", task_id)
+
+
+class RetryExists(Conflict):
+    """A retry of it exists and has not ended."""
+
+    code = "retry_exists"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "A retry of the task is unfinished and has other data; wait for its end, or retry that one.", task_id
+        )
 
 
 class TaskEnded(Conflict):

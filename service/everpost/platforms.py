@@ -13,6 +13,7 @@ from everpost.limits import NO_LIMITS, Limits
 from everpost.settings import MOST_S
 
 BUILT_IN = Path(__file__).with_name("platforms.toml")
+CALLBACK = "callback"  # the platform of callbacks
 SHOWN_CHARACTERS = 64  # of an unknown platform, in the error
 
 Limit = Annotated[int, Meta(ge=1)] | None
@@ -30,6 +31,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         aliases: Other names clients may send.
         publisher: An entry point in the group `everpost.publishers`.
         max_attempts: Automatic attempts for transient errors; None takes `EVERPOST_MAX_ATTEMPTS`.
+        backoff_base_s: The longest wait in seconds after the first transient error; it doubles with each further one,
+        backoff_max_s: up to this.
         rate_limit_deadline_s: Seconds a task may be paused for rate limits in all; then it fails.
         needs_account: Tasks must name a registered account.
         title_max: Longest title in characters (Unicode code points); None is no limit.
@@ -38,6 +41,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         limits: Those of the platform as a whole, and
         account_limits: those of each of its accounts; people can change both at run time.
         options: Passed to the publisher unchanged.
+        internal: Everpost's own: clients cannot post to it, and lists of platforms leave it out.
     """
 
     id: Annotated[int, Meta(ge=1)]
@@ -46,6 +50,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aliases: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     publisher: Annotated[str, Meta(min_length=1)]
     max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    backoff_base_s: Annotated[float, Meta(gt=0, le=MOST_S)] = 2
+    backoff_max_s: Annotated[float, Meta(gt=0, le=MOST_S)] = 600
     rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
     needs_account: bool = False
     title_max: Limit = None
@@ -54,6 +60,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: Limits = NO_LIMITS
     account_limits: Limits = NO_LIMITS
     options: dict[str, Any] = msgspec.field(default_factory=dict)
+    internal: bool = False
 
     def __repr__(self) -> str:
         return f"Platform(id={self.id}, name={self.name!r}, publisher={self.publisher!r})"
@@ -71,7 +78,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def describe(self) -> dict[str, Any]:
         """The platform as JSON-ready values, without the options."""
         shown = msgspec.structs.asdict(self)
-        del shown["options"]
+        del shown["options"], shown["internal"]
         return shown | {"title": self.title or self.name}
 
     def _check_size(self, field: str, value: Sequence[object] | None, limit: int | None, unit: str) -> None:
@@ -80,7 +87,9 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Catalogue:
-    """The platforms, found by id, name or alias with one dictionary look-up; iteration is in order of ids.
+    """The platforms, found by id, name or alias with one dictionary look-up.
+
+    Iteration is in order of ids, over the platforms that clients can post to.
 
     Attributes:
         limits: Those of all platforms together.
@@ -99,7 +108,7 @@ class Catalogue:
                 other = self._by_text.setdefault(text.casefold(), platform)
                 if other is not platform:
                     raise SettingsError(f"platforms.{platform.name}: {text!r} is platforms.{other.name} already.")
-        self._known = ", ".join(f"{platform.name} ({platform.id})" for platform in self._platforms)
+        self._known = ", ".join(f"{platform.name} ({platform.id})" for platform in self)
 
     @classmethod
     def read(cls, path: Path | None = None) -> "Catalogue":
@@ -139,6 +148,28 @@ class Catalogue:
             raise UnknownPlatform(shown, self._known)
         return found
 
+    def find_public(self, value: int | str) -> Platform:
+        """As `find`, for tasks of clients.
+
+        Raises:
+            UnknownPlatform: See `find`; also for a platform of Everpost's own.
+        """
+        platform = self.find(value)
+        if platform.internal:
+            raise UnknownPlatform(value, self._known)
+        return platform
+
+    @property
+    def callback_options(self) -> Mapping[str, Any]:
+        """The options of callbacks."""
+        found = self._by_text.get(CALLBACK)
+        return {} if found is None else found.options
+
+    @property
+    def all(self) -> Sequence[Platform]:
+        """Every platform, also Everpost's own."""
+        return self._platforms
+
     def name_of(self, spelling: str) -> str:
         """The platform's name for a spelling stored in a row; the spelling itself if the catalogue does not know it."""
         try:
@@ -152,10 +183,10 @@ class Catalogue:
         return tuple(dict.fromkeys((platform.name, str(platform.id), *platform.aliases)))
 
     def __iter__(self) -> Iterator[Platform]:
-        return iter(self._platforms)
+        return (platform for platform in self._platforms if not platform.internal)
 
     def __len__(self) -> int:
-        return len(self._platforms)
+        return sum(1 for _ in self)
 
 
 def _read_tables(path: Path) -> tuple[dict[str, dict[str, Any]], Limits]:

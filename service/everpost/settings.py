@@ -3,6 +3,7 @@
 A secret may be in a file: then `EVERPOST_NAME_FILE` names the file.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
@@ -25,7 +26,7 @@ MOST_S = 366 * 86_400  # a year; a longer time is a mistake, and infinity breaks
 MOST_DAYS = 36_600
 
 ACCOUNT = f"{PREFIX}ACCOUNT_"  # begins the names of variables that hold credentials of accounts; not settings
-SECRET = ("token", "redis", "database", "secret_key")  # never shown, and may be read from a file
+SECRET = ("token", "redis", "database", "secret_key", "callback_secret")  # never shown, and may be read from a file
 
 Seconds = Annotated[float, Meta(gt=0, le=MOST_S)]
 Count = Annotated[int, Meta(ge=1)]
@@ -36,6 +37,7 @@ Token = Annotated[str, Meta(min_length=8, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x
 FERNET_KEY = r"[A-Za-z0-9_-]{43}="
 SecretKeys = Annotated[str, Meta(pattern=rf"^ *{FERNET_KEY}( *, *{FERNET_KEY})* *\Z")]
 """Keys of 32 random bytes in URL-safe base64, as `everpost accounts new-key` makes them."""
+WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
 
 HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
 HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
@@ -56,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         insecure: Allow an address other than loopback without a token.
         allowed_hosts: Comma-separated host names, besides loopback, that requests without a token may use. Pages of
             these hosts may change things.
+        callback_secret: Signs callbacks; several while it is replaced. If it is None, no task may have a callback.
         platforms: A TOML file laid over the built-in platform catalogue.
         media: Root folder of the media that `file_path` names; None is `media` in `data`.
         max_media: Largest media file, in bytes; also the largest upload.
@@ -94,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     token: Token | None = None
     insecure: bool = False
     allowed_hosts: HostNames | None = None
+    callback_secret: Token | None = None
     platforms: Path | None = None
     media: Path | None = None
     max_media: Bytes = 4_294_967_296
@@ -179,6 +183,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if not self.redis:
             raise SettingsError("EVERPOST_REDIS is not set, for example to redis://127.0.0.1:6379/0.")
         return self.redis
+
+    @property
+    def callback_secrets(self) -> Sequence[str]:
+        """The secrets in `callback_secret`, as Standard Webhooks writes them; all of them sign.
+
+        Raises:
+            SettingsError: One is not written so.
+        """
+        secrets = (self.callback_secret or "").split()
+        if not all(WEBHOOK_SECRET.fullmatch(secret) for secret in secrets):
+            raise SettingsError(
+                "EVERPOST_CALLBACK_SECRET: must be whsec_ and base64 of 12 bytes or more; several, separated by spaces."
+            )
+        return secrets
 
     @property
     def zone(self) -> tzinfo:

@@ -66,6 +66,8 @@ def make_bulk(stack: Stack, queue: TaskQueue | None = None) -> Bulk:
         catalogue=services.catalogue,
         clock=services.clock,
         zone=services.settings.zone,
+        reader=services.reader,
+        max_body=services.settings.max_body,
     )
     return Bulk(stack.store, tools)
 

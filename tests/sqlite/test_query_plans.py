@@ -88,7 +88,7 @@ def whole_reads(plan: list[str]) -> list[str]:
     return [step[0] for step in found if step and not SMALL.match(step["what"]) and "VIRTUAL TABLE" not in step.string]
 
 
-@pytest.mark.parametrize("name", sorted(statements().keys() - {"ending"}))
+@pytest.mark.parametrize("name", sorted(statements().keys() - {"ending", "calling_back"}))
 async def test_a_statement_reads_no_large_table_whole(database: Database, name: str) -> None:
     plan = await plan_of(database, load(name))
     assert bool(whole_reads(plan)) == (name in READ_WHOLE), plan
@@ -101,6 +101,13 @@ async def test_the_move_of_an_ended_task_reads_no_large_table_whole(database: Da
         plan = await plan_of(database, step)
         assert plan
         assert not whole_reads(plan), plan
+
+
+@pytest.mark.parametrize("body", re.findall(r" BEGIN\n(.*?)\nEND;", load("calling_back"), re.DOTALL))
+async def test_a_callback_reads_no_large_table_whole(database: Database, body: str) -> None:
+    for step in re.sub(r"\b(?:NEW|OLD)\.", ":", body).strip().removesuffix(";").split(";\n"):
+        plan = await plan_of(database, step)
+        assert set(whole_reads(plan)) <= {"SCAN outcome"}, (step, plan)  # the one row of the counts
 
 
 def filters() -> Iterator[TaskFilter]:

@@ -12,14 +12,17 @@ import pytest
 
 from everpost.actions import move as moving
 from everpost.actions.move import Moved, MoveFailed, abandon, foresee, move
-from everpost.clock import DAY_MS, SinceBoot
+from everpost.clock import DAY_MS, SinceBoot, to_text
 from everpost.database_address import is_postgresql
 from everpost.errors import DatabaseUnusable
 from everpost.running_time import count_step
 from everpost.store import Store, maintenance_of, open_store
+from everpost.store.batches import Batch, BatchKind, Posted, Posting
 from everpost.store.history import TaskFilter
+from everpost.store.ledger import FirstAnswer
 from everpost.store.moving import Fitted, MovedStore, Row, Table
 from everpost.task.account_rules import AccountRecord, locked, with_tokens
+from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
@@ -128,6 +131,18 @@ async def fill(store: Store) -> None:
     await store.accounts.add(account, NOW_MS)
     await store.accounts.change("x", ODD, locked("holder", NOW_MS + 1, NOW_MS), NOW_MS)
     await store.accounts.change("x", ODD, with_tokens("sealed", "holder", NOW_MS), NOW_MS)
+    batch = Batch(
+        batch_id="fanout",
+        kind=BatchKind.FANOUT,
+        items=[FanoutItem(index=0, account_id=ODD, task_id="waiting0"), FanoutItem(index=1, code="invalid_value")],
+        created_at=to_text(START_MS),
+        callback_url="https://example.com/",
+        total=2,
+        rejected=1,
+        unfinished=1,
+    )
+    posted = Posted(answer=FirstAnswer("fanout", "{}"), batch=batch)
+    await store.batches.accept(Posting(tasks=[make_task("posted", batch_id="fanout")], rule=lambda _: posted), NOW_MS)
 
 
 async def content_of(address: str) -> Any:
@@ -143,6 +158,7 @@ async def content_of(address: str) -> Any:
             (await store.history.page(TaskFilter(), limit=1_000)).items,
             await store.history.summary(),
             [await store.operations.find(name) for name in ("one", "two")],
+            await store.batches.find("fanout"),
             await store.ledger.find_answer(key_of()),
             [msgspec.structs.replace(record, number=0) for record in await store.files.page(None, 9)],
             await store.files.roots(),
@@ -178,8 +194,8 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     before = await filled(ends.source)
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
-        "task_queue": 13, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
-        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0,
+        "task_queue": 14, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
+        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "accounts": 1, "everpost_meta": 4,
     }  # fmt: skip

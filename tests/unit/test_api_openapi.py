@@ -57,6 +57,9 @@ WITH_BODY = {
     "PATCH /api/v1/files/{file_id}",
     "/api/v1/publish",
     "/api/v1/publish/batch",
+    "/api/v1/publish/fanout",
+    "/api/v1/publish/fanout/{fanout_id}/retry",
+    "/api/v1/tasks/retry/{task_id}",
     "/api/v1/tasks/archive",
     "/api/v1/tasks/{task_id}/resolve",
     "/api/v1/tasks/batch/retry",
@@ -117,7 +120,8 @@ def test_every_operation_describes_its_refusals(name: str) -> None:
             assert "ProblemDetails" in str(answer["content"])
             assert "`" in answer["description"]
     assert "Retry-After" in responses["503"]["headers"]
-    assert ("404" in responses) == any(f"{{{kind}_id}}" in name for kind in ("task", "operation", "file", "account"))
+    named = ("task", "operation", "file", "account", "fanout", "callback")
+    assert ("404" in responses) == any(f"{{{kind}_id}}" in name for kind in named)
 
 
 @every_operation

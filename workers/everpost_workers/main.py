@@ -183,7 +183,7 @@ class PublishWorker:
         self.leadership = Leadership(store.meta, self.worker_id, lambda: not queue.server.is_away)
         self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
         self.recent = RecentEnds(store) if is_postgresql(settings.database_address) else None
-        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent)
+        self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent, enqueuer=queue.enqueuer)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
         self.gate = Gate(store, queue, clock, self._catalogue, settings.zone)
         self.admission = Admission(

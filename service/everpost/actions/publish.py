@@ -12,6 +12,7 @@ from everpost.errors import BacklogFull, UnknownFile
 from everpost.metrics import ACCEPTED, Tally
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.batches import Accepted, Posting
 from everpost.store.disk_room import DiskRoom
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
@@ -49,6 +50,7 @@ class Acceptance:
         max_backlog: int = 0,
     ) -> None:
         self._ledger = store.ledger
+        self._batches = store.batches
         self._care = store.care
         self._queue = queue
         self._clock = clock
@@ -105,6 +107,18 @@ class Acceptance:
             return earlier
         await self.enqueue_tasks(tasks)
         return answer
+
+    async def publish_posting(self, posting: Posting) -> Accepted:
+        """Accept tasks together with what belongs to them.
+
+        Raises:
+            KeyReused: The key was used for another request. Also raises the errors of `publish_task`.
+        """
+        await self.check_room(len(posting.tasks))
+        accepted = await self._write(posting.tasks, self._batches.accept(posting, self._clock()))
+        if accepted.tasks:
+            await self.enqueue_tasks(accepted.tasks)
+        return accepted
 
     async def _write(self, tasks: Sequence[Task], write: Awaitable[Written]) -> Written:
         size_bytes = sum(len(task.task_data) for task in tasks)

@@ -8,6 +8,7 @@ waiting job is taken out of Redis, and the store decides again. The new tasks ar
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,32 +17,41 @@ from everpost.actions.publish import Acceptance
 from everpost.actions.retry_data import ask_redis, look
 from everpost.actions.step import Apply, withdraw_tasks
 from everpost.clock import FIRST_MS, Clock
+from everpost.errors import BadInput, RetryExists
 from everpost.platforms import Catalogue
 from everpost.queue.codec import adopted_task
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.changes import Change, Changes, Outcome, Retry, outcome_of_retry, undecided_among
 from everpost.store.ledger import Ledger
+from everpost.task.callbacks import id_of_retry
 from everpost.task.candidate import Candidate
-from everpost.task.model import new_task_id
+from everpost.task.edits import Edit, merge_patch
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
 from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, ChainRule, Known, RetryPlan
 from everpost.task.retry_rules import DataOrigin, RetryAction, decide_retry, decide_send_again
+from everpost.task.submission import SubmissionReader, decoded_data
 
 log = structlog.get_logger("everpost.recovery")
 
 MESSAGE = "Task resubmitted to arq from {origin}"
 ORIGINS = {REDIS: "Redis", "sqlite": "SQLite history", "task_queue": "task_queue", "archive": "the archive"}
 """The names of the data's sources in messages."""
+EDITED = "Its unfinished retry has edited data"
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a retry. The new task may be that of an earlier retry (I5)."""
+    """The answer to a retry. The new task may be that of an earlier retry (I5).
+
+    Attributes:
+        patched: The new task's data differs from the original's.
+    """
 
     new_task_id: str
     original_task_id: str
     source: str
     message: str
     warning: str | None = None
+    patched: bool = False
 
 
 class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +64,13 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     clock: Clock
     zone: tzinfo
+    reader: SubmissionReader
+    max_body: int
     has_inherited_files: bool = False
+
+    def edit_of(self, patch: Mapping[str, Any] | None) -> Edit | None:
+        """The edit that a merge patch asks for; None if it changes nothing."""
+        return Edit(patch, self.reader, self.max_body) if patch else None
 
 
 class RetryStep:
@@ -64,6 +80,7 @@ class RetryStep:
         batch_id: The batch id of the new tasks.
         names_redis: Ask Redis about every task, because the answer names the source of the data. Otherwise Redis is
             asked only about tasks whose data the store does not have whole.
+        edit: The change of the tasks' data; None to run them again as they were.
     """
 
     def __init__(
@@ -74,12 +91,14 @@ class RetryStep:
         grounds: Grounds = UNSAID,
         batch_id: str | None = None,
         names_redis: bool = False,
+        edit: Edit | None = None,
     ) -> None:
         self._tools = tools
         self._rule = rule
         self._grounds = grounds
         self._batch_id = batch_id
         self._names_redis = names_redis
+        self._edit = edit
 
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """See `Step`. Whether a worker holds a task is found out only when it is retried."""
@@ -105,13 +124,14 @@ class RetryStep:
         return RetryPlan(
             rule=self._rule,
             known=known,
-            new_ids={task_id: new_task_id(now_ms) for task_id in task_ids},
+            new_ids={task_id: id_of_retry(task_id, now_ms) for task_id in task_ids},
             now_ms=now_ms,
             accepted_by=tools.acceptance.accepted_by,
             batch_id=self._batch_id,
             catalogue=tools.catalogue,
             zone=tools.zone,
             has_inherited_files=tools.has_inherited_files,
+            edit=self._edit,
         )
 
     async def _prepare(self, plan: RetryPlan, undecided: Mapping[str, Candidate]) -> RetryPlan:
@@ -169,29 +189,57 @@ class Retries:
     def __init__(self, tools: RetryTools) -> None:
         self._tools = tools
 
-    async def retry_task(self, task_id: str, *, force: bool = False, grounds: Grounds = UNSAID) -> Retried:
+    async def retry_task(
+        self,
+        task_id: str,
+        *,
+        force: bool = False,
+        grounds: Grounds = UNSAID,
+        patch: Mapping[str, Any] | None = None,
+    ) -> Retried:
         """Run a task again as a new one. While that one is unfinished, further calls return the same new task (I5).
 
         Args:
             force: Run it again even if it was, or may have been, published.
             grounds: Who forces it, and why.
+            patch: A JSON merge patch of the data. The original keeps its data.
 
         Raises:
             TaskNotFound: Neither Redis nor the store has the task.
+            RetryExists: An unfinished retry has other data than this patch gives.
+            InvalidValue, BodyTooLarge: The patched data is not valid.
             TaskRunning, TaskSucceeded, OutcomeUnknown, TaskUnreadable: Its state forbids it.
             UnknownPlatform: The catalogue no longer has its platform.
             QueueUnreachable: It waits in the queue, and Redis is unreachable, so it is unknown whether a worker holds
                 it.
             Unavailable: The store cannot write, or the disk has too little room for new tasks.
         """
-        outcome, origin = await self._retry(task_id, partial(decide_retry, force=force), grounds)
+        edit = self._tools.edit_of(patch)
+        outcome, origin = await self._retry(task_id, partial(decide_retry, force=force), grounds, edit)
+        patched = edit is not None
+        if outcome.new_task is None:
+            patched = await self._has_edited(task_id, new_id_of(outcome), edit)
+        warnings = (origin.warning, EDITED if patched and edit is None else None)
         return Retried(
             new_task_id=new_id_of(outcome),
             original_task_id=task_id,
             source=origin.source,
             message=MESSAGE.format(origin=ORIGINS[origin.source]),
-            warning=origin.warning,
+            warning="; ".join(filter(None, warnings)) or None,
+            patched=patched,
         )
+
+    async def _has_edited(self, task_id: str, retry_id: str, edit: Edit | None) -> bool:
+        """Whether an unfinished retry has other data than the original.
+
+        Raises:
+            RetryExists: Its data is not what `edit` gives, so it does not do what the caller wants.
+        """
+        found = await self._tools.changes.find([task_id, retry_id], whole=True)
+        original, retried = [_data_of(candidate) for candidate in found]
+        if edit is not None and (original is None or retried != merge_patch(original, edit.patch)):
+            raise RetryExists(retry_id)
+        return original is not None and retried is not None and retried != original
 
     async def send_again(self, task_id: str, grounds: Grounds) -> Decided:
         """Run a task of unknown outcome again, and return this as a person's decision.
@@ -204,8 +252,10 @@ class Retries:
         assert outcome.decided is not None, "a retry that takes force is kept as a decision"
         return outcome.decided
 
-    async def _retry(self, task_id: str, rule: ChainRule, grounds: Grounds) -> tuple[Outcome, DataOrigin]:
-        step = RetryStep(self._tools, rule, grounds=grounds, names_redis=True)
+    async def _retry(
+        self, task_id: str, rule: ChainRule, grounds: Grounds, edit: Edit | None = None
+    ) -> tuple[Outcome, DataOrigin]:
+        step = RetryStep(self._tools, rule, grounds=grounds, names_redis=True, edit=edit)
         (outcome,) = await step.run([task_id], self._apply)
         origin = outcome.origin
         if origin is not None and origin.differs:
@@ -232,3 +282,11 @@ class Retries:
 def new_id_of(outcome: Outcome) -> str:
     """The id of the new retry, or of the unfinished one that existed."""
     return str(outcome.other_task_id if outcome.new_task is None else outcome.new_task.task_id)
+
+
+def _data_of(candidate: Candidate) -> dict[str, Any] | None:
+    """The data of a task in the store; None if it has none that can be read."""
+    try:
+        return None if candidate.data is None else decoded_data(candidate.data.task_data)
+    except BadInput:
+        return None

@@ -8,6 +8,7 @@ from litestar import Request
 from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.fanout import Fanouts
 from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
 from everpost.actions.remove import Removals
@@ -26,6 +27,8 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.submission import SubmissionReader
+from everpost.views.callback_views import CallbackViews
+from everpost.views.fanout_views import FanoutViews
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
 
@@ -47,10 +50,13 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     removals: Removals
     resolutions: Resolutions
     bulk: Bulk
+    fanouts: Fanouts
     resumption: Resumption
     limits: LimitChanges
     accounts: AccountAdmin
     tasks: TaskViews
+    fanout_views: FanoutViews
+    callback_views: CallbackViews
     waiter: EndWaiter
     keys_in_use: KeysInUse
     spools: Spools

@@ -58,6 +58,7 @@ def change_tasks(
     dry_run: bool,
     url: str | None,
     as_json: bool,
+    data: Mapping[str, Any] | None = None,
     **filters: str | None,
 ) -> int:
     """Retry or cancel the chosen tasks through the API, and print the result.
@@ -66,17 +67,20 @@ def change_tasks(
         verb: `retry` or `cancel`, as in the API's paths.
         print_one: Prints the answer of a request for a single task.
         task_ids: As the other arguments, what the command line says.
+        data: For a retry: the merge patch of the tasks' data.
 
     Returns:
         1 if a task was skipped, else 0.
     """
     request = chosen_tasks(task_ids, filters)
+    body = {"data": data} if data else {}
     with Api.open(url) as api:
         chosen = with_whole_ids(api, request)
         task_id = None if dry_run else only_id(chosen)
         if task_id is None:
-            return _ask_bulk(api, verb, {**chosen, "force": force, "dry_run": dry_run}, as_json=as_json)
-        answer = api.post(f"/tasks/{verb}/{task_path(task_id)}", parameters={"force": str(force).lower()})
+            return _ask_bulk(api, verb, {**chosen, **body, "force": force, "dry_run": dry_run}, as_json=as_json)
+        parameters = {"force": str(force).lower()}
+        answer = api.post(f"/tasks/{verb}/{task_path(task_id)}", body or None, parameters)
     (say_json if as_json else print_one)(answer)
     return 0
 
@@ -86,7 +90,7 @@ def _ask_bulk(api: Api, verb: str, request: Mapping[str, Any], *, as_json: bool)
     answer = api.post(f"/tasks/batch/{verb}", request)
     if answer["status"] == RUNNING:
         answer = follow_operation(api, str(answer["operation_id"]))
-    (say_json if as_json else _print_outcome)(answer)
+    (say_json if as_json else print_outcome)(answer)
     return 0 if answer["dry_run"] or not answer["failed_count"] else 1
 
 
@@ -105,7 +109,8 @@ def follow_operation(api: Api, operation_id: str) -> dict[str, Any]:
             time.sleep(POLL_S)
 
 
-def _print_outcome(answer: Mapping[str, Any]) -> None:
+def print_outcome(answer: Mapping[str, Any]) -> None:
+    """Print the answer of a request for many tasks."""
     say(f"{answer['message']}.")
     for task_id, new_task_id in answer["retries"].items():
         say(f"  {task_id}" if answer["dry_run"] else f"  {task_id} -> {new_task_id}")

@@ -61,7 +61,11 @@ class Api:
         return self._send("GET", path, parameters, None)
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The answer to a POST.
 
@@ -69,7 +73,7 @@ class Api:
             ApiUnreachable: No API answers.
             ApiRefused: The API answered with an error; the message is in the words of the command line.
         """
-        return self._send("POST", path, parameters, body)
+        return self._send("POST", path, parameters, body, headers)
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a PUT. Raises the same errors as `post`."""
@@ -98,11 +102,16 @@ class Api:
         return answer
 
     def _send(
-        self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         try:
-            answer = self._client.request(method, path, params=given, json=body)
+            answer = self._client.request(method, path, params=given, json=body, headers=headers)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ApiUnreachable(self.url, str(error)) from error
         try:

@@ -15,6 +15,7 @@ from everpost.database_address import is_postgresql, postgresql_address, sqlite_
 from everpost.errors import SettingsError
 from everpost.store.accounts import Accounts
 from everpost.store.archive import Archive
+from everpost.store.batches import Batches
 from everpost.store.care import Care
 from everpost.store.changes import Changes
 from everpost.store.files import Files
@@ -83,6 +84,10 @@ class Store(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Registered accounts."""
+
+    @property
+    def batches(self) -> Batches:
+        """Tasks that were accepted together, such as fan-outs."""
 
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""

@@ -22,6 +22,8 @@ SEARCH_S = 5.0  # the time of a search that a client waits for
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which tasks of ledger and history: those that match every field given. Archived tasks never match.
 
+    Callbacks match only if a platform, ids or `retry_of` are given.
+
     Attributes:
         status: As stored. Only Redis knows which of the tasks in the ledger a worker holds.
         platform: Every stored text that means the platform: `Catalogue.spellings`.
@@ -105,7 +107,10 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform."""
+    """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform.
+
+    Callbacks are left out.
+    """
 
     total: int
     by_status: dict[str, int]

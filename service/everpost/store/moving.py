@@ -27,6 +27,7 @@ class Table(StrEnum):
     LEDGER = "task_queue"
     DECISIONS = "decisions"
     KEYS = "idempotency_keys"
+    BATCHES = "batches"
     OPERATIONS = "operations"
     SKIPS = "operation_skips"
     LIMITS = "limits"
@@ -44,7 +45,7 @@ _ENDED = (
     "schedule_time", "publish_mode", "status", "external_user_id", "external_account_id", "result_metrics",
     "error_message", "created_at", "updated_at", "published_at", "completed_at", "task_data", "priority", "retry_of",
     "root_id", "generation", "batch_id", "attempts", "error_class", "result", "provider_post_id", "publish_url",
-    "queued_at", "started_at", "raw_job", "checkpoint", "checkpoint_attempt",
+    "queued_at", "started_at", "raw_job", "checkpoint", "checkpoint_attempt", "callback_url",
 )  # fmt: skip
 
 COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
@@ -55,13 +56,17 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count",
             "max_retries", "created_at", "started_at", "completed_at", "updated_at", "platform", "account_id", "title",
             "due_at", "retry_of", "root_id", "generation", "batch_id", "attempts", "sending", "sending_since",
-            "accepted_by", "checkpoint", "checkpoint_attempt",
+            "accepted_by", "checkpoint", "checkpoint_attempt", "callback_url",
         ),
         Table.DECISIONS: (
             "task_id", "decision", "status_before", "decided_at", "decided_by", "why", "provider_post_id",
             "publish_url", "new_task_id",
         ),
         Table.KEYS: ("key", "fingerprint", "task_id", "created_at", "answer", "counted_ms"),
+        Table.BATCHES: (
+            "batch_id", "kind", "items", "created_at", "updated_at", "callback_url", "total", "rejected", "unfinished",
+            "rounds",
+        ),
         Table.OPERATIONS: (
             "operation_id", "kind", "request", "status", "total", "done", "succeeded", "position", "error", "owner",
             "created_at", "updated_at",
@@ -90,10 +95,13 @@ NUMBERS = frozenset(
     {
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
         "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns", "revision", "locked_until_ms",
+        "rejected", "unfinished", "rounds",
     }
 )  # fmt: skip
 REALS = frozenset({"filesize", "duration"})
-NEEDED = frozenset({"counted_ms", "total", "done", "succeeded", "revision"})  # these are never NULL
+NEEDED = frozenset(
+    {"counted_ms", "total", "done", "succeeded", "revision", "rejected", "unfinished", "rounds"}
+)  # these are never NULL
 BYTES = frozenset({"raw_job"})
 """The columns of whole numbers, of other numbers, and of bytes; all others have text. SQLite keeps any value."""
 

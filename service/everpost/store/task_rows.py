@@ -30,6 +30,7 @@ def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
         "generation": task.generation,
         "batch_id": task.batch_id,
         "accepted_by": task.accepted_by,
+        "callback_url": task.callback_url,
     }
 
 

@@ -74,6 +74,8 @@ def decide_attempt(
     retry_after_s: float | None = None,
     limits: RateLimits = NO_RATE_LIMITS,
     rate_limit_deadline_s: float = LONGEST_WAIT_S,
+    backoff_base_s: float = BACKOFF_BASE_S,
+    backoff_max_s: float = BACKOFF_CAP_S,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> NextAttempt | Ended:
     """What follows a failed attempt.
@@ -83,6 +85,8 @@ def decide_attempt(
         spent: Attempts that count so far, without this one.
         retry_after_s: The wait the platform asked for; used if it is positive, up to `LONGEST_WAIT_S`.
         limits: What rate limits have cost the task before this attempt.
+        backoff_base_s: The longest wait after the first attempt; it doubles with each one that counts,
+        backoff_max_s: up to this.
         rate_limit_deadline_s: Seconds of pauses for rate limits after which the task fails.
         jitter: Draws a delay between two bounds; full jitter, so that failures do not return in step (Brooker,
             "Exponential Backoff And Jitter", 2015).
@@ -92,7 +96,7 @@ def decide_attempt(
         return _after_rate_limit(asked_s or RATE_LIMIT_WAIT_S, limits, rate_limit_deadline_s, jitter)
     again = error_class is ErrorClass.TRANSIENT or (error_class is ErrorClass.UNKNOWN and may_rerun)
     if again and spent + 1 < max_attempts:
-        backoff_s = jitter(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**spent))
+        backoff_s = jitter(0, min(backoff_max_s, backoff_base_s * 2**spent))
         return NextAttempt(max(backoff_s, asked_s), spends=True)
     return Ended(TaskStatus.UNKNOWN if error_class in WAITS_FOR_DECISION else TaskStatus.FAILED)
 

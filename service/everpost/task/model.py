@@ -184,6 +184,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
         generation: The number of retries between the root and this task.
         accepted_by: Who wrote the ledger row; None only for rows inherited from an original file.
         file_ids: The ids of the files it names, as `everpost.store.files` has them.
+        callback_url: The address that is told of its end.
     """
 
     task_data: bytes
@@ -196,6 +197,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
     batch_id: str | None = None
     accepted_by: str | None = None
     file_ids: tuple[str, ...] = ()
+    callback_url: str | None = None
 
     @property
     def chain_id(self) -> str:

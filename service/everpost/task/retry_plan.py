@@ -9,7 +9,9 @@ import msgspec
 from everpost.clock import read_time
 from everpost.errors import ServiceError, TaskNotFound, TaskRunning
 from everpost.platforms import Catalogue
+from everpost.task.callbacks import callback_url_of
 from everpost.task.candidate import LARGEST_LOCKED, Candidate
+from everpost.task.edits import Edit
 from everpost.task.file_refs import keys_of
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
@@ -72,6 +74,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         now_ms: The time at which the new tasks are created.
         zone: The time zone of times without an offset.
         has_inherited_files: The store has records of the original's files.
+        edit: The change of the data; None to run the tasks again as they were.
     """
 
     rule: ChainRule
@@ -83,6 +86,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     zone: tzinfo
     has_inherited_files: bool = False
+    edit: Edit | None = None
 
     def decide(self, candidate: Candidate) -> RetryDecision:
         """Decide about a task. LOOK and WITHDRAW are no longer answered once `known` has what they ask for."""
@@ -120,6 +124,8 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             return TaskNotFound(candidate.task_id)
         try:
             data = decoded_data(chosen.task_data)
+            if self.edit is not None:
+                return Made(self._edited(candidate.task_id, self.edit, data, chosen.priority), chosen.origin)
             platform = self.catalogue.find(data.get("platform", "")).name
         except ServiceError as error:
             return error
@@ -136,11 +142,19 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             batch_id=self.batch_id,
             accepted_by=self.accepted_by,
             file_ids=keys_of(data, has_inherited=self.has_inherited_files),
+            callback_url=callback_url_of(data, self.catalogue.callback_options),
         )
         if unscheduled is None:
             return Made(task, chosen.origin)
         warning = "; ".join(filter(None, (chosen.origin.warning, unscheduled)))
         return Made(task, msgspec.structs.replace(chosen.origin, warning=warning))
+
+    def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], priority: int) -> Task:
+        """The new task with edited data. Its priority is the original's, unless the edit names another."""
+        submission = edit.apply(data, self.now_ms)
+        task = submission.task(self.now_ms, self.accepted_by, self.batch_id)
+        priority = task.priority if "priority" in edit.patch else priority
+        return msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
 
     def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

@@ -12,6 +12,7 @@ from everpost.clock import read_time
 from everpost.errors import InvalidValue, MalformedJson
 from everpost.garbage import without_collection
 from everpost.platforms import Catalogue, Platform
+from everpost.task import callbacks
 from everpost.task.file_refs import FileRefs, check_refs, keys_of
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
 
@@ -43,6 +44,9 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="ISO 8601, or YYYY-MM-DD HH:MM[:SS]; without an offset it is read in EVERPOST_TIMEZONE"),
     ] = None
     publish_mode: Annotated[str, Meta(max_length=64)] = "auto"
+    callback_url: Annotated[
+        str | None, Meta(description="An https:// address that is told how the task ended; see docs/callbacks.md")
+    ] = None
     priority: Annotated[int, Meta(ge=0, le=9, description="Lower is more urgent")] = DEFAULT_PRIORITY
 
 
@@ -73,6 +77,7 @@ class Submission(msgspec.Struct, frozen=True):
             batch_id=batch_id,
             accepted_by=accepted_by,
             file_ids=self.file_ids,
+            callback_url=self.view.callback_url,
         )
 
 
@@ -81,12 +86,21 @@ class SubmissionReader:
 
     Args:
         has_inherited_files: The store has records of the original's files, whose ids are numbers.
+        signs_callbacks: There is a secret to sign callbacks with; otherwise no task may have one.
     """
 
-    def __init__(self, catalogue: Catalogue, timezone: tzinfo, *, has_inherited_files: bool = True) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        timezone: tzinfo,
+        *,
+        has_inherited_files: bool = True,
+        signs_callbacks: bool = False,
+    ) -> None:
         self._catalogue = catalogue
         self._timezone = timezone
         self._has_inherited_files = has_inherited_files
+        self._signs_callbacks = signs_callbacks
 
     def read(self, body: bytes, now_ms: int) -> Submission:
         """Read one task from a JSON body.
@@ -104,13 +118,25 @@ class SubmissionReader:
         except msgspec.ValidationError as error:
             raise invalid_value(error) from error
         check_refs(view.files, has_single=bool(view.file_path) or view.file_id is not None)
-        platform = self._catalogue.find(view.platform)
+        platform = self._catalogue.find_public(view.platform)
         platform.check(view.title, view.description, view.tags)
+        if view.callback_url is not None:
+            self.check_callback_url(view.callback_url)
         due_at_ms = None if view.schedule_time is None else self._due_at(view.schedule_time, now_ms)
         file_ids: tuple[str, ...] = ()
         if view.files or view.file_id is not None:
             file_ids = keys_of(data, has_inherited=self._has_inherited_files)
         return Submission(view, platform, encode_json(data), due_at_ms, file_ids)
+
+    def check_callback_url(self, url: str) -> None:
+        """Check the address of a callback.
+
+        Raises:
+            InvalidValue: No callback can be sent there, or none can be signed.
+        """
+        if not self._signs_callbacks:
+            raise InvalidValue("Callbacks are signed; set EVERPOST_CALLBACK_SECRET first.", f"$.{callbacks.MEMBER}")
+        callbacks.check_callback_url(url, self._catalogue.callback_options)
 
     def _due_at(self, text: str, now_ms: int) -> int:
         path = "$.schedule_time"

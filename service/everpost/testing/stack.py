@@ -1,6 +1,7 @@
 """A running Everpost, as tests see it."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 import httpx
@@ -107,9 +108,13 @@ class Stack:
         answer = await self.post_retry(task_id, force=force)
         return str(accepted(answer).json()["new_task_id"])
 
-    async def post_retry(self, task_id: str, *, force: bool = False) -> httpx.Response:
-        """Retry a task and return the API's answer, also a refusal."""
-        return await self.client.post(f"/api/v1/tasks/retry/{task_id}", params={"force": str(force).lower()})
+    async def post_retry(
+        self, task_id: str, *, force: bool = False, data: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """Retry a task and return the API's answer, also a refusal; `data` is a JSON merge patch of the task's data."""
+        body = None if data is None else {"data": data}
+        parameters = {"force": str(force).lower()}
+        return await self.client.post(f"/api/v1/tasks/retry/{task_id}", params=parameters, json=body)
 
     async def task(self, task_id: str) -> dict[str, Any]:
         """A task as the API shows it.

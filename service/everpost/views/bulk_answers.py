@@ -13,7 +13,6 @@ from everpost.store.operations import OperationStatus
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         **meaning_of_codes(),
-        "retry_exists": "A retry of it exists and has not ended.",
         "superseded": "It was retried before; retry its newest retry instead.",
         "task_unfinished": "It has not ended; cancel it first.",
         "task_archived": "It is in the archive.",

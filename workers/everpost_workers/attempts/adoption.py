@@ -5,6 +5,7 @@ from typing import Any
 
 from everpost.errors import BadInput
 from everpost.queue.codec import adopted_task, encoded_data, is_pickle, priority_of, publish_arguments
+from everpost.task.callbacks import is_callback
 from everpost.task.model import MAX_ID, Task, is_task_id
 from everpost.task.submission import decode_json, encode_json
 from everpost_workers.engine import Claim, OutcomeReason
@@ -22,6 +23,8 @@ def adoptable_task(claim: Claim[Any], now_ms: int, max_body: int) -> Task | str 
         return None
     if not is_task_id(claim.job_id):
         return f"Its job id is not 1 to {MAX_ID} printable characters: {claim.job_id[:MAX_ID]!r}"
+    if is_callback(claim.job_id):
+        return "Its job id is that of a callback, which only Everpost itself makes."
     arguments = publish_arguments(claim.args, claim.kwargs)
     try:
         task_data = encoded_data(arguments.get("task_data"))

@@ -82,6 +82,8 @@ class FollowUp:
             retry_after_s=retry_after_of(error),
             limits=limits,
             rate_limit_deadline_s=platform.rate_limit_deadline_s if platform else 0,
+            backoff_base_s=platform.backoff_base_s if platform else 0,
+            backoff_max_s=platform.backoff_max_s if platform else 0,
         )
         if error_class is ErrorClass.RATE_LIMITED and platform is not None:
             account_id = str((state.data or {}).get("account_id") or "")

@@ -30,6 +30,7 @@ from everpost.publishing.results import CUT, UNPRINTABLE, checked_result
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
+from everpost.task.callbacks import is_callback
 from everpost.task.file_refs import names_files
 from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
@@ -144,6 +145,8 @@ class AttemptRunner:
             platform = self._catalogue.find(data.get("platform", ""))
         except InvalidValue as error:
             raise InvalidError(error.message) from error
+        if platform.internal and not is_callback(state.task_id):
+            raise InvalidError("Only Everpost itself makes callbacks.")
         facts = state.facts
         account = await self._open_account(state, platform, data.get("account_id"))
         files = await self._find_files(data, state) if names_files(data) else ()

@@ -5,8 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
+from everpost.errors import ServiceError
 from everpost.failpoints import failpoint
+from everpost.queue.codec import publish_arguments
+from everpost.queue.enqueuer import Enqueuer
 from everpost.store import Store
+from everpost.task.callbacks import MEMBER, callbacks_of_end
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.resolution_rules import sent_again_as
 from everpost_workers.attempts.attempt import EndedTask
@@ -23,16 +27,25 @@ class EndRecorder:
 
     Args:
         recent: Where the ends are remembered too; None if the database cannot lose what it has taken.
+        enqueuer: Queues callbacks at once; without it, the relay does it some seconds later.
     """
 
     def __init__(
-        self, store: Store, metrics: WorkerMetrics, *, worker_id: str, recent: RecentEnds | None = None
+        self,
+        store: Store,
+        metrics: WorkerMetrics,
+        *,
+        worker_id: str,
+        recent: RecentEnds | None = None,
+        enqueuer: Enqueuer | None = None,
     ) -> None:
         self._ledger = store.ledger
         self._history = store.history
         self._metrics = metrics
         self._worker_id = worker_id
         self._recent = recent
+        self._relay = store.relay
+        self._enqueuer = enqueuer
 
     async def record(self, outcomes: Sequence[EndedTask]) -> None:
         """Write the outcomes into the history, all in one transaction.
@@ -48,6 +61,7 @@ class EndRecorder:
         failpoint("record.after")
         if self._recent is not None:
             self._recent.note([with_data(record, ended[record.task_id]) for record in records])
+        await self._queue_callbacks(outcomes, made)
         for record in overtaken:
             log.warning("task.overtaken", task_id=record.task_id, status=record.status)
         platforms = {task_id: attempt_of(outcome).platform for task_id, outcome in ended.items()}
@@ -56,6 +70,23 @@ class EndRecorder:
         if late:
             log.warning("task.completed_late", task_ids=late)
             await self._warn_of_second_posts(late, records)
+
+    async def _queue_callbacks(self, outcomes: Sequence[EndedTask], records: Sequence[TaskRecord]) -> None:
+        """Queue the callbacks that were written with these ends. If this fails, the relay does it."""
+        callbacks = [
+            callback
+            for outcome, record in zip(outcomes, records, strict=True)
+            if (data := attempt_of(outcome).data) is not None and MEMBER in data
+            for callback in callbacks_of_end(record.task_id, record.status, _batch_of(outcome))
+        ]
+        if not callbacks or self._enqueuer is None:
+            return
+        try:
+            found = await self._relay.runnable(callbacks)
+            if found.tasks:
+                await self._enqueuer.enqueue_tasks(found.tasks)
+        except ServiceError as error:
+            log.warning("callbacks.not_queued", error=error.message)
 
     def whole_records_of(self, outcomes: Sequence[EndedTask]) -> tuple[list[TaskRecord], list[TaskRecord]]:
         """As `split_overtaken`, with the data of every task, because the database that takes them may have no row."""
@@ -98,6 +129,11 @@ class EndRecorder:
             new_task_id = sent_again_as(task_id, task.decisions) if task else None
             if new_task_id is not None:
                 log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
+
+
+def _batch_of(outcome: EndedTask) -> str | None:
+    batch_id = publish_arguments(outcome.claim.args, outcome.claim.kwargs).get("batch_id")
+    return batch_id if isinstance(batch_id, str) else None
 
 
 _LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO}

@@ -11,6 +11,7 @@ from everpost.errors import SettingsError
 from everpost.platforms import Catalogue, Platform
 from everpost.publishing import Publisher
 from everpost.settings import Settings
+from everpost_workers.publishers.callback import CallbackPublisher
 
 GROUP = "everpost.publishers"
 
@@ -31,7 +32,7 @@ def load_publishers(
     """
     installed = cache(_find_installed)  # reads a file of every installed package
     publishers: dict[str, Publisher] = {}
-    for platform in catalogue:
+    for platform in catalogue.all:
         try:
             publishers[platform.name] = _publisher(platform, settings, overrides, installed)
         except SettingsError as error:
@@ -60,7 +61,7 @@ def _find_installed() -> Mapping[str, EntryPoint]:
 def _publisher(
     platform: Platform, settings: Settings, overrides: Overrides, installed: Callable[[], Mapping[str, EntryPoint]]
 ) -> Publisher:
-    chosen = overrides.get(platform.publisher)
+    chosen = CallbackPublisher if platform.internal else overrides.get(platform.publisher)
     if isinstance(chosen, Publisher):
         return chosen
     if chosen is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,9 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         ended_before_ms: For archiving, instead of ids or a filter: successes that ended before this time.
         force: For a retry: also tasks that were, or may have been, published. For a cancellation: also running ones.
+        data: For a retry: the JSON merge patch of each task's data.
+        batch_id: For a retry: the fan-out that the tasks are of, and the new tasks too; of a chain of retries, only the
+            newest is retried. None: the new tasks' batch is the operation.
     """
 
     kind: BulkKind
@@ -36,6 +40,8 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     filter: TaskFilter | None = None
     ended_before_ms: int | None = None
     force: bool = False
+    data: dict[str, Any] | None = None
+    batch_id: str | None = None
 
     def fixed(self, now_ms: int) -> "BulkRequest":
         """The request limited to tasks that existed before `now_ms`.

@@ -9,6 +9,7 @@ from everpost.actions.bulk.work import Work
 from everpost.actions.retry import RetryTools
 from everpost.clock import to_text
 from everpost.errors import InvalidValue, OperationNotFound, TasksPending
+from everpost.platforms import CALLBACK
 from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.store.operations import Operation, OperationStatus
@@ -33,6 +34,7 @@ class Bulk:
         self._clock = tools.clock
         self._owner = f"{tools.acceptance.accepted_by} {new_task_id(tools.clock())}"
         self._ledger = store.ledger
+        self._history = store.history
         self._operations = store.operations
         self.work = Work(store, tools)
         self.behind = WorkBehind(store, self.work, tools.clock, owner=self._owner)
@@ -65,11 +67,19 @@ class Bulk:
         """
         if what not in CLEARED:
             raise InvalidValue(f"What can be cleared is {', '.join(CLEARED)}.", "$.status")
-        unfinished = await self._ledger.count_unfinished() if what == "all" else 0
+        unfinished = await self._count_unfinished() if what == "all" else 0
         if unfinished:
             raise TasksPending(unfinished)
         kind, wanted = CLEARED[what]
         return await self.run(BulkRequest(kind=kind, filter=wanted), dry_run=dry_run)
+
+    async def _count_unfinished(self) -> int:
+        """How many tasks have not ended. Callbacks may be tried for hours, and do not count."""
+        unfinished = await self._ledger.count_unfinished()
+        if not unfinished:
+            return 0
+        callbacks = TaskFilter(place=Place.LEDGER, platform=(CALLBACK,))
+        return unfinished - (await self._history.total(callbacks, None)).total
 
     async def archive(self, ended_before_ms: int) -> BulkAnswer:
         """Archive successes that ended before a time."""

@@ -114,5 +114,11 @@ class Work:
             case BulkKind.CANCEL:
                 return CancelStep(tools.changes, tools.queue, force=request.force)
             case BulkKind.RETRY:
-                rule = decide_retry if request.filter is None else decide_newest_retry
-                return RetryStep(tools, partial(rule, force=request.force), batch_id=operation.operation_id)
+                are_named = request.filter is None and request.batch_id is None
+                rule = decide_retry if are_named else decide_newest_retry
+                return RetryStep(
+                    tools,
+                    partial(rule, force=request.force),
+                    batch_id=request.batch_id or operation.operation_id,
+                    edit=tools.edit_of(request.data),
+                )

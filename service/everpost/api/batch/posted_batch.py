@@ -7,7 +7,10 @@ import msgspec
 
 from everpost.api.named_things import check_named_things, names_something
 from everpost.api.services import Services
+from everpost.clock import to_text
 from everpost.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
+from everpost.store.batches import Batch, BatchKind, Posted, Posting
+from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus, new_task_id
 from everpost.task.submission import Submission
 
@@ -52,6 +55,33 @@ class PostedBatch:
         submissions = submissions_of(read)
         tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
+
+    async def accept_calling_back(
+        self,
+        submissions: Sequence[Submission],
+        total: int,
+        callback_url: str,
+        answer_of: Callable[[list[Task]], FirstAnswer],
+        key: IdempotencyKey | None,
+    ) -> FirstAnswer:
+        """Accept valid items in one transaction; `callback_url` is told when all have ended. The answer to the client.
+
+        Args:
+            total: The number of items, with those that are not valid.
+        """
+        acceptance, now_ms = self._services.acceptance, self._services.clock()
+        tasks = [one.task(now_ms, acceptance.accepted_by, self.batch_id) for one in submissions]
+        batch = Batch(
+            batch_id=self.batch_id,
+            kind=BatchKind.BATCH,
+            created_at=to_text(now_ms),
+            callback_url=callback_url,
+            total=total,
+            rejected=total - len(tasks),
+            unfinished=len(tasks),
+        )
+        posted = Posted(answer=answer_of(tasks), batch=batch)
+        return (await acceptance.publish_posting(Posting(tasks=tasks, rule=lambda _: posted, key=key))).answer
 
     async def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
         """Check decoded JSON values; `path` is the JSON path of their list."""

@@ -75,6 +75,14 @@ async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: in
         raise invalid_value(error) from error
 
 
+async def read_optional_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: int) -> Wanted | None:
+    """As `read_object`; None if the request has no body."""
+    headers = headers_of(request)
+    if b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) == 0:
+        return None
+    return await read_object(request, wanted, limit_bytes)
+
+
 async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> bytes:
     """The whole body of any type. Raises the errors of `read_json_body`."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":

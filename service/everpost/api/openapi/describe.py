@@ -53,12 +53,16 @@ class Header:
 
 @dataclass(frozen=True)
 class Body:
-    """A request body: its type by media type, its purpose, and examples by name, as JSON and in the other type."""
+    """A request body: its type by media type, its purpose, and examples by name, as JSON and in the other type.
+
+    `required` is whether a request must have it.
+    """
 
     description: str
     media: Mapping[str, Any]
     examples: Mapping[str, Any]
     other_examples: Mapping[str, Any] = field(default_factory=dict)
+    required: bool = True
 
 
 REFERENCE = "#/components/schemas/{name}"
@@ -164,7 +168,7 @@ def _request_body(body: Body) -> RequestBody:
         media_type: OpenAPIMediaType(schema=body_schema(wanted), examples=_examples(body, media_type))
         for media_type, wanted in body.media.items()
     }
-    return RequestBody(content=content, required=True, description=body.description)
+    return RequestBody(content=content, required=body.required, description=body.description)
 
 
 def _examples(body: Body, media_type: str) -> dict[str, Example | Reference]:

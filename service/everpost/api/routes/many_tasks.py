@@ -1,6 +1,6 @@
 """Bulk work over HTTP: retry, cancel and delete many tasks, and show the progress."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import post
@@ -24,6 +24,7 @@ EXAMPLES = {
     "By ids": {"task_ids": IDS},
     "By filter": {"filter": FILTER},
     "The ids that match": {"task_ids": IDS, "filter": FILTER, "dry_run": True},
+    "With edited data": {"task_ids": IDS, "data": {"account_id": "another_account"}},
 }
 LOCATION = Header(
     "Location", "The address of the operation's progress.", "/api/v1/operations/019b76da3f007c8e9d2b4f6a8c0e1d3f"
@@ -37,6 +38,9 @@ class BulkBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     filter: FilterRequest | None = None
     dry_run: Annotated[bool, Meta(description="Change nothing, and answer what would be done.")] = False
     force: Annotated[bool, Meta(description="Retry published tasks too; cancel running tasks too.")] = False
+    data: Annotated[
+        dict[str, Any] | None, Meta(description="For a retry: a JSON merge patch (RFC 7396) of each task's data.")
+    ] = None
 
 
 def answer_bulk(answer: BulkAnswer) -> JsonAnswer:
@@ -61,6 +65,8 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
     body = await read_object(request, BulkBody, services.settings.max_body)
     if body.filter is not None and body.filter.is_empty and body.task_ids is None:
         raise InvalidValue("An empty filter matches every task; give it at least one field.", "$.filter")
+    if body.data is not None and kind is not BulkKind.RETRY:
+        raise InvalidValue("Only a retry takes edited data.", "$.data")
     wanted = BulkRequest(
         kind=kind,
         task_ids=None if body.task_ids is None else tuple(body.task_ids),
@@ -68,6 +74,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
         if body.filter is None
         else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
         force=body.force,
+        data=body.data,
     )
     if body.dry_run:
         return answer_bulk(await while_client_waits(request, services.bulk.run(wanted, dry_run=True)))

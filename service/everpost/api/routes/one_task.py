@@ -1,13 +1,15 @@
 """One task: shows, retries, cancels and deletes it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
 
-from everpost.api.http.json_answer import JsonAnswer
-from everpost.api.openapi.describe import WITH_ID, documented
+from everpost.api.http.bodies import read_optional_object
+from everpost.api.http.json_answer import JSON, JsonAnswer
+from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
 from everpost.task.model import MAX_ID, TaskStatus, is_task_id
@@ -33,8 +35,17 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     queue_position: int | None = None
 
 
+class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the new task differs from the original."""
+
+    data: Annotated[
+        dict[str, Any] | None,
+        Meta(description="A JSON merge patch (RFC 7396) of the task's data; the result is checked as a new task is."),
+    ] = None
+
+
 class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The new task that replaces the original."""
+    """The new task that replaces the original. `patched` says that its data differs from the original's."""
 
     success: bool
     message: str
@@ -42,6 +53,7 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     original_task_id: str
     source: str
     warning: str | None = None
+    patched: bool = False
 
 
 class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +109,8 @@ async def show_task(
     summary="Retry a task",
     description="Runs a task again as a new one, with the original's data and priority, from whichever store still "
     "has it: Redis, the SQLite history, the queue table, the archive. However many retries arrive at once, one new "
-    "task is made, and all of them are answered with its id.",
+    "task is made, and all of them are answered with its id. With `data`, the new task's data is edited, and the "
+    "original keeps its own; if an unfinished retry has other data, the answer is 409 `retry_exists` with its id.",
     tags=["Tasks"],
     **documented(
         RetryAnswer,
@@ -108,10 +121,17 @@ async def show_task(
             "task_held",
             "task_unreadable",
             "task_succeeded",
+            "retry_exists",
             "outcome_unknown",
             "unknown_platform",
             "queue_unreachable",
             "disk_full",
+        ),
+        body=Body(
+            "Nothing, or the changes of the data.",
+            {JSON: RetryBody},
+            {"Another title": {"data": {"title": "新标题", "cover": None}}},
+            required=False,
         ),
     ),
 )
@@ -119,7 +139,11 @@ async def retry_task(
     request: ApiRequest, task_id: TaskId, force: Force = False, by: By = None, why: Why = None
 ) -> JsonAnswer:
     """Retry one task."""
-    retried = await services_of(request).retries.retry_task(checked_id(task_id), force=force, grounds=Grounds(by, why))
+    services = services_of(request)
+    body = await read_optional_object(request, RetryBody, services.settings.max_body)
+    retried = await services.retries.retry_task(
+        checked_id(task_id), force=force, grounds=Grounds(by, why), patch=None if body is None else body.data
+    )
     return JsonAnswer(RetryAnswer(success=True, **msgspec.structs.asdict(retried)))
 
 

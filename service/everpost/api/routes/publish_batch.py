@@ -16,6 +16,7 @@ from everpost.api.routes.publish import OF_A_TASK, SAMPLE
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
+from everpost.task.callbacks import MEMBER
 from everpost.task.model import Task
 from everpost.task.submission import PublishRequest, decode_json
 
@@ -23,9 +24,10 @@ MAX_ITEMS = 1_000
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
-    """Tasks to publish together."""
+    """Tasks to publish together. `callback_url` is told when all have ended, and of each task's end."""
 
     tasks: list[PublishRequest]
+    callback_url: str | None = None
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +92,11 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
 
 async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
     batch = PostedBatch(services)
-    items = await batch.read_values(*items_of(decode_json(body)))
+    values, path, callback_url = items_of(decode_json(body))
+    if callback_url is not None:
+        services.reader.check_callback_url(callback_url)
+        values = with_callback(values, callback_url)
+    items = await batch.read_values(values, path)
     submissions = submissions_of(items)
     if not submissions:
         return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)
@@ -99,6 +105,8 @@ async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | N
         answer = _answer_to(batch, batch.results_of(items, tasks))
         return FirstAnswer(batch.batch_id, msgspec.json.encode(answer).decode())
 
+    if callback_url is not None:
+        return _accepted(await batch.accept_calling_back(submissions, len(items), callback_url, first_answer, key))
     if key is None:
         return _accepted(first_answer(await services.acceptance.publish_tasks(submissions, batch.batch_id)))
     return _accepted(await services.acceptance.publish_once(submissions, key, first_answer, batch.batch_id))
@@ -120,19 +128,30 @@ def _accepted(answer: FirstAnswer) -> JsonAnswer:
     return JsonAnswer(answer.body.encode(), 202, headers={"location": location})
 
 
-def items_of(body: Any) -> tuple[list[Any], str]:
-    """The items of a JSON batch, and the JSON path of their list.
+def items_of(body: Any) -> tuple[list[Any], str, str | None]:
+    """The items of a JSON batch, the JSON path of their list, and the batch's `callback_url`.
 
     Raises:
         InvalidValue: The body is neither a list nor an object with the list `tasks`, or has no items, or too many.
     """
-    path = "$"
+    path, callback_url = "$", None
     if isinstance(body, dict):
-        if unknown := [name for name in body if name != "tasks"]:
-            raise InvalidValue(f"There is no field {unknown[0][:64]!r} here, only `tasks`.")
+        if unknown := [name for name in body if name not in {"tasks", MEMBER}]:
+            raise InvalidValue(f"There is no field {unknown[0][:64]!r} here, only `tasks` and `{MEMBER}`.")
+        callback_url = body.get(MEMBER)
         body, path = body.get("tasks"), "$.tasks"
+    if not isinstance(callback_url, str | None):
+        raise InvalidValue("Expected `str | null`.", f"$.{MEMBER}")
     if not isinstance(body, list):
         raise InvalidValue("Send a list of tasks, or an object with the list `tasks`.", path)
     if not 1 <= len(body) <= MAX_ITEMS:
         raise InvalidValue(f"A batch has 1 to {MAX_ITEMS} items; send more as {NDJSON}.", path)
-    return body, path
+    return body, path, callback_url
+
+
+def with_callback(values: list[Any], callback_url: str) -> list[Any]:
+    """The items, each with this `callback_url` if it has none."""
+    return [
+        {**value, MEMBER: callback_url} if isinstance(value, dict) and value.get(MEMBER) is None else value
+        for value in values
+    ]

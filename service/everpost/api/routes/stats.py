@@ -53,7 +53,10 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     aliases: Sequence[str]
     publisher: str
+    needs_account: bool
     max_attempts: int | None
+    backoff_base_s: float
+    backoff_max_s: float
     rate_limit_deadline_s: float
     title_max: int | None
     description_max: int | None

@@ -15,7 +15,9 @@ from everpost.api.routes.accounts import (
     show_account,
     test_account,
 )
+from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
+from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
 from everpost.api.routes.limits import pause_scope, resume_scope, set_limits, show_limits
@@ -38,6 +40,12 @@ DIRECT = (f"{PREFIX}/publish", f"{PREFIX}/tasks/retry/{{task_id}}")
 HANDLERS = (
     publish_task,
     publish_batch,
+    publish_fanout,
+    show_fanout,
+    retry_fanout,
+    cancel_fanout,
+    list_callbacks,
+    redeliver_callback,
     list_platforms,
     list_tasks,
     complete_id,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from everpost.platforms import CALLBACK
 from everpost.store.history import Summary, TaskFilter
 
 Pair = tuple[str, str, str]
@@ -25,8 +26,20 @@ def may_look_far(wanted: TaskFilter) -> bool:
     return any(value is not None for value in searching) or sum(value is not None for value in narrowing) > 1
 
 
+def hides_callbacks(wanted: TaskFilter) -> bool:
+    """Whether the filter leaves callbacks out: it does unless it asks for a platform, for ids, or for retries."""
+    return wanted.platform is None and wanted.task_ids is None and wanted.retry_of is None
+
+
+def has_callbacks(counts: Sequence[Sequence[Any]]) -> bool:
+    """Whether the store has any callback at all."""
+    return any(platform == CALLBACK for _, _, platform, _ in counts)
+
+
 def fits(wanted: TaskFilter, status: str, platform: str) -> bool:
     """Whether tasks of this status and platform match, as far as these two go."""
+    if wanted.platform is None and platform == CALLBACK:
+        return False
     return wanted.status in {None, status} and (wanted.platform is None or platform in wanted.platform)
 
 
@@ -51,11 +64,13 @@ def rarer_of(counts: Sequence[Sequence[Any]], wanted: TaskFilter) -> str:
 
 
 def summary_of(counts: Sequence[Sequence[Any]], name_of: Callable[[str], str]) -> Summary:
-    """The sums of the counts."""
+    """The sums of the counts, without callbacks."""
     by_status: dict[str, int] = {}
     by_platform: dict[str, int] = {}
     by_both: dict[str, dict[str, int]] = {}
     for _, status, spelling, tasks in counts:
+        if spelling == CALLBACK:
+            continue
         platform = name_of(spelling)
         of_platform = by_both.setdefault(platform, {})
         for tally, name in ((by_status, status), (by_platform, platform), (of_platform, status)):

@@ -17,6 +17,7 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.media.files import PostgresqlFiles
 from everpost.store.postgresql.schema.migrate import bring_up
+from everpost.store.postgresql.tasks.batches import PostgresqlBatches
 from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.operations import PostgresqlOperations
@@ -40,6 +41,7 @@ class PostgresqlStore:
         self.operations = PostgresqlOperations(database)
         self.limits = PostgresqlLimits(database)
         self.accounts = PostgresqlAccounts(database)
+        self.batches = PostgresqlBatches(database, self.ledger)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 

@@ -13,6 +13,7 @@ from everpost.store.sqlite.care.meta import SqliteMeta
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.media.files import SqliteFiles
+from everpost.store.sqlite.tasks.batches import SqliteBatches
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.store.sqlite.tasks.operations import SqliteOperations
@@ -36,6 +37,7 @@ class SqliteStore:
         self.operations = SqliteOperations(database)
         self.limits = SqliteLimits(database)
         self.accounts = SqliteAccounts(database)
+        self.batches = SqliteBatches(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:

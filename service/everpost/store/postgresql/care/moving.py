@@ -51,6 +51,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.LEDGER: ("task_id",),
         Table.DECISIONS: ("decision_id",),
         Table.KEYS: ("key",),
+        Table.BATCHES: ("batch_id",),
         Table.OPERATIONS: ("operation_id",),
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),
@@ -71,6 +72,7 @@ LARGE: Mapping[Table, str] = MappingProxyType(
         Table.HISTORY: "task_data",
         Table.LEDGER: "data",
         Table.KEYS: "answer",
+        Table.BATCHES: "items",
         Table.OPERATIONS: "request",
     }
 )

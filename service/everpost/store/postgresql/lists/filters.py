@@ -19,6 +19,7 @@ from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.lists.local_times import TimeBounds
 from everpost.store.postgresql.lists.search import FEW, Hits
+from everpost.task.callbacks import SUFFIX
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 
@@ -64,6 +65,7 @@ class Search(msgspec.Struct, frozen=True):
         rarer: Which of status, platform and account_id, where several are given, the fewest tasks share.
         of_status: How many tasks of the ledger have the status of the filter. An attempt changes the status, so no
             index has it. But the tasks that an attempt was made at are most likely the oldest ones.
+        hides_callbacks: Leave callbacks out, by their ids alone: every index has them.
     """
 
     wanted: TaskFilter
@@ -71,6 +73,7 @@ class Search(msgspec.Struct, frozen=True):
     hits: Hits | None
     rarer: str
     of_status: int
+    hides_callbacks: bool = False
 
     def keys(self, *, dated: bool) -> Sql:
         """The statement for the place, `sort_at` and `sort_id` of the tasks behind a key, at most `:limit`.
@@ -172,6 +175,8 @@ class Search(msgspec.Struct, frozen=True):
             found.append(f"{_value(place, 'platform')} = ANY (:platform::text[])")
         if wanted.task_ids is not None and "task_ids" not in lead.fields:
             found.append(f"{ID[place]} = ANY (:task_ids::text[])")
+        if self.hides_callbacks:
+            found.append(f"right({ID[place]}, {len(SUFFIX)}) <> '{SUFFIX}'")
         return [f"{ID[place]} IS NOT NULL", *found, *self.bounds.conditions(), *checks]
 
 

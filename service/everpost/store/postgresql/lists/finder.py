@@ -5,7 +5,7 @@ from datetime import tzinfo
 from typing import Any, NamedTuple, Self
 
 from everpost.store.history import TaskFilter, Total
-from everpost.store.lists.counted import is_counted, rarer_of, size_of
+from everpost.store.lists.counted import has_callbacks, hides_callbacks, is_counted, rarer_of, size_of
 from everpost.store.lists.cursor import UNDATED, Key
 from everpost.store.lists.words import Query
 from everpost.store.postgresql.link.connection import Connection
@@ -48,6 +48,7 @@ class Finder:
             sum(
                 tasks for source, status, _, tasks in counts if (source, status) == (TABLE[Place.LEDGER], wanted.status)
             ),
+            hides_callbacks(wanted) and has_callbacks(counts),
         )
         return cls(connection, search, counts)
 

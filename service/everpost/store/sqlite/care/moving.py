@@ -42,6 +42,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.LEDGER: ("id",),
         Table.DECISIONS: ("decision_id",),
         Table.KEYS: ("key",),
+        Table.BATCHES: ("batch_id",),
         Table.OPERATIONS: ("operation_id",),
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),

@@ -78,8 +78,9 @@ def _configure(raw: sqlite3.Connection, *, read_only: bool) -> None:
 
 
 def prepare_moves(connection: sqlite3.Connection) -> None:
-    """Make the temporary view that `end_tasks` needs in a connection. Call it outside of a transaction."""
+    """Make the temporary views that `end_tasks` needs in a connection. Call it outside of a transaction."""
     connection.executescript(load("ending"))
+    connection.executescript(load("calling_back"))
 
 
 def read(raw: sqlite3.Connection, operation: Operation[Result]) -> Result:

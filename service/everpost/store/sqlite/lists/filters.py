@@ -17,6 +17,7 @@ from everpost.store.lists.cursor import LAST, Key
 from everpost.store.lists.local_times import HOUR_MS, spellings_of, text_of
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.tables import TABLES
+from everpost.task.callbacks import SUFFIX
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 
@@ -68,6 +69,7 @@ def compose(
     hits: Hits | None,
     rarer: str,
     statuses: Sequence[str | None],
+    hides_callbacks: bool = False,
 ) -> Search:
     """The search for the tasks behind `after`. A row has the `columns`, and then its key as `sort_at` and `sort_id`.
 
@@ -80,10 +82,15 @@ def compose(
         rarer: Which of status, platform and account_id the fewest tasks have, if the filter gives several. A platform
             or an account counts together with the status.
         statuses: Every status that a row of the history has.
+        hides_callbacks: Leave callbacks out, by their ids alone: every index has them.
     """
     parts = [
         _select(
-            place, None if columns is None else columns[place], lead, (*search, *_checks(wanted, place, lead)), after
+            place,
+            None if columns is None else columns[place],
+            lead,
+            (*search, *_checks(wanted, place, lead), *([_is_no_callback(place)] if hides_callbacks else [])),
+            after,
         )
         for place in _places(wanted)
         for search, by_row in _searches(place, hits)
@@ -174,6 +181,10 @@ def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     if wanted.created_before_ms is not None:
         checks.append(f"{UTC_OF_ROW} < :created_before")
     return checks
+
+
+def _is_no_callback(place: Place) -> str:
+    return f"substr({ID_COLUMN[place]}, -{len(SUFFIX)}) <> '{SUFFIX}'"
 
 
 def _searches(place: Place, hits: Hits | None) -> list[tuple[tuple[str, ...], bool]]:

@@ -5,7 +5,7 @@ from datetime import tzinfo
 from typing import Any
 
 from everpost.store.history import TaskFilter, Total
-from everpost.store.lists.counted import is_counted, rarer_of, size_of
+from everpost.store.lists.counted import has_callbacks, hides_callbacks, is_counted, rarer_of, size_of
 from everpost.store.lists.cursor import BEGINNING, UNDATED, Key
 from everpost.store.lists.words import Query
 from everpost.store.sqlite.library import sqlite3
@@ -58,6 +58,7 @@ class Finder:
                 hits=self._hits,
                 rarer=self._rarer,
                 statuses=self._statuses,
+                hides_callbacks=hides_callbacks(self._wanted) and has_callbacks(self._counts),
             )
             search.parameters["query"] = self._query and expression_of(self._query)
             yield search

@@ -48,12 +48,13 @@ def accept_once(
     if (missing := find_missing(connection, tasks)) is not None:
         return UnknownFileError(missing)
     if once is not None:
-        _keep_answer(connection, once, now_ms)
+        keep_answer(connection, once.key, once.answer, to_text(now_ms))
     accept_tasks(connection, tasks, now_ms)
     return None
 
 
-def _keep_answer(connection: sqlite3.Connection, once: Once, now_ms: int) -> None:
-    kept = {"key": once.key.key, "fingerprint": once.key.fingerprint, "created_at": to_text(now_ms)}
-    kept |= {"accepted_id": once.answer.accepted_id, "answer": once.answer.body}
+def keep_answer(connection: sqlite3.Connection, key: IdempotencyKey, answer: FirstAnswer, now: str) -> None:
+    """Keep the answer to a request with its key."""
+    kept = {"key": key.key, "fingerprint": key.fingerprint, "created_at": now}
+    kept |= {"accepted_id": answer.accepted_id, "answer": answer.body}
     connection.execute(load("keep_idempotency_key"), kept)

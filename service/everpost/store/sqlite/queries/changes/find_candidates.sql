@@ -17,8 +17,8 @@ FROM json_each(:task_ids) AS wanted CROSS JOIN publish_tasks AS h ON h.job_id = 
 UNION ALL
 SELECT t.task_id, 'ledger', t.status, ifnull(t.root_id, t.task_id), t.generation, t.accepted_by, t.sending,
     octet_length(t.data),
-    CASE WHEN t.task_type IN ('publish', 'batch_publish') AND octet_length(t.data) <= :most_bytes
+    CASE WHEN t.task_type IN ('publish', 'batch_publish', 'callback') AND octet_length(t.data) <= :most_bytes
         THEN CAST(t.data AS BLOB) END, t.priority,
-    CASE WHEN t.task_type IN ('publish', 'batch_publish') THEN t.platform END,
+    CASE WHEN t.task_type IN ('publish', 'batch_publish', 'callback') THEN t.platform END,
     t.account_id, NULL, t.title, NULL, NULL, NULL, NULL, NULL, 3, t.id
 FROM json_each(:task_ids) AS wanted CROSS JOIN task_queue AS t ON t.task_id = wanted.value

@@ -1,0 +1,75 @@
+"""The port's batches on PostgreSQL, table `batches`."""
+
+from typing import Any
+
+from everpost.clock import to_text
+from everpost.errors import DatabaseBusy
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
+from everpost.store.batches import Accepted, Batch, ChainEnd, Posting
+from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
+from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.faults import StatementRefused
+from everpost.store.postgresql.link.texts import json_text, storable
+from everpost.store.postgresql.media.uses import check_files, use_files
+from everpost.store.postgresql.tasks.ledger import KEY_TRIES, PostgresqlLedger
+from everpost.store.task_rows import accepted_row
+
+
+class PostgresqlBatches:
+    """See `everpost.store.batches.Batches`."""
+
+    def __init__(self, database: Database, ledger: PostgresqlLedger) -> None:
+        self._database = database
+        self._ledger = ledger
+
+    async def accept(self, posting: Posting, now_ms: int) -> Accepted:
+        """See the port."""
+        for _ in range(KEY_TRIES):
+            if posting.key is not None and (earlier := await self._ledger.find_answer(posting.key)) is not None:
+                return Accepted(tasks=(), answer=earlier, is_repeated=True)
+            accepted = await self._try(posting, now_ms)
+            if accepted is not None:
+                return accepted
+        raise DatabaseBusy
+
+    async def _try(self, posting: Posting, now_ms: int) -> Accepted | None:
+        """Write the posting; None if its key is in use."""
+        until = {} if posting.key is None else {"until_s": posting.key.until_s}
+        try:
+            return await self._database.write(lambda connection: _accept(connection, posting, now_ms), **until)
+        except StatementRefused as error:
+            raise TaskExistsError(str(error)) from error
+
+    async def find(self, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
+        """See the port."""
+        return await self._database.snapshot(lambda connection: _find(connection, batch_id))
+
+
+async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Accepted | None:
+    await check_files(connection, posting.tasks)
+    posted = posting.rule({})
+    if posting.key is not None and not await _keep_key(connection, posting.key, posted.answer, to_text(now_ms)):
+        return None
+    if posted.batch is not None:
+        await connection.run("keep_batch", **batch_row(posted.batch))
+    rows = [accepted_row(task, now_ms) for task in posting.tasks]
+    await connection.fetch_all("accept_tasks", rows=json_text(rows))
+    await use_files(connection, posting.tasks)
+    return Accepted(tasks=posting.tasks, answer=posted.answer)
+
+
+async def _keep_key(connection: Connection, key: IdempotencyKey, answer: FirstAnswer, now: str) -> bool:
+    """Keep the answer with the key; False if the key is in use."""
+    row: dict[str, Any] = {"key": key.key, "fingerprint": key.fingerprint, "kept_ms": key.kept_ms, "created_at": now}
+    kept = await connection.fetch_all("keep_key", **row, accepted_id=answer.accepted_id, answer=answer.body)
+    return bool(kept)
+
+
+async def _find(connection: Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
+    found = await connection.fetch_one("find_batch", batch_id=storable(batch_id))
+    batch = None if found is None else batch_of(dict(found))
+    if batch is None or not batch.items:
+        return None
+    rows = await connection.fetch_all("find_chain_ends", chain_ids=chains_of(batch))
+    return batch, newest_of_chains([dict(row) for row in rows])

@@ -1,0 +1,70 @@
+"""The port's batches on SQLite, table `batches`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from everpost.clock import to_text
+from everpost.errors import KeyReused
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
+from everpost.store.batches import Accepted, Batch, ChainEnd, Posting
+from everpost.store.files import UnknownFileError
+from everpost.store.ledger import TaskExistsError
+from everpost.store.sqlite.file.connection import snapshot
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.media.uses import find_missing
+from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.acceptance import accept_tasks, find_answer, keep_answer
+from everpost.store.sqlite.tasks.positions import json_list
+
+
+class SqliteBatches:
+    """See `everpost.store.batches.Batches`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(self, posting: Posting, now_ms: int) -> Accepted:
+        """See the port."""
+        try:
+            accepted = await self._database.write(lambda connection: _accept(connection, posting, now_ms))
+        except sqlite3.IntegrityError as error:
+            raise TaskExistsError(str(error)) from error
+        if isinstance(accepted, KeyReused | UnknownFileError):
+            raise accepted
+        return accepted
+
+    async def find(self, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
+        """See the port."""
+        return await self._database.read(lambda connection: _find(connection, batch_id))
+
+
+def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Accepted | KeyReused | UnknownFileError:
+    """Write a posting. An error is returned, because raising it would repeat everything that is committed together."""
+    if posting.key is not None and (known := find_answer(connection, posting.key)) is not None:
+        return known if isinstance(known, KeyReused) else Accepted(tasks=(), answer=known, is_repeated=True)
+    if (missing := find_missing(connection, posting.tasks)) is not None:
+        return UnknownFileError(missing)
+    posted = posting.rule({})
+    if posting.key is not None:
+        keep_answer(connection, posting.key, posted.answer, to_text(now_ms))
+    if posted.batch is not None:
+        connection.execute(load("keep_batch"), batch_row(posted.batch))
+    accept_tasks(connection, posting.tasks, now_ms)
+    return Accepted(tasks=posting.tasks, answer=posted.answer)
+
+
+def _find(connection: sqlite3.Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
+    with snapshot(connection):
+        found = _rows(connection, "find_batch", {"batch_id": batch_id})
+        batch = batch_of(found[0]) if found else None
+        if batch is None or not batch.items:
+            return None
+        rows = _rows(connection, "find_chain_ends", {"chain_ids": json_list(chains_of(batch))})
+    return batch, newest_of_chains(rows)
+
+
+def _rows(connection: sqlite3.Connection, statement: str, parameters: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    cursor = connection.execute(load(statement), parameters)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

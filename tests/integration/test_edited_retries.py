@@ -1,0 +1,144 @@
+"""Retries with edited data: what runs, what is kept, and who is told of whose edit."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from everpost.publishing import InvalidError
+from everpost.testing import Stack
+
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
+TASK: dict[str, Any] = {
+    "platform": 2,
+    "account_id": "shop",
+    "title": "wrong",
+    "cover": "c.png",
+    "priority": 3,
+    "extra": {"kept": 2**70, "changed": 1},
+}
+PATCH: dict[str, Any] = {"title": "right", "cover": None, "extra": {"changed": 2}}
+EDITED = {**TASK, "title": "right", "extra": {"kept": 2**70, "changed": 2}}
+del EDITED["cover"]
+
+
+async def failed_task(stack: Stack, **fields: Any) -> str:
+    """A task that has failed for good."""
+    stack.publisher.fail_next(InvalidError("the platform says no"))
+    task_id = await stack.publish(**fields)
+    assert (await stack.wait_until_ended(task_id))["status"] == "failed"
+    return task_id
+
+
+async def test_an_edited_retry_runs_with_the_new_data_and_both_versions_are_kept(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    answer = (await everpost.post_retry(task_id, data=PATCH)).json()
+    assert answer["patched"] is True
+    new = await everpost.wait_until_ended(answer["new_task_id"])
+    assert (new["task_data"], new["title"], new["priority"], new["retry_of"]) == (EDITED, "right", 3, task_id)
+    assert everpost.publisher.published[-1].data == EDITED
+    old = await everpost.task(task_id)
+    assert (old["task_data"], old["title"]) == (TASK, "wrong")
+    assert [retry["task_id"] for retry in old["retries"]] == [new["task_id"]]
+
+
+async def test_a_waiting_task_is_replaced_by_its_edited_retry(everpost: Stack) -> None:
+    task_id = await everpost.publish(**TASK, schedule_time="2030-01-01T00:00:00Z")
+    data = {"schedule_time": None, "account_id": "other", "priority": 0}
+    answer = (await everpost.post_retry(task_id, data=data)).json()
+    new = await everpost.wait_until_ended(answer["new_task_id"])
+    assert (new["status"], new["account_id"], new["priority"]) == ("success", "other", 0)
+    old = await everpost.task(task_id)
+    assert (old["status"], old["account_id"]) == ("cancelled", "shop")
+
+
+async def test_of_concurrent_retries_with_different_edits_one_wins_and_the_others_learn_which(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    await everpost.stop_workers()
+    titles = [f"title {number % 4}" for number in range(12)]
+    answers = await asyncio.gather(*(everpost.post_retry(task_id, data={"title": title}) for title in titles))
+    won = {title for title, answer in zip(titles, answers, strict=True) if answer.status_code == 200}
+    new_ids = {answer.json()["new_task_id"] for answer in answers if answer.status_code == 200}
+    (new_id,), (title,) = new_ids, won
+    assert (await everpost.task(new_id))["title"] == title
+    refused = [answer.json() for answer in answers if answer.status_code != 200]
+    assert {(one["code"], one["status"], one["task_id"]) for one in refused} == {("retry_exists", 409, new_id)}
+    assert len(refused) == 9
+
+
+async def test_a_plain_retry_is_told_that_the_unfinished_one_is_edited(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    await everpost.stop_workers()
+    first = (await everpost.post_retry(task_id, data=PATCH)).json()
+    plain = (await everpost.post_retry(task_id)).json()
+    assert (plain["new_task_id"], plain["patched"]) == (first["new_task_id"], True)
+    assert plain["warning"] == "Its unfinished retry has edited data"
+    same = (await everpost.post_retry(task_id, data=PATCH)).json()
+    assert (same["new_task_id"], same["patched"]) == (first["new_task_id"], True)
+    other = await everpost.post_retry(task_id, data={"title": "third"})
+    assert (other.status_code, other.json()["task_id"]) == (409, first["new_task_id"])
+
+
+async def test_an_edit_is_checked_like_a_submission(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+
+    async def refusal(data: Any) -> tuple[int, str, str | None]:
+        answer = await everpost.post_retry(task_id, data=data)
+        problem = answer.json()
+        return answer.status_code, problem["code"], problem.get("path")
+
+    assert await refusal({"title": 7}) == (422, "invalid_value", "$.data.title")
+    assert await refusal({"account_id": None}) == (422, "invalid_value", "$.data")
+    assert await refusal({"platform": "nowhere"}) == (422, "unknown_platform", "$.data.platform")
+    assert await refusal({"schedule_time": "soon"}) == (422, "invalid_value", "$.data.schedule_time")
+    assert await refusal(["title"]) == (422, "invalid_value", "$.data")
+    assert (await everpost.task(task_id))["retries"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b'{"data": {"title": "x"}', "application/json", 400),
+        (b'{"data": {"title": "x"}, "date": 1}', "application/json", 422),
+        (b"[]", "application/json", 422),
+        (b"title=x", "application/x-www-form-urlencoded", 415),
+        (b'{"data": ' + b'{"a":' * 80 + b"1" + b"}" * 81, "application/json", 400),
+    ],
+)
+async def test_a_body_that_is_no_edit_is_refused_and_nothing_is_retried(
+    everpost: Stack, content: bytes, content_type: str, status: int
+) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    answer = await _post(everpost, task_id, content, content_type)
+    assert answer.status_code == status
+    assert (await everpost.task(task_id))["retries"] == []
+
+
+async def test_a_body_without_an_edit_is_a_plain_retry(everpost: Stack) -> None:
+    for content in (b"{}", b'{"data": null}', b'{"data": {}}'):
+        task_id = await failed_task(everpost, **TASK)
+        answer = (await _post(everpost, task_id, content, "application/json")).json()
+        assert "patched" not in answer
+        assert (await everpost.wait_until_ended(answer["new_task_id"]))["task_data"] == TASK
+
+
+async def test_many_tasks_are_retried_with_one_edit_or_are_named(everpost: Stack) -> None:
+    fitting = await failed_task(everpost, **TASK)
+    odd = await failed_task(everpost, **{**TASK, "extra": {"tags": 1}, "tags": ["a"]})
+    body = {"task_ids": [fitting, odd], "data": {"title": "right", "tags": ["x"] * 1_000}}
+    answer = (await everpost.client.post("/api/v1/tasks/batch/retry", json=body)).json()
+    assert (answer["success_count"], answer["failed_count"]) == (2, 0)
+    assert {(await everpost.task(new_id))["title"] for new_id in answer["new_task_ids"]} == {"right"}
+    again = {"task_ids": [answer["new_task_ids"][0]], "data": {"title": 7}, "force": True}
+    await everpost.wait_until_ended(answer["new_task_ids"][0])
+    refused = (await everpost.client.post("/api/v1/tasks/batch/retry", json=again)).json()
+    assert [error["code"] for error in refused["errors"]] == ["invalid_value"]
+    cancelled = await everpost.client.post("/api/v1/tasks/batch/cancel", json={"task_ids": [odd], "data": {"a": 1}})
+    assert (cancelled.status_code, cancelled.json()["path"]) == (422, "$.data")
+
+
+async def _post(stack: Stack, task_id: str, content: bytes, content_type: str) -> httpx.Response:
+    headers = {"Content-Type": content_type}
+    return await stack.client.post(f"/api/v1/tasks/retry/{task_id}", content=content, headers=headers)
