@@ -42,6 +42,7 @@ test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
 
 chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SECONDS=30, EVERPOST_CHAOS_SEED=20260)
 	$(BIN)/pytest -m chaos -n 3 --dist worksteal --durations 20
+	$(BIN)/pytest -m 'hypothesis and not chaos' --hypothesis-profile many -n 3 --dist worksteal
 
 chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut and slowed; needs root (same variables)
 	$(BIN)/pytest tests/chaos_fleet -m chaos -s

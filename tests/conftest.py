@@ -21,8 +21,10 @@ from everpost import testing
 
 gc.disable()  # until all tests are collected
 
-# No test asserts on time, and a busy machine is slow.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test asserts on time, and a busy machine is slow. `make chaos` runs the same properties with the profile `many`.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", PATIENT, max_examples=30)
+settings.register_profile("many", PATIENT, max_examples=300)
 settings.load_profile("patient")
 
 

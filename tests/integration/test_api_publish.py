@@ -180,9 +180,7 @@ json_values = st.recursive(
 names = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1).map("x_".__add__)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(fields=st.dictionaries(names, json_values))
 async def test_whatever_a_client_adds_comes_back_equal(api: Api, fields: dict[str, Any]) -> None:
     task = {**SAMPLE, **fields}

@@ -646,9 +646,7 @@ def folders(tmp_path: Path) -> Iterator[Path]:
 
 
 @given(odd=odd_files())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_old_value_survives_whatever_the_file(folders: Iterator[Path], odd: OddFile) -> None:
     folder = next(folders)
     folder.mkdir()
