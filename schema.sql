@@ -96,7 +96,8 @@ CREATE TABLE task_queue (
     accepted_by   TEXT,
     checkpoint    TEXT,                                    -- JSON: the publisher's last one, for the next attempt
     checkpoint_attempt INTEGER,                            -- the attempt that saved it; an earlier one cannot any more
-    callback_url  TEXT
+    callback_url  TEXT,
+    late_at       TEXT                                     -- the latest time to begin; NULL: no limit
 );
 -- This index is I5: one unfinished task per retry chain, however many retries and processes there are.
 CREATE UNIQUE INDEX task_queue_one_live_retry ON task_queue (ifnull(root_id, task_id)) WHERE accepted_by IS NOT NULL;
@@ -230,6 +231,42 @@ CREATE TABLE decisions (
 );
 CREATE INDEX decisions_task ON decisions (task_id);
 CREATE INDEX decisions_new_task ON decisions (new_task_id) WHERE new_task_id IS NOT NULL;
+
+-- What people changed in waiting tasks. `everpost purge` destroys it with the task.
+CREATE TABLE task_edits (
+    edit_id   INTEGER PRIMARY KEY,
+    task_id   TEXT NOT NULL,
+    edited_at TEXT NOT NULL,
+    edited_by TEXT,
+    why       TEXT,
+    patch     TEXT NOT NULL,                               -- JSON merge patch of the task's data (RFC 7396)
+    before    TEXT NOT NULL                                -- JSON: the former values of the members that changed
+);
+CREATE INDEX task_edits_task ON task_edits (task_id);
+
+-- Posts that are made again and again, by a cron expression. Each occurrence is a task with the id of its recurrence as
+-- its batch_id.
+CREATE TABLE recurring_posts (
+    recurrence_id TEXT PRIMARY KEY,
+    name          TEXT NOT NULL UNIQUE,
+    version       INTEGER NOT NULL,                        -- counts changes; an occurrence is made of the newest version only
+    status        TEXT NOT NULL,                           -- active | paused | ended
+    reason        TEXT,                                    -- why it was paused, unless a person did
+    cron          TEXT NOT NULL,
+    timezone      TEXT,                                    -- IANA name; NULL: the account's, or EVERPOST_TIMEZONE
+    until_at      TEXT,                                    -- no occurrence after this time
+    task_data     TEXT NOT NULL,                           -- the data of each task, without its time
+    platform      TEXT NOT NULL,
+    account_id    TEXT NOT NULL,
+    next_at       TEXT,                                    -- the next occurrence of which no task exists
+    last_at       TEXT,                                    -- the last occurrence of which a task was made
+    last_task_id  TEXT,
+    made          INTEGER NOT NULL DEFAULT 0,              -- tasks
+    missed        INTEGER NOT NULL DEFAULT 0,              -- occurrences without a task, because of an outage
+    created_at    TEXT NOT NULL,
+    updated_at    TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX recurring_posts_next ON recurring_posts (next_at) WHERE status = 'active';
 
 -- Answers that are repeated when an Idempotency-Key comes again; kept for EVERPOST_IDEMPOTENCY_HOURS of running time.
 CREATE TABLE idempotency_keys (

@@ -17,9 +17,11 @@ from litestar.datastructures import State
 from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.edit import Edits, EditTools
 from everpost.actions.fanout import Fanouts
 from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
+from everpost.actions.recurring import RecurringPosts, RecurringTools
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
@@ -52,6 +54,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import Store, open_store
+from everpost.store.account_zones import AccountZones, zones_in
 from everpost.store.disk_room import DiskRoom
 from everpost.store.pause import warn_of_pause
 from everpost.task.submission import SubmissionReader
@@ -169,7 +172,20 @@ def assemble(
     )
     retries = Retries(tools)
     limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
-    bulk = Bulk(store, tools)
+    zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
+    submitted_files = SubmittedFiles(files)
+    cancellations = Cancellations(store.changes, queue, clock)
+    editing = EditTools(
+        changes=store.changes,
+        relay=store.relay,
+        queue=queue,
+        reader=reader,
+        zones=zones,
+        files=submitted_files,
+        clock=clock,
+        max_body=settings.max_body,
+    )
+    bulk = Bulk(store, tools, editing)
     return Services(
         settings=settings,
         clock=clock,
@@ -177,13 +193,20 @@ def assemble(
         queue=queue,
         store=store,
         reader=reader,
+        zones=zones,
         acceptance=acceptance,
         retries=retries,
-        cancellations=Cancellations(store.changes, queue, clock),
+        cancellations=cancellations,
         removals=Removals(store.changes, clock),
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=bulk,
         fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock),
+        edits=Edits(editing),
+        recurring=RecurringPosts(
+            RecurringTools(
+                recurring=store.recurring, cancellations=cancellations, reader=reader, zones=zones, clock=clock
+            )
+        ),
         resumption=Resumption(store, queue, clock),
         limits=limits,
         accounts=AccountAdmin(store, catalogue, clock, limits),
@@ -195,7 +218,7 @@ def assemble(
         spools=Spools(folder, room),
         uploads=Uploads(store.files, settings, clock),
         files=files,
-        submitted_files=SubmittedFiles(files),
+        submitted_files=submitted_files,
         metrics=metrics,
     )
 

@@ -110,6 +110,14 @@ def from_text(text: str | None) -> int | None:
     return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
+def stored_time_ms(text: str | None) -> int | None:
+    """As `from_text`; None also for a text that another program wrote."""
+    try:
+        return from_text(text)
+    except (ValueError, OverflowError):
+        return None
+
+
 def read_time(text: str, timezone: tzinfo) -> int:
     """UTC milliseconds of an ISO 8601 date or time. A time without an offset is read in `timezone`.
 

@@ -6,7 +6,8 @@ ServiceError
 │   ├── InvalidValue        JSON, but a value is of the wrong type or range; `path` says which
 │   │   ├── UnknownPlatform
 │   │   ├── UnknownFile
-│   │   └── UnknownAccount, AccountBlocked
+│   │   ├── UnknownAccount, AccountBlocked
+│   │   └── SkippedTime     clocks are put forward over the wanted time
 │   ├── BodyTooLarge
 │   ├── UnsupportedMedia
 │   ├── UnsupportedTransferCoding
@@ -14,12 +15,15 @@ ServiceError
 │   └── RangeNotSatisfiable
 ├── Unauthorized
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
-├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound
+├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
 │   ├── RetryExists         an unfinished retry has other data than the request wants
 │   ├── NothingToDecide, AlreadyDecided
 │   ├── AccountExists
+│   ├── TaskChanging        another request is changing the task
+│   ├── AttemptOpen         an attempt may have reached the platform, so the content cannot change
+│   ├── RecurrenceExists, RecurrenceChanged
 │   ├── TaskUnreadable      a stock arq client's message contains nothing to publish
 │   ├── KeyInUse            the first request with that Idempotency-Key is still being served
 │   ├── KeyReused           the Idempotency-Key was used before with another request
@@ -122,6 +126,19 @@ class AccountBlocked(InvalidValue):
         super().__init__(
             f"The account {shown} of {platform} is blocked for good: {reason or 'no reason is known'}", "$.account_id"
         )
+
+
+class SkippedTime(InvalidValue):
+    """Clocks are put forward over the wanted time in its zone; `neighbours` are the times before and after."""
+
+    code = "skipped_time"
+
+    def __init__(self, wanted: str, zone: str, neighbours: tuple[str, str], path: str = "$") -> None:
+        earlier, later = neighbours
+        super().__init__(
+            f"There is no {wanted} in {zone}, because clocks are put forward over it. Take {earlier} or {later}.", path
+        )
+        self.neighbours = neighbours
 
 
 class BodyTooLarge(BadInput):
@@ -249,6 +266,15 @@ class FanoutNotFound(ServiceError):
         super().__init__(f"There is no fan-out {fanout_id!r}.")
 
 
+class RecurrenceNotFound(ServiceError):
+    """No recurring post has the id or name."""
+
+    code = "recurrence_not_found"
+
+    def __init__(self, recurrence_id: str) -> None:
+        super().__init__(f"There is no recurring post {recurrence_id[:SHOWN_CHARACTERS]!r}.")
+
+
 class Conflict(ServiceError):
     """The state of the task forbids the request. `task_id` is the task whose state forbids it."""
 
@@ -320,7 +346,7 @@ class RetryExists(Conflict):
 
 
 class TaskEnded(Conflict):
-    """The task has ended, so it cannot be cancelled."""
+    """The task has ended, so it can be neither cancelled nor edited."""
 
     code = "task_ended"
 
@@ -358,6 +384,46 @@ class AlreadyDecided(Conflict):
         told_by = f" by {by}" if by else ""
         super().__init__(f"It was decided{told_by} at {at}: {kind}.", task_id)
         self.decision = decision
+
+
+class TaskChanging(Conflict):
+    """Another request is changing the task at this moment."""
+
+    code = "task_changing"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__("Another request is changing the task; repeat this one in a moment.", task_id)
+
+
+class AttemptOpen(Conflict):
+    """An attempt of the task may have reached the platform, so its content cannot change any more."""
+
+    code = "attempt_open"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "An attempt of the task may have reached the platform, so it cannot be edited. Cancel it, look at the "
+            "platform, and post it anew if it is not there.",
+            task_id,
+        )
+
+
+class RecurrenceExists(Conflict):
+    """Another recurring post has the name."""
+
+    code = "recurrence_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a recurring post named {name!r} already.")
+
+
+class RecurrenceChanged(Conflict):
+    """Other requests kept changing the recurring post."""
+
+    code = "recurrence_changed"
+
+    def __init__(self) -> None:
+        super().__init__("Another request changed the recurring post; repeat this one.")
 
 
 class TasksPending(Conflict):

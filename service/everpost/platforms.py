@@ -35,6 +35,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         backoff_max_s: up to this.
         rate_limit_deadline_s: Seconds a task may be paused for rate limits in all; then it fails.
         needs_account: Tasks must name a registered account.
+        late_after_s: A task that cannot begin so many seconds after its time fails as missed, unless it has its own
+            limit; None is no limit.
         title_max: Longest title in characters (Unicode code points); None is no limit.
         description_max: Longest description in characters; None is no limit.
         tags_max: The most tags; None is no limit.
@@ -54,6 +56,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backoff_max_s: Annotated[float, Meta(gt=0, le=MOST_S)] = 600
     rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
     needs_account: bool = False
+    late_after_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
     title_max: Limit = None
     description_max: Limit = None
     tags_max: Limit = None

@@ -27,6 +27,7 @@ READ_WHOLE = {
     "count_held": "the ledger, while dispatch is paused after a restore",
     "find_sends": "a restore's look at the ledger",
     "hold_unfinished": "a restore's change of the ledger",
+    "pause_recurring": "a restore's change of all active recurring posts",
     "abandon_operations": "the index of bulk work under way, which is all there is of it",
     "claim_operation": "the same",
     "release_operations": "the same",

@@ -28,8 +28,10 @@ from everpost.task.place import Place
 from postgresql_server import shared_server
 from store_contract.making import accept, add_ended, attempt_of, end, key_of, once_of
 from store_contract.test_changes import FORCED, NOW_MS, cancel_of, resolve_of, retry_of
+from store_contract.test_edits import edit, version_of
 from store_contract.test_files import add_upload, file_id_of, record_of, upload_of
 from store_contract.test_operations import operation_of
+from store_contract.test_recurring import recurring
 from store_kit import kit_of
 from store_rows import START_MS, begin, make_task, remove
 from stores import ADDRESSES
@@ -117,6 +119,8 @@ async def fill(store: Store) -> None:
     await store.changes.apply(resolve_of("resolved"), NOW_MS)
     await remove(store, "archived", "deleted")
     await store.changes.apply(retry_of(("sent", "sent again"), rule=FORCED), NOW_MS)
+    await edit(store, version_of("waiting0", make_task("waiting0", title=ODD, note=ODD, number=2**70).task_data))
+    await store.recurring.add(recurring("每周", until_at=to_text(LATER_MS), timezone="Europe/Berlin"))
     operation = operation_of("one", request='{"q":"测"}')
     for begun in (operation, operation_of("two", owner="two")):
         await begin(store, begun)
@@ -169,6 +173,7 @@ async def content_of(address: str) -> Any:
             await store.meta.get("clock"),
             await store.meta.get("counted_ms"),
             await store.ledger.count_unfinished(),
+            await store.recurring.page("", 9),
         )
     finally:
         await store.close()
@@ -196,6 +201,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 14, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
         "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1,
+        "task_edits": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "accounts": 1, "everpost_meta": 4,
     }  # fmt: skip

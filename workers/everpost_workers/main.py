@@ -34,6 +34,7 @@ from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
 from everpost.store.account_directory import REFRESH_S
+from everpost.store.account_zones import AccountZones, zones_in
 from everpost.store.meta import identity_of
 from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
@@ -58,6 +59,7 @@ from everpost_workers.publishers.registry import Overrides, load_publishers, ope
 from everpost_workers.upkeep.duties import Upkeep, liveness_duties, say_goodbye, worker_duties
 from everpost_workers.upkeep.leadership import Leadership
 from everpost_workers.upkeep.memory import ResultKeeper
+from everpost_workers.upkeep.recurring import RECURRING_S, RecurringPosts
 from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
@@ -81,6 +83,7 @@ class PublishWorker:
     leadership: Leadership
     relay: Relay
     gate: Gate
+    recurring: RecurringPosts
     admission: Admission
     board: ProgressBoard
     runner: AttemptRunner
@@ -152,6 +155,7 @@ class PublishWorker:
         )
         self._upkeep.begin(duties)
         self._upkeep.begin({"uses": (USES_S, self.leadership.led(self.gate.known.forget_uses))})
+        self._upkeep.begin({"recurring": (RECURRING_S, self.leadership.led(self.recurring.tick))})
         slots, database = self._settings.max_jobs, self._settings.shown_database
         log.info("worker.started", worker=self.worker_id, slots=slots, database=database)
 
@@ -182,6 +186,15 @@ class PublishWorker:
 
         self.leadership = Leadership(store.meta, self.worker_id, lambda: not queue.server.is_away)
         self.relay = Relay(store, queue, clock, renewal_s=1.5 * LONGEST_ROUND_S, may_be_sent=may_be_out)
+        self.recurring = RecurringPosts(
+            store,
+            queue,
+            self._catalogue,
+            AccountZones(self._catalogue, settings.zone, zones_in(store.accounts)),
+            clock,
+            worker_id=self.worker_id,
+            count=metrics.count_accepted,
+        )
         self.recent = RecentEnds(store) if is_postgresql(settings.database_address) else None
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent, enqueuer=queue.enqueuer)
         self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))

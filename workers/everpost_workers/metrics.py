@@ -32,8 +32,8 @@ class WorkerMetrics:
         for queue_name, some in waits_s.items():
             self._tally.observe(QUEUE_WAIT, some, self._priorities.get(queue_name, OTHER))
 
-    def count_adopted(self, platform: str | None) -> None:
-        """Count a task of a stock arq client."""
+    def count_accepted(self, platform: str | None) -> None:
+        """Count a task that this worker accepted: a stock arq client's, or that of a recurring post."""
         self._tally.count(ACCEPTED, self._platform(platform))
 
     def count_attempts(self, made: Iterable[tuple[str | None, Attempt, int]]) -> None:

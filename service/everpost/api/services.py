@@ -8,9 +8,11 @@ from litestar import Request
 from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
 from everpost.actions.cancel import Cancellations
+from everpost.actions.edit import Edits
 from everpost.actions.fanout import Fanouts
 from everpost.actions.limits import LimitChanges
 from everpost.actions.publish import Acceptance
+from everpost.actions.recurring import RecurringPosts
 from everpost.actions.remove import Removals
 from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
@@ -26,6 +28,7 @@ from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
+from everpost.store.account_zones import AccountZones
 from everpost.task.submission import SubmissionReader
 from everpost.views.callback_views import CallbackViews
 from everpost.views.fanout_views import FanoutViews
@@ -44,13 +47,16 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     queue: TaskQueue
     store: Store
     reader: SubmissionReader
+    zones: AccountZones
     acceptance: Acceptance
     retries: Retries
     cancellations: Cancellations
     removals: Removals
     resolutions: Resolutions
+    edits: Edits
     bulk: Bulk
     fanouts: Fanouts
+    recurring: RecurringPosts
     resumption: Resumption
     limits: LimitChanges
     accounts: AccountAdmin

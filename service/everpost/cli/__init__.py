@@ -37,6 +37,8 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "show": ("everpost.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("everpost.cli.retry:retry", "Run tasks again, by id or by filter."),
             "resolve": ("everpost.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),
+            "edit": ("everpost.cli.edit:edit", "Change, reschedule or publish waiting tasks now."),
+            "schedule": ("everpost.cli.schedule:schedule", "Posts that are made again and again, by cron expressions."),
             "cancel": ("everpost.cli.tasks:cancel", "Cancel tasks that have not run."),
             "limits": ("everpost.cli.limits:limits", "Show or change limits; pause platforms and accounts."),
             "callbacks": ("everpost.cli.callbacks:callbacks", "List callbacks, and send one again."),

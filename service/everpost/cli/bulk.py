@@ -78,14 +78,14 @@ def change_tasks(
         chosen = with_whole_ids(api, request)
         task_id = None if dry_run else only_id(chosen)
         if task_id is None:
-            return _ask_bulk(api, verb, {**chosen, **body, "force": force, "dry_run": dry_run}, as_json=as_json)
+            return ask_bulk(api, verb, {**chosen, **body, "force": force, "dry_run": dry_run}, as_json=as_json)
         parameters = {"force": str(force).lower()}
         answer = api.post(f"/tasks/{verb}/{task_path(task_id)}", body or None, parameters)
     (say_json if as_json else print_one)(answer)
     return 0
 
 
-def _ask_bulk(api: Api, verb: str, request: Mapping[str, Any], *, as_json: bool) -> int:
+def ask_bulk(api: Api, verb: str, request: Mapping[str, Any], *, as_json: bool) -> int:
     """Send the request, follow it to its end and print the result; return 1 if a task was skipped, else 0."""
     answer = api.post(f"/tasks/batch/{verb}", request)
     if answer["status"] == RUNNING:

@@ -79,10 +79,6 @@ class Api:
         """The answer to a PUT. Raises the same errors as `post`."""
         return self._send("PUT", path, None, body)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a PATCH. Raises the same errors as `post`."""
-        return self._send("PATCH", path, None, body)
-
     def delete(self, path: str) -> dict[str, Any]:
         """The answer to a DELETE. Raises the same errors as `post`."""
         return self._send("DELETE", path, None, None)
@@ -100,6 +96,10 @@ class Api:
             told = answer.json() if content_type.endswith("json") and answer.content else None
             raise ApiRefused(_refusal(told, answer.status_code, has_token=self._has_token), answer.status_code)
         return answer
+
+    def patch(self, path: str, body: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a PATCH; errors as in `post`."""
+        return self._send("PATCH", path, parameters, body)
 
     def _send(
         self,

@@ -23,7 +23,7 @@ STYLES = {
 PIPED_COLUMNS = 200  # if the output is not a terminal
 EVIDENCE = {"phase": "phase", "bytes_sent": "bytes sent", "last_words": "last words"}
 LARGE = frozenset(
-    {"task_data", "attempts", "decisions", "retries", "result", "raw_job", "checkpoint"}
+    {"task_data", "attempts", "decisions", "edits", "retries", "result", "raw_job", "checkpoint"}
 )  # shown below the other fields of a task
 
 
@@ -44,7 +44,7 @@ def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
     if raw_job := task.get("raw_job"):
         screen.print(f"\n[bold]raw_job[/bold] ({raw_job['size_bytes']} bytes; --json has all of them in base64)")
         screen.print(printable(raw_job["text"]), markup=False, soft_wrap=True)
-    for name in ("retries", "result", "checkpoint", "task_data"):
+    for name in ("edits", "retries", "result", "checkpoint", "task_data"):
         if task.get(name) is not None and task[name] != []:
             screen.print(f"\n[bold]{name}[/bold]")
             screen.print(as_json_text(task[name]), markup=False, soft_wrap=True)

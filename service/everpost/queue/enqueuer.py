@@ -10,7 +10,7 @@ from everpost.errors import QueueUnreachable
 from everpost.failpoints import failpoint
 from everpost.portions import portions
 from everpost.queue.codec import job_of
-from everpost.queue.keys import WAKE_CHANNEL, queue_name
+from everpost.queue.keys import QUEUE_NAMES, WAKE_CHANNEL, WITHDRAWALS_KEY, queue_name
 from everpost.queue.redis_server import RedisServer
 from everpost.task.model import Task
 
@@ -34,6 +34,7 @@ class Enqueuer:
         self._server = server
         self._clock = clock
         self._script = server.script_on_own_connection("enqueue")
+        self._requeue = server.script("requeue")
         self._together: Batcher[Task, bool] = Batcher(self.enqueue_tasks, max_items=MOST_TOGETHER)
         self._late: set[asyncio.Task[None]] = set()
         self._held: list[Task] = []
@@ -70,6 +71,28 @@ class Enqueuer:
                 arguments += (task.task_id, queue_name(task.priority), task.due_at_ms or "", job_of(task, now_ms))
             answers: list[int] = await self._server.ask(self._script.run([WAKE_CHANNEL], arguments))
             queued += [answer == 1 for answer in answers]
+        return queued
+
+    async def requeue_tasks(self, tasks: Sequence[Task], token: str) -> list[bool]:
+        """Put tasks back that `Jobs.take_out` took out with the same token, as they are in the ledger now.
+
+        False for each that is not known to be in its queue. If Redis does not answer, the relay queues it, after
+        `WITHDRAWN_S` at the latest.
+        """
+        failpoint("requeue.before")
+        queued: list[bool] = []
+        for portion in portions(tasks, PORTION_BYTES, _size_of):
+            now_ms = self._clock()
+            arguments: list[Any] = [now_ms, token]
+            for task in portion:
+                arguments += (task.task_id, queue_name(task.priority), task.due_at_ms or "", job_of(task, now_ms))
+            keys = [WAKE_CHANNEL, WITHDRAWALS_KEY, *QUEUE_NAMES]
+            try:
+                answers: list[int] = await self._server.ask(self._requeue(keys=keys, args=arguments))
+            except QueueUnreachable:
+                answers = [0] * len(portion)
+            queued += [answer == 1 for answer in answers]
+        failpoint("requeue.after")
         return queued
 
     async def drain(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -36,6 +37,26 @@ class QueueDepth(msgspec.Struct, frozen=True):
 
     ready: int
     later: int
+
+
+HELD_BY_WORKER, OUT_ALREADY = 0, -1  # answers of withdraw.lua
+
+
+class TakenOut(msgspec.Struct, frozen=True):
+    """A job is out of its queue.
+
+    Attributes:
+        claims: How many claims of it Redis has counted.
+    """
+
+    claims: int
+
+
+class NotTakenOut(Enum):
+    """Why a job is not out of its queue."""
+
+    HELD = "held"  # a worker holds it
+    BUSY = "busy"  # another caller has it out
 
 
 class Jobs:
@@ -119,6 +140,21 @@ class Jobs:
         withdrawn = await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments))
         failpoint("withdraw.after")
         return bool(withdrawn)
+
+    async def take_out(self, task_id: str, token: str) -> TakenOut | NotTakenOut:
+        """Take a waiting task out of its queue until `Enqueuer.requeue_tasks` puts it back, with the same token.
+
+        Nobody else queues it for `WITHDRAWN_S`. After that the relay does, in case the caller has died.
+
+        Args:
+            token: The caller's name for what it does. A repeated call has the same one.
+        """
+        arguments: list[str | int] = [task_id, round(WITHDRAWN_S * 1000), token]
+        answer = int(await self._ask(self._withdraw(keys=[WITHDRAWALS_KEY, *QUEUE_NAMES], args=arguments)))
+        failpoint("take_out.after")
+        if answer == HELD_BY_WORKER:
+            return NotTakenOut.HELD
+        return NotTakenOut.BUSY if answer == OUT_ALREADY else TakenOut(answer - 1)
 
     async def abort_task(self, task_id: str) -> None:
         """Ask the worker that runs the task to cancel it, like arq's `Job.abort`."""

@@ -26,6 +26,7 @@ from everpost.store.limits import Limits
 from everpost.store.meta import Meta
 from everpost.store.moving import MARK, check_open, read_mark
 from everpost.store.operations import Operations
+from everpost.store.recurring import Recurring
 from everpost.store.relay import Relay
 
 if TYPE_CHECKING:  # commands use these; API and workers need not load them
@@ -88,6 +89,10 @@ class Store(Protocol):
     @property
     def batches(self) -> Batches:
         """Tasks that were accepted together, such as fan-outs."""
+
+    @property
+    def recurring(self) -> Recurring:
+        """Posts that are made again and again."""
 
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""

@@ -7,7 +7,7 @@ A rule is a pure function of `everpost.task`. A store may call it on another thr
 repeat a transaction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from everpost.pace import Pace
 from everpost.store.archive import Reason
 from everpost.task.cancel_rules import CancelAction, CancelDecision
 from everpost.task.candidate import Candidate
+from everpost.task.edit_rules import EditAction, EditDecision, Edited, EditFacts
 from everpost.task.model import Task
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import Removal
@@ -38,6 +39,9 @@ CancelRule: TypeAlias = Callable[[str, Position | None], CancelDecision]
 
 RemovalRule: TypeAlias = Callable[[Position | None], Removal]
 """Decides about a row of a task; the position is None if the store does not have the task."""
+
+EditRule: TypeAlias = Callable[[str, EditFacts], EditDecision]
+"""Decides about the task with an id."""
 
 ResolutionRule: TypeAlias = Callable[[str, Position | None, Sequence[Decided]], ServiceError | None]
 """Why the task with an id cannot be decided about, given its position and the decisions on record; None if it can."""
@@ -74,6 +78,17 @@ class Cancel(msgspec.Struct, frozen=True):
     rule: CancelRule
 
 
+class Edit(msgspec.Struct, frozen=True):
+    """Give waiting tasks a new version, and keep what changed. On EDIT it is written, else nothing is.
+
+    Attributes:
+        versions: The new version of each task, by its id.
+    """
+
+    versions: Mapping[str, Edited]
+    rule: EditRule
+
+
 class Remove(msgspec.Struct, frozen=True):
     """Move ended tasks to the archive.
 
@@ -97,7 +112,7 @@ class Resolve(msgspec.Struct, frozen=True):
     rule: ResolutionRule
 
 
-Change: TypeAlias = Retry | Cancel | Remove | Resolve
+Change: TypeAlias = Retry | Cancel | Edit | Remove | Resolve
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +127,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         other_task_id: The other task that prevents the change: for RETRY_EXISTS, the unfinished retry.
         decided: The decision about this task that was kept.
         origin: Where a retry's data came from; None if the retry has no data.
+        edited: The new version of the task that was written.
         undecided: What the store has of a task whose retry has to be prepared first: the rule said LOOK or WITHDRAW.
     """
 
@@ -122,6 +138,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     other_task_id: str | None = None
     decided: Decided | None = None
     origin: DataOrigin | None = None
+    edited: Edited | None = None
     undecided: Candidate | None = None
 
 
@@ -188,6 +205,13 @@ def outcome_of_cancel(task_id: str, decision: CancelDecision) -> Outcome:
     if decision.action is CancelAction.CANCEL:
         return Outcome(task_id=task_id)
     return refused(task_id, decision.refusal or TaskRunning(task_id))
+
+
+def outcome_of_edit(edited: Edited, decision: EditDecision) -> Outcome:
+    """The outcome of a decision on an edit. A task that is still to be withdrawn counts as held by a worker."""
+    if decision.action is EditAction.EDIT:
+        return Outcome(task_id=edited.task_id, edited=edited)
+    return refused(edited.task_id, decision.refusal or TaskRunning(edited.task_id))
 
 
 def outcome_of_removal(task_id: str, removal: Removal) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from everpost.task.edit_rules import KeptEdit
 from everpost.task.model import Evidence
 from everpost.task.place import Place
 from everpost.task.resolution_rules import Decided
@@ -165,6 +166,8 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
         sending: The attempt that may be at the platform now; 0 on a task that is held since a restore.
         checkpoint: The last checkpoint of its publisher, as JSON; None if there is none.
         checkpoint_attempt: The attempt that saved it.
+        late_at: The latest time to begin; None is no limit, or the task has ended.
+        edits: What people changed while it waited, the oldest first, at most the newest 100.
         decisions: What people decided about it, and the decision that made it, the oldest first.
         retries: The tasks whose `retry_of` is this one, newest first, at most `RETRIES`.
     """
@@ -182,6 +185,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str | None = None
     queued_at: str | None = None
     due_at: str | None = None
+    late_at: str | None = None
     started_at: str | None = None
     completed_at: str | None = None
     published_at: str | None = None
@@ -197,6 +201,7 @@ class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
     root_id: str | None = None
     generation: int = 0
     batch_id: str | None = None
+    edits: Sequence[KeptEdit] = ()
     decisions: Sequence[Decided] = ()
     retries: Sequence[KnownRetry] = ()
     archived_at: str | None = None

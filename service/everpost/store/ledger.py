@@ -48,6 +48,8 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
         attempts: Those on record, as a JSON list; None if no attempt was recorded.
         has_size: Whether its data has as many bytes as the data that was offered for it; see `Ledger.check_claims`.
         checkpoint: The last one that an attempt saved, as JSON; None if there is none.
+        late_at: The latest time to begin; None is no limit.
+        due_at: Only while it is scheduled: when it is due.
     """
 
     task_id: str
@@ -60,6 +62,8 @@ class ClaimFacts(msgspec.Struct, frozen=True, array_like=True):
     attempts: str | None
     has_size: bool = False
     checkpoint: str | None = None
+    late_at: str | None = None
+    due_at: str | None = None
 
 
 class ClaimedTasks(msgspec.Struct, frozen=True):

@@ -26,6 +26,8 @@ class Table(StrEnum):
     HISTORY = "publish_tasks"
     LEDGER = "task_queue"
     DECISIONS = "decisions"
+    EDITS = "task_edits"
+    RECURRING = "recurring_posts"
     KEYS = "idempotency_keys"
     BATCHES = "batches"
     OPERATIONS = "operations"
@@ -56,11 +58,17 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "task_id", "task_type", "priority", "status", "data", "result", "error_message", "retry_count",
             "max_retries", "created_at", "started_at", "completed_at", "updated_at", "platform", "account_id", "title",
             "due_at", "retry_of", "root_id", "generation", "batch_id", "attempts", "sending", "sending_since",
-            "accepted_by", "checkpoint", "checkpoint_attempt", "callback_url",
+            "accepted_by", "checkpoint", "checkpoint_attempt", "callback_url", "late_at",
         ),
         Table.DECISIONS: (
             "task_id", "decision", "status_before", "decided_at", "decided_by", "why", "provider_post_id",
             "publish_url", "new_task_id",
+        ),
+        Table.EDITS: ("task_id", "edited_at", "edited_by", "why", "patch", "before"),
+        Table.RECURRING: (
+            "recurrence_id", "name", "version", "status", "reason", "cron", "timezone", "until_at", "task_data",
+            "platform", "account_id", "next_at", "last_at", "last_task_id", "made", "missed", "created_at",
+            "updated_at",
         ),
         Table.KEYS: ("key", "fingerprint", "task_id", "created_at", "answer", "counted_ms"),
         Table.BATCHES: (
@@ -96,11 +104,24 @@ NUMBERS = frozenset(
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
         "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns", "revision", "locked_until_ms",
         "rejected", "unfinished", "rounds",
+        "version", "made", "missed",
     }
 )  # fmt: skip
 REALS = frozenset({"filesize", "duration"})
 NEEDED = frozenset(
-    {"counted_ms", "total", "done", "succeeded", "revision", "rejected", "unfinished", "rounds"}
+    {
+        "counted_ms",
+        "total",
+        "done",
+        "succeeded",
+        "revision",
+        "rejected",
+        "unfinished",
+        "rounds",
+        "version",
+        "made",
+        "missed",
+    }
 )  # these are never NULL
 BYTES = frozenset({"raw_job"})
 """The columns of whole numbers, of other numbers, and of bytes; all others have text. SQLite keeps any value."""

@@ -14,8 +14,8 @@ MOST_ACCOUNTS = 100  # that are listed with a file
 
 
 def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
-    """A task's first row in the ledger."""
-    return {
+    """A task's first row in the ledger; a column that few tasks have is left out if it is NULL."""
+    row = {
         "task_id": task.task_id,
         "priority": task.priority,
         "status": task.status_at(now_ms).value,
@@ -32,6 +32,7 @@ def accepted_row(task: Task, now_ms: int) -> dict[str, Any]:
         "accepted_by": task.accepted_by,
         "callback_url": task.callback_url,
     }
+    return row if task.late_at_ms is None else row | {"late_at": to_text(task.late_at_ms)}
 
 
 def ended_row(record: TaskRecord) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Earlier(msgspec.Struct, frozen=True):
         suspected: How many of them may have been inside the publisher.
         died_alone: One of them ran alone in its process.
         open: Attempts with an unknown outcome, if that matters to the publisher's class.
+        may_be_sent: An attempt may have reached the platform, whatever that means to the publisher's class.
         limits: What rate limits have cost the task.
     """
 
@@ -39,6 +40,7 @@ class Earlier(msgspec.Struct, frozen=True):
     suspected: int = 0
     died_alone: bool = False
     open: tuple[OpenAttempt, ...] = ()
+    may_be_sent: bool = False
     limits: RateLimits = NO_RATE_LIMITS
 
 
@@ -51,6 +53,7 @@ class _Recorded(msgspec.Struct):
     number: int
     started_at: str = ""
     error_class: str | None = None
+    error: str | None = None
     evidence: Evidence | None = None
     since_boot: SinceBoot | None = None
     alone: bool = False
@@ -114,6 +117,7 @@ def read_earlier(attempts: str | None, publisher_class: PublisherClass) -> Earli
             for attempt in recorded
             if matters and attempt.may_have_sent
         ),
+        may_be_sent=any(attempt.may_have_sent for attempt in recorded),
         limits=_limits_of([attempt for attempt in recorded if attempt.error_class == ErrorClass.RATE_LIMITED]),
     )
 
@@ -151,6 +155,23 @@ def may_save(attempt: int, attempts: str | None, sending: int | None, saved_by: 
     """
     last = max((recorded.number for recorded in _read(attempts)), default=0)
     return attempt > last and attempt >= max(sending or 0, saved_by or 0)
+
+
+def has_open_attempt(attempts: str | None) -> bool:
+    """Whether a recorded attempt may have reached the platform, whatever that means to the publisher's class."""
+    recorded = {attempt.number: attempt for attempt in _read(attempts)}  # a late report replaces the earlier entry
+    return any(attempt.may_have_sent for attempt in recorded.values())
+
+
+def last_attempt(attempts: str | None) -> int:
+    """The highest number of a recorded attempt; 0 if there is none."""
+    return max((attempt.number for attempt in _read(attempts)), default=0)
+
+
+def last_error_of(attempts: str | None) -> str | None:
+    """The error of the last recorded attempt."""
+    recorded = _read(attempts)
+    return recorded[-1].error if recorded else None
 
 
 def _read(attempts: str | None) -> list[_Recorded]:

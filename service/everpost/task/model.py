@@ -37,8 +37,8 @@ _S = TaskStatus
 MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = MappingProxyType(
     {
         _S.SCHEDULED: frozenset({_S.PENDING, _S.RUNNING, _S.CANCELLED}),
-        _S.PENDING: frozenset({_S.RUNNING, _S.CANCELLED}),
-        _S.RETRY: frozenset({_S.RUNNING, _S.CANCELLED}),
+        _S.PENDING: frozenset({_S.RUNNING, _S.CANCELLED, _S.SCHEDULED}),
+        _S.RETRY: frozenset({_S.RUNNING, _S.CANCELLED, _S.SCHEDULED, _S.PENDING}),
         _S.RUNNING: frozenset({_S.SUCCESS, _S.FAILED, _S.UNKNOWN, _S.RETRY, _S.CANCELLED, _S.PENDING}),
         _S.UNKNOWN: frozenset({_S.SUCCESS, _S.CANCELLED}),
         _S.CANCELLED: frozenset({_S.SUCCESS}),
@@ -75,6 +75,7 @@ class ErrorClass(StrEnum):
     UNREADABLE = "unreadable"  # the job's message could not be decoded
     EXPIRED = "expired"  # the job's message had vanished
     CANCELLED = "cancelled"
+    MISSED = "missed"  # it could not begin in time: see `late_after_s`
 
 
 class PublisherClass(StrEnum):
@@ -185,6 +186,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
         accepted_by: Who wrote the ledger row; None only for rows inherited from an original file.
         file_ids: The ids of the files it names, as `everpost.store.files` has them.
         callback_url: The address that is told of its end.
+        late_at_ms: The latest time to begin, in UTC milliseconds; None is no limit.
     """
 
     task_data: bytes
@@ -198,6 +200,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
     accepted_by: str | None = None
     file_ids: tuple[str, ...] = ()
     callback_url: str | None = None
+    late_at_ms: int | None = None
 
     @property
     def chain_id(self) -> str:
@@ -278,6 +281,12 @@ def is_task_id(text: str) -> bool:
 def new_task_id(now_ms: int) -> str:
     """A UUIDv7 (RFC 9562 §5.7) as 32 hex digits, so that rows of similar times are close together in every index."""
     bits = now_ms << 80 | _random.getrandbits(80)
+    return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
+
+
+def derived_task_id(time_ms: int, digest: bytes) -> str:
+    """An id as `new_task_id` makes it, of a digest of 10 bytes or more instead of chance."""
+    bits = time_ms << 80 | int.from_bytes(digest[:10])
     return f"{bits & ~_FIXED_BITS | _VERSION_7:032x}"
 
 

@@ -6,17 +6,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from everpost.clock import read_time
-from everpost.errors import ServiceError, TaskNotFound, TaskRunning
+from everpost.errors import InvalidValue, ServiceError, TaskNotFound, TaskRunning
 from everpost.platforms import Catalogue
 from everpost.task.callbacks import callback_url_of
 from everpost.task.candidate import LARGEST_LOCKED, Candidate
 from everpost.task.edits import Edit
 from everpost.task.file_refs import keys_of
+from everpost.task.late_rules import latest_start_ms
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.queued_job import QueuedJob
 from everpost.task.retry_rules import DataOrigin, RetryAction, RetryDecision, succession_of
+from everpost.task.schedule_times import place_patiently, read_moment
 from everpost.task.submission import decoded_data
 
 REDIS = "redis"
@@ -126,14 +127,14 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             data = decoded_data(chosen.task_data)
             if self.edit is not None:
                 return Made(self._edited(candidate.task_id, self.edit, data, chosen.priority), chosen.origin)
-            platform = self.catalogue.find(data.get("platform", "")).name
+            platform = self.catalogue.find(data.get("platform", ""))
         except ServiceError as error:
             return error
-        due_at_ms, unscheduled = self._due_at(data.get("schedule_time"))
+        due_at_ms, unscheduled = self._due_at(data.get("schedule_time"), data.get("schedule_fold"))
         task = Task(
             task_id=self.new_ids[candidate.task_id],
             task_data=chosen.task_data,
-            platform=platform,
+            platform=platform.name,
             account_id=str(data.get("account_id") or ""),
             title=str(data.get("title") or ""),
             priority=chosen.priority,
@@ -143,6 +144,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             accepted_by=self.accepted_by,
             file_ids=keys_of(data, has_inherited=self.has_inherited_files),
             callback_url=callback_url_of(data, self.catalogue.callback_options),
+            late_at_ms=latest_start_ms(data.get("late_after_s"), platform.late_after_s, due_at_ms, self.now_ms),
         )
         if unscheduled is None:
             return Made(task, chosen.origin)
@@ -156,12 +158,12 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         priority = task.priority if "priority" in edit.patch else priority
         return msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
 
-    def _due_at(self, schedule_time: Any) -> tuple[int | None, str | None]:
+    def _due_at(self, schedule_time: Any, fold: Any) -> tuple[int | None, str | None]:
         if not schedule_time:
             return None, None
         try:
-            return read_time(str(schedule_time), self.zone), None
-        except (ValueError, OverflowError):
+            return place_patiently(read_moment(str(schedule_time)), self.zone, 1 if fold == 1 else 0), None
+        except InvalidValue:
             return None, UNSCHEDULED
 
 

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from everpost.clock import read_time
 from everpost.errors import InvalidValue, MalformedJson
 from everpost.garbage import without_collection
 from everpost.platforms import Catalogue, Platform
+from everpost.settings import MOST_S
 from everpost.task import callbacks
 from everpost.task.file_refs import FileRefs, check_refs, keys_of
+from everpost.task.late_rules import latest_start_ms
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
+from everpost.task.schedule_times import SCHEDULE_PATH, PlacedTime, place_time, read_moment
 
 MAX_DEPTH = 64
 LARGE_BYTES = 65_536
@@ -41,7 +43,15 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     cover: str | None = None
     schedule_time: Annotated[
         str | None,
-        Meta(description="ISO 8601, or YYYY-MM-DD HH:MM[:SS]; without an offset it is read in EVERPOST_TIMEZONE"),
+        Meta(description="ISO 8601, or YYYY-MM-DD HH:MM[:SS]; without an offset it is read in the account's time zone"),
+    ] = None
+    schedule_fold: Annotated[
+        Annotated[int, Meta(ge=0, le=1)] | None,
+        Meta(description="Of a schedule_time that comes twice: 0 is the first, 1 the second"),
+    ] = None
+    late_after_s: Annotated[
+        Annotated[float, Meta(gt=0, le=MOST_S)] | None,
+        Meta(description="Seconds: it fails as missed if it cannot begin so soon after its time"),
     ] = None
     publish_mode: Annotated[str, Meta(max_length=64)] = "auto"
     callback_url: Annotated[
@@ -55,6 +65,8 @@ class Submission(msgspec.Struct, frozen=True):
 
     Attributes:
         file_ids: The ids of the files it names, without those that are known to be the client's own.
+        warning: What the client should know of its time.
+        is_placed: Its time was chosen by `spread`, not by the client.
     """
 
     view: PublishRequest
@@ -62,6 +74,8 @@ class Submission(msgspec.Struct, frozen=True):
     task_data: bytes
     due_at_ms: int | None
     file_ids: tuple[str, ...] = ()
+    warning: str | None = None
+    is_placed: bool = False
 
     def task(self, now_ms: int, accepted_by: str, batch_id: str | None = None) -> Task:
         """The task made from this submission."""
@@ -78,13 +92,19 @@ class Submission(msgspec.Struct, frozen=True):
             accepted_by=accepted_by,
             file_ids=self.file_ids,
             callback_url=self.view.callback_url,
+            late_at_ms=self.late_at_ms(now_ms),
         )
+
+    def late_at_ms(self, now_ms: int) -> int | None:
+        """The latest time to begin if it could begin from `now_ms` on, in UTC milliseconds; None is no limit."""
+        return latest_start_ms(self.view.late_after_s, self.platform.late_after_s, self.due_at_ms, now_ms)
 
 
 class SubmissionReader:
-    """Checks requests against the catalogue, and reads their times in one time zone.
+    """Checks requests against the catalogue.
 
     Args:
+        timezone: Of times without an offset, unless a caller names the account's.
         has_inherited_files: The store has records of the original's files, whose ids are numbers.
         signs_callbacks: There is a secret to sign callbacks with; otherwise no task may have one.
     """
@@ -102,16 +122,19 @@ class SubmissionReader:
         self._has_inherited_files = has_inherited_files
         self._signs_callbacks = signs_callbacks
 
-    def read(self, body: bytes, now_ms: int) -> Submission:
+    def read(self, body: bytes, now_ms: int, zone: tzinfo | None = None) -> Submission:
         """Read one task from a JSON body.
+
+        Args:
+            zone: The time zone of its account.
 
         Raises:
             MalformedJson: The body is not JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
             InvalidValue: A value has the wrong type or range; the error has its JSON path.
         """
-        return self.check(decode_json(body), now_ms)
+        return self.check(decode_json(body), now_ms, zone)
 
-    def check(self, data: Any, now_ms: int) -> Submission:
+    def check(self, data: Any, now_ms: int, zone: tzinfo | None = None) -> Submission:
         """Read one task from a decoded JSON value. Raises the errors of `read`."""
         try:
             view = msgspec.convert(data, PublishRequest)
@@ -122,11 +145,14 @@ class SubmissionReader:
         platform.check(view.title, view.description, view.tags)
         if view.callback_url is not None:
             self.check_callback_url(view.callback_url)
-        due_at_ms = None if view.schedule_time is None else self._due_at(view.schedule_time, now_ms)
         file_ids: tuple[str, ...] = ()
         if view.files or view.file_id is not None:
             file_ids = keys_of(data, has_inherited=self._has_inherited_files)
-        return Submission(view, platform, encode_json(data), due_at_ms, file_ids)
+        task_data = encode_json(data)
+        if view.schedule_time is None:
+            return Submission(view, platform, task_data, None, file_ids)
+        due = self._due_at(view.schedule_time, view.schedule_fold, now_ms, zone or self._timezone)
+        return Submission(view, platform, task_data, due.time_ms, file_ids, due.warning)
 
     def check_callback_url(self, url: str) -> None:
         """Check the address of a callback.
@@ -138,15 +164,12 @@ class SubmissionReader:
             raise InvalidValue("Callbacks are signed; set EVERPOST_CALLBACK_SECRET first.", f"$.{callbacks.MEMBER}")
         callbacks.check_callback_url(url, self._catalogue.callback_options)
 
-    def _due_at(self, text: str, now_ms: int) -> int:
-        path = "$.schedule_time"
-        try:
-            due_at_ms = read_time(text, self._timezone)
-        except (ValueError, OverflowError) as error:
-            raise InvalidValue(f"{text[:64]!r} is not a date and time like 2026-01-31T18:00:00+08:00.", path) from error
-        if not EARLIEST_MS <= due_at_ms <= now_ms + MAX_AHEAD_MS:
-            raise InvalidValue(f"{text[:64]!r} is before the year 2000 or more than ten years ahead.", path)
-        return due_at_ms
+    @staticmethod
+    def _due_at(text: str, fold: int | None, now_ms: int, zone: tzinfo) -> PlacedTime:
+        due = place_time(read_moment(text), zone, fold)
+        if not EARLIEST_MS <= due.time_ms <= now_ms + MAX_AHEAD_MS:
+            raise InvalidValue(f"{text[:64]!r} is before the year 2000 or more than ten years ahead.", SCHEDULE_PATH)
+        return due
 
 
 def decode_json(body: bytes) -> Any:

@@ -84,7 +84,9 @@ def _passed_over(skip: Outcome) -> PassedOver:
     return PassedOver(skip.task_id, code, REASONS.get(code, code), skip.other_task_id)
 
 
-VERBS = MappingProxyType({"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived"})
+VERBS = MappingProxyType(
+    {"retry": "retried", "cancel": "cancelled", "delete": "deleted", "archive": "archived", "edit": "edited"}
+)
 
 
 def message_of(answer: BulkAnswer) -> str:

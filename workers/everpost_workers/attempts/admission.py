@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from everpost.clock import Clock
+from everpost.clock import Clock, stored_time_ms
 from everpost.errors import InvalidValue, UnknownPlatform
 from everpost.failpoints import failpoint
 from everpost.limits import Scope, lane_of
@@ -25,12 +25,14 @@ from everpost.task.model import Attempt, Task
 from everpost.task.place import Place
 from everpost_workers.attempts.adoption import adoptable_task
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
-from everpost_workers.engine import DROP, ClaimAnswer, OutcomeReason
+from everpost_workers.engine import DROP, ClaimAnswer, Later, OutcomeReason
 from everpost_workers.gates.gate import Gate
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
+
+EARLY_MS = 1_000  # a smaller difference of times may be one of clocks
 
 NOT_OURS = frozenset(
     {
@@ -120,6 +122,7 @@ class Admission:
             state.refusal = refusals.get(job_id)
             claim.context = state
         answers: dict[str, ClaimAnswer] = dict.fromkeys(ended | lost, DROP)
+        answers |= self._early(claims, known)
         if not self._gate.known.is_empty and (gated := self._gated_among(claims, answers)):
             answers |= await self._gate.ask(gated)
         self._metrics.count_claims(claims, answers)
@@ -141,6 +144,20 @@ class Admission:
             if self._gate.known.have(lane):
                 gated.append((claim, lane))
         return gated
+
+    def _early(self, claims: Sequence[ClaimedTask], known: Mapping[str, ClaimFacts]) -> dict[str, ClaimAnswer]:
+        """Jobs whose tasks are due later: Redis has an earlier time, from before the task was rescheduled."""
+        early: dict[str, ClaimAnswer] = {}
+        for claim in claims:
+            facts = known.get(claim.job_id)
+            if facts is not None and facts.due_at is not None and claim.ends_as is None:
+                now_ms = self._clock()
+                due_ms = stored_time_ms(facts.due_at) or 0
+                if due_ms > now_ms + EARLY_MS:
+                    redis_ahead_ms = claim.claimed_ms - now_ms
+                    ahead_ms = redis_ahead_ms if abs(redis_ahead_ms) >= EARLY_MS else 0  # as in enqueue.lua
+                    early[claim.job_id] = Later(due_ms + ahead_ms)
+        return early
 
     def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:
         """The number of the attempt that begins, and what is known of the earlier ones."""
@@ -201,7 +218,7 @@ class Admission:
             return {}, set(), refusals
         adopted = await self._ledger.adopt(tasks, now_ms)
         for facts in adopted.known.values():
-            self._metrics.count_adopted(facts.platform)
+            self._metrics.count_accepted(facts.platform)
         return adopted.known, adopted.ended, refusals
 
 

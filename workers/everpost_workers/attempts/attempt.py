@@ -103,3 +103,10 @@ class PublishFailedError(Exception):
         self.message = message
         self.said = said
         self.attempted = attempted
+
+
+class MissedError(PublishFailedError):
+    """The task could not begin in time; no attempt was made."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(TaskStatus.FAILED, ErrorClass.MISSED, message, attempted=False)

@@ -51,7 +51,7 @@ class Intents:
         recourse = recourse_of(publisher, await self._age_of_key(state) if has_mortal_key(publisher) else None)
         found = await find_earlier_post(publisher, job, state.earlier.open, recourse)
         if recourse is Recourse.LOOK_UP:
-            state.earlier = msgspec.structs.replace(state.earlier, open=())
+            state.earlier = msgspec.structs.replace(state.earlier, open=(), may_be_sent=False)
         return found
 
     async def _age_of_key(self, state: AttemptState) -> float | None:

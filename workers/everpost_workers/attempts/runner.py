@@ -31,12 +31,14 @@ from everpost.settings import Settings
 from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.callbacks import is_callback
+from everpost.task.earlier_attempts import last_error_of
 from everpost.task.file_refs import names_files
-from everpost.task.model import ErrorClass, TaskStatus
+from everpost.task.late_rules import is_missed, missed_message
+from everpost.task.model import HELD, ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
 from everpost_workers.accounts.book import AccountBook, AccountWaitsError
 from everpost_workers.accounts.job_account import JobAccount
-from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
+from everpost_workers.attempts.attempt import AttemptState, MissedError, PublishFailedError
 from everpost_workers.attempts.checkpoints import AttemptKeeper, saved_checkpoint
 from everpost_workers.attempts.defects import tell_of_defect
 from everpost_workers.attempts.follow_up import CloseLane, FollowUp, keep_lanes_open
@@ -120,7 +122,7 @@ class AttemptRunner:
                     state.result = await self._attempt(stand_in, job, state)
             else:
                 state.result = await self._attempt(publisher, job, state)
-        except (HandBackError, GeneratorExit):  # `as_failure` has replaced a publisher's own GeneratorExit
+        except (HandBackError, MissedError, GeneratorExit):  # `as_failure` has replaced a publisher's own GeneratorExit
             raise
         except SuspectDiedError as death:
             raise await self._follow_up.after_death(state, death) from death
@@ -194,6 +196,7 @@ class AttemptRunner:
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.find_earlier_post(publisher, job, state)) is not None:
             return _kept_result(job, state.secrets, found)
+        self._check_late(state)
         if not state.holds_lease():
             raise _lease_ended(state)
         if keeps_intents(publisher):
@@ -221,6 +224,16 @@ class AttemptRunner:
             result = await find_post_despite(failure, publisher, job)
         media = describe_media(job.data, job.media, len(job.files) - 1)
         return _kept_result(job, state.secrets, result, media=media)
+
+    def _check_late(self, state: AttemptState) -> None:
+        """End a task that is too late to begin, unless it may have been sent: then more must be found out (I6)."""
+        facts = state.facts
+        if facts is None or facts.late_at is None:
+            return
+        now_ms = self._clock()
+        if is_missed(facts.late_at, now_ms, may_be_sent=state.earlier.may_be_sent or facts.sending == HELD):
+            message = missed_message(facts.late_at, now_ms, last_error_of(facts.attempts))
+            raise MissedError(message)
 
     def _check_lost_attempts(self, state: AttemptState) -> None:
         """Give up on a task that kills its workers; how far its attempts came is unknown (I6)."""

@@ -22,6 +22,7 @@ class BulkKind(StrEnum):
     CANCEL = "cancel"
     DELETE = "delete"
     ARCHIVE = "archive"
+    EDIT = "edit"
 
 
 class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,9 +31,11 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         ended_before_ms: For archiving, instead of ids or a filter: successes that ended before this time.
         force: For a retry: also tasks that were, or may have been, published. For a cancellation: also running ones.
-        data: For a retry: the JSON merge patch of each task's data.
+        data: For a retry or an edit: the JSON merge patch of each task's data.
         batch_id: For a retry: the fan-out that the tasks are of, and the new tasks too; of a chain of retries, only the
             newest is retried. None: the new tasks' batch is the operation.
+        by: For an edit: who wants it.
+        why: For an edit: the reason.
     """
 
     kind: BulkKind
@@ -42,6 +45,8 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     force: bool = False
     data: dict[str, Any] | None = None
     batch_id: str | None = None
+    by: str | None = None
+    why: str | None = None
 
     def fixed(self, now_ms: int) -> "BulkRequest":
         """The request limited to tasks that existed before `now_ms`.
@@ -69,8 +74,8 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         )
         if ids is not None:
             wanted = msgspec.structs.replace(wanted, task_ids=ids)
-        if self.kind is BulkKind.CANCEL and wanted.place is None:
-            wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # only tasks of the ledger can be cancelled
+        if self.kind in {BulkKind.CANCEL, BulkKind.EDIT} and wanted.place is None:
+            wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # other tasks cannot be cancelled or edited
         return wanted
 
 

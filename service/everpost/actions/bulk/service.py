@@ -6,6 +6,7 @@ from everpost.actions.bulk.behind import WorkBehind
 from everpost.actions.bulk.pages import BEGINNING
 from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
 from everpost.actions.bulk.work import Work
+from everpost.actions.edit import EditTools
 from everpost.actions.retry import RetryTools
 from everpost.clock import to_text
 from everpost.errors import InvalidValue, OperationNotFound, TasksPending
@@ -30,13 +31,14 @@ CLEARED = {
 class Bulk:
     """Does bulk work."""
 
-    def __init__(self, store: Store, tools: RetryTools) -> None:
+    def __init__(self, store: Store, tools: RetryTools, edits: EditTools | None = None) -> None:
+        """Without `edits`, it cannot edit."""
         self._clock = tools.clock
         self._owner = f"{tools.acceptance.accepted_by} {new_task_id(tools.clock())}"
         self._ledger = store.ledger
         self._history = store.history
         self._operations = store.operations
-        self.work = Work(store, tools)
+        self.work = Work(store, tools, edits)
         self.behind = WorkBehind(store, self.work, tools.clock, owner=self._owner)
 
     async def run(self, request: BulkRequest, *, dry_run: bool = False) -> BulkAnswer:

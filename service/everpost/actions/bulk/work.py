@@ -10,6 +10,7 @@ import structlog
 from everpost.actions.bulk.pages import BEGINNING, Pages
 from everpost.actions.bulk.request import BulkKind, BulkRequest
 from everpost.actions.cancel import CancelStep
+from everpost.actions.edit import EditStep, EditTools
 from everpost.actions.remove import RemoveStep
 from everpost.actions.retry import RetryStep, RetryTools
 from everpost.actions.step import Step
@@ -18,6 +19,7 @@ from everpost.store import Store
 from everpost.store.archive import Reason
 from everpost.store.changes import Change, Outcome
 from everpost.store.operations import Operation
+from everpost.task.resolution_rules import Grounds
 from everpost.task.retry_rules import decide_newest_retry, decide_retry
 
 log = structlog.get_logger("everpost.bulk")
@@ -30,11 +32,12 @@ SEARCH_BEHIND_S = 60.0  # the limit for finding a page while no client waits
 class Work:
     """Carries out operations, step by step."""
 
-    def __init__(self, store: Store, tools: RetryTools) -> None:
+    def __init__(self, store: Store, tools: RetryTools, edits: EditTools | None = None) -> None:
         self.pages = Pages(store)
         self._care = store.care
         self._operations = store.operations
         self._tools = tools
+        self._edits = edits
         self._turn = asyncio.Lock()  # all background work takes turns, one step at a time
         self._search_behind = asyncio.Lock()  # leaves one connection for searches to waiting clients
 
@@ -113,6 +116,12 @@ class Work:
                 return RemoveStep(tools.changes, Reason.AGE)
             case BulkKind.CANCEL:
                 return CancelStep(tools.changes, tools.queue, force=request.force)
+            case BulkKind.EDIT:
+                assert self._edits is not None, "whoever edits has the parts for it"
+                assert request.data is not None, "an edit has a patch"
+                token = f"{operation.operation_id} {operation.position}"  # of this step, also after a crash
+                grounds = Grounds(request.by, request.why)
+                return EditStep(self._edits, request.data, grounds=grounds, token=token)
             case BulkKind.RETRY:
                 are_named = request.filter is None and request.batch_id is None
                 rule = decide_retry if are_named else decide_newest_retry

@@ -1,6 +1,7 @@
 """Accepts a batch: every valid item becomes a task, and every other item is answered with its error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
@@ -9,19 +10,27 @@ from everpost.api.named_things import check_named_things, names_something
 from everpost.api.services import Services
 from everpost.clock import to_text
 from everpost.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
+from everpost.store.account_zones import KnownZones, zone_named
 from everpost.store.batches import Batch, BatchKind, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus, new_task_id
-from everpost.task.submission import Submission
+from everpost.task.schedule_times import local_text, needs_zone
+from everpost.task.spread import Spread
+from everpost.task.submission import MAX_AHEAD_MS, Submission, decode_json, encode_json
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The result of one item of a batch. `index` counts from 0; blank lines do not count."""
+    """The result of one item of a batch. `index` counts from 0; blank lines do not count.
+
+    `schedule_time` is the time that `spread` gave it.
+    """
 
     index: int
     success: bool
     task_id: str | None = None
     status: TaskStatus | None = None
+    schedule_time: str | None = None
+    warning: str | None = None
     code: str | None = None
     message: str | None = None
     path: str | None = None
@@ -42,6 +51,7 @@ class PostedBatch:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.batch_id = new_task_id(services.clock())
+        self._zones: KnownZones = {}
         self.accepted = 0
         self.rejected = 0
 
@@ -51,7 +61,7 @@ class PostedBatch:
         Raises:
             Unavailable: Nothing can be written now, and nothing was written.
         """
-        read = await self._checked([self._read_line(line) for line in lines])
+        read = [await self._read_line(line) for line in lines]
         submissions = submissions_of(read)
         tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
@@ -85,19 +95,33 @@ class PostedBatch:
 
     async def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
         """Check decoded JSON values; `path` is the JSON path of their list."""
-        paths = [f"{path}[{number}]" for number in range(len(values))]
-        read = [self._read_value(value) for value in values]
-        return [_at(item, place) for item, place in zip(await self._checked(read), paths, strict=True)]
+        return [await self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
 
-    async def _checked(self, items: list[Item]) -> list[Item]:
-        """The items, with errors instead of those whose files or account are not there."""
-        for number, item in enumerate(items):
-            if isinstance(item, Submission) and names_something(item):
-                try:
-                    await check_named_things(self._services, item)
-                except BadInput as error:
-                    items[number] = error
-        return items
+    async def place(self, items: Sequence[Item], values: Sequence[Any], spread: Spread) -> list[Item]:
+        """The items with the times that `spread` gives to those that have none.
+
+        Args:
+            values: The decoded JSON of the items.
+
+        Raises:
+            InvalidValue: The spread is not valid.
+        """
+        spread.check()
+        wanted = None if spread.timezone is None else zone_named(spread.timezone, "$.spread.timezone")
+        placed = list(items)
+        for numbers in _groups(items, counts_accounts=spread.counts_accounts):
+            first = items[numbers[0]]
+            assert isinstance(first, Submission), "only valid items are placed"
+            zone = wanted or await self._zone_of(first, spread) or self._services.zones.default
+            times = spread.times(len(numbers), zone, self._services.clock())
+            for number, time_ms in zip(numbers, times, strict=True):
+                placed[number] = _placed(items[number], values[number], time_ms, zone, self._services.clock())
+        return placed
+
+    async def _zone_of(self, item: Submission, spread: Spread) -> tzinfo | None:
+        if not spread.counts_accounts:
+            return None
+        return await self._services.zones.of_account(item.platform.name, item.view.account_id, self._zones)
 
     def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
         """Answer `count` items with the error that prevented all of them."""
@@ -108,20 +132,37 @@ class PostedBatch:
         first = self.accepted + self.rejected
         accepted = iter(tasks)
         results = [
-            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted))
+            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted), item)
             for index, item in enumerate(read, first)
         ]
         self.accepted += len(tasks)
         self.rejected += len(read) - len(tasks)
         return results
 
-    def _read_line(self, line: bytes | None) -> Item:
+    async def _read_line(self, line: bytes | None) -> Item:
         if line is None:
             return BodyTooLarge(self._services.settings.max_body)
-        return _attempt(lambda: self._services.reader.read(line, self._services.clock()))
+        try:
+            return await self._check(decode_json(line))
+        except BadInput as error:
+            return error
 
-    def _read_value(self, value: Any) -> Item:
-        return _attempt(lambda: self._services.reader.check(value, self._services.clock()))
+    async def _read_value(self, value: Any, path: str) -> Item:
+        try:
+            return await self._check(value)
+        except InvalidValue as error:
+            error.path = path + error.path.removeprefix("$")
+            return error
+        except BadInput as error:
+            return error
+
+    async def _check(self, data: Any) -> Submission:
+        services = self._services
+        zone = await services.zones.of_data(data, self._zones) if needs_zone(data) else None
+        submission = services.reader.check(data, services.clock(), zone)
+        if names_something(submission):
+            await check_named_things(services, submission)
+        return submission
 
 
 def submissions_of(items: Sequence[Item]) -> list[Submission]:
@@ -129,21 +170,40 @@ def submissions_of(items: Sequence[Item]) -> list[Submission]:
     return [item for item in items if isinstance(item, Submission)]
 
 
-def _at(item: Item, path: str) -> Item:
-    if isinstance(item, InvalidValue):
-        item.path = path + item.path.removeprefix("$")
-    return item
+def _groups(items: Sequence[Item], *, counts_accounts: bool) -> Iterable[Sequence[int]]:
+    """The numbers of the valid items without a time of their own, of each account or of all."""
+    groups: dict[tuple[str, str] | None, list[int]] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, Submission) and item.view.schedule_time is None:
+            account = (item.platform.name, item.view.account_id) if counts_accounts else None
+            groups.setdefault(account, []).append(number)
+    return groups.values()
 
 
-def _attempt(read: Callable[[], Submission]) -> Item:
-    try:
-        return read()
-    except BadInput as error:
-        return error
+def _placed(item: Item, value: Any, time_ms: int, zone: tzinfo, now_ms: int) -> Submission:
+    """The item as if the client had sent it with the time."""
+    assert isinstance(item, Submission), "only valid items are placed"
+    if time_ms > now_ms + MAX_AHEAD_MS:
+        raise InvalidValue("The last of these times is more than ten years ahead.", "$.spread")
+    text = local_text(time_ms, zone)
+    return msgspec.structs.replace(
+        item,
+        view=msgspec.structs.replace(item.view, schedule_time=text),
+        task_data=encode_json({**value, "schedule_time": text}),
+        due_at_ms=time_ms,
+        is_placed=True,
+    )
 
 
-def _acceptance(index: int, task: Task) -> ItemResult:
-    return ItemResult(index=index, success=True, task_id=task.task_id, status=task.status_at(task.created_at_ms))
+def _acceptance(index: int, task: Task, item: Submission) -> ItemResult:
+    return ItemResult(
+        index=index,
+        success=True,
+        task_id=task.task_id,
+        status=task.status_at(task.created_at_ms),
+        schedule_time=item.view.schedule_time if item.is_placed else None,
+        warning=item.warning,
+    )
 
 
 def _rejection(index: int, error: ServiceError) -> ItemResult:

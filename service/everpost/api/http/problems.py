@@ -35,6 +35,7 @@ STATUS_OF_CODE = MappingProxyType(
         "file_not_found": HTTPStatus.NOT_FOUND,
         "account_not_found": HTTPStatus.NOT_FOUND,
         "fanout_not_found": HTTPStatus.NOT_FOUND,
+        "recurrence_not_found": HTTPStatus.NOT_FOUND,
         "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
         "conflict": HTTPStatus.CONFLICT,
         "account_exists": HTTPStatus.CONFLICT,
@@ -48,6 +49,10 @@ STATUS_OF_CODE = MappingProxyType(
         "nothing_to_decide": HTTPStatus.CONFLICT,
         "already_decided": HTTPStatus.CONFLICT,
         "tasks_pending": HTTPStatus.CONFLICT,
+        "task_changing": HTTPStatus.CONFLICT,
+        "attempt_open": HTTPStatus.CONFLICT,
+        "recurrence_exists": HTTPStatus.CONFLICT,
+        "recurrence_changed": HTTPStatus.CONFLICT,
         "idempotency_key_in_use": HTTPStatus.CONFLICT,
         "file_in_use": HTTPStatus.CONFLICT,
         "wrong_offset": HTTPStatus.CONFLICT,
@@ -60,6 +65,7 @@ STATUS_OF_CODE = MappingProxyType(
         "unknown_file": HTTPStatus.UNPROCESSABLE_ENTITY,
         "unknown_account": HTTPStatus.UNPROCESSABLE_ENTITY,
         "account_blocked": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "skipped_time": HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
         "upload_locked": HTTPStatus.LOCKED,
         "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -108,6 +114,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     task_ids: list[str] | None = None
     offset: int | None = None
     decision: Decided | None = None
+    neighbours: tuple[str, str] | None = None
 
 
 def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
@@ -127,6 +134,7 @@ def problem_of(error: ServiceError, instance: str) -> ProblemDetails:
         task_ids=getattr(error, "task_ids", None),
         offset=getattr(error, "offset", None),
         decision=getattr(error, "decision", None),
+        neighbours=getattr(error, "neighbours", None),
     )
 
 

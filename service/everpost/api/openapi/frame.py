@@ -25,6 +25,7 @@ TAGS = (
     Tag("Tasks", "Looking at tasks, retrying, cancelling and deleting them."),
     Tag("Bulk", "The same on many tasks at once."),
     Tag("Accounts", "The accounts that tasks are published with: credentials by reference, pauses, tests."),
+    Tag("Recurring", "Posts that are made again and again."),
     Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
     Tag("Health", "Is it alive, does it do its work, and how much of it."),
 )

@@ -7,12 +7,14 @@ from litestar import post
 from msgspec import Meta
 
 from everpost.actions.bulk import BulkAnswer, BulkKind, BulkRequest
+from everpost.actions.edit import PUBLISH_NOW
 from everpost.api.http.bodies import read_object
 from everpost.api.http.hanging_up import while_client_waits
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import InvalidValue
+from everpost.task.submission import encode_json
 from everpost.views.bulk_answers import BulkReply, reply_of
 from everpost.views.filter_request import FilterRequest, task_filter
 
@@ -20,7 +22,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 IDS = ["019b76da3f007c8e9d2b4f6a8c0e1d3f", "019b76da3f017c8e9d2b4f6a8c0e1d40"]
 FILTER = {"status": "failed", "platform": 1, "created_after": "2026-01-01"}
-EXAMPLES = {
+EXAMPLES: dict[str, dict[str, Any]] = {
     "By ids": {"task_ids": IDS},
     "By filter": {"filter": FILTER},
     "The ids that match": {"task_ids": IDS, "filter": FILTER, "dry_run": True},
@@ -55,18 +57,18 @@ def answer_of_operation(reply: msgspec.Struct, answer: BulkAnswer) -> JsonAnswer
     return JsonAnswer(reply, 202, headers={"location": f"/api/v1/operations/{answer.operation_id}"})
 
 
-async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
-    """Read which tasks are meant, and change them.
+async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = BulkBody) -> JsonAnswer:
+    """Read which tasks are meant, and change them. An edit without a patch of its own makes them due.
 
     Raises:
         InvalidValue: The body does not fit, or names no tasks.
     """
     services = services_of(request)
-    body = await read_object(request, BulkBody, services.settings.max_body)
+    body = await read_object(request, form, services.settings.max_body)
     if body.filter is not None and body.filter.is_empty and body.task_ids is None:
         raise InvalidValue("An empty filter matches every task; give it at least one field.", "$.filter")
-    if body.data is not None and kind is not BulkKind.RETRY:
-        raise InvalidValue("Only a retry takes edited data.", "$.data")
+    if body.data is not None and kind not in {BulkKind.RETRY, BulkKind.EDIT}:
+        raise InvalidValue("Only a retry or an edit takes data.", "$.data")
     wanted = BulkRequest(
         kind=kind,
         task_ids=None if body.task_ids is None else tuple(body.task_ids),
@@ -74,11 +76,19 @@ async def run_bulk(request: ApiRequest, kind: BulkKind) -> JsonAnswer:
         if body.filter is None
         else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
         force=body.force,
-        data=body.data,
+        data=body.data if kind is not BulkKind.EDIT else _patch_of(body),
+        by=getattr(body, "by", None),
+        why=getattr(body, "why", None),
     )
     if body.dry_run:
         return answer_bulk(await while_client_waits(request, services.bulk.run(wanted, dry_run=True)))
     return answer_bulk(await services.bulk.run(wanted))
+
+
+def _patch_of(body: BulkBody) -> dict[str, Any]:
+    patch: dict[str, Any] = getattr(body, "data", None) or dict(PUBLISH_NOW)
+    encode_json(patch)
+    return patch
 
 
 DOCUMENTED = documented(

@@ -11,9 +11,10 @@ from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus
-from everpost.task.submission import PublishRequest
+from everpost.task.schedule_times import needs_zone
+from everpost.task.submission import PublishRequest, Submission, decode_json
 
-OF_A_TASK = ("unknown_platform", "unknown_file", "unknown_account", "account_blocked")
+OF_A_TASK = ("unknown_platform", "unknown_file", "unknown_account", "account_blocked", "skipped_time")
 SAMPLE = {
     "platform": 1,
     "account_id": "test_account",
@@ -26,13 +27,17 @@ SAMPLE = {
 LOCATION = Header("Location", "The task's address.", "/api/v1/tasks/019b76da3f007c8e9d2b4f6a8c0e1d3f")
 
 
-class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The task is on the disk and will run, whatever crashes from now on."""
+class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The task is on the disk and will run, whatever crashes from now on.
+
+    `warning` says which of two times was taken, if clocks are put back at its `schedule_time`.
+    """
 
     success: bool
     message: str
     task_id: str
     status: TaskStatus
+    warning: str | None = None
 
 
 @post(
@@ -58,30 +63,36 @@ async def publish_task(request: ApiRequest) -> JsonAnswer:
     body = await read_json_body(request, headers, services.settings.max_body)
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
-    submission = services.reader.read(body, services.clock())
+    submission = await _read(services, body)
+    task = await services.acceptance.publish_task(submission)
+    return _accepted(task.task_id, _answer_to(task, submission.warning))
+
+
+async def _read(services: Services, body: bytes) -> Submission:
+    data = decode_json(body)
+    zone = await services.zones.of_data(data) if needs_zone(data) else None
+    submission = services.reader.check(data, services.clock(), zone)
     if names_something(submission):
         await check_named_things(services, submission)
-    task = await services.acceptance.publish_task(submission)
-    return _accepted(task.task_id, _answer_to(task))
+    return submission
 
 
 async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) -> JsonAnswer:
     def first_answer(tasks: list[Task]) -> FirstAnswer:
-        return FirstAnswer(tasks[0].task_id, msgspec.json.encode(_answer_to(tasks[0])).decode())
+        answer = _answer_to(tasks[0], submission.warning)
+        return FirstAnswer(tasks[0].task_id, msgspec.json.encode(answer).decode())
 
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
         if first is None:
-            submission = services.reader.read(body, services.clock())
-            if names_something(submission):
-                await check_named_things(services, submission)
+            submission = await _read(services, body)
             first = await services.acceptance.publish_once([submission], key, first_answer)
     return _accepted(first.accepted_id, first.body.encode())
 
 
-def _answer_to(task: Task) -> PublishAnswer:
+def _answer_to(task: Task, warning: str | None) -> PublishAnswer:
     status = task.status_at(task.created_at_ms)
-    return PublishAnswer(success=True, message="Task accepted", task_id=task.task_id, status=status)
+    return PublishAnswer(success=True, message="Task accepted", task_id=task.task_id, status=status, warning=warning)
 
 
 def _accepted(task_id: str, answer: PublishAnswer | bytes) -> JsonAnswer:

@@ -18,16 +18,21 @@ from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.callbacks import MEMBER
 from everpost.task.model import Task
-from everpost.task.submission import PublishRequest, decode_json
+from everpost.task.spread import SPREAD_PATH, Spread
+from everpost.task.submission import PublishRequest, decode_json, invalid_value
 
 MAX_ITEMS = 1_000
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
-    """Tasks to publish together. `callback_url` is told when all have ended, and of each task's end."""
+    """Tasks to publish together; `spread` gives times to those that have none.
+
+    `callback_url` is told when all have ended, and of each task's end.
+    """
 
     tasks: list[PublishRequest]
     callback_url: str | None = None
+    spread: Spread | None = None
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +55,8 @@ LOCATION = Header(
     "/publish/batch",
     summary="Publish many tasks",
     description=f"Accepts every valid item, and answers every other item with its error. As JSON: a list, or an "
-    f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction. As NDJSON: one task a line, any number of "
+    f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction; its `spread` places items without a "
+    "`schedule_time` over a window, or at daily times. As NDJSON: one task a line, any number of "
     "them; the answer is NDJSON too, a line for each item as soon as it is on the disk, and a last line with "
     "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key.",
     tags=["Publishing"],
@@ -62,7 +68,13 @@ LOCATION = Header(
         body=Body(
             "Tasks; as NDJSON one a line.",
             {JSON: list[PublishRequest] | BatchRequest, NDJSON: PublishRequest},
-            {"Two posts": [SAMPLE, {**SAMPLE, "priority": 0}]},
+            {
+                "Two posts": [SAMPLE, {**SAMPLE, "priority": 0}],
+                "Two posts, tomorrow and the day after": {
+                    "tasks": [SAMPLE, SAMPLE],
+                    "spread": {"daily_times": ["18:30"], "videos_per_day": 1, "start_days": 0},
+                },
+            },
             {"A line": SAMPLE},
         ),
         takes=(IDEMPOTENCY_KEY,),
@@ -92,11 +104,15 @@ async def publish_batch(request: ApiRequest) -> ASGIResponse:
 
 async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
     batch = PostedBatch(services)
-    values, path, callback_url = items_of(decode_json(body))
+    data = decode_json(body)
+    values, path, callback_url = items_of(data)
+    spread = spread_of(data)
     if callback_url is not None:
         services.reader.check_callback_url(callback_url)
         values = with_callback(values, callback_url)
     items = await batch.read_values(values, path)
+    if spread is not None:
+        items = await batch.place(items, values, spread)
     submissions = submissions_of(items)
     if not submissions:
         return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)
@@ -128,6 +144,24 @@ def _accepted(answer: FirstAnswer) -> JsonAnswer:
     return JsonAnswer(answer.body.encode(), 202, headers={"location": location})
 
 
+def spread_of(body: Any) -> Spread | None:
+    """The `spread` of a JSON batch.
+
+    Raises:
+        InvalidValue: It is not one.
+    """
+    if not isinstance(body, dict) or body.get("spread") is None:
+        return None
+    try:
+        spread = msgspec.convert(body["spread"], Spread)
+    except msgspec.ValidationError as error:
+        wrong = invalid_value(error)
+        wrong.path = SPREAD_PATH + wrong.path.removeprefix("$")
+        raise wrong from error
+    spread.check()
+    return spread
+
+
 def items_of(body: Any) -> tuple[list[Any], str, str | None]:
     """The items of a JSON batch, the JSON path of their list, and the batch's `callback_url`.
 
@@ -136,8 +170,8 @@ def items_of(body: Any) -> tuple[list[Any], str, str | None]:
     """
     path, callback_url = "$", None
     if isinstance(body, dict):
-        if unknown := [name for name in body if name not in {"tasks", MEMBER}]:
-            raise InvalidValue(f"There is no field {unknown[0][:64]!r} here, only `tasks` and `{MEMBER}`.")
+        if unknown := [name for name in body if name not in {"tasks", "spread", MEMBER}]:
+            raise InvalidValue(f"There is no field {unknown[0][:64]!r} here, only `tasks`, `spread` and `{MEMBER}`.")
         callback_url = body.get(MEMBER)
         body, path = body.get("tasks"), "$.tasks"
     if not isinstance(callback_url, str | None):

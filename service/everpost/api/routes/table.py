@@ -17,6 +17,7 @@ from everpost.api.routes.accounts import (
 )
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
+from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish_tasks_now
 from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
@@ -29,6 +30,16 @@ from everpost.api.routes.pause import resume_dispatch, show_dispatch
 from everpost.api.routes.prometheus import show_metrics
 from everpost.api.routes.publish import publish_task
 from everpost.api.routes.publish_batch import publish_batch
+from everpost.api.routes.recurring import (
+    add_recurring,
+    edit_recurring,
+    list_recurring,
+    pause_recurring,
+    remove_recurring,
+    resume_recurring,
+    show_next_times,
+    show_recurring,
+)
 from everpost.api.routes.resolve import resolve_task
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks
@@ -55,11 +66,15 @@ HANDLERS = (
     show_task,
     retry_task,
     resolve_task,
+    edit_task,
+    publish_now,
     cancel_task,
     delete_task,
     retry_tasks,
     cancel_tasks,
     delete_tasks,
+    edit_tasks,
+    publish_tasks_now,
     clear_tasks,
     archive_tasks,
     upload_file,
@@ -84,6 +99,14 @@ HANDLERS = (
     test_account,
     pause_account,
     resume_account,
+    add_recurring,
+    list_recurring,
+    show_recurring,
+    show_next_times,
+    edit_recurring,
+    pause_recurring,
+    resume_recurring,
+    remove_recurring,
 )
 
 

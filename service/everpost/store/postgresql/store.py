@@ -21,6 +21,7 @@ from everpost.store.postgresql.tasks.batches import PostgresqlBatches
 from everpost.store.postgresql.tasks.changes import PostgresqlChanges
 from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.operations import PostgresqlOperations
+from everpost.store.postgresql.tasks.recurring import PostgresqlRecurring
 from everpost.store.postgresql.tasks.relay import PostgresqlRelay
 
 
@@ -42,6 +43,7 @@ class PostgresqlStore:
         self.limits = PostgresqlLimits(database)
         self.accounts = PostgresqlAccounts(database)
         self.batches = PostgresqlBatches(database, self.ledger)
+        self.recurring = PostgresqlRecurring(database)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 

@@ -17,6 +17,7 @@ from everpost.store.sqlite.tasks.batches import SqliteBatches
 from everpost.store.sqlite.tasks.changes import SqliteChanges
 from everpost.store.sqlite.tasks.ledger import SqliteLedger
 from everpost.store.sqlite.tasks.operations import SqliteOperations
+from everpost.store.sqlite.tasks.recurring import SqliteRecurring
 from everpost.store.sqlite.tasks.relay import SqliteRelay
 
 
@@ -38,6 +39,7 @@ class SqliteStore:
         self.limits = SqliteLimits(database)
         self.accounts = SqliteAccounts(database)
         self.batches = SqliteBatches(database)
+        self.recurring = SqliteRecurring(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:

@@ -12,6 +12,7 @@ from everpost.errors import DatabaseBusy
 from everpost.pace import Pace
 from everpost.portions import count_fitting
 from everpost.store.archive import COUNTING_S, MOST_BYTES
+from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 
 
@@ -71,8 +72,12 @@ class PostgresqlArchive:
 
     async def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""
+        months = 0
         while done := await self._purge_month(before_ms):
+            months += 1
             yield done
+        if months:
+            await self._database.write(lambda connection: connection.run("purge_lost_edits"), statement_s=None)
         done = 1
         while done:
             async with pace.step() as size:
@@ -89,7 +94,15 @@ class PostgresqlArchive:
 
     async def _purge(self, before_ms: int, limit: int) -> int:
         parameters = {"before": to_text(before_ms), "limit": limit}
-        return await self._database.write(lambda connection: connection.run("purge", **parameters))
+
+        async def purge(connection: Connection) -> int:
+            purged = await connection.fetch_all("purge", **parameters)
+            task_ids = [row["job_id"] for row in purged if row["job_id"] is not None]
+            if task_ids:
+                await connection.run("purge_edits", task_ids=task_ids)
+            return len(purged)
+
+        return await self._database.write(purge)
 
     async def count_archived(self, before_ms: int) -> int:
         """See `Archive`."""

@@ -198,5 +198,6 @@ async def _begin_pause(connection: Connection, backup: str, now_ms: int) -> Paus
         replaced=None,
         while_running=True,
     )
+    await connection.run("pause_recurring", now=now)
     await set_value(connection, PAUSED, write_pause(pause))
     return pause

@@ -50,6 +50,8 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.HISTORY: ("job_id",),
         Table.LEDGER: ("task_id",),
         Table.DECISIONS: ("decision_id",),
+        Table.EDITS: ("edit_id",),
+        Table.RECURRING: ("recurrence_id",),
         Table.KEYS: ("key",),
         Table.BATCHES: ("batch_id",),
         Table.OPERATIONS: ("operation_id",),
@@ -71,12 +73,14 @@ LARGE: Mapping[Table, str] = MappingProxyType(
         Table.ARCHIVE: "task_data",
         Table.HISTORY: "task_data",
         Table.LEDGER: "data",
+        Table.EDITS: "patch || before",
+        Table.RECURRING: "task_data",
         Table.KEYS: "answer",
         Table.BATCHES: "items",
         Table.OPERATIONS: "request",
     }
 )
-"""The column that can be large."""
+"""The column that can be large, or a text of several."""
 
 OWN_VALUES = [MARK, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
 
@@ -262,7 +266,7 @@ async def _count(connection: Connection, *, table: Table, most: int | None = Non
 def _select(table: Table, *, is_first: bool) -> str:
     """The statement of a table's next rows: the primary key as texts, and the columns."""
     keys = KEYS[table]
-    kind = "::bigint" if keys[0] in {"archived_row", "decision_id", "id"} else ""
+    kind = "::bigint" if keys[0] in {"archived_row", "decision_id", "edit_id", "id"} else ""
     after = ", ".join(f":after{number}::text{kind}" for number in range(len(keys)))
     conditions = [] if is_first else [f"({', '.join(keys)}) > ({after})"]
     conditions += ["job_id IS NOT NULL"] if table is Table.HISTORY else []

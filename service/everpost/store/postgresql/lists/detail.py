@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import utc_text
+from everpost.store.edits import SHOWN_EDITS, kept_edits
 from everpost.store.history import RETRIES, IdMatch, TaskDetail
 from everpost.store.lists.detail import detail_of
 from everpost.store.postgresql.link.connection import Connection
@@ -27,6 +28,8 @@ async def find_task(connection: Connection, task_id: str, zone: tzinfo) -> TaskD
             chain_id = row["root_id"] or task_id
             retries = await connection.fetch_all("find_retries", task_id=task_id, chain_id=chain_id, limit=RETRIES)
             found = row | {"place": place, "decisions": await find_decisions(connection, task_id)}
+            edits = await connection.fetch_all("find_edits", task_id=task_id, limit=SHOWN_EDITS)
+            found["edits"] = kept_edits(edits)
             found["data"] = None if row["data"] is None else row["data"].encode()
             return detail_of(found, [tuple(retry.values()) for retry in retries], zone)
     return None

@@ -8,6 +8,7 @@ from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.task_rows import keys_of_bytes, with_account
+from everpost.task.edit_rules import Edited
 from everpost.task.file_refs import is_own_id
 from everpost.task.model import Task, TaskRecord, TaskStatus
 
@@ -26,8 +27,8 @@ async def check_files(connection: Connection, tasks: Iterable[Task]) -> None:
             raise UnknownFileError(key)
 
 
-async def use_files(connection: Connection, tasks: Iterable[Task]) -> None:
-    """Note the files that new tasks name; the others have no record, or are the client's own."""
+async def use_files(connection: Connection, tasks: Iterable[Task | Edited]) -> None:
+    """Note the files that new tasks or versions of tasks name; the others have no record, or are the client's own."""
     uses = [(storable(key), task.task_id) for task in tasks for key in task.file_ids]
     if uses:
         file_ids, task_ids = (list(column) for column in zip(*uses, strict=True))

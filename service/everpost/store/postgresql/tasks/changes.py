@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from everpost.pace import Pace
-from everpost.store.changes import Cancel, Change, Outcome, Remove, Resolve, Retry, outcome_of_cancel
+from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry, outcome_of_cancel
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.tasks.candidates import find_candidates
+from everpost.store.postgresql.tasks.edit import edit_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks
 from everpost.store.postgresql.tasks.positions import lock_tasks
 from everpost.store.postgresql.tasks.remove import remove_tasks
@@ -44,6 +45,8 @@ async def apply_change(connection: Connection, change: Change, now_ms: int, pace
                 return await retry_tasks(connection, change, now_ms)
             case Cancel():
                 return await _cancel_tasks(connection, change, now_ms)
+            case Edit():
+                return await edit_tasks(connection, change, now_ms)
             case Remove():
                 return await remove_tasks(connection, change, now_ms)
             case Resolve():

@@ -39,6 +39,8 @@ def facts_of(row: Record) -> ClaimFacts:
         row["platform"],
         row["attempts"],
         checkpoint=row["checkpoint"],
+        late_at=row["late_at"],
+        due_at=row["due_at"],
     )
 
 

@@ -13,6 +13,7 @@ from everpost.store.sqlite.care.space import find_space, give_back_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.positions import json_list
 
 DAY_MS = 86_400_000
 
@@ -104,7 +105,9 @@ def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, li
 
 def _purge(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     parameters = {"before": to_text(before_ms), "limit": limit}
-    return connection.execute(load("purge"), parameters).rowcount
+    purged = [row[0] for row in connection.execute(load("purge"), parameters)]
+    connection.execute(load("purge_edits"), {"task_ids": json_list([task_id for task_id in purged if task_id])})
+    return len(purged)
 
 
 def _age_bounds(before_ms: int) -> dict[str, str]:

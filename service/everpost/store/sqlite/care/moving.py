@@ -41,6 +41,8 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.HISTORY: ("task_id",),
         Table.LEDGER: ("id",),
         Table.DECISIONS: ("decision_id",),
+        Table.EDITS: ("edit_id",),
+        Table.RECURRING: ("recurrence_id",),
         Table.KEYS: ("key",),
         Table.BATCHES: ("batch_id",),
         Table.OPERATIONS: ("operation_id",),

@@ -91,6 +91,7 @@ def _pause(connection: sqlite3.Connection, backup: Path, replaced: Path | None, 
     (held,) = connection.execute(load("count_held")).fetchone()
     (unfinished,) = connection.execute(load("count_unfinished")).fetchone()
     operations = connection.execute(load("abandon_operations"), {"error": GIVEN_UP, "now": now}).rowcount
+    connection.execute(load("pause_recurring"), {"now": now})
     (ended,) = connection.execute(load("count_ended")).fetchone()
     return Pause(
         backup=str(backup.absolute()),

@@ -9,6 +9,7 @@ from everpost.store.lists.detail import detail_of
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.edit import find_edits
 from everpost.store.sqlite.tasks.resolve import find_decisions
 from everpost.task.place import Place
 
@@ -24,6 +25,7 @@ def find_task(connection: sqlite3.Connection, task_id: str, zone: tzinfo) -> Tas
             if row is not None:
                 found = dict(zip((column[0] for column in cursor.description), row, strict=True))
                 found |= {"place": place, "decisions": find_decisions(connection, task_id)}
+                found["edits"] = find_edits(connection, task_id)
                 retries = connection.execute(load("find_retries"), {"task_id": task_id, "limit": RETRIES}).fetchall()
                 return detail_of(found, retries, zone)
     return None

@@ -9,12 +9,13 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
 from everpost.store.task_rows import keys_of_bytes, with_account
+from everpost.task.edit_rules import Edited
 from everpost.task.file_refs import is_own_id
 from everpost.task.model import Task, TaskRecord, TaskStatus
 
 
-def use_files(connection: sqlite3.Connection, tasks: Iterable[Task]) -> None:
-    """Note the files that new tasks name."""
+def use_files(connection: sqlite3.Connection, tasks: Iterable[Task | Edited]) -> None:
+    """Note the files that new tasks, or new versions of tasks, name."""
     if uses := [(key, task.task_id) for task in tasks for key in task.file_ids]:
         connection.execute(load("use_files"), {"uses": msgspec.json.encode(uses).decode()})
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from everpost.pace import Pace
-from everpost.store.changes import Cancel, Change, Outcome, Remove, Resolve, Retry
+from everpost.store.changes import Cancel, Change, Edit, Outcome, Remove, Resolve, Retry
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.tasks.cancel import cancel_tasks
 from everpost.store.sqlite.tasks.candidates import find_candidates
+from everpost.store.sqlite.tasks.edit import edit_tasks
 from everpost.store.sqlite.tasks.remove import remove_tasks
 from everpost.store.sqlite.tasks.resolve import resolve_task
 from everpost.store.sqlite.tasks.retry import retry_tasks
@@ -49,6 +50,8 @@ def _apply(connection: sqlite3.Connection, *, change: Change, now_ms: int) -> li
             return retry_tasks(connection, change, now_ms)
         case Cancel():
             return cancel_tasks(connection, change, now_ms)
+        case Edit():
+            return edit_tasks(connection, change, now_ms)
         case Remove():
             return remove_tasks(connection, change, now_ms)
         case Resolve():

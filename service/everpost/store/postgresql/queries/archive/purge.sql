@@ -5,3 +5,4 @@ DELETE FROM ONLY publish_tasks_archive WHERE archived_row = ANY (ARRAY(
     WHERE archived_at < :before AND coalesce(completed_at, '') < :before
     ORDER BY archived_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ))
+RETURNING job_id

@@ -4,3 +4,4 @@ DELETE FROM publish_tasks_archive WHERE task_id IN (
     WHERE archived_at < :before AND ifnull(CAST(completed_at AS TEXT), '') < :before
     ORDER BY archived_at LIMIT :limit
 )
+RETURNING job_id

@@ -8,7 +8,8 @@ SELECT
         CAST(t.sending AS INTEGER), CAST(ifnull(t.root_id, t.task_id) AS TEXT),
         CAST(ifnull(t.generation, 0) AS INTEGER), CAST(t.platform AS TEXT), CAST(t.attempts AS TEXT),
         iif(length(CAST(t.data AS BLOB)) = w.value, json('true'), json('false')),
-        CAST(t.checkpoint AS TEXT)
+        CAST(t.checkpoint AS TEXT),
+        CAST(t.late_at AS TEXT), iif(t.status = 'scheduled', CAST(t.due_at AS TEXT), NULL)
     )),
     CAST(group_concat(iif(length(CAST(t.data AS BLOB)) = w.value, t.data, ''), '') AS BLOB)
 FROM json_each(:sizes) AS w CROSS JOIN task_queue AS t ON t.task_id = w.key

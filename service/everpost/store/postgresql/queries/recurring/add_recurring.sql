@@ -1,0 +1,7 @@
+INSERT INTO recurring_posts (
+    recurrence_id, name, version, status, reason, cron, timezone, until_at, task_data, platform, account_id, next_at, last_at,
+    last_task_id, made, missed, created_at, updated_at
+) VALUES (
+    :recurrence_id, :name, :version, :status, :reason, :cron, :timezone, :until_at, :task_data, :platform, :account_id, :next_at,
+    :last_at, :last_task_id, :made, :missed, :created_at, :updated_at
+)

@@ -1,0 +1,288 @@
+"""Times in zones, tasks that are too late, batches that are spread, and recurring posts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from api_support import assert_problem
+from everpost.clock import from_text, system_clock, to_text
+from everpost.errors import InvalidValue
+from everpost.publishing import PublisherClass, RateLimitedError
+from everpost.task.recurrence import AHEAD_MS, Recurrence
+from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from everpost_workers.upkeep.recurring import RecurringPosts
+from store_kit import kit_of
+
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
+
+LATER = "2030-05-04T18:00:00+02:00"
+TASK = {"platform": 1, "account_id": "a", "title": "digest"}
+
+
+@pytest.fixture
+async def idle() -> AsyncIterator[Stack]:
+    """Everything but a worker, in Berlin."""
+    async with everpost_stack(workers=0, timezone="Europe/Berlin") as stack:
+        yield stack
+
+
+async def test_times_of_clocks_that_are_put_forward_or_back_are_answered_clearly(idle: Stack) -> None:
+    post = {**TASK, "schedule_time": "2030-03-31 02:30"}
+    problem = assert_problem(
+        await idle.client.post("/api/v1/publish", json=post), 422, "skipped_time", "$.schedule_time"
+    )
+    assert problem["neighbours"] == ["2030-03-31T01:59:00+01:00", "2030-03-31T03:00:00+02:00"]
+    twice = {**TASK, "schedule_time": "2030-10-27 02:30"}
+    first = (await idle.client.post("/api/v1/publish", json=twice)).json()
+    second = (await idle.client.post("/api/v1/publish", json={**twice, "schedule_fold": 1})).json()
+    assert "comes twice" in first["warning"]
+    assert "warning" not in second
+    due = [(await idle.task(answer["task_id"]))["due_at"] for answer in (first, second)]
+    assert due == ["2030-10-27T00:30:00.000Z", "2030-10-27T01:30:00.000Z"]
+    batch = (await idle.client.post("/api/v1/publish/batch", json=[post, twice])).json()
+    assert [result.get("code") for result in batch["results"]] == ["skipped_time", None]
+    assert (batch["results"][0]["path"], "warning" in batch["results"][1]) == ("$[0].schedule_time", True)
+
+
+async def test_a_time_is_read_in_the_zone_of_its_account(idle: Stack) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def find(platform: str, account_id: str) -> str | None:
+        asked.append((platform, account_id))
+        return {"tokyo": "Asia/Tokyo", "odd": "Mars/Base"}.get(account_id)
+
+    services = idle.app.state.services
+    services.zones._find = find
+    naive = {"schedule_time": "2030-05-04 18:00"}
+    tokyo, berlin = [await idle.publish(account_id=name, **naive) for name in ("tokyo", "berlin")]
+    assert [(await idle.task(one))["due_at"] for one in (tokyo, berlin)] == [
+        "2030-05-04T09:00:00.000Z", "2030-05-04T16:00:00.000Z",
+    ]  # fmt: skip
+    await idle.publish(account_id="tokyo")
+    assert asked == [("xiaohongshu", "tokyo"), ("xiaohongshu", "berlin")]  # no look-up without a time
+    with pytest.raises(InvalidValue):
+        await services.zones.of_data({**TASK, "account_id": "odd", **naive})
+    tasks = [{**TASK, "account_id": "tokyo", **naive}] * 3
+    await idle.client.post("/api/v1/publish/batch", json=tasks)
+    assert len(asked) == 4  # each account once
+
+
+async def test_a_task_that_could_not_begin_in_time_is_missed_and_not_sent(idle: Stack) -> None:
+    task_id = await idle.publish(late_after_s=0.05)
+    unhurried = await idle.publish(late_after_s=3_600)
+    scheduled = await idle.publish(late_after_s=0.05, schedule_time=LATER)
+    assert from_text((await idle.task(scheduled))["late_at"]) == (from_text("2030-05-04T16:00:00.050Z") or 0)
+    await asyncio.sleep(0.06)
+    await idle.start_worker()
+    missed = await idle.wait_until_ended(task_id)
+    assert (missed["status"], missed["error_class"], missed["attempts"]) == ("failed", "missed", [])
+    assert "could not begin by" in missed["error_message"]
+    assert (await idle.wait_until_ended(unhurried))["status"] == "success"
+    assert [job.task_id for job in idle.publisher.published] == [unhurried]
+    again = await idle.retry(task_id)
+    assert (await idle.wait_until_ended(again))["status"] == "success"
+
+
+async def test_an_automatic_attempt_is_not_made_too_late_either(idle: Stack) -> None:
+    idle.publisher.fail_next(RateLimitedError("busy", retry_after_s=2))
+    task_id = await idle.publish(late_after_s=1)
+    await idle.start_worker()
+    missed = await idle.wait_until_ended(task_id)
+    assert (missed["error_class"], len(missed["attempts"])) == ("missed", 1)
+    assert "its last attempt failed: busy" in missed["error_message"]
+
+
+async def test_a_task_that_may_have_been_sent_is_never_missed() -> None:
+    async with everpost_stack(publisher=PublisherDouble(PublisherClass.KEYED), workers=0) as stack:
+        stack.publisher.lose_next_answer()
+        stack.publisher.hold()
+        task_id = await stack.publish(late_after_s=1)
+        await stack.start_worker()
+
+        async def is_late() -> bool:
+            late_ms = from_text((await stack.task(task_id))["late_at"]) or 0
+            return bool(stack.publisher.attempts) and system_clock() > late_ms
+
+        await eventually(is_late)
+        stack.publisher.release()
+        ended = await stack.wait_until_ended(task_id)
+        assert (ended["status"], [job.attempt for job in stack.publisher.attempts]) == ("success", [1, 2])
+
+
+async def test_a_batch_is_spread_over_daily_times_and_each_result_has_its_time(idle: Stack) -> None:
+    tasks = [TASK, {**TASK, "title": 5}, TASK, {**TASK, "schedule_time": LATER}, {**TASK, "account_id": "b"}]
+    body = {"tasks": tasks, "spread": {"daily_times": ["09:00", "18:30"], "start_days": 2}}
+    headers = {"Idempotency-Key": "spread"}
+    answer = await idle.client.post("/api/v1/publish/batch", json=body, headers=headers)
+    results = answer.json()["results"]
+    times = [result.get("schedule_time") for result in results]
+    assert (times[1], times[3]) == (None, None)
+    assert (times[0][11:16], times[2][11:16], times[4]) == ("09:00", "18:30", times[0])
+    for result in (results[0], results[2]):
+        task = await idle.task(result["task_id"])
+        assert task["task_data"]["schedule_time"] == result["schedule_time"]
+        assert from_text(task["due_at"]) == from_text(result["schedule_time"])
+    again = await idle.client.post("/api/v1/publish/batch", json=body, headers=headers)
+    assert again.json() == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("spread", "path"),
+    [
+        ({"videos_per_day": 9}, "$.spread.videos_per_day"),
+        ({"daily_times": ["25:00"]}, "$.spread.daily_times[0]"),
+        ({"until": "2020-01-01"}, "$.spread.until"),
+        ({"videos_per_day": 1, "timezone": "Mars/Base"}, "$.spread.timezone"),
+        ("soon", "$.spread"),
+    ],
+)
+async def test_a_wrong_spread_is_refused_whole(idle: Stack, spread: Any, path: str) -> None:
+    answer = await idle.client.post("/api/v1/publish/batch", json={"tasks": [TASK], "spread": spread})
+    assert_problem(answer, 422, "invalid_value", path)
+    assert await idle.store.ledger.count_unfinished() == 0
+
+
+def leader_of(stack: Stack, clock_ms: int) -> RecurringPosts:
+    """The leader's duty, as a worker does it at a time."""
+    services = stack.app.state.services
+    return RecurringPosts(
+        stack.store,
+        stack.queue,
+        services.catalogue,
+        services.zones,
+        lambda: clock_ms,
+        worker_id="leader",
+        count=lambda _: None,
+    )
+
+
+async def add(stack: Stack, **fields: Any) -> dict[str, Any]:
+    body = {"name": "digest", "cron": "0 9 * * MON", "data": TASK, **fields}
+    answer = await stack.client.post("/api/v1/recurring", json=body)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def set_next(stack: Stack, next_ms: int) -> Recurrence:
+    found = await stack.store.recurring.find("digest")
+    assert found is not None
+    after = replace(found, next_at=to_text(next_ms))
+    assert await stack.store.recurring.change(found, after, None, next_ms)
+    return after
+
+
+async def test_a_recurring_post_is_made_by_the_leading_worker_and_published_at_its_time(idle: Stack) -> None:
+    added = await add(idle, cron="* * * * *", timezone="Asia/Tokyo")
+    assert added["next_times"][0].endswith("+09:00")
+    due_ms = system_clock() + 700
+    await set_next(idle, due_ms)
+    await idle.start_worker()
+
+    async def published() -> bool:
+        return bool(idle.publisher.published)
+
+    await eventually(published)
+    (job,) = idle.publisher.published
+    task = await idle.wait_until_ended(job.task_id)
+    assert (task["status"], task["batch_id"], task["title"]) == ("success", added["data"]["recurrence_id"], "digest")
+    assert (from_text(task["started_at"]) or 0) >= due_ms
+    shown = (await idle.client.get("/api/v1/recurring/digest")).json()["data"]
+    assert (shown["made"], shown["missed"], shown["last_task_id"]) == (1, 0, job.task_id)
+
+
+async def test_an_occurrence_that_several_leaders_make_is_one_task(idle: Stack) -> None:
+    await add(idle)
+    now_ms = system_clock()
+    await set_next(idle, now_ms + AHEAD_MS - 1)
+    made = await asyncio.gather(*(leader_of(idle, now_ms).tick() for _ in range(5)))
+    assert sum(made) == 1
+    assert await idle.store.ledger.count_unfinished() == 1
+
+
+async def test_after_an_outage_the_newest_occurrence_is_made_and_missed_if_it_is_too_late(idle: Stack) -> None:
+    added = await add(idle, cron="0 * * * *", data={**TASK, "late_after_s": 0.001})
+    hour_ms = 3_600_000
+    now_ms = system_clock()
+    await set_next(idle, now_ms // hour_ms * hour_ms - 4 * hour_ms)
+    assert await leader_of(idle, now_ms).tick() == 1
+    shown = (await idle.client.get("/api/v1/recurring/digest")).json()["data"]
+    assert (shown["made"], shown["missed"]) == (1, 4)
+    assert (from_text(shown["next_at"]) or 0) > now_ms
+    await idle.start_worker()
+    ended = await idle.wait_until_ended(shown["last_task_id"])
+    assert (ended["status"], ended["error_class"]) == ("failed", "missed")
+    assert added["data"]["recurrence_id"] == ended["batch_id"]
+    assert idle.publisher.published == []
+
+
+async def test_a_paused_post_makes_nothing_and_goes_on_with_its_next_time(idle: Stack) -> None:
+    await add(idle)
+    now_ms = system_clock()
+    await set_next(idle, now_ms + AHEAD_MS - 1)
+    await leader_of(idle, now_ms).tick()
+    made = await idle.store.recurring.find("digest")
+    assert made is not None
+    paused = (await idle.client.post("/api/v1/recurring/digest/pause")).json()
+    assert (paused["data"]["status"], paused["data"]["next_at"], paused["next_times"]) == ("paused", None, [])
+    assert (await idle.task(str(made.last_task_id)))["status"] == "cancelled"
+    assert await leader_of(idle, now_ms + 10**10).tick() == 0
+    resumed = (await idle.client.post("/api/v1/recurring/digest/resume")).json()["data"]
+    assert resumed["status"] == "active"
+    assert (from_text(resumed["next_at"]) or 0) > (from_text(made.last_at) or 0)
+
+
+async def test_an_edit_counts_from_the_next_occurrence_of_which_no_task_exists(idle: Stack) -> None:
+    await add(idle, cron="* * * * *")
+    now_ms = system_clock()
+    due_ms = (now_ms // 60_000 + 1) * 60_000
+    await leader_of(idle, due_ms - AHEAD_MS).tick()
+    patched = await idle.client.patch(
+        "/api/v1/recurring/digest", json={"data": {"title": "new"}, "cron": "*/2 * * * *"}
+    )
+    data = patched.json()["data"]
+    assert (data["data"]["title"], data["cron"]) == ("new", "*/2 * * * *")
+    assert (from_text(data["next_at"]) or 0) > due_ms
+    assert [task.title for task in kit_of(idle.settings).tasks()] == ["digest"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "path"),
+    [
+        ({"cron": "never"}, 422, "invalid_value", "$.cron"),
+        ({"timezone": "Mars/Base"}, 422, "invalid_value", "$.timezone"),
+        ({"until": "2020-01-01"}, 422, "invalid_value", "$.until"),
+        ({"name": "a/b"}, 422, "invalid_value", "$.name"),
+        ({"data": {"platform": 1}}, 422, "invalid_value", "$.data"),
+        ({"data": {**TASK, "schedule_time": LATER}}, 422, "invalid_value", "$.data.schedule_time"),
+        ({"data": {**TASK, "platform": "nowhere"}}, 422, "unknown_platform", "$.data.platform"),
+        ({"other": 1}, 422, "invalid_value", "$"),
+        ({"name": "digest"}, 409, "recurrence_exists", None),
+    ],
+)
+async def test_a_wrong_recurring_post_is_refused(
+    idle: Stack, fields: dict[str, Any], status: int, code: str, path: str | None
+) -> None:
+    await add(idle)
+    body = {"name": "other", "cron": "0 9 * * *", "data": TASK, **fields}
+    assert_problem(await idle.client.post("/api/v1/recurring", json=body), status, code, path)
+    assert [one["name"] for one in (await idle.client.get("/api/v1/recurring")).json()["data"]] == ["digest"]
+
+
+async def test_a_recurring_post_is_checked_listed_and_removed(idle: Stack) -> None:
+    checked = await idle.client.post(
+        "/api/v1/recurring", params={"dry_run": "true"}, json={"name": "x", "cron": "0 9 * * *", "data": TASK}
+    )
+    assert (checked.status_code, len(checked.json()["next_times"])) == (200, 5)
+    await add(idle)
+    await add(idle, name="另一个")
+    page = (await idle.client.get("/api/v1/recurring", params={"limit": 1})).json()
+    assert ([one["name"] for one in page["data"]], page["next_after"]) == (["digest"], "digest")
+    times = (await idle.client.get("/api/v1/recurring/digest/next", params={"count": 3})).json()["next_times"]
+    assert len(times) == 3
+    assert (await idle.client.delete("/api/v1/recurring/另一个")).status_code == 200
+    for path in ("另一个", "nowhere", "%00"):
+        assert_problem(await idle.client.get(f"/api/v1/recurring/{path}"), 404, "recurrence_not_found")
