@@ -16,9 +16,11 @@ from everpost.publishing import (
     PublishResult,
     TransientError,
 )
+from everpost.task import attempt_rules
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from everpost_workers import main
 from store_kit import kit_of
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
@@ -53,6 +55,12 @@ async def stack_of(
         yield stack, uploader
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_rules, "BACKOFF_BASE_S", 0.01)
+    monkeypatch.setattr(main, "TICK_S", 0.05)
+
+
 async def count_on(job: PublishJob) -> None:
     """Save one more than the last attempt did."""
     await job.checkpoint({"part": 1 + (job.saved or {"part": 0})["part"]})
@@ -67,7 +75,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_next_attempt_goes_on_where_the_last_one_stopped_and_the_task_shows_it() -> None:
     async with stack_of(count_on, PublisherClass.NONE) as (stack, uploader):
-        uploader.fail_next(TransientError("later", retry_after_s=0.01), TransientError("later", retry_after_s=0.01))
+        uploader.fail_next(TransientError("later"), TransientError("later"))
         task_id = await stack.publish()
         task = await stack.wait_until_ended(task_id)
         assert uploader.saved == [None, {"part": 1}, {"part": 2}]
@@ -94,7 +102,15 @@ async def test_an_unknown_task_shows_its_checkpoint_until_a_person_decides() -> 
     assert (task["status"], task["checkpoint"]) == ("unknown", {"part": 1})
 
 
-@pytest.mark.parametrize("publisher_class", PublisherClass)
+@pytest.mark.parametrize(
+    "publisher_class",
+    [
+        PublisherClass.NONE,
+        PublisherClass.CHECKABLE,
+        pytest.param(PublisherClass.KEYED, marks=pytest.mark.chaos),
+        pytest.param(PublisherClass.LOCAL, marks=pytest.mark.chaos),
+    ],
+)
 async def test_a_stop_after_a_checkpoint_leaves_it_to_the_next_worker(publisher_class: PublisherClass) -> None:
     async with stack_of(count_on, publisher_class) as (stack, uploader):
         uploader.hold()
@@ -170,7 +186,7 @@ async def test_a_checkpoint_that_another_program_damaged_is_not_given_to_the_pub
         if job.attempt == 1:
             await job.checkpoint("session")
             kit_of(stack.settings).change(Place.LEDGER, job.task_id, checkpoint="{no json")
-            raise TransientError("later", retry_after_s=0.01)
+            raise TransientError("later")
 
     async with stack_of(save_once, PublisherClass.NONE) as (stack, uploader):
         task = await stack.wait_until_ended(await stack.publish())
