@@ -47,9 +47,9 @@ def of_may(count: int) -> list[str]:
 async def fill_may(store: Store, kit: PostgresqlKit) -> tuple[list[str], list[str]]:
     """Successes that go; and what stays: a failure, an unknown task, a later success, a task without a status."""
     going, staying = of_may(10), of_may(4)
-    await add_ended(
-        store, *(make_task(task_id, platform="bilibili") for task_id in going[:3]), status=TaskStatus.SUCCESS
-    )
+    await accept(store, *(make_task(task_id, platform="bilibili") for task_id in going[:3]))
+    assert await store.ledger.save_checkpoint(going[0], 1, '{"upload":1}', IN_MAY_MS)
+    await end(store, *going[:3], status=TaskStatus.SUCCESS)
     await add_ended(store, *going[3:], status=TaskStatus.SUCCESS)
     await add_ended(store, staying[0])
     await add_ended(store, staying[1], status=TaskStatus.UNKNOWN)
@@ -96,6 +96,7 @@ async def test_a_month_is_archived_with_the_same_answers_either_way(
         before.attempts,
         before.completed_at,
     )
+    assert (found.checkpoint, found.checkpoint_attempt) == ({"upload": 1}, 1)
     assert await archive_all(store) == [0]
     assert not kit.find_faults()
 
