@@ -135,6 +135,7 @@ class Publisher(abc.ABC):
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
         """Find the post an earlier attempt may have made: for checkable publishers, and keyed ones that `can_look_up`.
 
+        `job.idempotency_key` and the last checkpoint in `job.saved` tell which post it is.
         It only reads. Return NOT_FOUND only if the post cannot appear later; if a platform shows posts late, wait
         first. An exception, or no answer within `LOOK_UP_S` seconds, counts as no verdict.
         """
