@@ -78,7 +78,7 @@ PLATFORMS = """
 [platforms.douyin]
 publisher = "spilling"
 needs_account = true
-max_attempts = 2
+max_attempts = 1
 options = {}
 
 [platforms.kuaishou]

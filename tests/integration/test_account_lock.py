@@ -22,7 +22,7 @@ KEY = new_key()
 NAMES = ("first", "second")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with stores.empty_store(request.param, tmp_path) as address:
         yield address

@@ -1,5 +1,6 @@
 """Registered accounts from the API to the publisher: credentials, holds, pauses, tests."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from everpost.credentials.vault import new_key
+from everpost.credentials.vault import Sealed, Vault, new_key
 from everpost.publishing import (
     Account,
     AccountBlockedError,
@@ -17,6 +18,7 @@ from everpost.publishing import (
     PublishJob,
     PublishResult,
 )
+from everpost.task.account_rules import AccountStatus, locked, put_on, with_tokens
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 
 ACCOUNTS = "/api/v1/accounts"
@@ -281,3 +283,103 @@ async def test_the_routes_answer_what_is_wrong(tmp_path: Path) -> None:
         assert (following["data"], following["next_cursor"]) == ([], None)
         assert (await stack.client.delete(STUDIO)).json()["data"]["account_id"] == "studio"
         assert await refused("GET", STUDIO) == (404, "account_not_found", None)
+
+
+async def test_only_registered_accounts_can_be_named_where_they_are_needed(tmp_path: Path) -> None:
+    catalogue = tmp_path / "platforms.toml"
+    catalogue.write_text("[platforms.xiaohongshu]\nneeds_account = true\n")
+    folder = tmp_path / "data"
+    async with everpost_stack(workers=0, folder=folder, redis="redis://127.0.0.1:1", platforms=catalogue) as stack:
+
+        async def code_of(account_id: str, *, platform: int = 1, key: str | None = None) -> str | None:
+            headers = {} if key is None else {"idempotency-key": key}
+            body = {"platform": platform, "account_id": account_id}
+            answer = await stack.client.post("/api/v1/publish", json=body, headers=headers)
+            problem = answer.json()
+            assert problem.get("path") in {None, "$.account_id"}
+            return str(problem["code"]) if answer.status_code == 422 else None
+
+        assert await code_of("studio") == "unknown_account"
+        assert await code_of("studio", key="key-1") == "unknown_account"
+        assert await code_of("studio", platform=2) is None
+        await register(stack)
+        assert await code_of("studio") is None
+        assert await code_of("studio", key="key-1") is None
+        items = [{"platform": 1, "account_id": name} for name in ("studio", "stranger")]
+        batch = (await stack.client.post("/api/v1/publish/batch", json=items)).json()
+        assert (batch["accepted"], batch["results"][1]["code"]) == (1, "unknown_account")
+        assert batch["results"][1]["path"] == "$[1].account_id"
+        lines = "\n".join(json.dumps(item) for item in items)
+        ndjson = {"content-type": "application/x-ndjson"}
+        answer = await stack.client.post("/api/v1/publish/batch", content=lines, headers=ndjson)
+        told = [json.loads(line) for line in answer.text.splitlines()]
+        assert [line.get("code") for line in told] == [None, "unknown_account", None]
+        await block(stack, "closed by the platform")
+        assert await code_of("studio") == "account_blocked"
+
+
+async def block(stack: Stack, reason: str) -> None:
+    """Block the account as a worker does, and wait until the API knows."""
+    await stack.store.accounts.change("xiaohongshu", "studio", put_on(AccountStatus.BLOCKED, reason, 1), 1)
+    directory = stack.app.state.services.accounts.directory
+
+    async def is_known() -> bool:
+        standing = directory.find("xiaohongshu", "studio")
+        return standing is not None and standing.status == "blocked"
+
+    await eventually(is_known, what="the blocked account in the API")
+
+
+async def test_a_publisher_that_needs_accounts_fails_tasks_of_others(
+    tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Platform, "needs_account", True)
+    async with everpost_stack(publisher=platform, folder=tmp_path / "data") as stack:
+        task = await stack.wait_until_ended(await stack.publish(account_id="stranger"))
+        assert (task["status"], task["error_class"]) == ("failed", "invalid")
+        assert "not registered" in task["error_message"]
+        assert platform.attempts == []
+
+
+async def test_a_worker_without_a_value_holds_the_account_and_says_why(
+    stack: Stack, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(stack, credentials={"token": "env:EVERPOST_ACCOUNT_NONE"})
+    await held_with(stack, "EVERPOST_ACCOUNT_NONE is not set")
+    monkeypatch.setenv("EVERPOST_ACCOUNT_NONE", SECRET)
+    await stack.client.post(f"{STUDIO}/resume")
+    await stack.drain()
+    assert platform.seen[-1] == {"token": SECRET}
+
+
+async def held_with(stack: Stack, reason: str) -> None:
+    await stack.publish(account_id="studio")
+
+    async def is_held() -> bool:
+        account = await account_of(stack)
+        if account["status"] != "held":  # the worker did not know the account yet
+            await stack.publish(account_id="studio")
+        return account["status"] == "held" and reason in account["reason"]
+
+    await eventually(is_held, what="the hold")
+
+
+async def test_tokens_are_encrypted_anew_when_a_worker_gets_a_new_key(tmp_path: Path) -> None:
+    new = new_key()
+    async with everpost_stack(workers=0, folder=tmp_path / "data", secret_key=f"{new},{KEY}") as stack:
+        await register(stack, credentials={})
+        key = ("xiaohongshu", "studio")
+        sealed = Vault(KEY).seal(Sealed({"a": "b"}, "digest", key))
+        await stack.store.accounts.change(*key, locked("x", 2, 1), 1)
+        await stack.store.accounts.change(*key, with_tokens(sealed, "x", 1), 1)
+        await stack.start_worker()
+
+        async def is_anew() -> bool:
+            account = await stack.store.accounts.find(*key)
+            assert account is not None
+            return account.tokens != sealed
+
+        await eventually(is_anew, what="tokens under the new key")
+        account = await stack.store.accounts.find(*key)
+        assert account is not None
+        assert Vault(new).open(account.tokens or "", key).tokens == {"a": "b"}
