@@ -79,7 +79,7 @@ async def test_a_set_that_is_a_key_of_another_type_takes_no_job_and_loses_none(s
     assert hand_over.seen == ["x", "x"]
 
 
-@pytest.mark.parametrize("kill_at", ["", "release.before"])
+@pytest.mark.parametrize("kill_at", [pytest.param("", marks=pytest.mark.chaos), "release.before"])
 async def test_a_job_handed_over_survives_the_kill_of_its_worker(stage: Stage, kill_at: str) -> None:
     with worker_process(stage.server, OTHER, kill_at, lease_s=0.5) as process:
         await stage.enqueue("sleep", 0, _job_id="x")

@@ -168,21 +168,21 @@ async def test_the_first_pause_counts_and_a_second_resume_changes_nothing(stack:
         assert (await ask(stack, "resume", **DOUYIN))["data"] == {}
 
 
-@pytest.mark.parametrize(
-    ("action", "body", "path"),
-    [
-        ("pause", {"reason": "x", "account_id": "shop"}, "$.platform"),
-        ("pause", {"reason": "x", "platform": "nowhere"}, "$.platform"),
-        ("pause", {"reason": "x\u0000", "platform": "douyin"}, "$.reason"),
-        ("pause", {"reason": "x\u202e", "platform": "douyin"}, "$.reason"),
-        ("pause", {"reason": "", "platform": "douyin"}, "$.reason"),
-        ("pause", {"reason": "x", "platform": "douyin", "account_id": "a\u0000"}, "$.account_id"),
-        ("pause", {"reason": "x", "platform": "douyin", "account_id": "a" * 257}, "$.account_id"),
-        ("resume", {"platform": ["douyin"]}, "$.platform"),
-        ("resume", {"platform": "douyin", "reason": "x"}, "$"),
-    ],
-)
-async def test_a_pause_that_makes_no_sense_is_refused(stack: Stack, action: str, body: Any, path: str) -> None:
-    answer = await stack.client.post(f"/api/v1/limits/{action}", json=body)
-    assert (answer.status_code, answer.json().get("path")) == (422, path), answer.text
+SENSELESS = [
+    ("pause", {"reason": "x", "account_id": "shop"}, "$.platform"),
+    ("pause", {"reason": "x", "platform": "nowhere"}, "$.platform"),
+    ("pause", {"reason": "x\u0000", "platform": "douyin"}, "$.reason"),
+    ("pause", {"reason": "x\u202e", "platform": "douyin"}, "$.reason"),
+    ("pause", {"reason": "", "platform": "douyin"}, "$.reason"),
+    ("pause", {"reason": "x", "platform": "douyin", "account_id": "a\u0000"}, "$.account_id"),
+    ("pause", {"reason": "x", "platform": "douyin", "account_id": "a" * 257}, "$.account_id"),
+    ("resume", {"platform": ["douyin"]}, "$.platform"),
+    ("resume", {"platform": "douyin", "reason": "x"}, "$"),
+]
+
+
+async def test_pauses_that_make_no_sense_are_refused(stack: Stack) -> None:
+    for action, body, path in SENSELESS:
+        answer = await stack.client.post(f"/api/v1/limits/{action}", json=body)
+        assert (answer.status_code, answer.json().get("path")) == (422, path), answer.text
     assert await stack.store.limits.version() == 0
