@@ -22,8 +22,9 @@ from everpost.task.gate_table import GateTable
 from everpost.task.holds import Hold, ScopeState, WaitKind
 
 CLOCK = "test:clock"
-START_MS = 1_750_000_000_000
+START_MS = 4_000_000_000_000  # keys expire by Redis's own clock, so not in the past
 LEASE_MS = 5_000
+HOUR_MS = 3_600_000
 LANES = ("douyin/a", "douyin/b", "kuaishou/a")
 HELD = "arq:in-progress:"
 
@@ -79,6 +80,13 @@ class Model:
         await self.redis.delete(CLOCK)
         clock = self.redis.rpush(CLOCK, self.now_ms // 1000, self.now_ms % 1000 * 1000)
         await cast("Awaitable[int]", clock)
+
+    async def wait(self, ms: int) -> None:
+        """Let time pass; workers tell the midnights again every few hours."""
+        await self.pass_time(ms)
+        if ms > HOUR_MS:
+            await self.tell_limits()
+        await self.turn(Told())
 
     async def enqueue(self, lane: Scope, priority: int) -> None:
         task_id = f"{len(self.lanes)}"
@@ -202,17 +210,20 @@ LIMITS = st.builds(
     daily=st.none() | st.integers(1, 5),
 )
 SCOPES = st.dictionaries(
-    st.sampled_from(["*", "douyin", "douyin/a", "/douyin", "kuaishou"]), LIMITS | st.just(NO_LIMITS), max_size=4
+    st.sampled_from(["*", "douyin", "douyin/a", "/douyin", "kuaishou"]),
+    LIMITS | st.just(NO_LIMITS),
+    min_size=1,
+    max_size=4,
 )
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("enqueue"), st.sampled_from(LANES), st.sampled_from([0, 5, 9])),
-        st.tuples(st.just("claim")),
+        st.tuples(st.just("enqueue"), st.sampled_from(LANES), st.sampled_from([0, 5, 9]), st.integers(1, 4)),
         st.tuples(st.just("end"), st.integers(0, 9)),
         st.tuples(st.just("time"), st.sampled_from([1, 100, 1_000, 10_000, 60_000, 43_200_000])),
         st.tuples(st.just("kill")),
         st.tuples(st.just("hold"), st.sampled_from(["*", "douyin", "douyin/b"]), st.booleans()),
     ),
+    min_size=10,
     max_size=40,
 )
 
@@ -221,19 +232,18 @@ async def run(model: Model, steps: list[tuple[Any, ...]]) -> None:
     await model.begin()
     for step in steps:
         match step:
-            case ("enqueue", lane, priority):
-                await model.enqueue(lane, priority)
-            case ("claim",):
-                await model.claim()
+            case ("enqueue", lane, priority, count):
+                for _ in range(count):
+                    await model.enqueue(lane, priority)
             case ("end", number) if model.running:
                 await model.end(number)
             case ("time", ms):
-                await model.pass_time(ms)
-                await model.turn(Told())
+                await model.wait(ms)
             case ("kill",):
                 await model.kill()
             case ("hold", scope, is_held):
                 await model.hold(scope, is_held=is_held)
+        await model.claim()
     await model.check_no_room_is_wasted()
     await finish(model)
 
@@ -248,8 +258,7 @@ async def finish(model: Model) -> None:
             await model.end(0)
         if set(model.order) >= set(model.lanes) and not await model.waiting():
             return
-        await model.pass_time(43_200_000)
-        await model.turn(Told())
+        await model.wait(43_200_000)
     raise AssertionError(await model.waiting())
 
 

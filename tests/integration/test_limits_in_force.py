@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ async def test_a_rate_and_a_gap_hold_and_the_next_task_begins_when_they_allow_it
         tasks = await publish(stack, 8)
         assert await ended(stack, tasks) == {"success"}
     times = sorted(at for at, _ in publisher.began)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     spans = [later - earlier for earlier, later in zip(times, times[3:], strict=False)]
     slack_s = 0.08  # from the decision of Redis to the call of the publisher
     assert min(waits) > 0.1 - slack_s
