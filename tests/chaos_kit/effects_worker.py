@@ -10,6 +10,8 @@ for ever, or for KEY_LIFETIME_S seconds.
 
 With the variable CHECKPOINTS, each attempt first saves a number higher than the last one saved. The file
 EFFECTS.forgotten gets a line for each attempt that was given an older checkpoint than one that was saved.
+
+With the variable SPANS, the file EFFECTS.spans gets a line when an attempt begins, and another one when it ends.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +80,22 @@ def answered_of(effects: Path) -> Path:
     return effects.with_name(f"{effects.name}.answered")
 
 
+class SpanMark(msgspec.Struct, frozen=True):
+    """A line of the file of spans: an attempt of a worker's process began or ended, by the host's monotonic clock."""
+
+    at_s: float
+    pid: int
+    key: str
+    platform: str
+    account_id: str
+    begins: bool
+
+
+def spans_of(effects: Path) -> Path:
+    """The file of spans."""
+    return effects.with_name(f"{effects.name}.spans")
+
+
 class EffectsPublisher(Publisher):
     """A platform that is a file."""
 
@@ -89,12 +108,30 @@ class EffectsPublisher(Publisher):
         self._delay_s = delay_s
         self._forgotten = forgotten_of(effects)
         self._saved = effects.with_name(f"{effects.name}.saved") if "CHECKPOINTS" in os.environ else None
+        self._spans = None
+        if "SPANS" in os.environ:
+            self._spans = os.open(spans_of(effects), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._file, self._answered = (
             os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) for path in (effects, answered_of(effects))
         )
 
     async def publish(self, job: PublishJob) -> PublishResult:
         """Accept the post, or refuse it while the platform is closed, unless the post says what to do."""
+        if self._spans is None:
+            return await self._publish(job)
+        self._mark(self._spans, job, begins=True)
+        try:
+            return await self._publish(job)
+        finally:
+            self._mark(self._spans, job, begins=False)
+
+    def _mark(self, spans: int, job: PublishJob, *, begins: bool) -> None:
+        account_id = str(job.data["account_id"])
+        key = f"{job.task_id}.{job.attempt}"
+        mark = SpanMark(time.monotonic(), os.getpid(), key, job.platform.name, account_id, begins)
+        os.write(spans, msgspec.json.encode(mark) + b"\n")
+
+    async def _publish(self, job: PublishJob) -> PublishResult:
         if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
             await misbehave()
         denials = self._count_denials(job)
