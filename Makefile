@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo run check format test chaos chaos-fleet bench arq-suite api-suite clean
+.PHONY: help install demo run check format test chaos chaos-fleet peers bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -46,6 +46,10 @@ chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SE
 
 chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut and slowed; needs root (same variables)
 	$(BIN)/pytest tests/chaos_fleet -m chaos -s
+
+peers: $(STAMP)  ## Test publishers against real servers, which are fetched first (PEERS=FOLDER; needs a C++ compiler and Debian)
+	$(BIN)/python tests/peers/fetch.py
+	$(BIN)/pytest tests/peers -m peer
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's tables (half an hour)
 	$(BIN)/python tests/bench/compare.py --readme

@@ -15,6 +15,7 @@ from everpost.settings import MOST_S
 BUILT_IN = Path(__file__).with_name("platforms.toml")
 CALLBACK = "callback"  # the platform of callbacks
 SHOWN_CHARACTERS = 64  # of an unknown platform, in the error
+LAST_ORIGINAL = 5  # the highest id of the original system; platforms after it were added later, and make room
 
 Limit = Annotated[int, Meta(ge=1)] | None
 PlatformName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}\Z")]
@@ -117,7 +118,8 @@ class Catalogue:
     def read(cls, path: Path | None = None) -> "Catalogue":
         """The built-in catalogue, with the TOML file at `path` laid over it, field by field.
 
-        `options` counts as one field: options in the file replace all built-in ones.
+        `options` counts as one field: options in the file replace all built-in ones. A platform of the file that has
+        the id, name or alias of a built-in one replaces it, except for the five of the original system.
 
         Raises:
             SettingsError: The file cannot be read, or has a mistake; the message names file and key.
@@ -125,8 +127,9 @@ class Catalogue:
         tables, _ = _read_tables(BUILT_IN)
         if path is None:
             return cls(_platform(BUILT_IN, name, table) for name, table in tables.items())
-        own_tables, limits = _read_tables(path)
-        for name, table in own_tables.items():
+        own, limits = _read_tables(path)
+        tables = {name: table for name, table in tables.items() if name in own or not _makes_room(name, table, own)}
+        for name, table in own.items():
             tables[name] = {**tables.get(name, {}), **table}
         platforms = [_platform(path, name, table) for name, table in tables.items()]
         try:
@@ -214,6 +217,21 @@ def _read_tables(path: Path) -> tuple[dict[str, dict[str, Any]], Limits]:
     except msgspec.ValidationError as error:
         message, _, field = str(error).partition(" - at `$")
         raise SettingsError(f"{path}: limits{field.rstrip('`')}: {message}.") from error
+
+
+def _makes_room(name: str, table: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a built-in platform is left out, because a user's file has another of its id, name or alias.
+
+    Such a file was valid before the platform was added.
+    """
+    if table["id"] <= LAST_ORIGINAL or table.get("internal"):
+        return False
+    taken: set[str] = set()
+    for own_name, own_table in own.items():
+        aliases = own_table.get("aliases")
+        listed = aliases if isinstance(aliases, list) else []
+        taken.update(str(text).casefold() for text in (own_name, own_table.get("id"), *listed))
+    return not taken.isdisjoint(text.casefold() for text in (name, str(table["id"]), *table.get("aliases", ())))
 
 
 def _platform(path: Path, name: str, table: Mapping[str, Any]) -> Platform:

@@ -347,3 +347,9 @@ def test_the_demo_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     refused = run("demo", "--folder", str(tmp_path), env=environment())
     assert (refused.returncode, "is not empty" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["up.lock"]
+
+
+def test_the_demo_on_a_platform_says_how_its_server_is_fetched(tmp_path: Path) -> None:
+    refused = run("demo", "--platform", "bluesky", env={**environment(), "PEERS": str(tmp_path)})
+    assert refused.returncode == 2
+    assert "`make peers` in Everpost's repository fetches it" in refused.stderr

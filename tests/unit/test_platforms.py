@@ -26,9 +26,16 @@ def read_toml(folder: Path, text: str) -> Catalogue:
 
 
 def test_the_built_in_platforms_have_the_ids_of_the_original() -> None:
-    assert {platform.id: platform.name for platform in BUILT_IN} == ORIGINAL
-    assert {platform.publisher for platform in BUILT_IN} == {"folder"}
-    assert len(BUILT_IN) == len(ORIGINAL)
+    assert {platform.id: platform.name for platform in BUILT_IN if platform.id <= len(ORIGINAL)} == ORIGINAL
+    assert {BUILT_IN.find(number).publisher for number in ORIGINAL} == {"folder"}
+
+
+def test_a_platform_that_was_added_later_has_a_publisher_of_its_own_and_needs_an_account() -> None:
+    later = [platform for platform in BUILT_IN if platform.id > len(ORIGINAL)]
+    assert {platform.name: platform.publisher for platform in later if platform.needs_account}.items() >= {
+        ("bluesky", "bluesky"),
+        ("mastodon", "mastodon"),
+    }
 
 
 @given(st.sampled_from(list(BUILT_IN)), st.data())
@@ -86,7 +93,23 @@ def test_a_users_file_changes_single_fields_and_adds_platforms(tmp_path: Path) -
     assert (douyin.id, douyin.title, douyin.publisher) == (3, "Douyin", "folder")
     assert (douyin.max_attempts, douyin.title_max) == (1, 30)
     assert catalogue.find("TOOT").options == {"url": "https://example.org"}
-    assert [platform.id for platform in catalogue] == [1, 2, 3, 4, 5, 6]
+    assert [platform.id for platform in catalogue][:6] == [1, 2, 3, 4, 5, 6]
+    assert catalogue.find(6).name == "mastodon"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[platforms.ours]\nid = 6\npublisher = 'folder'",
+        "[platforms.ours]\nid = 99\npublisher = 'folder'\naliases = ['Bluesky']",
+        "[platforms.bsky]\nid = 99\npublisher = 'folder'",
+    ],
+)
+def test_a_users_platform_replaces_one_that_was_added_later_with_its_id_or_name(tmp_path: Path, text: str) -> None:
+    """A file that was valid before Everpost had that platform stays valid."""
+    catalogue = read_toml(tmp_path, text)
+    assert not [platform for platform in catalogue if platform.name == "bluesky"]
+    assert catalogue.find("mastodon").publisher == "mastodon"
 
 
 @pytest.mark.parametrize(

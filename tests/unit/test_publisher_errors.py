@@ -124,7 +124,7 @@ def test_an_unknown_option_is_named_with_its_platform(name: str) -> None:
 
 
 def test_an_unknown_publisher_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"platforms\.p1\.publisher: .*'nobody'.*folder, mine, null, webhook"):
+    with pytest.raises(SettingsError, match=r"platforms\.p1\.publisher: .*'nobody'.*folder, .*mine, .*null, .*webhook"):
         load_publishers(catalogue_of("nobody"), Settings(), {"mine": RecordingPublisher})
 
 

@@ -57,7 +57,12 @@ def worker() -> None:
 @click.option(
     "--database", metavar="ADDRESS", help="Use a new database on this PostgreSQL server; it is removed again."
 )
-def demo(folder: Path | None, database: str | None) -> int | None:
+@click.option(
+    "--platform",
+    type=click.Choice(["bluesky"]),
+    help="Post to a real server of this platform instead, which `make peers` has fetched.",
+)
+def demo(folder: Path | None, database: str | None, platform: str | None) -> int | None:
     """Show the main job end to end on its own stack, and prove each step.
 
     It needs neither settings nor Redis, and leaves nothing behind unless --folder is given.
@@ -66,7 +71,7 @@ def demo(folder: Path | None, database: str | None) -> int | None:
     from everpost.logs import configure_logging  # noqa: PLC0415 - as below
 
     configure_logging(Settings(), at_least="warning")
-    return main(folder, keep=folder is not None, server=database)
+    return main(folder, keep=folder is not None, server=database, platform=platform)
 
 
 @click.command(epilog="\b\nExamples:\n  everpost health --ready\n  everpost health --worker")

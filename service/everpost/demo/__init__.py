@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from everpost.children import stopped_by_signals
+from everpost.demo.bluesky import BlueskyDemo
 from everpost.demo.files import ORIGINALS_TASK, write_sound
+from everpost.demo.pds import NoPdsError
 from everpost.demo.stack import DemoFailedError, DemoStack
 from everpost.errors import SettingsError
 from everpost.store import scratch_store
@@ -171,13 +173,16 @@ def as_table(shown: ShownRows) -> Table:
     return table
 
 
-def main(folder: Path | None = None, *, keep: bool = False, server: str | None = None) -> int:
+def main(
+    folder: Path | None = None, *, keep: bool = False, server: str | None = None, platform: str | None = None
+) -> int:
     """Run the demonstration; return 0 if every step held.
 
     Args:
         folder: The folder for all files; a temporary folder by default.
         keep: Keep the folder.
         server: The address of a PostgreSQL server, where a new database is made; None is a file in the folder.
+        platform: `bluesky` posts to a real server of that platform; None shows the main job.
 
     Raises:
         SettingsError: The folder is not empty; it may belong to a running Everpost.
@@ -189,10 +194,14 @@ def main(folder: Path | None = None, *, keep: bool = False, server: str | None =
     folder = folder or Path(tempfile.mkdtemp(prefix="everpost-demo-"))
     try:
         with stopped_by_signals(), _new_database(folder, server) as database:
-            asyncio.run(Demo(folder, console, database).run())
+            demo = BlueskyDemo if platform == "bluesky" else Demo
+            asyncio.run(demo(folder, console, database).run())
     except KeyboardInterrupt:
         _clean_up(folder, keep=keep)
         raise
+    except NoPdsError as error:
+        _clean_up(folder, keep=keep)
+        raise SettingsError(str(error)) from error
     except (DemoFailedError, TimeoutError, httpx.HTTPError, LookupError) as error:
         console.print(f"\n[red]A step did not hold: {error!r}[/red]\nEverything is kept in {folder}; see its *.log.")
         return 1

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -34,6 +34,9 @@ class DemoStack:
 
     Args:
         database: The path or address of the store, where nothing is yet.
+
+    Attributes:
+        more_environment: More variables for the API and the worker.
     """
 
     def __init__(self, folder: Path, console: Console, database: str) -> None:
@@ -44,6 +47,7 @@ class DemoStack:
         self.store = shown_store(database)
         self.valkey = EmbeddedValkey(folder / "valkey")
         self.worker: Child | None = None
+        self.more_environment: Mapping[str, str] = {}
         self._steps = 0
 
     async def start(self, cleanup: AsyncExitStack) -> None:
@@ -93,7 +97,8 @@ class DemoStack:
     def _environment(self) -> dict[str, str]:
         chosen = {"DATA": str(self.folder), "DATABASE": self.database, "REDIS": self.valkey.address}
         chosen |= {"PORT": "0", "LOG_FORMAT": "json"}
-        return dict.fromkeys(VARIABLES, "") | {f"{PREFIX}{name}": value for name, value in chosen.items()}
+        set_here = {f"{PREFIX}{name}": value for name, value in chosen.items()}
+        return {**dict.fromkeys(VARIABLES, ""), **set_here, **self.more_environment}
 
     def step(self, title: str) -> None:
         """Begin a step."""

@@ -1,1 +1,1 @@
-"""The publishers: `registry` finds them; `folder`, `webhook` and `null` are publishers."""
+"""The publishers: `registry` finds them; `folder`, `webhook`, `null`, `bluesky` and `mastodon` are publishers."""

@@ -14,6 +14,7 @@ from everpost.settings import Settings
 from everpost_workers.publishers.callback import CallbackPublisher
 
 GROUP = "everpost.publishers"
+OWN_PACKAGE = __name__.partition(".")[0]
 
 Overrides = Mapping[str, type[Publisher] | Publisher]
 """Publishers by name, preferred to entry points; an instance serves every platform that names it."""
@@ -55,7 +56,9 @@ async def opened_publishers(publishers: Mapping[str, Publisher]) -> AsyncIterato
 
 
 def _find_installed() -> Mapping[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    """By name; another package's publisher is preferred to one of Everpost's own of the same name."""
+    found = sorted(entry_points(group=GROUP), key=lambda entry: not entry.value.startswith(f"{OWN_PACKAGE}."))
+    return {entry.name: entry for entry in found}
 
 
 def _publisher(

@@ -1,0 +1,222 @@
+"""What tests of publishers use: media, a small HTTP server, and a proxy that cuts connections."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from everpost.publishing import Media, PublishError
+
+
+class Request(msgspec.Struct):
+    """A request, as a double gets it. The names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return msgspec.json.decode(self.body)
+
+    def form(self) -> list[tuple[str, str]]:
+        """The body as form data."""
+        return parse_qsl(self.body.decode(), keep_blank_values=True)
+
+    def parts(self) -> dict[str, bytes]:
+        """The parts of a multipart form, by name."""
+        boundary = self.headers["content-type"].partition("boundary=")[2].encode()
+        found: dict[str, bytes] = {}
+        for part in self.body.split(b"--" + boundary)[1:-1]:
+            head, _, content = part.partition(b"\r\n\r\n")
+            name = re.search(rb'name="([^"]+)"', head)
+            assert name is not None
+            found[name[1].decode()] = content.removesuffix(b"\r\n")
+        return found
+
+
+class Response(msgspec.Struct):
+    """An answer. `value` is sent as JSON; `delay_s` makes it late; `hangs_up` closes the connection instead."""
+
+    status: int = 200
+    value: Any = None
+    headers: Mapping[str, str] = {}
+    delay_s: float = 0.0
+    hangs_up: bool = False
+
+
+Handler = Callable[[Request], Response | Awaitable[Response]]
+
+
+class HttpDouble:
+    """An HTTP server on a free port of 127.0.0.1, which keeps the requests.
+
+    Attributes:
+        faults: The next answers to requests whose path contains the key; each is given once, before the handler is
+            asked.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self.requests: list[Request] = []
+        self.faults: dict[str, list[Response]] = {}
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def paths(self) -> list[str]:
+        """Method and path of each request."""
+        return [f"{request.method} {request.path}" for request in self.requests]
+
+    def fail_next(self, path: str, *responses: Response) -> None:
+        """Give these answers to the next requests whose path contains `path`."""
+        self.faults.setdefault(path, []).extend(responses)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator["HttpDouble"]:
+        serving: set[asyncio.Task[None]] = set()
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            serving.add(task)
+            task.add_done_callback(serving.discard)
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while True:
+                    await self._answer(await _read_request(reader), writer)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in serving:
+                task.cancel()
+            if serving:
+                await asyncio.wait(serving)
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        self.requests.append(request)
+        queue = next((queue for path, queue in self.faults.items() if path in request.path and queue), None)
+        made = queue.pop(0) if queue else self._handler(request)
+        response = made if isinstance(made, Response) else await made
+        if response.delay_s:
+            await asyncio.sleep(response.delay_s)
+        if response.hangs_up:
+            raise ConnectionAbortedError
+        body = b"" if response.value is None else msgspec.json.encode(response.value)
+        lines = [f"HTTP/1.1 {response.status} x", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    line, *lines = head.rstrip().split("\r\n")
+    method, target, _ = line.split(" ")
+    headers = {name.lower(): value for name, _, value in (text.partition(": ") for text in lines)}
+    parts = urlsplit(target)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body)
+
+
+class CuttingProxy:
+    """Passes bytes between clients and a server on 127.0.0.1, and breaks every connection after a number of bytes.
+
+    Attributes:
+        passed: The bytes that went through, in both directions, since `cut_after`.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._left: int | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._serves: set[asyncio.Task[None]] = set()
+        self.passed = 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut_after(self, size_bytes: int | None) -> None:
+        """Let so many more bytes through, then break all connections until this is called again; None never breaks."""
+        self._cut()
+        self._left, self.passed = size_bytes, 0
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator["CuttingProxy"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self._cut()
+            if self._serves:
+                await asyncio.wait(self._serves)
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        if self._left == 0:
+            self._cut()
+            return
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._serves.add(task)
+        task.add_done_callback(self._serves.discard)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._writers.add(server_writer)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if self._left is None:
+                self.passed += len(data)
+                writer.write(data)
+                continue
+            part = data[: self._left]
+            self._left -= len(part)
+            self.passed += len(part)
+            writer.write(part)
+            if not self._left:
+                writer.close()  # what was let through arrives; an abort could throw it away
+                self._writers.discard(writer)
+                self._cut()
+                return
+        writer.close()
+
+
+async def error_from(publishing: Awaitable[object]) -> PublishError | None:
+    """The error that an attempt ends with; None if it succeeds."""
+    try:
+        await publishing
+    except PublishError as error:
+        return error
+    return None
+
+
+def media_file(folder: Path, name: str, content: bytes, content_type: str, **more: Any) -> Media:
+    """A media file with this content."""
+    path = folder / name
+    path.write_bytes(content)
+    return Media(path=path, size_bytes=len(content), filename=name, content_type=content_type, root=folder, **more)

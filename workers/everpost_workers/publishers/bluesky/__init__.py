@@ -1,0 +1,1 @@
+"""The publisher `bluesky`: posts on a PDS of the AT protocol (docs/platforms/bluesky.md)."""
