@@ -122,15 +122,8 @@ class PdsDouble(HttpDouble):
         return {**self._account(), "accessJwt": access, "refreshJwt": refresh}
 
     def _account(self) -> dict[str, Any]:
-        services = [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": self.pds_url}]
+        services = [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": self.url}]
         return {"did": DID, "handle": "alice.test", "didDoc": {"id": DID, "service": services}}
-
-    @property
-    def pds_url(self) -> str:
-        """The server's address in DID documents: its own, unless a proxy stands before it."""
-        return self.shown_url or self.url
-
-    shown_url: str | None = None
 
     def _keep_blob(self, content: bytes, content_type: str) -> dict[str, Any]:
         cid = "bafkrei" + hashlib.sha256(content).hexdigest()[:52]

@@ -1,8 +1,10 @@
 """What tests of publishers use: media, a small HTTP server, and a proxy that cuts connections."""
 
 import asyncio
+import base64
 import contextlib
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from everpost.publishing import Media, PublishError
+from everpost.testing import Stack
 
 
 class Request(msgspec.Struct):
@@ -204,6 +207,23 @@ class CuttingProxy:
                 self._cut()
                 return
         writer.close()
+
+
+def register(credential: str) -> Callable[[Stack], Awaitable[None]]:
+    """Registers the account `alice.test` of a trial's platform, whose credential is in EVERPOST_ACCOUNT_TRIAL."""
+
+    async def prepare(stack: Stack) -> None:
+        references = {credential: "env:EVERPOST_ACCOUNT_TRIAL"}
+        account = {"platform": "trial", "account_id": "alice.test", "credentials": references}
+        answer = await stack.client.post("/api/v1/accounts", json=account)
+        assert answer.is_success, answer.text
+
+    return prepare
+
+
+def new_key() -> str:
+    """A key for stored tokens."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 async def error_from(publishing: Awaitable[object]) -> PublishError | None:

@@ -28,10 +28,11 @@ from everpost.publishing import (
 from everpost.publishing.raised import declared_class_of
 from everpost.task.model import ErrorClass, new_task_id
 from everpost.testing import AccountDouble
+from everpost.testing.trial import Fault, try_publisher
 from everpost_workers.publishers.bluesky import video
 from everpost_workers.publishers.bluesky.publisher import BlueskyPublisher
 from pds_double import DID, PASSWORD, PdsDouble
-from publisher_kit import CuttingProxy, Response, error_from, media_file
+from publisher_kit import CuttingProxy, Response, error_from, media_file, new_key, register
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 200
 TASK_ID = new_task_id(system_clock())
@@ -45,8 +46,8 @@ async def pds() -> AsyncIterator[PdsDouble]:
 
 
 @asynccontextmanager
-async def opened(pds: PdsDouble, **options: Any) -> AsyncIterator[BlueskyPublisher]:
-    given = {"service": pds.url, "video_service": pds.url, "allow_http": True, "allow_private": True, **options}
+async def opened(double: PdsDouble, **options: Any) -> AsyncIterator[BlueskyPublisher]:
+    given = {"service": double.url, "video_service": double.url, "allow_http": True, "allow_private": True, **options}
     publisher = BlueskyPublisher(given, Settings(max_jobs=1))
     try:
         yield publisher
@@ -295,6 +296,7 @@ async def test_a_session_that_cannot_be_refreshed_is_replaced_by_a_new_one(
         ("createSession", 200, {"did": DID}, AuthError),
         ("uploadBlob", 413, {"error": "PayloadTooLarge"}, InvalidError),
         ("uploadBlob", 500, None, TransientError),
+        ("uploadBlob", 503, None, TransientError),
         ("uploadBlob", 200, {}, TransientError),
         ("putRecord", 400, {"error": "InvalidRequest", "message": "Invalid app.bsky.feed.post record"}, InvalidError),
         ("putRecord", 403, {"error": "Forbidden"}, AuthError),
@@ -338,6 +340,18 @@ async def test_a_rate_limit_says_when_to_come_again(
         await publisher.publish(job_of(alice()))
     assert caught.value.retry_after_s is not None
     assert least_s <= caught.value.retry_after_s <= most_s
+
+
+async def test_a_server_that_is_away_says_when_to_come_again_unless_it_may_have_posted(
+    pds: PdsDouble, publisher: BlueskyPublisher
+) -> None:
+    pds.fail_next("createSession", Response(503, None, {"Retry-After": "9"}))
+    with pytest.raises(RateLimitedError) as caught:
+        await publisher.publish(job_of(alice()))
+    assert caught.value.retry_after_s == 9
+    pds.fail_next("putRecord", Response(503, None, {"Retry-After": "9"}))
+    with pytest.raises(OutcomeUnknownError):
+        await publisher.publish(job_of(alice()))
 
 
 @pytest.mark.parametrize(
@@ -393,6 +407,8 @@ async def test_an_account_whose_server_is_private_is_not_reached_unless_that_is_
         ({"service": "http://a.example"}, "unless allow_http"),
         ({"service": "https://user:word@a.example"}, "user or password"),
         ({"video_service": "ftp://x"}, "https://"),
+        ({"pds": "http://a.example"}, "unless allow_http"),
+        ({"service": ""}, "service"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"token": "x"}, "token"),
     ],
@@ -405,8 +421,7 @@ def test_wrong_options_are_found_at_the_start(options: dict[str, Any], told: str
 async def cut_at_each(pds: PdsDouble, files: tuple[Any, ...], step: int) -> None:
     """Break the connection after every so many bytes of the exchange; try again until it is posted."""
     async with CuttingProxy(pds.port).serve() as proxy:
-        pds.shown_url = proxy.url
-        options = {"service": proxy.url, "video_service": ""}
+        options = {"service": proxy.url, "pds": proxy.url, "video_service": ""}
         async with opened(pds, **options) as whole:
             proxy.cut_after(None)
             await whole.publish(job_of(alice(), files=files))
@@ -443,3 +458,34 @@ async def test_a_connection_that_breaks_makes_no_second_post(pds: PdsDouble, tmp
 @pytest.mark.chaos
 async def test_a_connection_that_breaks_at_any_byte_makes_no_second_post(pds: PdsDouble, tmp_path: Path) -> None:
     await cut_at_each(pds, (media_file(tmp_path, "a.png", PNG, "image/png"),), step=1)
+
+
+@pytest.mark.chaos
+async def test_it_keeps_its_class_at_every_step(
+    pds: PdsDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERPOST_ACCOUNT_TRIAL", PASSWORD)
+    (tmp_path / "a.png").write_bytes(PNG)
+
+    async def texts() -> list[str]:
+        return [value["text"] for value, _ in pds.records.values()]
+
+    report = await try_publisher(
+        BlueskyPublisher,
+        posts=texts,
+        platform_at=("127.0.0.1", pds.port),
+        options=lambda address: {
+            "service": f"http://{address}",
+            "pds": f"http://{address}",
+            "timeout_s": 5,
+            "allow_http": True,
+            "allow_private": True,
+        },
+        fields={"account_id": "alice.test", "file_path": "a.png"},
+        prepare=register("password"),
+        media=tmp_path,
+        secret_key=new_key(),
+    )
+    report.check()
+    assert {finding.step.fault for finding in report.findings} == set(Fault) - {Fault.KILL_AMID}
+    assert pds.commits == len(pds.records)

@@ -31,10 +31,11 @@ from everpost.publishing import (
 from everpost.publishing.raised import declared_class_of
 from everpost.task.model import ErrorClass
 from everpost.testing import AccountDouble
+from everpost.testing.trial import Fault, try_publisher
 from everpost_workers.publishers.mastodon import posting, server
 from everpost_workers.publishers.mastodon.publisher import MastodonPublisher
 from mastodon_double import TOKEN, MastodonDouble, shown
-from publisher_kit import CuttingProxy, Response, error_from, media_file
+from publisher_kit import CuttingProxy, Response, error_from, media_file, new_key, register
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 200
 DATA = {"title": "Hello https://a.example/some/long/path/that/is/shortened", "tags": ["world"]}
@@ -346,6 +347,18 @@ async def test_a_rate_limit_without_a_time_is_a_minute(mastodon: MastodonDouble,
     assert caught.value.retry_after_s == 60
 
 
+async def test_a_server_that_is_away_says_when_to_come_again_unless_it_may_have_posted(
+    mastodon: MastodonDouble, publisher: MastodonPublisher
+) -> None:
+    mastodon.fail_next("/verify_credentials", Response(503, None, {"Retry-After": "9"}))
+    with pytest.raises(RateLimitedError) as caught:
+        await publisher.publish(job_of())
+    assert caught.value.retry_after_s == 9
+    mastodon.fail_next("/statuses", Response(503, None, {"Retry-After": "9"}))
+    with pytest.raises(OutcomeUnknownError):
+        await publisher.publish(job_of())
+
+
 @pytest.mark.parametrize(
     ("path", "expected"), [("/api/v1/statuses", OutcomeUnknownError), ("/verify_credentials", TransientError)]
 )
@@ -442,3 +455,35 @@ async def test_a_connection_that_breaks_at_any_byte_makes_no_second_status(
 ) -> None:
     mastodon.remembers_keys = remembers_keys
     await cut_at_each(mastodon, (media_file(tmp_path, "a.png", PNG, "image/png"),), step=1)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("key_lifetime_s", [3_300, 0])
+async def test_it_keeps_its_class_at_every_step(
+    mastodon: MastodonDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_lifetime_s: float
+) -> None:
+    monkeypatch.setenv("EVERPOST_ACCOUNT_TRIAL", TOKEN)
+    (tmp_path / "a.png").write_bytes(PNG)
+    mastodon.remembers_keys = bool(key_lifetime_s)
+
+    async def texts() -> list[str]:
+        return [mastodon.sources[status["id"]]["text"] for status in mastodon.statuses]
+
+    report = await try_publisher(
+        MastodonPublisher,
+        posts=texts,
+        platform_at=("127.0.0.1", mastodon.port),
+        options=lambda address: {
+            "url": f"http://{address}",
+            "key_lifetime_s": key_lifetime_s,
+            "timeout_s": 5,
+            "allow_http": True,
+            "allow_private": True,
+        },
+        fields={"account_id": "alice.test", "file_path": "a.png"},
+        prepare=register("access_token"),
+        media=tmp_path,
+        secret_key=new_key(),
+    )
+    report.check()
+    assert {finding.step.fault for finding in report.findings} == set(Fault) - {Fault.KILL_AMID}

@@ -30,6 +30,12 @@ class ApiAnswer(msgspec.Struct, frozen=True, kw_only=True):
         """The platform, or a proxy before it, failed; it may have carried out the request."""
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status == HTTPStatus.REQUEST_TIMEOUT
 
+    @property
+    def is_wait(self) -> bool:
+        """The platform asks to come again later: 429, or 503 with a time."""
+        is_away = self.status == HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in self.headers
+        return is_away or self.status == HTTPStatus.TOO_MANY_REQUESTS
+
     def value(self) -> Any:
         """The JSON value of the body; None if it is not JSON."""
         try:
@@ -64,7 +70,8 @@ class ApiAnswer(msgspec.Struct, frozen=True, kw_only=True):
             wait_s = read_retry_after(retry_after, now_ms)
         else:
             wait_s = min(max(reset_s, 1.0), LONGEST_PAUSE_S)
-        return RateLimitedError(f"{host} limits the rate.", retry_after_s=wait_s or RETRY_AFTER_DEFAULT_S)
+        told = f"{host} asks to come again later ({self.status})."
+        return RateLimitedError(told, retry_after_s=wait_s or RETRY_AFTER_DEFAULT_S)
 
 
 def clean_text(text: str) -> str:

@@ -19,7 +19,7 @@ from everpost_workers.publishers.outbound import SpreadTransport, resolve_host
 # At level INFO, httpx logs whole addresses.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-MOST_ANSWER_BYTES = 1_048_576
+MOST_ANSWER_BYTES = 4_194_304  # a page of statuses may be large
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 Body = Callable[[], AsyncIterator[bytes]]
@@ -49,7 +49,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpApi:
-    """Sends requests. It uses no proxy, netrc or cookies, follows no redirects, and reads at most a megabyte.
+    """Sends requests. It uses no proxy, netrc or cookies, follows no redirects, and reads at most 4 MB.
 
     Args:
         connections: About how many requests run at a time.

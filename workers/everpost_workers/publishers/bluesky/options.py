@@ -22,6 +22,7 @@ class BlueskyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         service: Where accounts without an option of that name sign in.
+        pds: The server of the accounts, if it is not reached at the address that their DID documents name.
         video_service: Prepares videos before they are posted; if empty, they are uploaded to the PDS as they are.
         timeout_s: For each request: the longest silence, and for those that are not uploads the longest duration.
         video_wait_s: The longest wait for the video service in one attempt.
@@ -31,7 +32,8 @@ class BlueskyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allow_private: Permit addresses that are not global: loopback, private networks, link-local.
     """
 
-    service: str = "https://bsky.social"
+    service: Annotated[str, Meta(min_length=1)] = "https://bsky.social"
+    pds: str = ""
     video_service: str = "https://video.bsky.app"
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     video_wait_s: Annotated[float, Meta(gt=0)] = 240.0

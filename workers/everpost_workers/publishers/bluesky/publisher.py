@@ -38,9 +38,9 @@ class BlueskyPublisher(Publisher):
 
     def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
         self._options = read_options(options, BlueskyOptions)
-        check_address("service", self._options.service, allow_http=self._options.allow_http)
-        if self._options.video_service:
-            check_address("video_service", self._options.video_service, allow_http=self._options.allow_http)
+        for name in ("service", "pds", "video_service"):
+            if address := getattr(self._options, name):
+                check_address(name, address, allow_http=self._options.allow_http)
         self._connections = settings.max_jobs
         self._clock = clock
         self._opening = asyncio.Lock()

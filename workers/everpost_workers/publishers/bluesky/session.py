@@ -156,13 +156,15 @@ class Sessions:
             )
         )
 
-    @staticmethod
-    def _session_from(answer: ApiAnswer, server: str, access: str | None = None, refresh: str | None = None) -> Session:
+    def _session_from(
+        self, answer: ApiAnswer, server: str, access: str | None = None, refresh: str | None = None
+    ) -> Session:
         did, handle = answer.text_at("did"), answer.text_at("handle")
         access, refresh = access or answer.text_at("accessJwt"), refresh or answer.text_at("refreshJwt")
         if did is None or access is None or refresh is None:
             raise AuthError(f"{urlsplit(server).netloc} answered without a session.")
-        return Session(did, handle or did, access, refresh, _pds_in(answer.object().get("didDoc")) or server)
+        pds = self._options.pds.rstrip("/") or _pds_in(answer.object().get("didDoc")) or server
+        return Session(did, handle or did, access, refresh, pds)
 
     def _ends_soon(self, token: str) -> bool:
         expires_s = _expiry_s(token)

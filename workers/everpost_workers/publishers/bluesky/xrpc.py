@@ -51,7 +51,7 @@ def error_of(answer: ApiAnswer, host: str, now_ms: int, *, posts: bool = False) 
     Args:
         posts: The request may have published the post.
     """
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+    if answer.is_wait and (not posts or not answer.is_server_error):
         return answer.rate_limit(host, _reset_s(answer, now_ms), now_ms)
     error_type = ERROR_OF_NAME.get(error_name(answer)) or ERROR_OF_STATUS.get(answer.status, PermanentError)
     if answer.is_server_error:

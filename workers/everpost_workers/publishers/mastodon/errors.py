@@ -36,7 +36,7 @@ def error_of(answer: ApiAnswer, host: str, now_ms: int, *, posts: bool = False) 
     """
     words = clean_text(answer.text_at("error") or "") or answer.excerpt
     told = f"{host} answered {answer.status}{': ' if words else ''}{words}".rstrip(".") + "."
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+    if answer.is_wait and (not posts or not answer.is_server_error):
         return answer.rate_limit(host, _reset_s(answer, now_ms), now_ms)
     if answer.is_server_error:
         return OutcomeUnknownError(told) if posts else TransientError(told)
