@@ -127,12 +127,22 @@ def test_a_hold_stays_until_it_is_ended() -> None:
 def test_days_end_at_midnight_in_their_zone(zone: str, now: str, ends: list[str]) -> None:
     gates = GateTable(Catalogue.read(), zone=ZoneInfo(zone))
     now_ms = read_time(now, ZoneInfo("UTC"))
-    midnights = gates.packed(now_ms)["day:own"]
+    midnights = gates.packed(now_ms)[f"day:{zone}"]
     assert midnights[:2] == [read_time(text, ZoneInfo("UTC")) for text in ends]
     assert gates.day_began_ms(now_ms) <= now_ms < midnights[0]
 
 
-TIMES = st.lists(st.integers(0, 3 * DAY_MS), max_size=30)
+def test_an_account_s_days_are_those_of_its_own_zone() -> None:
+    limits = ScopeState(limits=Limits(daily=1))
+    zones = {"douyin/a": ZoneInfo("Asia/Shanghai"), "bilibili/a": ZoneInfo("Asia/Tokyo")}
+    gates = GateTable(Catalogue.read(), {each_account_of("douyin"): limits}, zones=zones)
+    packed = gates.packed(0)
+    assert (packed["douyin/a"]["zone"], packed["/douyin"]["zone"]) == ("Asia/Shanghai", "UTC")
+    assert packed["day:Asia/Shanghai"][0] == packed["day:UTC"][0] - 8 * 3_600_000
+    assert "bilibili/a" not in packed  # it has no daily limit
+    assert gates.day_began_ms(0, "douyin/a") == -8 * 3_600_000
+
+
 LANES = st.sampled_from(["douyin/a", "douyin/b", "kuaishou/a"])
 
 
@@ -141,7 +151,7 @@ def test_an_emptied_redis_is_told_the_uses_of_each_scope(given_uses: list[tuple[
     limits = ScopeState(limits=Limits(rates=(Rate(count=5, per_s=60),), daily=3))
     gates = GateTable(Catalogue.read(), {each_account_of("douyin"): limits, EVERYTHING: limits})
     uses = sorted((Use("t", lane, at) for lane, at in given_uses), key=lambda use: -use.used_at_ms)
-    told = uses_by_scope(uses, gates, 2 * DAY_MS, ahead_ms)
+    told = uses_by_scope(uses, gates, 2 * DAY_MS + 1, ahead_ms)
     for scope, concerned in (
         ("*", uses),
         ("douyin/a", [use for use in uses if use.lane == "douyin/a"]),

@@ -14,6 +14,7 @@ from everpost.platforms import Catalogue
 from everpost.queue.gates import LimitsLostError, ScopeUse
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.gate_tables import read_gate_table
 from everpost.store.meta import EPOCH
 from everpost.task.account_rules import AccountRule, paused_by_hand, resumed_by_hand
 from everpost.task.gate_table import GateTable, each_account_of
@@ -70,6 +71,7 @@ class LimitChanges:
     """Limits and holds. A change holds for all workers within a second."""
 
     def __init__(self, store: Store, queue: TaskQueue, catalogue: Catalogue, clock: Clock, zone: tzinfo) -> None:
+        self._store = store
         self._limits = store.limits
         self._accounts = store.accounts
         self._meta = store.meta
@@ -161,8 +163,7 @@ class LimitChanges:
         )
 
     async def _read_table(self) -> GateTable:
-        stored = await self._limits.find()
-        return GateTable(self._catalogue, stored.scopes, version=stored.version, zone=self._zone)
+        return await read_gate_table(self._store, self._catalogue, self._zone)
 
     async def _change(self, scope: Scope, rule: ChangeScope) -> ScopeState:
         state = await self._limits.change(scope, rule, self._clock())

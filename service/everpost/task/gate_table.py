@@ -24,9 +24,11 @@ class GateTable:
         version: Grows with each change.
         states: What the store keeps.
         zone: The one in which days are counted.
+        zones: Other zones, by lane.
 
     Attributes:
         is_empty: No task has a limit or is held.
+        counts_days: Some scope has a daily limit.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class GateTable:
         *,
         version: int = 0,
         zone: tzinfo = UTC,
+        zones: Mapping[Scope, tzinfo] = MappingProxyType({}),
     ) -> None:
         self.version = version
         self._zone = zone
+        self._zones = zones
         self._states = dict(states)
         self._limits = dict(_limits_of(catalogue, states))
         held = {scope for scope, state in states.items() if state.hold is not None}
@@ -46,6 +50,7 @@ class GateTable:
         self._platforms = {scope.lstrip("/") for scope in self._gated if scope.find("/") <= 0}
         self._with_lanes = {platform_of(scope) for scope in self._gated if scope.find("/") > 0}
         self.is_empty = not self._gated
+        self.counts_days = any(limits.daily is not None for limits in self._limits.values())
 
     def concerns(self, platform: str) -> bool:
         """Whether a task of the platform may have a limit or be held; its lane tells for sure."""
@@ -80,24 +85,31 @@ class GateTable:
         limits = self._limits.values()
         return max([0, *(max(round(each.memory_s * 1000), day_ms if each.daily else 0) for each in limits)])
 
-    def day_began_ms(self, now_ms: int) -> int:
-        """When the present day began."""
-        return round(_midnight(now_ms, self._zone, 0).timestamp() * 1000)
+    def day_began_ms(self, now_ms: int, scope: Scope = EVERYTHING) -> int:
+        """When the present day of a scope began."""
+        return round(_midnight(now_ms, self._zone_of(scope), 0).timestamp() * 1000)
+
+    def _zone_of(self, scope: Scope) -> tzinfo:
+        return self._zones.get(scope, self._zone)
 
     def packed(self, now_ms: int) -> dict[str, Any]:
         """The fields that Redis is told; see `queue/scripts/gate.lua`."""
-        fields: dict[str, Any] = {}
-        for scope in self._gated:
-            hold = self.state_of(scope).hold
-            fields[scope] = _packed_limits(self.limits_of(scope)) | ({} if hold is None else {"hold": hold.kind.value})
-        for scope in self._limits.keys() - self._gated:
-            if scope.find("/") > 0:  # an account without limits, on a platform that may have some
-                fields[scope] = {}
-        ends = [_midnight(now_ms, self._zone, days) for days in range(1, MIDNIGHTS + 1)]
-        return fields | {f"day:{ZONE}": [round(end.timestamp() * 1000) for end in ends]}
+        with_own_zone = {lane for lane in self._zones if self.limits_of(lane).daily is not None}
+        without_limits = {scope for scope in self._limits if scope.find("/") > 0}  # unlike the others of their platform
+        fields: dict[str, Any] = {
+            scope: self._packed_scope(scope) for scope in self._gated | with_own_zone | without_limits
+        }
+        for zone in {self._zone, *(self._zones[lane] for lane in with_own_zone)}:
+            ends = [_midnight(now_ms, zone, days) for days in range(1, MIDNIGHTS + 1)]
+            fields[f"day:{zone}"] = [round(end.timestamp() * 1000) for end in ends]
+        return fields
 
-
-ZONE = "own"  # the name of the zone in which days are counted
+    def _packed_scope(self, scope: Scope) -> dict[str, Any]:
+        packed = _packed_limits(self.limits_of(scope))
+        if "daily" in packed:
+            packed["zone"] = str(self._zone_of(scope))
+        hold = self.state_of(scope).hold
+        return packed if hold is None else packed | {"hold": hold.kind.value}
 
 
 def _limits_of(catalogue: Catalogue, states: Mapping[Scope, ScopeState]) -> Iterator[tuple[Scope, Limits]]:
@@ -111,7 +123,7 @@ def _limits_of(catalogue: Catalogue, states: Mapping[Scope, ScopeState]) -> Iter
 
 
 def _packed_limits(limits: Limits) -> dict[str, Any]:
-    packed: dict[str, Any] = {"concurrency": limits.concurrency, "daily": limits.daily, "zone": ZONE}
+    packed: dict[str, Any] = {"concurrency": limits.concurrency, "daily": limits.daily}
     if limits.rates:
         packed["rates"] = [[rate.count, round(rate.per_s * 1000)] for rate in limits.rates]
     if limits.gap_s is not None:

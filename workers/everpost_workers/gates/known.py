@@ -8,6 +8,8 @@ from everpost.limits import Scope, platform_of
 from everpost.platforms import Catalogue
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.accounts import VERSION as ACCOUNTS
+from everpost.store.gate_tables import read_gate_table
 from everpost.task.gate_table import GateTable
 from everpost_workers.gates.uses import uses_by_scope
 
@@ -23,6 +25,7 @@ class KnownLimits:
     """
 
     def __init__(self, store: Store, queue: TaskQueue, clock: Clock, catalogue: Catalogue, zone: tzinfo) -> None:
+        self._store = store
         self._limits = store.limits
         self._gates = queue.gates
         self._server = queue.server
@@ -32,6 +35,7 @@ class KnownLimits:
         self.table = GateTable(catalogue, zone=zone)
         self._closed: dict[Scope, int] = {}  # until when (ms), by this worker's clock
         self._told_at_ms = 0
+        self._accounts: str | None = None  # the version of the accounts whose zones the table has
 
     # what a claim looks up
 
@@ -74,6 +78,9 @@ class KnownLimits:
         if await self._limits.version() != self.table.version:
             await self.read()
             await self.tell()
+        elif self.table.counts_days and await self._store.meta.get(ACCOUNTS) != self._accounts:
+            await self.read()
+            await self.tell(replaces=True)  # an account may have another time zone
         elif self._clock() - self._told_at_ms > DAY_MS / 4:
             await self.tell(replaces=True)
 
@@ -83,8 +90,8 @@ class KnownLimits:
         Raises:
             ServiceError: The store does not answer.
         """
-        stored = await self._limits.find()
-        self.table = GateTable(self._catalogue, stored.scopes, version=stored.version, zone=self._zone)
+        self._accounts = await self._store.meta.get(ACCOUNTS)  # first: a later change is read again
+        self.table = await read_gate_table(self._store, self._catalogue, self._zone)
 
     async def tell(self, *, replaces: bool = False, is_first: bool = False) -> None:
         """Tell Redis the limits; see `Gates.tell_limits`.
@@ -107,7 +114,7 @@ class KnownLimits:
         ahead_ms = await self._server.now_ms() - now_ms
         memory_ms = table.memory_ms()
         uses = await self._limits.uses_since(now_ms - memory_ms) if memory_ms else []
-        told = uses_by_scope(uses, table, table.day_began_ms(now_ms), ahead_ms)
+        told = uses_by_scope(uses, table, now_ms, ahead_ms)
         closed = await self._limits.closures(now_ms)
         await self._gates.tell_uses(told, {scope: until + ahead_ms for scope, until in closed.items()})
 
