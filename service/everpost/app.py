@@ -174,6 +174,7 @@ def assemble(
     limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
     zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
     submitted_files = SubmittedFiles(files)
+    accounts = AccountAdmin(store, catalogue, clock, limits)
     cancellations = Cancellations(store.changes, queue, clock)
     editing = EditTools(
         changes=store.changes,
@@ -182,6 +183,7 @@ def assemble(
         reader=reader,
         zones=zones,
         files=submitted_files,
+        accounts=accounts,
         clock=clock,
         max_body=settings.max_body,
     )
@@ -209,7 +211,7 @@ def assemble(
         ),
         resumption=Resumption(store, queue, clock),
         limits=limits,
-        accounts=AccountAdmin(store, catalogue, clock, limits),
+        accounts=accounts,
         tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
         fanout_views=FanoutViews(store.batches, queue.jobs),
         callback_views=CallbackViews(store.history),

@@ -14,6 +14,7 @@ from everpost.publishing import (
     AccountBlockedError,
     AuthError,
     NeedsPersonError,
+    PermanentError,
     PublishError,
     PublishJob,
     PublishResult,
@@ -39,6 +40,8 @@ class Platform(PublisherDouble):
         self.check: Callable[[], None] = lambda: None
 
     async def publish(self, job: PublishJob) -> PublishResult:
+        if job.data.get("cached"):
+            raise PermanentError(f"refused with {SECRET} of studio-name")
         self.options.append((job.account.id, job.account.is_registered, dict(job.account.options)))
         if job.account.is_registered:
             self.seen.append(await job.account.credentials())
@@ -99,10 +102,15 @@ async def attempts_of(stack: Stack, task_id: str) -> list[dict[str, Any]]:
 
 
 async def known(stack: Stack) -> None:
-    """Wait until the worker knows the account: an account is known within a second."""
-    for _ in range(2):
-        task_id = await stack.publish(account_id="studio")
-        await stack.wait_until_ended(task_id)
+    """Wait until the worker knows the account: it may take a second."""
+    platform = stack.publisher
+    assert isinstance(platform, Platform)
+
+    async def is_known() -> bool:
+        await stack.wait_until_ended(await stack.publish(account_id="studio"))
+        return bool(platform.options[-1][:2] == ("studio", True))
+
+    await eventually(is_known, what="the account in the worker")
 
 
 async def test_a_publisher_gets_options_and_credentials_of_a_registered_account(
@@ -155,6 +163,17 @@ async def test_a_refused_account_is_held_and_its_tasks_wait_until_it_is_resumed(
     for task_id in (first, second):
         assert (await stack.wait_until_ended(task_id))["status"] == "success"
     assert len(platform.attempts) == before + 2
+
+
+async def test_a_secret_that_a_publisher_has_kept_is_hidden_and_a_name_is_not(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERPOST_ACCOUNT_NAME", "studio-name")
+    references = {"token": "env:EVERPOST_ACCOUNT_STUDIO", "username": "env:EVERPOST_ACCOUNT_NAME"}
+    await register(stack, credentials=references)
+    await known(stack)
+    task = await stack.wait_until_ended(await stack.publish(account_id="studio", cached=True))
+    assert task["error_message"] == "refused with *** of studio-name"
 
 
 async def test_an_account_that_nobody_registered_fails_as_ever(stack: Stack, platform: Platform) -> None:

@@ -176,6 +176,7 @@ class PublishWorker:
         stack.push_async_callback(self._isolation.close)
         self._build(queue, publishers, WorkerMetrics(shared.tally, self._catalogue))
         stack.push_async_callback(self.book.close)
+        stack.push_async_callback(self.trials.close)
         return queue
 
     def _build(self, queue: TaskQueue, publishers: Mapping[str, Publisher], metrics: WorkerMetrics) -> None:

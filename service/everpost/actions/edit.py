@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from everpost.actions.accounts import AccountAdmin
 from everpost.actions.step import AT_A_TIME, Apply
 from everpost.actions.submitted_files import SubmittedFiles
 from everpost.clock import Clock
@@ -53,6 +54,7 @@ class EditTools(msgspec.Struct, frozen=True, kw_only=True):
     reader: SubmissionReader
     zones: AccountZones
     files: SubmittedFiles
+    accounts: AccountAdmin
     clock: Clock
     max_body: int
 
@@ -126,6 +128,8 @@ class EditStep:
             made = self._tools.reader.check(after, self._tools.clock(), zone)
             if made.file_ids:
                 await self._tools.files.check(made)
+            if made.platform.needs_account:
+                await self._tools.accounts.check_named(made.platform.name, made.view.account_id)
         except ServiceError as error:
             return error
         if len(made.task_data) > self._tools.max_body:

@@ -15,8 +15,8 @@ class Tokens(Mapping[str, str], abc.ABC):
     """The account's credentials while this attempt alone may change them. Read them like a dictionary.
 
     Attributes:
-        are_fresh: Another holder has stored tokens since this attempt asked for the credentials: use them, and do not
-            refresh them again.
+        are_fresh: Another holder has stored tokens since this attempt began, or last asked for the credentials. Use
+            them, and do not refresh them again.
     """
 
     are_fresh: bool

@@ -87,7 +87,9 @@ class AccountBook:
             raise AccountClosedError(f"The account {name!r} is blocked for good: {record.reason or 'no reason given'}")
         if record.status is not AccountStatus.ACTIVE:
             raise AccountWaitsError(record)
-        return JobAccount(record, self.tools)
+        account = JobAccount(record, self.tools)
+        await account.learn()
+        return account
 
     async def note_failure(
         self, platform: str, account_id: object, account: Account | None, error_class: ErrorClass, reason: str

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,8 @@ from everpost_workers.accounts.locks import AccountLocks, Holding
 
 log = structlog.get_logger("everpost.worker")
 
-UNREAD = ""  # no encrypted text is empty
+NAMES = frozenset({"username", "identifier", "client_id"})
+"""Credentials that name something and are no secrets: they stand in addresses of posts, where they must stay."""
 
 
 class AccountTools(msgspec.Struct, frozen=True):
@@ -56,7 +57,12 @@ class JobAccount(Account):
         self.record = record
         self.secrets = KnownSecrets()
         self._tools = tools
-        self._seen_tokens: str | None = UNREAD
+        self._seen_tokens = record.tokens
+
+    async def learn(self) -> None:
+        """Let `secrets` know what the publisher may have kept of an earlier attempt, although it asks for nothing."""
+        with suppress(AuthError):  # it is raised once the publisher asks
+            await self._read(self.record)
 
     async def credentials(self) -> dict[str, str]:
         """See `Account`."""
@@ -79,8 +85,7 @@ class JobAccount(Account):
         async with self._holding() as holding:
             before = self._seen_tokens
             read = await self._read(holding.account)
-            is_fresh = before is not UNREAD and before != holding.account.tokens
-            yield StoredTokens(self, holding, read, are_fresh=is_fresh)
+            yield StoredTokens(self, holding, read, are_fresh=before != holding.account.tokens)
 
     @asynccontextmanager
     async def _holding(self) -> AsyncIterator[Holding]:
@@ -100,13 +105,13 @@ class JobAccount(Account):
         given = record.credentials, tools.environment, tools.root
         has_files = any(reference.startswith("file:") for reference in record.credentials.values())
         values, faults = await asyncio.to_thread(resolve_all, *given) if has_files else resolve_all(*given)
-        self.secrets.learn(values.values())
+        self.secrets.learn(value for name, value in values.items() if name not in NAMES)
         if faults:
             told = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
             raise AuthError(f"Credentials of the account {self.id!r} have no value on this worker: {told}.")
         made_from = _digest(values)
         tokens = self._open(record, made_from)
-        self.secrets.learn(tokens.values())
+        self.secrets.learn(value for name, value in tokens.items() if name not in NAMES)
         self._seen_tokens = record.tokens
         return Unlocked(values, tokens, made_from)
 
@@ -126,7 +131,7 @@ class JobAccount(Account):
         Raises:
             TransientError: Another worker holds the lock.
         """
-        self.secrets.learn(tokens.values())
+        self.secrets.learn(value for name, value in tokens.items() if name not in NAMES)
         platform, account_id = self.record.key
         text = self._tools.vault.seal(Sealed(dict(tokens), made_from, (platform, account_id)))
         if not await holding.keep_tokens(text):

@@ -8,7 +8,7 @@ import structlog
 
 from everpost.clock import Clock, from_text, to_text
 from everpost.credentials.references import resolve_all
-from everpost.errors import UnknownPlatform
+from everpost.errors import ServiceError, UnknownPlatform
 from everpost.known_secrets import CURRENT
 from everpost.platforms import Catalogue
 from everpost.publishing import AuthError, Publisher
@@ -19,6 +19,7 @@ from everpost.task.account_rules import AccountRecord, AccountTest, with_test
 from everpost.task.model import PublisherClass
 from everpost_workers.accounts.book import AccountBook
 from everpost_workers.accounts.job_account import JobAccount
+from everpost_workers.engine import cancel_until_done
 
 log = structlog.get_logger("everpost.worker")
 
@@ -80,7 +81,11 @@ class AccountTrials:
         finished = await self.test(account, taken)
         now_ms = self._clock()
         finished = msgspec.structs.replace(finished, finished_at=to_text(now_ms))
-        await self._accounts.change(*account.key, with_test(finished, taken), now_ms)
+        try:
+            await self._accounts.change(*account.key, with_test(finished, taken), now_ms)
+        except ServiceError as error:  # the caller asks again
+            log.warning("account.test_lost", error=error.message)
+            return
         log.info("account.tested", platform=account.platform, account_id=account.account_id, ok=finished.ok)
 
     async def test(self, account: AccountRecord, test: AccountTest) -> AccountTest:
@@ -104,6 +109,10 @@ class AccountTrials:
             return msgspec.structs.replace(test, ok=False, asked=not faults, error_class=error_class, detail=detail)
         shown = opened.secrets.hide(said)[:LONGEST_DETAIL] if isinstance(said, str) else None
         return msgspec.structs.replace(test, ok=True, asked=said is not None, detail=shown)
+
+    async def close(self) -> None:
+        """Give up the tests that are being made."""
+        await cancel_until_done(*self._running)
 
     def _publisher_of(self, account: AccountRecord) -> Publisher:
         try:
