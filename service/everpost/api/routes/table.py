@@ -77,9 +77,9 @@ HANDLERS = (
     publish_tasks_now,
     clear_tasks,
     archive_tasks,
+    show_upload_options,  # first: Litestar adds a handler of its own to a path that has none
     upload_file,
     list_files,
-    show_upload_options,
     show_file,
     continue_upload,
     download_file,
