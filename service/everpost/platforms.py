@@ -10,10 +10,13 @@ from msgspec import Meta
 
 from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
 from everpost.limits import NO_LIMITS, Limits
+from everpost.media_rules import MediaRule
 from everpost.settings import MOST_S
+from everpost.text_lengths import Counting, length_of, total_of_tags
 
 BUILT_IN = Path(__file__).with_name("platforms.toml")
 CALLBACK = "callback"  # the platform of callbacks
+UNITS = {Counting.BYTES: "bytes", Counting.UTF16: "UTF-16 units"}
 SHOWN_CHARACTERS = 64  # of an unknown platform, in the error
 LAST_ORIGINAL = 5  # the highest id of the original system; platforms after it were added later, and make room
 
@@ -38,9 +41,16 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         needs_account: Tasks must name a registered account.
         late_after_s: A task that cannot begin so many seconds after its time fails as missed, unless it has its own
             limit; None is no limit.
-        title_max: Longest title in characters (Unicode code points); None is no limit.
-        description_max: Longest description in characters; None is no limit.
+        title_min: Shortest title, counted as `title_counting` says.
+        title_max: Longest title; None is no limit.
+        description_max: Longest description, counted as `description_counting` says; None is no limit.
         tags_max: The most tags; None is no limit.
+        tag_max: Longest tag in characters; None is no limit.
+        tags_total_max: Most characters of all tags together, as YouTube counts them; None is no limit.
+        media: What media it takes; without any, it takes everything.
+        media_min: The fewest files of a post.
+        media_max: The most files of a post; None is no limit.
+        fields: Fields of a task that its publisher reads, besides those of all tasks; `*` is every field.
         limits: Those of the platform as a whole, and
         account_limits: those of each of its accounts; people can change both at run time.
         options: Passed to the publisher unchanged.
@@ -58,9 +68,18 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
     needs_account: bool = False
     late_after_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
+    title_min: Annotated[int, Meta(ge=0)] = 0
     title_max: Limit = None
+    title_counting: Counting = Counting.CHARACTERS
     description_max: Limit = None
+    description_counting: Counting = Counting.CHARACTERS
     tags_max: Limit = None
+    tag_max: Limit = None
+    tags_total_max: Limit = None
+    media: tuple[MediaRule, ...] = ()
+    media_min: Annotated[int, Meta(ge=0)] = 0
+    media_max: Limit = None
+    fields: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     account_limits: Limits = NO_LIMITS
     options: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -75,9 +94,17 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             InvalidValue: A value is too long; the error's `path` says which.
         """
-        self._check_size("title", title, self.title_max, "characters")
-        self._check_size("description", description, self.description_max, "characters")
-        self._check_size("tags", tags, self.tags_max, "tags")
+        if self.title_max is not None or self.title_min:
+            self._check_text("title", title, self.title_max, self.title_counting)
+        if self.description_max is not None:
+            self._check_text("description", description, self.description_max, self.description_counting)
+        if tags:
+            self._check_tags(tags)
+
+    @property
+    def has_media_rules(self) -> bool:
+        """Whether the files of a task must be looked at before it is accepted."""
+        return bool(self.media or self.media_min or self.media_max)
 
     def describe(self) -> dict[str, Any]:
         """The platform as JSON-ready values, without the options."""
@@ -85,9 +112,26 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         del shown["options"], shown["internal"]
         return shown | {"title": self.title or self.name}
 
-    def _check_size(self, field: str, value: Sequence[object] | None, limit: int | None, unit: str) -> None:
-        if value is not None and limit is not None and len(value) > limit:
-            raise InvalidValue(f"{self.name} takes at most {limit} {unit}; these are {len(value)}.", f"$.{field}")
+    def _check_text(self, field: str, text: str | None, limit: int | None, counting: Counting) -> None:
+        if text is None:
+            return
+        length, unit = length_of(text, counting), UNITS.get(counting, "characters")
+        if limit is not None and length > limit:
+            raise InvalidValue(f"{self.name} takes at most {limit} {unit}; these are {length}.", f"$.{field}")
+        if field == "title" and length < self.title_min:
+            raise InvalidValue(f"{self.name} takes at least {self.title_min} {unit}; these are {length}.", "$.title")
+
+    def _check_tags(self, tags: Sequence[object]) -> None:
+        if self.tags_max is not None and len(tags) > self.tags_max:
+            raise InvalidValue(f"{self.name} takes at most {self.tags_max} tags; these are {len(tags)}.", "$.tags")
+        texts = [tag for tag in tags if isinstance(tag, str)]
+        for number, tag in enumerate(texts):
+            if self.tag_max is not None and len(tag) > self.tag_max:
+                told = f"{self.name} takes tags of at most {self.tag_max} characters; this has {len(tag)}."
+                raise InvalidValue(told, f"$.tags[{number}]")
+        if self.tags_total_max is not None and (total := total_of_tags(texts)) > self.tags_total_max:
+            told = f"{self.name} takes at most {self.tags_total_max} characters of tags; these are {total}."
+            raise InvalidValue(told, "$.tags")
 
 
 class Catalogue:

@@ -233,7 +233,7 @@ async def test_a_crash_says_nothing_of_itself_to_the_client(api: Api, monkeypatc
     def crash(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("everpost.task.submission.SubmissionReader.read", crash)
+    monkeypatch.setattr("everpost.task.submission.SubmissionReader.check", crash)
     answer = await api.client.post(PUBLISH, json=TASK)
     assert_problem(answer, 500, "internal_error")
     assert "secret" not in answer.text

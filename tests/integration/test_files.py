@@ -1,11 +1,7 @@
 """Media: uploaded files, the tasks that name them, and what becomes of both."""
 
 import hashlib
-import io
 import os
-import struct
-import wave
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +13,11 @@ from everpost.files.folders import Step, scan_folder
 from everpost.files.upkeep import FilesUpkeep
 from everpost.publishing import PublishJob
 from everpost.testing import Stack, everpost_stack
+from media_samples import png, wav
 
 pytestmark = pytest.mark.usefixtures("both_stores")
 
 FILES = "/api/v1/files"
-
-
-def png(width: int, height: int) -> bytes:
-    """A picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + b"\x80" * 3 * width for _ in range(height)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def wav(seconds: float) -> bytes:
-    """A sound."""
-    written = io.BytesIO()
-    with wave.open(written, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(1)
-        sound.setframerate(8_000)
-        sound.writeframes(b"\x80" * int(8_000 * seconds))
-    return written.getvalue()
 
 
 PNG = png(30, 20)

@@ -26,7 +26,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 STATUSES = (ROOT / "docs" / "statuses.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-METHODS = "GET|POST|PUT|PATCH|DELETE"
+METHODS = "GET|POST|PUT|PATCH|DELETE|OPTIONS"
 
 
 def section(text: str, title: str) -> str:

@@ -6,7 +6,8 @@ from everpost.task.submission import Submission
 
 def names_something(submission: Submission) -> bool:
     """Whether `check_named_things` has anything to check."""
-    return bool(submission.file_ids) or submission.platform.needs_account
+    platform = submission.platform
+    return bool(submission.file_ids) or platform.needs_account or platform.has_media_rules
 
 
 async def check_named_things(services: Services, submission: Submission) -> None:
@@ -15,7 +16,7 @@ async def check_named_things(services: Services, submission: Submission) -> None
     Raises:
         InvalidValue: The store does not have one of them.
     """
-    if submission.file_ids:
+    if submission.file_ids or submission.platform.has_media_rules:
         await services.submitted_files.check(submission)
     if submission.platform.needs_account:
         await services.accounts.check_named(submission.platform.name, submission.view.account_id)

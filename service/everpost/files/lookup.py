@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from everpost.errors import InvalidValue
-from everpost.files.kinds import UNKNOWN, kind_of
+from everpost.files.kinds import HEAD_BYTES, UNKNOWN, kind_of
 from everpost.publishing.errors import InvalidError, PublishError
 from everpost.publishing.media import Media, MediaFacts, find_media, open_under, too_large
 from everpost.settings import Settings
@@ -75,6 +75,15 @@ class FileLookup:
             raise InvalidError(f"There is no file {key!r}: it was deleted, or has expired.")
         return None
 
+    async def find_path(self, file_path: str) -> Media:
+        """The file at a path below EVERPOST_MEDIA; its type by its content.
+
+        Raises:
+            PublishError: It is missing or cannot be read.
+        """
+        media = await find_media(file_path, self._media_root, self._most_bytes)
+        return msgspec.structs.replace(media, content_type=await asyncio.to_thread(_kind_of, media))
+
     async def media_of(self, record: FileRecord, alt: str | None = None) -> Media:
         """The file of a record.
 
@@ -130,8 +139,13 @@ class FileLookup:
                 _check_digest(file, record)
             if record.content_type is not None:
                 return found.st_size, record.content_type
-            kind = kind_of(file.read(8_192), record.filename)  # of an inherited record
+            kind = kind_of(file.read(HEAD_BYTES), record.filename)  # of an inherited record
         return found.st_size, kind.content_type or UNKNOWN
+
+
+def _kind_of(media: Media) -> str:
+    with media.open_file() as file:
+        return kind_of(file.read(HEAD_BYTES), media.filename).content_type
 
 
 def _check_digest(file: BinaryIO, record: FileRecord) -> None:

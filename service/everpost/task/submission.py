@@ -1,6 +1,6 @@
 """Reads what a client sends: from JSON bytes to a checked task that keeps everything the client wrote (I4)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import tzinfo
 from itertools import accumulate, islice
 from typing import Annotated, Any
@@ -19,6 +19,8 @@ from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
 from everpost.task.schedule_times import SCHEDULE_PATH, PlacedTime, place_time, read_moment
 
 MAX_DEPTH = 64
+ANY_FIELD = "*"
+MOST_UNKNOWN, LONGEST_UNKNOWN = 20, 100  # fields that an answer names, and characters of each
 LARGE_BYTES = 65_536
 MOST_LOOKED_THROUGH = 10_000
 STEP_OF_BRACKET = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one deeper, or one up: -1 as a signed byte
@@ -67,6 +69,7 @@ class Submission(msgspec.Struct, frozen=True):
         file_ids: The ids of the files it names, without those that are known to be the client's own.
         warning: What the client should know of its time.
         is_placed: Its time was chosen by `spread`, not by the client.
+        unknown_fields: Fields that neither Everpost nor the platform reads; some of them, if there are many.
     """
 
     view: PublishRequest
@@ -76,6 +79,7 @@ class Submission(msgspec.Struct, frozen=True):
     file_ids: tuple[str, ...] = ()
     warning: str | None = None
     is_placed: bool = False
+    unknown_fields: tuple[str, ...] = ()
 
     def task(self, now_ms: int, accepted_by: str, batch_id: str | None = None) -> Task:
         """The task made from this submission."""
@@ -121,6 +125,7 @@ class SubmissionReader:
         self._timezone = timezone
         self._has_inherited_files = has_inherited_files
         self._signs_callbacks = signs_callbacks
+        self._known = {platform.name: KNOWN_FIELDS.union(platform.fields) for platform in catalogue}
 
     def read(self, body: bytes, now_ms: int, zone: tzinfo | None = None) -> Submission:
         """Read one task from a JSON body.
@@ -148,11 +153,12 @@ class SubmissionReader:
         file_ids: tuple[str, ...] = ()
         if view.files or view.file_id is not None:
             file_ids = keys_of(data, has_inherited=self._has_inherited_files)
-        task_data = encode_json(data)
+        task_data, known = encode_json(data), self._known.get(platform.name, KNOWN_FIELDS)
+        unknown = () if known.issuperset(data) else unknown_among(data, known)
         if view.schedule_time is None:
-            return Submission(view, platform, task_data, None, file_ids)
+            return Submission(view, platform, task_data, None, file_ids, unknown_fields=unknown)
         due = self._due_at(view.schedule_time, view.schedule_fold, now_ms, zone or self._timezone)
-        return Submission(view, platform, task_data, due.time_ms, file_ids, due.warning)
+        return Submission(view, platform, task_data, due.time_ms, file_ids, due.warning, unknown_fields=unknown)
 
     def check_callback_url(self, url: str) -> None:
         """Check the address of a callback.
@@ -170,6 +176,18 @@ class SubmissionReader:
         if not EARLIEST_MS <= due.time_ms <= now_ms + MAX_AHEAD_MS:
             raise InvalidValue(f"{text[:64]!r} is before the year 2000 or more than ten years ahead.", SCHEDULE_PATH)
         return due
+
+
+KNOWN_FIELDS = frozenset({*PublishRequest.__struct_fields__, "material_id"})
+"""The fields that Everpost reads of every task."""
+
+
+def unknown_among(data: Mapping[str, Any], known: Collection[str]) -> tuple[str, ...]:
+    """The fields that nobody reads, shortened if there are many or if they are long."""
+    if ANY_FIELD in known:
+        return ()
+    unknown = islice((name for name in data if name not in known), MOST_UNKNOWN)
+    return tuple(name[:LONGEST_UNKNOWN] for name in unknown)
 
 
 def decode_json(body: bytes) -> Any:

@@ -34,6 +34,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str | None = None
     path: str | None = None
+    unknown_fields: Sequence[str] | None = None
 
 
 Item = Submission | ServiceError
@@ -203,6 +204,7 @@ def _acceptance(index: int, task: Task, item: Submission) -> ItemResult:
         status=task.status_at(task.created_at_ms),
         schedule_time=item.view.schedule_time if item.is_placed else None,
         warning=item.warning,
+        unknown_fields=item.unknown_fields or None,
     )
 
 

@@ -84,6 +84,7 @@ def documented(
     media_type: str = JSON,
     others: Mapping[int, Any] = MappingProxyType({}),
     also: Mapping[int, str] = MappingProxyType({}),
+    besides: Mapping[int, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The keyword arguments of a route decorator that describe the route.
 
@@ -93,12 +94,14 @@ def documented(
         takes: Headers of the request.
         gives: Headers of the answer with `status`.
         also: Other statuses of the same answer, with their meaning; they have the headers of `gives` too.
+        besides: Types of answers with other statuses of success; their docstrings say what they mean.
         others: Types of answers that are not problems but have the status of one.
     """
     success = _response(answer, description, media_type)
     codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
     problems = problem_responses(codes)
     same = {other: _response(answer, meaning, media_type) for other, meaning in also.items()}
+    same |= {other: _response(kind, kind.__doc__.partition("\n")[0], media_type) for other, kind in besides.items()}
     responses = {status: success, **same, **problems, **_other_responses(others, problems)}
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}
     headers |= {str(STATUS_OF_CODE["unavailable"].value): (RETRY_AFTER,)}

@@ -1,7 +1,11 @@
 """POST /publish: the hot path."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import msgspec
 from litestar import post
+from litestar.params import QueryParameter
 
 from everpost.api.http.bodies import headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
@@ -9,10 +13,12 @@ from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
 from everpost.api.named_things import check_named_things, names_something
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
+from everpost.clock import to_text_or_none
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus
 from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import PublishRequest, Submission, decode_json
+from everpost.views.shown_files import FileView, view_of
 
 OF_A_TASK = ("unknown_platform", "unknown_file", "unknown_account", "account_blocked", "skipped_time")
 SAMPLE = {
@@ -30,7 +36,10 @@ LOCATION = Header("Location", "The task's address.", "/api/v1/tasks/019b76da3f00
 class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The task is on the disk and will run, whatever crashes from now on.
 
-    `warning` says which of two times was taken, if clocks are put back at its `schedule_time`.
+    Attributes:
+        warning: Which of two times was taken, if clocks are put back at its `schedule_time`.
+        unknown_fields: Fields of the task that neither Everpost nor its platform reads, such as a misspelled
+            `scheduled_time`; left out if there are none. They are kept with the task.
     """
 
     success: bool
@@ -38,6 +47,20 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     task_id: str
     status: TaskStatus
     warning: str | None = None
+    unknown_fields: Sequence[str] | None = None
+
+
+class DryRunAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The task would be accepted; nothing was written. `files` are those that it names by an id."""
+
+    success: bool
+    message: str
+    platform: str
+    status: TaskStatus
+    due_at: str | None
+    files: Sequence[FileView]
+    warning: str | None = None
+    unknown_fields: Sequence[str] | None = None
 
 
 @post(
@@ -54,18 +77,24 @@ class PublishAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
+        besides={200: DryRunAnswer},
     ),
 )
-async def publish_task(request: ApiRequest) -> JsonAnswer:
+async def publish_task(
+    request: ApiRequest,
+    dry_run: Annotated[bool, QueryParameter(description="Only check the task; nothing is written.")] = False,
+) -> JsonAnswer:
     """Accept one task."""
     services = services_of(request)
     headers = headers_of(request)
     body = await read_json_body(request, headers, services.settings.max_body)
+    if dry_run:
+        return await _foresee(services, body)
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
     submission = await _read(services, body)
     task = await services.acceptance.publish_task(submission)
-    return _accepted(task.task_id, _answer_to(task, submission.warning))
+    return _accepted(task.task_id, _answer_to(task, submission))
 
 
 async def _read(services: Services, body: bytes) -> Submission:
@@ -77,22 +106,45 @@ async def _read(services: Services, body: bytes) -> Submission:
     return submission
 
 
-async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) -> JsonAnswer:
-    def first_answer(tasks: list[Task]) -> FirstAnswer:
-        answer = _answer_to(tasks[0], submission.warning)
-        return FirstAnswer(tasks[0].task_id, msgspec.json.encode(answer).decode())
+async def _foresee(services: Services, body: bytes) -> JsonAnswer:
+    submission, now_ms = await _read(services, body), services.clock()
+    files = await services.submitted_files.check(submission)
+    answer = DryRunAnswer(
+        success=True,
+        message="The task is valid; nothing was accepted",
+        platform=submission.platform.name,
+        status=submission.task(now_ms, "").status_at(now_ms),
+        due_at=to_text_or_none(submission.due_at_ms),
+        files=[view_of(file) for file in files],
+        warning=submission.warning,
+        unknown_fields=submission.unknown_fields or None,
+    )
+    return JsonAnswer(answer)
 
+
+async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) -> JsonAnswer:
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
         if first is None:
             submission = await _read(services, body)
+
+            def first_answer(tasks: list[Task]) -> FirstAnswer:
+                answer = msgspec.json.encode(_answer_to(tasks[0], submission))
+                return FirstAnswer(tasks[0].task_id, answer.decode())
+
             first = await services.acceptance.publish_once([submission], key, first_answer)
     return _accepted(first.accepted_id, first.body.encode())
 
 
-def _answer_to(task: Task, warning: str | None) -> PublishAnswer:
-    status = task.status_at(task.created_at_ms)
-    return PublishAnswer(success=True, message="Task accepted", task_id=task.task_id, status=status, warning=warning)
+def _answer_to(task: Task, submission: Submission) -> PublishAnswer:
+    return PublishAnswer(
+        success=True,
+        message="Task accepted",
+        task_id=task.task_id,
+        status=task.status_at(task.created_at_ms),
+        warning=submission.warning,
+        unknown_fields=submission.unknown_fields or None,
+    )
 
 
 def _accepted(task_id: str, answer: PublishAnswer | bytes) -> JsonAnswer:
