@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from everpost.platforms import Catalogue
-from everpost.publishing import Account, JobKeeper, Media, PublishJob, PublishResult
+from everpost.publishing import JobKeeper, Media, PublishJob, PublishResult
 from everpost.settings import Settings
 from everpost_workers.publishers.command.publisher import CommandPublisher
 
@@ -29,21 +29,6 @@ class KeptCheckpoints(JobKeeper):
 
     def show(self, done: float, total: float | None) -> None:
         self.progress.append((done, total))
-
-
-class KnownAccount(Account):
-    """A registered account with credentials."""
-
-    def __init__(self, credentials: Mapping[str, str], options: Mapping[str, Any]) -> None:
-        self.id = "main"
-        self.options = options
-        self._credentials = credentials
-
-    async def credentials(self) -> dict[str, str]:
-        return dict(self._credentials)
-
-    def refreshing(self) -> Any:
-        raise NotImplementedError
 
 
 def job_of(data: Mapping[str, Any] | None = None, **fields: Any) -> PublishJob:

@@ -27,6 +27,7 @@ from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries, RetryTools
 from everpost.actions.submitted_files import SubmittedFiles
+from everpost.api.files.signed import LinkCheck
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
@@ -81,13 +82,15 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     _ = settings.redis_address
     sites = SiteCheck(settings)
     tokens = TokenCheck(settings.token)
+    links = LinkCheck(settings)
 
     async def check_request(request: ApiRequest) -> None:  # with a guard, Litestar would copy the route each time
         scope = request.scope
         headers = headers_of(request)
         check_head(scope["http_version"], cast("HeaderLines", scope["headers"]), headers)
-        sites.check(scope["method"], headers)
-        tokens.check(request, headers)
+        if not links.admits(request):
+            sites.check(scope["method"], headers)
+            tokens.check(request, headers)
         check_parameters(request)
 
     app = Litestar(

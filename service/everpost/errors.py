@@ -14,6 +14,7 @@ ServiceError
 │   ├── UnsupportedTus      another version of the upload protocol
 │   └── RangeNotSatisfiable
 ├── Unauthorized
+├── LinkRefused
 ├── ForeignHost, ForeignOrigin   a web page of another site may have made a browser send it
 ├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
 ├── Conflict                the state of a task forbids it
@@ -218,6 +219,15 @@ class Unauthorized(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("Send the token as 'Authorization: Bearer …'.")
+
+
+class LinkRefused(ServiceError):
+    """A signed address of a file is wrong or too old."""
+
+    code = "link_refused"
+
+    def __init__(self) -> None:
+        super().__init__("This address is not signed by Everpost, or its time is over.")
 
 
 class TaskNotFound(ServiceError):

@@ -39,6 +39,8 @@ SecretKeys = Annotated[str, Meta(pattern=rf"^ *{FERNET_KEY}( *, *{FERNET_KEY})* 
 """Keys of 32 random bytes in URL-safe base64, as `everpost accounts new-key` makes them."""
 WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
 
+PublicUrl = Annotated[str, Meta(pattern=r"^https?://[^\s?#@]+\Z")]
+
 HOST_NAME = r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])"
 HostNames = Annotated[str, Meta(pattern=rf"^ *{HOST_NAME}( *, *{HOST_NAME})* *\Z")]
 """Names or addresses, IPv6 in brackets, without ports."""
@@ -67,8 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         files_days: Uploaded files that no task has used for so many days are removed; 0 removes none.
         upload_hours: Hours after which an upload that nobody continues is removed.
         secrets: Folder of the files that credentials of accounts refer to; None is `secrets` in `data`.
-        secret_key: Encrypts rotated tokens of accounts. Of several keys, separated by commas, the first one encrypts,
-            and all decrypt.
+        public_url: Address at which receivers of webhooks reach the API, for links to files.
+        secret_key: Encrypts rotated tokens of accounts, and signs links to files. Of several keys, separated by commas,
+            the first one encrypts and signs, and all decrypt and check.
         result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
         result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
         timezone: IANA name of the zone that times without an offset are read in.
@@ -106,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
     upload_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
     secrets: Path | None = None
+    public_url: PublicUrl | None = None
     secret_key: SecretKeys | None = None
     result_ttl: Annotated[int, Meta(ge=0, le=86_400 * MOST_DAYS)] = 604_800
     result_memory: Annotated[int, Meta(ge=0)] = 268_435_456

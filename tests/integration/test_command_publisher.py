@@ -17,7 +17,6 @@ from command_kit import (
     KEY,
     SETTINGS,
     KeptCheckpoints,
-    KnownAccount,
     folders_of,
     is_running,
     job_of,
@@ -43,7 +42,7 @@ from everpost.publishing import (
     TransientError,
 )
 from everpost.task.model import BytesSent, SendPhase
-from everpost.testing import eventually
+from everpost.testing import AccountDouble, eventually
 from everpost_workers.publishers.command.program import LONGEST_LINE
 from everpost_workers.publishers.command.publisher import CommandPublisher
 
@@ -315,7 +314,7 @@ async def test_a_process_that_takes_too_much_memory_gets_none() -> None:
 async def test_a_program_sees_only_the_variables_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERPOST_TOKEN", "worker-secret")
     monkeypatch.setenv("DISPLAY", ":1")
-    account = KnownAccount({"api-key": "c4nary-secret"}, {"channel": "news"})
+    account = AccountDouble("main", {"api-key": "c4nary-secret"}, {"channel": "news"})
     script = f"env > {tmp_path}/env; tr '\\0' ' ' < /proc/$$/cmdline > {tmp_path}/argv; cat > {tmp_path}/task; {POSTED}"
     await run(script, job_of(account=account), environment={"MODE": "test"}, pass_environment=["DISPLAY"])
     variables = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
@@ -326,7 +325,7 @@ async def test_a_program_sees_only_the_variables_it_is_given(tmp_path: Path, mon
 
 
 async def test_credentials_in_a_file_are_private(tmp_path: Path) -> None:
-    account = KnownAccount({"token": "c4nary-secret"}, {})
+    account = AccountDouble("main", {"token": "c4nary-secret"}, {})
     script = f"cp -p credentials.json {tmp_path}/got; env > {tmp_path}/env; {POSTED}"
     await run(script, job_of(account=account), credentials="file")
     assert json.loads((tmp_path / "got").read_text()) == {"token": "c4nary-secret"}

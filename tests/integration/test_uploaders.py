@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from command_kit import SETTINGS, KnownAccount, job_of, media_of
+from command_kit import SETTINGS, job_of, media_of
 from everpost.platforms import Catalogue
 from everpost.publishing import (
     AuthError,
@@ -23,6 +23,7 @@ from everpost.publishing import (
     PublishResult,
     TransientError,
 )
+from everpost.testing import AccountDouble
 from everpost_workers.publishers.command.publisher import CommandPublisher
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,9 @@ async def publish_with_sau(
     chosen = with_standin(recipe("sau", platform), "sau", folder, STANDIN_SAYS=says)
     kind = "image/png" if names[0].endswith("png") else "video/mp4"
     files = tuple(media_of(folder, name, content_type=kind) for name in names)
-    job = job_of(data, files=files, platform=Catalogue.read().find(platform), account=KnownAccount({}, options or {}))
+    job = job_of(
+        data, files=files, platform=Catalogue.read().find(platform), account=AccountDouble("main", {}, options or {})
+    )
     return await CommandPublisher(chosen, SETTINGS).publish(job)
 
 
@@ -147,7 +150,7 @@ async def publish_with_biliup(folder: Path, *names: str, **environment: str) -> 
     options = with_standin(recipe("biliup", "bilibili"), "biliup", folder, **environment)
     files = tuple(media_of(folder, name) for name in names)
     data = {"title": "-t", "description": "d", "tags": "a,b", "source": "https://example.org"}
-    account = KnownAccount({"cookies": '{"token_info":"c4nary"}'}, {"tid": 21})
+    account = AccountDouble("main", {"cookies": '{"token_info":"c4nary"}'}, {"tid": 21})
     job = job_of(data, files=files, platform=Catalogue.read().find("bilibili"), account=account)
     return await CommandPublisher(options, SETTINGS).publish(job)
 

@@ -21,6 +21,12 @@ NODE = (
 )
 PDS_PACKAGES = ("@atproto/pds@^0.5.0", "@did-plc/server@^0.0.1")
 SNAC_PACKAGE = "snac2"
+WORDPRESS_PACKAGES = (
+    *("wordpress", "php-getid3", "mariadb-server-core", "liburing2", "libaio1t64"),
+    *("php8.4-cli", "php8.4-common", "php8.4-mysql", "php8.4-readline", "php8.4-opcache"),
+    *("libsodium23", "libargon2-1", "libonig5"),
+)
+WORDPRESS_PROOF = "usr/share/wordpress/wp-load.php"
 
 
 class MissingError(Exception):
@@ -80,8 +86,23 @@ def fetch_snac(folder: Path) -> None:
     run("dpkg", "-x", package, folder, folder=folder)
 
 
+def fetch_wordpress(folder: Path) -> None:
+    """WordPress, PHP and MariaDB from Debian's packages, unpacked without installing them."""
+    packages = folder / "packages"
+    packages.mkdir()
+    try:
+        run("apt-get", "download", *WORDPRESS_PACKAGES, folder=packages)
+    except MissingError:
+        run("apt-get", "update", folder=packages)
+        run("apt-get", "download", *WORDPRESS_PACKAGES, folder=packages)
+    for package in packages.glob("*.deb"):
+        run("dpkg", "-x", package, folder, folder=folder)
+    shutil.rmtree(packages)
+
+
 PEERS = (
     Peer("pds", ("make", "c++"), f"{PDS_FOLDER}/fetched", fetch_pds),
+    Peer("wordpress", ("apt-get", "dpkg"), f"wordpress/{WORDPRESS_PROOF}", fetch_wordpress),
     Peer("snac", ("apt-get", "dpkg"), "snac/usr/bin/snac", fetch_snac),
 )
 

@@ -7,16 +7,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from everpost_workers.publishers.apprise import AppriseOptions
 from everpost_workers.publishers.bluesky.options import BlueskyOptions
 from everpost_workers.publishers.bluesky.record import LABELS
 from everpost_workers.publishers.command.options import CommandOptions
 from everpost_workers.publishers.mastodon.options import VISIBILITIES, MastodonOptions
+from everpost_workers.publishers.wordpress.options import WordPressOptions
+from everpost_workers.publishers.youtube.options import YouTubeOptions
 
 PAGES = Path(__file__).parents[2] / "docs" / "platforms"
 OPTIONS: dict[str, type[msgspec.Struct]] = {
+    "apprise": AppriseOptions,
     "bluesky": BlueskyOptions,
     "command": CommandOptions,
     "mastodon": MastodonOptions,
+    "wordpress": WordPressOptions,
+    "youtube": YouTubeOptions,
 }
 
 

@@ -8,9 +8,10 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
-import msgspec
 
 from everpost.clock import Clock, system_clock
+from everpost.errors import SettingsError
+from everpost.files.links import FileLinks
 from everpost.publishing import (
     InvalidError,
     OutcomeUnknownError,
@@ -33,10 +34,14 @@ from everpost_workers.publishers.webhook_answer import (
     read_post,
     read_retry_after,
 )
+from everpost_workers.publishers.webhook_body import Body, multipart_body, plain_body
 from everpost_workers.publishers.webhook_options import Endpoint
 
 # At level INFO, httpx logs whole addresses, which may contain a token.
 logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+EXPIRES = "links_expire_s"  # of a checkpoint: Unix time
 
 
 class WebhookPublisher(Publisher):
@@ -58,6 +63,9 @@ class WebhookPublisher(Publisher):
         self._host = self._endpoint.url.host
         self._connections = settings.max_jobs
         self._clock = clock
+        self._links = FileLinks(settings.secret_key, settings.public_url)
+        if self._options.media == "url" and not self._links.can_sign:
+            raise SettingsError('options.media: "url" needs EVERPOST_SECRET_KEY and EVERPOST_PUBLIC_URL.')
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
@@ -84,14 +92,36 @@ class WebhookPublisher(Publisher):
             OutcomeUnknownError: The request was being sent, and no complete answer came.
             PublishError: The answer was not a success, see `ERROR_OF_STATUS`; or nothing could be sent.
         """
-        answer = await self._send(_encode_body(job), job)
+        answer = await self._send(await self._body(job), job)
         if not answer.is_success:
             raise self._refusal(answer)
         post_id, url = read_post(answer)
         detail = {"status": answer.status, "media": describe_media(job.data, job.media)}
         return PublishResult(provider_post_id=post_id, publish_url=url, detail=detail)
 
-    async def _send(self, body: bytes, job: PublishJob) -> Answer:
+    async def _body(self, job: PublishJob) -> Body:
+        if self._options.media == "multipart":
+            return await multipart_body(job)
+        return plain_body(job, await self._links_of(job) if self._options.media == "url" else None)
+
+    async def _links_of(self, job: PublishJob) -> Mapping[str, str]:
+        """Signed addresses of the files. A repetition has the same ones as long as they are valid.
+
+        Raises:
+            InvalidError: A file has no id.
+        """
+        if any(media.file_id is None for media in job.files):
+            raise InvalidError("Only uploaded files have addresses: name the file by its file_id.")
+        if not job.files:
+            return {}
+        now_s = self._clock() // 1000
+        saved = job.saved.get(EXPIRES) if isinstance(job.saved, dict) else None
+        if not isinstance(saved, int) or saved < now_s + self._options.timeout_s:
+            saved = now_s + self._options.url_lifetime_s
+            await job.checkpoint({EXPIRES: saved})
+        return {str(media.file_id): self._links.link(str(media.file_id), saved) for media in job.files}
+
+    async def _send(self, body: Body, job: PublishJob) -> Answer:
         """Try the host's addresses in turn until one accepts the connection, all within one deadline."""
         exchange: _Exchange | None = None
         reason = "no address"
@@ -111,20 +141,23 @@ class WebhookPublisher(Publisher):
             raise self._broken(exchange, _reason(error)) from error
         raise self._broken(None, reason)
 
-    def _exchange(self, address: str, body: bytes, job: PublishJob) -> "_Exchange":
+    def _exchange(self, address: str, body: Body, job: PublishJob) -> "_Exchange":
         """Send the request to this address. Its Host header, and the name TLS checks, are those of the url."""
         url = self._endpoint.url
         headers = httpx.Headers(self._endpoint.headers)
         headers.update(self._own_headers(body, job))
         names = {"sni_hostname": url.raw_host.decode("ascii")}
         target = url.copy_with(host=address)
-        return _Exchange(httpx.Request("POST", target, headers=headers, content=body, extensions=names), job.trace)
+        return _Exchange(
+            httpx.Request("POST", target, headers=headers, content=body.make(), extensions=names), job.trace
+        )
 
-    def _own_headers(self, body: bytes, job: PublishJob) -> dict[str, str]:
+    def _own_headers(self, body: Body, job: PublishJob) -> dict[str, str]:
         sent_at = datetime.fromtimestamp(self._clock() // 1000, UTC)
         headers = {
             "Host": self._endpoint.url.netloc.decode("ascii"),
-            "Content-Type": "application/json",
+            "Content-Type": body.content_type,
+            "Content-Length": str(body.size_bytes),
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # so that the limit on an answer also limits its unpacked size
             "User-Agent": "Everpost",
@@ -134,7 +167,9 @@ class WebhookPublisher(Publisher):
             "webhook-timestamp": str(int(sent_at.timestamp())),
         }
         if self._endpoint.signer is not None:
-            headers["webhook-signature"] = self._endpoint.signer.sign(job.idempotency_key, sent_at, body.decode())
+            headers["webhook-signature"] = self._endpoint.signer.sign(
+                job.idempotency_key, sent_at, body.document.decode()
+            )
         return headers
 
     async def _exchange_once(self, exchange: "_Exchange") -> Answer:
@@ -185,17 +220,6 @@ class _Exchange:
             self._trace.sending("The request is being sent.")
         elif event.endswith(".receive_response_headers.complete"):
             self._trace.answered(f"The answer began with the status {details['return_value'][1]}.")
-
-
-def _encode_body(job: PublishJob) -> bytes:
-    body: dict[str, Any] = {"task_id": job.task_id, "platform": job.platform.name, "data": job.data}
-    if job.media is not None:
-        names = ("filename", "content_type", "size_bytes")
-        body["media"] = {name: getattr(job.media, name) for name in names}
-    try:
-        return msgspec.json.encode(body)
-    except (UnicodeEncodeError, TypeError, RecursionError) as error:
-        raise InvalidError(f"The task cannot be written as JSON: {type(error).__name__}.") from error
 
 
 def _reason(error: httpx.TransportError) -> str:

@@ -4,7 +4,7 @@ import base64
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import msgspec
@@ -36,6 +36,9 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         allow_http: Permit a url without TLS.
         allow_private: Permit addresses that are not global: loopback, private networks, link-local.
         headers: Sent with every request; Everpost's own headers take precedence.
+        media: How the task's files reach the receiver: `describe` sends only what they are, `multipart` sends them with
+            the task, `url` sends signed addresses to download them from.
+        url_lifetime_s: Seconds for which such an address is valid.
         max_answer_bytes: How much of an answer is read; of a longer one, only the status and the beginning are used.
     """
 
@@ -48,6 +51,8 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_http: bool = False
     allow_private: bool = False
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    media: Literal["describe", "multipart", "url"] = "describe"
+    url_lifetime_s: Annotated[int, Meta(ge=60, le=604_800)] = 3_600
     max_answer_bytes: Annotated[int, Meta(ge=0)] = 65_536
 
 

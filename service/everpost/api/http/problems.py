@@ -27,6 +27,7 @@ STATUS_OF_CODE = MappingProxyType(
         "malformed_json": HTTPStatus.BAD_REQUEST,
         "bad_input": HTTPStatus.BAD_REQUEST,
         "unauthorized": HTTPStatus.UNAUTHORIZED,
+        "link_refused": HTTPStatus.FORBIDDEN,
         "foreign_host": HTTPStatus.FORBIDDEN,
         "foreign_origin": HTTPStatus.FORBIDDEN,
         "route_not_found": HTTPStatus.NOT_FOUND,

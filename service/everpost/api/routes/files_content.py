@@ -1,12 +1,15 @@
 """The bytes of media files: resumable uploads, and downloads."""
 
 import asyncio
+from typing import Annotated
 
 from litestar import get, patch
+from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
 from everpost.api.files import tus
 from everpost.api.files.content import FileContent, content_headers, etag_of, is_known, range_of
+from everpost.api.files.signed import SIGNED
 from everpost.api.http.bodies import headers_of, read_chunks
 from everpost.api.http.json_answer import BareAnswer
 from everpost.api.openapi.describe import Body, Header, documented
@@ -68,20 +71,27 @@ async def continue_upload(request: ApiRequest, file_id: FileId) -> BareAnswer:
 @get(
     "/files/{file_id:str}/content",
     summary="Download a file",
-    description="The content of a file, whole or in part.",
+    description="The content of a file, whole or in part. A signed address, as webhooks get it, needs no token.",
     tags=["Files"],
+    opt={SIGNED: True},
     **documented(
         bytes,
         description="The whole file.",
-        refusals=("file_not_found", "range_not_satisfiable"),
+        refusals=("file_not_found", "link_refused", "range_not_satisfiable"),
         takes=(RANGE,),
         gives=(ETAG, CONTENT_RANGE),
         media_type="application/octet-stream",
         also={206: "The part that was asked for.", 304: "The client has it already: `If-None-Match`."},
     ),
 )
-async def download_file(request: ApiRequest, file_id: FileId) -> ASGIResponse:
-    """Answer with the content of a file."""
+async def download_file(
+    request: ApiRequest,
+    file_id: FileId,
+    expires: Annotated[int | None, QueryParameter(description="Of a signed address: when its time is over.")] = None,
+    signature: Annotated[str | None, QueryParameter(description="Of a signed address: its signature.")] = None,
+) -> ASGIResponse:
+    """Answer with the content of a file. `LinkCheck` has checked the signature."""
+    del expires, signature
     headers, services = headers_of(request), services_of(request)
     record = (await services.store.files.find([checked_file_id(file_id)])).get(file_id)
     if record is None:

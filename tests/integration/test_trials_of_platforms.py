@@ -1,0 +1,90 @@
+"""Everpost's publishers under trial: killed, stopped, frozen and cut off at every step, with no post twice."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everpost.testing import Stack
+from everpost.testing.trial import Fault, try_publisher
+from youtube_double import CLIENT, YouTube
+
+pytestmark = pytest.mark.chaos
+
+KEY = f"{'k' * 43}="
+VIDEO = bytes(600_000)  # three parts of 256 KB
+UPLOADER = """
+read -r task; title=$(printf '%s' "$task" | grep -o 'trial [0-9a-f]*')
+echo '{"type":"checkpoint","data":1}'; read -r saved <&3
+sleep 0.3; echo "$title" >> posts; sleep 0.3
+echo '{"type":"result"}'
+"""
+LOOK_UP = """
+read -r task; title=$(printf '%s' "$task" | grep -o 'trial [0-9a-f]*')
+if grep -q "$title" posts; then echo '{"type":"result"}'; else echo '{"type":"not_found"}'; fi
+"""
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes(VIDEO)
+    return folder
+
+
+@pytest.fixture
+async def youtube() -> AsyncIterator[YouTube]:
+    youtube = YouTube()
+    async with youtube.serve():
+        yield youtube
+
+
+async def test_a_video_is_on_youtube_once_whatever_happens(
+    youtube: YouTube, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CLIENT.items():
+        monkeypatch.setenv(f"EVERPOST_ACCOUNT_{name.upper()}", value)
+
+    async def add_account(stack: Stack) -> None:
+        credentials = {name: f"env:EVERPOST_ACCOUNT_{name.upper()}" for name in CLIENT}
+        body = {"platform": "trial", "account_id": "account", "credentials": credentials}
+        answer = await stack.client.post("/api/v1/accounts", json=body)
+        assert answer.status_code == 201, answer.text
+
+    def options(address: str) -> Mapping[str, Any]:
+        return {"api_url": f"http://{address}", "token_url": f"http://{address}/token", "chunk_kb": 256}
+
+    async def videos() -> list[str]:
+        return [video["snippet"]["title"] for video in youtube.videos]
+
+    report = await try_publisher(
+        "youtube",
+        posts=videos,
+        options=options,
+        platform_at=("127.0.0.1", youtube.http.port),
+        fields={"file_path": "clip.mp4"},
+        prepare=add_account,
+        media=media,
+        secret_key=KEY,
+        max_attempts=6,
+    )
+    report.check()
+    assert {finding.step.fault for finding in report.findings} >= set(Fault) - {Fault.KILL_AMID}
+
+
+@pytest.mark.parametrize("look_up", [LOOK_UP, None], ids=["checkable", "none"])
+async def test_a_program_posts_once_whatever_happens(tmp_path: Path, look_up: str | None) -> None:
+    posts = tmp_path / "posts"
+    posts.touch()
+    options: dict[str, Any] = {"command": ["/bin/sh", "-c", UPLOADER.replace(">> posts", f">> {posts}")], "grace_s": 0}
+    if look_up is not None:
+        options["look_up"] = ["/bin/sh", "-c", look_up.replace(" posts;", f" {posts};")]
+
+    async def posted() -> list[str]:
+        return posts.read_text("utf-8").splitlines()
+
+    report = await try_publisher("command", posts=posted, options=options)
+    report.check()
+    assert {finding.step.fault for finding in report.findings} >= {Fault.KILL_AMID, Fault.FREEZE_AT_CHECKPOINT}

@@ -1,0 +1,1 @@
+"""The publisher `wordpress`: posts on WordPress sites, by their REST API (docs/platforms/wordpress.md)."""
