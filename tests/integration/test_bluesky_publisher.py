@@ -362,7 +362,7 @@ async def test_a_late_or_broken_answer_leaves_open_only_what_may_have_been_poste
     pds: PdsDouble, method: str, expected: type[PublishError], fault: Response
 ) -> None:
     pds.fail_next(method, fault)
-    async with opened(pds, timeout_s=0.2) as publisher:
+    async with opened(pds, timeout_s=1.0 if fault.delay_s else 30.0) as publisher:
         with pytest.raises(PublishError) as caught:
             await publisher.publish(job_of(alice()))
     assert type(caught.value) is expected

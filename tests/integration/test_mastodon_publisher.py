@@ -367,7 +367,7 @@ async def test_a_late_or_broken_answer_leaves_open_only_what_may_have_been_poste
     mastodon: MastodonDouble, path: str, expected: type[PublishError], fault: Response
 ) -> None:
     mastodon.fail_next(path, fault)
-    async with opened(mastodon.url, timeout_s=0.2) as publisher:
+    async with opened(mastodon.url, timeout_s=1.0 if fault.delay_s else 30.0) as publisher:
         with pytest.raises(PublishError) as caught:
             await publisher.publish(job_of())
     assert type(caught.value) is expected
