@@ -105,6 +105,8 @@ async def test_however_often_a_task_is_sent_there_is_one_record_and_one_commit(
     results += [await publisher.publish(job_of(account, saved=first.saved, attempt=2)) for _ in range(3)]
     assert len({result.provider_post_id for result in results}) == 1
     assert (len(pds.records), pds.commits) == (1, 1)
+    sent = {request.body for request in pds.requests if request.path.endswith("putRecord")}
+    assert len(sent) == 1  # the same record, with its time
 
 
 async def test_a_task_that_was_changed_after_it_may_have_been_sent_leaves_the_post_as_it_is(
