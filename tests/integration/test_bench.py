@@ -40,6 +40,7 @@ TINY = Plan(
     tasks=200,
     fleet_tasks=20,
     one_by_one=5,
+    due_times=5,
     retries=5,
     batch_retries=50,
     requests=5,

@@ -95,6 +95,8 @@ METRICS = (
     *_SCALE,
     _more("fleet", "fleet", "Attempts under way at once, 4 workers of 100 slots", "tasks", 400, worst=True),
     _more("fleet_busy", "fleet", "... share of the slots' time in use", "%"),
+    _less("due_p50", "due", "Idle: due time to start, p50", "ms"),
+    _less("due_p99", "due", "Idle: due time to start, p99", "ms", 50),
     _less("recorded_p50", "idle", "Idle: answer to recorded, p50", "ms", 1),
     _less("recorded_p99", "idle", "Idle: answer to recorded, p99", "ms", 3),
     _less("whole_p50", "idle", "Idle: request to recorded, p50", "ms"),

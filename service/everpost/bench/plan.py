@@ -19,6 +19,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         tasks: Tasks accepted, drained, and sent end to end per run.
         fleet_tasks: Tasks per run that several workers share.
         one_by_one: Tasks sent one after the other per run.
+        due_times: Scheduled tasks, each due at its own time, per run.
         retries: Single retries per run, from each store.
         batch_retries: Tasks of one batch retry.
         requests: Requests of each list per run.
@@ -40,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tasks: int = 20_000
     fleet_tasks: int = 2_000
     one_by_one: int = 500
+    due_times: int = 200
     retries: int = 500
     batch_retries: int = 20_000
     requests: int = 500
@@ -66,6 +68,7 @@ QUICK = Plan(
     tasks=2_000,
     fleet_tasks=400,
     one_by_one=100,
+    due_times=100,
     retries=100,
     batch_retries=1_000,
     requests=100,

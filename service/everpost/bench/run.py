@@ -10,6 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from everpost.bench.backlog import measure_backlog
+from everpost.bench.due import measure_due
 from everpost.bench.engine import measure_claims, measure_engine
 from everpost.bench.fleet import WORKERS, measure_fleet
 from everpost.bench.machine import describe_machine, describe_versions
@@ -54,6 +55,7 @@ MEASUREMENTS: Mapping[str, Group] = MappingProxyType(
         "beside": Group("end to end, in turns with SQLite", measure_beside, needs_server=True),
         "scale": Group("one API and one worker, in turns with four of each", measure_scale, needs_server=True),
         "fleet": Group("a fleet of workers with slow tasks", measure_fleet, workers=WORKERS),
+        "due": Group("scheduled tasks", measure_due),
         "idle": Group("one task at a time, and none", measure_idle),
         "retry": Group("retries", measure_retry),
         "list": Group("lists", measure_lists),

@@ -24,6 +24,7 @@ GROUPS = (
         "beside",
         "scale",
         "fleet",
+        "due",
         "idle",
         "retry",
         "list",
