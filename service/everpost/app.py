@@ -161,6 +161,7 @@ def assemble(
         has_inherited_files=bool(files.has_inherited),
         signs_callbacks=bool(settings.callback_secrets),
     )
+    zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
     tools = RetryTools(
         changes=store.changes,
         ledger=store.ledger,
@@ -169,13 +170,13 @@ def assemble(
         catalogue=catalogue,
         clock=clock,
         zone=settings.zone,
+        zones=zones,
         has_inherited_files=bool(files.has_inherited),
         reader=reader,
         max_body=settings.max_body,
     )
     retries = Retries(tools)
     limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
-    zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
     submitted_files = SubmittedFiles(files)
     accounts = AccountAdmin(store, catalogue, clock, limits)
     cancellations = Cancellations(store.changes, queue, clock)
@@ -205,7 +206,7 @@ def assemble(
         removals=Removals(store.changes, clock),
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=bulk,
-        fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock),
+        fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock, zones),
         edits=Edits(editing),
         recurring=RecurringPosts(
             RecurringTools(

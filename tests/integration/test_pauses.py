@@ -111,6 +111,24 @@ async def test_parked_tasks_can_be_cancelled_and_retried(stack: Stack) -> None:
     assert [job.data["title"] for job in stack.publisher.published] == ["retried"]
 
 
+async def test_parked_tasks_can_be_edited_and_wait_on_unless_their_account_is_another(stack: Stack) -> None:
+    await pause(stack, **SHOP)
+    await stack.start_worker()
+    stays, leaves = [await stack.publish(**SHOP, title=title) for title in ("stays", "leaves")]
+    await parked(stack, 2)
+    for task_id, patch in ((stays, {"title": "edited"}), (leaves, {"account_id": "other"})):
+        answer = await stack.client.patch(f"/api/v1/tasks/{task_id}", json=patch)
+        assert answer.status_code == 200, answer.text
+    assert await statuses(stack, leaves) == {"success"}
+    await parked(stack, 1)
+    now = await stack.client.post(f"/api/v1/tasks/{stays}/publish-now")
+    assert now.status_code == 200, now.text
+    await parked(stack, 1)
+    await ask(stack, "resume", **SHOP)
+    assert await statuses(stack, stays) == {"success"}
+    assert [job.data["title"] for job in stack.publisher.published] == ["leaves", "edited"]
+
+
 async def test_the_more_urgent_of_an_account_s_parked_tasks_go_first(stack: Stack) -> None:
     await pause(stack, **SHOP)
     await stack.start_worker()

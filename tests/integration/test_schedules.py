@@ -69,6 +69,8 @@ async def test_a_time_is_read_in_the_zone_of_its_account(idle: Stack) -> None:
     tasks = [{**TASK, "account_id": "tokyo", **naive}] * 3
     await idle.client.post("/api/v1/publish/batch", json=tasks)
     assert len(asked) == 4  # each account once
+    retried = await idle.retry(tokyo)
+    assert (await idle.task(retried))["due_at"] == "2030-05-04T09:00:00.000Z"
 
 
 async def test_a_task_that_could_not_begin_in_time_is_missed_and_not_sent(idle: Stack) -> None:
@@ -88,9 +90,9 @@ async def test_a_task_that_could_not_begin_in_time_is_missed_and_not_sent(idle: 
 
 
 async def test_an_automatic_attempt_is_not_made_too_late_either(idle: Stack) -> None:
-    idle.publisher.fail_next(RateLimitedError("busy", retry_after_s=2))
-    task_id = await idle.publish(late_after_s=1)
+    idle.publisher.fail_next(RateLimitedError("busy", retry_after_s=6))
     await idle.start_worker()
+    task_id = await idle.publish(late_after_s=5)
     missed = await idle.wait_until_ended(task_id)
     assert (missed["error_class"], len(missed["attempts"])) == ("missed", 1)
     assert "its last attempt failed: busy" in missed["error_message"]

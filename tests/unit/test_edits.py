@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.task.edits import merge_patch
+from everpost.task.merge_patch import merge_patch
 
 EXAMPLES = [
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everpost.task.merge_patch import former_members, merged
+from everpost.task.merge_patch import former_members, merge_patch
 
 EXAMPLES: list[tuple[Any, Any, Any]] = [  # RFC 7396, appendix A
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),
@@ -35,12 +35,12 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
 
 @pytest.mark.parametrize(("target", "patch", "result"), EXAMPLES)
 def test_the_examples_of_the_rfc(target: Any, patch: Any, result: Any) -> None:
-    assert merged(target, patch) == result
+    assert merge_patch(target, patch) == result
 
 
 @given(OBJECTS, OBJECTS)
 def test_what_an_edit_replaced_is_kept_and_gives_the_former_version_back(before: dict[str, Any], patch: Any) -> None:
-    after = merged(before, patch)
+    after = merge_patch(before, patch)
     former = former_members(before, after)
     assert {**{name: after[name] for name in after if name in before}, **former} == before
     assert former_members(before, before) == {}

@@ -26,7 +26,7 @@ from everpost.store.changes import Change, Changes, Edit, Outcome, refused
 from everpost.store.relay import Relay
 from everpost.task.candidate import Candidate
 from everpost.task.edit_rules import EditDecision, Edited, EditFacts, decide_edit, unreadable
-from everpost.task.merge_patch import former_members, merged
+from everpost.task.merge_patch import former_members, merge_patch
 from everpost.task.model import Task
 from everpost.task.place import Place
 from everpost.task.resolution_rules import UNSAID, Grounds
@@ -123,7 +123,7 @@ class EditStep:
             return unreadable(task.task_id)
         before = decoded_data(stored.task_data)
         try:
-            after = merged(before, self._patch)
+            after = merge_patch(before, self._patch)
             zone = await self._tools.zones.of_data(after, known) if needs_zone(after) else None
             made = self._tools.reader.check(after, self._tools.clock(), zone)
             if made.file_ids:

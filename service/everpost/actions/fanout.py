@@ -9,10 +9,12 @@ from everpost.actions.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
 from everpost.actions.publish import Acceptance
 from everpost.clock import Clock, to_text
 from everpost.errors import BadInput, FanoutNotFound, InvalidValue
+from everpost.store.account_zones import AccountZones
 from everpost.store.batches import Accepted, Batch, Batches, BatchKind, ChainEnd, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.fanout_rules import FanoutItem, is_failure, is_unfinished, merged_items, place_fault
 from everpost.task.model import Task, new_task_id
+from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import Submission, SubmissionReader
 
 log = structlog.get_logger("everpost.intake")
@@ -36,7 +38,9 @@ class Fanouts:
         reader: SubmissionReader,
         bulk: Bulk,
         clock: Clock,
+        zones: AccountZones,
     ) -> None:
+        self._zones = zones
         self._batches = batches
         self._acceptance = acceptance
         self._reader = reader
@@ -108,7 +112,8 @@ class Fanouts:
     ) -> tuple[FanoutItem, Task | None]:
         """The account as it is kept, and its task; None if its data is not valid."""
         try:
-            submission = self._reader.check(data, now_ms)
+            zone = await self._zones.of_data(data) if needs_zone(data) else None
+            submission = self._reader.check(data, now_ms, zone)
             await check(submission)
         except BadInput as error:
             if isinstance(error, InvalidValue):

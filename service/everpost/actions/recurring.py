@@ -20,7 +20,7 @@ from everpost.errors import InvalidValue, RecurrenceChanged, RecurrenceNotFound,
 from everpost.store.account_zones import AccountZones
 from everpost.store.recurring import Recurring
 from everpost.task.cron import check_cron
-from everpost.task.merge_patch import merged
+from everpost.task.merge_patch import merge_patch
 from everpost.task.model import new_task_id
 from everpost.task.recurrence import Recurrence, RecurrenceStatus, next_time, next_times
 from everpost.task.schedule_times import local_text, place_time, read_moment
@@ -165,7 +165,7 @@ class RecurringPosts:
                 await self._tools.cancellations.cancel_task(before.last_task_id)
 
     async def _edited(self, before: Recurrence, patch: Mapping[str, Any]) -> Recurrence:
-        after = merged(request_of(before), patch)
+        after = merge_patch(request_of(before), patch)
         try:
             request = msgspec.convert(after, RecurrenceRequest)
         except msgspec.ValidationError as error:

@@ -21,11 +21,13 @@ from everpost.errors import BadInput, RetryExists
 from everpost.platforms import Catalogue
 from everpost.queue.codec import adopted_task
 from everpost.queue.task_queue import TaskQueue
+from everpost.store.account_zones import AccountZones
 from everpost.store.changes import Change, Changes, Outcome, Retry, outcome_of_retry, undecided_among
 from everpost.store.ledger import Ledger
 from everpost.task.callbacks import id_of_retry
 from everpost.task.candidate import Candidate
-from everpost.task.edits import Edit, merge_patch
+from everpost.task.edits import Edit
+from everpost.task.merge_patch import merge_patch
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
 from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, ChainRule, Known, RetryPlan
 from everpost.task.retry_rules import DataOrigin, RetryAction, decide_retry, decide_send_again
@@ -67,6 +69,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     reader: SubmissionReader
     max_body: int
     has_inherited_files: bool = False
+    zones: AccountZones | None = None
 
     def edit_of(self, patch: Mapping[str, Any] | None) -> Edit | None:
         """The edit that a merge patch asks for; None if it changes nothing."""
@@ -103,7 +106,7 @@ class RetryStep:
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """See `Step`. Whether a worker holds a task is found out only when it is retried."""
         candidates = await self._tools.changes.find(task_ids, whole=True)
-        plan = await look(self._tools.queue, self._plan(task_ids, {}), candidates)
+        plan = await look(self._tools.queue, self._plan(task_ids, {}), candidates, self._tools.zones)
         outcomes = [outcome_of_retry(candidate, plan.decide(candidate)) for candidate in candidates]
         # A task that is still to be withdrawn counts as retried. The new tasks would only take memory.
         return [msgspec.structs.replace(outcome, new_task=None, undecided=None) for outcome in outcomes]
@@ -131,6 +134,7 @@ class RetryStep:
             catalogue=tools.catalogue,
             zone=tools.zone,
             has_inherited_files=tools.has_inherited_files,
+            has_account_zones=tools.zones is not None,
             edit=self._edit,
         )
 
@@ -139,7 +143,7 @@ class RetryStep:
         sought = [task_id for task_id, task in undecided.items() if plan.decide(task).action is RetryAction.LOOK]
         if sought:
             found = await self._tools.changes.find(sought, whole=True)
-            plan = await look(self._tools.queue, plan, found)
+            plan = await look(self._tools.queue, plan, found, self._tools.zones)
             undecided = {**undecided, **{task.task_id: task for task in found}}
         waiting = [task for task in undecided.values() if plan.decide(task).action is RetryAction.WITHDRAW]
         return await self._withdraw(plan, waiting) if waiting else plan

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from everpost.errors import BadInput, QueueUnreachable, ServiceError, TaskUnreadable
+from everpost.errors import BadInput, InvalidValue, QueueUnreachable, ServiceError, TaskUnreadable
 from everpost.queue.codec import job_in
 from everpost.queue.task_queue import TaskQueue
+from everpost.store.account_zones import AccountZones, KnownZones
 from everpost.task.candidate import Candidate, StoredData
+from everpost.task.merge_patch import merge_patch
 from everpost.task.model import MAX_ID, is_task_id
 from everpost.task.queued_job import QueuedJob
-from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, Known, Made, RetryPlan
-from everpost.task.submission import decode_json, encode_json
+from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, Known, Made, RetryPlan, choose_data
+from everpost.task.submission import decode_json, decoded_data, encode_json
 
 log = structlog.get_logger("everpost.recovery")
 
@@ -30,16 +32,37 @@ async def ask_redis(queue: TaskQueue, task_ids: Sequence[str]) -> dict[str, Know
     return {task_id: Known(jobs.get(task_id)) for task_id in task_ids}
 
 
-async def look(queue: TaskQueue, plan: RetryPlan, candidates: Sequence[Candidate]) -> RetryPlan:
-    """The plan with new tasks made from what the store has, and what Redis has if that is not whole."""
+async def look(
+    queue: TaskQueue, plan: RetryPlan, candidates: Sequence[Candidate], zones: AccountZones | None = None
+) -> RetryPlan:
+    """The plan with new tasks made from what the store has, and what Redis has if that is not whole.
+
+    Args:
+        zones: Finds the time zones of accounts.
+    """
+    known_zones: KnownZones = {}
     unasked = [one.task_id for one in candidates if one.task_id not in plan.known and not one.is_whole]
     known = {**plan.known, **await ask_redis(queue, unasked)}
     for candidate in candidates:
         found = known.get(candidate.task_id, NOTHING_KNOWN)
         if candidate.position is not None or found.job is not None:
-            made = _make(plan, candidate, found.job)
+            placed = plan if zones is None else await _with_zone(plan, candidate, found.job, zones, known_zones)
+            made = _make(placed, candidate, found.job)
             known[candidate.task_id] = msgspec.structs.replace(found, made=made)
     return msgspec.structs.replace(plan, known=known)
+
+
+async def _with_zone(
+    plan: RetryPlan, candidate: Candidate, job: QueuedJob | None, zones: AccountZones, known: KnownZones
+) -> RetryPlan:
+    """The plan with the zone of the task's account; data that cannot be read has none."""
+    chosen = choose_data(candidate, job)
+    try:
+        data = decoded_data(b"" if chosen is None else chosen.task_data)
+        zone = await zones.of_data(data if plan.edit is None else merge_patch(data, plan.edit.patch), known)
+    except InvalidValue:
+        return plan
+    return plan if zone is None else msgspec.structs.replace(plan, zone=zone)
 
 
 def _make(plan: RetryPlan, candidate: Candidate, job: QueuedJob | None) -> Made | ServiceError:

@@ -8,7 +8,7 @@ import msgspec
 
 from everpost.errors import InvalidValue
 from everpost.task.callbacks import MEMBER
-from everpost.task.edits import merge_patch
+from everpost.task.merge_patch import merge_patch
 from everpost.task.model import ENDED, UNFINISHED, TaskStatus
 
 MAX_ACCOUNTS = 1_000

@@ -25,6 +25,7 @@ SOURCES = {Place.HISTORY: "sqlite", Place.LEDGER: "task_queue", Place.ARCHIVE: "
 
 REBUILT = "Task data rebuilt from individual fields (may be incomplete)"
 DIFFERS = "Redis had other data of this task; SQLite's data was resubmitted"
+SCHEDULED = b'"schedule_time"'
 UNSCHEDULED = "Its schedule_time could not be read, so it runs at once"
 
 
@@ -76,6 +77,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         zone: The time zone of times without an offset.
         has_inherited_files: The store has records of the original's files.
         edit: The change of the data; None to run the tasks again as they were.
+        has_account_zones: Accounts may have time zones of their own, which are found without the store's lock.
     """
 
     rule: ChainRule
@@ -88,6 +90,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
     zone: tzinfo
     has_inherited_files: bool = False
     edit: Edit | None = None
+    has_account_zones: bool = False
 
     def decide(self, candidate: Candidate) -> RetryDecision:
         """Decide about a task. LOOK and WITHDRAW are no longer answered once `known` has what they ask for."""
@@ -116,7 +119,12 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             return True
         if candidate.data is not None and candidate.data.raw_job is not None:
             return True
-        return not was_redis_asked and not candidate.is_whole
+        return self._may_need_zone(candidate) or (not was_redis_asked and not candidate.is_whole)
+
+    def _may_need_zone(self, candidate: Candidate) -> bool:
+        if not self.has_account_zones or candidate.data is None:
+            return False
+        return SCHEDULED in candidate.data.task_data or (self.edit is not None and "schedule_time" in self.edit.patch)
 
     def make(self, candidate: Candidate, job: QueuedJob | None) -> Made | ServiceError:
         """Make the new task, or return the error that prevents it."""
@@ -153,7 +161,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], priority: int) -> Task:
         """The new task with edited data. Its priority is the original's, unless the edit names another."""
-        submission = edit.apply(data, self.now_ms)
+        submission = edit.apply(data, self.now_ms, self.zone)
         task = submission.task(self.now_ms, self.accepted_by, self.batch_id)
         priority = task.priority if "priority" in edit.patch else priority
         return msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
