@@ -17,6 +17,7 @@ from everpost.bench.metrics import METRICS
 from everpost.bench.plan import Plan, resized
 from everpost.bench.run import MEASUREMENTS, run_bench
 from everpost.bench.stack import BenchStack
+from everpost.bench.throughput import warm_up
 from everpost.children import Child
 from everpost.cli.bench import bench
 from everpost.errors import SettingsError
@@ -45,20 +46,23 @@ TINY = Plan(
     batch_retries=50,
     requests=5,
     backlog=50,
+    limited=20,
     idle_s=0.1,
     pairs=2,
     pair_tasks=100,
     settle_s=0,
 )
 ON_A_SERVER = ("beside", "scale", "grown")  # or with a large history
+IN_TURNS = "limits"  # it has as many values as pairs, and its limited tasks run one by one meanwhile
 
 
 @pytest.mark.chaos
 async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -> None:
     said: list[str] = []
-    report = await run_bench(resized(TINY, warm_ups=0), tmp_path, said.append)
+    groups = [name for name in MEASUREMENTS if name not in {*ON_A_SERVER, IN_TURNS}]
+    report = await run_bench(resized(TINY, warm_ups=0), tmp_path, said.append, only=groups)
     assert list(report.metrics) == [
-        metric.name for metric in METRICS if metric.group not in ON_A_SERVER and metric.name != "cpu_database"
+        metric.name for metric in METRICS if metric.group in groups and metric.name != "cpu_database"
     ]
     assert all(row.summary.min > 0 for row in report.metrics.values() if row.unit not in {"ms", "%"})
     assert all(len(row.summary.runs) == TINY.runs for row in report.metrics.values())
@@ -70,7 +74,16 @@ async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -
     retried = 6 * TINY.retries + 2 * TINY.batch_retries
     assert report.tasks_checked == ran + retried
     assert report.metrics["fleet"].summary.max == TINY.fleet_tasks
-    assert len(said) == len(MEASUREMENTS) - len(ON_A_SERVER)
+    assert len(said) == len(groups)
+
+
+@pytest.mark.chaos
+async def test_other_tasks_are_measured_while_many_of_a_limited_account_wait(tmp_path: Path) -> None:
+    report = await run_bench(resized(TINY, warm_ups=0), tmp_path, lambda _: None, only=[IN_TURNS])
+    assert list(report.metrics) == [metric.name for metric in METRICS if metric.group == IN_TURNS]
+    assert len(report.metrics["limits"].summary.runs) == TINY.pairs
+    of_each = warm_up(TINY) + TINY.pairs * (TINY.pair_tasks + TINY.one_by_one)
+    assert 2 * of_each <= report.tasks_checked <= 2 * of_each + TINY.limited
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - an empty folder
 
 

@@ -24,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         batch_retries: Tasks of one batch retry.
         requests: Requests of each list per run.
         backlog: Tasks that wait while memory is measured.
+        limited: Tasks of a limited account that wait while others are measured.
         idle_s: Seconds an idle worker is watched per run.
         pairs: How often two stacks are measured in turns.
         pair_tasks: Tasks of each turn, for each API.
@@ -46,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     batch_retries: int = 20_000
     requests: int = 500
     backlog: int = 1_000_000
+    limited: int = 100_000
     idle_s: float = 5.0
     pairs: int = 12
     pair_tasks: int = 8_000
@@ -73,6 +75,7 @@ QUICK = Plan(
     batch_retries=1_000,
     requests=100,
     backlog=20_000,
+    limited=5_000,
     idle_s=1.0,
     pairs=4,
     pair_tasks=2_000,

@@ -29,7 +29,9 @@ ACCEPTING = "bench"  # the platform whose tasks succeed
 REFUSING = "bench-refusing"  # the platform whose tasks fail at once
 SLOW = "bench-slow"  # the platform whose tasks take a while
 WAITING = "bench-waiting"  # the platform of the backlog
-OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: ""}
+LIMITED = "bench-limited"  # the platform with a limit for each account
+OPTIONS = {ACCEPTING: "", REFUSING: ", refuse = true", SLOW: ", takes_s = 0.5", WAITING: "", LIMITED: ""}
+LIMITS = {LIMITED: "account_limits = { concurrency = 1, rates = [{ count = 2, per_s = 1 }] }"}
 SLOTS = Settings().max_jobs  # slots of a worker
 
 PLATFORM = """
@@ -37,6 +39,7 @@ PLATFORM = """
 id = {id}
 publisher = "null"
 options = {{ count_file = {count_file}{options} }}
+{limits}
 """
 
 
@@ -218,7 +221,7 @@ def new_database(server: str | None, folder: Path) -> Iterator[str]:
 def _catalogue(count_file: Path) -> str:
     quoted = msgspec.json.encode(str(count_file)).decode()
     return "".join(
-        PLATFORM.format(name=name, id=900 + number, count_file=quoted, options=options)
+        PLATFORM.format(name=name, id=900 + number, count_file=quoted, options=options, limits=LIMITS.get(name, ""))
         for number, (name, options) in enumerate(OPTIONS.items())
     )
 

@@ -29,6 +29,7 @@ GROUPS = (
         "retry",
         "list",
         "backlog",
+        "limits",
         "start",
     ),
     "grown",

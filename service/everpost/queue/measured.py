@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import cast
 
 import msgspec
 from redis.asyncio import Redis
 
-from everpost.queue.keys import WORKERS_KEY
+from everpost.queue.keys import PARKED, QUEUE_NAMES, WORKERS_KEY
 
 FILLED_AT_A_TIME = 1_000  # jobs
 LOOK_EVERY_S = 0.05
@@ -48,6 +49,14 @@ class MeasuredQueue:
             if not facts["aof_rewrite_in_progress"] and not facts["aof_rewrite_scheduled"]:
                 return
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def count_queued(self) -> int:
+        """How many jobs are in arq's queues, those that run included."""
+        return sum([int(await self._redis.zcard(name)) for name in QUEUE_NAMES])
+
+    async def count_parked(self) -> int:
+        """How many tasks wait outside the queues."""
+        return int(await cast("Awaitable[int]", self._redis.hlen(PARKED)))
 
     async def flush(self) -> None:
         """Make the server forget everything."""
