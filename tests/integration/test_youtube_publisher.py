@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from command_kit import KEY, SETTINGS, KeptCheckpoints
-from everpost.errors import SettingsError
-from everpost.platforms import Platform
+from everpost.errors import InvalidValue, SettingsError
+from everpost.platforms import Catalogue, Platform
 from everpost.publishing import (
     AccountBlockedError,
     AuthError,
@@ -27,9 +27,11 @@ from everpost.publishing import (
     TransientError,
 )
 from everpost.testing import AccountDouble
+from everpost.text_lengths import Counting
 from everpost_workers.publishers.youtube import upload
 from everpost_workers.publishers.youtube.answers import until_quota_resets
 from everpost_workers.publishers.youtube.publisher import YouTubePublisher
+from everpost_workers.publishers.youtube.video import LONGEST_DESCRIPTION, LONGEST_TAGS, LONGEST_TITLE, VideoFields
 from publisher_kit import CuttingProxy, Response, media_file
 from youtube_double import CHANNELS, CLIENT, PLAYLIST_ITEMS, SESSIONS, THUMBNAILS, TOKEN, UNIT, VIDEOS, YouTube, refusal
 
@@ -491,3 +493,13 @@ async def test_a_late_answer_to_the_last_byte_makes_no_second_video(youtube: You
 def test_the_checkpoint_can_be_read_again() -> None:
     saved = upload.Saved(session="https://example.org", size_bytes=3, may_be_whole=True)
     assert upload.read_saved(msgspec.json.decode(msgspec.json.encode(saved))) == saved
+
+
+def test_the_catalogue_refuses_before_queueing_what_the_publisher_would_refuse() -> None:
+    platform = Catalogue.read().find("youtube")
+    assert platform.title_max == LONGEST_TITLE
+    assert (platform.description_max, platform.description_counting) == (LONGEST_DESCRIPTION, Counting.BYTES)
+    assert platform.tags_total_max == LONGEST_TAGS
+    assert set(VideoFields.__struct_fields__) - {"title", "description", "tags"} == set(platform.fields)
+    with pytest.raises(InvalidValue, match="500"):
+        platform.check("t", None, ["x" * 249, "y " + "x" * 247])
