@@ -15,7 +15,7 @@ from everpost.publishing import PublishJob
 from everpost.testing import Stack, everpost_stack
 from media_samples import png, wav
 
-pytestmark = pytest.mark.usefixtures("both_stores")
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
 FILES = "/api/v1/files"
 

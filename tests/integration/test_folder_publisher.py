@@ -114,6 +114,22 @@ async def test_a_post_is_a_folder_with_the_whole_task_readable(
     assert list_names(posts) == [post.name]
 
 
+async def test_several_files_are_written_each_under_a_name_of_its_own(
+    publisher: FolderPublisher, everpost: Settings, posts: Path
+) -> None:
+    files = tuple([await make_media(everpost, name, name.encode()) for name in ("a.PNG", "b.png", "metadata.json")])
+    job = PublishJob(task_id="t1", data=DATA, platform=DOUYIN, idempotency_key=idempotency_key("root", 0), files=files)
+    result = await publisher.publish(job)
+    post = posts / idempotency_key("root", 0)
+    assert result.detail == {"media": "a.PNG and 2 more"}
+    assert list_names(post) == ["media-2.png", "media-3.json", "media.png", "metadata.json"]
+    assert (post / "media-3.json").read_bytes() == b"metadata.json"
+    assert [file["file"] for file in read_metadata(post)["files"]] == ["media.png", "media-2.png", "media-3.json"]
+    (post / "media-2.png").write_bytes(b"spoilt")
+    await publisher.publish(msgspec.structs.replace(job, attempt=2))
+    assert (post / "media-2.png").read_bytes() == b"b.png"
+
+
 async def test_an_unknown_file_id_is_published_as_metadata_and_says_so(publisher: FolderPublisher) -> None:
     result = await publisher.publish(make_job({"file_id": 123}))
     assert result.detail == {"media": "none: file_id 123 is unknown, published as metadata only"}

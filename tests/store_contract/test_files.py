@@ -20,8 +20,8 @@ from everpost.store.files import (
 )
 from everpost.task.model import TaskStatus
 from store_contract.making import key_of, once_of
-from store_contract.test_changes import NOW_MS, cancel_of, resolve_of, retry_of
-from store_rows import START_MS, accept, add_ended, end, make_task
+from store_contract.test_changes import NOW_MS, WITHDRAWN, cancel_of, resolve_of
+from store_rows import START_MS, accept, add_ended, end, make_task, retry_as
 
 ENDED_AT = to_text(START_MS + 1_000)
 LATER, MUCH_LATER = to_text(START_MS + 5_000), to_text(START_MS + 10**9)
@@ -182,7 +182,7 @@ async def test_a_removal_and_a_task_at_once_never_leave_a_task_without_its_file(
 async def test_a_success_marks_the_files_of_its_task(store: Store) -> None:
     await add_upload(store, 1)
     assert (await the_file(store)).status == PENDING
-    named = {"file_ids": (file_id_of(1),)}
+    named: dict[str, Any] = {"file_ids": (file_id_of(1),)}
     await add_ended(store, make_task("a", account_id="one", **named), status=TaskStatus.SUCCESS, **named)
     await add_ended(store, make_task("b", account_id="two", **named), status=TaskStatus.SUCCESS, **named)
     await add_ended(store, make_task("c", account_id="one", **named), status=TaskStatus.SUCCESS, **named)
@@ -211,14 +211,14 @@ async def test_a_decision_that_an_unknown_task_succeeded_marks_its_files(store: 
     assert (file.status, file.last_platform, file.last_accounts) == (PUBLISHED, "douyin", '["a"]')
 
 
-async def test_a_retry_uses_the_files_of_its_task(store: Store) -> None:
+async def test_retries_and_adopted_jobs_use_the_files_of_their_tasks(store: Store) -> None:
     await add_upload(store, 1)
-    await add_ended(store, make_task("a", file_ids=(file_id_of(1),)))
-    retry = retry_of(("a", "b"))
-    new = {"a": make_task("b", file_ids=(file_id_of(1),))}
+    named: dict[str, Any] = {"file_ids": (file_id_of(1),)}
+    await add_ended(store, make_task("a", **named), **named)
+    retry = retry_as({"a": make_task("b", created_at_ms=NOW_MS, **named)}, WITHDRAWN)
     await store.changes.apply(retry, NOW_MS)
-    await store.ledger.adopt([make_task("adopted", file_ids=(file_id_of(1),))], START_MS)
-    assert "adopted" in await store.files.users(file_id_of(1)), new
+    await store.ledger.adopt([make_task("adopted", **named)], START_MS)
+    assert sorted(await store.files.users(file_id_of(1))) == ["adopted", "b"]
 
 
 async def test_uses_that_have_ended_are_forgotten_and_noted(store: Store) -> None:

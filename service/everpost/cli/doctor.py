@@ -10,6 +10,7 @@ from rich.table import Table
 
 from everpost.cli.account_checkup import check_accounts
 from everpost.cli.checkup import check_api, check_embedded_server, check_privacy, check_publishers, task_findings
+from everpost.cli.file_checkup import check_files
 from everpost.cli.findings import settings_as_read
 from everpost.cli.options import database_options, database_settings
 from everpost.cli.output import say_json
@@ -66,6 +67,7 @@ async def examine(settings: Settings, depth: Depth, url: str | None = None) -> l
         *await check_redis(settings, running),
         *check_publishers(settings),
         *await check_accounts(settings),
+        *await check_files(settings),
         check_api(settings, running, url, is_expected=contents is not None),
     ]
     sections = list(dict.fromkeys(finding.about for finding in found))
