@@ -293,6 +293,16 @@ CREATE TABLE batches (
     rounds       INTEGER NOT NULL DEFAULT 0                -- how often all tasks had ended
 );
 
+-- What was posted a short time ago to the accounts of platforms with a duplicate guard. Rows go once their window has ended.
+CREATE TABLE recent_posts (
+    digest   TEXT NOT NULL,                                -- of the account and the content
+    task_id  TEXT NOT NULL,
+    at_ms    INTEGER NOT NULL,                             -- when it was to be posted
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (digest, task_id)
+) WITHOUT ROWID;
+CREATE INDEX recent_posts_until ON recent_posts (until_ms);
+
 -- Bulk requests that run in the background: their progress, and where they continue after a crash.
 CREATE TABLE operations (
     operation_id TEXT PRIMARY KEY,

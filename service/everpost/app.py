@@ -206,7 +206,7 @@ def assemble(
         removals=Removals(store.changes, clock),
         resolutions=Resolutions(store.changes, store.history, retries, clock),
         bulk=bulk,
-        fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock, zones),
+        fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock),
         edits=Edits(editing),
         recurring=RecurringPosts(
             RecurringTools(

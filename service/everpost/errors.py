@@ -19,6 +19,7 @@ ServiceError
 ├── TaskNotFound, OperationNotFound, FileNotFound, AccountNotFound, FanoutNotFound, RecurrenceNotFound
 ├── Conflict                the state of a task forbids it
 │   ├── TaskRunning, TaskHeld, TaskSucceeded, TaskEnded, OutcomeUnknown, TasksPending
+│   ├── DuplicatePost       the same content was posted to the same account a short time ago
 │   ├── RetryExists         an unfinished retry has other data than the request wants
 │   ├── NothingToDecide, AlreadyDecided
 │   ├── AccountExists
@@ -352,6 +353,17 @@ class RetryExists(Conflict):
     def __init__(self, task_id: str) -> None:
         super().__init__(
             "A retry of the task is unfinished and has other data; wait for its end, or retry that one.", task_id
+        )
+
+
+class DuplicatePost(Conflict):
+    """The same content was posted to the same account a short time ago."""
+
+    code = "duplicate_post"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "The same content was posted to this account a short time ago; allow_duplicate posts it again.", task_id
         )
 
 

@@ -51,6 +51,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         media_min: The fewest files of a post.
         media_max: The most files of a post; None is no limit.
         fields: Fields of a task that its publisher reads, besides those of all tasks; `*` is every field.
+        duplicate_window_s: Seconds within which an account does not get the same content again; None is no limit.
+        duplicate_ignores: Fields of tasks that are not content, beside those that `task/duplicate_rules.py` names.
         limits: Those of the platform as a whole, and
         account_limits: those of each of its accounts; people can change both at run time.
         options: Passed to the publisher unchanged.
@@ -80,6 +82,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     media_min: Annotated[int, Meta(ge=0)] = 0
     media_max: Limit = None
     fields: tuple[str, ...] = ()
+    duplicate_window_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
+    duplicate_ignores: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     account_limits: Limits = NO_LIMITS
     options: dict[str, Any] = msgspec.field(default_factory=dict)

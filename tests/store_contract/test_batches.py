@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from everpost.clock import to_text
 from everpost.errors import KeyReused
 from everpost.store import Store
 from everpost.store.batches import Batch, BatchKind, ChainEnd, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
+from everpost.task.duplicate_rules import Guard
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place
@@ -112,3 +114,70 @@ async def test_a_fan_out_with_a_task_that_cannot_be_written_leaves_nothing(store
     assert [task.task_id for task in kit.tasks()] == ["taken"]
     assert await store.batches.find("F") is None
     assert await store.ledger.find_answer(key_of()) is None
+
+
+def guarded(*task_ids: str, digest: str = "d", **options: Any) -> Posting:
+    """A posting of tasks with guards; the answer names the refused ones."""
+    tasks = [make_task(task_id) for task_id in task_ids]
+    fields: dict[str, Any] = {"digest": digest, "at_ms": START_MS, "window_ms": 1_000, "is_checked": True}
+    guard = Guard(**fields | options)
+
+    def rule(duplicates: Mapping[str, str]) -> Posted:
+        return Posted(answer=FirstAnswer("answer", " ".join(sorted(duplicates))))
+
+    return Posting(tasks=tasks, rule=rule, guards=dict.fromkeys(task_ids, guard))
+
+
+async def duplicates_of(store: Store, *task_ids: str, **options: Any) -> Mapping[str, str]:
+    return (await store.batches.accept(guarded(*task_ids, **options), START_MS)).duplicates
+
+
+async def test_a_recent_post_of_the_same_content_is_refused(store: Store, kit: StoreKit) -> None:
+    assert await duplicates_of(store, "first") == {}
+    assert await duplicates_of(store, "second") == {"second": "first"}
+    assert await duplicates_of(store, "other", digest="e") == {}
+    assert await duplicates_of(store, "later", at_ms=START_MS + 1_000) == {}
+    assert await duplicates_of(store, "allowed", is_checked=False) == {}
+    assert [task.task_id for task in kit.tasks()] == ["first", "other", "later", "allowed"]
+
+
+async def test_a_post_that_was_not_made_forbids_nothing_until_its_retry_lives(store: Store) -> None:
+    assert await duplicates_of(store, "first") == {}
+    await end(store, "first")
+    await store.changes.apply(retry_of(("first", "again"), rule=FORCED), START_MS)
+    assert await duplicates_of(store, "second") == {"second": "first"}
+    await end(store, "again")
+    assert await duplicates_of(store, "third") == {}
+    await end(store, "third", status=TaskStatus.SUCCESS)
+    await remove(store, "third")
+    assert await duplicates_of(store, "fourth") == {"fourth": "third"}
+
+
+async def test_of_one_posting_the_first_is_accepted_and_the_answer_knows_the_others(store: Store) -> None:
+    accepted = await store.batches.accept(guarded("one", "two", "three"), START_MS)
+    assert accepted.duplicates == {"two": "one", "three": "one"}
+    assert ([task.task_id for task in accepted.tasks], accepted.answer.body) == (["one"], "three two")
+
+
+async def test_a_posting_of_duplicates_only_writes_nothing_and_leaves_its_key_free(store: Store, kit: StoreKit) -> None:
+    await duplicates_of(store, "first")
+    posting = replace(guarded("second"), key=key_of())
+    assert (await store.batches.accept(posting, START_MS)).tasks == ()
+    assert await store.ledger.find_answer(key_of()) is None
+    assert [task.task_id for task in kit.tasks()] == ["first"]
+
+
+async def test_of_concurrent_duplicates_exactly_one_is_accepted(store: Store, other: Store, kit: StoreKit) -> None:
+    posts = [duplicates_of((store, other)[number % 2], f"{number}", f"{number}x", digest="d") for number in range(10)]
+    refused = [refused for duplicates in await asyncio.gather(*posts) for refused in duplicates]
+    assert len(refused) == 19
+    assert len(kit.tasks()) == 1
+
+
+async def test_digests_are_forgotten_once_their_window_has_ended(store: Store) -> None:
+    await duplicates_of(store, "first")
+    await store.care.forget_expired(0, None)
+    await store.care.forget_expired(0, START_MS + 1_000)
+    assert await duplicates_of(store, "second") == {"second": "first"}
+    await store.care.forget_expired(0, START_MS + 1_001)
+    assert await duplicates_of(store, "third") == {}

@@ -22,6 +22,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
 from everpost.store.moving import Fitted, MovedStore, Row, Table
 from everpost.task.account_rules import AccountRecord, locked, with_tokens
+from everpost.task.duplicate_rules import Guard
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
@@ -146,7 +147,10 @@ async def fill(store: Store) -> None:
         unfinished=1,
     )
     posted = Posted(answer=FirstAnswer("fanout", "{}"), batch=batch)
-    await store.batches.accept(Posting(tasks=[make_task("posted", batch_id="fanout")], rule=lambda _: posted), NOW_MS)
+    guard = Guard(digest="d", at_ms=2**40, window_ms=1, is_checked=True)
+    await store.batches.accept(
+        Posting(tasks=[make_task("posted", batch_id="fanout")], rule=lambda _: posted, guards={"posted": guard}), NOW_MS
+    )
 
 
 async def content_of(address: str) -> Any:
@@ -200,7 +204,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 14, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
-        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1,
+        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1, "recent_posts": 1,
         "task_edits": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "accounts": 1, "everpost_meta": 4,

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
 import structlog
 
 from everpost.actions.bulk import Bulk, BulkAnswer, BulkKind, BulkRequest
-from everpost.actions.publish import Acceptance
+from everpost.actions.publish import Acceptance, guards_of
 from everpost.clock import Clock, to_text
-from everpost.errors import BadInput, FanoutNotFound, InvalidValue
-from everpost.store.account_zones import AccountZones
+from everpost.errors import BadInput, DuplicatePost, FanoutNotFound, InvalidValue
 from everpost.store.batches import Accepted, Batch, Batches, BatchKind, ChainEnd, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.fanout_rules import FanoutItem, is_failure, is_unfinished, merged_items, place_fault
@@ -24,8 +24,8 @@ SHOWN = 256  # characters of an account's name
 AnswerOf: TypeAlias = Callable[[str, Sequence[FanoutItem], Sequence[Task]], FirstAnswer]
 """The answer to a client: given the fan-out's id, its accounts, and the tasks that were accepted."""
 
-Check: TypeAlias = Callable[[Submission], Awaitable[None]]
-"""Raises `BadInput` if a task names something that is not there."""
+Read: TypeAlias = Callable[[Any], Awaitable[Submission]]
+"""Reads a task's decoded data; raises `BadInput` if it is not valid, or names something that is not there."""
 
 
 class Fanouts:
@@ -38,9 +38,7 @@ class Fanouts:
         reader: SubmissionReader,
         bulk: Bulk,
         clock: Clock,
-        zones: AccountZones,
     ) -> None:
-        self._zones = zones
         self._batches = batches
         self._acceptance = acceptance
         self._reader = reader
@@ -52,14 +50,14 @@ class Fanouts:
         content: Mapping[str, Any],
         accounts: Sequence[Mapping[str, Any]],
         answer_of: AnswerOf,
-        check: Check,
+        read: Read,
         key: IdempotencyKey | None = None,
         callback_url: str | None = None,
     ) -> Accepted:
         """Accept a task for each account whose data is valid, all in one transaction.
 
         Args:
-            check: Checks what a task names, such as files.
+            read: Reads the data of a task.
             callback_url: Told when all tasks have ended, and how each task ends that has no address of its own.
 
         Returns:
@@ -73,55 +71,38 @@ class Fanouts:
             self._reader.check_callback_url(callback_url)
         now_ms = self._clock()
         fanout_id = new_task_id(now_ms)
-        made = [
-            await self._make(check, index, data, account, now_ms, fanout_id)
+        accounts_read = [
+            await _read_account(read, index, data, account)
             for index, (data, account) in enumerate(
                 zip(merged_items(content, accounts, callback_url), accounts, strict=True)
             )
         ]
-        items, tasks = [item for item, _ in made], [task for _, task in made if task is not None]
+        submissions = [one for one in accounts_read if isinstance(one, Submission)]
+        tasks = [submission.task(now_ms, self._acceptance.accepted_by, fanout_id) for submission in submissions]
+        items = _items_of(accounts_read, tasks)
         if not tasks:
             return Accepted(tasks=(), answer=answer_of(fanout_id, items, ()))
 
-        def rule(_: Mapping[str, str]) -> Posted:
+        def rule(duplicates: Mapping[str, str]) -> Posted:
+            kept = [task for task in tasks if task.task_id not in duplicates]
+            shown = [_unless_duplicate(item, duplicates) for item in items]
             batch = Batch(
                 batch_id=fanout_id,
                 kind=BatchKind.FANOUT,
-                items=items,
+                items=shown,
                 created_at=to_text(now_ms),
                 callback_url=callback_url,
                 total=len(items),
-                rejected=len(items) - len(tasks),
-                unfinished=len(tasks),
+                rejected=len(items) - len(kept),
+                unfinished=len(kept),
             )
-            return Posted(answer=answer_of(fanout_id, items, tasks), batch=batch)
+            return Posted(answer=answer_of(fanout_id, shown, kept), batch=batch)
 
-        accepted = await self._acceptance.publish_posting(Posting(tasks=tasks, rule=rule, key=key))
+        guards = guards_of(submissions, tasks, now_ms)
+        accepted = await self._acceptance.publish_posting(Posting(tasks=tasks, rule=rule, guards=guards, key=key))
         if accepted.tasks:
             log.info("fanout.accepted", fanout_id=fanout_id, accounts=len(items), accepted=len(accepted.tasks))
         return accepted
-
-    async def _make(
-        self,
-        check: Check,
-        index: int,
-        data: dict[str, Any],
-        account: Mapping[str, Any],
-        now_ms: int,
-        fanout_id: str,
-    ) -> tuple[FanoutItem, Task | None]:
-        """The account as it is kept, and its task; None if its data is not valid."""
-        try:
-            zone = await self._zones.of_data(data) if needs_zone(data) else None
-            submission = self._reader.check(data, now_ms, zone)
-            await check(submission)
-        except BadInput as error:
-            if isinstance(error, InvalidValue):
-                place_fault(error, index, account)
-            return _rejected(index, data, error), None
-        task = submission.task(now_ms, self._acceptance.accepted_by, fanout_id)
-        item = FanoutItem(index=index, platform=task.platform, account_id=task.account_id, task_id=task.task_id)
-        return item, task
 
     async def retry(self, fanout_id: str, *, force: bool = False, patch: dict[str, Any] | None = None) -> BulkAnswer:
         """Retry the accounts whose newest task has failed; the new tasks are of the fan-out too.
@@ -160,3 +141,34 @@ def _rejected(index: int, data: Mapping[str, Any], error: BadInput) -> FanoutIte
         message=error.message,
         path=getattr(error, "path", None),
     )
+
+
+def _items_of(read: Sequence[Submission | FanoutItem], tasks: Sequence[Task]) -> list[FanoutItem]:
+    """The accounts as they are kept; the valid ones have become `tasks`."""
+    made = iter(tasks)
+    return [one if isinstance(one, FanoutItem) else _accepted(index, next(made)) for index, one in enumerate(read)]
+
+
+def _accepted(index: int, task: Task) -> FanoutItem:
+    return FanoutItem(index=index, platform=task.platform, account_id=task.account_id, task_id=task.task_id)
+
+
+def _unless_duplicate(item: FanoutItem, duplicates: Mapping[str, str]) -> FanoutItem:
+    """The account; as rejected if its task is a duplicate."""
+    earlier = duplicates.get(item.task_id or "")
+    if earlier is None:
+        return item
+    error = DuplicatePost(earlier)
+    return msgspec.structs.replace(item, task_id=None, code=error.code, message=error.message, earlier_task_id=earlier)
+
+
+async def _read_account(
+    read: Read, index: int, data: dict[str, Any], account: Mapping[str, Any]
+) -> Submission | FanoutItem:
+    """What is to be posted for an account; the account as it is kept if its data is not valid."""
+    try:
+        return await read(data)
+    except BadInput as error:
+        if isinstance(error, InvalidValue):
+            place_fault(error, index, account)
+        return _rejected(index, data, error)

@@ -8,14 +8,15 @@ from typing import TypeVar
 import structlog
 
 from everpost.clock import Clock
-from everpost.errors import BacklogFull, UnknownFile
+from everpost.errors import BacklogFull, DuplicatePost, UnknownFile
 from everpost.metrics import ACCEPTED, Tally
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
-from everpost.store.batches import Accepted, Posting
+from everpost.store.batches import Accepted, Posted, Posting
 from everpost.store.disk_room import DiskRoom
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
+from everpost.task.duplicate_rules import Guard, guard_of
 from everpost.task.model import Task
 from everpost.task.submission import Submission
 
@@ -108,6 +109,27 @@ class Acceptance:
         await self.enqueue_tasks(tasks)
         return answer
 
+    async def publish_unless_duplicate(
+        self,
+        submission: Submission,
+        answer_of: Callable[[list[Task]], FirstAnswer],
+        key: IdempotencyKey | None = None,
+    ) -> FirstAnswer:
+        """Accept one task of a platform with a duplicate guard; the answer to the client.
+
+        Raises:
+            DuplicatePost: The same content was posted to the same account a short time ago.
+            KeyReused: The key was used for another request. Also raises the errors of `publish_task`.
+        """
+        now_ms = self._clock()
+        task = submission.task(now_ms, self.accepted_by)
+        posted = Posted(answer=answer_of([task]))
+        guards = guards_of([submission], [task], now_ms)
+        accepted = await self.publish_posting(Posting(tasks=[task], rule=lambda _: posted, guards=guards, key=key))
+        if accepted.duplicates:
+            raise DuplicatePost(accepted.duplicates[task.task_id])
+        return accepted.answer
+
     async def publish_posting(self, posting: Posting) -> Accepted:
         """Accept tasks together with what belongs to them.
 
@@ -168,3 +190,9 @@ class Acceptance:
         if self._backlog > self._max_backlog:
             self._backlog -= more
             raise BacklogFull(f"{self._max_backlog} tasks are waiting")
+
+
+def guards_of(submissions: Sequence[Submission], tasks: Sequence[Task], now_ms: int) -> dict[str, Guard]:
+    """The guards of the tasks made from these submissions, for those that have one."""
+    guards = {task.task_id: guard_of(submission, now_ms) for submission, task in zip(submissions, tasks, strict=True)}
+    return {task_id: guard for task_id, guard in guards.items() if guard is not None}

@@ -16,6 +16,7 @@ from everpost.errors import InvalidValue
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.pause import Pause, end_pause, find_pause
+from everpost.task.callbacks import is_callback
 from everpost.task.model import TaskColumns, TaskStatus, columns_of
 from everpost.task.queued_job import QueuedJob
 from everpost.task.restore_rules import end_of_held, end_of_unrecorded
@@ -94,8 +95,8 @@ class Resumption:
         counts = {"succeeded": 0, "unknown": 0, "released": 0}
         async for task_ids in self._held():
             results = await self._queue.jobs.find_results(task_ids)
-            released = [task_id for task_id in task_ids if unfinished is Unfinished.RUN and task_id not in results]
-            ending = task_ids if unfinished is Unfinished.UNKNOWN else [task for task in task_ids if task in results]
+            released = [task_id for task_id in task_ids if task_id not in results and _may_run(task_id, unfinished)]
+            ending = [task_id for task_id in task_ids if task_id in results or not _may_run(task_id, unfinished)]
             ended = [end_of_held(task_id, results.get(task_id), self._clock()) for task_id in ending]
             if not dry_run:
                 await self._held_tasks.let_go(ended, released)
@@ -141,6 +142,11 @@ class Resumption:
             yield await find([task.task_id for task in candidates if task.position is None])
             if not cursor:
                 return
+
+
+def _may_run(task_id: str, unfinished: Unfinished) -> bool:
+    """Whether a held task runs. A callback always does: its receiver knows a repetition by its id."""
+    return unfinished is Unfinished.RUN or is_callback(task_id)
 
 
 def _columns_of(task_data: bytes | None) -> TaskColumns | None:

@@ -1,22 +1,26 @@
-"""Checks what a task names and the store must have: its files and its account."""
+"""Reads a task with what it names and the store must have: its files, its account, and the account's time zone."""
+
+from typing import Any
 
 from everpost.api.services import Services
+from everpost.store.account_zones import KnownZones
+from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import Submission
 
 
-def names_something(submission: Submission) -> bool:
-    """Whether `check_named_things` has anything to check."""
-    platform = submission.platform
-    return bool(submission.file_ids) or platform.needs_account or platform.has_media_rules
+async def read_submission(services: Services, data: Any, known: KnownZones | None = None) -> Submission:
+    """The task in a decoded JSON value.
 
-
-async def check_named_things(services: Services, submission: Submission) -> None:
-    """Check the files of a task, and its account if the platform needs a registered one.
+    Args:
+        known: Remembers the zones of accounts while one request is read.
 
     Raises:
-        InvalidValue: The store does not have one of them.
+        InvalidValue: A value has the wrong type or range, or the store does not have what it names.
     """
+    zone = await services.zones.of_data(data, known) if needs_zone(data) else None
+    submission = services.reader.check(data, services.clock(), zone)
     if submission.file_ids or submission.platform.has_media_rules:
         await services.submitted_files.check(submission)
     if submission.platform.needs_account:
         await services.accounts.check_named(submission.platform.name, submission.view.account_id)
+    return submission

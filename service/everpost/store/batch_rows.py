@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from everpost.store.batches import Batch, BatchKind, ChainEnd
+from everpost.task.duplicate_rules import Guard, RecentPost
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.place import Place
 
@@ -19,6 +20,26 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
     """The batch of a row."""
     items = msgspec.json.decode(row["items"] or "[]", type=list[FanoutItem])
     return Batch(**{**row, "kind": BatchKind(row["kind"]), "items": items})
+
+
+def recent_rows(guards: Mapping[str, Guard]) -> list[dict[str, Any]]:
+    """The rows by which later tasks are compared with these."""
+    return [
+        {
+            "digest": guard.digest,
+            "task_id": task_id,
+            "at_ms": guard.at_ms,
+            "until_ms": guard.at_ms + guard.window_ms,
+        }
+        for task_id, guard in guards.items()
+    ]
+
+
+def recent_posts(rows: Iterable[Mapping[str, Any]], ends: Iterable[ChainEnd]) -> list[RecentPost]:
+    """The earlier tasks of rows, each with the status of its retry chain; the latest last."""
+    statuses = {end.chain_id: end.status for end in ends}
+    posts = [RecentPost(row["digest"], row["task_id"], row["at_ms"], statuses.get(row["task_id"])) for row in rows]
+    return sorted(posts, key=lambda post: (post.at_ms, post.task_id))
 
 
 def chains_of(batch: Batch) -> list[str]:

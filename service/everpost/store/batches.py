@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
+from everpost.task.duplicate_rules import Guard
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import Task
 from everpost.task.place import Place
@@ -77,11 +79,13 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks to be accepted together, and what is written with them in one transaction.
 
     Attributes:
+        guards: Those of the tasks that must not be duplicates, by their ids, in the order of `tasks`.
         key: Write only if this key was not used within its `kept_ms`, and keep the answer with it.
     """
 
     tasks: Sequence[Task]
     rule: PostingRule
+    guards: Mapping[str, Guard] = MappingProxyType({})
     key: IdempotencyKey | None = None
 
 
@@ -92,11 +96,14 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
         tasks: Those that are in the ledger now.
         answer: The answer to the client: this request's, or that of the first request with its key.
         is_repeated: The key had an answer; nothing was written.
+        duplicates: For each task that was refused, the earlier task that forbids it. If all were, nothing was written,
+            and the key is free.
     """
 
     tasks: Sequence[Task]
     answer: FirstAnswer
     is_repeated: bool = False
+    duplicates: Mapping[str, str] = MappingProxyType({})
 
 
 class Batches(Protocol):
@@ -104,6 +111,8 @@ class Batches(Protocol):
 
     async def accept(self, posting: Posting, now_ms: int) -> Accepted:
         """Write tasks, their batch, and the answer with its key: all or nothing.
+
+        A task whose guard finds a recent post is refused. Of several equal tasks at once, exactly one is written.
 
         Of several calls with one key at once, exactly one writes; the others get its answer, and no tasks.
 

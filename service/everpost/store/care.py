@@ -68,6 +68,7 @@ class Care(Protocol):
         """Remove what is kept for a time only, at most `limit` of each kind; return how many were removed.
 
         - Idempotency-Keys, if they are older than `keys_kept_ms` of running time.
+        - Digests of posts whose window has ended.
         - Operations that have ended, and their skips. The newest `KEPT_OPERATIONS` stay for `KEPT_MS` after their end,
           and the newest `KEPT_SKIPS_OF_ALL` skips with them; see `everpost.store.operations`.
 

@@ -1,4 +1,4 @@
-"""What is kept for a time only: Idempotency-Keys, ended operations, and their skips."""
+"""What is kept for a time only: Idempotency-Keys, digests of posts, ended operations, and their skips."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -28,6 +28,7 @@ def expired_now(keys_kept_ms: int, now_ms: int | None, operation_id: str, skips_
     too_old = first_id_of(ended_ms)
     return [
         ("expire_keys", {"kept_ms": keys_kept_ms}),
+        ("forget_recent_posts", {"now_ms": now_ms or 0}),
         ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
         ("forget_operations", {"operation_id": operation_id, "before": ALWAYS}),
         ("forget_skips", {"operation_id": max(too_old, operation_id, skips_of)}),

@@ -30,6 +30,7 @@ class Table(StrEnum):
     RECURRING = "recurring_posts"
     KEYS = "idempotency_keys"
     BATCHES = "batches"
+    RECENT = "recent_posts"
     OPERATIONS = "operations"
     SKIPS = "operation_skips"
     LIMITS = "limits"
@@ -71,6 +72,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "updated_at",
         ),
         Table.KEYS: ("key", "fingerprint", "task_id", "created_at", "answer", "counted_ms"),
+        Table.RECENT: ("digest", "task_id", "at_ms", "until_ms"),
         Table.BATCHES: (
             "batch_id", "kind", "items", "created_at", "updated_at", "callback_url", "total", "rejected", "unfinished",
             "rounds",
@@ -103,8 +105,7 @@ NUMBERS = frozenset(
     {
         "package_id", "priority", "generation", "retry_count", "max_retries", "sending", "counted_ms", "total", "done",
         "succeeded", "checkpoint_attempt", "size_bytes", "width", "height", "changed_ns", "revision", "locked_until_ms",
-        "rejected", "unfinished", "rounds",
-        "version", "made", "missed",
+        "rejected", "unfinished", "rounds", "version", "made", "missed", "at_ms", "until_ms",
     }
 )  # fmt: skip
 REALS = frozenset({"filesize", "duration"})
@@ -121,6 +122,8 @@ NEEDED = frozenset(
         "version",
         "made",
         "missed",
+        "at_ms",
+        "until_ms",
     }
 )  # these are never NULL
 BYTES = frozenset({"raw_job"})

@@ -30,6 +30,7 @@ class FanoutItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         task_id: The first task for the account; None if it was rejected, and then `code` and `message` say why.
         path: Which value of the request was at fault.
+        earlier_task_id: The task with the same content, if it is a duplicate.
     """
 
     index: int
@@ -39,6 +40,7 @@ class FanoutItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str | None = None
     path: str | None = None
+    earlier_task_id: str | None = None
 
 
 def merged_items(

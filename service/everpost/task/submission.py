@@ -56,6 +56,9 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Seconds: it fails as missed if it cannot begin so soon after its time"),
     ] = None
     publish_mode: Annotated[str, Meta(max_length=64)] = "auto"
+    allow_duplicate: Annotated[
+        bool, Meta(description="Post it although the same content was posted to this account a short time ago")
+    ] = False
     callback_url: Annotated[
         str | None, Meta(description="An https:// address that is told how the task ended; see docs/callbacks.md")
     ] = None

@@ -25,6 +25,7 @@ class FanoutAccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         retries: How often it was retried.
         code: Why it was rejected.
         path: Which value of the request was at fault.
+        earlier_task_id: The task with the same content, if it was rejected as a duplicate.
     """
 
     index: int
@@ -41,6 +42,7 @@ class FanoutAccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     code: str | None = None
     message: str | None = None
     path: str | None = None
+    earlier_task_id: str | None = None
 
 
 class FanoutView(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +107,8 @@ def fanout_view(batch: Batch, ends: Sequence[ChainEnd], running: Collection[str]
 def _account_view(item: FanoutItem, end: ChainEnd | None, running: Collection[str]) -> FanoutAccountView:
     known: dict[str, Any] = {"index": item.index, "platform": item.platform, "account_id": item.account_id}
     if item.task_id is None:
-        return FanoutAccountView(**known, status=REJECTED, code=item.code, message=item.message, path=item.path)
+        why = {name: getattr(item, name) for name in ("code", "message", "path", "earlier_task_id")}
+        return FanoutAccountView(**known, **why, status=REJECTED)
     if end is None:
         return FanoutAccountView(**known, status=PURGED, task_id=item.task_id)
     return FanoutAccountView(

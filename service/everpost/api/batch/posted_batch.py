@@ -1,20 +1,21 @@
 """Accepts a batch: every valid item becomes a task, and every other item is answered with its error."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
 import msgspec
 
-from everpost.api.named_things import check_named_things, names_something
+from everpost.actions.publish import guards_of
+from everpost.api.named_things import read_submission
 from everpost.api.services import Services
 from everpost.clock import to_text
-from everpost.errors import BadInput, BodyTooLarge, InvalidValue, ServiceError
+from everpost.errors import BadInput, BodyTooLarge, DuplicatePost, InvalidValue, ServiceError
 from everpost.store.account_zones import KnownZones, zone_named
-from everpost.store.batches import Batch, BatchKind, Posted, Posting
+from everpost.store.batches import Accepted, Batch, BatchKind, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus, new_task_id
-from everpost.task.schedule_times import local_text, needs_zone
+from everpost.task.schedule_times import local_text
 from everpost.task.spread import Spread
 from everpost.task.submission import MAX_AHEAD_MS, Submission, decode_json, encode_json
 
@@ -23,6 +24,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one item of a batch. `index` counts from 0; blank lines do not count.
 
     `schedule_time` is the time that `spread` gave it.
+    `earlier_task_id` is the task with the same content, if the item is a duplicate.
     """
 
     index: int
@@ -35,6 +37,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str | None = None
     path: str | None = None
     unknown_fields: Sequence[str] | None = None
+    earlier_task_id: str | None = None
 
 
 Item = Submission | ServiceError
@@ -64,35 +67,56 @@ class PostedBatch:
         """
         read = [await self._read_line(line) for line in lines]
         submissions = submissions_of(read)
+        if any(submission.platform.duplicate_window_s for submission in submissions):
+            nothing = FirstAnswer(self.batch_id, "")
+            _, read, tasks = await self.accept_together(read, lambda *_: nothing)
+            return self.results_of(read, tasks)
         tasks = await self._services.acceptance.publish_tasks(submissions, self.batch_id) if submissions else []
         return self.results_of(read, tasks)
 
-    async def accept_calling_back(
+    async def accept_together(
         self,
-        submissions: Sequence[Submission],
-        total: int,
-        callback_url: str,
-        answer_of: Callable[[list[Task]], FirstAnswer],
-        key: IdempotencyKey | None,
-    ) -> FirstAnswer:
-        """Accept valid items in one transaction; `callback_url` is told when all have ended. The answer to the client.
+        items: Sequence[Item],
+        answer_of: Callable[[Sequence[Item], Sequence[Task]], FirstAnswer],
+        *,
+        callback_url: str | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> tuple[Accepted, list[Item], list[Task]]:
+        """Accept valid items in one transaction, except duplicates, with what belongs to them.
 
         Args:
-            total: The number of items, with those that are not valid.
+            answer_of: The answer to the client, given the items with the duplicates' errors, and the new tasks. Pure.
+            callback_url: Told when all tasks have ended.
+
+        Returns:
+            What the store says, the items with the duplicates' errors, and the new tasks.
         """
         acceptance, now_ms = self._services.acceptance, self._services.clock()
+        submissions = submissions_of(items)
         tasks = [one.task(now_ms, acceptance.accepted_by, self.batch_id) for one in submissions]
-        batch = Batch(
+
+        def rule(duplicates: Mapping[str, str]) -> Posted:
+            kept = [task for task in tasks if task.task_id not in duplicates]
+            answer = answer_of(with_duplicates(items, tasks, duplicates), kept)
+            return Posted(answer=answer, batch=self._batch(len(items), len(kept), callback_url, now_ms))
+
+        guards = guards_of(submissions, tasks, now_ms)
+        accepted = await acceptance.publish_posting(Posting(tasks=tasks, rule=rule, guards=guards, key=key))
+        return accepted, with_duplicates(items, tasks, accepted.duplicates), list(accepted.tasks)
+
+    def _batch(self, total: int, accepted: int, callback_url: str | None, now_ms: int) -> Batch | None:
+        """The batch as it is kept; only one with an address is."""
+        if callback_url is None:
+            return None
+        return Batch(
             batch_id=self.batch_id,
             kind=BatchKind.BATCH,
             created_at=to_text(now_ms),
             callback_url=callback_url,
             total=total,
-            rejected=total - len(tasks),
-            unfinished=len(tasks),
+            rejected=total - accepted,
+            unfinished=accepted,
         )
-        posted = Posted(answer=answer_of(tasks), batch=batch)
-        return (await acceptance.publish_posting(Posting(tasks=tasks, rule=lambda _: posted, key=key))).answer
 
     async def read_values(self, values: Sequence[Any], path: str) -> list[Item]:
         """Check decoded JSON values; `path` is the JSON path of their list."""
@@ -130,12 +154,7 @@ class PostedBatch:
 
     def results_of(self, read: Sequence[Item], tasks: Sequence[Task]) -> list[ItemResult]:
         """The answers for the next items, of which the valid ones became `tasks`; also counts them."""
-        first = self.accepted + self.rejected
-        accepted = iter(tasks)
-        results = [
-            _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted), item)
-            for index, item in enumerate(read, first)
-        ]
+        results = results_from(read, tasks, self.accepted + self.rejected)
         self.accepted += len(tasks)
         self.rejected += len(read) - len(tasks)
         return results
@@ -158,12 +177,25 @@ class PostedBatch:
             return error
 
     async def _check(self, data: Any) -> Submission:
-        services = self._services
-        zone = await services.zones.of_data(data, self._zones) if needs_zone(data) else None
-        submission = services.reader.check(data, services.clock(), zone)
-        if names_something(submission):
-            await check_named_things(services, submission)
-        return submission
+        return await read_submission(self._services, data, self._zones)
+
+
+def results_from(read: Sequence[Item], tasks: Sequence[Task], first: int = 0) -> list[ItemResult]:
+    """The answers for items, of which the valid ones became `tasks`; `first` is the index of the first one."""
+    accepted = iter(tasks)
+    return [
+        _rejection(index, item) if isinstance(item, ServiceError) else _acceptance(index, next(accepted), item)
+        for index, item in enumerate(read, first)
+    ]
+
+
+def with_duplicates(items: Sequence[Item], tasks: Sequence[Task], duplicates: Mapping[str, str]) -> list[Item]:
+    """The items, with errors instead of those whose tasks are duplicates; `tasks` are those of all valid items."""
+    if not duplicates:
+        return list(items)
+    made = iter(tasks)
+    earlier = [None if isinstance(item, ServiceError) else duplicates.get(next(made).task_id) for item in items]
+    return [item if found is None else DuplicatePost(found) for item, found in zip(items, earlier, strict=True)]
 
 
 def submissions_of(items: Sequence[Item]) -> list[Submission]:
@@ -210,4 +242,7 @@ def _acceptance(index: int, task: Task, item: Submission) -> ItemResult:
 
 def _rejection(index: int, error: ServiceError) -> ItemResult:
     path = getattr(error, "path", None)
-    return ItemResult(index=index, success=False, code=error.code, message=error.message, path=path)
+    earlier = error.task_id if isinstance(error, DuplicatePost) else None
+    return ItemResult(
+        index=index, success=False, code=error.code, message=error.message, path=path, earlier_task_id=earlier
+    )

@@ -46,6 +46,7 @@ STATUS_OF_CODE = MappingProxyType(
         "task_succeeded": HTTPStatus.CONFLICT,
         "task_ended": HTTPStatus.CONFLICT,
         "retry_exists": HTTPStatus.CONFLICT,
+        "duplicate_post": HTTPStatus.CONFLICT,
         "outcome_unknown": HTTPStatus.CONFLICT,
         "nothing_to_decide": HTTPStatus.CONFLICT,
         "already_decided": HTTPStatus.CONFLICT,

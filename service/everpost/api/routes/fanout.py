@@ -12,13 +12,14 @@ from msgspec import Meta
 from everpost.api.http.bodies import headers_of, read_json_body, read_optional_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
-from everpost.api.named_things import check_named_things
+from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.routes.many_tasks import LOCATION as OPERATION
 from everpost.api.routes.many_tasks import answer_bulk
 from everpost.api.routes.one_task import RetryBody
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import FanoutNotFound, InvalidValue
+from everpost.store.account_zones import KnownZones
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.fanout_rules import MAX_ACCOUNTS, FanoutItem, FanoutStatus
 from everpost.task.model import MAX_ID, Task, is_task_id
@@ -114,8 +115,14 @@ async def publish_fanout(request: ApiRequest) -> JsonAnswer:
 
 async def _post(services: Services, body: bytes, key: IdempotencyKey | None) -> JsonAnswer:
     wanted = read_fanout(body)
+    zones: KnownZones = {}
     accepted = await services.fanouts.post(
-        wanted.content, wanted.accounts, _answer_of, partial(check_named_things, services), key, wanted.callback_url
+        wanted.content,
+        wanted.accounts,
+        _answer_of,
+        partial(read_submission, services, known=zones),
+        key,
+        wanted.callback_url,
     )
     if not accepted.tasks and not accepted.is_repeated:
         return JsonAnswer(accepted.answer.body.encode(), 422)

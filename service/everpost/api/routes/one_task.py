@@ -35,8 +35,8 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     queue_position: int | None = None
 
 
-class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the new task differs from the original."""
+class RetryBody(msgspec.Struct, frozen=True, kw_only=True):
+    """How the new task differs from the original; other fields are ignored."""
 
     data: Annotated[
         dict[str, Any] | None,

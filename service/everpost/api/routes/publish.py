@@ -1,6 +1,7 @@
 """POST /publish: the hot path."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -10,13 +11,12 @@ from litestar.params import QueryParameter
 from everpost.api.http.bodies import headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.idempotency import IDEMPOTENCY_KEY, WITH_KEY, idempotency_key
-from everpost.api.named_things import check_named_things, names_something
+from everpost.api.named_things import read_submission
 from everpost.api.openapi.describe import Body, Header, documented
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.clock import to_text_or_none
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus
-from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import PublishRequest, Submission, decode_json
 from everpost.views.shown_files import FileView, view_of
 
@@ -73,7 +73,7 @@ class DryRunAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         PublishAnswer,
         status=202,
         description="The task was accepted.",
-        refusals=(*OF_A_TASK, *WITH_KEY, "backlog_full", "disk_full"),
+        refusals=(*OF_A_TASK, *WITH_KEY, "duplicate_post", "backlog_full", "disk_full"),
         body=Body("One task.", {JSON: PublishRequest}, {"A post": SAMPLE}),
         takes=(IDEMPOTENCY_KEY,),
         gives=(LOCATION,),
@@ -92,22 +92,17 @@ async def publish_task(
         return await _foresee(services, body)
     if (key := idempotency_key(request, headers, body)) is not None:
         return await _publish_once(services, body, key)
-    submission = await _read(services, body)
+    submission = await read_submission(services, decode_json(body))
+    if submission.platform.duplicate_window_s is not None:
+        answer_of = partial(_first_answer, submission)
+        first = await services.acceptance.publish_unless_duplicate(submission, answer_of)
+        return _accepted(first.accepted_id, first.body.encode())
     task = await services.acceptance.publish_task(submission)
     return _accepted(task.task_id, _answer_to(task, submission))
 
 
-async def _read(services: Services, body: bytes) -> Submission:
-    data = decode_json(body)
-    zone = await services.zones.of_data(data) if needs_zone(data) else None
-    submission = services.reader.check(data, services.clock(), zone)
-    if names_something(submission):
-        await check_named_things(services, submission)
-    return submission
-
-
 async def _foresee(services: Services, body: bytes) -> JsonAnswer:
-    submission, now_ms = await _read(services, body), services.clock()
+    submission, now_ms = await read_submission(services, decode_json(body)), services.clock()
     files = await services.submitted_files.check(submission)
     answer = DryRunAnswer(
         success=True,
@@ -126,14 +121,17 @@ async def _publish_once(services: Services, body: bytes, key: IdempotencyKey) ->
     with services.keys_in_use.using(key):
         first = await services.store.ledger.find_answer(key)
         if first is None:
-            submission = await _read(services, body)
-
-            def first_answer(tasks: list[Task]) -> FirstAnswer:
-                answer = msgspec.json.encode(_answer_to(tasks[0], submission))
-                return FirstAnswer(tasks[0].task_id, answer.decode())
-
-            first = await services.acceptance.publish_once([submission], key, first_answer)
+            submission = await read_submission(services, decode_json(body))
+            answer_of = partial(_first_answer, submission)
+            if submission.platform.duplicate_window_s is not None:
+                first = await services.acceptance.publish_unless_duplicate(submission, answer_of, key)
+            else:
+                first = await services.acceptance.publish_once([submission], key, answer_of)
     return _accepted(first.accepted_id, first.body.encode())
+
+
+def _first_answer(submission: Submission, tasks: Sequence[Task]) -> FirstAnswer:
+    return FirstAnswer(tasks[0].task_id, msgspec.json.encode(_answer_to(tasks[0], submission)).decode())
 
 
 def _answer_to(task: Task, submission: Submission) -> PublishAnswer:

@@ -1,12 +1,14 @@
 """POST /publish/batch: many tasks at once, as JSON or as a stream."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from litestar import post
 from litestar.response.base import ASGIResponse
 
-from everpost.api.batch.posted_batch import ItemResult, PostedBatch, submissions_of
+from everpost.api.batch.posted_batch import Item, ItemResult, PostedBatch, results_from, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
@@ -115,26 +117,31 @@ async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | N
         items = await batch.place(items, values, spread)
     submissions = submissions_of(items)
     if not submissions:
-        return JsonAnswer(_answer_to(batch, batch.results_of(items, [])), 422)
+        return JsonAnswer(_answer_to(batch.batch_id, results_from(items, [])), 422)
 
-    def first_answer(tasks: list[Task]) -> FirstAnswer:
-        answer = _answer_to(batch, batch.results_of(items, tasks))
+    def answer_of(items: Sequence[Item], tasks: Sequence[Task]) -> FirstAnswer:
+        answer = _answer_to(batch.batch_id, results_from(items, tasks))
         return FirstAnswer(batch.batch_id, msgspec.json.encode(answer).decode())
 
-    if callback_url is not None:
-        return _accepted(await batch.accept_calling_back(submissions, len(items), callback_url, first_answer, key))
+    if callback_url is not None or any(one.platform.duplicate_window_s for one in submissions):
+        accepted, _, _ = await batch.accept_together(items, answer_of, callback_url=callback_url, key=key)
+        if not accepted.tasks and not accepted.is_repeated:
+            return JsonAnswer(accepted.answer.body.encode(), 422)
+        return _accepted(accepted.answer)
     if key is None:
-        return _accepted(first_answer(await services.acceptance.publish_tasks(submissions, batch.batch_id)))
+        return _accepted(answer_of(items, await services.acceptance.publish_tasks(submissions, batch.batch_id)))
+    first_answer = partial(answer_of, items)
     return _accepted(await services.acceptance.publish_once(submissions, key, first_answer, batch.batch_id))
 
 
-def _answer_to(batch: PostedBatch, results: list[ItemResult]) -> BatchAnswer:
+def _answer_to(batch_id: str, results: list[ItemResult]) -> BatchAnswer:
+    accepted = sum(result.success for result in results)
     return BatchAnswer(
-        success=not batch.rejected,
-        message=f"{batch.accepted} of {len(results)} tasks accepted",
-        batch_id=batch.batch_id,
-        accepted=batch.accepted,
-        rejected=batch.rejected,
+        success=accepted == len(results),
+        message=f"{accepted} of {len(results)} tasks accepted",
+        batch_id=batch_id,
+        accepted=accepted,
+        rejected=len(results) - accepted,
         results=results,
     )
 

@@ -61,6 +61,8 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     title_max: int | None
     description_max: int | None
     tags_max: int | None
+    duplicate_window_s: float | None
+    duplicate_ignores: Sequence[str]
     limits: Limits
     account_limits: Limits
 

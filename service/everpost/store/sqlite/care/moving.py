@@ -45,6 +45,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.RECURRING: ("recurrence_id",),
         Table.KEYS: ("key",),
         Table.BATCHES: ("batch_id",),
+        Table.RECENT: ("digest", "task_id"),
         Table.OPERATIONS: ("operation_id",),
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),

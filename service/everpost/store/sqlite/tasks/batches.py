@@ -1,11 +1,11 @@
 """The port's batches on SQLite, table `batches`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everpost.clock import to_text
 from everpost.errors import KeyReused
-from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, recent_posts, recent_rows
 from everpost.store.batches import Accepted, Batch, ChainEnd, Posting
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import TaskExistsError
@@ -16,6 +16,7 @@ from everpost.store.sqlite.media.uses import find_missing
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_tasks, find_answer, keep_answer
 from everpost.store.sqlite.tasks.positions import json_list
+from everpost.task.duplicate_rules import Guard, find_duplicates
 
 
 class SqliteBatches:
@@ -45,13 +46,27 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
         return known if isinstance(known, KeyReused) else Accepted(tasks=(), answer=known, is_repeated=True)
     if (missing := find_missing(connection, posting.tasks)) is not None:
         return UnknownFileError(missing)
-    posted = posting.rule({})
+    duplicates = _find_duplicates(connection, posting.guards) if posting.guards else {}
+    tasks = [task for task in posting.tasks if task.task_id not in duplicates]
+    posted = posting.rule(duplicates)
+    if not tasks:
+        return Accepted(tasks=(), answer=posted.answer, duplicates=duplicates)
     if posting.key is not None:
         keep_answer(connection, posting.key, posted.answer, to_text(now_ms))
     if posted.batch is not None:
         connection.execute(load("keep_batch"), batch_row(posted.batch))
-    accept_tasks(connection, posting.tasks, now_ms)
-    return Accepted(tasks=posting.tasks, answer=posted.answer)
+    accept_tasks(connection, tasks, now_ms)
+    guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
+    connection.executemany(load("keep_recent_post"), recent_rows(guards))
+    return Accepted(tasks=tasks, answer=posted.answer, duplicates=duplicates)
+
+
+def _find_duplicates(connection: sqlite3.Connection, guards: Mapping[str, Guard]) -> dict[str, str]:
+    digests = {guard.digest for guard in guards.values()}
+    rows = _rows(connection, "find_recent_posts", {"digests": json_list(digests)})
+    chains = {"chain_ids": json_list([row["task_id"] for row in rows])}
+    ends = newest_of_chains(_rows(connection, "find_chain_ends", chains)) if rows else []
+    return find_duplicates(guards, recent_posts(rows, ends))
 
 
 def _find(connection: sqlite3.Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:

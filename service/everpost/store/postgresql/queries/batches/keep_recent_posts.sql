@@ -1,0 +1,3 @@
+INSERT INTO recent_posts (digest, task_id, at_ms, until_ms)
+SELECT digest, task_id, at_ms, until_ms
+FROM json_to_recordset(:rows) AS post (digest text, task_id text, at_ms bigint, until_ms bigint)
