@@ -61,6 +61,7 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     title_max: int | None
     description_max: int | None
     tags_max: int | None
+    late_after_s: float | None
     duplicate_window_s: float | None
     duplicate_ignores: Sequence[str]
     limits: Limits
