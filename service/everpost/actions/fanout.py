@@ -146,11 +146,18 @@ def _rejected(index: int, data: Mapping[str, Any], error: BadInput) -> FanoutIte
 def _items_of(read: Sequence[Submission | FanoutItem], tasks: Sequence[Task]) -> list[FanoutItem]:
     """The accounts as they are kept; the valid ones have become `tasks`."""
     made = iter(tasks)
-    return [one if isinstance(one, FanoutItem) else _accepted(index, next(made)) for index, one in enumerate(read)]
+    return [one if isinstance(one, FanoutItem) else _accepted(index, one, next(made)) for index, one in enumerate(read)]
 
 
-def _accepted(index: int, task: Task) -> FanoutItem:
-    return FanoutItem(index=index, platform=task.platform, account_id=task.account_id, task_id=task.task_id)
+def _accepted(index: int, submission: Submission, task: Task) -> FanoutItem:
+    return FanoutItem(
+        index=index,
+        platform=task.platform,
+        account_id=task.account_id,
+        task_id=task.task_id,
+        warning=submission.warning,
+        unknown_fields=submission.unknown_fields or None,
+    )
 
 
 def _unless_duplicate(item: FanoutItem, duplicates: Mapping[str, str]) -> FanoutItem:

@@ -31,6 +31,7 @@ class FanoutItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         task_id: The first task for the account; None if it was rejected, and then `code` and `message` say why.
         path: Which value of the request was at fault.
         earlier_task_id: The task with the same content, if it is a duplicate.
+        unknown_fields: The fields that its platform does not know.
     """
 
     index: int
@@ -41,6 +42,8 @@ class FanoutItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str | None = None
     path: str | None = None
     earlier_task_id: str | None = None
+    warning: str | None = None
+    unknown_fields: Sequence[str] | None = None
 
 
 def merged_items(
