@@ -14,7 +14,6 @@ from everpost.store.batches import Accepted, Batch, Batches, BatchKind, ChainEnd
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.fanout_rules import FanoutItem, is_failure, is_unfinished, merged_items, place_fault
 from everpost.task.model import Task, new_task_id
-from everpost.task.schedule_times import needs_zone
 from everpost.task.submission import Submission, SubmissionReader
 
 log = structlog.get_logger("everpost.intake")
