@@ -11,7 +11,7 @@ COPY workers workers
 RUN python -m venv --without-pip /opt/everpost \
     && pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --wheel-dir /wheels . \
     && pip --python /opt/everpost/bin/python install --quiet --disable-pip-version-check --no-cache-dir \
-        --find-links /wheels 'everpost[embedded,postgresql]'
+        --find-links /wheels 'everpost[embedded,postgresql,accounts]'
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Everpost" \

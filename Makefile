@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	@echo "Making the environment in $(VENV) (about half a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,postgresql]' --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,postgresql,accounts]' --group dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/deploy-tools --group deploy
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/deploy-tools 'kubernetes-validate>=1.33'
 	@touch $@
