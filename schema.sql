@@ -385,8 +385,9 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
 END;
 
 -- Accounts that people registered. `credentials` has references to environment variables and files of the workers, and
--- `tokens` is encrypted (service/everpost/credentials/vault.py), so the table holds no secret that can be read.
-CREATE TABLE accounts (
+-- `tokens` is encrypted (service/everpost/credentials/vault.py), so the table holds no secret that can be read. Original
+-- files may have a table `accounts` of another program.
+CREATE TABLE publish_accounts (
     platform        TEXT NOT NULL,
     account_id      TEXT NOT NULL,
     title           TEXT NOT NULL DEFAULT '',

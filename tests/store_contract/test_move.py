@@ -207,7 +207,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
         "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1, "recent_posts": 1,
         "task_edits": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
-        "accounts": 1, "everpost_meta": 4,
+        "publish_accounts": 1, "everpost_meta": 4,
     }  # fmt: skip
     assert ends.reports == []
     assert await content_of(ends.target) == before

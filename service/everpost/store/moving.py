@@ -39,7 +39,7 @@ class Table(StrEnum):
     FILE_ROOTS = "file_roots"
     UPLOADS = "file_uploads"
     FILE_USES = "file_uses"
-    ACCOUNTS = "accounts"
+    ACCOUNTS = "publish_accounts"
     META = "everpost_meta"
 
 

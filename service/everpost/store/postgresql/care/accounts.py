@@ -1,4 +1,4 @@
-"""The port's accounts on PostgreSQL, table `accounts`."""
+"""The port's accounts on PostgreSQL, table `publish_accounts`."""
 
 from everpost.limits import lane_of
 from everpost.store.accounts import VERSION, Standing, account_of, lane_rule, new_version, row_of, standing_of

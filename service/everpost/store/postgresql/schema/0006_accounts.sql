@@ -1,6 +1,6 @@
 -- needs: 1
 -- Accounts that people registered; see `schema.sql`. Each has room on its page, because its lock and status change often.
-CREATE TABLE accounts (
+CREATE TABLE publish_accounts (
     platform        text COLLATE "C" NOT NULL,
     account_id      text COLLATE "C" NOT NULL,
     title           text NOT NULL DEFAULT '',

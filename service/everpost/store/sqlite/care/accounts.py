@@ -1,4 +1,4 @@
-"""The port's accounts on SQLite, table `accounts`."""
+"""The port's accounts on SQLite, table `publish_accounts`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

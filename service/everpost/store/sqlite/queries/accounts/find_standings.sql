@@ -1,1 +1,1 @@
-SELECT platform, account_id, status, reason, since, timezone, test FROM accounts
+SELECT platform, account_id, status, reason, since, timezone, test FROM publish_accounts

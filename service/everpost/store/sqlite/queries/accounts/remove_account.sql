@@ -1,1 +1,1 @@
-DELETE FROM accounts WHERE platform = :platform AND account_id = :account_id
+DELETE FROM publish_accounts WHERE platform = :platform AND account_id = :account_id
