@@ -370,6 +370,19 @@ async def test_a_second_command_looks_the_post_up(look_up: str, expected: Any) -
     assert (found if isinstance(found, NotFound) else found.provider_post_id) == expected
 
 
+async def test_a_third_command_checks_an_account(tmp_path: Path) -> None:
+    account = AccountDouble("main", {"token": "c4nary-secret"})
+    assert await publisher_of("exit").check_account(account) is None
+    given = tmp_path / "given"
+    script = f"""cat > {given}; echo '{{"type":"result","detail":{{"said":"Hello"}}}}'"""
+    assert await publisher_of("exit", check=["/bin/sh", "-c", script]).check_account(account) == "Hello"
+    request = json.loads(given.read_text("utf-8"))
+    assert (request["action"], request["platform"], request["account"]["id"]) == ("check_account", "", "main")
+    for script, expected in (("exit 77", AuthError), ("exit 1", TransientError), ("exit 0", TransientError)):
+        with pytest.raises(expected):
+            await publisher_of("exit", check=["/bin/sh", "-c", script]).check_account(account)
+
+
 def test_the_class_follows_from_the_options() -> None:
     assert publisher_of("exit").publisher_class is PublisherClass.NONE
     keyed = publisher_of("exit", key_lifetime_s=60)

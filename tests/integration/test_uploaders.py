@@ -146,6 +146,24 @@ async def test_the_account_may_have_another_name_for_sau(tmp_path: Path) -> None
     assert {call["account"] for call in calls(tmp_path)} == {"creator"}
 
 
+@pytest.mark.parametrize("says", ["", "no cookie"])
+async def test_sau_checks_an_account(tmp_path: Path, says: str) -> None:
+    options = recipe("sau", "douyin")
+    found = re.search(r"^check = (\[.*\])$", DOCUMENT, re.MULTILINE)
+    assert found is not None
+    with_check = with_standin({"command": json.loads(found[1])}, "sau", tmp_path, STANDIN_SAYS=says)
+    publisher = CommandPublisher(
+        {**with_standin(options, "sau", tmp_path, STANDIN_SAYS=says), "check": with_check["command"]}, SETTINGS
+    )
+    account = AccountDouble("creator")
+    if says:
+        with pytest.raises(AuthError, match="sau douyin login --account creator"):
+            await publisher.check_account(account)
+    else:
+        assert await publisher.check_account(account) == "The cookie of creator is valid."
+    assert calls(tmp_path) == [{"platform": "douyin", "action": "check", "account": "creator"}]
+
+
 async def publish_with_biliup(folder: Path, *names: str, **environment: str) -> PublishResult:
     options = with_standin(recipe("biliup", "bilibili"), "biliup", folder, **environment)
     files = tuple(media_of(folder, name) for name in names)

@@ -35,11 +35,14 @@ def main(arguments: Sequence[str]) -> None:
     task = read_task()
     platform = options.platform or NAMES.get(task["platform"])
     if platform is None:
-        fail("permanent", f"sau has no platform {task['platform']}; the argument --platform names one.")
+        fail("permanent", f"sau has no platform {task['platform']!r}; the argument --platform names one.")
     account = str(task["account"]["options"].get("sau_account", task["account"]["id"]))
     if not account:
         fail("invalid", "The task has no account_id.")
     check_cookie(options.sau, platform, account)
+    if task["action"] == "check_account":
+        write("result", detail={"said": f"The cookie of {account} is valid."})
+        return
     argv = [options.sau, platform, *upload_arguments(platform, task), f"--account={account}", *more]
     write("status", phase="sending", words="sau is running.")
     report(run(argv), platform)

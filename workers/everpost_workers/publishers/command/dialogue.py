@@ -123,6 +123,20 @@ class Dialogue:
                 return NotFound.NOT_FOUND
         return NotFound.NO_VERDICT
 
+    def said(self, ended: Ended, meanings: Mapping[int, ErrorName]) -> str:
+        """What a check of an account says, if the account is well.
+
+        Raises:
+            PublishError: Why it is not.
+        """
+        match self._end:
+            case Result():
+                return str(self._end.detail.get("said", "The program accepts it."))[:LONGEST_WORDS]
+            case Failure():
+                raise _as_error(self._end)
+        how = self._describe(ended)
+        raise ERROR_OF_NAME[meanings.get(ended.code or 0, "transient")](how)
+
     def _as_post(self, result: Result, ended: Ended) -> PublishResult:
         post_id = result.provider_post_id
         detail = dict(result.detail)

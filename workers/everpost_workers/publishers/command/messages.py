@@ -19,6 +19,7 @@ class Action(StrEnum):
 
     PUBLISH = "publish"
     LOOK_UP = "look_up"
+    CHECK_ACCOUNT = "check_account"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         protocol: The version of this form.
+        task_id, platform, idempotency_key: Empty for `check_account`, which is about no task.
         files: The media in order, each with its path.
         account: The account's id and options.
         checkpoint: What this task saved last, in whatever attempt.

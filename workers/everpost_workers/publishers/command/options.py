@@ -43,6 +43,7 @@ class CommandOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         command: The program and its arguments. No value of a task is ever added to them.
         look_up: The program that looks for a post, and its arguments; it makes the class `CHECKABLE`.
+        check: The program that checks an account, and its arguments; for `everpost accounts test`.
         key_lifetime_s: The program gives the idempotency key to a platform that remembers it for so many seconds; this
             makes the class `KEYED`.
         timeout_s: Seconds until the program is ended; None leaves that to `EVERPOST_JOB_TIMEOUT`.
@@ -57,6 +58,7 @@ class CommandOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     command: Argv
     look_up: Argv | None = None
+    check: Argv | None = None
     key_lifetime_s: Annotated[float, Meta(gt=0)] | None = None
     timeout_s: Annotated[float, Meta(gt=0)] | None = None
     grace_s: Annotated[float, Meta(ge=0, le=60)] = 2.0
@@ -74,6 +76,7 @@ class Commands(msgspec.Struct, frozen=True, kw_only=True):
     options: CommandOptions
     publish: tuple[str, ...]
     look_up: tuple[str, ...] | None
+    check: tuple[str, ...] | None
     exit_codes: Mapping[int, ErrorName]
     environment: Mapping[str, str]
 
@@ -94,6 +97,7 @@ def read_commands(given: Mapping[str, Any], settings: Settings) -> Commands:
         options=options,
         publish=_find_program("command", options.command),
         look_up=None if options.look_up is None else _find_program("look_up", options.look_up),
+        check=None if options.check is None else _find_program("check", options.check),
         exit_codes={**EXIT_CODES, **_read_codes(options.exit_codes)},
         environment=_read_environment(options),
     )

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 
 from everpost.publishing import (
+    Account,
     CheckpointError,
     InvalidError,
     Media,
     NotFound,
     PermanentError,
+    Platform,
     Publisher,
     PublisherClass,
     PublishJob,
@@ -39,6 +41,7 @@ FOLDER_PREFIX = "everpost-command-"
 CREDENTIALS_FILE = "credentials.json"
 CREDENTIAL = "CREDENTIAL_"  # begins the name of a variable with a credential
 MEGABYTE = 1 << 20
+NO_PLATFORM = Platform(id=1, name="none", publisher="command")  # of a check, which is about an account only
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 _NOT_IN_VARIABLES = re.compile("[^A-Z0-9_]")
 
@@ -74,6 +77,18 @@ class CommandPublisher(Publisher):
             return NotFound.NO_VERDICT
         dialogue, ended = await self._run(self._commands.look_up, Action.LOOK_UP, job)
         return dialogue.found(ended)
+
+    async def check_account(self, account: Account) -> str | None:
+        """Run the command `check` once.
+
+        Raises:
+            PublishError: Why the account cannot publish.
+        """
+        if self._commands.check is None:
+            return None
+        job = PublishJob(task_id="", data={}, platform=NO_PLATFORM, idempotency_key="", account=account)
+        dialogue, ended = await self._run(self._commands.check, Action.CHECK_ACCOUNT, job)
+        return dialogue.said(ended, self._commands.exit_codes)
 
     async def _run(self, argv: tuple[str, ...], action: Action, job: PublishJob) -> tuple[Dialogue, Ended]:
         credentials = await job.account.credentials() if job.account.is_registered else {}
@@ -126,7 +141,7 @@ class CommandPublisher(Publisher):
         request = Request(
             action=action,
             task_id=job.task_id,
-            platform=job.platform.name,
+            platform="" if job.platform is NO_PLATFORM else job.platform.name,
             attempt=job.attempt,
             idempotency_key=job.idempotency_key,
             data=job.data,
