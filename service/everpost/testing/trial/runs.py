@@ -115,8 +115,9 @@ class Runs:
         was_reached = await strike(task_id)
         if not worker.is_running:
             await self._crew.ready()
-        task = await self._ended(task_id)
-        status, error = (task["status"], task["error_message"]) if task else (None, None)
+        has_ended = await self._ended(task_id)
+        task = await self._stack.task(task_id)
+        status, error = task["status"] if has_ended else None, _error_of(task)
         posts = _count(title, await self._posts())
         return Finding(step=step, status=status, posts=posts, error=error, was_reached=was_reached)
 
@@ -229,12 +230,20 @@ class Runs:
         claimed = await self._stack.store.ledger.check_claims({task_id: None})
         return task_id in claimed.ended
 
-    async def _ended(self, task_id: str) -> dict[str, Any] | None:
-        """The task, once it has ended; None if it does not."""
+    async def _ended(self, task_id: str) -> bool:
+        """Wait until the task has ended; False if it does not."""
         try:
-            return await self._stack.wait_until_ended(task_id, timeout_s=ENDS_S)
+            await self._stack.wait_until_ended(task_id, timeout_s=ENDS_S)
         except TimeoutError:
-            return None
+            return False
+        return True
+
+
+def _error_of(task: Mapping[str, Any]) -> str | None:
+    """The task's error, and why it waits."""
+    waits_for: Mapping[str, Any] = task.get("waits_for") or {}
+    told = (task["error_message"], waits_for.get("reason") or waits_for.get("kind"))
+    return "; it waits: ".join(dict.fromkeys(filter(None, told))) or None
 
 
 def _count(title: str, texts: Collection[str]) -> int:

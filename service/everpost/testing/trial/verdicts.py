@@ -84,7 +84,7 @@ def _fault_of(finding: Finding, publisher_class: PublisherClass, may_be_unknown:
         return f"the platform has it {finding.posts} times"
     match finding.status:
         case None:
-            return "it did not end in time"
+            return f"it did not end in time{error}"
         case "success":
             return None if finding.posts else "it is called a success, and the platform does not have it"
         case "unknown":
