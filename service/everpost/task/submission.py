@@ -154,7 +154,7 @@ class SubmissionReader:
         if view.callback_url is not None:
             self.check_callback_url(view.callback_url)
         file_ids: tuple[str, ...] = ()
-        if view.files or view.file_id is not None:
+        if view.files or (view.file_id is not None and (self._has_inherited_files or type(view.file_id) is str)):
             file_ids = keys_of(data, has_inherited=self._has_inherited_files)
         task_data, known = encode_json(data), self._known.get(platform.name, KNOWN_FIELDS)
         unknown = () if known.issuperset(data) else unknown_among(data, known)

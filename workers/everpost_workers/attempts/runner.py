@@ -32,7 +32,6 @@ from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.callbacks import is_callback
 from everpost.task.earlier_attempts import last_error_of
-from everpost.task.file_refs import names_files
 from everpost.task.late_rules import is_missed, missed_message
 from everpost.task.model import HELD, ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
@@ -151,7 +150,7 @@ class AttemptRunner:
             raise InvalidError("Only Everpost itself makes callbacks.")
         facts = state.facts
         account = await self._open_account(state, platform, data.get("account_id"))
-        files = await self._find_files(data, state) if names_files(data) else ()
+        files = () if self._files.names_none(data) else await self._find_files(data, state)
         return PublishJob(
             task_id=state.task_id,
             data=data,
