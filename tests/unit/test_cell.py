@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from everpost.children import Child
 from everpost.platforms import Catalogue
 from everpost.publishing import (
     JobKeeper,
+    Media,
+    MediaFacts,
     NotFound,
     OvertakenError,
     Publisher,
@@ -22,7 +26,7 @@ from everpost.settings import Settings
 from everpost.task.attempt_rules import CellKind
 from everpost.testing import PublisherDouble
 from everpost_workers.cells.cell import Cell, error_of, meaning_of
-from everpost_workers.cells.frames import FrameLine, Missing, Returned, Verb
+from everpost_workers.cells.frames import Call, FrameLine, Missing, Returned, SentAccount, Verb
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.cells.process import CellServer, raised
 
@@ -61,6 +65,31 @@ def test_results_and_verdicts_come_back_whole() -> None:
     result = PublishResult(provider_post_id="1", publish_url="u", detail={"a": [1.5, "x"]})
     assert meaning_of(Returned(1, "1", "u", b'{"a": [1.5, "x"]}')) == result
     assert meaning_of(Missing(1, NotFound.NO_VERDICT)) is NotFound.NO_VERDICT
+
+
+async def test_a_job_reaches_its_cell_with_its_files() -> None:
+    facts = MediaFacts(width=30, height=20, duration_s=1.5)
+    place, root = Path("/srv/媒体/a.png"), Path("/srv/媒体")
+    known: dict[str, Any] = {"file_id": "1", "sha256": "ab", "alt": "grey", "facts": facts}
+    media = Media(path=place, root=root, size_bytes=1, filename="a.png", content_type="image/png", **known)
+    call = Call(
+        number=1,
+        verb=Verb.PUBLISH,
+        task_id="a",
+        data=b"{}",
+        platform="douyin",
+        attempt=1,
+        idempotency_key="k",
+        saved=b"null",
+        account=SentAccount("shop", b"{}", is_registered=False),
+        files=(media,),
+    )
+    ours, theirs = socket.socketpair()
+    line, cell = await FrameLine.on(ours), await FrameLine.on(theirs)
+    line.write(call)
+    assert await cell.read_request() == call
+    line.close()
+    cell.close()
 
 
 async def test_a_call_that_is_cancelled_twice_does_not_go_on_in_its_cell() -> None:
