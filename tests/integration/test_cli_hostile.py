@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli_support import STYLE, Up, on_terminal, run_process, serving
@@ -79,6 +80,8 @@ def task_ids(up: Up) -> dict[str, str]:
         "unknown": up.publish(**fields),
         "scheduled": up.publish(**fields, schedule_time="2035-01-01T00:00:00Z"),
     }
+    post = {"name": "evil", "cron": "0 0 1 1 *", "data": {"platform": 1, **fields}}
+    httpx.post(f"{up.url}/api/v1/recurring", json=post).raise_for_status()
     for name in ("failed", "success", "unknown"):
         up.wait_until_ended(ids[name])
     evidence = {"phase": "sending", "bytes_sent": "yes", "last_words": EVIL}
@@ -128,6 +131,35 @@ def runs_of(task_ids: dict[str, str], folder: Path) -> dict[str, list[tuple[str,
             ("show", task_ids["unknown"]),
         ],
         "retry": [("retry", task_id) for task_id in (*ids, EVIL)] + [("retry", *ids, EVIL), ("retry", "--q", "FORGED")],
+        "edit": [
+            ("edit", task_ids["scheduled"], "--set", f"title={EVIL}", "--by", EVIL, "--why", EVIL),
+            ("edit", task_ids["scheduled"], "--set", f"schedule_time={EVIL}"),
+            ("edit", task_ids["scheduled"], "--set", EVIL),
+            ("edit", *ids, EVIL, "--patch", json.dumps({EVIL: EVIL}), "--dry-run"),
+            ("edit", *ids, "--patch", EVIL),
+            ("show", task_ids["scheduled"]),
+        ],
+        "schedule": [
+            ("schedule", "list"),
+            ("schedule", "show", "evil"),
+            ("schedule", "next", "evil"),
+            ("schedule", "edit", "evil", "--set", f"title={EVIL}x"),
+            ("schedule", "edit", "evil", "--cron", EVIL),
+            ("schedule", "pause", "evil"),
+            ("schedule", "resume", "evil"),
+            ("schedule", "remove", EVIL),
+            ("schedule", "add", EVIL, "--cron", EVIL, "--timezone", EVIL, "--until", EVIL, "--data", f"@{EVIL}"),
+            ("schedule", "add", EVIL, "--cron", EVIL, "--timezone", EVIL, "--until", EVIL, "--data", "{}"),
+        ],
+        "accounts": [("accounts", "add", "evil", EVIL[:250]), ("accounts", "list"), ("accounts", "show", "evil", EVIL)],
+        "callbacks": [("callbacks", "list", task_ids["failed"]), ("callbacks", "redeliver", EVIL)],
+        "fanout": [("fanout", "post", str(folder / EVIL)), ("fanout", "show", EVIL), ("fanout", "retry", EVIL)],
+        "files": [("files", "list"), ("files", "show", EVIL), ("files", "upload", str(folder / EVIL))],
+        "limits": [
+            ("limits", "pause", "--platform", "evil", "--account-id", EVIL[:250], "--reason", EVIL),
+            ("limits",),
+            ("limits", "resume", "--platform", EVIL),
+        ],
         "cancel": [("cancel", task_id) for task_id in (*ids, EVIL)] + [("cancel", *ids, EVIL, "--dry-run")],
         "resume": [("resume", "--dry-run"), ("resume",)],
         "health": [("health",), ("health", "--ready"), ("health", "--worker")],

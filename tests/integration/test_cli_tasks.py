@@ -350,3 +350,75 @@ def test_an_unknown_task_is_listed_with_its_evidence_and_resolved(up: Up) -> Non
     refused = up.everpost("resolve", task_id, "--succeeded", "--why", "there it is")
     assert refused.returncode == 1
     assert "It was decided by mei" in refused.stderr
+
+
+def test_a_waiting_task_is_edited_and_the_edit_shown(up: Up) -> None:
+    task_id = up.publish(schedule_time="2035-01-01T00:00:00Z", title="old", tags=["a"])
+    done = up.everpost(
+        "edit", task_id, "--set", "title=New", "--set", "kept=[1]", "--unset", "tags",
+        "--schedule-time", "2036-01-01T00:00:00Z", "--priority", "2", "--by", "mei", "--why", "later",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith(f"{task_id}, due 2036-01-01T00:00:00.000Z")
+    task = asked(up, "show", task_id)["data"]
+    assert (task["title"], task["priority"], task["task_data"]["kept"]) == ("New", 2, [1])
+    (edit,) = task["edits"]
+    assert (edit["edited_by"], edit["why"], edit["before"]["tags"]) == ("mei", "later", ["a"])
+    shown = up.everpost("show", task_id).stdout
+    assert all(text in shown for text in ("mei", "later", "old"))
+
+
+def test_many_tasks_are_edited_and_published_now(up: Up) -> None:
+    task_ids = [up.publish(schedule_time="2035-01-01T00:00:00Z", account_id="many edits") for _ in range(3)]
+    chosen = ("edit", "--account-id", "many edits", "--now")
+    assert up.everpost(*chosen, "--dry-run").stdout.startswith("3 of 3 tasks would be edited.\n")
+    done = up.everpost(*chosen)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("3 of 3 tasks edited.\n")
+    assert {up.wait_until_ended(task_id)["status"] for task_id in task_ids} == {"success"}
+    refused = up.everpost("edit", task_ids[0], "--now")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "(task_ended)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("some-id",),
+        ("some-id", "--now", "--schedule-time", "2036-01-01T00:00:00Z"),
+        ("some-id", "--set", "title"),
+        ("some-id", "--patch", "[1]"),
+        ("some-id", "--patch", "{"),
+        ("--now",),
+    ],
+)
+def test_an_edit_that_says_too_little_or_too_much_is_a_wrong_use(up: Up, options: tuple[str, ...]) -> None:
+    done = up.everpost("edit", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_recurring_posts_are_added_listed_paused_resumed_changed_and_removed(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text(json.dumps({"platform": 1, "account_id": "a", "title": "Digest"}), "utf-8")
+    added = ("schedule", "add", "digest", "--cron", "0 9 1 1 *", "--timezone", "Asia/Tokyo")
+    data = ("--data", f"@{tmp_path / 'task.json'}", "--set", 'tags=["a"]')
+    dry = up.everpost(*added, *data, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert (dry.stdout.startswith("Checked: digest"), asked(up, "schedule", "list")["data"]) == (True, [])
+    done = up.everpost(*added, *data)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"next: \d{4}-01-01T09:00:00\.000\+09:00\n", done.stdout)
+    assert "digest" in up.everpost("schedule", "list").stdout
+    assert len(up.everpost("schedule", "next", "digest", "--count", "3").stdout.splitlines()) == 3
+    for command, status in (("pause", "paused"), ("resume", "active")):
+        assert asked(up, "schedule", command, "digest")["data"]["status"] == status
+    changed = asked(up, "schedule", "edit", "digest", "--cron", "0 10 * * *", "--unset", "tags", "--rename", "daily")
+    assert (changed["data"]["cron"], changed["data"]["data"].get("tags")) == ("0 10 * * *", None)
+    assert "Digest" in up.everpost("schedule", "show", "daily").stdout
+    again = up.everpost("schedule", "add", "daily", "--cron", "0 9 * * *", *data)
+    assert (again.returncode, again.stdout) == (1, "")
+    wrong = up.everpost("schedule", "add", "wrong", "--cron", "61 * * * *", *data)
+    assert wrong.returncode == 1
+    assert wrong.stderr == "everpost: --cron: '61 * * * *' is not a cron expression: Bad minute. (invalid_value)\n"
+    assert up.everpost("schedule", "remove", "daily").returncode == 0
+    gone = up.everpost("schedule", "show", "daily")
+    assert (gone.returncode, gone.stdout) == (1, "")

@@ -205,3 +205,15 @@ async def test_bulk_work_of_the_backup_is_not_done_a_second_time(tmp_path: Path)
         assert found is not None
         given_up, _ = found
         assert (given_up.status, given_up.owner) == (OperationStatus.FAILED, None)
+
+
+async def test_recurring_posts_of_the_backup_make_nothing_before_a_person_resumes_them(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path, workers=0) as stack:
+        body = {"name": "r", "cron": "* * * * *", "data": {"platform": 1, "account_id": "a"}}
+        assert (await stack.client.post("/api/v1/recurring", json=body)).status_code == 201
+        await back_up(stack)
+    async with restored(tmp_path, workers=0) as stack:
+        (found,) = (await stack.client.get("/api/v1/recurring")).json()["data"]
+        assert (found["status"], found["reason"], found["next_at"]) == ("paused", "restored", None)
+        resumed = (await stack.client.post("/api/v1/recurring/r/resume")).json()["data"]
+        assert (resumed["status"], resumed["next_at"] is None) == ("active", False)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,12 +99,23 @@ async def test_an_automatic_attempt_is_not_made_too_late_either(idle: Stack) -> 
     assert "its last attempt failed: busy" in missed["error_message"]
 
 
+async def test_a_platform_says_how_late_its_tasks_may_be(tmp_path: Path) -> None:
+    (tmp_path / "platforms.toml").write_text("[platforms.xiaohongshu]\nlate_after_s = 60\n", "utf-8")
+    async with everpost_stack(workers=0, platforms=tmp_path / "platforms.toml") as stack:
+        usual, own = await stack.publish(schedule_time=LATER), await stack.publish(schedule_time=LATER, late_after_s=5)
+        times = [(await stack.task(task_id))["late_at"] for task_id in (usual, own)]
+        assert times == ["2030-05-04T16:01:00.000Z", "2030-05-04T16:00:05.000Z"]
+        answer = await stack.client.patch(f"/api/v1/tasks/{own}", json={"late_after_s": None})
+        assert answer.status_code == 200, answer.text
+        assert (await stack.task(own))["late_at"] == times[0]
+
+
 async def test_a_task_that_may_have_been_sent_is_never_missed() -> None:
     async with everpost_stack(publisher=PublisherDouble(PublisherClass.KEYED), workers=0) as stack:
         stack.publisher.lose_next_answer()
         stack.publisher.hold()
-        task_id = await stack.publish(late_after_s=1)
         await stack.start_worker()
+        task_id = await stack.publish(late_after_s=5)
 
         async def is_late() -> bool:
             late_ms = from_text((await stack.task(task_id))["late_at"]) or 0
@@ -130,6 +142,18 @@ async def test_a_batch_is_spread_over_daily_times_and_each_result_has_its_time(i
         assert from_text(task["due_at"]) == from_text(result["schedule_time"])
     again = await idle.client.post("/api/v1/publish/batch", json=body, headers=headers)
     assert again.json() == answer.json()
+
+
+async def test_a_batch_is_spread_over_the_days_of_each_account_s_zone(idle: Stack) -> None:
+    async def find(_: str, account_id: str) -> str | None:
+        return "Asia/Tokyo" if account_id == "tokyo" else None
+
+    idle.app.state.services.zones._find = find
+    tasks = [{**TASK, "account_id": name} for name in ("tokyo", "berlin")]
+    body = {"tasks": tasks, "spread": {"daily_times": ["09:00"], "start_days": 2}}
+    results = (await idle.client.post("/api/v1/publish/batch", json=body)).json()["results"]
+    assert [result["schedule_time"][11:16] for result in results] == ["09:00", "09:00"]
+    assert [result["schedule_time"][-6:] for result in results] in (["+09:00", "+01:00"], ["+09:00", "+02:00"])
 
 
 @pytest.mark.parametrize(
