@@ -151,6 +151,8 @@ async def fill(store: Store) -> None:
     await store.batches.accept(
         Posting(tasks=[make_task("posted", batch_id="fanout")], rule=lambda _: posted, guards={"posted": guard}), NOW_MS
     )
+    await accept(store, make_task("called", title="other", batch_id="fanout", callback_url="https://example.com/"))
+    await end(store, "called")  # the last of the batch
 
 
 async def content_of(address: str) -> Any:
@@ -203,7 +205,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     before = await filled(ends.source)
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
-        "task_queue": 14, "publish_tasks": 15, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
+        "task_queue": 16, "publish_tasks": 16, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
         "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1, "recent_posts": 1,
         "task_edits": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
