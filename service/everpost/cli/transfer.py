@@ -2,9 +2,9 @@
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -16,7 +16,8 @@ from everpost.printable import printable
 TUS = {"Tus-Resumable": "1.0.0"}
 STEP_BYTES = 256 << 20  # of one request: what was answered is on the server's disk
 READ_BYTES = 1 << 18
-PAUSES_S = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0)  # between tries without progress
+PAUSES_S = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0)  # between tries
+Answer = TypeVar("Answer")
 AGAIN = frozenset({409, 423, 500, 502, 503, 504})
 
 
@@ -29,9 +30,8 @@ def upload_path(api: Api, path: Path) -> dict[str, Any]:
     """
     size_bytes = path.stat().st_size
     name = base64.b64encode(clean_name(path.name).encode()).decode()
-    created = api.send_bytes(
-        "POST", "/files", {**TUS, "Upload-Length": str(size_bytes), "Upload-Metadata": f"filename {name}"}
-    )
+    headers = {**TUS, "Upload-Length": str(size_bytes), "Upload-Metadata": f"filename {name}"}
+    created = _patiently(lambda: api.send_bytes("POST", "/files", headers))
     place = f"/files/{created.json()['file_id']}"
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -39,32 +39,43 @@ def upload_path(api: Api, path: Path) -> dict[str, Any]:
         bar = progress.add_task(printable(path.name), total=size_bytes)
         offset, fruitless = 0, 0
         while offset < size_bytes:
-            reached = _try_step(api, place, path, offset, is_last=fruitless == len(PAUSES_S))
-            fruitless = 0 if reached > offset else fruitless + 1
-            offset = reached
+            before = offset
+            offset = _send_part(api, place, path, before, is_last=fruitless == len(PAUSES_S))
             progress.update(bar, completed=offset)
-            if fruitless:
-                time.sleep(PAUSES_S[fruitless - 1])
-    return api.get(place)
+            if offset > before:
+                fruitless = 0
+            else:
+                time.sleep(PAUSES_S[fruitless])
+                fruitless += 1
+    return _patiently(lambda: api.get(place))
 
 
-def _try_step(api: Api, place: str, path: Path, offset: int, *, is_last: bool) -> int:
-    """Send the next part; where the upload is afterwards, whatever happened."""
+def _send_part(api: Api, place: str, path: Path, offset: int, *, is_last: bool) -> int:
+    """Send the next part; where the upload is afterwards. If it was interrupted, the API is asked for that."""
     headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
     try:
         answer = api.send_bytes("PATCH", place, headers, _part(path, offset))
-        return int(answer.headers["upload-offset"])
     except (ApiUnreachable, ApiRefused) as error:
-        if is_last or (isinstance(error, ApiRefused) and error.status not in AGAIN):
+        if is_last or not _may_pass(error):
             raise
-        return _offset_of(api, place, offset)
+        answer = _patiently(lambda: api.send_bytes("HEAD", place, TUS))
+    return int(answer.headers["upload-offset"])
 
 
-def _offset_of(api: Api, place: str, before: int) -> int:
-    try:
-        return int(api.send_bytes("HEAD", place, TUS).headers["upload-offset"])
-    except (ApiUnreachable, ApiRefused):
-        return before
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer; asked again for about 40 s if the API is away or busy."""
+    for pause_s in PAUSES_S:
+        try:
+            return ask()
+        except (ApiUnreachable, ApiRefused) as error:
+            if not _may_pass(error):
+                raise
+        time.sleep(pause_s)
+    return ask()
+
+
+def _may_pass(error: ApiUnreachable | ApiRefused) -> bool:
+    return isinstance(error, ApiUnreachable) or error.status in AGAIN
 
 
 def _part(path: Path, offset: int) -> Iterator[bytes]:
