@@ -88,7 +88,8 @@ class AccountAdmin:
         if added is None:
             raise AccountExists(name, account_id)
         self._tell("account.added", added)
-        return await self._seen(added)
+        self.directory.note(added)
+        return added
 
     async def show(self, platform: str, account_id: str) -> AccountRecord:
         """An account.
@@ -133,7 +134,9 @@ class AccountAdmin:
     async def pause(self, platform: str, account_id: str, reason: str | None) -> AccountRecord:
         """Let its tasks wait. Raises AccountNotFound."""
         rule = put_on(AccountStatus.PAUSED, reason, self._clock())
-        return await self._apply("account.paused", platform, account_id, rule)
+        paused = await self._apply("account.paused", platform, account_id, rule)
+        await self._tell_gate()
+        return paused
 
     async def resume(self, platform: str, account_id: str) -> AccountRecord:
         """Let its tasks go on, whatever paused, held or blocked it. Raises AccountNotFound."""
@@ -149,7 +152,9 @@ class AccountAdmin:
         if removed is None:
             raise AccountNotFound(name, account_id)
         self._tell("account.removed", removed)
-        return await self._seen(removed)
+        self.directory.forget(removed)
+        await self._tell_gate()
+        return removed
 
     async def test(self, platform: str, account_id: str) -> AccountRecord:
         """Have a worker test it, and wait for the result, which is in `test`.
@@ -210,14 +215,13 @@ class AccountAdmin:
             raise AccountNotFound(name, account_id)
         if is_changed:
             self._tell(event, changed)
-        return await self._seen(changed)
+            self.directory.note(changed)
+        return changed
 
-    async def _seen(self, account: AccountRecord) -> AccountRecord:
-        """The account; this process knows it from now on, and Redis whether its tasks may begin."""
-        await self.directory.refresh()
-        with suppress(QueueUnreachable):  # the workers tell Redis
+    async def _tell_gate(self) -> None:
+        """Tell Redis whether the account's tasks may begin; if it does not answer, the workers do."""
+        with suppress(QueueUnreachable):
             await self._limits.apply()
-        return account
 
     @staticmethod
     def _tell(event: str, account: AccountRecord) -> None:

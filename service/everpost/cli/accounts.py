@@ -19,7 +19,7 @@ from everpost.task.account_rules import AccountStatus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PAGE = 1_000
+PAGE = 200
 STATUS_STYLES = {"active": "green", "paused": "yellow", "held": "red", "blocked": "red"}
 EXAMPLES = """\b
 Examples:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from everpost.store import Store
-from everpost.store.accounts import VERSION, Standing
+from everpost.store.accounts import VERSION, Standing, standing_for
+from everpost.task.account_rules import AccountRecord
 
 REFRESH_S = 1.0
 """How often a process looks whether an account has changed; it may not know of a change for so long."""
@@ -25,6 +26,14 @@ class AccountDirectory:
     def asked(self) -> Iterator[Standing]:
         """The accounts with a test that waits for a worker."""
         return (standing for standing in [*self._standings.values()] if standing.asked_test is not None)
+
+    def note(self, account: AccountRecord) -> None:
+        """Know an account that this process has added or changed, before the next `refresh`."""
+        self._standings[account.key] = standing_for(account)
+
+    def forget(self, account: AccountRecord) -> None:
+        """Know that this process has removed an account."""
+        self._standings.pop(account.key, None)
 
     async def refresh(self) -> bool:
         """Read all accounts if any has changed; whether they were read. One read of a small row otherwise.

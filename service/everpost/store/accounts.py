@@ -98,6 +98,13 @@ def account_of(row: Mapping[str, Any]) -> AccountRecord:
     return AccountRecord(**values)
 
 
+def standing_for(account: AccountRecord) -> Standing:
+    """The account in short."""
+    asked_test = account.test.test_id if account.test is not None and account.test.is_open else None
+    status, reason, since, timezone = account.status, account.reason, account.since, account.timezone
+    return Standing(account.platform, account.account_id, status, reason, since, timezone, asked_test)
+
+
 def standing_of(row: Sequence[Any]) -> Standing:
     """The account in short, from a row in the order of `Standing`; the last value is a test as JSON."""
     *values, test = row

@@ -13,7 +13,7 @@ from everpost.settings import ACCOUNT
 from everpost.task.model import ErrorClass
 
 LONGEST_REASON = 2_000  # characters
-MOST_OPTION_BYTES = 65_536  # of JSON
+MOST_OPTION_BYTES = 16_384  # of JSON
 MOST_CREDENTIALS = 32
 
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"

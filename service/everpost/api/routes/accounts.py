@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import delete, get, patch, post
@@ -141,9 +142,8 @@ async def add_account(request: ApiRequest) -> JsonAnswer:
     encode_json(body.options)  # refuses NUL
     fields = AccountFields(title=body.title, options=body.options, credentials=body.credentials, timezone=body.timezone)
     added = await services.accounts.add(body.platform, body.account_id, fields)
-    location = f"/api/v1/accounts/{added.platform}/{added.account_id}"
-    headers = {"location": location} if location.isascii() else {}
-    return JsonAnswer(_answer(added, "Account registered"), 201, headers=headers)
+    location = f"/api/v1/accounts/{added.platform}/{quote(added.account_id, safe='')}"
+    return JsonAnswer(_answer(added, "Account registered"), 201, headers={"location": location})
 
 
 @get(
