@@ -1,6 +1,7 @@
 """What a page of another site makes a browser send changes nothing and reads nothing, on every route there is."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ CROSS_SITE: dict[str, dict[str, str]] = {
     "a sandboxed page": {"origin": "null"},
     "both": {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
 }
-VALUES = {"task_id": "0" * 32, "operation_id": "0" * 32, "what": "success", "path": "openapi.json"}
+VALUES = {"what": "success", "path": "openapi.json"}
+SOME_ID = "0" * 32
 CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -43,9 +45,7 @@ def routes() -> Iterator[tuple[str, str]]:
     """Every method and path the application serves, Litestar's own included."""
     for route in create_app(temporary_settings(redis=NO_REDIS)).routes:
         if isinstance(route, HTTPRoute):
-            template = route.path_format
-            for name, value in VALUES.items():
-                template = template.replace(f"{{{name}}}", value)
+            template = re.sub(r"\{(\w+)\}", lambda name: VALUES.get(name[1], SOME_ID), route.path_format)
             assert "{" not in template
             yield from ((str(method), template) for method in route.methods)
 
@@ -57,7 +57,7 @@ def test_there_are_routes_of_both_kinds() -> None:
     assert ("POST", PUBLISH) in ROUTES
     assert ("POST", "/api/v1/tasks/clear/success") in ROUTES
     assert ("GET", "/schema/openapi.json") in ROUTES
-    assert {method for method, _ in ROUTES} == {"GET", "POST", "DELETE", "OPTIONS"}
+    assert {method for method, _ in ROUTES} == {"GET", "OPTIONS"} | CHANGES
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE.values(), ids=CROSS_SITE)

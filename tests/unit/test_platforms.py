@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everpost.api.routes.stats import PlatformView
 from everpost.errors import InvalidValue, SettingsError, UnknownPlatform
 from everpost.platforms import Catalogue, Platform
 
@@ -36,6 +37,11 @@ def test_a_platform_that_was_added_later_has_a_publisher_of_its_own_and_needs_an
         ("bluesky", "bluesky"),
         ("mastodon", "mastodon"),
     }
+
+
+def test_the_list_of_platforms_shows_all_that_the_catalogue_says_but_secrets() -> None:
+    hidden = {"options", "internal"}
+    assert set(PlatformView.__struct_fields__) == set(Platform.__struct_fields__) - hidden
 
 
 @given(st.sampled_from(list(BUILT_IN)), st.data())

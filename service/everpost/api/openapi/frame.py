@@ -24,8 +24,11 @@ TAGS = (
     Tag("Publishing", "Handing in tasks, one or many."),
     Tag("Tasks", "Looking at tasks, retrying, cancelling and deleting them."),
     Tag("Bulk", "The same on many tasks at once."),
+    Tag("Files", "Uploading media, and looking at it."),
     Tag("Accounts", "The accounts that tasks are published with: credentials by reference, pauses, tests."),
+    Tag("Limits", "How many tasks run at once and in a time; pausing platforms and accounts."),
     Tag("Recurring", "Posts that are made again and again."),
+    Tag("Callbacks", "What was told to the addresses that tasks gave, and telling it again."),
     Tag("Dispatch", "Whether workers take tasks, and letting them begin after a backup was restored."),
     Tag("Health", "Is it alive, does it do its work, and how much of it."),
 )

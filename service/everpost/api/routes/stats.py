@@ -10,7 +10,9 @@ from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.openapi.describe import documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.limits import Limits
+from everpost.media_rules import MediaRule
 from everpost.store.history import Summary, TaskFilter
+from everpost.text_lengths import Counting
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.task_views import StatusCounts, status_counts
 
@@ -58,10 +60,19 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     backoff_base_s: float
     backoff_max_s: float
     rate_limit_deadline_s: float
-    title_max: int | None
-    description_max: int | None
-    tags_max: int | None
     late_after_s: float | None
+    title_min: int
+    title_max: int | None
+    title_counting: Counting
+    description_max: int | None
+    description_counting: Counting
+    tags_max: int | None
+    tag_max: int | None
+    tags_total_max: int | None
+    media: Sequence[MediaRule]
+    media_min: int
+    media_max: int | None
+    fields: Sequence[str]
     duplicate_window_s: float | None
     duplicate_ignores: Sequence[str]
     limits: Limits
