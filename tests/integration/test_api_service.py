@@ -101,7 +101,9 @@ async def test_the_document_is_served_for_machines_and_for_people(api: Api) -> N
     assert page.headers["content-type"].startswith("text/html")
     assert all(f"<code>{path}</code>" in page.text for path in document["paths"])
     assert "测试视频" in page.text
-    assert re.findall(r"(?:src|href|action)\s*=\s*[\"']?\s*(?:\w+:)?//", page.text) == []  # it loads nothing from elsewhere
+    assert (
+        re.findall(r"(?:src|href|action)\s*=\s*[\"']?\s*(?:\w+:)?//", page.text) == []
+    )  # it loads nothing from elsewhere
     assert re.findall("<script[^>]*>", page.text) == ["<script type='module' src='/schema/document.js'>"]
     assert (await api.client.get("/schema/document.js")).headers["content-type"].startswith("text/javascript")
 

@@ -26,6 +26,9 @@ class SlowRedis:
         assert name == "enqueue"
         return self
 
+    def script(self, name: str) -> None:
+        assert name == "requeue"  # it is not called here
+
     async def run(self, _: Sequence[str], arguments: Sequence[Any]) -> list[int]:
         await self.gate.wait()
         task_ids = arguments[1::PARTS]
