@@ -13,9 +13,11 @@ from everpost.api.idempotency import PATTERN, read_key
 from everpost.api.openapi.frame import document_of
 from everpost.api.openapi.refine import STATUS, STATUS_FIELDS
 from everpost.api.routes.publish import SAMPLE
+from everpost.api.routes.stats import PlatformView
 from everpost.app import create_app
 from everpost.error_codes import meaning_of_codes
 from everpost.errors import BadInput
+from everpost.platforms import Catalogue
 from everpost.settings import temporary_settings
 from everpost.views.filter_request import FilterRequest
 
@@ -242,3 +244,9 @@ def test_a_token_is_documented_where_one_is_asked_for() -> None:
     assert schema["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert schema["security"] == [{"bearer": []}]
     assert "security" not in SCHEMA
+
+
+def test_everything_that_a_platform_says_of_itself_is_shown() -> None:
+    described = Catalogue.read().find("douyin").describe()
+    assert described.keys() == set(PlatformView.__struct_fields__)
+    PlatformView(**described)
