@@ -50,6 +50,11 @@ POSTED = """echo '{"type":"result","provider_post_id":"p1","publish_url":"https:
 LONG_PROCESS = "sleep 300"
 
 
+def slow(*case: Any) -> Any:
+    """A case like others, for `make chaos` only: each starts two processes."""
+    return pytest.param(*case, marks=pytest.mark.chaos)
+
+
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the programs' folders are made; none is left at the end of a test."""
@@ -98,15 +103,15 @@ async def test_a_program_gets_the_task_and_its_result_is_the_post(tmp_path: Path
     ("code", "expected"),
     [
         (1, OutcomeUnknownError),
-        (64, PermanentError),
+        slow(64, PermanentError),
         (65, InvalidError),
-        (66, InvalidError),
-        (69, TransientError),
+        slow(66, InvalidError),
+        slow(69, TransientError),
         (75, TransientError),
         (77, AuthError),
-        (78, PermanentError),
+        slow(78, PermanentError),
         (9, RateLimitedError),  # by an option
-        (255, OutcomeUnknownError),
+        slow(255, OutcomeUnknownError),
     ],
 )
 async def test_an_exit_code_has_an_error_class(code: int, expected: type[PublishError]) -> None:
@@ -120,11 +125,11 @@ async def test_an_exit_code_has_an_error_class(code: int, expected: type[Publish
     [
         ("transient", TransientError),
         ("rate_limited", RateLimitedError),
-        ("auth", AuthError),
-        ("needs_person", NeedsPersonError),
+        slow("auth", AuthError),
+        slow("needs_person", NeedsPersonError),
         ("account_blocked", AccountBlockedError),
-        ("invalid", InvalidError),
-        ("permanent", PermanentError),
+        slow("invalid", InvalidError),
+        slow("permanent", PermanentError),
         ("unknown", OutcomeUnknownError),
     ],
 )

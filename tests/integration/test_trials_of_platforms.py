@@ -8,6 +8,7 @@ import pytest
 
 from everpost.testing import Stack
 from everpost.testing.trial import Fault, try_publisher
+from publisher_kit import HttpDouble, Request, Response
 from youtube_double import CLIENT, YouTube
 
 pytestmark = pytest.mark.chaos
@@ -88,3 +89,33 @@ async def test_a_program_posts_once_whatever_happens(tmp_path: Path, look_up: st
     report = await try_publisher("command", posts=posted, options=options)
     report.check()
     assert {finding.step.fault for finding in report.findings} >= {Fault.KILL_AMID, Fault.FREEZE_AT_CHECKPOINT}
+
+
+async def test_a_webhook_with_its_files_is_received_once_whatever_happens(media: Path) -> None:
+    received: dict[str, bytes] = {}
+
+    def accept(request: Request) -> Response:
+        parts = request.parts()
+        assert parts["file-1"] == VIDEO
+        kept = received.setdefault(request.headers["idempotency-key"], request.body)
+        assert kept == request.body, "a repetition has the same bytes"
+        return Response(200, {"id": "p1"})
+
+    async def posts() -> list[str]:
+        return [body.decode("latin-1") for body in received.values()]
+
+    async with HttpDouble(accept).serve() as receiver:
+        report = await try_publisher(
+            "webhook",
+            posts=posts,
+            options=lambda address: {
+                "url": f"http://{address}/",
+                "allow_http": True,
+                "allow_private": True,
+                "media": "multipart",
+            },
+            platform_at=("127.0.0.1", receiver.port),
+            fields={"file_path": "clip.mp4"},
+            media=media,
+        )
+    report.check()
