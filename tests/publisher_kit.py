@@ -209,12 +209,12 @@ class CuttingProxy:
         writer.close()
 
 
-def register(credential: str) -> Callable[[Stack], Awaitable[None]]:
-    """Registers the account `alice.test` of a trial's platform, whose credential is in EVERPOST_ACCOUNT_TRIAL."""
+def register(credential: str, account_id: str = "alice.test") -> Callable[[Stack], Awaitable[None]]:
+    """Registers an account of a trial's platform, whose credential is in EVERPOST_ACCOUNT_TRIAL."""
 
     async def prepare(stack: Stack) -> None:
         references = {credential: "env:EVERPOST_ACCOUNT_TRIAL"}
-        account = {"platform": "trial", "account_id": "alice.test", "credentials": references}
+        account = {"platform": "trial", "account_id": account_id, "credentials": references}
         answer = await stack.client.post("/api/v1/accounts", json=account)
         assert answer.is_success, answer.text
 

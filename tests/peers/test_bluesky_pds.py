@@ -27,11 +27,14 @@ from everpost.publishing import (
 )
 from everpost.task.model import new_task_id
 from everpost.testing import AccountDouble
+from everpost.testing.trial import try_publisher
 from everpost_workers.publishers.bluesky.publisher import BlueskyPublisher
-from publisher_kit import CuttingProxy, error_from, media_file
+from publisher_kit import CuttingProxy, error_from, media_file, new_key, register
 
 pytestmark = pytest.mark.peer
 
+
+OPTIONS = {"video_service": "", "allow_http": True, "allow_private": True}
 
 _numbers = itertools.count(1)
 
@@ -45,7 +48,7 @@ async def alice(pds: Pds) -> AccountDouble:
 
 @pytest.fixture
 async def publisher() -> AsyncIterator[BlueskyPublisher]:
-    publisher = BlueskyPublisher({"video_service": "", "allow_http": True, "allow_private": True}, Settings())
+    publisher = BlueskyPublisher(OPTIONS, Settings())
     yield publisher
     await publisher.close()
 
@@ -139,8 +142,7 @@ async def test_what_the_real_server_refuses_is_invalid(
 
 
 async def test_workers_share_a_session_and_refresh_it_once(pds: Pds, alice: AccountDouble) -> None:
-    options = {"video_service": "", "allow_http": True, "allow_private": True}
-    workers = [BlueskyPublisher(options, Settings()) for _ in range(3)]
+    workers = [BlueskyPublisher(OPTIONS, Settings()) for _ in range(3)]
     try:
         for number, worker in enumerate(workers):
             await worker.publish(job_of(alice, idempotency_key=f"{number:032x}"))
@@ -190,6 +192,29 @@ async def test_a_connection_to_the_real_server_that_breaks_makes_no_second_post(
             assert isinstance(await publisher.publish(again), PublishResult)
     keys = {post["uri"] for post in await pds.posts_of(alice.id)}
     assert len(keys) == min(100, len(cuts) + 2)
+
+
+async def test_the_publisher_keeps_its_class_at_every_step_with_the_real_server(
+    pds: Pds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did, password = await pds.create_account("tried")
+    monkeypatch.setenv("EVERPOST_ACCOUNT_TRIAL", password)
+    (tmp_path / "a.png").write_bytes(png(7))
+
+    async def texts() -> list[str]:
+        return [post["value"]["text"] for post in await pds.posts_of(did)]
+
+    report = await try_publisher(
+        BlueskyPublisher,
+        posts=texts,
+        platform_at=("127.0.0.1", pds.port),
+        options=lambda address: {"service": f"http://{address}", "pds": f"http://{address}", **OPTIONS},
+        fields={"account_id": "tried.test", "file_path": "a.png"},
+        prepare=register("password", "tried.test"),
+        media=tmp_path,
+        secret_key=new_key(),
+    )
+    report.check()
 
 
 def png(shade: int) -> bytes:

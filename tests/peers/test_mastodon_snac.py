@@ -18,9 +18,10 @@ from everpost.publishing import (
     TransientError,
 )
 from everpost.testing import AccountDouble
+from everpost.testing.trial import try_publisher
 from everpost_workers.publishers.mastodon import posting
 from everpost_workers.publishers.mastodon.publisher import MastodonPublisher
-from publisher_kit import CuttingProxy, error_from, media_file
+from publisher_kit import CuttingProxy, error_from, media_file, register
 from snac_server import Snac
 
 pytestmark = pytest.mark.peer
@@ -123,3 +124,24 @@ async def test_a_connection_to_the_real_server_that_breaks_makes_no_second_statu
             await publisher.publish(again)
         texts = [status["text"] for status in await snac.statuses()]
     assert sorted(texts) == sorted(["whole", *(f"cut after {cut}" for cut in cuts)])
+
+
+async def test_the_publisher_keeps_its_class_at_every_step_with_the_real_server(
+    snac: Snac, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERPOST_ACCOUNT_TRIAL", snac.token)
+    (tmp_path / "a.png").write_bytes(PNG)
+
+    async def texts() -> list[str]:
+        return [status["text"] for status in await snac.statuses()]
+
+    report = await try_publisher(
+        MastodonPublisher,
+        posts=texts,
+        platform_at=("127.0.0.1", snac.port),
+        options=lambda address: {"url": f"http://{address}", **OPTIONS},
+        fields={"account_id": "alice", "file_path": "a.png"},
+        prepare=register("access_token", "alice"),
+        media=tmp_path,
+    )
+    report.check()
