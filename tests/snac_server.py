@@ -1,5 +1,6 @@
 """snac: a small real server with Mastodon's client API. It ignores Idempotency-Key."""
 
+import contextlib
 import json
 import re
 import socket
@@ -63,12 +64,18 @@ class Snac:
 
     async def statuses(self) -> list[dict[str, Any]]:
         """The public statuses of the account."""
-        async with self._client() as client:
-            headers = {"Authorization": f"Bearer {self.token}"}
-            account = (await client.get("/api/v1/accounts/verify_credentials", headers=headers)).json()
-            path = f"/api/v1/accounts/{account['id']}/statuses"
-            found: list[dict[str, Any]] = (await client.get(path, headers=headers, params={"limit": "500"})).json()
+        account = await self._get("/api/v1/accounts/verify_credentials")
+        found: list[dict[str, Any]] = await self._get(f"/api/v1/accounts/{account['id']}/statuses", limit="500")
         return found
+
+    async def _get(self, path: str, **params: str) -> Any:
+        """An answer; snac closes a connection after each, now and then before the next request is read."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        for _ in range(5):
+            with contextlib.suppress(httpx.TransportError):
+                async with self._client() as client:
+                    return (await client.get(path, headers=headers, params=params)).json()
+        raise ConnectionError(f"snac does not answer {path}")
 
     async def _answers(self) -> bool:
         try:

@@ -44,6 +44,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         title_min: Shortest title, counted as `title_counting` says.
         title_max: Longest title; None is no limit.
         description_max: Longest description, counted as `description_counting` says; None is no limit.
+        text_max: Longest text of a post, counted as `text_counting` says: its field `text`, or title and description
+            with a blank line between; None is no limit.
         tags_max: The most tags; None is no limit.
         tag_max: Longest tag in characters; None is no limit.
         tags_total_max: Most characters of all tags together, as YouTube counts them; None is no limit.
@@ -75,6 +77,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     title_counting: Counting = Counting.CHARACTERS
     description_max: Limit = None
     description_counting: Counting = Counting.CHARACTERS
+    text_max: Limit = None
+    text_counting: Counting = Counting.CHARACTERS
     tags_max: Limit = None
     tag_max: Limit = None
     tags_total_max: Limit = None
@@ -105,6 +109,22 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if tags:
             self._check_tags(tags)
 
+    def check_text(self, data: Mapping[str, Any]) -> None:
+        """Check the text of a post for a platform that has one text; the tags that it may get are not counted.
+
+        Raises:
+            InvalidValue: It is too long; the error's `path` says which field is.
+        """
+        if self.text_max is None:
+            return
+        texts = {name: value for name in ("text", "title", "description") if isinstance(value := data.get(name), str)}
+        if text := texts.get("text", "").strip():
+            self._check_text("text", text, self.text_max, self.text_counting)
+            return
+        title, description = texts.get("title", "").strip(), texts.get("description", "").strip()
+        whole = "\n\n".join(part for part in (title, description) if part)
+        self._check_text("description" if description else "title", whole, self.text_max, self.text_counting)
+
     @property
     def has_media_rules(self) -> bool:
         """Whether the files of a task must be looked at before it is accepted."""
@@ -122,7 +142,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         length, unit = length_of(text, counting), UNITS.get(counting, "characters")
         if limit is not None and length > limit:
             raise InvalidValue(f"{self.name} takes at most {limit} {unit}; these are {length}.", f"$.{field}")
-        if field == "title" and length < self.title_min:
+        if field == "title" and limit == self.title_max and length < self.title_min:
             raise InvalidValue(f"{self.name} takes at least {self.title_min} {unit}; these are {length}.", "$.title")
 
     def _check_tags(self, tags: Sequence[object]) -> None:

@@ -123,3 +123,15 @@ async def test_fields_that_nobody_reads_are_named_for_each_item_of_a_batch(stack
     answer = await stack.client.post(BATCH, content=lines, headers={"content-type": "application/x-ndjson"})
     told = [json.loads(line) for line in answer.text.splitlines()]
     assert [item.get("unknown_fields") for item in told[:2]] == [["tag"], None]
+
+
+async def test_a_post_to_bluesky_that_is_too_long_or_has_a_wrong_field_is_told_so_at_once(tmp_path: Path) -> None:
+    async with everpost_stack(folder=tmp_path / "data", workers=0) as stack:
+        account = {"platform": "bluesky", "account_id": "a.example"}
+        assert (await stack.client.post("/api/v1/accounts", json=account)).status_code == 201
+        refused = await stack.client.post(PUBLISH, json={**account, "text": "👩‍👩‍👧" * 301})
+        assert_problem(refused, 422, "invalid_value", "$.text")
+        accepted = await stack.client.post(
+            PUBLISH, json={**account, "text": "👩‍👩‍👧" * 100, "language": "zh", "spoiler_text": "x"}
+        )
+        assert (accepted.status_code, accepted.json()["unknown_fields"]) == (202, ["spoiler_text"])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everpost.platforms import Catalogue
 from everpost.publishing import InvalidError, Media
 from everpost.task.model import new_task_id
+from everpost.text_lengths import Counting
 from everpost_workers.publishers.bluesky.facets import find_spans, make_facets
 from everpost_workers.publishers.bluesky.keys import ALPHABET, record_key
 from everpost_workers.publishers.bluesky.options import BlueskyOptions
@@ -145,7 +147,7 @@ def test_a_text_of_300_graphemes_is_taken_however_many_code_points_they_have() -
         ({}, [media("video/quicktime")], "as MP4"),
         ({}, [media("audio/wav")], "images and videos"),
         ({}, [media(size_bytes=2_000_001)], "2,000,000 bytes"),
-        ({}, [media("video/mp4", 100_000_001)], "100,000,000 bytes"),
+        ({}, [media("video/mp4", 300_000_001)], "300,000,000 bytes"),
         ({}, [media(size_bytes=0)], "empty"),
         ({}, [media(alt="x" * 10_001)], "too long"),
         ({"alt": 3}, [media()], "alt must be text"),
@@ -174,3 +176,10 @@ def test_each_image_has_its_own_description() -> None:
     files = [media(alt="one"), media()]
     content = read_content({"alt": "ignored, as the file has one"}, files, OPTIONS)
     assert content.alts == ["one", ""]
+
+
+def test_the_catalogue_refuses_what_the_publisher_would_refuse() -> None:
+    platform = Catalogue.read().find("bluesky")
+    limits = {rule.types: rule.bytes_max for rule in platform.media}
+    assert limits == {("image/*",): OPTIONS.most_image_bytes, ("video/mp4",): OPTIONS.most_video_bytes}
+    assert (platform.text_max, platform.text_counting, platform.media_max) == (300, Counting.GRAPHEMES, 4)

@@ -83,6 +83,30 @@ def test_a_task_within_the_rules_passes() -> None:
     platform(**rules).check(FAMILY, None, ["abc", "d e"])
 
 
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({"text": FAMILY * 6}, "$.text"),
+        ({"text": " ", "title": FAMILY * 6}, "$.title"),
+        ({"title": "ab", "description": "cd"}, "$.description"),
+    ],
+)
+def test_a_post_whose_text_is_too_long_is_refused_at_the_field_that_makes_it_so(
+    data: dict[str, Any], path: str
+) -> None:
+    rules = {"text_max": 5, "text_counting": Counting.GRAPHEMES, "title_min": 3}
+    with pytest.raises(InvalidValue, match="at most 5") as refusal:
+        platform(**rules).check_text(data)
+    assert refusal.value.path == path
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"text": FAMILY * 5}, {"title": "a"}, {"text": 3}, {"text": "a", "title": "x" * 9}]
+)
+def test_a_post_whose_text_fits_or_is_no_text_passes(data: dict[str, Any]) -> None:
+    platform(text_max=5, text_counting=Counting.GRAPHEMES, title_min=3).check_text(data)
+
+
 RULES = (
     MediaRule(types=("image/*",), files_max=2, bytes_max=1_000, width_max=100, height_max=50, alt_max=5),
     MediaRule(types=("video/mp4", "video/quicktime"), files_max=1, seconds_min=3, seconds_max=60),

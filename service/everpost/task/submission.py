@@ -151,6 +151,7 @@ class SubmissionReader:
         check_refs(view.files, has_single=bool(view.file_path) or view.file_id is not None)
         platform = self._catalogue.find_public(view.platform)
         platform.check(view.title, view.description, view.tags)
+        platform.check_text(data)
         if view.callback_url is not None:
             self.check_callback_url(view.callback_url)
         file_ids: tuple[str, ...] = ()

@@ -66,6 +66,8 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     title_counting: Counting
     description_max: int | None
     description_counting: Counting
+    text_max: int | None
+    text_counting: Counting
     tags_max: int | None
     tag_max: int | None
     tags_total_max: int | None

@@ -38,7 +38,7 @@ class BlueskyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     video_wait_s: Annotated[float, Meta(gt=0)] = 240.0
     most_image_bytes: Annotated[int, Meta(gt=0)] = 2_000_000
-    most_video_bytes: Annotated[int, Meta(gt=0)] = 100_000_000
+    most_video_bytes: Annotated[int, Meta(gt=0)] = 300_000_000
     allow_http: bool = False
     allow_private: bool = False
 
