@@ -22,6 +22,7 @@ from everpost.task.removal_rules import Removal
 from postgresql.kit import PostgresqlKit
 from store_contract.making import accept, add_ended, end, record_of
 from store_contract.test_changes import FORCED, retry_of
+from store_contract.test_edits import edit, version_of
 from store_rows import ids, make_task, remove
 
 IN_MAY_MS = round(datetime(2030, 5, 17, 12, tzinfo=UTC).timestamp() * 1000)
@@ -166,6 +167,21 @@ async def test_a_month_is_archived_while_its_tasks_change(store: Store, kit: Pos
     assert {found[task_id] for task_id in (*staying, *failed)} == {Place.HISTORY}
     assert not kit.find_faults()
     assert await store.care.repair_counts() == 0
+
+
+async def test_a_purge_of_a_month_destroys_the_edits_of_its_tasks(store: Store, kit: PostgresqlKit) -> None:
+    task_ids = of_may(5)
+    await accept(store, *task_ids)
+    for task_id in task_ids:
+        assert (await edit(store, version_of(task_id))).reason is None
+    await end(store, *task_ids[:4], status=TaskStatus.SUCCESS)
+    await store.care.fill_search()
+    kit.execute("VACUUM ANALYZE publish_tasks")
+    assert sum(await archive_all(store)) == 4
+    assert kit.select("SELECT to_regclass('publish_tasks_archive_2030_05')") != [(None,)]
+    assert len(kit.select("SELECT FROM task_edits")) == 5
+    assert [count async for count in store.archive.purge(NOW_MS + 1, PACE)] == [4]
+    assert kit.select("SELECT task_id FROM task_edits") == [(task_ids[4],)]
 
 
 async def test_a_purge_destroys_a_month_that_was_archived_as_a_whole(store: Store, kit: PostgresqlKit) -> None:

@@ -72,12 +72,9 @@ class PostgresqlArchive:
 
     async def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""
-        months = 0
         while done := await self._purge_month(before_ms):
-            months += 1
             yield done
-        if months:
-            await self._database.write(lambda connection: connection.run("purge_lost_edits"), statement_s=None)
+        await self._database.write(lambda connection: connection.run("purge_lost_edits"), statement_s=None)
         done = 1
         while done:
             async with pace.step() as size:
