@@ -156,6 +156,8 @@ async def test_a_refused_account_is_held_and_its_tasks_wait_until_it_is_resumed(
         await waits(stack, task_id, "held", str(error))
     assert (await stack.task(first))["attempts_spent"] == 0
     assert [attempt["error_class"] for attempt in await attempts_of(stack, first)] == [status]
+    metrics = (await stack.client.get("/metrics")).text
+    assert 'everpost_accounts{platform="xiaohongshu",status="held"} 1.0' in metrics
     before = len(platform.attempts)
     answer = await stack.client.post(f"{STUDIO}/resume")
     assert answer.json()["data"]["status"] == "active"

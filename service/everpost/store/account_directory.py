@@ -1,10 +1,11 @@
 """The registered accounts in short, in the memory of a process: looked up without asking the store."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from everpost.store import Store
 from everpost.store.accounts import VERSION, Standing, standing_for
-from everpost.task.account_rules import AccountRecord
+from everpost.task.account_rules import AccountRecord, AccountStatus
 
 REFRESH_S = 1.0
 """How often a process looks whether an account has changed; it may not know of a change for so long."""
@@ -26,6 +27,10 @@ class AccountDirectory:
     def asked(self) -> Iterator[Standing]:
         """The accounts with a test that waits for a worker."""
         return (standing for standing in [*self._standings.values()] if standing.asked_test is not None)
+
+    def count(self) -> Mapping[tuple[str, AccountStatus], int]:
+        """How many accounts each platform has with each status."""
+        return Counter((standing.platform, standing.status) for standing in [*self._standings.values()])
 
     def note(self, account: AccountRecord) -> None:
         """Know an account that this process has added or changed, before the next `refresh`."""

@@ -21,6 +21,7 @@ from everpost.platforms import Catalogue
 from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
+from everpost.store.account_directory import AccountDirectory
 from everpost.store.history import Summary
 from everpost.store.pause import find_pause
 from everpost.views.queue_health import QueueHealth, queue_health
@@ -42,7 +43,12 @@ class Snapshot:
 
 
 async def metrics_text(
-    store: Store, queue: TaskQueue, catalogue: Catalogue, shared: SharedMetrics, requests: AnsweredRequests
+    store: Store,
+    queue: TaskQueue,
+    catalogue: Catalogue,
+    shared: SharedMetrics,
+    requests: AnsweredRequests,
+    accounts: AccountDirectory,
 ) -> bytes:
     """All metrics of this moment."""
     redis, summary, pause, numbers = await asyncio.gather(
@@ -56,6 +62,7 @@ async def metrics_text(
                 *task_metrics(summary),
                 *queue_metrics(redis),
                 *worked_metrics(numbers),
+                account_metric(accounts),
                 GaugeMetricFamily("everpost_database_log_bytes", "Length of the write-ahead log.", value=log_bytes),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(requests),
@@ -73,6 +80,14 @@ def task_metrics(summary: Summary) -> Iterator[Metric]:
         for status, count in by_status.items():
             tasks.add_metric([platform, status], count)
     yield tasks
+
+
+def account_metric(accounts: AccountDirectory) -> Metric:
+    """Registered accounts, as this process knows them: at most a second old."""
+    family = GaugeMetricFamily("everpost_accounts", "Registered accounts.", labels=["platform", "status"])
+    for (platform, status), number in sorted(accounts.count().items()):
+        family.add_metric([platform, status], number)
+    return family
 
 
 def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:

@@ -21,6 +21,11 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
     """Answer with the metrics of this moment."""
     services = services_of(request)
     text = await metrics_text(
-        services.store, services.queue, services.catalogue, services.metrics, request.app.state.answered
+        services.store,
+        services.queue,
+        services.catalogue,
+        services.metrics,
+        request.app.state.answered,
+        services.accounts.directory,
     )
     return JsonAnswer(text, media_type=MEDIA_TYPE)
