@@ -75,6 +75,7 @@ class Greedy(PublisherDouble):
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
+    gc.collect()  # what earlier tests have left
     gc.disable()
     yield
     gc.enable()
