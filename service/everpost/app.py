@@ -131,6 +131,7 @@ async def _services(
         app.state.services = services = assemble(settings, catalogue, clock, store, queue, metrics, files)
         await warn_of_pause(services.store.meta)
         stack.push_async_callback(services.waiter.close)
+        stack.callback(services.uploads.close)
         services.accounts.start()
         stack.push_async_callback(services.accounts.close)
         services.bulk.behind.start()

@@ -52,6 +52,15 @@ async def offset_of(client: httpx.AsyncClient, place: str) -> int:
     return int(answer.headers["upload-offset"])
 
 
+async def until_it_arrives(client: httpx.AsyncClient, place: str) -> None:
+    """Wait until the server has written something of what a request is sending."""
+
+    async def has_begun() -> bool:
+        return await offset_of(client, place) > 0
+
+    await eventually(has_begun, what="the first part")
+
+
 async def assert_stored(client: httpx.AsyncClient, place: str, content: bytes = CONTENT) -> None:
     data = (await client.get(place)).json()["data"]
     assert (data["status"], data["filename"], data["size_bytes"]) == ("pending", "录像.bin", len(content))
@@ -128,16 +137,34 @@ async def test_two_requests_cannot_send_to_one_upload_at_once(api: Api) -> None:
     first = asyncio.create_task(send(api.client, place, 0, slowly()))
     await arrived.wait()
 
-    async def is_locked() -> bool:
-        return (await send(api.client, place, 0, b"other")).status_code == 423
-
-    await eventually(is_locked, what="the lock")
+    await until_it_arrives(api.client, place)
     problem = await send(api.client, place, 0, b"other")
     assert_problem(problem, 423, "upload_locked")
     assert (problem.headers["tus-resumable"], problem.headers["retry-after"]) == ("1.0.0", "1")
     go_on.set()
     assert (await first).status_code == 204
     await assert_stored(api.client, place)
+
+
+async def test_more_uploads_than_memory_may_hold_are_put_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("everpost.files.uploads.MOST_AT_ONCE", 1)
+    place, other = await create(api.client), await create(api.client)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield CONTENT[:1_200_000]
+        arrived.set()
+        await go_on.wait()
+        yield CONTENT[1_200_000:]
+
+    first = asyncio.create_task(send(api.client, place, 0, slowly()))
+    await arrived.wait()
+
+    await until_it_arrives(api.client, place)
+    assert_problem(await send(api.client, other, 0, CONTENT), 503, "unavailable")
+    go_on.set()
+    assert (await first).status_code == 204
+    assert (await send(api.client, other, 0, CONTENT)).status_code == 204
 
 
 async def test_a_wrong_offset_is_refused_and_told(api: Api) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import errno
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -38,9 +40,12 @@ log = structlog.get_logger("everpost.files")
 
 HOUR_MS = 3_600_000
 WRITE_BYTES = 1 << 20  # bytes that are written and digested in one step of a thread
+THREADS = 4  # that write to the disk; a slow one delays uploads only
+MOST_AT_ONCE = 100  # uploads; each has about 1 MB in memory
 MOST_DIGESTS = 64  # uploads whose digest is continued in memory; those of others are made from the disk at the end
 
 Chunks = AsyncIterator[bytes]
+Result = TypeVar("Result")
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -66,6 +71,12 @@ class Uploads:
         self._kept_ms = settings.upload_hours * HOUR_MS
         self._digests: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self._prober = Prober()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="uploads")
+        self._receiving = 0
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=False)
 
     async def begin(self, filename: str, size_bytes: int | None, metadata: str = "") -> Upload:
         """Begin an upload.
@@ -87,10 +98,10 @@ class Uploads:
             expires_at=to_text(now_ms + self._kept_ms),
         )
         try:
-            await asyncio.to_thread(self._make_room, upload)
+            await self._in_thread(self._make_room, upload)
             await self._files.begin_upload(upload, self._quota_bytes)
         except BaseException as error:
-            await asyncio.to_thread(self._path(upload).unlink, missing_ok=True)
+            await self._in_thread(self._path(upload).unlink, missing_ok=True)
             if (meaning := self._meaning_of(error)) is None:
                 raise
             raise meaning from error
@@ -104,7 +115,7 @@ class Uploads:
         upload = await self._files.find_upload(file_id)
         if upload is None:
             return None
-        arrived = await asyncio.to_thread(self._arrived, upload)
+        arrived = await self._in_thread(self._arrived, upload)
         if arrived != upload.size_bytes:
             return upload, Receipt(arrived)
         try:
@@ -126,12 +137,17 @@ class Uploads:
             UploadLocked: Another request is sending to it.
             BodyTooLarge: More arrives than the file has, or may have.
             QuotaExceeded, DiskFull: There is no room. What has arrived stays, and can be continued.
+            Unavailable: Too many uploads arrive at once.
         """
+        with self._counted():
+            return await self._receive(upload, offset, chunks, size_bytes)
+
+    async def _receive(self, upload: Upload, offset: int, chunks: Chunks, size_bytes: int | None) -> Receipt:
         if size_bytes is not None:
             upload = await self._with_size(upload, size_bytes)
-        part = await asyncio.to_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+        part = await self._in_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
         try:
-            if part.size_bytes == 0 and (record := await self._finished(upload, part)) is not None:
+            if part.size_bytes == 0 and (record := await self._found_complete(upload, part)) is not None:
                 return Receipt(record.size_bytes or 0, record)
             if offset != part.size_bytes:
                 raise WrongOffset(part.size_bytes)
@@ -146,29 +162,33 @@ class Uploads:
         Raises the errors of `receive`.
         """
         try:
-            part = await asyncio.to_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
-            try:
-                await self._append(upload, part, chunks)
-                self._check_size(part.size_bytes)
-                return await self._complete(upload, part)
-            finally:
-                part.close()
+            with self._counted():
+                return await self._receive_whole(upload, chunks)
         except BaseException:
             with suppress(ServiceError):  # otherwise upkeep removes it when it has expired
                 await asyncio.shield(self.abandon(upload))
             raise
+
+    async def _receive_whole(self, upload: Upload, chunks: Chunks) -> FileRecord:
+        part = await self._in_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+        try:
+            await self._append(upload, part, chunks)
+            self._check_size(part.size_bytes)
+            return await self._complete(upload, part)
+        finally:
+            part.close()
 
     async def abandon(self, upload: Upload) -> bool:
         """Remove an upload that is not complete; False if there is no such upload."""
         self._digests.pop(upload.file_id, None)
         if not await self._files.abandon_upload(upload.file_id):
             return False
-        await asyncio.to_thread(self.unlink, upload)
+        await self._in_thread(self.unlink, upload)
         return True
 
     async def unlink_stored(self, record: FileRecord) -> None:
         """Remove the file of a record that the store has removed."""
-        await asyncio.to_thread((self.root / record.file_path).unlink, missing_ok=True)
+        await self._in_thread((self.root / record.file_path).unlink, missing_ok=True)
 
     def unlink(self, upload: Upload) -> None:
         """Remove the file of an upload that the store does not know any more. This blocks."""
@@ -194,6 +214,20 @@ class Uploads:
             raise QuotaExceeded(self._quota_bytes) from error
         if not is_there:
             raise FileNotFound(upload.file_id)
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+        call = partial(function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._receiving >= MOST_AT_ONCE:
+            raise Unavailable(f"{MOST_AT_ONCE} uploads arrive, the most at a time.", retry_after_s=5)
+        self._receiving += 1
+        try:
+            yield
+        finally:
+            self._receiving -= 1
 
     async def _append(self, upload: Upload, part: PartialFile, chunks: Chunks) -> None:
         most_bytes = self.most_bytes if upload.size_bytes is None else upload.size_bytes
@@ -227,13 +261,13 @@ class Uploads:
                 sha256.update(data)
 
         try:
-            await asyncio.to_thread(write)
+            await self._in_thread(write)
         except OSError as error:
             raise self._meaning_of(error) or error from error
 
     async def _go_on(self, upload: Upload, part: PartialFile) -> Receipt:
         if upload.size_bytes is None or part.size_bytes < upload.size_bytes:
-            await asyncio.to_thread(part.flush)
+            await self._in_thread(part.flush)
             await self._extend(upload)
             return Receipt(part.size_bytes)
         return Receipt(part.size_bytes, await self._complete(upload, part))
@@ -241,14 +275,14 @@ class Uploads:
     async def _complete(self, upload: Upload, part: PartialFile) -> FileRecord:
         """Have the whole file on the disk under its name, then write its record."""
         _, sha256 = self._digests.pop(upload.file_id, (0, None))
-        changed_ns = await asyncio.to_thread(part.flush)
-        digest = await asyncio.to_thread(part.digest) if sha256 is None else sha256.hexdigest()
-        kind = kind_of(await asyncio.to_thread(part.head, HEAD_BYTES), upload.filename)
+        changed_ns = await self._in_thread(part.flush)
+        digest = await self._in_thread(part.digest) if sha256 is None else sha256.hexdigest()
+        kind = kind_of(await self._in_thread(part.head, HEAD_BYTES), upload.filename)
         facts = await self._prober.facts_of(part.path.absolute(), kind.content_type)
         name = stored_name(upload.file_id, upload.filename, kind.extension)
         failpoint("upload.before_rename")
         try:
-            await asyncio.to_thread(self._rename, part.path, name)
+            await self._in_thread(self._rename, part.path, name)
         except FileNotFoundError as error:  # the upload was removed meanwhile
             raise FileNotFound(upload.file_id) from error
         failpoint("upload.before_record")
@@ -274,18 +308,31 @@ class Uploads:
         try:
             return await self._files.keep(record, self._quota_bytes)
         except (QuotaExceededError, UploadGoneError) as error:
-            await asyncio.to_thread((self.root / record.file_path).unlink, missing_ok=True)
+            await self._in_thread((self.root / record.file_path).unlink, missing_ok=True)
             if isinstance(error, UploadGoneError):
                 raise FileNotFound(record.file_id) from error
             raise QuotaExceeded(self._quota_bytes) from error
 
-    async def _finished(self, upload: Upload, part: PartialFile) -> FileRecord | None:
-        """Complete an upload whose file has its name, but whose record was not written: the process died in between."""
-        found = await asyncio.to_thread(self._find_named, upload.file_id)
-        if found is None or part.size_bytes:
+    async def _found_complete(self, upload: Upload, part: PartialFile) -> FileRecord | None:
+        """The record of an upload whose file has its name already; None if nothing of it has arrived.
+
+        If the process died before it wrote the record, the record is written now. Nobody else does so meanwhile, since
+        `part` is locked.
+
+        Raises:
+            FileNotFound: The upload was removed, and is not complete.
+        """
+        if await self._files.find_upload(upload.file_id) is None:  # it was completed or removed since it was found
+            await self._in_thread(part.remove)
+            record = (await self._files.find([upload.file_id])).get(upload.file_id)
+            if record is None:
+                raise FileNotFound(upload.file_id)
+            return record
+        found = await self._in_thread(self._find_named, upload.file_id)
+        if found is None:
             return None
-        await asyncio.to_thread(found.rename, part.path)
-        whole = await asyncio.to_thread(PartialFile.open, part.path, self._least_free_bytes)
+        await self._in_thread(found.rename, part.path)
+        whole = await self._in_thread(PartialFile.open, part.path, self._least_free_bytes)
         try:
             return await self._complete(upload, whole)
         finally:
