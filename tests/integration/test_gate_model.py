@@ -60,6 +60,7 @@ class Model:
         self.running: dict[str, Scope] = {}
         self.begun: defaultdict[Scope, list[int]] = defaultdict(list)
         self.order: list[str] = []
+        self.parked: set[str] = set()
 
     @property
     def table(self) -> GateTable:
@@ -110,7 +111,10 @@ class Model:
             lane = self.lanes[task_id]
             if refused is None:
                 self._begin(task_id, lane)
+                self.parked.discard(task_id)
                 continue
+            assert task_id not in self.parked or refused.kind == "paused", "it was let out although there is no room"
+            self.parked.add(task_id)
             await self.redis.zrem(name, task_id)
             await self.redis.zadd(lane_key(lane), {task_id: lane_score(name, score)})
             await cast("Awaitable[int]", self.redis.hset(PARKED, task_id, lane_key(lane)))

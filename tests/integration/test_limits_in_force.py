@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from itertools import pairwise
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, cast
 
 import pytest
 
@@ -90,20 +90,19 @@ async def test_accounts_that_share_a_limit_take_turns() -> None:
 
 
 async def test_a_rate_and_a_gap_hold_and_the_next_task_begins_when_they_allow_it() -> None:
+    """Exactly how many begin when is shown by `test_gate_model.py`; here the platform sees that it takes its time."""
     publisher = Watched(takes_s=0)
     async with everpost_stack(workers=0, publisher=publisher) as stack:
         await set_limits(stack, {"rates": [{"count": 3, "per_s": 0.6}], "gap_s": 0.1}, **SHOP)
         for _ in range(2):
             await stack.start_worker()
+        started_s = asyncio.get_running_loop().time()
         tasks = await publish(stack, 8)
         assert await ended(stack, tasks) == {"success"}
-    times = sorted(at for at, _ in publisher.began)
-    waits = [later - earlier for earlier, later in pairwise(times)]
-    spans = [later - earlier for earlier, later in zip(times, times[3:], strict=False)]
-    slack_s = 0.08  # from the decision of Redis to the call of the publisher
-    assert min(waits) > 0.1 - slack_s
-    assert min(spans) > 0.6 - slack_s
-    assert times[-1] - times[0] < 10
+    times = sorted(at - started_s for at, _ in publisher.began)
+    assert times[2] >= 2 * 0.1
+    assert times[3] >= 0.6
+    assert times[6] >= 2 * 0.6
 
 
 async def test_a_daily_limit_is_counted_from_the_database_after_redis_was_emptied() -> None:
@@ -188,6 +187,23 @@ async def test_limits_can_be_set_shown_and_taken_back_while_workers_run() -> Non
         await set_limits(stack, None)
         assert (await stack.client.get("/api/v1/limits")).json()["data"] == []
         assert await ended(stack, await publish(stack, 6)) == {"success"}
+
+
+async def test_keys_of_the_gate_that_another_program_overwrote_hold_up_no_task() -> None:
+    async with everpost_stack(workers=0, lease=1.0) as stack:
+        await set_limits(stack, {"concurrency": 1, "gap_s": 0.001, "daily": 100}, **SHOP)
+        await stack.start_worker()
+        assert await ended(stack, await publish(stack, 1)) == {"success"}
+        redis = stack.queue.redis
+        for key in [key.decode() for key in await redis.keys("everpost:*")]:
+            if key.split(":")[1] in {"limits", "permits", "uses", "day", "openings", "lanes", "gate", "coming"}:
+                await redis.delete(key)
+                await redis.set(key, "another program's")
+        await redis.set("everpost:permits:douyin/shop", "another program's")
+        assert await ended(stack, await publish(stack, 2)) == {"success"}
+        await cast("Awaitable[int]", redis.hset("everpost:limits", "douyin/shop", "no msgpack"))
+        assert await ended(stack, await publish(stack, 2)) == {"success"}
+        assert len(stack.publisher.published) == 5
 
 
 SENSELESS = [

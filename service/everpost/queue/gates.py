@@ -4,15 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
+from redis.commands.core import AsyncScript
 
+from everpost.errors import QueueUnreachable, Unavailable
 from everpost.limits import Scope
 from everpost.queue.keys import PARKED, QUEUE_NAMES, WAKE_CHANNEL
 from everpost.queue.redis_server import RedisServer, read_script
 from everpost.task.holds import WaitKind
 
+log = structlog.get_logger("everpost.queue")
+
 PER_QUEUE = 10**13  # as in gate.lua
 MOST_LET_OUT = 200  # tasks in one call: Redis serves no other client meanwhile, for a few milliseconds
 MOST_SHOWN = 1_000  # scopes
+
+OVERWRITTEN = ("WRONGTYPE", "user_script", "Error running script")
+"""A refusal with one of these is about what another program wrote into the keys of the gate."""
+FORGOTTEN = (
+    *(f"everpost:{name}" for name in ("limits", "gate", "lanes", "why", "closed", "openings", "turn")),
+    *(f"everpost:{name}:*" for name in ("behind", "permits", "coming", "uses", "day")),
+)
 
 Packed = Mapping[str, Any]
 """The fields of `everpost:limits`."""
@@ -91,8 +103,14 @@ class Told(msgspec.Struct, omit_defaults=True):
 NOTHING = Told()
 
 
-class LimitsLostError(Exception):
-    """Redis does not know the limits. They are to be told, and the call to be repeated."""
+class LimitsLostError(Unavailable):
+    """Redis does not know the limits, or its keys of the gate were overwritten.
+
+    They are to be told, and the call to be repeated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Redis has lost the limits, which it is told again.")
 
 
 class Gates:
@@ -107,6 +125,7 @@ class Gates:
             server.redis.register_script(rules + read_script(name))
             for name in ("gate_claims", "gate_pump", "gate_limits", "gate_uses")
         )
+        self._orphans: list[Scope] = []  # lanes of which nothing else is known any more
         self._find = server.script("gate_find")
         self._show = server.script("gate_show")
 
@@ -117,9 +136,7 @@ class Gates:
             LimitsLostError: Nothing was decided.
         """
         packed = msgspec.msgpack.encode([part for task in tasks for part in task])
-        answers: list[Any] | None = await self._ask(self._claims(keys=QUEUE_NAMES, args=[self._lease_ms, packed]))
-        if answers is None:
-            raise LimitsLostError
+        answers: list[Any] = await self._run(self._claims, packed)
         return [_refused(answer) for answer in answers]
 
     async def turn(self, told: Told = NOTHING, most: int = MOST_LET_OUT) -> Turned:
@@ -128,10 +145,10 @@ class Gates:
         Raises:
             LimitsLostError: Nothing was done.
         """
-        arguments: list[Any] = [self._lease_ms, WAKE_CHANNEL, most, msgspec.msgpack.encode(told)]
-        answer: list[Any] | None = await self._ask(self._pump(keys=QUEUE_NAMES, args=arguments))
-        if answer is None:
-            raise LimitsLostError
+        if self._orphans:
+            told = msgspec.structs.replace(told, parked=[*told.parked, *self._orphans])
+        answer: list[Any] = await self._run(self._pump, WAKE_CHANNEL, most, msgspec.msgpack.encode(told))
+        self._orphans = []
         out, has_more, opens_in_ms, is_rebuilding, needs_uses, version, now_ms, *closed = answer
         return Turned(
             let_out=out,
@@ -145,6 +162,35 @@ class Gates:
                 for scope, until in zip(closed[::2], closed[1::2], strict=True)
             },
         )
+
+    async def _run(self, script: AsyncScript, *arguments: Any) -> Any:
+        try:
+            answer = await self._ask(script(keys=QUEUE_NAMES, args=[self._lease_ms, *arguments]))
+        except QueueUnreachable as error:
+            if not any(sign in (error.refusal or "") for sign in OVERWRITTEN):
+                raise
+            await self._forget()
+            log.error("gate.overwritten", error=error.refusal)  # noqa: TRY400 - not Everpost's defect
+            raise LimitsLostError from error
+        if answer is None:
+            raise LimitsLostError
+        return answer
+
+    async def _forget(self) -> None:
+        """Remove all but the lanes, as if Redis had been emptied; the next turn looks after the lanes."""
+        for pattern in FORGOTTEN:
+            if keys := await self._keys(pattern):
+                await self._ask(self._redis.unlink(*keys))
+        prefix = f"{PARKED}:"
+        self._orphans = [_text(key).removeprefix(prefix) for key in await self._keys(f"{prefix}*")]
+
+    async def _keys(self, pattern: str) -> list[bytes]:
+        found: list[bytes] = []
+        cursor = None
+        while cursor != 0:
+            cursor, keys = await self._ask(self._redis.scan(cursor or 0, match=pattern, count=1_000))
+            found += keys
+        return found
 
     async def tell_limits(self, version: int, limits: Packed, *, replaces: bool, is_first: bool) -> bool:
         """Tell Redis the limits; False if it had newer ones.

@@ -13,8 +13,13 @@ from everpost.queue.task_queue import TaskQueue
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of Redis: jobs by priority, due now or later, every living worker, and how full Redis is."""
+    """The state of Redis: jobs by priority, due now or later, every living worker, and how full Redis is.
 
+    Attributes:
+        parked: How many due tasks wait outside the queues, for a limit or until something is resumed.
+    """
+
+    parked: int
     depths: Mapping[int, QueueDepth]
     workers: Sequence[Mapping[str, Any]]
     memory: RedisMemory
@@ -23,9 +28,9 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
 async def queue_health(queue: TaskQueue) -> QueueHealth | None:
     """The state of Redis; None if it does not answer."""
     try:
-        depths, workers, memory = await asyncio.gather(
-            queue.jobs.depths(), queue.workers.living(), queue.server.memory()
+        depths, workers, memory, parked = await asyncio.gather(
+            queue.jobs.depths(), queue.workers.living(), queue.server.memory(), queue.gates.count_parked()
         )
     except QueueUnreachable:
         return None
-    return QueueHealth(depths=depths, workers=workers, memory=memory)
+    return QueueHealth(parked=parked, depths=depths, workers=workers, memory=memory)

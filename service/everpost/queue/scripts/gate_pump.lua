@@ -42,10 +42,22 @@ end
 
 local function note_parked(lane)
   local scope = redis.call('HGET', LANES, lane)
-  if scope then
+  if scope and redis.call('ZSCORE', BEHIND .. scope, lane) then
     open_now(scope)
   elseif redis.call('EXISTS', PARKED .. lane) == 1 then
+    redis.call('HDEL', LANES, lane)
     put_behind(lane, lane, nil, now)
+  end
+end
+
+-- Other programs may remove keys without a trace. A lane that no scope would open is found within some turns.
+local LOOKED_AT = 5 -- lanes, chosen at random
+local function look_after_lanes()
+  for _, lane in ipairs(redis.call('HRANDFIELD', LANES, LOOKED_AT)) do
+    local scope = redis.call('HGET', LANES, lane)
+    if not redis.call('ZSCORE', BEHIND .. scope, lane) or not redis.call('ZSCORE', OPENINGS, scope) then
+      note_parked(lane)
+    end
   end
 end
 
@@ -127,6 +139,8 @@ end
 for _, lane in ipairs(told.parked or {}) do
   note_parked(lane)
 end
+
+look_after_lanes()
 
 local out, looks = 0, 0
 local due = redis.call('ZRANGE', OPENINGS, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1]
