@@ -11,6 +11,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from everpost.publishing import InvalidError, OutcomeUnknownError
+from everpost.task.model import Task
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost.testing.stack import ApiRefusal
 
@@ -311,3 +312,18 @@ async def test_unfinished_callbacks_do_not_keep_ended_tasks_from_being_cleared(
     await receiver.wait_for(f"{task_id}.success")
     cleared = await stack.client.post("/api/v1/tasks/clear/all")
     assert (cleared.status_code, cleared.json()["success_count"]) == (200, 1)
+
+
+async def test_stock_clients_cannot_make_callbacks_either(stack: Stack, receiver: Receiver) -> None:
+    forged = {"id": "forged", "url": receiver.url, "event": {"type": "task.success"}}
+    data = {"platform": "callback", "account_id": "a", "callback": forged}
+    for job_id in ("forged.success.callback", "forged"):
+        task = Task(task_id=job_id, task_data=msgspec.json.encode(data), platform="", account_id="", created_at_ms=1)
+        await stack.queue.enqueuer.restore_tasks([task])
+
+    async def are_refused() -> bool:
+        ends = [await stack.store.history.find_task(job_id) for job_id in ("forged.success.callback", "forged")]
+        return all(end is not None and end.status == "failed" for end in ends)
+
+    await eventually(are_refused, what="both jobs to be refused")
+    assert receiver.messages == []

@@ -422,3 +422,33 @@ def test_recurring_posts_are_added_listed_paused_resumed_changed_and_removed(up:
     assert up.everpost("schedule", "remove", "daily").returncode == 0
     gone = up.everpost("schedule", "show", "daily")
     assert (gone.returncode, gone.stdout) == (1, "")
+
+
+def test_a_retry_is_edited_field_by_field(up: Up) -> None:
+    (task_id,) = fail(up, 1, title="wrong", cover="c.png")
+    wrong = up.everpost("retry", task_id, "--set", "title")
+    assert (wrong.returncode, "is not NAME=VALUE" in wrong.stderr) == (2, True)
+    edits = ("--set", "title=right one", "--set", "cover=null", "--set", "file_path=null", "--set", 'tags=["a"]')
+    answer = asked(up, "retry", task_id, *edits)
+    new = up.wait_until_ended(answer["new_task_id"])
+    assert (new["status"], new["title"], new["task_data"]["tags"]) == ("success", "right one", ["a"])
+    assert "cover" not in new["task_data"]
+
+
+def test_a_fan_out_is_posted_shown_retried_and_cancelled(up: Up, tmp_path: Path) -> None:
+    accounts = [{"platform": 1, "account_id": "fan"}, {"platform": 1, "account_id": "fan", "file_path": "nowhere.mp4"}]
+    file = tmp_path / "fanout.json"
+    file.write_text(json.dumps({"content": {"title": "同"}, "accounts": [*accounts, {"platform": "nowhere"}]}))
+    posted = up.everpost("fanout", "post", str(file), "--key", "once", "--json")
+    assert posted.returncode == 1  # an account was rejected
+    answer = json.loads(posted.stdout)
+    fanout_id = answer["fanout_id"]
+    for result in answer["results"][:2]:
+        up.wait_until_ended(result["task_id"])
+    shown = up.everpost("fanout", "show", fanout_id)
+    assert shown.stdout.splitlines()[0] == "partial: 1 success, 1 failed, 1 rejected"
+    assert "1 of 1" in up.everpost("fanout", "retry", fanout_id).stdout
+    assert asked(up, "fanout", "cancel", fanout_id)["kind"] == "cancel"
+    assert up.everpost("fanout", "show", "nowhere").returncode == 1
+    assert "No callback was made about it." in up.everpost("callbacks", "list", fanout_id).stdout
+    assert up.everpost("callbacks", "redeliver", "nowhere.callback").returncode == 1
