@@ -2,13 +2,10 @@
 
 import asyncio
 import errno
-import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,11 +24,12 @@ from everpost.errors import (
     WrongOffset,
 )
 from everpost.failpoints import failpoint
+from everpost.files.digests import Digests
+from everpost.files.folder_of_uploads import UploadFolder
 from everpost.files.kinds import HEAD_BYTES, kind_of
 from everpost.files.names import clean_name, partial_name, stored_name
 from everpost.files.partial import PartialFile
 from everpost.files.probing import Prober
-from everpost.flushing import flush
 from everpost.settings import Settings
 from everpost.store.files import UPLOADS, FileRecord, Files, QuotaExceededError, Upload, UploadGoneError
 from everpost.task.model import new_task_id
@@ -42,7 +40,6 @@ HOUR_MS = 3_600_000
 WRITE_BYTES = 1 << 20  # bytes that are written and digested in one step of a thread
 THREADS = 4  # that write to the disk; a slow one delays uploads only
 MOST_AT_ONCE = 100  # uploads; each has about 1 MB in memory
-MOST_DIGESTS = 64  # uploads whose digest is continued in memory; those of others are made from the disk at the end
 
 Chunks = AsyncIterator[bytes]
 Result = TypeVar("Result")
@@ -64,12 +61,12 @@ class Uploads:
     def __init__(self, files: Files, settings: Settings, clock: Clock) -> None:
         self._files = files
         self._clock = clock
-        self.root = settings.files_root
+        self._folder = UploadFolder(settings.files_root, settings.min_free_disk)
         self.most_bytes = settings.max_media
         self._quota_bytes = settings.files_quota
         self._least_free_bytes = settings.min_free_disk
         self._kept_ms = settings.upload_hours * HOUR_MS
-        self._digests: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._digests = Digests()
         self._prober = Prober()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="uploads")
         self._receiving = 0
@@ -98,10 +95,10 @@ class Uploads:
             expires_at=to_text(now_ms + self._kept_ms),
         )
         try:
-            await self._in_thread(self._make_room, upload)
+            await self._in_thread(self._folder.make_room, upload.file_id, upload.size_bytes or 0)
             await self._files.begin_upload(upload, self._quota_bytes)
         except BaseException as error:
-            await self._in_thread(self._path(upload).unlink, missing_ok=True)
+            await self._in_thread(self._folder.remove, partial_name(upload.file_id))
             if (meaning := self._meaning_of(error)) is None:
                 raise
             raise meaning from error
@@ -115,7 +112,7 @@ class Uploads:
         upload = await self._files.find_upload(file_id)
         if upload is None:
             return None
-        arrived = await self._in_thread(self._arrived, upload)
+        arrived = await self._in_thread(self._folder.arrived, upload.file_id)
         if arrived != upload.size_bytes:
             return upload, Receipt(arrived)
         try:
@@ -145,7 +142,7 @@ class Uploads:
     async def _receive(self, upload: Upload, offset: int, chunks: Chunks, size_bytes: int | None) -> Receipt:
         if size_bytes is not None:
             upload = await self._with_size(upload, size_bytes)
-        part = await self._in_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+        part = await self._in_thread(self._folder.open_part, upload.file_id)
         try:
             if part.size_bytes == 0 and (record := await self._found_complete(upload, part)) is not None:
                 return Receipt(record.size_bytes or 0, record)
@@ -170,7 +167,7 @@ class Uploads:
             raise
 
     async def _receive_whole(self, upload: Upload, chunks: Chunks) -> FileRecord:
-        part = await self._in_thread(PartialFile.open, self._path(upload), self._least_free_bytes)
+        part = await self._in_thread(self._folder.open_part, upload.file_id)
         try:
             await self._append(upload, part, chunks)
             self._check_size(part.size_bytes)
@@ -180,21 +177,15 @@ class Uploads:
 
     async def abandon(self, upload: Upload) -> bool:
         """Remove an upload that is not complete; False if there is no such upload."""
-        self._digests.pop(upload.file_id, None)
+        self._digests.forget(upload.file_id)
         if not await self._files.abandon_upload(upload.file_id):
             return False
-        await self._in_thread(self.unlink, upload)
+        await self._in_thread(self._folder.remove_upload, upload.file_id)
         return True
 
     async def unlink_stored(self, record: FileRecord) -> None:
         """Remove the file of a record that the store has removed."""
-        await self._in_thread((self.root / record.file_path).unlink, missing_ok=True)
-
-    def unlink(self, upload: Upload) -> None:
-        """Remove the file of an upload that the store does not know any more. This blocks."""
-        self._path(upload).unlink(missing_ok=True)
-        if (named := self._find_named(upload.file_id)) is not None:  # the process died before it wrote the record
-            named.unlink(missing_ok=True)
+        await self._in_thread(self._folder.remove, record.file_path)
 
     async def _with_size(self, upload: Upload, size_bytes: int) -> Upload:
         self._check_size(size_bytes)
@@ -231,7 +222,7 @@ class Uploads:
 
     async def _append(self, upload: Upload, part: PartialFile, chunks: Chunks) -> None:
         most_bytes = self.most_bytes if upload.size_bytes is None else upload.size_bytes
-        sha256 = self._digest_of(upload, part)
+        sha256 = self._digests.take(upload.file_id, part.size_bytes)
         waiting: list[bytes] = []
         size, extend_at_ms = 0, self._clock() + self._kept_ms // 2
         try:
@@ -251,7 +242,7 @@ class Uploads:
             if waiting:
                 await asyncio.shield(self._write(part, sha256, b"".join(waiting)))
             if sha256 is not None:
-                self._keep_digest(upload, part.size_bytes, sha256)
+                self._digests.keep(upload.file_id, part.size_bytes, sha256)
 
     async def _write(self, part: PartialFile, sha256: Any, data: bytes) -> None:
         def write() -> None:
@@ -274,7 +265,7 @@ class Uploads:
 
     async def _complete(self, upload: Upload, part: PartialFile) -> FileRecord:
         """Have the whole file on the disk under its name, then write its record."""
-        _, sha256 = self._digests.pop(upload.file_id, (0, None))
+        sha256 = self._digests.take(upload.file_id, part.size_bytes)
         changed_ns = await self._in_thread(part.flush)
         digest = await self._in_thread(part.digest) if sha256 is None else sha256.hexdigest()
         kind = kind_of(await self._in_thread(part.head, HEAD_BYTES), upload.filename)
@@ -282,7 +273,7 @@ class Uploads:
         name = stored_name(upload.file_id, upload.filename, kind.extension)
         failpoint("upload.before_rename")
         try:
-            await self._in_thread(self._rename, part.path, name)
+            await self._in_thread(self._folder.give_name, part.path, name)
         except FileNotFoundError as error:  # the upload was removed meanwhile
             raise FileNotFound(upload.file_id) from error
         failpoint("upload.before_record")
@@ -308,7 +299,7 @@ class Uploads:
         try:
             return await self._files.keep(record, self._quota_bytes)
         except (QuotaExceededError, UploadGoneError) as error:
-            await self._in_thread((self.root / record.file_path).unlink, missing_ok=True)
+            await self._in_thread(self._folder.remove, record.file_path)
             if isinstance(error, UploadGoneError):
                 raise FileNotFound(record.file_id) from error
             raise QuotaExceeded(self._quota_bytes) from error
@@ -328,54 +319,15 @@ class Uploads:
             if record is None:
                 raise FileNotFound(upload.file_id)
             return record
-        found = await self._in_thread(self._find_named, upload.file_id)
+        found = await self._in_thread(self._folder.find_named, upload.file_id)
         if found is None:
             return None
         await self._in_thread(found.rename, part.path)
-        whole = await self._in_thread(PartialFile.open, part.path, self._least_free_bytes)
+        whole = await self._in_thread(self._folder.open_part, upload.file_id)
         try:
             return await self._complete(upload, whole)
         finally:
             whole.close()
-
-    def _make_room(self, upload: Upload) -> None:
-        self.root.mkdir(mode=0o777, parents=True, exist_ok=True)
-        part = PartialFile.open(self._path(upload), self._least_free_bytes)
-        try:
-            part.check_room(upload.size_bytes or 0)
-        except DiskFull:
-            part.remove()
-            raise
-        finally:
-            part.close()
-
-    def _arrived(self, upload: Upload) -> int:
-        try:
-            return self._path(upload).stat().st_size
-        except FileNotFoundError:
-            found = self._find_named(upload.file_id)
-            return 0 if found is None else found.stat().st_size
-
-    def _find_named(self, file_id: str) -> Path | None:
-        paths = (path for path in self.root.glob(f"{file_id}*") if path.name != partial_name(file_id))
-        return next(paths, None)
-
-    def _rename(self, path: Path, name: str) -> None:
-        path.rename(self.root / name)
-        flush(self.root)
-
-    def _path(self, upload: Upload) -> Path:
-        return self.root / partial_name(upload.file_id)
-
-    def _digest_of(self, upload: Upload, part: PartialFile) -> Any:
-        """The digest of what has arrived, to be continued; None if it was not made in this process."""
-        size_bytes, sha256 = self._digests.pop(upload.file_id, (0, hashlib.sha256()))
-        return sha256 if size_bytes == part.size_bytes else None
-
-    def _keep_digest(self, upload: Upload, size_bytes: int, sha256: Any) -> None:
-        self._digests[upload.file_id] = (size_bytes, sha256)
-        if len(self._digests) > MOST_DIGESTS:
-            self._digests.popitem(last=False)
 
     def _check_size(self, size_bytes: int | None) -> None:
         if size_bytes == 0:
