@@ -23,6 +23,7 @@ FAILPOINTS = (ROOT / "docs" / "failpoints.md").read_text("utf-8")
 CONTAINERS = (ROOT / "docs" / "containers.md").read_text("utf-8")
 SHOWN_ADDRESS = "http://127.0.0.1:8000"
 SHOWN_ID = re.compile(r"[0-9a-f]{32}")
+SHORTENED_ID = "01a20dcc"
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -32,7 +33,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 def commands(block: str) -> Iterator[list[str]]:
     """The words of each command of a console example; its answers are left out."""
-    text = "\n".join(line for line in block.splitlines())
+    text = block.replace("\\\n", "")  # a line that goes on
     for entry in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         shown = re.split(r"\nHTTP/1.1 ", entry)[0]
         yield shlex.split(shown, comments=True)
@@ -63,7 +64,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def test_the_readmes_requests_are_answered_as_it_says(up: Up) -> None:
     requests = [block for block in blocks(README, "console") if block.startswith("$ curl")]
-    assert len(requests) == 2
+    assert len(requests) == 3
     (publish,) = commands(requests[0])
     answer = send(publish, up.url)
     assert answer.status_code == int(re.search(r"HTTP/1.1 (\d+)", requests[0])[1])  # type: ignore[index]
@@ -74,6 +75,10 @@ def test_the_readmes_requests_are_answered_as_it_says(up: Up) -> None:
     look, retry = ([SHOWN_ID.sub(task_id, word) for word in words] for words in commands(requests[1]))
     assert send(look, up.url).json()["data"]["status"] == "success"
     assert send(retry, up.url).json()["code"] == "task_succeeded"  # "runs it again, if it failed"
+    edited, command = ([SHOWN_ID.sub(task_id, word) for word in words] for words in commands(requests[2]))
+    assert send(edited, up.url).json()["code"] == "task_succeeded"
+    told = everpost(up, [task_id if word == SHORTENED_ID else word for word in command]).stderr
+    assert "task_succeeded" in told
 
 
 def test_the_readmes_test_passes_in_another_project(tmp_path: Path) -> None:
