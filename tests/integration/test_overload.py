@@ -68,10 +68,10 @@ def commits_of(stack: Stack) -> Any:
 
 
 async def are_writing(stack: Stack, wanted: int) -> bool:
-    """Whether so many writers write."""
+    """Whether so many writers write. SQLite's has begun once its thread has taken what waits."""
     commits = commits_of(stack)
-    writers = commits._writers if hasattr(commits, "_writers") else {commits._runner} - {None}
-    return len(writers) == wanted
+    writing = len(commits._writers) if hasattr(commits, "_writers") else int(commits._begun_s is not None)
+    return writing == wanted
 
 
 async def count_done(tasks: list[asyncio.Task[int]], wanted: int) -> bool:

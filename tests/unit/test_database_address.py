@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everpost import store
 from everpost.database_address import postgresql_address, sqlite_path
 from everpost.errors import SettingsError
 from everpost.settings import Settings, read_settings
@@ -140,6 +141,8 @@ def test_an_address_of_postgresql_names_hosts_and_hides_its_password(address: st
 
 
 async def test_postgresql_without_its_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = getattr(store, "postgresql", None)
+    monkeypatch.setattr(store, "postgresql", loaded, raising=False)  # so that the package is put back too
     for name in [name for name in sys.modules if name.startswith(("asyncpg", "everpost.store.postgresql"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "asyncpg", None)  # importing it raises ModuleNotFoundError
