@@ -38,7 +38,7 @@ format: $(STAMP)  ## Write the code as the checks want it
 # Most tests wait for processes, so more tests than cores run at once. Compiled files make processes start sooner.
 test chaos chaos-fleet: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP)  ## Run the tests (real Valkey, real files, real processes)
-	$(BIN)/pytest -n 6 --dist worksteal
+	$(BIN)/pytest -n 5 --dist worksteal
 
 chaos: $(STAMP)  ## Inject faults for a while and count tasks (EVERPOST_CHAOS_SECONDS=30, EVERPOST_CHAOS_SEED=20260)
 	$(BIN)/pytest -m chaos -n 3 --dist worksteal --durations 20

@@ -72,6 +72,7 @@ async def keep_tokens(address: str) -> None:
     await store.close()
 
 
+@pytest.mark.chaos
 def test_the_doctor_tells_which_tokens_no_key_opens_and_which_have_an_older_key(tmp_path: Path) -> None:
     asyncio.run(keep_tokens(f"sqlite:///{tmp_path / 'everpost.db'}"))
 

@@ -84,6 +84,7 @@ async def test_a_line_is_answered_before_the_next_is_sent(api: Api) -> None:
     writer.close()
 
 
+@pytest.mark.chaos
 async def test_a_client_that_reads_nothing_until_it_has_sent_all_gets_every_answer(api: Api) -> None:
     count = 60_000
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=2**16)

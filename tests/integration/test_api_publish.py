@@ -100,6 +100,7 @@ async def test_a_key_of_a_refused_body_is_free_again(api: Api) -> None:
     assert (await api.client.post(PUBLISH, json=SAMPLE, headers=headers)).status_code == 202
 
 
+@pytest.mark.chaos
 async def test_fifty_clients_at_once_are_all_served(api: Api) -> None:
     limits = httpx.Limits(max_connections=50)
     async with httpx.AsyncClient(base_url=api.address, timeout=30, limits=limits) as client:

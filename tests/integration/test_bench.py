@@ -120,6 +120,7 @@ async def test_a_lost_task_is_told_instead_of_rates(tmp_path: Path, monkeypatch:
         await run_bench(TINY, tmp_path, lambda _: None, only=["accept"])
 
 
+@pytest.mark.chaos
 async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     submit = throughput_module.submit
 
@@ -133,6 +134,7 @@ async def test_a_call_too_many_is_told_instead_of_rates(tmp_path: Path, monkeypa
         await run_bench(TINY, tmp_path, lambda _: None, only=["accept"])
 
 
+@pytest.mark.chaos
 async def test_a_lost_task_of_the_backlog_is_told_instead_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

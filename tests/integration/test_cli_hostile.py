@@ -200,6 +200,7 @@ def test_json_answers_have_foreign_text_exactly(up: Up, task_ids: dict[str, str]
     assert shown["data"]["task_data"][EVIL] == [EVIL, {EVIL: EVIL}]
 
 
+@pytest.mark.chaos
 def test_on_a_terminal_only_our_own_styles_are_written(up: Up, task_ids: dict[str, str]) -> None:
     for arguments in (("list",), ("show", task_ids["failed"]), ("show", task_ids["unknown"]), ("show", EVIL_ID)):
         shown = on_terminal(up.env, *arguments)
@@ -215,6 +216,7 @@ def test_a_shell_completes_ids_with_titles_that_do_nothing(up: Up, task_ids: dic
     assert not acting(shown)
 
 
+@pytest.mark.chaos
 def test_the_logs_of_api_and_worker_have_no_character_that_acts(up: Up, task_ids: dict[str, str]) -> None:
     up.everpost("retry", task_ids["failed"])
     assert task_ids["failed"] in up.said()

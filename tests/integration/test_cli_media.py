@@ -48,6 +48,7 @@ async def test_files_are_uploaded_listed_shown_and_deleted(tmp_path: Path) -> No
         assert "no file" in await said("files", "show", "f" * 32, *url, code=1, **given)
 
 
+@pytest.mark.chaos
 async def test_a_folder_is_registered_and_forgotten(tmp_path: Path) -> None:
     folder = tmp_path / "media"
     (folder / "summer").mkdir(parents=True)

@@ -163,6 +163,7 @@ def test_a_list_is_watched_until_ctrl_c(up: Up) -> None:
     assert (piped.returncode, "--watch needs a terminal" in piped.stderr) == (2, True)
 
 
+@pytest.mark.chaos
 def test_a_list_whose_api_has_gone_is_watched_on(up: Up) -> None:
     env = {**up.env, "EVERPOST_DATA": str(up.folder / "nothing"), "EVERPOST_PORT": str(free_port())}
     assert "No API answers at" in on_terminal(env, "list", "--watch", "0.2", interrupt_at="No API answers")
@@ -240,6 +241,7 @@ def test_an_api_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_completes_commands_statuses_platforms_and_ids(up: Up) -> None:
     task_id = up.publish()
@@ -276,6 +278,7 @@ def test_a_shell_that_asks_while_no_api_runs_gets_nothing(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
+@pytest.mark.chaos
 def test_doctor_logs_nothing_and_has_one_section_a_subject(up: Up) -> None:
     done = up.everpost("doctor")
     assert done.stderr == ""
@@ -306,6 +309,7 @@ def test_doctor_calls_nothing_well_while_no_api_answers(up: Up, tmp_path: Path) 
     assert (elsewhere.returncode, "All is well." in elsewhere.stdout) == (0, True), elsewhere.stdout
 
 
+@pytest.mark.chaos
 def test_a_token_that_is_missing_is_asked_for_by_its_setting(tmp_path: Path) -> None:
     with serving(tmp_path, TOKEN="a token of tests") as up:
         for name in ("list", "doctor"):

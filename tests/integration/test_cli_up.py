@@ -73,6 +73,7 @@ def test_up_serves_and_a_signal_stops_everything_with_exit_code_0(tmp_path: Path
         assert "Traceback" not in said
 
 
+@pytest.mark.chaos
 def test_an_interrupt_stops_it_also_where_a_shell_began_it_in_the_background(
     tmp_path: Path,
 ) -> None:
@@ -139,6 +140,7 @@ def test_the_health_command_checks_a_container(one: Up) -> None:
     assert run("health", env=environment(PORT=str(free_port()))).returncode == 1
 
 
+@pytest.mark.chaos
 def test_a_signal_lets_a_running_task_end_and_a_second_one_cuts_it_off(tmp_path: Path) -> None:
     with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
         task_id = up.publish()
@@ -153,6 +155,7 @@ def test_a_signal_lets_a_running_task_end_and_a_second_one_cuts_it_off(tmp_path:
         assert up.wait_until_ended(task_id)["status"] == "success"
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("last_word", [pytest.param("Stopping", marks=pytest.mark.chaos), "worker.stopped"])
 def test_a_second_signal_does_not_wait_for_a_valkey_that_is_frozen(tmp_path: Path, last_word: str) -> None:
     with serving(tmp_path) as up:
@@ -164,6 +167,7 @@ def test_a_second_signal_does_not_wait_for_a_valkey_that_is_frozen(tmp_path: Pat
         assert not any(is_alive(pid) for pid in children.values())
 
 
+@pytest.mark.chaos
 def test_two_workers_run_and_stop(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "2") as up:
         up.wait_for("worker.started", times=2)
@@ -171,6 +175,7 @@ def test_two_workers_run_and_stop(tmp_path: Path) -> None:
         assert up.said().count("worker.stopped") == 2
 
 
+@pytest.mark.chaos
 def test_a_token_is_asked_for_and_sent_by_the_commands(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
@@ -274,6 +279,7 @@ def test_a_valkey_that_does_not_start_is_said_in_one_line(tmp_path: Path, monkey
         assert up.said().count("\n") == 1
 
 
+@pytest.mark.chaos
 def test_data_of_another_server_is_moved_aside_and_no_task_is_lost(tmp_path: Path) -> None:
     with silent_server() as port, serving(tmp_path, PLATFORMS=hanging_platform(tmp_path, port)) as up:
         task_id = up.publish()
@@ -289,6 +295,7 @@ def test_data_of_another_server_is_moved_aside_and_no_task_is_lost(tmp_path: Pat
     assert (tmp_path / "data" / "valkey" / "unreadable" / "appendonlydir" / base.name).exists()
 
 
+@pytest.mark.chaos
 def test_a_valkey_without_its_allocator_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libatomic.so.1").write_text("what the allocator needs, spoiled")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))

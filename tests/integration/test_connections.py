@@ -392,6 +392,7 @@ async def test_200_connections_at_64_descriptors_keep_no_client_out(process: Pro
     assert '"event": "connections.full"' in process.log.read_text()
 
 
+@pytest.mark.chaos
 async def test_20_mb_of_requests_with_unread_answers_take_no_memory(process: Process) -> None:
     def ask() -> tuple[int, Any]:
         sent = 0

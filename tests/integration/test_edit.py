@@ -154,6 +154,7 @@ async def test_edits_race_with_workers_and_each_is_sent_or_refused(idle: Stack) 
             assert sent[task_id] == "old"
 
 
+@pytest.mark.chaos
 async def test_an_edit_and_a_cancel_at_once_leave_no_job_of_a_cancelled_task(idle: Stack) -> None:
     for _ in range(5):
         task_id = await idle.publish()

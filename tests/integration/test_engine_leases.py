@@ -84,6 +84,7 @@ async def test_sigterm_lets_running_jobs_end_within_the_completion_wait(stage: S
     assert await stage.left_keys() == {"arq:queue", "arq:job:later"}
 
 
+@pytest.mark.chaos
 async def test_a_fleet_that_is_restarted_over_and_over_ends_every_job_once_at_its_first_try(stage: Stage) -> None:
     for number in range(100):
         await stage.enqueue("sleep", 0.1, _job_id=f"x{number}")

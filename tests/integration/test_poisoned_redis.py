@@ -93,7 +93,9 @@ async def test_a_shared_key_of_the_wrong_type_or_content_stops_nothing(stack: St
             raise AssertionError(f"{key} as a {kind}: {error}") from error
 
 
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.chaos] if kind in VARIED else []) for kind in WRONG]
+)
 async def test_a_task_s_keys_of_the_wrong_type_or_content_do_not_keep_it_from_its_end(stack: Stack, kind: str) -> None:
     await stack.stop_workers()
     task_ids = {}

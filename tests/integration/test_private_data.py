@@ -27,6 +27,7 @@ def open_ones(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.chaos
 def test_other_users_can_read_no_file_of_everposts_new_or_old(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(tmp_path) as up:

@@ -35,6 +35,7 @@ async def test_theirs(everpost):
 """
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("has_pytest_asyncio", [pytest.param(True, marks=pytest.mark.chaos), False])
 def test_a_test_that_anyio_runs_on_trio_is_told_to_run_on_asyncio(tmp_path: Path, has_pytest_asyncio: bool) -> None:
     pytest.importorskip("trio")

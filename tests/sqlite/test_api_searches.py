@@ -59,6 +59,7 @@ async def test_a_search_whose_client_hangs_up_is_stopped(api: Api, begun: list[S
     await eventually(lambda: under_way(begun, 0), timeout_s=3, what="the end of the search")
 
 
+@pytest.mark.chaos
 async def test_a_search_that_takes_too_long_is_refused_and_other_reads_go_on(
     api: Api, begun: list[Searches], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ async def test_a_start_removes_abandoned_copies_and_no_other_file(tmp_path: Path
     assert names(tmp_path) == {at_work.name, fresh.name, others.name, link.name, "everpost.db"}
 
 
+@pytest.mark.chaos
 def test_a_backup_that_was_killed_is_removed_by_the_next_one(tmp_path: Path) -> None:
     path, folder = tmp_path / "everpost.db", tmp_path / "backups"
     folder.mkdir()

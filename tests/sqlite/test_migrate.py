@@ -555,6 +555,7 @@ def die_in(path: Path, function: str) -> None:
     assert done.returncode == -9
 
 
+@pytest.mark.chaos
 def test_eight_processes_make_one_fresh_file(path: Path) -> None:
     assert start_together(path, 8) == [*["current False"] * 7, "fresh False"]
     assert_complete(path)

@@ -93,6 +93,7 @@ async def test_a_database_closes_although_a_search_is_under_way(tmp_path: Path) 
         await search
 
 
+@pytest.mark.chaos
 async def test_of_a_large_task_no_more_is_read_than_is_compared(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

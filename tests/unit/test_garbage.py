@@ -36,4 +36,4 @@ def test_programs_are_loaded_without_collection_and_run_with_it(program: str) ->
     load = "cli.everpost.get_command(None, 'list')" if "cli" in program else "import everpost_workers.__main__"
     told = "; sys.stdout.write(f\"{gc.get_stats()[0]['collections'] - before} {gc.isenabled()}\")"
     done = subprocess.run([sys.executable, "-c", count + load + told], capture_output=True, text=True, check=True)
-    assert done.stdout in {"0 True", "1 True"}  # one was due when it was allowed again
+    assert done.stdout in {"0 True", "1 True", "2 True"}  # one may be due before it is stopped, and one afterwards
