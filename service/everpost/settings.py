@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         files: Folder of uploaded files, which API and workers share; None is `uploads` in `data`.
         files_quota: Bytes that all uploaded files may have together; 0 is no limit.
         files_days: Uploaded files that no task has used for so many days are removed; 0 removes none.
-        upload_hours: Hours after which an upload that nobody continues is removed.
+        upload_hours: Hours after its last bytes until an unfinished upload is removed.
         secrets: Folder of the files that credentials of accounts refer to; None is `secrets` in `data`.
         public_url: Address at which receivers of webhooks reach the API, for links to files.
         secret_key: Encrypts rotated tokens of accounts, and signs links to files. Of several keys, separated by commas,

@@ -93,7 +93,7 @@ class BlueskyDemo(DemoStack):
             return worker.exit_code is not None
 
         await until(is_dead, "the end of the worker")
-        self.tell("the worker is dead (SIGKILL); nobody has recorded that the post is there")
+        self.tell("the worker is dead (SIGKILL); the post is there and not recorded")
         await self.start_worker()
         task = await self.until_ended(task_id)
         numbers = [attempt["number"] for attempt in task["attempts"]]

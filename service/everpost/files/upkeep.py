@@ -1,4 +1,4 @@
-"""Removes what nobody needs any more: expired uploads, files that no task uses, and remains of crashes."""
+"""Removes what is no longer needed: expired uploads, files that no task uses, and remains of crashes."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ class FilesUpkeep:
         return await self._store.files.forget_uses(to_text(self._clock()), CHUNK)
 
     async def remove_uploads(self) -> int:
-        """Remove uploads that nobody continued in time; how many."""
+        """Remove uploads that were not continued in time; how many."""
         expired = await self._store.files.take_expired_uploads(to_text(self._clock()), CHUNK)
         for upload in expired:
             await asyncio.to_thread(_remove_named, self._root, upload)

@@ -72,7 +72,7 @@ class Account(abc.ABC):
 
 
 class UnregisteredAccount(Account):
-    """An account that nobody registered: only its id is known."""
+    """An account that is not registered: only its id is known."""
 
     is_registered = False
 

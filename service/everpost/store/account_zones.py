@@ -42,7 +42,7 @@ class AccountZones:
     async def of_data(self, data: Any, known: KnownZones | None = None) -> tzinfo | None:
         """The zone for a task's decoded JSON; None if it has no time, or if `EVERPOST_TIMEZONE` applies.
 
-        Data that is not a valid task has no zone: whoever reads it finds the fault.
+        Data that is not a valid task has no zone; its reader finds the fault.
 
         Args:
             known: Remembers the zones of accounts while one request is read.

@@ -110,7 +110,7 @@ def decide_occurrence(recurrence: Recurrence, zone: tzinfo, now_ms: int) -> Occu
 def task_of_occurrence(
     recurrence: Recurrence, time_ms: int, zone: tzinfo, *, late_after_s: float | None, now_ms: int, accepted_by: str
 ) -> Task:
-    """The task of an occurrence. Its id is derived from the occurrence, so that it is one task, whoever makes it.
+    """The task of an occurrence. Its id is derived from the occurrence, so several leaders make one task.
 
     Args:
         late_after_s: The limit of its platform, if its data has none.

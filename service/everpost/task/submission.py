@@ -187,7 +187,7 @@ KNOWN_FIELDS = frozenset({*PublishRequest.__struct_fields__, "material_id"})
 
 
 def unknown_among(data: Mapping[str, Any], known: Collection[str]) -> tuple[str, ...]:
-    """The fields that nobody reads, shortened if there are many or if they are long."""
+    """The unknown fields, shortened if there are many or if they are long."""
     if ANY_FIELD in known:
         return ()
     unknown = islice((name for name in data if name not in known), MOST_UNKNOWN)

@@ -19,7 +19,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
         offset: How many bytes of an upload have arrived.
         last_accounts: The accounts it was published with, the latest one last.
         used_by: Unfinished tasks that name it, up to 20; only in the answer about one file.
-        expires_at: When an upload that nobody continues is removed.
+        expires_at: When an unfinished upload is removed, unless it is continued.
     """
 
     file_id: str

@@ -63,7 +63,7 @@ class AccountTrials:
                 running.add_done_callback(self._running.discard)
 
     async def _take(self, standing: Standing) -> AccountRecord | None:
-        """Take a test; None if another worker has it, or nobody waits for it."""
+        """Take a test; None if another worker has it, or no request waits for it."""
         account = await self._accounts.find(standing.platform, standing.account_id)
         if account is None or account.test is None or not account.test.is_open:
             return None

@@ -117,7 +117,7 @@ class Work:
             case BulkKind.CANCEL:
                 return CancelStep(tools.changes, tools.queue, force=request.force)
             case BulkKind.EDIT:
-                assert self._edits is not None, "whoever edits has the parts for it"
+                assert self._edits is not None, "a bulk edit is given the parts for edits"
                 assert request.data is not None, "an edit has a patch"
                 token = f"{operation.operation_id} {operation.position}"  # of this step, also after a crash
                 grounds = Grounds(request.by, request.why)

@@ -35,7 +35,7 @@ UPLOAD_METADATA = Header(
 )
 UPLOAD_OFFSET = Header("Upload-Offset", "How many bytes of the file are on the disk.", "524288", pattern="^[0-9]+$")
 UPLOAD_EXPIRES = Header(
-    "Upload-Expires", "When the upload is removed if nobody continues it.", "Wed, 25 Nov 2026 16:00:00 GMT"
+    "Upload-Expires", "When the upload is removed unless it is continued.", "Wed, 25 Nov 2026 16:00:00 GMT"
 )
 LOCATION = Header("Location", "The file's address.", "/api/v1/files/019b76da3f007c8e9d2b4f6a8c0e1d3f")
 

@@ -103,7 +103,7 @@ class WordPressPublisher(Publisher):
         return await (await self._site(account)).name_of_user()
 
     async def _prepare(self, job: PublishJob, site: "Site", fields: PostFields, saved: Saved) -> Saved:
-        """Upload what is missing, and make the draft; nobody but the site's editors can see it."""
+        """Upload what is missing, and make the draft; only the site's editors can see it."""
         attachments = list(saved.attachments)
         for media in job.files[len(attachments) :]:
             attachments.append(await site.upload(job, media))

@@ -95,7 +95,7 @@ class YouTubePublisher(Publisher):
             return NotFound.NO_VERDICT
         if isinstance(found, upload.Made):
             return _result(_id_of(found.resource), _left_undone(job, self._options))
-        return NotFound.NOT_FOUND  # whoever sends the rest sends it into the same session
+        return NotFound.NOT_FOUND  # the rest goes into the same session, from every worker
 
     async def check_account(self, account: Account) -> str | None:
         """The title of the account's channel."""
