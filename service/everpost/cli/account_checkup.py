@@ -4,12 +4,13 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 
+from everpost.cli.looked_at import opened_to_look
 from everpost.credentials.references import resolve_all
 from everpost.credentials.vault import Vault, VaultError
 from everpost.errors import ServiceError
 from everpost.findings import Finding
 from everpost.settings import Settings
-from everpost.store import Store, maintenance_of
+from everpost.store import Store
 from everpost.task.account_rules import AccountRecord, AccountStatus
 
 ABOUT = "accounts"
@@ -19,18 +20,13 @@ SAMPLE = 5
 
 async def check_accounts(settings: Settings) -> list[Finding]:
     """The findings about registered accounts; none if there are no accounts, or no database that can be read."""
-    try:
-        store = await maintenance_of(settings.database_address).open_current()
-    except ServiceError:  # a finding of the database's own
-        return []
-    if store is None:
-        return []
-    try:
-        accounts = [account async for account in _all(store)]
-    except ServiceError as error:
-        return [Finding(ABOUT, "registered", "cannot be read", ok=False, advice=error.message)]
-    finally:
-        await store.close()
+    async with opened_to_look(settings.database_address) as store:
+        if store is None:
+            return []
+        try:
+            accounts = [account async for account in _all(store)]
+        except ServiceError as error:
+            return [Finding(ABOUT, "registered", "cannot be read", ok=False, advice=error.message)]
     if not accounts:
         return []
     return [_counted(accounts), *_waiting(accounts), _references(accounts, settings), *_tokens(accounts, settings)]

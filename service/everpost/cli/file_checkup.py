@@ -4,11 +4,12 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
+from everpost.cli.looked_at import opened_to_look
 from everpost.errors import ServiceError
 from everpost.files.names import OWN_NAME
 from everpost.findings import Finding, size_text
 from everpost.settings import Settings
-from everpost.store import Store, maintenance_of
+from everpost.store import Store
 from everpost.store.files import UPLOADS, FileRecord, Usage
 
 ABOUT = "media"
@@ -18,19 +19,14 @@ SAMPLE = 5
 
 async def check_files(settings: Settings) -> list[Finding]:
     """The findings about media; none if there are neither files nor uploads, or no database that can be read."""
-    try:
-        store = await maintenance_of(settings.database_address).open_current()
-    except ServiceError:  # a finding of the database's own
-        return []
-    if store is None:
-        return []
-    try:
-        usage, roots = await store.files.usage(), await store.files.roots()
-        records = [record async for record in _all(store)]
-    except ServiceError as error:
-        return [Finding(ABOUT, "files", "cannot be read", ok=False, advice=error.message)]
-    finally:
-        await store.close()
+    async with opened_to_look(settings.database_address) as store:
+        if store is None:
+            return []
+        try:
+            usage, roots = await store.files.usage(), await store.files.roots()
+            records = [record async for record in _all(store)]
+        except ServiceError as error:
+            return [Finding(ABOUT, "files", "cannot be read", ok=False, advice=error.message)]
     if not records and not usage.uploads:
         return []
     folders: dict[str | None, Path] = {None: settings.media_root, UPLOADS: settings.files_root}
