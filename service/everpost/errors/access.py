@@ -1,0 +1,45 @@
+"""Requests that may not be served to this caller."""
+
+from everpost.errors.base import ServiceError
+
+
+class ForeignHost(ServiceError):
+    """No token is set, and the request's Host is neither loopback nor allowed."""
+
+    code = "foreign_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"As no EVERPOST_TOKEN is set, requests for the host {host!r} are refused. Use localhost, set a token, "
+            "or add the host to EVERPOST_ALLOWED_HOSTS."
+        )
+
+
+class ForeignOrigin(ServiceError):
+    """A browser sent the request for a page of another site, which may not change anything."""
+
+    code = "foreign_origin"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"A page of another site ({origin}) may not change anything here. If the site is yours, add its host to "
+            "EVERPOST_ALLOWED_HOSTS."
+        )
+
+
+class Unauthorized(ServiceError):
+    """The bearer token is missing or wrong."""
+
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("Send the token as 'Authorization: Bearer …'.")
+
+
+class LinkRefused(ServiceError):
+    """A signed address of a file is wrong or too old."""
+
+    code = "link_refused"
+
+    def __init__(self) -> None:
+        super().__init__("This address is not signed by Everpost, or its time is over.")
