@@ -22,8 +22,8 @@ def meaning_of_codes() -> dict[str, str]:
 
 
 def error_classes(root: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
-    """Every error class of errors.py, `root` first."""
+    """Every class of `everpost.errors`, `root` first."""
     yield root
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(f"{errors.__name__}."):
             yield from error_classes(child)
