@@ -93,6 +93,9 @@ class StoreKit(Protocol):
     def everything(self) -> bytes:
         """What the store has on the disk: its files, or all rows of all tables as text."""
 
+    def tables(self) -> dict[str, set[str]]:
+        """The columns of every table, but not of those that are parts of others."""
+
     def counted(self) -> dict[Place, int]:
         """How many tasks the ledger and the history have according to the store's counts; empty places are left out."""
 

@@ -31,6 +31,12 @@ FROM publish_tasks_archive
 ORDER BY source, transaction, task_id
 """
 ALL_TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+COLUMNS = """
+SELECT relname, array_agg(attname::text)
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace
+GROUP BY relname
+"""
 OLDEST = "SELECT min(created_at) FROM task_queue WHERE due_at IS NULL"
 COUNTED = """
 SELECT source, sum(tasks)::bigint FROM (
@@ -101,6 +107,9 @@ class PostgresqlKit:
             for (row,) in self.select(sql.SQL("SELECT row::text FROM {} AS row").format(sql.Identifier(table)))
         ]
         return "\n".join(rows).encode()
+
+    def tables(self) -> dict[str, set[str]]:
+        return {table: set(columns) for table, columns in self.select(COLUMNS)}
 
     def counted(self) -> dict[Place, int]:
         return {PLACES[table]: count for table, count in self.select(COUNTED)}

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from everpost.errors import DatabaseUnusable
 from everpost.store import maintenance_of, open_store
-from everpost.store.moving import Mark, Role
+from everpost.store.moving import Mark, Role, Table
+from postgresql.kit import PostgresqlKit
 from postgresql_server import shared_server
 from store_contract.making import accept, record_of
 
@@ -41,3 +43,13 @@ async def test_a_process_that_came_before_the_mark_is_refused_until_the_move_is_
     assert await store.ledger.begin_send("before", 1, 1)
     await store.close()
     await moved.close()
+
+
+async def test_no_table_of_a_moved_database_takes_writes(address: str) -> None:
+    moved = await maintenance_of(address).open_moved()
+    await moved.set_mark(None, MARK)
+    await moved.close()
+    kit = PostgresqlKit(address)
+    for table in set(Table) - {Table.META}:
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="is moved"):
+            kit.execute(f"DELETE FROM {table}")

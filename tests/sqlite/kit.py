@@ -32,6 +32,10 @@ SELECT 2, task_id, job_id, status, task_data, title, error_class, retry_of, root
 FROM publish_tasks_archive
 ORDER BY source, row
 """
+COLUMNS = """
+SELECT tables.name, columns.name FROM pragma_table_list AS tables JOIN pragma_table_xinfo(tables.name) AS columns
+WHERE tables.schema = 'main' AND tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'
+"""
 OLDEST = "SELECT min(created_at) FROM task_queue WHERE due_at IS NULL"
 COUNTED = "SELECT source, sum(tasks) FROM task_counts GROUP BY source HAVING sum(tasks) > 0"
 TWICE_ALIVE = "SELECT ifnull(root_id, task_id) AS chain FROM task_queue GROUP BY chain HAVING count(*) > 1"
@@ -74,6 +78,12 @@ class SqliteKit:
 
     def everything(self) -> bytes:
         return b"".join(file.read_bytes() for file in self._path.parent.glob(f"{self._path.name}*"))
+
+    def tables(self) -> dict[str, set[str]]:
+        tables: dict[str, set[str]] = {}
+        for table, column in self._select(COLUMNS):
+            tables.setdefault(table, set()).add(column)
+        return tables
 
     def counted(self) -> dict[Place, int]:
         return {PLACES[table]: count for table, count in self._select(COUNTED)}

@@ -15,15 +15,18 @@ from everpost.actions.move import Moved, MoveFailed, abandon, foresee, move
 from everpost.clock import DAY_MS, SinceBoot, to_text
 from everpost.database_address import is_postgresql
 from everpost.errors import DatabaseUnusable
+from everpost.limits import Limits
 from everpost.running_time import count_step
 from everpost.store import Store, maintenance_of, open_store
 from everpost.store.batches import Batch, BatchKind, Posted, Posting
 from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
-from everpost.store.moving import Fitted, MovedStore, Row, Table
+from everpost.store.limits import Use
+from everpost.store.moving import COLUMNS, Fitted, MovedStore, Row, Table
 from everpost.task.account_rules import AccountRecord, locked, with_tokens
 from everpost.task.duplicate_rules import Guard
 from everpost.task.fanout_rules import FanoutItem
+from everpost.task.holds import with_limits
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from postgresql_server import shared_server
@@ -33,11 +36,20 @@ from store_contract.test_edits import edit, version_of
 from store_contract.test_files import add_upload, file_id_of, record_of, upload_of
 from store_contract.test_operations import operation_of
 from store_contract.test_recurring import recurring
-from store_kit import kit_of
+from store_kit import StoreKit, kit_of
 from store_rows import START_MS, begin, make_task, remove
 from stores import ADDRESSES
 
 LATER_MS = START_MS + DAY_MS
+LANE = "x/账号"
+MADE_ANEW = {
+    *("task_counts", "task_count_changes"),
+    *("publish_tasks_fts", "publish_tasks_search", "publish_tasks_unsearched"),
+    "everpost_schema",
+}
+"""The tables that each store fills itself."""
+ROW_NUMBERS = {"task_id", "id", "celery_task_id", "decision_id", "edit_id", "archived_row", "promote_at", "written_in"}
+"""The columns that each store fills itself. In the history and the archive of SQLite, `task_id` is the number of a row."""
 ODD = "测试 😀 \t\"'\\ é"
 
 
@@ -136,6 +148,9 @@ async def fill(store: Store) -> None:
     await store.accounts.add(account, NOW_MS)
     await store.accounts.change("x", ODD, locked("holder", NOW_MS + 1, NOW_MS), NOW_MS)
     await store.accounts.change("x", ODD, with_tokens("sealed", "holder", NOW_MS), NOW_MS)
+    await store.limits.change(LANE, with_limits(Limits(daily=3)), NOW_MS)
+    await store.limits.note_uses([Use("sent", LANE, NOW_MS), Use("sent", LANE, NOW_MS + 1)])
+    await store.limits.close(LANE, LATER_MS)
     batch = Batch(
         batch_id="fanout",
         kind=BatchKind.FANOUT,
@@ -180,6 +195,9 @@ async def content_of(address: str) -> Any:
             await store.meta.get("counted_ms"),
             await store.ledger.count_unfinished(),
             await store.recurring.page("", 9),
+            await store.limits.find(),
+            await store.limits.uses_since(0),
+            await store.limits.closures(0),
         )
     finally:
         await store.close()
@@ -206,13 +224,21 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     moved = await ends.move()
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 16, "publish_tasks": 16, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
-        "operations": 2, "operation_skips": 2, "limits": 0, "limit_uses": 0, "batches": 1, "recent_posts": 1,
-        "task_edits": 1, "recurring_posts": 1,
+        "operations": 2, "operation_skips": 2, "limits": 1, "limit_uses": 2, "limit_closures": 1,
+        "batches": 1, "recent_posts": 1, "task_edits": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
-        "publish_accounts": 1, "everpost_meta": 4,
+        "publish_accounts": 1, "everpost_meta": 5,
     }  # fmt: skip
     assert ends.reports == []
     assert await content_of(ends.target) == before
+
+
+async def test_every_table_and_column_is_moved_or_made_anew(kit: StoreKit) -> None:
+    tables = kit.tables()
+    assert set(tables) - MADE_ANEW == set(Table), "everpost.store.moving does not have all tables"
+    for table in Table:
+        assert tables[table] >= set(COLUMNS[table])
+        assert tables[table] - ROW_NUMBERS <= set(COLUMNS[table]), f"everpost.store.moving lacks columns of {table}"
 
 
 async def test_the_new_store_works_on(ends: Ends) -> None:

@@ -35,6 +35,7 @@ class Table(StrEnum):
     SKIPS = "operation_skips"
     LIMITS = "limits"
     USES = "limit_uses"
+    CLOSURES = "limit_closures"
     FILES = "file_records"
     FILE_ROOTS = "file_roots"
     UPLOADS = "file_uploads"
@@ -84,6 +85,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.SKIPS: ("operation_id", "task_id", "reason"),
         Table.LIMITS: ("scope", "value", "updated_at"),
         Table.USES: ("used_at", "task_id", "lane"),
+        Table.CLOSURES: ("scope", "closed_until"),
         Table.FILES: (
             "filename", "filesize", "file_path", "upload_time", "status", "published_at", "last_platform",
             "last_accounts", "title", "description", "tags", "cover_image", "duration", "file_id", "root", "size_bytes",

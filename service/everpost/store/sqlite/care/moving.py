@@ -50,6 +50,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.SKIPS: ("operation_id", "task_id"),
         Table.LIMITS: ("scope",),
         Table.USES: ("used_at", "task_id"),
+        Table.CLOSURES: ("scope",),
         Table.FILES: ("id",),
         Table.FILE_ROOTS: ("name",),
         Table.UPLOADS: ("file_id",),
