@@ -49,7 +49,7 @@ MADE_ANEW = {
 }
 """The tables that each store fills itself."""
 ROW_NUMBERS = {"task_id", "id", "celery_task_id", "decision_id", "edit_id", "archived_row", "promote_at", "written_in"}
-"""The columns that each store fills itself. In the history and the archive of SQLite, `task_id` is the number of a row."""
+"""The columns that each store fills itself. In the history and the archive of SQLite, `task_id` is a row's number."""
 ODD = "测试 😀 \t\"'\\ é"
 
 
