@@ -167,6 +167,22 @@ async def test_an_edit_and_a_cancel_at_once_leave_no_job_of_a_cancelled_task(idl
         assert await idle.queue.redis.exists(f"arq:job:{task_id}") == 0
 
 
+async def test_an_edit_that_meets_a_cancel_learns_at_once_that_the_task_has_ended(idle: Stack) -> None:
+    task_id = await idle.publish(title="old")
+    await idle.queue.jobs.withdraw_task(task_id)  # as far as a cancel has come when the edit meets it
+    before = await _scripts_run(idle)
+    edit = asyncio.create_task(patch(idle, task_id, {"title": "new"}))
+
+    async def has_asked_twice() -> bool:
+        return await _scripts_run(idle) >= before + 2
+
+    await eventually(has_asked_twice, what="the edit's wait for the job")
+    answer = await idle.client.post(f"/api/v1/tasks/cancel/{task_id}")
+    assert answer.status_code == 200, answer.text
+    async with asyncio.timeout(2):
+        assert_problem(await edit, 409, "task_ended")
+
+
 async def test_an_edit_and_a_retry_at_once_leave_one_task(idle: Stack) -> None:
     for _ in range(5):
         task_id = await idle.publish(title="old")
@@ -213,6 +229,11 @@ async def test_a_task_that_waits_for_its_next_attempt_is_published_now(idle: Sta
     await idle.start_worker()
     ended = await idle.wait_until_ended(task_id)
     assert [attempt["number"] for attempt in ended["attempts"]] == [1, 2]
+
+
+async def _scripts_run(stack: Stack) -> int:
+    commands: dict[str, Any] = await stack.queue.redis.info("commandstats")
+    return int(commands["cmdstat_evalsha"]["calls"])
 
 
 async def _is_called(stack: Stack) -> bool:

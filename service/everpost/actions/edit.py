@@ -187,9 +187,16 @@ class EditStep:
                 return answer
             if answer is NotTakenOut.HELD:
                 return TaskRunning(task_id)
+            if (refusal := await self._refusal_of(task_id)) is not None:
+                return refusal
             if time.monotonic() > until_s:
                 return TaskChanging(task_id)
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _refusal_of(self, task_id: str) -> ServiceError | None:
+        """Why the task can no longer be edited; the caller that has its job out may be ending it."""
+        (task,) = await self._tools.changes.find([task_id], whole=False)
+        return decide_edit(task_id, EditFacts(position=task.position)).refusal
 
     async def _put_back(self, task_ids: Sequence[str]) -> None:
         """Put jobs back as the ledger has the tasks now, whether or not they were edited. Otherwise the relay does."""
