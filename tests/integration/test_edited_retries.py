@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from everpost.publishing import InvalidError
@@ -95,6 +96,29 @@ async def test_an_edit_is_checked_like_a_submission(everpost: Stack) -> None:
     assert await refusal({"schedule_time": "soon"}) == (422, "invalid_value", "$.data.schedule_time")
     assert await refusal(["title"]) == (422, "invalid_value", "$.data")
     assert (await everpost.task(task_id))["retries"] == []
+
+
+async def test_a_merge_patch_is_the_body_of_a_retry_as_it_is_of_an_edit(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    kind = "application/merge-patch+json"
+    bad = (await _post(everpost, task_id, b'{"title": 7}', kind)).json()
+    assert (bad["code"], bad["path"]) == ("invalid_value", "$.title")
+    assert (await _post(everpost, task_id, b"[]", kind)).status_code == 422
+    content = msgspec.json.encode({**PATCH, "data": {"kept": 1}})
+    answer = (await _post(everpost, task_id, content, f"{kind}; charset=utf-8")).json()
+    assert (answer["patched"], answer["unknown_fields"]) == (True, ["extra", "data"])
+    new = await everpost.wait_until_ended(answer["new_task_id"])
+    assert new["task_data"] == {**EDITED, "data": {"kept": 1}}
+    again = (await everpost.post_retry(new["task_id"], force=True, data={"extra": None, "data": None})).json()
+    assert "unknown_fields" not in again
+
+
+async def test_an_edited_retry_that_exists_is_answered_with_its_unknown_fields(everpost: Stack) -> None:
+    task_id = await failed_task(everpost, **TASK)
+    await everpost.stop_workers()
+    answers = [(await everpost.post_retry(task_id, data={"scheduled_time": "x"})).json() for _ in range(2)]
+    assert [answer["unknown_fields"] for answer in answers] == [["extra", "scheduled_time"]] * 2
+    assert "unknown_fields" not in (await everpost.post_retry(task_id)).json()
 
 
 NO_EDITS = [

@@ -91,6 +91,35 @@ async def test_a_task_beyond_its_platforms_rules_is_refused_with_the_path(stack:
     assert answer.status_code == (200 if dry_run == "true" else 202), answer.text
 
 
+async def test_an_edit_is_checked_by_the_rules_of_the_platform(stack: Stack) -> None:
+    small, wide = await upload(stack, png(30, 20)), await upload(stack, png(41, 1))
+    (media := stack.settings.media_root).mkdir(parents=True)
+    (media / "wide.png").write_bytes(png(41, 1))
+    task_id = await stack.publish(**POST, file_id=small)
+    path, before = f"/api/v1/tasks/{task_id}", await stack.task(task_id)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"title": "x"}, "$.title"),
+        ({"title": "👨‍👩‍👧‍👦" * 6}, "$.title"),
+        ({"tags": ["abcd", "efgh"]}, "$.tags"),
+        ({"file_id": None}, "$.files"),
+        ({"file_id": wide}, "$.file_id"),
+        ({"file_id": None, "file_path": "wide.png"}, "$.file_path"),
+    ]
+    for patch, place in cases:
+        for dry_run in ("true", "false"):
+            answer = await stack.client.patch(path, params={"dry_run": dry_run}, json=patch)
+            assert_problem(answer, 422, "invalid_value", place)
+    patch = {"title": "👨‍👩‍👧‍👦" * 5, "scheduled_time": "2030-01-01", "visibility": "all"}
+    would = (await stack.client.patch(path, params={"dry_run": "true"}, json=patch)).json()
+    assert (would["edited"], would["dry_run"], would["unknown_fields"]) == (True, True, ["scheduled_time"])
+    assert await stack.task(task_id) == before
+    done = (await stack.client.patch(path, json=patch)).json()
+    assert (done["edited"], "dry_run" in done, done["unknown_fields"]) == (True, False, ["scheduled_time"])
+    assert (await stack.task(task_id))["title"] == "👨‍👩‍👧‍👦" * 5
+    same = (await stack.client.patch(path, params={"dry_run": "true"}, json=patch)).json()
+    assert (same["edited"], same["dry_run"]) == (False, True)
+
+
 async def test_media_of_a_path_are_looked_at_too(stack: Stack) -> None:
     media = stack.settings.media_root
     media.mkdir(parents=True)

@@ -96,6 +96,17 @@ class EditStep:
         finally:
             await self._put_back(list(claims))
 
+    async def version_of(self, task_id: str) -> Edited:
+        """The new version of one task, which is not written.
+
+        Raises:
+            ServiceError: It cannot be edited.
+        """
+        ((_, one),) = await self._read([task_id])
+        if isinstance(one, ServiceError):
+            raise one
+        return one
+
     async def _versions(self, task_ids: Sequence[str], outcomes: list[Outcome]) -> dict[str, Edited]:
         """The new versions of tasks that can be edited; the others get their outcomes."""
         versions: dict[str, Edited] = {}
@@ -126,7 +137,7 @@ class EditStep:
             after = merge_patch(before, self._patch)
             zone = await self._tools.zones.of_data(after, known) if needs_zone(after) else None
             made = self._tools.reader.check(after, self._tools.clock(), zone)
-            if made.file_ids:
+            if made.file_ids or made.platform.has_media_rules:
                 await self._tools.files.check(made)
             if made.platform.needs_account:
                 await self._tools.accounts.check_named(made.platform.name, made.view.account_id)
@@ -161,6 +172,7 @@ class EditStep:
             edited_by=self._grounds.by,
             why=self._grounds.why,
             warning=made.warning,
+            unknown_fields=made.unknown_fields,
         )
 
     async def _take_out(self, task_ids: Sequence[str], outcomes: list[Outcome]) -> dict[str, int]:
@@ -236,6 +248,17 @@ class Edits:
         if outcome.edited is not None:
             log.info("task.edited", task_id=task_id, members=sorted(patch), by=grounds.by)
         return outcome.edited
+
+    async def foresee_edit(self, task_id: str, patch: Mapping[str, Any]) -> Edited:
+        """The version that an edit would give a task, checked as an edit is; nothing is written.
+
+        Whether a worker holds the task is found out only when it is edited.
+
+        Raises:
+            InvalidValue: The patch or the new version is not valid.
+            ServiceError: As of `edit_task`.
+        """
+        return await EditStep(self._tools, patch).version_of(task_id)
 
     async def _apply(self, change: Change, decided: Sequence[Outcome]) -> list[Outcome]:
         if isinstance(change, Edit) and not change.versions:

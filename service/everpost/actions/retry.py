@@ -17,7 +17,7 @@ from everpost.actions.publish import Acceptance
 from everpost.actions.retry_data import ask_redis, look
 from everpost.actions.step import Apply, withdraw_tasks
 from everpost.clock import FIRST_MS, Clock
-from everpost.errors import BadInput, RetryExists
+from everpost.errors import BadInput, RetryExists, UnknownPlatform
 from everpost.platforms import Catalogue
 from everpost.queue.codec import adopted_task
 from everpost.queue.task_queue import TaskQueue
@@ -26,7 +26,7 @@ from everpost.store.changes import Change, Changes, Outcome, Retry, outcome_of_r
 from everpost.store.ledger import Ledger
 from everpost.task.callbacks import id_of_retry
 from everpost.task.candidate import Candidate
-from everpost.task.edits import Edit
+from everpost.task.edits import PATH, Edit
 from everpost.task.merge_patch import merge_patch
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
 from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, ChainRule, Known, RetryPlan
@@ -46,6 +46,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         patched: The new task's data differs from the original's.
+        unknown_fields: Fields of edited data that neither Everpost nor the platform reads; None if there are none.
     """
 
     new_task_id: str
@@ -54,6 +55,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     warning: str | None = None
     patched: bool = False
+    unknown_fields: Sequence[str] | None = None
 
 
 class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +73,9 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     has_inherited_files: bool = False
     zones: AccountZones | None = None
 
-    def edit_of(self, patch: Mapping[str, Any] | None) -> Edit | None:
+    def edit_of(self, patch: Mapping[str, Any] | None, path: str = PATH) -> Edit | None:
         """The edit that a merge patch asks for; None if it changes nothing."""
-        return Edit(patch, self.reader, self.max_body) if patch else None
+        return Edit(patch, self.reader, self.max_body, path) if patch else None
 
 
 class RetryStep:
@@ -200,6 +202,7 @@ class Retries:
         force: bool = False,
         grounds: Grounds = UNSAID,
         patch: Mapping[str, Any] | None = None,
+        path: str = PATH,
     ) -> Retried:
         """Run a task again as a new one. While that one is unfinished, further calls return the same new task (I5).
 
@@ -207,6 +210,7 @@ class Retries:
             force: Run it again even if it was, or may have been, published.
             grounds: Who forces it, and why.
             patch: A JSON merge patch of the data. The original keeps its data.
+            path: The JSON path of the patch in the request.
 
         Raises:
             TaskNotFound: Neither Redis nor the store has the task.
@@ -218,7 +222,7 @@ class Retries:
                 it.
             Unavailable: The store cannot write, or the disk has too little room for new tasks.
         """
-        edit = self._tools.edit_of(patch)
+        edit = self._tools.edit_of(patch, path)
         outcome, origin = await self._retry(task_id, partial(decide_retry, force=force), grounds, edit)
         patched = edit is not None
         if outcome.new_task is None:
@@ -231,7 +235,18 @@ class Retries:
             message=MESSAGE.format(origin=ORIGINS[origin.source]),
             warning="; ".join(filter(None, warnings)) or None,
             patched=patched,
+            unknown_fields=None if edit is None else await self._unknown_fields(new_id_of(outcome)),
         )
+
+    async def _unknown_fields(self, task_id: str) -> Sequence[str] | None:
+        """The unknown fields of a task that an edit made."""
+        (made,) = await self._tools.changes.find([task_id], whole=True)
+        data = _data_of(made) or {}
+        try:
+            platform = self._tools.catalogue.find(data.get("platform", ""))
+        except UnknownPlatform:
+            return None
+        return self._tools.reader.unknown_fields(platform.name, data) or None
 
     async def _has_edited(self, task_id: str, retry_id: str, edit: Edit | None) -> bool:
         """Whether an unfinished retry has other data than the original.

@@ -9,7 +9,7 @@ import msgspec
 from everpost.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
 from everpost.cli.client import Api, task_path
 from everpost.cli.options import api_options, filter_options, task_id_argument
-from everpost.cli.output import say, say_json
+from everpost.cli.output import say, say_json, say_warnings
 
 EXAMPLES = """\b
 Examples:
@@ -112,5 +112,4 @@ def _value_of(text: str) -> Any:
 def _print_edit(answer: Mapping[str, Any]) -> None:
     due = f", due {answer['due_at']}" if answer.get("due_at") else ""
     say(f"{answer['message']}: {answer['task_id']}{due}")
-    if answer.get("warning"):
-        say(f"Warning: {answer['warning']}", err=True)
+    say_warnings(answer)

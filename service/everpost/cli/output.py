@@ -1,5 +1,8 @@
 """Prints the commands' output. All text passes here, so that no task's content can control the terminal."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 import msgspec
 
@@ -10,6 +13,14 @@ def say(*lines: str, err: bool = False) -> None:
     """Print lines, to standard error with `err`. A line break within a line is not Everpost's, so it is escaped."""
     for line in lines:
         click.echo(printable(line), err=err)
+
+
+def say_warnings(answer: Mapping[str, Any]) -> None:
+    """Print what an answer warns of to standard error."""
+    if answer.get("warning"):
+        say(f"Warning: {answer['warning']}", err=True)
+    if answer.get("unknown_fields"):
+        say(f"Warning: neither Everpost nor the platform reads {', '.join(answer['unknown_fields'])}", err=True)
 
 
 def say_lines(text: str) -> None:

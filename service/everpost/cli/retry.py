@@ -8,7 +8,7 @@ import msgspec
 
 from everpost.cli.bulk import change_tasks
 from everpost.cli.options import api_options, filter_options, task_id_argument
-from everpost.cli.output import say
+from everpost.cli.output import say, say_warnings
 
 EXAMPLES = """\b
 Examples:
@@ -67,5 +67,4 @@ def retry(**options: Any) -> int:
 
 def _print_retry(answer: Mapping[str, Any]) -> None:
     say(f"{answer['message']}: {answer['new_task_id']}")
-    if answer.get("warning"):
-        say(f"Warning: {answer['warning']}", err=True)
+    say_warnings(answer)

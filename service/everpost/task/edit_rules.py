@@ -64,6 +64,7 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
         patch: The JSON merge patch that was asked for.
         former: The former values of the members that changed, as JSON.
         warning: What the client should know of its time.
+        unknown_fields: Fields of its data that neither Everpost nor the platform reads.
     """
 
     task_id: str
@@ -86,6 +87,7 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
     edited_by: str | None = None
     why: str | None = None
     warning: str | None = None
+    unknown_fields: tuple[str, ...] = ()
 
     @property
     def is_same(self) -> bool:

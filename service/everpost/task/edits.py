@@ -10,7 +10,7 @@ from everpost.errors import BodyTooLarge, InvalidValue
 from everpost.task.merge_patch import merge_patch
 from everpost.task.submission import Submission, SubmissionReader
 
-PATH = "$.data"  # of the patch in a request
+PATH = "$.data"  # of the patch in a request, unless its whole body is the patch
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -19,11 +19,13 @@ class Edit(msgspec.Struct, frozen=True):
     Attributes:
         patch: The merge patch.
         max_bytes: The largest data that is accepted.
+        path: The JSON path of the patch in the request.
     """
 
     patch: Mapping[str, Any]
     reader: SubmissionReader
     max_bytes: int
+    path: str = PATH
 
     def apply(self, data: Mapping[str, Any], now_ms: int, zone: tzinfo | None = None) -> Submission:
         """The edited data, checked like a new submission.
@@ -38,7 +40,7 @@ class Edit(msgspec.Struct, frozen=True):
         try:
             submission = self.reader.check(merge_patch(data, self.patch), now_ms, zone)
         except InvalidValue as error:
-            error.path = PATH + error.path.removeprefix("$")
+            error.path = self.path + error.path.removeprefix("$")
             raise
         if len(submission.task_data) > self.max_bytes:
             raise BodyTooLarge(self.max_bytes)

@@ -164,6 +164,10 @@ class SubmissionReader:
         due = self._due_at(view.schedule_time, view.schedule_fold, now_ms, zone or self._timezone)
         return Submission(view, platform, task_data, due.time_ms, file_ids, due.warning, unknown_fields=unknown)
 
+    def unknown_fields(self, platform_name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields of a task that neither Everpost nor its platform reads; some of them, if there are many."""
+        return unknown_among(data, self._known.get(platform_name, KNOWN_FIELDS))
+
     def check_callback_url(self, url: str) -> None:
         """Check the address of a callback.
 

@@ -17,6 +17,7 @@ from everpost.task.submission import decode_json, invalid_value
 Wanted = TypeVar("Wanted")
 
 NDJSON = "application/x-ndjson"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 UTF_8 = frozenset({"utf-8", "utf8"})
 
 Headers = Mapping[bytes, bytes]
@@ -41,6 +42,11 @@ def media_type_of(headers: Headers) -> str:
     if name == "charset" and charset.strip('" ') not in UTF_8:
         return ""
     return media_type.strip()
+
+
+def has_body(headers: Headers) -> bool:
+    """Whether the request has a body that may not be empty."""
+    return b"transfer-encoding" in headers or int(headers.get(b"content-length", 0)) > 0
 
 
 def is_json(media_type: str) -> bool:
@@ -77,10 +83,7 @@ async def read_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: in
 
 async def read_optional_object(request: ApiRequest, wanted: type[Wanted], limit_bytes: int) -> Wanted | None:
     """As `read_object`; None if the request has no body."""
-    headers = headers_of(request)
-    if b"transfer-encoding" not in headers and int(headers.get(b"content-length", 0)) == 0:
-        return None
-    return await read_object(request, wanted, limit_bytes)
+    return await read_object(request, wanted, limit_bytes) if has_body(headers_of(request)) else None
 
 
 async def read_body(request: ApiRequest, headers: Headers, limit_bytes: int) -> bytes:

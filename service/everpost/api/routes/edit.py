@@ -1,5 +1,6 @@
 """Edits waiting tasks, one or many, and has them published now."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -9,19 +10,18 @@ from msgspec import Meta
 
 from everpost.actions.bulk import BulkKind
 from everpost.actions.edit import PUBLISH_NOW, read_patch
-from everpost.api.http.bodies import headers_of, read_json_body
+from everpost.api.http.bodies import MERGE_PATCH, headers_of, read_json_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.routes.many_tasks import DOCUMENTED, EXAMPLES, LOCATION, BulkBody, run_bulk
 from everpost.api.routes.one_task import TaskId, checked_id
 from everpost.api.services import ApiRequest, Services, services_of
 from everpost.clock import to_text_or_none
+from everpost.task.edit_rules import Edited
 from everpost.task.model import TaskStatus
 from everpost.task.resolution_rules import Grounds
 from everpost.task.submission import decode_json, encode_json
 from everpost.views.bulk_answers import BulkReply
-
-MERGE_PATCH = "application/merge-patch+json"
 
 EditedBy = Annotated[
     str | None, QueryParameter(description="The person who edits; kept with the task.", max_length=2_000)
@@ -59,11 +59,13 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EditAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The task waits with its new version; `edited` says whether anything changed.
+    """The task waits with its new version; `edited` says whether anything changed, or would change in a dry run.
 
     Attributes:
         due_at: When it is due, if its time was edited; without it, it is due at once.
         warning: Which of two times was taken, if clocks are put back at its `schedule_time`.
+        unknown_fields: Fields of the new version that neither Everpost nor its platform reads.
+        dry_run: Nothing was written.
     """
 
     success: bool
@@ -73,6 +75,8 @@ class EditAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: TaskStatus | None = None
     due_at: str | None = None
     warning: str | None = None
+    unknown_fields: Sequence[str] | None = None
+    dry_run: bool = False
 
 
 class EditBody(BulkBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +92,8 @@ class EditBody(BulkBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     summary="Edit a waiting task",
     description="Changes the data of a waiting task, also its `schedule_time` and `priority`, by a JSON merge patch of "
     "the data it was posted with (RFC 7396). The task keeps its id. What changed is kept, and shown as `edits`. A task "
-    "that a worker holds, or that may have been sent, is not edited.",
+    "that a worker holds, or that may have been sent, is not edited. The body is the patch, also as "
+    "`application/json`: a member `data` would be set in the task.",
     tags=["Tasks"],
     **documented(
         EditAnswer,
@@ -97,12 +102,20 @@ class EditBody(BulkBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
         body=Body("The patch.", {JSON: TaskPatch, MERGE_PATCH: TaskPatch}, SAMPLES, SAMPLES),
     ),
 )
-async def edit_task(request: ApiRequest, task_id: TaskId, by: EditedBy = None, why: EditedWhy = None) -> JsonAnswer:
+async def edit_task(
+    request: ApiRequest,
+    task_id: TaskId,
+    by: EditedBy = None,
+    why: EditedWhy = None,
+    dry_run: Annotated[bool, QueryParameter(description="Only check the edit; nothing is written.")] = False,
+) -> JsonAnswer:
     """Edit one task."""
     services = services_of(request)
     body = await read_json_body(request, headers_of(request), services.settings.max_body)
     data = read_patch(decode_json(body))
     encode_json(data)
+    if dry_run:
+        return await _foresee(services, checked_id(task_id), data)
     return await _edit(services, checked_id(task_id), data, Grounds(by, why))
 
 
@@ -123,16 +136,25 @@ async def _edit(services: Services, task_id: str, data: dict[str, Any], grounds:
     edited = await services.edits.edit_task(task_id, data, grounds)
     if edited is None:
         return JsonAnswer(EditAnswer(success=True, message="Nothing changed", task_id=task_id, edited=False))
-    return JsonAnswer(
-        EditAnswer(
-            success=True,
-            message="Task edited",
-            task_id=task_id,
-            edited=True,
-            status=edited.status_at(services.clock()) if edited.is_rescheduled else None,
-            due_at=to_text_or_none(edited.due_at_ms) if edited.is_rescheduled else None,
-            warning=edited.warning,
-        )
+    return JsonAnswer(_answer_to(edited, "Task edited", services))
+
+
+async def _foresee(services: Services, task_id: str, data: dict[str, Any]) -> JsonAnswer:
+    version = await services.edits.foresee_edit(task_id, data)
+    answer = _answer_to(version, "The edit is valid; nothing was changed", services)
+    return JsonAnswer(msgspec.structs.replace(answer, edited=not version.is_same, dry_run=True))
+
+
+def _answer_to(edited: Edited, message: str, services: Services) -> EditAnswer:
+    return EditAnswer(
+        success=True,
+        message=message,
+        task_id=edited.task_id,
+        edited=True,
+        status=edited.status_at(services.clock()) if edited.is_rescheduled else None,
+        due_at=to_text_or_none(edited.due_at_ms) if edited.is_rescheduled else None,
+        warning=edited.warning,
+        unknown_fields=edited.unknown_fields or None,
     )
 
 

@@ -1,5 +1,6 @@
 """One task: shows, retries, cancels and deletes it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -7,13 +8,16 @@ from litestar import delete, get, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
-from everpost.api.http.bodies import read_optional_object
+from everpost.actions.edit import read_patch
+from everpost.api.http.bodies import MERGE_PATCH, has_body, headers_of, media_type_of, read_json_body, read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.errors import TaskNotFound
+from everpost.task.edits import PATH
 from everpost.task.model import MAX_ID, TaskStatus, is_task_id
 from everpost.task.resolution_rules import Grounds
+from everpost.task.submission import decode_json
 from everpost.views.shown_tasks import TaskDetail
 
 MAX_WAIT_S = 60
@@ -45,7 +49,12 @@ class RetryBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The new task that replaces the original. `patched` says that its data differs from the original's."""
+    """The new task that replaces the original.
+
+    Attributes:
+        patched: Its data differs from the original's.
+        unknown_fields: Fields of edited data that neither Everpost nor its platform reads.
+    """
 
     success: bool
     message: str
@@ -54,6 +63,7 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     source: str
     warning: str | None = None
     patched: bool = False
+    unknown_fields: Sequence[str] | None = None
 
 
 class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +120,8 @@ async def show_task(
     description="Runs a task again as a new one, with the original's data and priority, from whichever store still "
     "has it: Redis, the SQLite history, the queue table, the archive. However many retries arrive at once, one new "
     "task is made, and all of them are answered with its id. With `data`, the new task's data is edited, and the "
-    "original keeps its own; if an unfinished retry has other data, the answer is 409 `retry_exists` with its id.",
+    "original keeps its own; if an unfinished retry has other data, the answer is 409 `retry_exists` with its id. A "
+    "body of the type `application/merge-patch+json` is the patch itself, as in PATCH /tasks/{task_id}.",
     tags=["Tasks"],
     **documented(
         RetryAnswer,
@@ -129,8 +140,9 @@ async def show_task(
         ),
         body=Body(
             "Nothing, or the changes of the data.",
-            {JSON: RetryBody},
+            {JSON: RetryBody, MERGE_PATCH: dict[str, Any]},
             {"Another title": {"data": {"title": "新标题", "cover": None}}},
+            {"Another title": {"title": "新标题", "cover": None}},
             required=False,
         ),
     ),
@@ -140,11 +152,21 @@ async def retry_task(
 ) -> JsonAnswer:
     """Retry one task."""
     services = services_of(request)
-    body = await read_optional_object(request, RetryBody, services.settings.max_body)
+    patch, path = await _read_retry(request, services.settings.max_body)
     retried = await services.retries.retry_task(
-        checked_id(task_id), force=force, grounds=Grounds(by, why), patch=None if body is None else body.data
+        checked_id(task_id), force=force, grounds=Grounds(by, why), patch=patch, path=path
     )
     return JsonAnswer(RetryAnswer(success=True, **msgspec.structs.asdict(retried)))
+
+
+async def _read_retry(request: ApiRequest, limit_bytes: int) -> tuple[Mapping[str, Any] | None, str]:
+    """The patch in the body of a retry, if it has one, and the patch's JSON path."""
+    headers = headers_of(request)
+    if not has_body(headers):
+        return None, PATH
+    if media_type_of(headers) == MERGE_PATCH:
+        return read_patch(decode_json(await read_json_body(request, headers, limit_bytes))), "$"
+    return (await read_object(request, RetryBody, limit_bytes)).data, PATH
 
 
 @post(
