@@ -4,6 +4,7 @@
 - videos.insert: https://developers.google.com/youtube/v3/docs/videos/insert
 - thumbnails.set: https://developers.google.com/youtube/v3/docs/thumbnails/set
 - playlistItems.insert: https://developers.google.com/youtube/v3/docs/playlistItems/insert
+- playlistItems.list: https://developers.google.com/youtube/v3/docs/playlistItems/list
 - channels.list: https://developers.google.com/youtube/v3/docs/channels/list
 - errors: https://developers.google.com/youtube/v3/docs/errors
 - access tokens: https://developers.google.com/identity/protocols/oauth2/web-server#offline
@@ -86,6 +87,7 @@ class YouTube:
             ("POST", VIDEOS): self._begin,
             ("POST", THUMBNAILS): self._set_thumbnail,
             ("POST", PLAYLIST_ITEMS): self._add_to_playlist,
+            ("GET", PLAYLIST_ITEMS): self._list_playlist,
             ("GET", CHANNELS): self._list_channels,
         }
         handler = handlers.get((request.method, request.path))
@@ -153,3 +155,15 @@ class YouTube:
         assert snippet["resourceId"]["kind"] == "youtube#video"
         self.playlists.append((snippet["playlistId"], snippet["resourceId"]["videoId"]))
         return Response(200, {"kind": "youtube#playlistItem"})
+
+    def _list_playlist(self, request: Request) -> Response:
+        """The items of a playlist; `videoId` leaves those of one video, and `maxResults` is 0 to 50."""
+        assert request.query["part"] == "id"
+        assert 0 <= int(request.query["maxResults"]) <= 50
+        wanted = (request.query["playlistId"], request.query["videoId"])
+        items = [
+            {"kind": "youtube#playlistItem", "id": str(number)}
+            for number, item in enumerate(self.playlists)
+            if item == wanted
+        ]
+        return Response(200, {"kind": "youtube#playlistItemListResponse", "items": items})

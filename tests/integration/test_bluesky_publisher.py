@@ -463,6 +463,7 @@ async def test_a_connection_that_breaks_at_any_byte_makes_no_second_post(pds: Pd
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("both_stores")
 async def test_it_keeps_its_class_at_every_step(
     pds: PdsDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -458,6 +458,7 @@ async def test_a_connection_that_breaks_at_any_byte_makes_no_second_status(
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("both_stores")
 @pytest.mark.parametrize("key_lifetime_s", [3_300, 0])
 async def test_it_keeps_its_class_at_every_step(
     mastodon: MastodonDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_lifetime_s: float

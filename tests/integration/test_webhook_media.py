@@ -23,7 +23,7 @@ from everpost.settings import Settings
 from everpost.testing import everpost_stack
 from everpost_workers.publishers.webhook import WebhookPublisher
 from everpost_workers.publishers.webhook_body import PIECE_BYTES
-from publisher_kit import HttpDouble, Request, Response, media_file
+from publisher_kit import CuttingProxy, HttpDouble, Request, Response, error_from, media_file
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEW_KEY, OLD_KEY = f"{'n' * 43}=", f"{'o' * 43}="
@@ -141,6 +141,40 @@ async def test_a_receiver_that_stops_reading_leaves_the_outcome_unknown(tmp_path
         with pytest.raises(OutcomeUnknownError):
             await publisher.publish(job_of(files=(file,), idempotency_key=KEY))
     server.close()
+
+
+async def cut_at_each(folder: Path, step: int) -> None:
+    """Break the connection after every so many bytes; send again until there is an answer: each time the same bytes."""
+    files = (media_file(folder, "a.mp4", bytes(500), "video/mp4"),)
+    async with (
+        receiver() as double,
+        CuttingProxy(double.port).serve() as proxy,
+        publisher_at(proxy.url, media="multipart") as publisher,
+    ):
+        proxy.cut_after(None)
+        await publisher.publish(job_of(files=files))
+        length, first = proxy.passed, double.requests[0]
+        assert length > 1_000
+        for cut in range(0, length, step):
+            proxy.cut_after(cut)
+            double.requests.clear()
+            error = await error_from(publisher.publish(job_of(files=files)))
+            assert error is None or type(error) in {TransientError, OutcomeUnknownError}, (cut, error)
+            assert isinstance(error, OutcomeUnknownError) or not (error and double.requests), cut
+            proxy.cut_after(None)
+            if error is not None:
+                assert (await publisher.publish(job_of(files=files))).provider_post_id == "p1"
+            keys = {(request.headers["idempotency-key"], request.body) for request in double.requests}
+            assert keys == {(first.headers["idempotency-key"], first.body)}, cut
+
+
+async def test_a_connection_that_breaks_repeats_the_same_bytes_with_the_same_key(tmp_path: Path) -> None:
+    await cut_at_each(tmp_path, step=197)
+
+
+@pytest.mark.chaos
+async def test_a_connection_that_breaks_at_any_byte_repeats_the_same_bytes_with_the_same_key(tmp_path: Path) -> None:
+    await cut_at_each(tmp_path, step=1)
 
 
 def test_a_wrong_way_for_files_is_named() -> None:

@@ -120,8 +120,9 @@ async def test_the_session_is_saved_before_the_first_byte_and_the_last_byte_is_a
     async with publisher_at(youtube.http.url) as publisher:
         await publisher.publish(job_with(tmp_path, bytes(2 * UNIT + 5), keeper=keeper))
     session = f"{youtube.http.url}{SESSIONS}1"
-    begun = {"session": session, "size_bytes": 2 * UNIT + 5, "may_be_whole": False, "video_id": None}
-    over = {"session": None, "size_bytes": 0, "may_be_whole": False, "video_id": "video1"}
+    left = {"thumbnail": None, "playlist": None}
+    begun = {"session": session, "size_bytes": 2 * UNIT + 5, "may_be_whole": False, "video_id": None, **left}
+    over = {"session": None, "size_bytes": 0, "may_be_whole": False, "video_id": "video1", **left}
     assert keeper.checkpoints == [begun, {**begun, "may_be_whole": True}, over]
     assert seen == [(1, 0), (2, 2 * UNIT), (3, 2 * UNIT + 5)]
     assert keeper.progress == [(UNIT, 2 * UNIT + 5), (2 * UNIT, 2 * UNIT + 5)]
@@ -166,7 +167,9 @@ async def test_a_video_that_youtube_may_have_is_looked_up_by_its_session(youtube
         with pytest.raises(OutcomeUnknownError, match="may have the whole video"):
             await publisher.publish(job)
         youtube.loses = []
-        found = await publisher.look_up(job)
+        assert await publisher.look_up(job) is NotFound.NOT_FOUND  # another attempt fills the playlist
+        last = msgspec.structs.replace(job, attempt=SETTINGS.max_attempts)
+        found = await publisher.look_up(last)
         assert isinstance(found, PublishResult)
         assert (found.provider_post_id, found.detail) == (
             "video1",
@@ -336,7 +339,7 @@ async def test_what_comes_after_the_upload_cannot_fail_the_task(
         media_file(tmp_path, "clip.mp4", VIDEO, "video/mp4"),
         media_file(tmp_path, "cover.jpg", b"image", "image/jpeg"),
     )
-    youtube.http.fail_next(path, response, response)
+    youtube.http.fail_next(path, *[response] * 6)  # asked about, and tried again
     async with publisher_at(youtube.http.url, playlist="PL1") as publisher:
         result = await publisher.publish(job_with(tmp_path, files=files))
     assert result.detail["thumbnail" if path == THUMBNAILS else "playlist"].startswith(detail)
@@ -351,6 +354,87 @@ async def test_an_attempt_after_the_upload_uploads_nothing(youtube: YouTube, tmp
     assert isinstance(found, PublishResult)
     assert found.provider_post_id == "video7"
     assert youtube.http.requests == []
+
+
+WANTED = {"title": "t", "playlist": "PL1"}
+
+
+def with_thumbnail(folder: Path, **fields: Any) -> PublishJob:
+    """A task with all that follows an upload."""
+    files = (media_file(folder, "clip.mp4", VIDEO, "video/mp4"), media_file(folder, "c.png", b"image", "image/png"))
+    return job_with(folder, data=WANTED, files=files, **fields)
+
+
+class Dying(KeptCheckpoints):
+    """Ends the attempt when it has saved so many checkpoints, as a kill would."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self._last = last
+
+    async def keep(self, checkpoint: bytes) -> None:
+        await super().keep(checkpoint)
+        if len(self.checkpoints) == self._last:
+            raise KilledError
+
+
+class KilledError(BaseException):
+    """Kills an attempt."""
+
+
+@pytest.mark.parametrize("checkpoint", [2, 3, 4, 5])
+async def test_what_an_attempt_left_undone_after_the_upload_is_done_by_the_next_one(
+    youtube: YouTube, tmp_path: Path, checkpoint: int
+) -> None:
+    keeper = Dying(checkpoint)
+    async with publisher_at(youtube.http.url) as publisher:
+        first = with_thumbnail(tmp_path, keeper=keeper)
+        with pytest.raises(KilledError):
+            await publisher.publish(first)
+        left = with_thumbnail(tmp_path, saved=msgspec.json.decode(msgspec.json.encode(keeper.checkpoints[-1])))
+        if checkpoint < 5:
+            assert await publisher.look_up(left) is NotFound.NOT_FOUND
+            result = await publisher.publish(left)
+        else:
+            result = await publisher.look_up(left)  # type: ignore[assignment]  # all is done, so it is found
+    done = {name: became for name, became in result.detail.items() if name != "privacy"}
+    assert done == {"thumbnail": "set", "playlist": "added"}
+    assert (youtube.thumbnails, youtube.playlists) == ({"video1": b"image"}, [("PL1", "video1")])
+    assert len(youtube.videos) == 1
+
+
+async def test_a_video_that_an_earlier_attempt_put_into_its_playlist_is_not_added_again(
+    youtube: YouTube, tmp_path: Path
+) -> None:
+    youtube.playlists.append(("PL1", "video7"))
+    job = job_with(tmp_path, data=WANTED, saved={"video_id": "video7"})
+    async with publisher_at(youtube.http.url) as publisher:
+        assert (await publisher.publish(job)).detail["playlist"] == "added by an earlier attempt"
+        assert job.saved["playlist"] == "added by an earlier attempt"
+        found = await publisher.look_up(job)
+    assert isinstance(found, PublishResult)
+    assert youtube.playlists == [("PL1", "video7")]
+
+
+async def test_a_lost_answer_of_the_playlist_is_asked_about(youtube: YouTube, tmp_path: Path) -> None:
+    youtube.loses = [PLAYLIST_ITEMS]
+    async with publisher_at(youtube.http.url) as publisher:
+        assert (await publisher.publish(job_with(tmp_path, data=WANTED))).detail["playlist"] == "added"
+    assert youtube.playlists == [("PL1", "video1")]
+
+
+async def test_a_playlist_that_a_broken_connection_left_empty_is_filled(youtube: YouTube, tmp_path: Path) -> None:
+    youtube.http.fail_next(PLAYLIST_ITEMS, Response(hangs_up=True))
+    async with publisher_at(youtube.http.url) as publisher:
+        assert (await publisher.publish(job_with(tmp_path, data=WANTED))).detail["playlist"] == "added"
+    assert youtube.playlists == [("PL1", "video1")]
+
+
+async def test_a_task_that_was_made_invalid_after_its_upload_keeps_its_video(youtube: YouTube, tmp_path: Path) -> None:
+    job = job_with(tmp_path, data={"title": "<"}, saved={"video_id": "video7"})
+    async with publisher_at(youtube.http.url) as publisher:
+        result = await publisher.publish(job)
+    assert (result.provider_post_id, "title" in result.detail["not_done"]) == ("video7", True)
 
 
 async def test_a_token_goes_to_no_other_host(youtube: YouTube, tmp_path: Path) -> None:
@@ -447,12 +531,15 @@ async def exchange_size(folder: Path) -> int:
         CuttingProxy(server.port).serve() as proxy,
         publisher_at(proxy.url) as publisher,
     ):
-        await publisher.publish(job_with(folder))
+        await publisher.publish(with_thumbnail(folder))
         return proxy.passed
 
 
 async def cut_at(folder: Path, size_bytes: int) -> None:
-    """The connection is cut once after so many bytes; whatever happens, there is exactly one video, and it is known."""
+    """The connection is cut once after so many bytes; whatever happens, there is exactly one video, and it is known.
+
+    An attempt that has the video ends with it, and tells what did not succeed after the upload.
+    """
     youtube = YouTube()
     async with (
         youtube.serve() as server,
@@ -460,7 +547,7 @@ async def cut_at(folder: Path, size_bytes: int) -> None:
         publisher_at(proxy.url) as publisher,
     ):
         proxy.cut_after(size_bytes)
-        job = job_with(folder)
+        job = with_thumbnail(folder)
         try:
             first: str | None = (await publisher.publish(job)).provider_post_id
         except (OutcomeUnknownError, TransientError):
@@ -468,6 +555,10 @@ async def cut_at(folder: Path, size_bytes: int) -> None:
             first = await attempts_until_it_is_over(publisher, job)
         assert first == "video1", size_bytes
         assert len(youtube.videos) == 1, size_bytes
+        done = {name: became for name, became in job.saved.items() if name in {"thumbnail", "playlist"}}
+        assert (done["thumbnail"] == "set") <= bool(youtube.thumbnails), (size_bytes, done)
+        assert (done["playlist"] == "added") <= bool(youtube.playlists), (size_bytes, done)
+        assert len(youtube.playlists) <= 1, size_bytes
 
 
 async def test_a_connection_that_is_cut_at_some_byte_makes_one_video(tmp_path: Path) -> None:

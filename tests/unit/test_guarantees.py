@@ -55,6 +55,16 @@ def test_every_control_that_is_named_exists() -> None:
     assert [name for name in named if not exists(name)] == []
 
 
+def test_every_test_of_a_fault_of_a_publisher_exists_and_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "publishers.md").read_text("utf-8").partition("## Which faults each publisher")[2]
+    named = re.findall(r"`(test_\w+)`", text)
+    assert named
+    assert [name for name in named if not exists(name)] == []
+    cells = [cell for line in text.splitlines() if line.startswith("| ") for cell in line.split("|")[2:-1]]
+    numbers = {int(number) for cell in cells for number in re.findall(r"(?<![0-9])\d{1,2}(?![0-9])", cell)}
+    assert numbers == {int(number) for number in re.findall(r"^(\d+)\. `test_", text, flags=re.MULTILINE)}
+
+
 def test_every_invariant_has_its_promise() -> None:
     assert {match for line in PROMISES for match in re.findall(r"^\| (I\d) \|", line)} == {
         f"I{number}" for number in range(1, 9)

@@ -42,12 +42,16 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: The size of the file it was begun for.
         may_be_whole: The last byte may have been sent, so the video may exist.
         video_id: The video; then the upload is over.
+        thumbnail: What became of the thumbnail; None until that is over.
+        playlist: The same of the playlist.
     """
 
     session: str | None = None
     size_bytes: int = 0
     may_be_whole: bool = False
     video_id: str | None = None
+    thumbnail: str | None = None
+    playlist: str | None = None
 
 
 NOTHING_SAVED = Saved()
