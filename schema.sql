@@ -45,7 +45,7 @@ CREATE TABLE publish_tasks (
     raw_job             BLOB,                              -- a stock arq client's message without readable task data
     checkpoint          TEXT,                              -- JSON: the publisher's last one
     checkpoint_attempt  INTEGER,                           -- the attempt that saved it
-    callback_url        TEXT                               -- told of its end
+    callback_url        TEXT                               -- told of its end; '': only its batch counts it
 );
 -- Lists are ordered by (created_at, id). A task keeps both when it moves from the ledger to the history.
 CREATE INDEX publish_tasks_created ON publish_tasks (created_at, job_id);
@@ -279,11 +279,11 @@ CREATE TABLE idempotency_keys (
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_keys_counted ON idempotency_keys (counted_ms);
 
--- Fan-outs (one content for many accounts), and batches with a callback. They are kept for ever, as their tasks are.
+-- Fan-outs (one content for many accounts), and batches with a callback. `everpost purge` destroys them with their last task.
 CREATE TABLE batches (
     batch_id     TEXT PRIMARY KEY,
     kind         TEXT NOT NULL,                            -- fanout | batch
-    items        TEXT,                                     -- of a fan-out: JSON list, an object for each account
+    items        TEXT,                                     -- JSON list, an object for each account of a fan-out, or each task
     created_at   TEXT NOT NULL,
     updated_at   TEXT,                                     -- when the last of its tasks ended
     callback_url TEXT,                                     -- told when all tasks have ended

@@ -1,6 +1,6 @@
 """Batches as named values of a row, and the newest tasks of retry chains; for any store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,12 +8,14 @@ import msgspec
 from everpost.store.batches import Batch, BatchKind, ChainEnd
 from everpost.task.duplicate_rules import Guard, RecentPost
 from everpost.task.fanout_rules import FanoutItem
+from everpost.task.model import Task
 from everpost.task.place import Place
 
 
-def batch_row(batch: Batch) -> dict[str, Any]:
-    """The row of a batch."""
-    return msgspec.structs.asdict(batch) | {"items": msgspec.json.encode(batch.items).decode()}
+def batch_row(batch: Batch, tasks: Sequence[Task]) -> dict[str, Any]:
+    """The row of a batch that begins with `tasks`."""
+    items = batch.items or [FanoutItem(index=number, task_id=task.task_id) for number, task in enumerate(tasks)]
+    return msgspec.structs.asdict(batch) | {"items": msgspec.json.encode(items).decode()}
 
 
 def batch_of(row: Mapping[str, Any]) -> Batch:

@@ -24,6 +24,7 @@ def position_of(
     generation: int | None,
     accepted_by: str | None = None,
     sending: int | None = None,
+    calls_back: int | None = None,
 ) -> Position:
     """The position of a row; `accepted_by` and `sending` are the ledger's."""
     return Position(
@@ -35,6 +36,7 @@ def position_of(
         inherited=accepted_by is None and place == Place.LEDGER,
         sending=sending is not None,
         held=sending == HELD,
+        calls_back=bool(calls_back),
     )
 
 

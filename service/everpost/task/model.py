@@ -161,6 +161,10 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     publish_url: str | None = None
 
 
+UNTOLD = ""
+"""The stored address of a task without a `callback_url` of its own in a batch that is told when all have ended."""
+
+
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a task that decides its place in Redis.
 
@@ -185,7 +189,7 @@ class Task(QueueEntry, frozen=True, kw_only=True):
         generation: The number of retries between the root and this task.
         accepted_by: Who wrote the ledger row; None only for rows inherited from an original file.
         file_ids: The ids of the files it names, as `everpost.store.files` has them.
-        callback_url: The address that is told of its end.
+        callback_url: The address that is told of its end; `UNTOLD` if it has none, and counts for its batch.
         late_at_ms: The latest time to begin, in UTC milliseconds; None is no limit.
     """
 

@@ -21,6 +21,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         inherited: A row of an original file, which no worker runs unless it is retried.
         sending: An attempt's intent to send is recorded.
         held: It was unfinished in a restored backup, and dispatch has not been resumed.
+        calls_back: Its end is told to a `callback_url`: its own, or its batch's.
     """
 
     task_id: str
@@ -31,3 +32,4 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     inherited: bool = False
     sending: bool = False
     held: bool = False
+    calls_back: bool = False

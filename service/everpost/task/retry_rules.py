@@ -14,7 +14,7 @@ from everpost.errors import (
     TaskRunning,
     TaskSucceeded,
 )
-from everpost.task.model import WAITING, Task, TaskStatus
+from everpost.task.model import UNTOLD, WAITING, Task, TaskStatus
 from everpost.task.place import Place, Position
 
 MAYBE_SENT = frozenset({TaskStatus.SUCCESS, TaskStatus.UNKNOWN, TaskStatus.RUNNING})
@@ -89,10 +89,13 @@ def decide_retry(
 
 
 def succession_of(chain: Sequence[Position], task: Task) -> Succession:
-    """The succession of a new task, with its place in the retry chain."""
+    """The succession of a new task, with its place in the retry chain. Its batch counts it as it counted the others."""
     retried = chain[0]
     generation = 1 + max([other.generation for other in chain])
-    joined = msgspec.structs.replace(task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation)
+    url = task.callback_url or (UNTOLD if retried.calls_back else None)
+    joined = msgspec.structs.replace(
+        task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation, callback_url=url
+    )
     return Succession(chain, joined)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from everpost.clock import to_text
 from everpost.errors import DatabaseBusy
 from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, recent_posts, recent_rows
-from everpost.store.batches import Accepted, Batch, ChainEnd, Posting
+from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -58,7 +58,7 @@ async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Acce
     if posting.key is not None and not await _keep_key(connection, posting.key, posted.answer, to_text(now_ms)):
         return None
     if posted.batch is not None:
-        await connection.run("keep_batch", **batch_row(posted.batch))
+        await connection.run("keep_batch", **batch_row(posted.batch, tasks))
     rows = [accepted_row(task, now_ms) for task in tasks]
     await connection.fetch_all("accept_tasks", rows=json_text(rows))
     await use_files(connection, tasks)
@@ -90,7 +90,7 @@ async def _keep_key(connection: Connection, key: IdempotencyKey, answer: FirstAn
 async def _find(connection: Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
     found = await connection.fetch_one("find_batch", batch_id=storable(batch_id))
     batch = None if found is None else batch_of(dict(found))
-    if batch is None or not batch.items:
+    if batch is None or batch.kind is not BatchKind.FANOUT:
         return None
     rows = await connection.fetch_all("find_chain_ends", chain_ids=chains_of(batch))
     return batch, newest_of_chains([dict(row) for row in rows])

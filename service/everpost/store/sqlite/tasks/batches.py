@@ -6,7 +6,7 @@ from typing import Any
 from everpost.clock import to_text
 from everpost.errors import KeyReused
 from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, recent_posts, recent_rows
-from everpost.store.batches import Accepted, Batch, ChainEnd, Posting
+from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import TaskExistsError
 from everpost.store.sqlite.file.connection import snapshot
@@ -54,7 +54,7 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
     if posting.key is not None:
         keep_answer(connection, posting.key, posted.answer, to_text(now_ms))
     if posted.batch is not None:
-        connection.execute(load("keep_batch"), batch_row(posted.batch))
+        connection.execute(load("keep_batch"), batch_row(posted.batch, tasks))
     accept_tasks(connection, tasks, now_ms)
     guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
     connection.executemany(load("keep_recent_post"), recent_rows(guards))
@@ -73,7 +73,7 @@ def _find(connection: sqlite3.Connection, batch_id: str) -> tuple[Batch, list[Ch
     with snapshot(connection):
         found = _rows(connection, "find_batch", {"batch_id": batch_id})
         batch = batch_of(found[0]) if found else None
-        if batch is None or not batch.items:
+        if batch is None or batch.kind is not BatchKind.FANOUT:
             return None
         rows = _rows(connection, "find_chain_ends", {"chain_ids": json_list(chains_of(batch))})
     return batch, newest_of_chains(rows)

@@ -32,8 +32,8 @@ def find_rows(connection: sqlite3.Connection, task_ids: Collection[str]) -> list
 def find_chains(connection: sqlite3.Connection, chain_ids: Collection[str]) -> Chains:
     """The retry chains with these ids."""
     return chains_of(
-        position_of(task_id, place, status, chain_id, generation, accepted_by="")
-        for chain_id, task_id, status, generation, place in connection.execute(
+        position_of(task_id, place, status, chain_id, generation, accepted_by="", calls_back=calls_back)
+        for chain_id, task_id, status, generation, place, calls_back in connection.execute(
             load("find_chains"), {"chain_ids": json_list(chain_ids)}
         )
     )

@@ -1,4 +1,4 @@
--- The new versions of waiting tasks, which are locked.
+-- The new versions of waiting tasks, which are locked. One that loses its callback_url still counts for its batch.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(:rows) AS given (
         task_id text, task_data text, priority integer, platform text, account_id text, title text,
@@ -9,7 +9,7 @@ WITH given AS MATERIALIZED (
 UPDATE task_queue AS t SET
     data = given.task_data, priority = given.priority, platform = left(given.platform, 100),
     account_id = left(given.account_id, 256), title = given.title,
-    callback_url = given.callback_url,
+    callback_url = coalesce(given.callback_url, CASE WHEN t.callback_url IS NOT NULL THEN '' END),
     status = CASE WHEN given.is_rescheduled = 1 THEN given.status ELSE t.status END,
     due_at = CASE WHEN given.is_rescheduled = 1 THEN given.due_at ELSE t.due_at END,
     late_at = CASE WHEN given.has_new_limit = 1 THEN given.late_at ELSE t.late_at END,

@@ -1,6 +1,7 @@
 -- Callbacks: whatever statement ends a task that has a callback_url, or changes how it ended, writes the task of its
 -- callback in the same transaction. Like `ending.sql`, all of this is temporary, in each connection that ends tasks.
--- The id of a callback follows from the end, so an end that is recorded again has no second callback.
+-- The id of a callback follows from the end, so an end that is recorded again has no second callback. A task whose
+-- callback_url is '' has no callback, and counts for its batch.
 CREATE TEMP VIEW callback_due (webhook_id, url, at, account_id, event) AS SELECT NULL, NULL, NULL, NULL, NULL;
 CREATE TEMP TRIGGER callback_due_accepted INSTEAD OF INSERT ON callback_due BEGIN
     INSERT INTO task_queue (
@@ -12,7 +13,8 @@ CREATE TEMP TRIGGER callback_due_accepted INSTEAD OF INSERT ON callback_due BEGI
             'callback', json_object('id', NEW.webhook_id, 'url', NEW.url, 'event', json(NEW.event))
         ),
         NEW.at, NEW.at, 'callback', NEW.account_id, '', 'callback'
-    WHERE NOT EXISTS (SELECT 1 FROM task_queue WHERE task_id = NEW.webhook_id || '.callback')
+    WHERE NEW.url <> ''
+        AND NOT EXISTS (SELECT 1 FROM task_queue WHERE task_id = NEW.webhook_id || '.callback')
         AND NOT EXISTS (SELECT 1 FROM publish_tasks WHERE job_id = NEW.webhook_id || '.callback')
         AND NOT EXISTS (SELECT 1 FROM publish_tasks_archive WHERE job_id = NEW.webhook_id || '.callback');
 END;
@@ -85,7 +87,7 @@ WHEN NEW.root_id IS NOT NULL AND NEW.callback_url IS NOT NULL BEGIN
         );
 END;
 
--- The last unfinished task of a batch has ended. The newest task of each retry chain counts.
+-- The last unfinished task of a batch has ended. The newest task of each retry chain counts, also if it is archived.
 CREATE TEMP TRIGGER batches_calls_back AFTER UPDATE OF unfinished ON main.batches
 WHEN NEW.unfinished = 0 AND OLD.unfinished > 0 BEGIN
     UPDATE batches SET rounds = rounds + 1 WHERE batch_id = NEW.batch_id;
@@ -101,16 +103,32 @@ WHEN NEW.unfinished = 0 AND OLD.unfinished > 0 BEGIN
     FROM (
         SELECT json_group_object(status, tasks) AS counts,
             CASE
-                WHEN ifnull(sum(tasks) FILTER (WHERE status = 'success'), 0) = NEW.total THEN 'success'
+                WHEN ifnull(sum(tasks) FILTER (WHERE status = 'success'), 0) = ifnull(sum(tasks), 0) + NEW.rejected THEN 'success'
                 WHEN sum(tasks) FILTER (WHERE status = 'success') > 0 THEN 'partial'
                 ELSE 'failed'
             END AS status
         FROM (
-            SELECT ifnull((
-                SELECT newer.status FROM publish_tasks AS newer
-                WHERE newer.root_id = root.job_id ORDER BY newer.generation DESC LIMIT 1
-            ), root.status) AS status, count(*) AS tasks
-            FROM publish_tasks AS root WHERE root.batch_id = NEW.batch_id AND root.root_id IS NULL
+            SELECT newest.status, count(*) AS tasks
+            FROM (
+                SELECT coalesce(
+                    (
+                        SELECT h.status FROM publish_tasks AS h
+                        WHERE h.root_id = first.task_id AND NOT EXISTS (
+                            SELECT 1 FROM publish_tasks_archive AS a
+                            WHERE a.root_id = first.task_id AND a.generation > h.generation
+                        )
+                        ORDER BY h.generation DESC LIMIT 1
+                    ),
+                    (
+                        SELECT a.status FROM publish_tasks_archive AS a
+                        WHERE a.root_id = first.task_id ORDER BY a.generation DESC LIMIT 1
+                    ),
+                    (SELECT h.status FROM publish_tasks AS h WHERE h.job_id = first.task_id),
+                    (SELECT a.status FROM publish_tasks_archive AS a WHERE a.job_id = first.task_id)
+                ) AS status
+                FROM (SELECT value ->> 'task_id' AS task_id FROM json_each(NEW.items)) AS first
+            ) AS newest
+            WHERE newest.status IS NOT NULL
             GROUP BY 1
         )
     ) AS outcome;
