@@ -105,7 +105,7 @@ class Model:
         ]
         for task_id, _, _ in found:
             await self.redis.set(HELD + task_id, "w", px=LEASE_MS)
-        answers = await self.gates.ask([(task_id, self.lanes[task_id]) for task_id, _, _ in found]) if found else []
+        answers = await self.gates.ask([(task_id, self.lanes[task_id], 0) for task_id, _, _ in found]) if found else []
         parked = []
         for (task_id, name, score), refused in zip(found, answers, strict=True):
             lane = self.lanes[task_id]

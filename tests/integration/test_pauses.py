@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from everpost.clock import system_clock
-from everpost.queue.keys import QUEUE_NAMES
+from everpost.queue.keys import LATE, QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
 from everpost_workers.upkeep.relay import FRESH_MS, Relay
 
@@ -94,6 +94,37 @@ async def test_a_pause_of_an_account_holds_that_account_only_and_is_noticed_by_a
 
 async def is_started(stack: Stack) -> bool:
     return bool(await stack.queue.workers.living())
+
+
+async def test_a_parked_task_ends_as_missed_at_its_limit_and_not_when_its_wait_ends(stack: Stack) -> None:
+    await pause(stack, **SHOP)
+    await stack.start_worker()
+    missed, stays = await stack.publish(**SHOP, late_after_s=1), await stack.publish(**SHOP)
+    await parked(stack, 2)
+    ended = await stack.wait_until_ended(missed)
+    assert (ended["status"], ended["error_class"], ended["attempts"]) == ("failed", "missed", [])
+    assert (await stack.task(stays))["waits_for"]["kind"] == "paused"
+    assert await stack.queue.redis.exists(LATE) == 0
+    await ask(stack, "resume", **SHOP)
+    assert await statuses(stack, stays) == {"success"}
+    assert [job.task_id for job in stack.publisher.published] == [stays]
+
+
+async def test_the_limit_of_a_parked_task_follows_its_edits_and_an_emptied_redis(stack: Stack) -> None:
+    await pause(stack, **SHOP)
+    await stack.start_worker()
+    shorter, freed = await stack.publish(**SHOP, late_after_s=3_600), await stack.publish(**SHOP, late_after_s=3)
+    await parked(stack, 2)
+    for task_id, late_after_s in ((shorter, 2), (freed, None)):
+        answer = await stack.client.patch(f"/api/v1/tasks/{task_id}", json={"late_after_s": late_after_s})
+        assert answer.status_code == 200, answer.text
+    await stack.queue.redis.flushall()
+    relay = relay_of(stack)
+    relay.look_again(after_ms=0)
+    await relay.tick()
+    assert (await stack.wait_until_ended(shorter))["error_class"] == "missed"
+    await parked(stack, 1)
+    assert (await stack.task(freed))["waits_for"]["kind"] == "paused"
 
 
 async def test_parked_tasks_can_be_cancelled_and_retried(stack: Stack) -> None:

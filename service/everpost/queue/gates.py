@@ -22,7 +22,7 @@ MOST_SHOWN = 1_000  # scopes
 OVERWRITTEN = ("WRONGTYPE", "user_script", "Error running script")
 """A refusal with one of these is about what another program wrote into the keys of the gate."""
 FORGOTTEN = (
-    *(f"everpost:{name}" for name in ("limits", "gate", "lanes", "why", "closed", "openings", "turn")),
+    *(f"everpost:{name}" for name in ("limits", "gate", "lanes", "why", "closed", "openings", "turn", "late")),
     *(f"everpost:{name}:*" for name in ("behind", "permits", "coming", "uses", "day")),
 )
 
@@ -129,8 +129,12 @@ class Gates:
         self._find = server.script("gate_find")
         self._show = server.script("gate_show")
 
-    async def ask(self, tasks: Sequence[tuple[str, Scope]]) -> list[Refused | None]:
-        """For each task with its lane: None if it begins, which counts from now on, or why it may not.
+    async def ask(self, tasks: Sequence[tuple[str, Scope, int]]) -> list[Refused | None]:
+        """For each task: None if it begins, which counts from now on, or why it may not.
+
+        Args:
+            tasks: Each with its lane, and the latest time at which it may begin, by the clock of Redis, or 0. Then it
+                comes back into its queue, as long as it is parked.
 
         Raises:
             LimitsLostError: Nothing was decided.

@@ -11,6 +11,7 @@ WITHDRAWALS_KEY = "everpost:withdrawals"
 RESULTS_KEY = "everpost:results"
 METRICS_KEY = "everpost:metrics"
 PROGRESS = "everpost:progress:"  # before the id of a task that runs
+LATE = "everpost:late"  # parked tasks by the latest time at which they may begin
 PARKED = "everpost:parked"  # tasks that wait outside the queues; a lane follows it in the key of the lane's tasks
 TIMELINE = "everpost:timeline:"  # before the identifier of a PostgreSQL cluster
 SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type

@@ -130,9 +130,12 @@ class Admission:
 
     def _gated_among(
         self, claims: Sequence[ClaimedTask], answers: Mapping[str, ClaimAnswer]
-    ) -> list[tuple[ClaimedTask, Scope]]:
-        """The jobs that would run and have a limit, or are held, with their lanes."""
-        gated: list[tuple[ClaimedTask, Scope]] = []
+    ) -> list[tuple[ClaimedTask, Scope, int]]:
+        """The jobs that would run and have a limit, or are held, as `Gate.ask` takes them.
+
+        A task that is too late to begin is not among them: it ends without room for it.
+        """
+        gated: list[tuple[ClaimedTask, Scope, int]] = []
         for claim in claims:
             state = claim.context
             if state is None or claim.ends_as is not None or state.refusal is not None or claim.job_id in answers:
@@ -141,8 +144,8 @@ class Admission:
             if platform is None:
                 continue
             lane = lane_of(platform, _account_of(state.task_data or _offered_data(claim)))
-            if self._gate.known.have(lane):
-                gated.append((claim, lane))
+            if self._gate.known.have(lane) and not state.is_missed_at(self._clock()):
+                gated.append((claim, lane, self._late_ms(claim, state.facts)))
         return gated
 
     def _early(self, claims: Sequence[ClaimedTask], known: Mapping[str, ClaimFacts]) -> dict[str, ClaimAnswer]:
@@ -151,13 +154,20 @@ class Admission:
         for claim in claims:
             facts = known.get(claim.job_id)
             if facts is not None and facts.due_at is not None and claim.ends_as is None:
-                now_ms = self._clock()
                 due_ms = stored_time_ms(facts.due_at) or 0
-                if due_ms > now_ms + EARLY_MS:
-                    redis_ahead_ms = claim.claimed_ms - now_ms
-                    ahead_ms = redis_ahead_ms if abs(redis_ahead_ms) >= EARLY_MS else 0  # as in enqueue.lua
-                    early[claim.job_id] = Later(due_ms + ahead_ms)
+                if due_ms > self._clock() + EARLY_MS:
+                    early[claim.job_id] = Later(self._by_redis(due_ms, claim))
         return early
+
+    def _late_ms(self, claim: ClaimedTask, facts: ClaimFacts | None) -> int:
+        """The latest time at which a task may begin, by the clock of Redis; 0 is no limit."""
+        late_ms = None if facts is None or facts.late_at is None else stored_time_ms(facts.late_at)
+        return 0 if late_ms is None else self._by_redis(late_ms, claim)
+
+    def _by_redis(self, time_ms: int, claim: ClaimedTask) -> int:
+        """A time of the store, by the clock of Redis."""
+        ahead_ms = claim.claimed_ms - self._clock()
+        return time_ms + ahead_ms if abs(ahead_ms) >= EARLY_MS else time_ms  # as in enqueue.lua
 
     def _past_of(self, facts: ClaimFacts) -> tuple[int, Earlier]:
         """The number of the attempt that begins, and what is known of the earlier ones."""

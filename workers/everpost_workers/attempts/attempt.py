@@ -10,7 +10,8 @@ from everpost.known_secrets import NO_SECRETS, KnownSecrets
 from everpost.publishing import Account, PublishResult, SendTrace
 from everpost.store.ledger import ClaimFacts
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
-from everpost.task.model import BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
+from everpost.task.late_rules import is_missed
+from everpost.task.model import HELD, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
 from everpost_workers.engine import Claim, JobOutcome
 
 NOTHING_SENT = Evidence(phase=SendPhase.PREPARING, bytes_sent=BytesSent.NO)
@@ -66,6 +67,13 @@ class AttemptState(msgspec.Struct):
     def platform(self) -> str | None:
         """The platform in the ledger; None without a row."""
         return self.facts.platform if self.facts else None
+
+    def is_missed_at(self, now_ms: int) -> bool:
+        """Whether it is too late for this attempt to begin."""
+        facts = self.facts
+        if facts is None or facts.late_at is None:
+            return False
+        return is_missed(facts.late_at, now_ms, may_be_sent=self.earlier.may_be_sent or facts.sending == HELD)
 
     def evidence(self, said: str | None) -> Evidence:
         """The evidence in case the outcome is unknown. `said` is what the publisher raised, if anything."""

@@ -32,8 +32,8 @@ from everpost.store import Store
 from everpost.task.attempt_rules import cell_for, kills_its_workers
 from everpost.task.callbacks import is_callback
 from everpost.task.earlier_attempts import last_error_of
-from everpost.task.late_rules import is_missed, missed_message
-from everpost.task.model import HELD, ErrorClass, TaskStatus
+from everpost.task.late_rules import missed_message
+from everpost.task.model import ErrorClass, TaskStatus
 from everpost.task.submission import decoded_data
 from everpost_workers.accounts.book import AccountBook, AccountWaitsError
 from everpost_workers.accounts.job_account import JobAccount
@@ -113,6 +113,7 @@ class AttemptRunner:
         _check_refusal(state)
         if state.earlier.crashed:
             self._check_lost_attempts(state)
+        self._check_late(state)  # also if its account is held
         try:
             job = await self._prepare(state, arguments)
             publisher = self._publishers[job.platform.name]
@@ -226,11 +227,8 @@ class AttemptRunner:
 
     def _check_late(self, state: AttemptState) -> None:
         """End a task that is too late to begin, unless it may have been sent: then more must be found out (I6)."""
-        facts = state.facts
-        if facts is None or facts.late_at is None:
-            return
-        now_ms = self._clock()
-        if is_missed(facts.late_at, now_ms, may_be_sent=state.earlier.may_be_sent or facts.sending == HELD):
+        facts, now_ms = state.facts, self._clock()
+        if facts is not None and facts.late_at is not None and state.is_missed_at(now_ms):
             message = missed_message(facts.late_at, now_ms, last_error_of(facts.attempts))
             raise MissedError(message)
 

@@ -58,16 +58,19 @@ class Gate:
 
     # claims
 
-    async def ask(self, tasks: Sequence[tuple[Claim[Any], Scope]]) -> dict[str, Elsewhere]:
+    async def ask(self, tasks: Sequence[tuple[Claim[Any], Scope, int]]) -> dict[str, Elsewhere]:
         """Those of the tasks that must wait in their lanes; the others may begin, which counts.
+
+        Args:
+            tasks: As of `Gates.ask`.
 
         Raises:
             Unavailable: Redis or the store does not answer: then none of them may begin.
         """
-        answers = await self._decide([(claim.job_id, lane) for claim, lane in tasks])
+        answers = await self._decide([(claim.job_id, lane, late_ms) for claim, lane, late_ms in tasks])
         waiting: dict[str, Elsewhere] = {}
         uses: list[Use] = []
-        for (claim, lane), refused in zip(tasks, answers, strict=True):
+        for (claim, lane, _), refused in zip(tasks, answers, strict=True):
             if refused is not None:
                 self._leaving[claim.job_id] = lane
                 waiting[claim.job_id] = Elsewhere(lane_key(lane), lane_score(claim.queue_name, claim.score))
@@ -79,7 +82,7 @@ class Gate:
             await self._store.limits.note_uses(uses)
         return waiting
 
-    async def _decide(self, tasks: Sequence[tuple[str, Scope]]) -> list[Refused | None]:
+    async def _decide(self, tasks: Sequence[tuple[str, Scope, int]]) -> list[Refused | None]:
         try:
             return await self._gates.ask(tasks)
         except LimitsLostError:

@@ -10,6 +10,7 @@
 -- everpost:gate         hash: the process of Redis that counts, from when on it admits tasks, whether it has all uses
 -- everpost:parked       hash: task -> key of its lane (release.lua of the engine writes it)
 -- everpost:parked:LANE  sorted set: the lane's tasks
+-- everpost:late         sorted set: parked task -> when it is too late to begin (ms); only tasks that have such a limit
 -- everpost:lanes        hash: lane -> the scope it waits behind
 -- everpost:behind:SCOPE sorted set: the lanes behind a scope, by the turn in which each had a task admitted
 -- everpost:openings     sorted set: scope -> when it may have room again (ms); infinite while it is held
@@ -21,11 +22,11 @@
 -- everpost:day:S        hash: the end of the day (ms), and how many attempts began on it
 local JOB, HELD = 'arq:job:', 'arq:in-progress:'
 local LIMITS, GATE, INDEX, PARKED = 'everpost:limits', 'everpost:gate', 'everpost:parked', 'everpost:parked:'
-local LANES, BEHIND, OPENINGS, WHY = 'everpost:lanes', 'everpost:behind:', 'everpost:openings', 'everpost:why'
+local LATE, LANES, BEHIND, OPENINGS, WHY = 'everpost:late', 'everpost:lanes', 'everpost:behind:', 'everpost:openings', 'everpost:why'
 local CLOSED, TURN, PERMITS = 'everpost:closed', 'everpost:turn', 'everpost:permits:'
 local COMING, USES, DAY = 'everpost:coming:', 'everpost:uses:', 'everpost:day:'
 local EVERYTHING = '*'
-local LOOK_AGAIN = 1000 -- ms, at tasks that are coming
+local LOOK_AGAIN = 1000 -- ms, at tasks that are coming, or late by another clock than that of the ledger
 local PER_QUEUE = 1e13 -- a task's score in its lane is its own score, and this for each queue before its own
 local lease = tonumber(ARGV[1])
 local clock = redis.call('TIME')

@@ -1,6 +1,6 @@
 -- Decides which claimed tasks may begin now; the others are to go into their lanes.
 --
--- ARGV  2 msgpack list: task, lane, task, lane, ...
+-- ARGV  2 msgpack list: task, lane, the latest time to begin (ms) or 0, task, ...
 -- Returns nothing if Redis has lost the limits. Otherwise a list with one entry for each task: 0 if it begins, which is
 -- counted from now on, else {kind, scope, until when (ms) or ""}.
 --
@@ -70,13 +70,17 @@ end
 
 local reply = {}
 local tasks = cmsgpack.unpack(ARGV[2])
-for i = 1, #tasks, 2 do
-  local id, lane = tasks[i], tasks[i + 1]
+for i = 1, #tasks, 3 do
+  local id, lane, late = tasks[i], tasks[i + 1], tasks[i + 2]
   local where = redis.call('HGET', INDEX, id) -- its lane, if a copy of it waits there
   if where then
     redis.call('ZREM', where, id)
     redis.call('HDEL', INDEX, id)
   end
-  reply[#reply + 1] = decide(id, lane)
+  local answer = decide(id, lane)
+  if late > 0 and answer ~= 0 then
+    redis.call('ZADD', LATE, text(math.max(late, now + LOOK_AGAIN)), id)
+  end
+  reply[#reply + 1] = answer
 end
 return reply

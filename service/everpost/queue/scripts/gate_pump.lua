@@ -1,4 +1,4 @@
--- Takes back permits, and lets out of their lanes as many tasks as there is room for.
+-- Takes back permits, and lets out of their lanes as many tasks as there is room for, and those that are too late to begin.
 --
 -- ARGV  2 wake channel, 3 most tasks to let out, 4 msgpack map of lists:
 --         back: task, lane, ... of those that a worker no longer runs
@@ -84,11 +84,34 @@ local function other_refusal(lane, scope)
   return nil
 end
 
-local function let_out(lane, id, score)
-  redis.call('ZREM', PARKED .. lane, id)
+local function return_to_queue(id, where, score)
+  redis.call('ZREM', where, id)
   redis.call('HDEL', INDEX, id)
   local number = math.min(math.max(math.floor(score / PER_QUEUE), 0), #KEYS - 1)
   redis.call('ZADD', KEYS[number + 1], 'NX', text(score - number * PER_QUEUE), id)
+end
+
+-- Returns tasks that are too late to begin, for a worker to end them; returns how many.
+local function return_late(left)
+  local out = 0
+  for _, id in ipairs(redis.call('ZRANGE', LATE, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)) do
+    local where = redis.call('HGET', INDEX, id)
+    local score = where and redis.call('ZSCORE', where, id)
+    if score then
+      return_to_queue(id, where, tonumber(score))
+      out = out + 1
+    end
+    if not score and redis.call('EXISTS', HELD .. id) == 1 then
+      redis.call('ZADD', LATE, text(now + LOOK_AGAIN), id) -- it is on the way into its lane
+    else
+      redis.call('ZREM', LATE, id)
+    end
+  end
+  return out
+end
+
+local function let_out(lane, id, score)
+  return_to_queue(id, PARKED .. lane, score)
   for _, scope in ipairs(scopes_of(lane)) do
     if limits_of(scope) then
       redis.call('ZADD', COMING .. scope, text(now + LOOK_AGAIN), id)
@@ -142,7 +165,7 @@ end
 
 look_after_lanes()
 
-local out, looks = 0, 0
+local out, looks = return_late(most), 0
 local due = redis.call('ZRANGE', OPENINGS, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1]
 while due and out < most and looks < most do
   out = out + open(due, most - out)
@@ -153,10 +176,11 @@ if out > 0 and channel ~= '' then
   redis.pcall('PUBLISH', channel, 'let out') -- a user may be given no channels: then they poll
 end
 
-local opening = tonumber(redis.call('ZRANGE', OPENINGS, 0, 0, 'WITHSCORES')[2])
-local has_opening = opening and opening < math.huge
+local late = tonumber(redis.call('ZRANGE', LATE, 0, 0, 'WITHSCORES')[2]) or math.huge
+local opening = math.min(tonumber(redis.call('ZRANGE', OPENINGS, 0, 0, 'WITHSCORES')[2]) or math.huge, late)
+local has_opening = opening < math.huge
 local reply = {
-  out, due and 1 or 0, has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
+  out, (due or late <= now) and 1 or 0, has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
   now >= opens_at and not is_counted and 1 or 0, tonumber(redis.call('HGET', LIMITS, 'version')) or 0, now,
 }
 for _, part in ipairs(redis.call('HGETALL', CLOSED)) do
