@@ -6,7 +6,7 @@ import msgspec
 
 from everpost.limits import Limits, Rate
 from everpost.store import Store
-from everpost.store.limits import Use
+from everpost.store.limits import CLOSED, Use
 from everpost.task.holds import NOTHING_SET, Hold, WaitKind, with_hold, with_limits, without_hold
 
 NOW_MS = 1_750_000_000_000
@@ -77,3 +77,11 @@ async def test_the_latest_end_of_a_closure_counts(store: Store, other: Store) ->
         await store.limits.close(LANE, until_ms)
     await store.limits.close("douyin/other", NOW_MS)
     assert await other.limits.closures(NOW_MS) == {LANE: NOW_MS + 200}
+
+
+async def test_each_closure_of_a_scope_can_be_noticed(store: Store, other: Store) -> None:
+    seen = [await other.meta.get(CLOSED)]
+    for scope, until_ms in ((LANE, NOW_MS), (LANE, NOW_MS + 1), ("douyin/other", NOW_MS + 1)):
+        await store.limits.close(scope, until_ms)
+        seen.append(await other.meta.get(CLOSED))
+    assert len({*seen}) == 4

@@ -25,6 +25,17 @@ async def test_a_value_is_the_last_one_that_any_process_set(store: Store, other:
     assert await store.meta.get("another") is None
 
 
+async def test_several_values_are_read_at_once_and_those_that_are_not_set_are_left_out(
+    store: Store, other: Store
+) -> None:
+    assert await store.meta.get_all(("name", "another")) == {}
+    await store.meta.set("name", "一")
+    await other.meta.set("another", "二")
+    await other.meta.set("third", "三")
+    assert await store.meta.get_all(("name", "another", "fourth")) == {"name": "一", "another": "二"}
+    assert await store.meta.get_all(()) == {}
+
+
 async def test_a_value_is_replaced_only_by_a_process_that_knows_it(store: Store, other: Store) -> None:
     assert [await each.meta.replace("name", None, "一") for each in (store, other)] == [True, False]
     assert not await other.meta.replace("name", "二", "三")

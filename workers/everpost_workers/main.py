@@ -33,8 +33,8 @@ from everpost.queue.workers import with_other_database
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
-from everpost.store.account_directory import REFRESH_S
 from everpost.store.account_zones import AccountZones, zones_in
+from everpost.store.accounts import VERSION as ACCOUNTS
 from everpost.store.meta import identity_of
 from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
@@ -53,6 +53,7 @@ from everpost_workers.ends.recorder import EndRecorder
 from everpost_workers.ends.results import serializer_like
 from everpost_workers.engine import LONGEST_ROUND_S, BatchWorker, ClaimAnswer
 from everpost_workers.gates.gate import Gate
+from everpost_workers.gates.known import WATCHED
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.process_end import end_blocked_process
 from everpost_workers.publishers.registry import Overrides, load_publishers, opened_publishers
@@ -68,6 +69,7 @@ UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which a resta
 LARGEST_PAYLOAD_BYTES = 64 * 1024 * 1024  # a minimum, because tasks accepted under a larger limit must fit too
 PAYLOAD_FACTOR = 8  # JSON that is encoded again has at most this many times the bytes of its body
 PAUSE_POLL_S = 0.5
+CHANGES_S = 0.5  # until a change of the limits or of an account is noticed
 LEFTOVERS_S = 5.0
 RECENT_S = 1.0
 STRANGERS_S = 60.0
@@ -135,10 +137,11 @@ class PublishWorker:
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         await self.book.directory.refresh()
-        self._upkeep.begin({"accounts": (REFRESH_S, self.trials.look)})
+        self._upkeep.begin({"accounts": (0.0, self.trials.look_when_due)})
         self._upkeep.begin({"account_keys": (KEYS_S, self.leadership.led(self.book.encrypt_anew))})
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
         self._upkeep.begin({"gate": (0.0, self.gate.turn_when_due)})
+        self._upkeep.begin({"changes": (CHANGES_S, self._look_for_changes)})
         if self.recent is not None:
             self._upkeep.begin({"recent": (RECENT_S, self.recent.record_lost)})
         self._upkeep.begin({"progress": (TICK_S, self.board.tick)})
@@ -228,6 +231,12 @@ class PublishWorker:
             isolation=self._isolation,
             close_lane=self.gate.close_lane,
         )
+
+    async def _look_for_changes(self) -> None:
+        """Tell the parts that know limits and accounts when these have changed: one read for all of them."""
+        values = await self.store.meta.get_all(WATCHED)
+        self.gate.notice(values)
+        self.trials.notice(values.get(ACCOUNTS))
 
     async def _look_for_strangers(self, queue: TaskQueue) -> None:
         """Tell if other workers on this Redis use another database: a misconfiguration that loses outcomes.

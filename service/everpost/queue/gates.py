@@ -48,6 +48,7 @@ class Turned(msgspec.Struct, frozen=True):
     Attributes:
         let_out: How many tasks went back into their queues.
         has_more: More could go at once.
+        has_lanes: Tasks wait in lanes.
         opens_in_s: Seconds until a scope may have room again; None if that is not known.
         is_rebuilding: Redis was emptied: workers are to report what they run.
         needs_uses: Redis does not know earlier attempts.
@@ -57,6 +58,7 @@ class Turned(msgspec.Struct, frozen=True):
 
     let_out: int
     has_more: bool
+    has_lanes: bool
     opens_in_s: float | None
     is_rebuilding: bool
     needs_uses: bool
@@ -153,10 +155,11 @@ class Gates:
             told = msgspec.structs.replace(told, parked=[*told.parked, *self._orphans])
         answer: list[Any] = await self._run(self._pump, WAKE_CHANNEL, most, msgspec.msgpack.encode(told))
         self._orphans = []
-        out, has_more, opens_in_ms, is_rebuilding, needs_uses, version, now_ms, *closed = answer
+        out, has_more, has_lanes, opens_in_ms, is_rebuilding, needs_uses, version, now_ms, *closed = answer
         return Turned(
             let_out=out,
             has_more=bool(has_more),
+            has_lanes=bool(has_lanes),
             opens_in_s=None if opens_in_ms < 0 else opens_in_ms / 1000,
             is_rebuilding=bool(is_rebuilding),
             needs_uses=bool(needs_uses),

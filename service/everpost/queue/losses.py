@@ -9,7 +9,7 @@ import structlog
 
 from everpost.clock import Clock
 from everpost.queue.keys import EPOCH_KEY, LONGEST_NAME, RESULT, RESULTS_KEY, WITHDRAWALS_KEY, queue_name
-from everpost.queue.redis_server import RedisServer
+from everpost.queue.redis_server import RedisMemory, RedisServer
 from everpost.task.model import WITHDRAWN_S, QueueEntry
 
 log = structlog.get_logger("everpost.queue")
@@ -31,6 +31,19 @@ class RedisIdentity(msgspec.Struct, frozen=True):
 
     epoch: str
     evicted: int
+
+
+class Shed(msgspec.Struct, frozen=True):
+    """Results that were dropped.
+
+    Attributes:
+        left_bytes: What the other results take.
+        memory: How full Redis is now.
+    """
+
+    left_bytes: int
+    dropped: int
+    memory: RedisMemory
 
 
 class Losses:
@@ -77,14 +90,14 @@ class Losses:
         if task_ids:
             await self._ask(self._redis.unlink(*(RESULT + task_id for task_id in task_ids)))
 
-    async def shed_results(self, most_bytes: int, most: int) -> tuple[int, int]:
-        """Drop the oldest results, `most` at most, until all take `most_bytes`; return bytes left and number dropped.
+    async def shed_results(self, most_bytes: int, most: int) -> Shed:
+        """Drop the oldest results, `most` at most, until all take `most_bytes`.
 
         The bytes are estimated. Results older than the index are not counted.
         """
         answer: list[Any] = await self._ask(self._shed(keys=[RESULTS_KEY], args=[most_bytes, most]))
-        left_bytes, dropped = answer
-        return int(left_bytes), int(dropped)
+        left_bytes, dropped, used_bytes, max_bytes = map(int, answer)
+        return Shed(left_bytes, dropped, RedisMemory(used_bytes=used_bytes, max_bytes=max_bytes))
 
     async def old_withdrawals(self, limit: int) -> list[str]:
         """Tasks that were withdrawn long ago: by now their replacement is committed, or it never will be."""

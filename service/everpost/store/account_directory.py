@@ -12,12 +12,16 @@ REFRESH_S = 1.0
 
 
 class AccountDirectory:
-    """The accounts as they were at the last `refresh`. Until the first one, there are none."""
+    """The accounts as they were at the last `refresh`. Until the first one, there are none.
+
+    Attributes:
+        version: That of the accounts at the last `refresh`, as the store keeps it.
+    """
 
     def __init__(self, store: Store) -> None:
         self._accounts = store.accounts
         self._meta = store.meta
-        self._version: str | None = None
+        self.version: str | None = None
         self._standings: dict[tuple[str, str], Standing] = {}
 
     def find(self, platform: str, account_id: str) -> Standing | None:
@@ -47,9 +51,9 @@ class AccountDirectory:
             Unavailable: The store cannot be read; the accounts stay as they were known.
         """
         version = await self._meta.get(VERSION)  # first: a change after it makes the next refresh read again
-        if version == self._version:
+        if version == self.version:
             return False
         standings = await self._accounts.standings()
         self._standings = {(standing.platform, standing.account_id): standing for standing in standings}
-        self._version = version
+        self.version = version
         return True

@@ -9,6 +9,7 @@ from everpost.limits import Scope
 from everpost.task.holds import ChangeScope, ScopeState
 
 VERSION = "limits_version"  # among the values of `everpost.store.meta.Meta`: grows with each change
+CLOSED = "limits_closed"  # the same: another value whenever a scope has been closed
 MOST_USES = 200_000  # that are read at once
 
 
@@ -21,6 +22,11 @@ class StoredLimits(msgspec.Struct, frozen=True):
 
     version: int
     scopes: dict[Scope, ScopeState]
+
+
+def version_in(value: str | None) -> int:
+    """The version that is stored under `VERSION`; 0 if none is."""
+    return int(value) if value is not None and value.isdecimal() else 0
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -53,7 +59,10 @@ class Limits(Protocol):
         """The attempts that began since then, the newest first, at most `MOST_USES`."""
 
     async def close(self, scope: Scope, until_ms: int) -> None:
-        """Keep until when a scope is closed, because its platform answered "too fast"; the latest time counts."""
+        """Keep until when a scope is closed, because its platform answered "too fast"; the latest time counts.
+
+        The value under `CLOSED` is another one afterwards, so that other processes notice.
+        """
 
     async def closures(self, now_ms: int) -> dict[Scope, int]:
         """The scopes that are closed, and until when."""

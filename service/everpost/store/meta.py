@@ -1,6 +1,6 @@
 """The port's noun `meta`: values that all processes of a store share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import uuid4
 
@@ -28,6 +28,9 @@ class Meta(Protocol):
 
     async def get(self, key: str) -> str | None:
         """The value under `key`; None if the key was never set, or was removed."""
+
+    async def get_all(self, keys: Sequence[str]) -> dict[str, str]:
+        """The values under these keys that are set, in one read."""
 
     async def set(self, key: str, value: str | None) -> None:
         """Put `value` under `key`, in place of an earlier one; None removes the key."""

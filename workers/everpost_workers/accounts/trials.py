@@ -52,9 +52,30 @@ class AccountTrials:
         self._clock = clock
         self._worker_id = worker_id
         self._running: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    def notice(self, version: str | None) -> None:
+        """Note the version of the accounts in the store. Every worker does this about twice a second."""
+        directory = self._book.directory
+        if version != directory.version or any(True for _ in directory.asked()):
+            self._wake.set()
+
+    async def look_when_due(self) -> None:
+        """Wait until there may be something to learn or to test, then look; the worker repeats this.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
+        await self._wake.wait()
+        self._wake.clear()
+        await self.look()
 
     async def look(self) -> None:
-        """Learn of changed accounts, and begin the tests that are asked for. Every worker does this once a second."""
+        """Learn of changed accounts, and begin the tests that are asked for.
+
+        Raises:
+            ServiceError: The store does not answer.
+        """
         await self._book.directory.refresh()
         for standing in self._book.directory.asked():
             if (account := await self._take(standing)) is not None:

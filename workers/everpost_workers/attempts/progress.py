@@ -1,5 +1,7 @@
 """The progress of a worker's running attempts: noted here at once, and sent to Redis once a second for all of them."""
 
+import asyncio
+
 from everpost.clock import Clock
 from everpost.queue.progress import Progress, ProgressNotes
 
@@ -17,23 +19,29 @@ class ProgressBoard:
         self._shown: dict[str, tuple[Progress, int]] = {}
         self._changed: dict[str, None] = {}
         self._ticks = 0
+        self._has_news = asyncio.Event()
 
     def show(self, task_id: str, done: float, total: float | None) -> None:
         """Note how far an attempt has come."""
         self._shown[task_id] = Progress(done, total), self._clock()
         self._changed[task_id] = None
+        self._has_news.set()
 
     def forget(self, task_id: str) -> None:
         """The attempt has ended."""
         if self._shown.pop(task_id, None) is not None:
             self._changed[task_id] = None
+            self._has_news.set()
 
     async def tick(self) -> None:
-        """Send what has changed since the last time, and now and then everything.
+        """Send what has changed since the last time, and now and then everything; waits while there is nothing.
 
         Raises:
             QueueUnreachable: Redis is away; what was to be sent is sent later.
         """
+        while not self._shown and not self._changed:
+            self._has_news.clear()
+            await self._has_news.wait()
         self._ticks += 1
         if self._ticks % REFRESH_TICKS == 0:
             self._changed |= dict.fromkeys(self._shown)

@@ -1,7 +1,7 @@
 """The gate of one worker: asks which claimed tasks may begin, gives permits back, and lets waiting tasks out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 from typing import Any
@@ -18,9 +18,9 @@ from everpost.store.meta import EPOCH
 from everpost_workers.engine import Claim, Elsewhere
 from everpost_workers.gates.known import KnownLimits
 
-TICK_S = (
-    0.5  # until a change of the limits is noticed, and until tasks are let out that a dead worker should have let out
-)
+TICK_S = 0.5  # until tasks are let out that a dead worker should have let out
+QUIET_S = 5.0  # the same while there are no limits and no lanes
+QUIET_TURNS = 10  # in a row that found nothing: a change that was noticed may not have reached Redis
 
 
 class Gate:
@@ -42,8 +42,10 @@ class Gate:
         self._told = Told()
         self._closing: dict[Scope, int] = {}  # ms, of lanes that are to be closed
         self._is_to_report = False
+        self._seen: Mapping[str, str] = {}
         self._wake = asyncio.Event()
         self._next_in_s = 0.0
+        self._quiet_turns = 0
 
     async def begin(self) -> None:
         """Read the limits, and tell Redis if it answers.
@@ -110,6 +112,13 @@ class Gate:
 
     # turns
 
+    def notice(self, values: Mapping[str, str]) -> None:
+        """Note the values of `WATCHED` in the store: if one has changed, the next turn is at once."""
+        if values != self._seen:
+            self._seen, self._quiet_turns = values, 0
+            self.known.notice(values)
+            self._wake.set()
+
     async def turn_when_due(self) -> None:
         """Wait until something may have changed, then do a turn; the worker repeats this.
 
@@ -117,7 +126,7 @@ class Gate:
             ServiceError: The store or Redis does not answer.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(TICK_S, self._next_in_s)):
+            async with asyncio.timeout(self._next_in_s):
                 await self._wake.wait()
         self._next_in_s = TICK_S
         await self.turn()
@@ -138,6 +147,10 @@ class Gate:
             self._next_in_s = min(TICK_S, turned.opens_in_s)
         self._is_to_report = turned.is_rebuilding
         self.known.learn_closed(turned.closed_for_ms)
+        is_quiet = self.known.is_empty and not turned.has_lanes and not self._running and not self._leaving
+        self._quiet_turns = self._quiet_turns + 1 if is_quiet else 0
+        if self._quiet_turns >= QUIET_TURNS:
+            self._next_in_s = QUIET_S
         if turned.needs_uses:
             await self.known.tell_uses()
             self._wake.set()

@@ -1,6 +1,7 @@
 """The limits as one worker knows them: read from the store, and told to Redis."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import tzinfo
 
 from everpost.clock import DAY_MS, Clock
@@ -10,10 +11,14 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.accounts import VERSION as ACCOUNTS
 from everpost.store.gate_tables import read_gate_table
+from everpost.store.limits import CLOSED, VERSION, version_in
 from everpost.task.gate_table import GateTable
 from everpost_workers.gates.uses import uses_by_scope
 
 MARGIN_MS = 3_600_000
+WATCHED = (VERSION, CLOSED, ACCOUNTS)
+"""The values of `everpost.store.meta.Meta` that tell whether something has changed."""
+
 PORTIONS, REST_S = 1_000, 0.05  # so that clients are served meanwhile
 
 
@@ -35,7 +40,9 @@ class KnownLimits:
         self.table = GateTable(catalogue, zone=zone)
         self._closed: dict[Scope, int] = {}  # until when (ms), by this worker's clock
         self._told_at_ms = 0
+        self._told: GateTable | None = None  # that Redis was told last
         self._accounts: str | None = None  # the version of the accounts whose zones the table has
+        self._noticed: Mapping[str, str] | None = None
 
     # what a claim looks up
 
@@ -69,20 +76,28 @@ class KnownLimits:
         now_ms = self._clock()
         self._closed = {lane: now_ms + wait_ms for lane, wait_ms in closed_for_ms.items() if wait_ms > 0}
 
+    def notice(self, values: Mapping[str, str]) -> None:
+        """Note the values of `WATCHED`, for the next `refresh`."""
+        self._noticed = values
+
     async def refresh(self) -> None:
         """Read the limits if they have changed, and then tell Redis; also once a day, because of the midnights.
 
         Raises:
-            ServiceError: The store or Redis does not answer.
+            ServiceError: The store or Redis does not answer; then the next call goes on.
         """
-        if await self._limits.version() != self.table.version:
-            await self.read()
-            await self.tell()
-        elif self.table.counts_days and await self._store.meta.get(ACCOUNTS) != self._accounts:
-            await self.read()
-            await self.tell(replaces=True)  # an account may have another time zone
-        elif self._clock() - self._told_at_ms > DAY_MS / 4:
-            await self.tell(replaces=True)
+        if (noticed := self._noticed) is not None:
+            if self._are_old(noticed):
+                await self.read()
+            if self._noticed is noticed:
+                self._noticed = None
+        if self._told is not self.table or self._clock() - self._told_at_ms > DAY_MS / 4:
+            is_same = self._told is not None and self._told.version == self.table.version
+            await self.tell(replaces=is_same)  # the same version, because an account may have another time zone now
+
+    def _are_old(self, noticed: Mapping[str, str]) -> bool:
+        has_other_zones = self.table.counts_days and noticed.get(ACCOUNTS) != self._accounts
+        return has_other_zones or version_in(noticed.get(VERSION)) != self.table.version
 
     async def read(self) -> None:
         """Read the limits.
@@ -99,10 +114,9 @@ class KnownLimits:
         Raises:
             QueueUnreachable: Redis does not answer.
         """
-        now_ms = self._clock()
-        packed = self.table.packed(now_ms)
-        await self._gates.tell_limits(self.table.version, packed, replaces=replaces, is_first=is_first)
-        self._told_at_ms = now_ms
+        now_ms, table = self._clock(), self.table
+        await self._gates.tell_limits(table.version, table.packed(now_ms), replaces=replaces, is_first=is_first)
+        self._told_at_ms, self._told = now_ms, table
 
     async def tell_uses(self) -> None:
         """Tell an emptied Redis what was used before.

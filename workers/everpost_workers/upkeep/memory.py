@@ -33,20 +33,16 @@ class ResultKeeper:
         Raises:
             QueueUnreachable: Redis is away.
         """
-        total = dropped = 0
-        result_bytes, _ = await self._queue.losses.shed_results(NO_LIMIT, 0)
-        while True:
-            memory = await self._queue.server.memory()
-            wanted = wanted_bytes(memory, result_bytes, self._most_bytes)
-            if result_bytes <= wanted:
-                break
-            result_bytes, dropped = await self._queue.losses.shed_results(wanted, SHED_AT_ONCE)
-            total += dropped
-            if not dropped:
+        total = 0
+        shed = await self._queue.losses.shed_results(NO_LIMIT, 0)
+        while shed.left_bytes > (wanted := wanted_bytes(shed.memory, shed.left_bytes, self._most_bytes)):
+            shed = await self._queue.losses.shed_results(wanted, SHED_AT_ONCE)
+            total += shed.dropped
+            if not shed.dropped:
                 break
         if total:
-            log.info("results.shed", results=total, left_bytes=result_bytes, used_bytes=memory.used_bytes)
-        self._tell(memory, result_bytes)
+            log.info("results.shed", results=total, left_bytes=shed.left_bytes, used_bytes=shed.memory.used_bytes)
+        self._tell(shed.memory, shed.left_bytes)
         return total
 
     def _tell(self, memory: RedisMemory, result_bytes: int) -> None:

@@ -61,6 +61,7 @@ class Relay:
         self._next_full_ms = 0
         self._asked_ms: int | None = None
         self._knows_epoch = False
+        self._epoch: str | None = None  # of the Redis that the ledger was compared with at the last tick
         self._evicted = 0
 
     def look_again(self, after_ms: int = LOST_SWEEP_MS) -> None:
@@ -94,8 +95,8 @@ class Relay:
         """
         if await self._is_paused():
             return 0
-        known = await self._store.meta.get(EPOCH)
         redis = await self._queue.losses.identify(uuid4().hex)
+        known = redis.epoch if redis.epoch == self._epoch else await self._store.meta.get(EPOCH)
         is_new = redis.epoch != known
         if is_new:
             if known is not None:
@@ -105,10 +106,14 @@ class Relay:
         is_due = not 0 < self._next_full_ms - self._clock() <= FULL_SWEEP_MS  # or the clock was set back
         if is_new or is_due or self.is_asked:
             self._cursor = None
+        is_whole = self._cursor is None
         restored = await self._sweep(0 if is_new else FRESH_MS)
         if is_new:
             await self._store.meta.set(EPOCH, redis.epoch)
-        return restored + await self._go_round() + await self._return_withdrawn()
+        self._epoch = redis.epoch
+        if not is_whole:
+            restored += await self._go_round()
+        return restored + await self._return_withdrawn()
 
     def _note_evictions(self, evicted: int) -> None:
         if evicted > self._evicted:
@@ -136,8 +141,7 @@ class Relay:
         Other programs may remove queue entries without a trace. All tasks get their turn within `ROUND_TICKS` ticks, or
         later if that would take more than `ROUND_SHARE_S` of each tick.
         """
-        if self._round_cursor is None:
-            self._round_quota = -(-await self._store.ledger.count_unfinished() // ROUND_TICKS)
+        is_first = self._round_cursor is None
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + ROUND_SHARE_S
         looked_for = restored = 0
@@ -146,7 +150,12 @@ class Relay:
             restored += await self._restore(page.entries)
             looked_for += len(page.entries) + len(page.odd)
             self._round_cursor = page.next_cursor
-            if page.next_cursor is None or looked_for >= self._round_quota or loop.time() > ends_at:
+            if page.next_cursor is None:
+                return restored
+            if is_first:
+                is_first = False
+                self._round_quota = -(-await self._store.ledger.count_unfinished() // ROUND_TICKS)
+            if looked_for >= self._round_quota or loop.time() > ends_at:
                 return restored
 
     async def _return_withdrawn(self) -> int:

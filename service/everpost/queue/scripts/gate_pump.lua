@@ -5,9 +5,9 @@
 --         held: task, lane, ... of those that a worker runs, in case Redis has lost them
 --         parked: lanes that have got tasks
 --         closed: scope, ms, ... of those that are to admit no task for some time
--- Returns nothing if Redis has lost the limits, else {tasks let out, 1 if there are more, ms until the next opening or -1,
---         1 if what runs is to be reported, 1 if earlier uses are to be told, version of the limits, now (ms),
---         scope, until when it is closed (ms), ...}
+-- Returns nothing if Redis has lost the limits, else {tasks let out, 1 if there are more, 1 if tasks wait in lanes,
+--         ms until the next opening or -1, 1 if what runs is to be reported, 1 if earlier uses are to be told,
+--         version of the limits, now (ms), scope, until when it is closed (ms), ...}
 if redis.call('HEXISTS', LIMITS, 'version') == 0 then
   return false
 end
@@ -180,7 +180,8 @@ local late = tonumber(redis.call('ZRANGE', LATE, 0, 0, 'WITHSCORES')[2]) or math
 local opening = math.min(tonumber(redis.call('ZRANGE', OPENINGS, 0, 0, 'WITHSCORES')[2]) or math.huge, late)
 local has_opening = opening < math.huge
 local reply = {
-  out, (due or late <= now) and 1 or 0, has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
+  out, (due or late <= now) and 1 or 0, redis.call('EXISTS', LANES, INDEX) > 0 and 1 or 0,
+  has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
   now >= opens_at and not is_counted and 1 or 0, tonumber(redis.call('HGET', LIMITS, 'version')) or 0, now,
 }
 for _, part in ipairs(redis.call('HGETALL', CLOSED)) do

@@ -1,13 +1,17 @@
 -- Drops the oldest results, and estimates the bytes of all results; see release.lua for the index.
 -- KEYS: the results index.  ARGV: the bytes that the results may take, the most results to drop.
--- Answers {bytes left, results dropped}.
+-- Answers {bytes left, results dropped, bytes of memory that Redis uses, most bytes that it may use or 0}.
+local function memory(name)
+  return tonumber(string.match(redis.call('INFO', 'memory'), '\n' .. name .. ':(%d+)')) or 0
+end
+
 local index, most_bytes, most = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local kind = redis.call('TYPE', index).ok
 if kind ~= 'hash' then
   if kind ~= 'none' then
     redis.call('DEL', index) -- another program overwrote it; release.lua begins it anew
   end
-  return { 0, 0 }
+  return { 0, 0, memory('used_memory'), memory('maxmemory') }
 end
 local lists, bytes_of, total = {}, {}, 0
 local entries = redis.call('HGETALL', index)
@@ -47,4 +51,4 @@ for _, list in ipairs(lists) do
     redis.call('HSET', index, list, string.format('%.0f', bytes_of[list]))
   end
 end
-return { string.format('%.0f', total), dropped }
+return { string.format('%.0f', total), dropped, memory('used_memory'), memory('maxmemory') }

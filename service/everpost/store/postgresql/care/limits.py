@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from everpost.clock import from_text, to_text
 from everpost.limits import Scope
-from everpost.store.limits import MOST_USES, VERSION, StoredLimits, Use
+from everpost.store.limits import CLOSED, MOST_USES, VERSION, StoredLimits, Use, version_in
 from everpost.store.postgresql.care.meta import get_value, set_value
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -56,7 +56,12 @@ class PostgresqlLimits:
     async def close(self, scope: Scope, until_ms: int) -> None:
         """See the port."""
         parameters = {"scope": storable(scope), "until": to_text(until_ms)}
-        await self._database.write(lambda connection: connection.run("close_scope", **parameters))
+
+        async def close(connection: Connection) -> None:
+            await connection.run("close_scope", **parameters)
+            await set_value(connection, CLOSED, f"{parameters['scope']} {until_ms}")
+
+        await self._database.write(close)
 
     async def closures(self, now_ms: int) -> dict[Scope, int]:
         """See the port."""
@@ -95,5 +100,4 @@ async def _state(connection: Connection, scope: Scope) -> ScopeState:
 
 
 async def _version(connection: Connection) -> int:
-    value = await get_value(connection, VERSION) or "0"
-    return int(value) if value.isdecimal() else 0
+    return version_in(await get_value(connection, VERSION))

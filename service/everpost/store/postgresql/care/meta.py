@@ -1,5 +1,7 @@
 """Table `everpost_meta`: values that all processes share."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from everpost.running_time import ClockMark, read_mark
@@ -23,6 +25,11 @@ class PostgresqlMeta:
     async def get(self, key: str) -> str | None:
         """See `Meta.get`."""
         return await self._database.read(lambda connection: get_value(connection, key))
+
+    async def get_all(self, keys: Sequence[str]) -> dict[str, str]:
+        """See `Meta.get_all`."""
+        rows = await self._database.read(lambda connection: connection.fetch_all("get_all_meta", keys=list(keys)))
+        return {row["key"]: row["value"] for row in rows}
 
     async def set(self, key: str, value: str | None) -> None:
         """See `Meta.set`."""

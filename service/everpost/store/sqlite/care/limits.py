@@ -6,7 +6,7 @@ import msgspec
 
 from everpost.clock import from_text, to_text
 from everpost.limits import Scope
-from everpost.store.limits import MOST_USES, VERSION, StoredLimits, Use
+from everpost.store.limits import CLOSED, MOST_USES, VERSION, StoredLimits, Use, version_in
 from everpost.store.sqlite.care.meta import get_value, set_value
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -58,7 +58,12 @@ class SqliteLimits:
     async def close(self, scope: Scope, until_ms: int) -> None:
         """See the port."""
         parameters = {"scope": scope, "until": to_text(until_ms)}
-        await self._database.write(lambda connection: connection.execute(load("close_scope"), parameters))
+
+        def close(connection: sqlite3.Connection) -> None:
+            connection.execute(load("close_scope"), parameters)
+            set_value(connection, CLOSED, f"{scope} {until_ms}")
+
+        await self._database.write(close)
 
     async def closures(self, now_ms: int) -> dict[Scope, int]:
         """See the port."""
@@ -100,5 +105,4 @@ def _state(connection: sqlite3.Connection, scope: Scope) -> ScopeState:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    value = get_value(connection, VERSION) or "0"
-    return int(value) if value.isdecimal() else 0
+    return version_in(get_value(connection, VERSION))

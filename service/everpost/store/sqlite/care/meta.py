@@ -1,5 +1,7 @@
 """Table `everpost_meta`: values that all processes of a file share."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from everpost.clock import system_clock
@@ -25,6 +27,11 @@ class SqliteMeta:
     async def get(self, key: str) -> str | None:
         """See `Meta.get`."""
         return await self._database.read(lambda connection: get_value(connection, key))
+
+    async def get_all(self, keys: Sequence[str]) -> dict[str, str]:
+        """See `Meta.get_all`."""
+        parameters = {"keys": msgspec.json.encode(keys).decode()}
+        return await self._database.read(lambda connection: dict(connection.execute(load("get_all_meta"), parameters)))
 
     async def set(self, key: str, value: str | None) -> None:
         """See `Meta.set`."""

@@ -1,0 +1,1 @@
+SELECT key, value FROM everpost_meta WHERE key = ANY (:keys::text[])
