@@ -16,6 +16,7 @@ from litestar.datastructures import State
 
 from everpost.actions.accounts import AccountAdmin
 from everpost.actions.bulk import Bulk
+from everpost.actions.calling_back import CallbackStart, CallingChanges
 from everpost.actions.cancel import Cancellations
 from everpost.actions.edit import Edits, EditTools
 from everpost.actions.fanout import Fanouts
@@ -163,8 +164,10 @@ def assemble(
         signs_callbacks=bool(settings.callback_secrets),
     )
     zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
+    callbacks = CallbackStart(store.relay, queue.enqueuer)
+    changes = CallingChanges(store.changes, callbacks)
     tools = RetryTools(
-        changes=store.changes,
+        changes=changes,
         ledger=store.ledger,
         queue=queue,
         acceptance=acceptance,
@@ -175,12 +178,13 @@ def assemble(
         has_inherited_files=bool(files.has_inherited),
         reader=reader,
         max_body=settings.max_body,
+        callbacks=callbacks,
     )
     retries = Retries(tools)
     limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
     submitted_files = SubmittedFiles(files)
     accounts = AccountAdmin(store, catalogue, clock, limits)
-    cancellations = Cancellations(store.changes, queue, clock)
+    cancellations = Cancellations(changes, queue, clock)
     editing = EditTools(
         changes=store.changes,
         relay=store.relay,
@@ -205,7 +209,7 @@ def assemble(
         retries=retries,
         cancellations=cancellations,
         removals=Removals(store.changes, clock),
-        resolutions=Resolutions(store.changes, store.history, retries, clock),
+        resolutions=Resolutions(changes, store.history, retries, clock),
         bulk=bulk,
         fanouts=Fanouts(store.batches, acceptance, reader, bulk, clock),
         edits=Edits(editing),

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from everpost.store import Store
 from everpost.store.batches import BatchKind
 from everpost.task.model import TaskStatus
-from store_contract.making import end
+from store_contract.making import accept, end
 from store_contract.test_callbacks import URL, of_batch, post, retry, told
-from store_contract.test_changes import FORCED, NOW_MS, cancel_of, remove_of
+from store_contract.test_changes import FORCED, NOW_MS, cancel_of, remove_of, resolve_of
 from store_contract.test_edits import edit, version_of
 from store_kit import StoreKit
 from store_rows import make_task, retry_as
@@ -80,3 +80,39 @@ async def test_archived_tasks_count_in_the_news_of_their_batch(store: Store, kit
     await end(store, "three again", status=TaskStatus.SUCCESS)
     event = of_batch(kit)["B.3"]
     assert (event["type"], event["data"]["counts"]) == (f"{kind}.success", {"success": 3})
+
+
+async def test_the_callbacks_of_ends_are_found_with_those_of_their_batches(store: Store) -> None:
+    await post(store, "one", "two")
+    await accept(store, "quiet", "t")
+    await end(store, "one", "quiet", "t")
+    await end(store, "one.failed.callback")
+    assert await found(store, "one", "quiet") == set()
+    (cancelled,) = await store.changes.apply(cancel_of("two"), NOW_MS)
+    assert cancelled.told == ("two",)
+    assert await found(store, *cancelled.told) == {"two.cancelled.callback", "B.1.callback"}
+    for name in ("B.1.callback", "two.cancelled.callback"):
+        await end(store, name, status=TaskStatus.SUCCESS)
+    again = make_task("two again", created_at_ms=NOW_MS, callback_url=URL)
+    (retried,) = await store.changes.apply(retry_as({"two": again}, FORCED), NOW_MS)
+    assert retried.told == ()
+    await store.changes.apply(remove_of("two"), NOW_MS)
+    await end(store, "two again", status=TaskStatus.UNKNOWN)
+    assert await found(store, "two again") == {"two again.unknown.callback", "B.2.callback"}
+    (resolved,) = await store.changes.apply(resolve_of("two again"), NOW_MS)
+    assert resolved.told == ("two again",)
+
+
+async def test_a_retry_tells_of_the_tasks_it_replaces(store: Store) -> None:
+    await accept(store, "waits", "unknown", "failed", callback_url=URL)
+    await accept(store, "quiet")
+    await end(store, "unknown", status=TaskStatus.UNKNOWN)
+    await end(store, "failed")
+    wanted = ["waits", "unknown", "failed", "quiet"]
+    news = {name: make_task(f"{name} again", created_at_ms=NOW_MS) for name in wanted}
+    outcomes = await store.changes.apply(retry_as(news, FORCED), NOW_MS)
+    assert [outcome.told for outcome in outcomes] == [("waits",), ("unknown",), (), ()]
+
+
+async def found(store: Store, *task_ids: str) -> set[str]:
+    return {task.task_id for task in (await store.relay.callbacks(task_ids)).tasks}

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from everpost.actions.calling_back import CallbackStart
 from everpost.actions.publish import Acceptance
 from everpost.actions.retry_data import ask_redis, look
 from everpost.actions.step import Apply, withdraw_tasks
@@ -72,6 +73,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int
     has_inherited_files: bool = False
     zones: AccountZones | None = None
+    callbacks: CallbackStart | None = None
 
     def edit_of(self, patch: Mapping[str, Any] | None, path: str = PATH) -> Edit | None:
         """The edit that a merge patch asks for; None if it changes nothing."""

@@ -18,7 +18,7 @@ from everpost.store.archive import Reason
 from everpost.task.cancel_rules import CancelAction, CancelDecision
 from everpost.task.candidate import Candidate
 from everpost.task.edit_rules import EditAction, EditDecision, Edited, EditFacts
-from everpost.task.model import Task
+from everpost.task.model import Task, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import Removal
 from everpost.task.resolution_rules import UNSAID, Decided, Grounds
@@ -129,6 +129,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         origin: Where a retry's data came from; None if the retry has no data.
         edited: The new version of the task that was written.
         undecided: What the store has of a task whose retry has to be prepared first: the rule said LOOK or WITHDRAW.
+        told: The tasks that ended, or changed how they ended, and whose callbacks were written.
     """
 
     task_id: str
@@ -140,6 +141,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     origin: DataOrigin | None = None
     edited: Edited | None = None
     undecided: Candidate | None = None
+    told: Sequence[str] = ()
 
 
 class Changes(Protocol):
@@ -184,8 +186,11 @@ def outcome_of_retry(candidate: Candidate, decision: RetryDecision) -> Outcome:
     task_id, origin = candidate.task_id, decision.origin
     match decision.action:
         case RetryAction.RETRY:
-            new_task = None if decision.succession is None else decision.succession.task
-            return Outcome(task_id=task_id, new_task=new_task, origin=origin)
+            succession = decision.succession
+            chain = () if succession is None else succession.chain
+            new_task = None if succession is None else succession.task
+            ended = [task for task in chain if task.place is Place.LEDGER or task.status == TaskStatus.UNKNOWN]
+            return Outcome(task_id=task_id, new_task=new_task, origin=origin, told=told_of(*ended))
         case RetryAction.ANSWER_LIVE:
             return Outcome(task_id=task_id, reason=RETRY_EXISTS, other_task_id=decision.task_id, origin=origin)
         case RetryAction.LOOK | RetryAction.WITHDRAW:
@@ -200,10 +205,15 @@ def undecided_among(outcomes: Iterable[Outcome]) -> list[Candidate]:
     return [outcome.undecided for outcome in outcomes if outcome.undecided is not None]
 
 
-def outcome_of_cancel(task_id: str, decision: CancelDecision) -> Outcome:
+def told_of(*ended: Position | None) -> tuple[str, ...]:
+    """Those of the tasks that have a callback."""
+    return tuple(task.task_id for task in ended if task is not None and task.calls_back)
+
+
+def outcome_of_cancel(task_id: str, decision: CancelDecision, position: Position | None = None) -> Outcome:
     """The outcome of a decision on a cancellation. A task that is still to be withdrawn counts as held by a worker."""
     if decision.action is CancelAction.CANCEL:
-        return Outcome(task_id=task_id)
+        return Outcome(task_id=task_id, told=told_of(position))
     return refused(task_id, decision.refusal or TaskRunning(task_id))
 
 

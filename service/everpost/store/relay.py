@@ -95,6 +95,9 @@ class Relay(Protocol):
     async def runnable(self, task_ids: Collection[str]) -> RunnableTasks:
         """The tasks that are in the ledger, in the form in which they go to Redis."""
 
+    async def callbacks(self, task_ids: Collection[str]) -> RunnableTasks:
+        """The callbacks in the ledger about ended tasks, and about the batches of these."""
+
     async def set_aside(self, odd: OddTask, rule: MayBeSent, now_ms: int) -> SetAside | None:
         """End an odd task: move it into the history as failed or unknown; None if it has left the ledger already.
 

@@ -72,9 +72,3 @@ def is_callback(task_id: str) -> bool:
 def id_of_retry(task_id: str, now_ms: int) -> str:
     """A new id for a retry of a task."""
     return new_task_id(now_ms) + (SUFFIX if is_callback(task_id) else "")
-
-
-def callbacks_of_end(task_id: str, status: str, batch_id: str | None) -> list[str]:
-    """The callbacks that an end may have made: about the task, and for the first time about its batch."""
-    of_batch = [] if batch_id is None else [f"{batch_id}.1{SUFFIX}"]
-    return [f"{task_id}.{status}{SUFFIX}", *of_batch]

@@ -7,10 +7,9 @@ import structlog
 
 from everpost.errors import ServiceError
 from everpost.failpoints import failpoint
-from everpost.queue.codec import publish_arguments
 from everpost.queue.enqueuer import Enqueuer
 from everpost.store import Store
-from everpost.task.callbacks import MEMBER, callbacks_of_end
+from everpost.task.callbacks import MEMBER
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.resolution_rules import sent_again_as
 from everpost_workers.attempts.attempt import EndedTask
@@ -73,16 +72,15 @@ class EndRecorder:
 
     async def _queue_callbacks(self, outcomes: Sequence[EndedTask], records: Sequence[TaskRecord]) -> None:
         """Queue the callbacks that were written with these ends. If this fails, the relay does it."""
-        callbacks = [
-            callback
+        told = [
+            record.task_id
             for outcome, record in zip(outcomes, records, strict=True)
             if (data := attempt_of(outcome).data) is not None and MEMBER in data
-            for callback in callbacks_of_end(record.task_id, record.status, _batch_of(outcome))
         ]
-        if not callbacks or self._enqueuer is None:
+        if not told or self._enqueuer is None:
             return
         try:
-            found = await self._relay.runnable(callbacks)
+            found = await self._relay.callbacks(told)
             if found.tasks:
                 await self._enqueuer.enqueue_tasks(found.tasks)
         except ServiceError as error:
@@ -129,11 +127,6 @@ class EndRecorder:
             new_task_id = sent_again_as(task_id, task.decisions) if task else None
             if new_task_id is not None:
                 log.error("task.accepted_and_sent_again", task_id=task_id, new_task_id=new_task_id)
-
-
-def _batch_of(outcome: EndedTask) -> str | None:
-    batch_id = publish_arguments(outcome.claim.args, outcome.claim.kwargs).get("batch_id")
-    return batch_id if isinstance(batch_id, str) else None
 
 
 _LEVELS = {TaskStatus.SUCCESS: logging.DEBUG, TaskStatus.CANCELLED: logging.INFO}

@@ -101,6 +101,8 @@ class Work:
             return outcomes
 
         outcomes = await self._step(operation, request).run(task_ids, apply)
+        if self._tools.callbacks is not None:
+            await self._tools.callbacks.after(outcomes)
         new_tasks = [outcome.new_task for outcome in outcomes if outcome.new_task is not None]
         if new_tasks:  # if a crash prevents this, the relay does it
             await self._tools.acceptance.enqueue_tasks(new_tasks)

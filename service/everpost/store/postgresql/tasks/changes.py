@@ -55,7 +55,10 @@ async def apply_change(connection: Connection, change: Change, now_ms: int, pace
 
 async def _cancel_tasks(connection: Connection, change: Cancel, now_ms: int) -> list[Outcome]:
     positions = (await lock_tasks(connection, change.task_ids)).positions
-    outcomes = [outcome_of_cancel(task_id, change.rule(task_id, positions.get(task_id))) for task_id in change.task_ids]
+    outcomes = [
+        outcome_of_cancel(task_id, change.rule(task_id, positions.get(task_id)), positions.get(task_id))
+        for task_id in change.task_ids
+    ]
     cancelled = [cancelled_record(outcome.task_id, now_ms) for outcome in outcomes if outcome.reason is None]
     await end_tasks(connection, cancelled)
     return outcomes

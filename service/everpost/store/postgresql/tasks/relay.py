@@ -35,8 +35,15 @@ class PostgresqlRelay:
 
     async def runnable(self, task_ids: Collection[str]) -> RunnableTasks:
         """See `Relay.runnable`."""
+        return await self._runnable("runnable_tasks", task_ids)
+
+    async def callbacks(self, task_ids: Collection[str]) -> RunnableTasks:
+        """See `Relay.callbacks`."""
+        return await self._runnable("find_callbacks", task_ids)
+
+    async def _runnable(self, statement: str, task_ids: Collection[str]) -> RunnableTasks:
         rows = await self._database.read(
-            lambda connection: connection.fetch_all("runnable_tasks", task_ids=list(task_ids), most=MOST_DATA_BYTES)
+            lambda connection: connection.fetch_all(statement, task_ids=list(task_ids), most=MOST_DATA_BYTES)
         )
         accepted = [row for row in rows if row["accepted_by"] is not None]
         faults = {row["task_id"]: fault_of_data(row.pop("size_bytes")) for row in accepted}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from everpost.store.changes import Outcome, Resolve, refused
+from everpost.store.changes import Outcome, Resolve, refused, told_of
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import plain_text, storable
 from everpost.store.postgresql.lists.detail import find_decisions
@@ -33,7 +33,7 @@ async def resolve_task(connection: Connection, change: Resolve) -> list[Outcome]
     )
     await mark_published(connection, task_id, decided.decided_at)
     await _keep(connection, decided)
-    return [Outcome(task_id=task_id, decided=decided)]
+    return [Outcome(task_id=task_id, decided=decided, told=told_of(position))]
 
 
 async def replace_unknown(connection: Connection, decided: Sequence[Decided]) -> None:

@@ -26,10 +26,15 @@ class SqliteRelay:
 
     async def runnable(self, task_ids: Collection[str]) -> RunnableTasks:
         """See `Relay.runnable`."""
+        return await self._runnable("runnable_tasks", task_ids)
+
+    async def callbacks(self, task_ids: Collection[str]) -> RunnableTasks:
+        """See `Relay.callbacks`."""
+        return await self._runnable("find_callbacks", task_ids)
+
+    async def _runnable(self, statement: str, task_ids: Collection[str]) -> RunnableTasks:
         parameters = {"task_ids": msgspec.json.encode(list(task_ids)).decode(), "most": MOST_DATA_BYTES}
-        rows = await self._database.read(
-            lambda connection: connection.execute(load("runnable_tasks"), parameters).fetchall()
-        )
+        rows = await self._database.read(lambda connection: connection.execute(load(statement), parameters).fetchall())
         faults = {row: fault for row, size_bytes, *_ in rows if (fault := fault_of_data(size_bytes)) is not None}
         return RunnableTasks(
             tasks=[task_of(columns) for row, _, *columns in rows if row not in faults],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from everpost.store.changes import Outcome, Resolve, refused
+from everpost.store.changes import Outcome, Resolve, refused, told_of
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.media.uses import mark_published
 from everpost.store.sqlite.queries import load
@@ -31,7 +31,7 @@ def resolve_task(connection: sqlite3.Connection, change: Resolve) -> list[Outcom
     _change(connection, "mark_succeeded", decided)
     mark_published(connection, task_id, decided.decided_at)
     _keep(connection, decided)
-    return [Outcome(task_id=task_id, decided=decided)]
+    return [Outcome(task_id=task_id, decided=decided, told=told_of(position))]
 
 
 def replace_unknown(connection: sqlite3.Connection, decided: Sequence[Decided]) -> None:
