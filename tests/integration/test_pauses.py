@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.queue.keys import LATE, QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
@@ -55,6 +56,35 @@ async def statuses(stack: Stack, *task_ids: str) -> set[str]:
 def relay_of(stack: Stack) -> Relay:
     """A relay for which everything accepted so far is old enough to be looked for."""
     return Relay(stack.store, stack.queue, lambda: system_clock() + 2 * FRESH_MS)
+
+
+async def test_what_tasks_wait_for_is_seen_in_lists_health_metrics_and_by_the_doctor(stack: Stack) -> None:
+    await pause(stack, platform="douyin")
+    await pause(stack, "captcha", platform="bilibili", account_id="studio")
+    await stack.start_worker()
+    waiting = [await stack.publish(**DOUYIN, account_id=f"a{number}") for number in range(2)]
+    studio = await stack.publish(platform="bilibili", account_id="studio")
+    other = await stack.publish(platform="bilibili", account_id="other")
+    assert await statuses(stack, other) == {"success"}
+    await parked(stack, 3)
+    of_douyin = {"kind": "paused", "scope": "douyin", "reason": "It is down.", "until": None}
+    of_studio = {"kind": "paused", "scope": "bilibili/studio", "reason": "captcha", "until": None}
+    rows = (await stack.client.get("/api/v1/tasks")).json()["data"]
+    assert {row["task_id"]: row["waits_for"] for row in rows} == {
+        waiting[0]: of_douyin, waiting[1]: of_douyin, studio: of_studio, other: None
+    }  # fmt: skip
+    queue = (await stack.client.get("/api/v1/tasks/health")).json()["queue"]
+    assert queue["parked"] == 3
+    assert [(wait["scope"], wait["kind"], wait["tasks"], wait["reason"]) for wait in queue["waits"]] == [
+        ("douyin", "paused", 2, "It is down."), ("bilibili/studio", "paused", 1, "captcha")
+    ]  # fmt: skip
+    metrics = (await stack.client.get("/metrics")).text
+    for sample in ('{kind="paused",platform="douyin"} 2.0', '{kind="paused",platform="bilibili"} 1.0'):
+        assert f"everpost_parked_tasks{sample}" in metrics
+    seen = [finding for finding in await check_redis(stack.settings, None) if finding.name == "parked tasks"]
+    since = queue["waits"][0]["since"]
+    assert seen[0].value == f"2 tasks wait for douyin: paused since {since}, It is down."
+    assert seen[0].advice == "`everpost limits resume --platform douyin` lets them go on."
 
 
 async def test_tasks_of_a_paused_platform_wait_visibly_and_run_once_it_is_resumed(stack: Stack) -> None:

@@ -35,6 +35,14 @@ async def test_limits_and_a_hold_of_one_scope_do_not_disturb_each_other(store: S
     assert (stored.version, stored.scopes) == (4, {})
 
 
+async def test_the_states_of_several_scopes_are_found_at_once(store: Store) -> None:
+    states = {scope: await store.limits.change(scope, with_hold(PAUSED), NOW_MS) for scope in (LANE, "douyin", "*")}
+    assert await store.limits.find_states([LANE, "*", "nothing", "'\0"]) == {
+        LANE: states[LANE], "*": states["*"]
+    }  # fmt: skip
+    assert await store.limits.find_states([]) == {}
+
+
 async def test_a_change_that_changes_nothing_is_no_new_version(store: Store) -> None:
     await store.limits.change("douyin", with_hold(PAUSED), NOW_MS)
     held = msgspec.structs.replace(PAUSED, kind=WaitKind.HELD)

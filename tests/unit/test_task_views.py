@@ -1,16 +1,17 @@
 """Tasks in answers: the store's data, combined with what only Redis knows, if it answers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
 
 from everpost.errors import QueueUnreachable, TaskNotFound
-from everpost.queue.gates import Gates
+from everpost.queue.gates import Gates, Looked, Whereabouts
 from everpost.queue.jobs import Jobs
 from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store.history import History, Page, Summary, TaskDetail, TaskFilter, TaskRow, Total
 from everpost.store.limits import Limits
+from everpost.task.holds import Hold, ScopeState, WaitKind, WaitsFor
 from everpost.task.place import Place
 from everpost.views.task_views import TaskViews, status_counts
 from everpost.views.waiting import EndWaiter
@@ -40,21 +41,39 @@ class FakeHistory:
 
 
 class FakeJobs:
-    """A Redis whose workers hold these tasks."""
+    """A Redis whose workers hold these tasks, and in which some wait behind scopes."""
 
-    def __init__(self, *running: str, is_away: bool = False) -> None:
+    def __init__(self, *running: str, is_away: bool = False, parked: Mapping[str, str] | None = None) -> None:
         self.running = set(running)
         self.is_away = is_away
+        self.parked = {
+            task_id: Whereabouts(scope, WaitKind.RATE, 1_000, position)
+            for position, (task_id, scope) in enumerate((parked or {}).items())
+        }
 
-    async def running_among(self, task_ids: Sequence[str]) -> set[str]:
+    async def find(self, task_ids: Sequence[str]) -> Looked:
         if self.is_away:
             raise QueueUnreachable
-        return self.running.intersection(task_ids)
+        parked = {task_id: self.parked[task_id] for task_id in task_ids if task_id in self.parked}
+        return Looked(self.running.intersection(task_ids), parked)
 
     async def queue_position(self, _: str, __: int) -> int:
         if self.is_away:
             raise QueueUnreachable
         return 7
+
+
+class FakeLimits:
+    """A store in which these scopes are held. It counts how often it is asked."""
+
+    def __init__(self, *held: str) -> None:
+        hold = Hold(kind=WaitKind.HELD, reason="It asks for a captcha.", since="2026-01-01T00:00:00.000Z")
+        self.states = dict.fromkeys(held, ScopeState(hold=hold))
+        self.asked = 0
+
+    async def find_states(self, scopes: Collection[str]) -> dict[str, ScopeState]:
+        self.asked += 1
+        return {scope: self.states[scope] for scope in scopes if scope in self.states}
 
 
 class FakeProgress:
@@ -69,9 +88,11 @@ class FakeProgress:
         return Progress(1, 2)
 
 
-def views(history: FakeHistory, jobs: FakeJobs, progress: FakeProgress | None = None) -> TaskViews:
+def views(
+    history: FakeHistory, jobs: FakeJobs, progress: FakeProgress | None = None, limits: FakeLimits | None = None
+) -> TaskViews:
     notes = cast("ProgressNotes", progress or FakeProgress(is_away=jobs.is_away))
-    parts = (cast("EndWaiter", None), cast("Gates", None), cast("Limits", None))
+    parts = (cast("EndWaiter", None), cast("Gates", jobs), cast("Limits", limits or FakeLimits()))
     return TaskViews(cast("History", history), cast("Jobs", jobs), notes, *parts)
 
 
@@ -89,6 +110,27 @@ async def test_a_held_task_is_shown_as_running_in_lists_and_alone() -> None:
     held, waits = await shown.show("held"), await shown.show("waits")
     assert (held.task.status, held.queue_position) == ("running", None)
     assert (waits.task.status, waits.queue_position) == ("pending", 7)
+
+
+async def test_a_list_says_what_its_parked_tasks_wait_for_with_one_look_at_the_holds() -> None:
+    limits = FakeLimits("x/held")
+    jobs = FakeJobs("runs", parked={"one": "x/held", "two": "x/held", "three": "x"})
+    shown = views(FakeHistory(*map(row, ("one", "two", "three", "runs", "turn"))), jobs, limits=limits)
+    rows = (await shown.page(TaskFilter(), None, 10)).rows
+    held = WaitsFor(kind=WaitKind.HELD, scope="x/held", reason="It asks for a captcha.")
+    limited = WaitsFor(kind=WaitKind.RATE, scope="x", until="1970-01-01T00:00:01.000Z")
+    assert {one.task_id: one.waits_for for one in rows} == {
+        "one": held, "two": held, "three": limited, "runs": None, "turn": None
+    }  # fmt: skip
+    assert limits.asked == 1
+    two = await shown.show("two")
+    assert (two.task.waits_for, two.queue_position) == (held, 1)
+
+
+async def test_a_list_without_parked_tasks_asks_the_store_nothing_more() -> None:
+    limits = FakeLimits("x/held")
+    await views(FakeHistory(row("turn")), FakeJobs(), limits=limits).page(TaskFilter(), None, 10)
+    assert limits.asked == 0
 
 
 async def test_while_redis_is_away_tasks_are_shown_as_the_store_has_them() -> None:

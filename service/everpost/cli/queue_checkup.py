@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from everpost.cli.gate_checkup import check_parked
 from everpost.cli.uplock import UpFacts
 from everpost.clock import Clock, system_clock
 from everpost.errors import QueueUnreachable, ServiceError
@@ -36,13 +37,13 @@ async def check_redis(settings: Settings, running: UpFacts | None, clock: Clock 
     store = await _open_store(settings.database_address)
     try:
         clock = clock or (system_clock if store is None else store.meta.now_ms)
-        return await _check_redis(address, store, clock)
+        return await _check_redis(settings, address, store, clock)
     finally:
         if store is not None:
             await store.close()
 
 
-async def _check_redis(address: str, store: Store | None, clock: Clock) -> list[Finding]:
+async def _check_redis(settings: Settings, address: str, store: Store | None, clock: Clock) -> list[Finding]:
     queue = TaskQueue.connect(address, clock, may_repair=False)
     sentinels = sentinel_findings(await queue.server.opinions())
     found: list[Finding] = []
@@ -50,6 +51,7 @@ async def _check_redis(address: str, store: Store | None, clock: Clock) -> list[
         found += await _server_findings(queue)
         found.append(await _key_finding(queue))
         found += await _queue_findings(queue)
+        found += await check_parked(settings, store, queue, clock)
         workers = await queue.workers.living()
         waiting = [] if store is None else await _expected_tasks(store, clock())
         lost = await queue.losses.missing_among(waiting)

@@ -37,7 +37,12 @@ def print_task(answer: Mapping[str, Any], now_ms: int) -> None:
     task = answer["data"]
     screen = console()
     seen_from = now_ms if screen.is_terminal else None
-    fields = {**task, "queue_position": answer.get("queue_position"), "progress": progress_text(task.get("progress"))}
+    fields = {
+        **task,
+        "queue_position": answer.get("queue_position"),
+        "progress": progress_text(task.get("progress")),
+        "waits_for": waits_text(task.get("waits_for")),
+    }
     _print_fields(screen, {name: value for name, value in fields.items() if name not in LARGE}, seen_from)
     _print_records(screen, "attempts", task.get("attempts") or [], seen_from)
     _print_records(screen, "decisions", task.get("decisions") or [], seen_from)
@@ -60,6 +65,15 @@ def progress_text(progress: Mapping[str, Any] | None) -> str | None:
     if not total:
         return f"{done:,}, {at}"
     return f"{done:,} of {total:,} ({100 * done / total:.0f} %), {at}"
+
+
+def waits_text(waits_for: Mapping[str, Any] | None) -> str | None:
+    """The limit, pause or hold that a task waits for; None if there is none."""
+    if not waits_for:
+        return None
+    reason, until = waits_for.get("reason"), waits_for.get("until")
+    told = f": {reason}" if reason else f" until {until}" if until else ""
+    return f"{waits_for['kind']} {waits_for['scope']}{told}"
 
 
 def _advise(screen: Console, task_id: str) -> None:

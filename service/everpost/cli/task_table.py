@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from everpost.cli.columns import GAP, LONGEST, Column, fit_columns, fit_text, natural_width
-from everpost.cli.screen import EVIDENCE, STYLES, with_evidence
+from everpost.cli.screen import EVIDENCE, STYLES, waits_text, with_evidence
 from everpost.cli.times import relative_time
 from everpost.printable import printable
 
@@ -19,6 +19,7 @@ COLUMNS = (
     Column("platform", "platform", rank=4),
     Column("account_id", "account", least=8, rank=5),
     Column("title", "title", least=16, comfort=32),
+    Column("waits_for", "waits for", least=16, rank=3),
     Column("error_message", "error", least=16, rank=3),
     *(Column(name, title, least=8, rank=6) for name, title in EVIDENCE.items()),
 )
@@ -54,7 +55,7 @@ def lines_of(rows: Sequence[Mapping[str, Any]], width: int | None, now_ms: int) 
 
 
 def _texts_of(row: Mapping[str, Any], now_ms: int | None) -> dict[str, str]:
-    flat = with_evidence(row)
+    flat = with_evidence(row) | {"waits_for": waits_text(row.get("waits_for"))}
     texts = {column.name: _one_line(flat.get(column.name), column) for column in COLUMNS}
     if flat.get("status") not in {"scheduled", "retry"}:
         texts["due_at"] = ""

@@ -1,6 +1,8 @@
 """The gate in Redis: which claimed tasks may begin, and which wait in their lanes. `scripts/gate.lua` has its keys."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -73,6 +75,16 @@ class Whereabouts(msgspec.Struct, frozen=True):
     kind: WaitKind
     until_ms: int | None
     position: int
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What Redis knows of some tasks: which ones workers hold, and where the parked ones wait."""
+
+    running: AbstractSet[str] = frozenset()
+    parked: Mapping[str, Whereabouts] = MappingProxyType({})
+
+
+NOTHING_KNOWN = Looked()
 
 
 class ScopeUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,16 +227,20 @@ class Gates:
         arguments: list[Any] = [self._lease_ms, msgspec.msgpack.encode(uses), msgspec.msgpack.encode(closed)]
         return bool(await self._ask(self._uses(keys=QUEUE_NAMES, args=arguments)))
 
-    async def find(self, task_ids: Sequence[str]) -> dict[str, Whereabouts]:
-        """What the parked ones of these tasks wait for."""
+    async def find(self, task_ids: Sequence[str]) -> Looked:
+        """Which of these tasks workers hold, and what the parked ones wait for."""
         if not task_ids:
-            return {}
+            return NOTHING_KNOWN
         answers: list[Any] = await self._ask(self._find(keys=[], args=list(task_ids)))
-        return {
-            task_id: Whereabouts(_text(answer[0]), _kind(answer[1]), _number(answer[2]), int(answer[3]))
-            for task_id, answer in zip(task_ids, answers, strict=True)
-            if answer is not None
-        }
+        found = dict(zip(task_ids, answers, strict=True))
+        return Looked(
+            running={task_id for task_id, answer in found.items() if answer == 1},
+            parked={
+                task_id: Whereabouts(_text(answer[0]), _kind(answer[1]), _number(answer[2]), int(answer[3]))
+                for task_id, answer in found.items()
+                if isinstance(answer, list)
+            },
+        )
 
     async def show(self, scopes: Sequence[Scope], most: int = MOST_SHOWN) -> tuple[int, list[ScopeUse]]:
         """How many tasks are parked in all, and the use of these scopes and of those that something waits behind."""

@@ -1,6 +1,6 @@
 """The port's noun `limits`: what people set at run time, and when attempts with a limit began."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -48,6 +48,9 @@ class Limits(Protocol):
 
     async def find_state(self, scope: Scope) -> ScopeState:
         """What is set for one scope."""
+
+    async def find_states(self, scopes: Collection[Scope]) -> dict[Scope, ScopeState]:
+        """What is set for those of these scopes for which something is."""
 
     async def change(self, scope: Scope, rule: ChangeScope, now_ms: int) -> ScopeState:
         """Replace a scope's state by the one that `rule` makes of it, under the store's lock; the state afterwards."""

@@ -15,6 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from everpost.actions.limits import LimitChanges, ShownLimits
 from everpost.errors import QueueUnreachable
 from everpost.metrics import COUNTERS, HISTOGRAMS, SUM, Counter, Field, Histogram
 from everpost.platforms import Catalogue
@@ -24,6 +25,7 @@ from everpost.store import Store
 from everpost.store.account_directory import AccountDirectory
 from everpost.store.history import Summary
 from everpost.store.pause import find_pause
+from everpost.views.parked_tasks import parked_counts
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.request_counts import BOUNDS_S, Answered, AnsweredRequests
 
@@ -49,11 +51,13 @@ async def metrics_text(
     shared: SharedMetrics,
     requests: AnsweredRequests,
     accounts: AccountDirectory,
+    limits: LimitChanges,
 ) -> bytes:
     """All metrics of this moment."""
-    redis, summary, pause, numbers = await asyncio.gather(
-        queue_health(queue), store.history.summary(catalogue.name_of), find_pause(store.meta), _numbers(shared)
+    shown, summary, pause, numbers = await asyncio.gather(
+        limits.show(), store.history.summary(catalogue.name_of), find_pause(store.meta), _numbers(shared)
     )
+    redis = await queue_health(queue, shown)
     log_bytes = store.care.state().log_bytes
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
@@ -63,6 +67,7 @@ async def metrics_text(
                 *queue_metrics(redis),
                 *worked_metrics(numbers),
                 account_metric(accounts),
+                *parked_metric(shown, catalogue),
                 GaugeMetricFamily("everpost_database_log_bytes", "Length of the write-ahead log.", value=log_bytes),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(requests),
@@ -88,6 +93,19 @@ def account_metric(accounts: AccountDirectory) -> Metric:
     for (platform, status), number in sorted(accounts.count().items()):
         family.add_metric([platform, status], number)
     return family
+
+
+def parked_metric(shown: ShownLimits, catalogue: Catalogue) -> Iterator[Metric]:
+    """Due tasks that wait for a limit or a hold; none if Redis does not answer."""
+    if shown.parked is None:
+        return
+    family = GaugeMetricFamily(
+        "everpost_parked_tasks", "Due tasks that wait for a limit, a pause or a hold.", labels=["platform", "kind"]
+    )
+    names = {platform.name for platform in catalogue}
+    for (platform, kind), number in sorted(parked_counts(shown, names).items()):
+        family.add_metric([platform, kind], number)
+    yield family
 
 
 def queue_metrics(queue: QueueHealth | None) -> Iterator[Metric]:

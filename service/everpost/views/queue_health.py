@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from everpost.actions.limits import ShownLimits
 from everpost.errors import QueueUnreachable
 from everpost.queue.jobs import QueueDepth
 from everpost.queue.redis_server import RedisMemory
 from everpost.queue.task_queue import TaskQueue
+from everpost.views.parked_tasks import ParkedTasks, parked_tasks
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,20 +19,25 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parked: How many due tasks wait outside the queues, for a limit or until something is resumed.
+        waits: The platforms and accounts that most of them wait for.
     """
 
     parked: int
+    waits: Sequence[ParkedTasks]
     depths: Mapping[int, QueueDepth]
     workers: Sequence[Mapping[str, Any]]
     memory: RedisMemory
 
 
-async def queue_health(queue: TaskQueue) -> QueueHealth | None:
-    """The state of Redis; None if it does not answer."""
+async def queue_health(queue: TaskQueue, limits: ShownLimits) -> QueueHealth | None:
+    """The state of Redis with what waits for limits and holds; None if it does not answer."""
+    if limits.parked is None:
+        return None
     try:
-        depths, workers, memory, parked = await asyncio.gather(
-            queue.jobs.depths(), queue.workers.living(), queue.server.memory(), queue.gates.count_parked()
+        depths, workers, memory = await asyncio.gather(
+            queue.jobs.depths(), queue.workers.living(), queue.server.memory()
         )
     except QueueUnreachable:
         return None
-    return QueueHealth(parked=parked, depths=depths, workers=workers, memory=memory)
+    waits = parked_tasks(limits)
+    return QueueHealth(parked=limits.parked, waits=waits, depths=depths, workers=workers, memory=memory)

@@ -26,9 +26,14 @@ NAMES = {place: Place[place.name] for place in places.Place}
 
 
 class TaskRow(history.TaskRow, frozen=True, kw_only=True):
-    """A task in a list. Times are UTC text; see `everpost.store.history.TaskRow`."""
+    """A task in a list. Times are UTC text; see `everpost.store.history.TaskRow`.
+
+    Attributes:
+        waits_for: The limit, pause or hold that a due task waits for; None if it waits for its turn only.
+    """
 
     place: Place  # type: ignore[assignment]
+    waits_for: WaitsFor | None = None
 
 
 class Retry(history.KnownRetry, frozen=True):
@@ -57,13 +62,13 @@ class TaskDetail(history.TaskDetail, frozen=True, kw_only=True):
     waits_for: WaitsFor | None = None
 
 
-def row_view(row: history.TaskRow, *, is_running: bool = False) -> TaskRow:
+def row_view(row: history.TaskRow, *, is_running: bool = False, waits_for: WaitsFor | None = None) -> TaskRow:
     """The row in the form of lists; `is_running` says that a worker holds the task."""
     fields = asdict(row)
     fields["place"] = NAMES[row.place]
     if is_running:
         fields["status"] = TaskStatus.RUNNING
-    return TaskRow(**fields)
+    return TaskRow(**fields, waits_for=waits_for)
 
 
 def id_view(match: history.IdMatch) -> IdMatch:

@@ -1,19 +1,19 @@
 """The store's tasks, combined with what only Redis knows: whether a worker holds one, and its place in the queue."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from everpost.clock import to_text
 from everpost.errors import QueueUnreachable, TaskNotFound
-from everpost.queue.gates import Gates
+from everpost.queue.gates import NOTHING_KNOWN, Gates, Looked, Whereabouts
 from everpost.queue.jobs import Jobs
 from everpost.queue.progress import Progress, ProgressNotes
 from everpost.store import history
 from everpost.store.history import History, Summary, TaskFilter
 from everpost.store.limits import Limits
-from everpost.task.holds import WaitsFor
+from everpost.task.holds import Hold, WaitsFor, holds_of
 from everpost.task.model import DEFAULT_PRIORITY, ENDED, UNFINISHED, WAITING
 from everpost.task.place import Place
 from everpost.views.shown_tasks import TaskDetail, TaskRow, detail_view, row_view
@@ -66,18 +66,23 @@ class TaskViews:
         if wait_s and task.place is Place.LEDGER and not task.inherited:
             await self._waiter.wait_for_end(task_id, wait_s)
             task = await self._find(task_id)
-        is_running = task_id in await self._running_among([task])
+        looked = await self._look([task])
+        is_running = task_id in looked.running
         progress = await self._progress_of(task_id) if is_running else None
-        position, waits_for = (None, None) if is_running else await self._position(task)
-        shown = detail_view(task, is_running=is_running, progress=progress, waits_for=waits_for)
-        return ShownTask(shown, position)
+        waits = await self._waits(looked)
+        shown = detail_view(task, is_running=is_running, progress=progress, waits_for=waits.get(task_id))
+        return ShownTask(shown, None if is_running else await self._position(task, looked))
 
     async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
         """Tasks that match, and how many there are; errors as in `History.page`."""
         page = await self._history.page(wanted, cursor, limit, counted=True)
         assert page.total is not None, "it is counted"
-        running = await self._running_among(page.items)
-        rows = [row_view(row, is_running=row.task_id in running) for row in page.items]
+        looked = await self._look(page.items)
+        waits = await self._waits(looked)
+        rows = [
+            row_view(row, is_running=row.task_id in looked.running, waits_for=waits.get(row.task_id))
+            for row in page.items
+        ]
         return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor, page.lag_s)
 
     async def recent_ends(self, limit: int) -> tuple[list[TaskRow], float | None]:
@@ -94,12 +99,19 @@ class TaskViews:
             raise TaskNotFound(task_id)
         return task
 
-    async def _running_among(self, tasks: Sequence[history.TaskRow | history.TaskDetail]) -> set[str]:
+    async def _look(self, tasks: Sequence[history.TaskRow | history.TaskDetail]) -> Looked:
         unfinished = [task.task_id for task in tasks if task.place is Place.LEDGER and task.status in UNFINISHED]
         try:
-            return await self._jobs.running_among(unfinished)
+            return await self._gates.find(unfinished)
         except QueueUnreachable:
-            return set()
+            return NOTHING_KNOWN
+
+    async def _waits(self, looked: Looked) -> Mapping[str, WaitsFor]:
+        """What the parked tasks wait for, with the reasons of holds: one statement for all of them."""
+        if not looked.parked:
+            return {}
+        holds = holds_of(await self._limits.find_states({where.scope for where in looked.parked.values()}))
+        return {task_id: _waits_for(where, holds.get(where.scope)) for task_id, where in looked.parked.items()}
 
     async def _progress_of(self, task_id: str) -> Progress | None:
         try:
@@ -107,26 +119,24 @@ class TaskViews:
         except QueueUnreachable:
             return None
 
-    async def _position(self, task: history.TaskDetail) -> tuple[int | None, WaitsFor | None]:
-        """How many jobs go before it, and what it waits for besides its turn and its time."""
+    async def _position(self, task: history.TaskDetail, looked: Looked) -> int | None:
+        """How many jobs go before it."""
+        if (where := looked.parked.get(task.task_id)) is not None:
+            return where.position
         if task.place is not Place.LEDGER or task.status not in WAITING:
-            return None, None
+            return None
         priority = DEFAULT_PRIORITY if task.priority is None else task.priority
         try:
-            position = await self._jobs.queue_position(task.task_id, priority)
-            return (position, None) if position is not None else await self._parked(task.task_id)
+            return await self._jobs.queue_position(task.task_id, priority)
         except QueueUnreachable:
-            return None, None
+            return None
 
-    async def _parked(self, task_id: str) -> tuple[int | None, WaitsFor | None]:
-        found = (await self._gates.find([task_id])).get(task_id)
-        if found is None:
-            return None, None
-        until = None if found.until_ms is None else to_text(found.until_ms)
-        hold = (await self._limits.find_state(found.scope)).hold
-        if hold is None:
-            return found.position, WaitsFor(kind=found.kind, scope=found.scope, until=until)
-        return found.position, WaitsFor(kind=hold.kind, scope=found.scope, reason=hold.reason)
+
+def _waits_for(where: Whereabouts, hold: Hold | None) -> WaitsFor:
+    if hold is not None:
+        return WaitsFor(kind=hold.kind, scope=where.scope, reason=hold.reason)
+    until = None if where.until_ms is None else to_text(where.until_ms)
+    return WaitsFor(kind=where.kind, scope=where.scope, until=until)
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):

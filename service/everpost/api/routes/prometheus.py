@@ -13,7 +13,8 @@ from everpost.views.exposition import MEDIA_TYPE, metrics_text
     "/metrics",
     summary="Metrics",
     description="Tasks by status and platform; tasks accepted and ended, and attempts, as counters that never shrink; "
-    "queue waits, publish times and the times of requests as histograms; queue depth by priority, workers and slots.",
+    "queue waits, publish times and the times of requests as histograms; queue depth by priority, tasks that wait for "
+    "limits and holds, workers and slots.",
     tags=["Health"],
     **documented(str, description="Prometheus text.", media_type="text/plain"),
 )
@@ -27,5 +28,6 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
         services.metrics,
         request.app.state.answered,
         services.accounts.directory,
+        services.limits,
     )
     return JsonAnswer(text, media_type=MEDIA_TYPE)

@@ -105,7 +105,8 @@ async def show_stats(request: ApiRequest) -> JsonAnswer:
 @get(
     "/tasks/health",
     summary="Show the queue",
-    description="Queue depth by priority, living workers, and how many tasks were accepted during the last minute.",
+    description="Queue depth by priority, living workers, how many tasks were accepted during the last minute, "
+    "and what due tasks wait for.",
     tags=["Tasks"],
     **documented(HealthAnswer, description="The state of the queue.", refusals=("search_timeout",)),
 )
@@ -113,11 +114,12 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
     """Answer with the state of the queue."""
     services = services_of(request)
     last_minute = TaskFilter(created_after_ms=services.clock() - MINUTE_MS)
-    queue, summary, accepted = await asyncio.gather(
-        queue_health(services.queue),
+    limits, summary, accepted = await asyncio.gather(
+        services.limits.show(),
         services.store.history.summary(services.catalogue.name_of),
         services.store.history.total(last_minute),
     )
+    queue = await queue_health(services.queue, limits)
     healthy = queue is not None and queue.workers
     return JsonAnswer(
         HealthAnswer(

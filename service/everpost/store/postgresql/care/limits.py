@@ -1,6 +1,6 @@
 """The port's limits on PostgreSQL, tables `limits`, `limit_uses` and `limit_closures`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from everpost.clock import from_text, to_text
 from everpost.limits import Scope
@@ -35,6 +35,12 @@ class PostgresqlLimits:
     async def find_state(self, scope: Scope) -> ScopeState:
         """See the port."""
         return await self._database.read(lambda connection: _state(connection, storable(scope)))
+
+    async def find_states(self, scopes: Collection[Scope]) -> dict[Scope, ScopeState]:
+        """See the port."""
+        named = {storable(scope): scope for scope in scopes}
+        rows = await self._database.read(lambda connection: connection.fetch_all("find_limits_of", scopes=[*named]))
+        return {named[row["scope"]]: read_state(row["value"]) for row in rows}
 
     async def change(self, scope: Scope, rule: ChangeScope, now_ms: int) -> ScopeState:
         """See the port."""

@@ -1,6 +1,6 @@
 """The port's limits on SQLite, tables `limits`, `limit_uses` and `limit_closures`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -36,6 +36,14 @@ class SqliteLimits:
     async def find_state(self, scope: Scope) -> ScopeState:
         """See the port."""
         return await self._database.read(lambda connection: _state(connection, scope))
+
+    async def find_states(self, scopes: Collection[Scope]) -> dict[Scope, ScopeState]:
+        """See the port."""
+        parameters = {"scopes": msgspec.json.encode([*scopes]).decode()}
+        rows = await self._database.read(
+            lambda connection: connection.execute(load("find_limits_of"), parameters).fetchall()
+        )
+        return {scope: read_state(value) for scope, value in rows}
 
     async def change(self, scope: Scope, rule: ChangeScope, now_ms: int) -> ScopeState:
         """See the port."""

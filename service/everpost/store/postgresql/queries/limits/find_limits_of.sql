@@ -1,0 +1,1 @@
+SELECT scope, value FROM limits WHERE scope = ANY (:scopes::text[])
