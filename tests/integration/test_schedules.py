@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -170,6 +173,65 @@ async def test_a_wrong_spread_is_refused_whole(idle: Stack, spread: Any, path: s
     answer = await idle.client.post("/api/v1/publish/batch", json={"tasks": [TASK], "spread": spread})
     assert_problem(answer, 422, "invalid_value", path)
     assert await idle.store.ledger.count_unfinished() == 0
+
+
+async def stream(stack: Stack, *lines: Any) -> httpx.Response:
+    body = b"\n".join(msgspec.json.encode(line) for line in lines)
+    return await stack.client.post(
+        "/api/v1/publish/batch", content=body, headers={"Content-Type": "application/x-ndjson"}
+    )
+
+
+def answered(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 202, answer.text
+    return [msgspec.json.decode(line) for line in answer.text.splitlines()]
+
+
+async def test_a_stream_is_spread_over_daily_times_as_its_lines_come(idle: Stack) -> None:
+    head = {"spread": {"daily_times": ["09:00", "18:30"], "start_days": 2}}
+    tasks = [TASK, {**TASK, "title": 5}, {**TASK, "n": 2**70}, {**TASK, "schedule_time": LATER}, *[TASK] * 600]
+    *results, end = answered(await stream(idle, head, *tasks))
+    assert (end["accepted"], end["rejected"], [result["index"] for result in results[:4]]) == (603, 1, [0, 1, 2, 3])
+    times = [result.get("schedule_time") for result in results]
+    assert (times[1], times[3]) == (None, None)
+    placed = [time for time in times if time is not None]
+    assert [time[11:16] for time in placed] == ["09:00", "18:30"] * 301
+    days = [datetime.fromisoformat(time).date().toordinal() for time in placed]
+    assert days == [days[0] + number // 2 for number in range(602)]
+    kept = await idle.task(results[2]["task_id"])
+    assert kept["task_data"] == {**TASK, "n": 2**70, "schedule_time": times[2]}
+    assert from_text(kept["due_at"]) == from_text(times[2])
+
+
+async def test_a_stream_is_spread_over_a_window_whose_count_it_says(idle: Stack) -> None:
+    window = {"from": "2027-01-01T00:00:00Z", "until": "2027-01-01T03:00:00Z", "timezone": "UTC"}
+    *results, end = answered(await stream(idle, {"spread": {**window, "count": 4}}, *[TASK] * 5))
+    assert [result.get("schedule_time", "")[11:16] for result in results] == ["00:00", "01:00", "02:00", "03:00", ""]
+    assert (results[4]["code"], results[4]["path"], end["accepted"]) == ("invalid_value", "$.spread.count", 4)
+    accounts = [{**TASK, "account_id": name} for name in "abab"]
+    *results, _ = answered(await stream(idle, {"spread": {**window, "count": 2, "per": "account"}}, *accounts))
+    assert [result["schedule_time"][11:16] for result in results] == ["00:00", "00:00", "03:00", "03:00"]
+
+
+@pytest.mark.parametrize(
+    ("head", "path"),
+    [
+        ({"spread": {"until": "2027-01-01T03:00:00Z"}}, "$.spread.count"),
+        ({"spread": {"videos_per_day": 1, "count": 3}}, "$.spread.count"),
+        ({"spread": {"until": "2020-01-01", "count": 3}}, "$.spread.until"),
+        ({"spread": {"videos_per_day": 1, "timezone": "Mars/Base"}}, "$.spread.timezone"),
+        ({"spread": {"videos_per_day": 1}, "callback_url": "https://example.com"}, "$"),
+        ({"spread": None}, "$.spread"),
+    ],
+)
+async def test_a_stream_with_a_wrong_head_is_refused_whole(idle: Stack, head: Any, path: str) -> None:
+    assert_problem(await stream(idle, head, TASK), 422, "invalid_value", path)
+    assert await idle.store.ledger.count_unfinished() == 0
+
+
+async def test_a_list_says_no_count(idle: Stack) -> None:
+    body = {"tasks": [TASK], "spread": {"until": "2030-01-01", "count": 1}}
+    assert_problem(await idle.client.post("/api/v1/publish/batch", json=body), 422, "invalid_value", "$.spread.count")
 
 
 def leader_of(stack: Stack, clock_ms: int) -> RecurringPosts:

@@ -24,7 +24,8 @@ def spread(**fields: Any) -> Spread:
 
 
 def texts(wanted: Spread, count: int) -> list[str]:
-    return [local_text(time_ms, BERLIN)[:16] for time_ms in wanted.times(count, BERLIN, NOW_MS)]
+    places = wanted.places(BERLIN, NOW_MS)
+    return [local_text(places.time_ms(number, count), BERLIN)[:16] for number in range(count)]
 
 
 def test_daily_times_are_the_original_s() -> None:
@@ -74,7 +75,7 @@ def test_daily_times_never_go_back_and_a_day_has_no_more_than_asked(count: int, 
 )
 def test_a_spread_that_cannot_be_is_refused_with_its_path(fields: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        list(spread(**fields).times(3, BERLIN, NOW_MS))
+        spread(**fields).places(BERLIN, NOW_MS)
     assert caught.value.path == path
 
 

@@ -1,9 +1,9 @@
 """Places the tasks of a batch over a window of time, or at daily times. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,13 @@ PAST_MS = 60_000  # a window may have begun so long ago: a request takes its tim
 LONGEST_MS = 366 * 86_400_000
 
 DailyTime = Annotated[int, Meta(ge=0, le=23)] | Annotated[str, Meta(pattern=r"^([01]?[0-9]|2[0-3]):[0-5][0-9]\Z")]
+
+
+class Places(Protocol):
+    """The times that tasks get in one time zone."""
+
+    def time_ms(self, number: int, count: int) -> int:
+        """The time of the task with a number, of `count`, in UTC milliseconds. Daily times need no count."""
 
 
 class Per(StrEnum):
@@ -52,6 +59,11 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Per | None, Meta(description="Default: the tasks of each account for daily times, of the batch for a window")
     ] = None
 
+    count: Annotated[
+        Annotated[int, Meta(ge=1, le=10**9)] | None,
+        Meta(description="In a stream with a window: how many tasks are placed, of each account if `per` says so"),
+    ] = None
+
     @property
     def is_daily(self) -> bool:
         """Whether it names daily times, rather than a window."""
@@ -75,12 +87,25 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidValue(
                 "Name a window's end (until), or daily times (videos_per_day, daily_times).", SPREAD_PATH
             )
+        if self.is_daily and self.count is not None:
+            raise InvalidValue("Daily times need no count.", f"{SPREAD_PATH}.count")
         if self.is_daily and self._per_day > len(self._daily):
             path = f"{SPREAD_PATH}.videos_per_day"
             raise InvalidValue(f"There are {len(self._daily)} daily times, so at most as many a day.", path)
 
-    def times(self, count: int, zone: tzinfo, now_ms: int) -> Iterator[int]:
-        """The times of `count` tasks, in UTC milliseconds.
+    def check_count(self, *, is_stream: bool) -> None:
+        """Check that a stream in a window says how many tasks it has, and that a list does not.
+
+        Raises:
+            InvalidValue: It is otherwise.
+        """
+        if is_stream and not self.is_daily and self.count is None:
+            raise InvalidValue("Say how many tasks the window is for, as a stream does not.", f"{SPREAD_PATH}.count")
+        if not is_stream and self.count is not None:
+            raise InvalidValue("Only a stream has a count; the tasks of a list are counted.", f"{SPREAD_PATH}.count")
+
+    def places(self, zone: tzinfo, now_ms: int) -> Places:
+        """The times in UTC milliseconds that tasks get.
 
         Args:
             zone: Of its times without an offset.
@@ -88,7 +113,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             InvalidValue: A time cannot be read, or the window is past, empty or longer than a year.
         """
-        return self._daily_ms(count, zone, now_ms) if self.is_daily else self._window_ms(count, zone, now_ms)
+        return self._days(zone, now_ms) if self.is_daily else self._window(zone, now_ms)
 
     @property
     def _daily(self) -> list[time]:
@@ -98,26 +123,44 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _per_day(self) -> int:
         return self.videos_per_day or (1 if self.daily_times is None else len(self.daily_times))
 
-    def _daily_ms(self, count: int, zone: tzinfo, now_ms: int) -> Iterator[int]:
+    def _days(self, zone: tzinfo, now_ms: int) -> "Days":
         """As the original does it: the first day is tomorrow, or later by `start_days`."""
         today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone).date()
-        first = today + timedelta(days=1 + (self.start_days or 0))
-        daily, per_day = self._daily, self._per_day
-        for number in range(count):
-            day: date = first + timedelta(days=number // per_day)
-            yield place_patiently(datetime.combine(day, daily[number % per_day]), zone)
+        return Days(today + timedelta(days=1 + (self.start_days or 0)), self._daily[: self._per_day], zone)
 
-    def _window_ms(self, count: int, zone: tzinfo, now_ms: int) -> Iterator[int]:
-        """Evenly: the first task at the window's begin, the last at its end."""
+    def _window(self, zone: tzinfo, now_ms: int) -> "Window":
         begin_ms = now_ms if self.begin is None else _placed(self.begin, zone, f"{SPREAD_PATH}.from")
         end_ms = _placed(self.until or "", zone, f"{SPREAD_PATH}.until")
         if begin_ms < now_ms - PAST_MS:
             raise InvalidValue("The window has begun already.", f"{SPREAD_PATH}.from")
         if not begin_ms < end_ms <= begin_ms + LONGEST_MS:
             raise InvalidValue("The window ends before it begins, or is longer than a year.", f"{SPREAD_PATH}.until")
-        gaps = max(count - 1, 1)
-        for number in range(count):
-            yield begin_ms + (end_ms - begin_ms) * number // gaps
+        return Window(begin_ms, end_ms)
+
+
+class Days(msgspec.Struct, frozen=True):
+    """The same times on each day from the first on."""
+
+    first: date
+    times: Sequence[time]
+    zone: tzinfo
+
+    def time_ms(self, number: int, count: int) -> int:
+        """See `Places`."""
+        del count
+        days, slot = divmod(number, len(self.times))
+        return place_patiently(datetime.combine(self.first + timedelta(days=days), self.times[slot]), self.zone)
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Even distances: the first task is at the window's begin, the last at its end."""
+
+    begin_ms: int
+    end_ms: int
+
+    def time_ms(self, number: int, count: int) -> int:
+        """See `Places`."""
+        return self.begin_ms + (self.end_ms - self.begin_ms) * number // max(count - 1, 1)
 
 
 def _time_of(one: int | str) -> time:

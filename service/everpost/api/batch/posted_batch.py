@@ -1,23 +1,22 @@
 """Accepts a batch: every valid item becomes a task, and every other item is answered with its error."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import tzinfo
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from everpost.actions.publish import guards_of
+from everpost.api.batch.placing import Item, Placing
 from everpost.api.named_things import read_submission
 from everpost.api.services import Services
 from everpost.clock import to_text
 from everpost.errors import BadInput, BodyTooLarge, DuplicatePost, InvalidValue, ServiceError
-from everpost.store.account_zones import KnownZones, zone_named
+from everpost.store.account_zones import KnownZones
 from everpost.store.batches import Accepted, Batch, BatchKind, Posted, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.model import Task, TaskStatus, new_task_id
-from everpost.task.schedule_times import local_text
 from everpost.task.spread import Spread
-from everpost.task.submission import MAX_AHEAD_MS, Submission, decode_json, encode_json
+from everpost.task.submission import Submission, decode_json
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,10 +39,6 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     earlier_task_id: str | None = None
 
 
-Item = Submission | ServiceError
-"""An item that a client sent, or its error."""
-
-
 class PostedBatch:
     """Accepts the items of one batch, in any number of calls.
 
@@ -56,8 +51,22 @@ class PostedBatch:
         self._services = services
         self.batch_id = new_task_id(services.clock())
         self._zones: KnownZones = {}
+        self._placing: Placing | None = None
         self.accepted = 0
         self.rejected = 0
+
+    def spread_over(self, spread: Spread, *, is_stream: bool) -> Placing:
+        """Let the tasks that follow be placed; in a stream, from its next lines on.
+
+        Raises:
+            InvalidValue: The spread is not valid.
+        """
+        spread.check_count(is_stream=is_stream)
+        placing = Placing(self._services, spread, self._zones)
+        if is_stream:
+            placing.check()
+            self._placing = placing
+        return placing
 
     async def accept_lines(self, lines: Sequence[bytes | None]) -> list[ItemResult]:
         """Accept lines of NDJSON in one transaction; None stands for a line that was too long.
@@ -66,6 +75,8 @@ class PostedBatch:
             Unavailable: Nothing can be written now, and nothing was written.
         """
         read = [await self._read_line(line) for line in lines]
+        if self._placing is not None:
+            read = await self._placing.place_next(read)
         submissions = submissions_of(read)
         if any(submission.platform.duplicate_window_s for submission in submissions):
             nothing = FirstAnswer(self.batch_id, "")
@@ -122,32 +133,6 @@ class PostedBatch:
         """Check decoded JSON values; `path` is the JSON path of their list."""
         return [await self._read_value(value, f"{path}[{n}]") for n, value in enumerate(values)]
 
-    async def place(self, items: Sequence[Item], values: Sequence[Any], spread: Spread) -> list[Item]:
-        """The items with the times that `spread` gives to those that have none.
-
-        Args:
-            values: The decoded JSON of the items.
-
-        Raises:
-            InvalidValue: The spread is not valid.
-        """
-        spread.check()
-        wanted = None if spread.timezone is None else zone_named(spread.timezone, "$.spread.timezone")
-        placed = list(items)
-        for numbers in _groups(items, counts_accounts=spread.counts_accounts):
-            first = items[numbers[0]]
-            assert isinstance(first, Submission), "only valid items are placed"
-            zone = wanted or await self._zone_of(first, spread) or self._services.zones.default
-            times = spread.times(len(numbers), zone, self._services.clock())
-            for number, time_ms in zip(numbers, times, strict=True):
-                placed[number] = _placed(items[number], values[number], time_ms, zone, self._services.clock())
-        return placed
-
-    async def _zone_of(self, item: Submission, spread: Spread) -> tzinfo | None:
-        if not spread.counts_accounts:
-            return None
-        return await self._services.zones.of_account(item.platform.name, item.view.account_id, self._zones)
-
     def refuse(self, count: int, error: ServiceError) -> list[ItemResult]:
         """Answer `count` items with the error that prevented all of them."""
         return self.results_of([error] * count, [])
@@ -201,31 +186,6 @@ def with_duplicates(items: Sequence[Item], tasks: Sequence[Task], duplicates: Ma
 def submissions_of(items: Sequence[Item]) -> list[Submission]:
     """The valid items."""
     return [item for item in items if isinstance(item, Submission)]
-
-
-def _groups(items: Sequence[Item], *, counts_accounts: bool) -> Iterable[Sequence[int]]:
-    """The numbers of the valid items without a time of their own, of each account or of all."""
-    groups: dict[tuple[str, str] | None, list[int]] = {}
-    for number, item in enumerate(items):
-        if isinstance(item, Submission) and item.view.schedule_time is None:
-            account = (item.platform.name, item.view.account_id) if counts_accounts else None
-            groups.setdefault(account, []).append(number)
-    return groups.values()
-
-
-def _placed(item: Item, value: Any, time_ms: int, zone: tzinfo, now_ms: int) -> Submission:
-    """The item as if the client had sent it with the time."""
-    assert isinstance(item, Submission), "only valid items are placed"
-    if time_ms > now_ms + MAX_AHEAD_MS:
-        raise InvalidValue("The last of these times is more than ten years ahead.", "$.spread")
-    text = local_text(time_ms, zone)
-    return msgspec.structs.replace(
-        item,
-        view=msgspec.structs.replace(item.view, schedule_time=text),
-        task_data=encode_json({**value, "schedule_time": text}),
-        due_at_ms=time_ms,
-        is_placed=True,
-    )
 
 
 def _acceptance(index: int, task: Task, item: Submission) -> ItemResult:

@@ -5,6 +5,7 @@ Answers that the client does not read wait in a spool. When the spool is full, t
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,11 +13,13 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from everpost.api.batch.lines import LineReader
+from everpost.api.batch.placing import read_spread
 from everpost.api.batch.posted_batch import ItemResult, PostedBatch
 from everpost.api.http.bodies import NDJSON, ClientGone
 from everpost.api.http.json_answer import count_answer
 from everpost.api.spool import Spool, Spools
-from everpost.errors import InvalidValue, ServiceError
+from everpost.errors import BadInput, InvalidValue, ServiceError
+from everpost.task.submission import decode_json
 
 log = structlog.get_logger("everpost.api")
 
@@ -37,11 +40,12 @@ class BatchEnd(msgspec.Struct, frozen=True, kw_only=True):
 class BatchStream(ASGIResponse):
     """The answer to a stream: it reads the request while it is sent."""
 
-    __slots__ = ("_batch", "_lines", "_spool")
+    __slots__ = ("_batch", "_is_first", "_lines", "_spool")
 
     def __init__(self, batch: PostedBatch, spools: Spools, limit_bytes: int) -> None:
         """`limit_bytes` is the longest allowed line."""
         self._batch = batch
+        self._is_first = True
         self._lines = LineReader(limit_bytes)
         self._spool = Spool(spools)
 
@@ -86,11 +90,28 @@ class BatchStream(ASGIResponse):
 
     async def _accept(self, lines: list[bytes | None]) -> list[ItemResult]:
         try:
-            return await self._batch.accept_lines(lines)
+            return await self._batch.accept_lines(self._without_head(lines))
         except ServiceError as error:
             if not self._batch.accepted + self._batch.rejected:
                 raise
             return self._batch.refuse(len(lines), error)  # the answer has begun, so each line gets the error
+
+    def _without_head(self, lines: list[bytes | None]) -> list[bytes | None]:
+        """The lines that are tasks. The first line of a stream may say how its tasks are spread.
+
+        Raises:
+            InvalidValue: The spread is not valid.
+        """
+        if not self._is_first or not lines:
+            return lines
+        self._is_first = False
+        head = head_in(lines[0])
+        if head is None:
+            return lines
+        if unknown := [name for name in head if name != "spread"]:
+            raise InvalidValue(f"There is no field {unknown[0][:64]!r} in the head of a stream, only `spread`.")
+        self._batch.spread_over(read_spread(head["spread"]), is_stream=True)
+        return lines[1:]
 
     async def _chunks_of_lines(self, receive: Receive) -> AsyncIterator[list[bytes | None]]:
         more = True
@@ -104,3 +125,14 @@ class BatchStream(ASGIResponse):
                 lines += self._lines.end()
             for start in range(0, len(lines), CHUNK_ITEMS):
                 yield lines[start : start + CHUNK_ITEMS]
+
+
+def head_in(line: bytes | None) -> dict[str, Any] | None:
+    """The head of a stream, if its first line is one: an object that has `spread`, and is no task."""
+    if line is None or b'"spread"' not in line:
+        return None
+    try:
+        value = decode_json(line)
+    except BadInput:
+        return None
+    return value if isinstance(value, dict) and "spread" in value and "platform" not in value else None

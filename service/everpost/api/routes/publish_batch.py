@@ -8,7 +8,8 @@ import msgspec
 from litestar import post
 from litestar.response.base import ASGIResponse
 
-from everpost.api.batch.posted_batch import Item, ItemResult, PostedBatch, results_from, submissions_of
+from everpost.api.batch.placing import Item, read_spread
+from everpost.api.batch.posted_batch import ItemResult, PostedBatch, results_from, submissions_of
 from everpost.api.batch.stream import BatchStream
 from everpost.api.http.bodies import NDJSON, headers_of, is_json, media_type_of, read_body
 from everpost.api.http.json_answer import JSON, JsonAnswer
@@ -20,8 +21,8 @@ from everpost.errors import BadInput, InvalidValue, UnsupportedMedia
 from everpost.store.ledger import FirstAnswer, IdempotencyKey
 from everpost.task.callbacks import MEMBER
 from everpost.task.model import Task
-from everpost.task.spread import SPREAD_PATH, Spread
-from everpost.task.submission import PublishRequest, decode_json, invalid_value
+from everpost.task.spread import Spread
+from everpost.task.submission import PublishRequest, decode_json
 
 MAX_ITEMS = 1_000
 
@@ -60,7 +61,8 @@ LOCATION = Header(
     f"object with `tasks`, of up to {MAX_ITEMS} items in one transaction; its `spread` places items without a "
     "`schedule_time` over a window, or at daily times. As NDJSON: one task a line, any number of "
     "them; the answer is NDJSON too, a line for each item as soon as it is on the disk, and a last line with "
-    "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key.",
+    "`batch_id`, `accepted`, `rejected` and `done`; it takes no Idempotency-Key. A first line with only `spread` "
+    "places the tasks as they come; in a window it says their `count`.",
     tags=["Publishing"],
     **documented(
         BatchAnswer,
@@ -114,7 +116,7 @@ async def _publish_json(services: Services, body: bytes, key: IdempotencyKey | N
         values = with_callback(values, callback_url)
     items = await batch.read_values(values, path)
     if spread is not None:
-        items = await batch.place(items, values, spread)
+        items = await batch.spread_over(spread, is_stream=False).place_all(items)
     submissions = submissions_of(items)
     if not submissions:
         return JsonAnswer(_answer_to(batch.batch_id, results_from(items, [])), 422)
@@ -157,16 +159,7 @@ def spread_of(body: Any) -> Spread | None:
     Raises:
         InvalidValue: It is not one.
     """
-    if not isinstance(body, dict) or body.get("spread") is None:
-        return None
-    try:
-        spread = msgspec.convert(body["spread"], Spread)
-    except msgspec.ValidationError as error:
-        wrong = invalid_value(error)
-        wrong.path = SPREAD_PATH + wrong.path.removeprefix("$")
-        raise wrong from error
-    spread.check()
-    return spread
+    return read_spread(body["spread"]) if isinstance(body, dict) and body.get("spread") is not None else None
 
 
 def items_of(body: Any) -> tuple[list[Any], str, str | None]:
