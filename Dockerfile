@@ -1,5 +1,6 @@
 # The image of Everpost. Its command is the argument: `up` (the default: API, worker and a Valkey of its own), `api`,
-# `worker`, or any other command of `everpost`. It writes only to /data and /tmp.
+# `worker`, or any other command of `everpost`. It writes only to /data and /tmp, and to
+# /files, where a fleet mounts the folder that all of its containers share.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS builder
@@ -23,7 +24,7 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 everpost \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin everpost \
-    && install --directory --owner=10001 --group=10001 --mode=0750 /data
+    && install --directory --owner=10001 --group=10001 --mode=0750 /data /files
 COPY --from=builder /opt/everpost /opt/everpost
 # A container is reached through its network, so the API binds to all addresses and needs EVERPOST_TOKEN.
 ENV PATH=/opt/everpost/bin:$PATH \

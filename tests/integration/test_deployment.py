@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -205,6 +205,40 @@ def test_everything_has_time_to_stop(tmp_path: Path) -> None:
     (wait_s,) = re.findall(r"EVERPOST_SHUTDOWN_WAIT=(\d+)", common)
     (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", common, re.MULTILINE)
     assert float(stop_s) > up_budget_s(float(wait_s))
+
+
+def mounted_at(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
+    """The name of the volume that has a path."""
+    return next((name for name, place in mounts if Path(path).is_relative_to(place)), None)
+
+
+def test_all_pods_share_the_folders_of_media() -> None:
+    """An upload that one API has received is published by any worker."""
+    (config,), (claim,) = objects("ConfigMap"), objects("PersistentVolumeClaim")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    for pod in pods():
+        mounts = [(mount["name"], mount["mountPath"]) for mount in pod["containers"][0]["volumeMounts"]]
+        for setting in ("EVERPOST_FILES", "EVERPOST_MEDIA"):
+            name = mounted_at(config["data"][setting], mounts)
+            (volume,) = [volume for volume in pod["volumes"] if volume["name"] == name]
+            assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+        assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+def test_all_containers_of_a_compose_file_share_the_folders_of_media(tmp_path: Path) -> None:
+    image = re.findall(r"install --directory .* (/\S+) (/\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
+    for file in COMPOSE_FILES:
+        shared: set[str | None] = set()
+        for service in everpost_services(file):
+            environment = {"EVERPOST_DATA": "/data", **service["environment"]}
+            settings = settings_of(environment, tmp_path)
+            mounts = [tuple(mount.split(":")[:2]) for mount in service["volumes"]]
+            shared |= {mounted_at(str(folder), mounts) for folder in (settings.files_root, settings.media_root)}
+            assert {place for _, place in mounts} <= set(*image), (
+                "a new volume belongs to root, unless the image has it"
+            )
+        assert len(shared) == 1
+        assert shared <= composed(file)["volumes"].keys()
 
 
 def test_the_addresses_of_the_cluster_are_those_of_its_services() -> None:
