@@ -65,12 +65,14 @@ class HttpDouble:
     Attributes:
         faults: The next answers to requests whose path contains the key; each is given once, before the handler is
             asked.
+        holds: Requests whose path or query contains the key are carried out once its event is set.
     """
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self.requests: list[Request] = []
         self.faults: dict[str, list[Response]] = {}
+        self.holds: dict[str, asyncio.Event] = {}
         self.port = 0
 
     @property
@@ -112,6 +114,9 @@ class HttpDouble:
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.requests.append(request)
+        for part, release in self.holds.items():
+            if part in request.path or part in request.query.values():
+                await release.wait()
         queue = next((queue for path, queue in self.faults.items() if path in request.path and queue), None)
         made = queue.pop(0) if queue else self._handler(request)
         response = made if isinstance(made, Response) else await made

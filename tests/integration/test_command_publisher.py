@@ -309,6 +309,42 @@ async def test_a_program_dies_with_the_killed(tmp_path: Path, folders: Path, kil
         await worker.wait()
 
 
+WAITING_VICTIM = """
+import asyncio, sys
+from command_kit import KeptCheckpoints, job_of, run
+
+class Slow(KeptCheckpoints):
+    async def keep(self, checkpoint):
+        print("asked", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(run(sys.argv[1], job_of(keeper=Slow()), grace_s=0.5))
+"""
+
+
+async def test_a_program_whose_worker_dies_while_it_saves_does_not_go_on(tmp_path: Path, folders: Path) -> None:
+    pids, posts = tmp_path / "pids", tmp_path / "posts"
+    save = """echo '{"type":"checkpoint","data":1}'; read -r saved <&3"""
+    script = f"trap '' TERM; echo $$ > {pids}; {save}; echo > {posts}"
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WAITING_VICTIM, script),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folders)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"asked\n"
+    (program,) = pids_in(pids)
+    worker.kill()
+    await worker.wait()
+
+    async def is_over() -> bool:
+        return not is_running(program) and folders_of(folders) == []
+
+    await eventually(is_over)
+    assert not posts.exists()
+
+
 async def test_a_process_that_takes_too_much_memory_gets_none() -> None:
     command = [sys.executable, "-c", "block = b'x' * (200 << 20); print('got it')"]
     publisher = CommandPublisher({"command": command, "memory_mb": 100}, SETTINGS)

@@ -127,6 +127,12 @@ class TrialWorker:
         """Whether the process has not ended."""
         return self._child is not None and self._child.exit_code is None
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._child is not None, "it was started"
+        return self._child.pid
+
     def kill(self) -> None:
         """Send SIGKILL."""
         if self._child is not None:
@@ -139,8 +145,7 @@ class TrialWorker:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
-        assert self._child is not None
-        os.kill(self._child.pid, number)
+        os.kill(self.pid, number)
 
     def arm(self, point: str, action: Action) -> None:
         """Have it carry out an action when it next reaches a failpoint."""

@@ -219,9 +219,11 @@ def move_up(number: int) -> int:
 
 
 def main() -> None:
-    """Run with the arguments: control, acknowledgements, parent, grace in seconds, memory in bytes, folder, program."""
-    control, acknowledgements, parent, grace_s, memory_bytes, folder, *argv = sys.argv[1:]
+    """Run with the arguments that `program._start_guard` gives: descriptors, limits, the folder, and the program."""
+    control, acknowledgements, writing_end, parent, grace_s, memory_bytes, folder, *argv = sys.argv[1:]
     mine, answers = move_up(int(control)), move_up(int(acknowledgements))
+    # Kept open: if the worker is killed, a program that waits for an answer must not read the end of the pipe as one.
+    move_up(int(writing_end))
     os.dup2(answers, ACKNOWLEDGEMENTS)
     os.close(answers)
     guard = Guard(socket.socket(fileno=mine), float(grace_s))

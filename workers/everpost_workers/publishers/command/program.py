@@ -103,7 +103,7 @@ async def run_program(launch: Launch, listen: Listener) -> Ended:
         answers, pipe = os.pipe()
         closing.callback(os.close, pipe)
         try:
-            process = await _start_guard(launch, theirs.fileno(), answers)
+            process = await _start_guard(launch, theirs.fileno(), answers, pipe)
         finally:
             os.close(answers)
         theirs.close()
@@ -120,8 +120,8 @@ async def run_program(launch: Launch, listen: Listener) -> Ended:
             await asyncio.shield(end)
 
 
-async def _start_guard(launch: Launch, control: int, answers: int) -> Process:
-    numbers = (control, answers, os.getpid(), launch.grace_s, launch.memory_bytes)
+async def _start_guard(launch: Launch, control: int, answers: int, pipe: int) -> Process:
+    numbers = (control, answers, pipe, os.getpid(), launch.grace_s, launch.memory_bytes)
     arguments = (*map(str, numbers), str(launch.folder), *launch.argv)
     try:
         return await asyncio.create_subprocess_exec(
@@ -131,7 +131,7 @@ async def _start_guard(launch: Launch, control: int, answers: int) -> Process:
             stderr=PIPE,
             env=dict(launch.environment),
             cwd=launch.folder,
-            pass_fds=(control, answers),
+            pass_fds=(control, answers, pipe),
             start_new_session=True,
             limit=LONGEST_LINE,
         )
