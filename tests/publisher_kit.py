@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from everpost.publishing import Media, PublishError
+from everpost.publishing.raised import declared_class_of
+from everpost.task.model import ErrorClass
 from everpost.testing import Stack
 
 
@@ -238,6 +240,43 @@ async def error_from(publishing: Awaitable[object]) -> PublishError | None:
     except PublishError as error:
         return error
     return None
+
+
+async def failure_of(publishing: Awaitable[object], expected: type[PublishError], secret: str) -> PublishError:
+    """The error of an attempt that fails: exactly of this class, and without the account's secret."""
+    error = await error_from(publishing)
+    assert type(error) is expected, error
+    assert secret not in str(error)
+    return error
+
+
+async def cut_at_each(
+    proxy: CuttingProxy, whole: Awaitable[object], cut_once: Callable[[int], Awaitable[None]], step: int
+) -> None:
+    """Call `cut_once` for every so many bytes of the whole exchange."""
+    proxy.cut_after(None)
+    await whole
+    length = proxy.passed
+    assert length > 1_000
+    for cut in range(0, length, step):
+        await cut_once(cut)
+
+
+async def error_of_cut(
+    proxy: CuttingProxy, cut: int, publishing: Awaitable[object], is_posted: Callable[[], bool]
+) -> PublishError | None:
+    """The error of an attempt whose connection breaks after so many bytes: one that may be tried again.
+
+    It is transient only if nothing was posted. Afterwards, connections are whole again.
+    """
+    proxy.cut_after(cut)
+    error = await error_from(publishing)
+    if error is not None:
+        error_class = declared_class_of(error)
+        assert error_class in {ErrorClass.TRANSIENT, ErrorClass.UNKNOWN}, (cut, error)
+        assert error_class is ErrorClass.UNKNOWN or not is_posted(), (cut, error)
+        proxy.cut_after(None)
+    return error
 
 
 def media_file(folder: Path, name: str, content: bytes, content_type: str, **more: Any) -> Media:

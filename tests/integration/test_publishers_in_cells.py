@@ -208,6 +208,7 @@ async def published_in_cells(stack: Stack, crew: Crew, case: Case) -> dict[str, 
     async with held(case):
         worker = await crew.ready()
         shown = await eventually(progress, what="progress from the cell")
+        assert shown is not None
         assert shown["total"], shown
         worker.arm("checkpoint.after", Action.PAUSE)
 

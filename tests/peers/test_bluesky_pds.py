@@ -148,7 +148,7 @@ async def test_workers_share_a_session_and_refresh_it_once(pds: Pds, alice: Acco
             await worker.publish(job_of(alice, idempotency_key=f"{number:032x}"))
         assert alice._version == 1
         for worker in workers:  # as if the access token had ended
-            sessions = worker._poster._sessions._by_account  # type: ignore[union-attr]  # it is open
+            sessions = worker._poster.opened._sessions._by_account  # type: ignore[union-attr]  # it is open
             sessions[alice.id] = msgspec.structs.replace(sessions[alice.id], access="ended")
         alice.rotate(access_jwt="ended")
         jobs = [job_of(alice, idempotency_key=f"{number:032x}") for number in range(10, 19)]
@@ -175,7 +175,7 @@ async def test_a_connection_to_the_real_server_that_breaks_makes_no_second_post(
     files = (media_file(tmp_path, "a.png", png(9), "image/png"),)
     await publisher.publish(job_of(alice, idempotency_key="f" * 32))
     async with CuttingProxy(pds.port).serve() as proxy:
-        sessions = publisher._poster._sessions._by_account  # type: ignore[union-attr]  # it is open
+        sessions = publisher._poster.opened._sessions._by_account  # type: ignore[union-attr]  # it is open
         sessions[alice.id] = msgspec.structs.replace(sessions[alice.id], pds=proxy.url)
         proxy.cut_after(None)
         await publisher.publish(job_of(alice, files=files, idempotency_key="e" * 32))

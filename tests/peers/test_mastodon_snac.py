@@ -112,7 +112,7 @@ async def test_a_connection_to_the_real_server_that_breaks_makes_no_second_statu
         await publisher.publish(job_of(proxy.url, snac.token, data={"text": "whole"}, files=files))
         cuts = range(0, proxy.passed, 251)
         for cut in cuts:
-            publisher._poster._known.clear()  # type: ignore[union-attr]  # it is open
+            publisher._poster.opened._known.clear()  # type: ignore[union-attr]  # it is open
             job = job_of(proxy.url, snac.token, data={"text": f"cut after {cut}"}, files=files)
             proxy.cut_after(cut)
             error = await error_from(publisher.publish(job))

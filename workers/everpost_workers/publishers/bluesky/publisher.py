@@ -1,6 +1,5 @@
 """The publisher `bluesky`. What it needs for sending is imported with the first post: most workers send none."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from everpost.publishing import (
 )
 from everpost_workers.publishers.addresses import check_address
 from everpost_workers.publishers.bluesky.options import BlueskyOptions
+from everpost_workers.publishers.first_use import FirstUse
 
 if TYPE_CHECKING:
     from everpost_workers.publishers.bluesky.posting import Poster
@@ -43,8 +43,7 @@ class BlueskyPublisher(Publisher):
                 check_address(name, address, allow_http=self._options.allow_http)
         self._connections = settings.max_jobs
         self._clock = clock
-        self._opening = asyncio.Lock()
-        self._poster: Poster | None = None
+        self._poster = FirstUse(self._make_poster)
 
     async def publish(self, job: PublishJob) -> PublishResult:
         """Post it; the result has the record's `at://` address and the post's page.
@@ -53,11 +52,11 @@ class BlueskyPublisher(Publisher):
             OutcomeUnknownError: The record was being sent, and no whole answer came.
             PublishError: Nothing was posted.
         """
-        return await (await self._opened()).publish(job)
+        return await (await self._poster.get()).publish(job)
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
         """Ask the account's server for the record under the task's key."""
-        return await (await self._opened()).look_up(job)
+        return await (await self._poster.get()).look_up(job)
 
     async def check_account(self, account: Account) -> str:
         """Sign in anew, and say whose account it is.
@@ -65,19 +64,11 @@ class BlueskyPublisher(Publisher):
         Raises:
             PublishError: The account cannot sign in.
         """
-        return await (await self._opened()).check_account(account)
+        return await (await self._poster.get()).check_account(account)
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._poster is not None:
-            await self._poster.close()
-            self._poster = None
-
-    async def _opened(self) -> "Poster":
-        async with self._opening:
-            if self._poster is None:
-                self._poster = await asyncio.to_thread(self._make_poster)
-            return self._poster
+        await self._poster.close()
 
     def _make_poster(self) -> "Poster":
         from everpost_workers.publishers.bluesky.posting import Poster  # noqa: PLC0415 - see the module's docstring

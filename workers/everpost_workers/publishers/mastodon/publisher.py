@@ -1,6 +1,5 @@
 """The publisher `mastodon`. What it needs for sending is imported with the first post: most workers send none."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from everpost.publishing import (
     read_options,
 )
 from everpost_workers.publishers.addresses import check_address
+from everpost_workers.publishers.first_use import FirstUse
 from everpost_workers.publishers.mastodon.options import MastodonOptions
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class MastodonPublisher(Publisher):
             self.publisher_class = PublisherClass.CHECKABLE
         self._connections = settings.max_jobs
         self._clock = clock
-        self._opening = asyncio.Lock()
-        self._poster: Poster | None = None
+        self._poster = FirstUse(self._make_poster)
 
     async def publish(self, job: PublishJob) -> PublishResult:
         """Post it; the result has the status's id and address.
@@ -56,11 +55,11 @@ class MastodonPublisher(Publisher):
             OutcomeUnknownError: The status was being sent, and no whole answer came.
             PublishError: Nothing was posted.
         """
-        return await (await self._opened()).publish(job)
+        return await (await self._poster.get()).publish(job)
 
     async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
         """Look for the post among the account's statuses."""
-        return await (await self._opened()).look_up(job)
+        return await (await self._poster.get()).look_up(job)
 
     async def check_account(self, account: Account) -> str:
         """Ask the server whose token it is.
@@ -68,19 +67,11 @@ class MastodonPublisher(Publisher):
         Raises:
             PublishError: It does not accept the token.
         """
-        return await (await self._opened()).check_account(account)
+        return await (await self._poster.get()).check_account(account)
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._poster is not None:
-            await self._poster.close()
-            self._poster = None
-
-    async def _opened(self) -> "Poster":
-        async with self._opening:
-            if self._poster is None:
-                self._poster = await asyncio.to_thread(self._make_poster)
-            return self._poster
+        await self._poster.close()
 
     def _make_poster(self) -> "Poster":
         from everpost_workers.publishers.mastodon.posting import Poster  # noqa: PLC0415 - see the module's docstring

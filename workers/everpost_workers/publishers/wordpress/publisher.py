@@ -1,6 +1,5 @@
 """The publisher `wordpress`. What it needs for sending is imported with the first post: most workers send none."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from everpost.publishing import (
 )
 from everpost.settings import Settings
 from everpost_workers.publishers.addresses import check_address
+from everpost_workers.publishers.first_use import FirstUse
 from everpost_workers.publishers.wordpress.options import WordPressOptions
 from everpost_workers.publishers.wordpress.post import (
     MARK,
@@ -63,14 +63,11 @@ class WordPressPublisher(Publisher):
             check_address("url", self._options.url, allow_http=self._options.allow_http)
         self._connections = settings.max_jobs
         self._clock = clock
-        self._opening = asyncio.Lock()
-        self._api: HttpApi | None = None
+        self._api = FirstUse(self._make_api)
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._api is not None:
-            await self._api.close()
-            self._api = None
+        await self._api.close()
 
     async def publish(self, job: PublishJob) -> PublishResult:
         """Publish it, from where an earlier attempt stopped.
@@ -124,13 +121,7 @@ class WordPressPublisher(Publisher):
     async def _site(self, account: Account) -> "Site":
         from everpost_workers.publishers.wordpress.site import Site  # noqa: PLC0415 - see the module's docstring
 
-        return Site(await self._opened(), self._options, account, self._clock)
-
-    async def _opened(self) -> "HttpApi":
-        async with self._opening:
-            if self._api is None:
-                self._api = await asyncio.to_thread(self._make_api)
-            return self._api
+        return Site(await self._api.get(), self._options, account, self._clock)
 
     def _make_api(self) -> "HttpApi":
         from everpost_workers.publishers.http_api import HttpApi  # noqa: PLC0415 - see the module's docstring
