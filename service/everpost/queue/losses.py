@@ -76,10 +76,10 @@ class Losses:
         if not tasks:
             return []
         parts = [part for task in tasks for part in (task.task_id, queue_name(task.priority), task.due_at_ms or 0)]
-        answers: list[int] = await self._ask(
+        positions: list[int] = await self._ask(
             self._missing(keys=[], args=[msgspec.msgpack.encode(parts), self._clock()])
         )
-        return [task for task, missing in zip(tasks, answers, strict=True) if missing]
+        return [tasks[position - 1] for position in positions]
 
     async def results_among(self, task_ids: Sequence[str]) -> set[str]:
         """The tasks that have a result, whatever its content."""
