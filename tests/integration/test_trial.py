@@ -40,6 +40,7 @@ async def tried(
     )
 
 
+@pytest.mark.usefixtures("both_stores")
 async def test_a_publisher_that_sends_no_key_and_claims_one_is_found_by_a_lost_answer(platform: SmallPlatform) -> None:
     report = await tried(Keyless, platform, lambda step: step.fault in CUTS)
     assert [(finding.step.fault, finding.posts) for finding in report.findings] == [

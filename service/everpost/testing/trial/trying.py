@@ -1,15 +1,15 @@
 """Tries a publisher step by step."""
 
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from everpost.publishing import Publisher
+from everpost.publishing import Publisher, PublisherClass
 from everpost.testing import Stack, everpost_stack
 from everpost.testing.trial.proxy import TrialProxy
 from everpost.testing.trial.runs import Fields, Posts, Runs
@@ -54,7 +54,8 @@ async def try_publisher(
         may_be_unknown: Whether a task may be left to a person. None allows it for the class `NONE` only.
         prepare: Called with the running stack before the first task, for example to add an account.
         folder: For all files, which stay; by default a temporary folder.
-        settings: Of Everpost, as for `everpost_stack`.
+        settings: Of Everpost, as for `everpost_stack`; `database` is the address of an empty PostgreSQL database if the
+            trial is to run on one.
 
     Raises:
         ValueError: There is no such publisher.
@@ -62,6 +63,41 @@ async def try_publisher(
         TimeoutError: A worker does not start with this publisher; the message has the end of its log.
     """
     tried = publisher_of(publisher)
+    async with _scene(tried, options, platform_at, folder, settings) as scene:
+        if prepare is not None:
+            await prepare(scene.stack)
+        runs = Runs(scene.stack, scene.crew, scene.proxy, posts, fields)
+        findings = [await runs.observe(is_timed=platform_at is None)]
+        if assessed(findings[0], scene.declared).fault is None:
+            planned = plan_steps(runs.course, kills_amid=0 if platform_at else KILLS_AMID, cuts=cuts)
+            findings += [await runs.run(step) for step in planned if wanted(step)]
+        findings = await runs.recount(findings)
+        told = [assessed(finding, scene.declared, may_be_unknown=may_be_unknown) for finding in findings]
+        return TrialReport(name=tried.__qualname__, publisher_class=scene.declared, findings=told)
+
+
+class _Scene(msgspec.Struct, frozen=True):
+    """What the runs of a trial need.
+
+    Attributes:
+        declared: The publisher's class; a publisher may choose it by its options.
+    """
+
+    stack: Stack
+    crew: Crew
+    proxy: TrialProxy
+    declared: PublisherClass
+
+
+@asynccontextmanager
+async def _scene(
+    tried: type[Publisher],
+    options: Mapping[str, Any] | Callable[[str], Mapping[str, Any]],
+    platform_at: tuple[str, int] | None,
+    folder: Path | None,
+    settings: Mapping[str, Any],
+) -> AsyncIterator[_Scene]:
+    """Serve the proxy, install the publisher with its options, and start Everpost without a worker."""
     async with AsyncExitStack() as cleanup:
         if folder is None:
             made = tempfile.TemporaryDirectory(prefix="everpost-trial-", ignore_cleanup_errors=True)
@@ -73,17 +109,6 @@ async def try_publisher(
         chosen: dict[str, Any] = msgspec.to_builtins(given_options, enc_hook=str)  # a path becomes a text
         given = {**QUICK, "platforms": install(tried, chosen, folder / "plugin"), **settings}
         stack = await cleanup.enter_async_context(everpost_stack(workers=0, folder=folder / "stack", **given))
-        if prepare is not None:
-            await prepare(stack)
         crew = Crew(folder / "workers", folder / "plugin", stack.settings)
         cleanup.push_async_callback(crew.close)
-        runs = Runs(stack, crew, proxy, posts, fields)
-        declared = tried(chosen, stack.settings).publisher_class  # a publisher may choose it by its options
-
-        findings = [await runs.observe(is_timed=platform_at is None)]
-        if assessed(findings[0], declared).fault is None:
-            planned = plan_steps(runs.course, kills_amid=0 if platform_at else KILLS_AMID, cuts=cuts)
-            findings += [await runs.run(step) for step in planned if wanted(step)]
-        findings = await runs.recount(findings)
-        told = [assessed(finding, declared, may_be_unknown=may_be_unknown) for finding in findings]
-        return TrialReport(name=tried.__qualname__, publisher_class=declared, findings=told)
+        yield _Scene(stack, crew, proxy, tried(chosen, stack.settings).publisher_class)

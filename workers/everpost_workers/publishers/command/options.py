@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -104,7 +105,9 @@ def read_commands(given: Mapping[str, Any], settings: Settings) -> Commands:
 
 
 def _find_program(option: str, argv: tuple[str, ...]) -> tuple[str, ...]:
-    found = shutil.which(Path(argv[0]).expanduser())
+    """The command with its program's path. The worker's own environment is searched first, as if it were activated."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    found = shutil.which(Path(argv[0]).expanduser(), path=path)
     if found is None:
         raise SettingsError(f"options.{option}: there is no program {argv[0]!a} that this user may run.")
     return (str(Path(found).absolute()), *argv[1:])
