@@ -1,6 +1,6 @@
 """What media a platform takes. Pure rules of the catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -18,16 +18,19 @@ class MediaRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         types: Media types, in which `*` stands for anything: `image/*`.
-        files_max: The most files of these types in one post.
+        files_min: The fewest files of these types in one post, and
+        files_max: the most.
         bytes_max: The largest file.
         seconds_min: The shortest length, and
         seconds_max: the longest.
         width_max: The largest width in pixels, and
         height_max: height.
         alt_max: The longest description, in characters.
+        alone: A post with such files has no files of other rules.
     """
 
     types: Annotated[tuple[str, ...], Meta(min_length=1)]
+    files_min: Most = None
     files_max: Most = None
     bytes_max: Most = None
     seconds_min: Seconds = None
@@ -35,6 +38,7 @@ class MediaRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     width_max: Most = None
     height_max: Most = None
     alt_max: Most = None
+    alone: bool = False
 
     def takes(self, content_type: str) -> bool:
         """Whether it is about this type."""
@@ -79,8 +83,13 @@ def check_media(
         number = _rule_for(platform, rules, file)
         if number is None:
             continue
+        if (other := _excluded(rules, counts, number)) is not None:
+            taken = ", ".join((rules[number] if rules[number].alone else rules[other]).types)
+            raise InvalidValue(f"{platform} takes {taken} only without files of other types.", file.path)
         counts[number] = counts.get(number, 0) + 1
         _check_file(platform, rules[number], file, counts[number])
+    if all(file.content_type is not None for file in files):
+        _check_fewest(platform, rules, counts)
 
 
 def _rule_for(platform: str, rules: Sequence[MediaRule], file: NamedFile) -> int | None:
@@ -92,6 +101,19 @@ def _rule_for(platform: str, rules: Sequence[MediaRule], file: NamedFile) -> int
         taken = ", ".join(each for rule in rules for each in rule.types)
         raise InvalidValue(f"{platform} does not take {file.content_type}, only {taken}.", file.path)
     return found
+
+
+def _check_fewest(platform: str, rules: Sequence[MediaRule], counts: Mapping[int, int]) -> None:
+    for number, rule in enumerate(rules):
+        if rule.files_min is not None and counts.get(number, 0) < rule.files_min:
+            wanted = f"at least {rule.files_min} of {', '.join(rule.types)}"
+            raise InvalidValue(f"{platform} takes {wanted} in one post; these are {counts.get(number, 0)}.", "$.files")
+
+
+def _excluded(rules: Sequence[MediaRule], counts: Mapping[int, int], number: int) -> int | None:
+    """The rule of an earlier file that cannot be in one post with a file of this rule."""
+    others = (other for other in counts if other != number)
+    return next((other for other in others if rules[number].alone or rules[other].alone), None)
 
 
 def _check_file(platform: str, rule: MediaRule, file: NamedFile, count: int) -> None:

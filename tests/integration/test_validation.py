@@ -1,6 +1,7 @@
 """Validation before queueing: rules of the catalogue, dry runs, and fields that nobody reads."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,10 @@ async def test_media_of_a_path_are_looked_at_too(stack: Stack) -> None:
         await stack.client.post(PUBLISH, json={**POST, "file_path": "wide.png"}), 422, "invalid_value", "$.file_path"
     )
     assert (await stack.client.post(PUBLISH, json={**POST, "file_path": "elsewhere.png"})).status_code == 202
+    (media / "vast.png").write_bytes(png(30, 20))
+    os.truncate(media / "vast.png", stack.settings.max_media + 1)
+    answer = await stack.client.post(PUBLISH, json={**POST, "file_path": "vast.png"})
+    assert "EVERPOST_MAX_MEDIA" in assert_problem(answer, 422, "invalid_value", "$.file_path")["detail"]
 
 
 async def test_fields_that_nobody_reads_are_named_in_the_answer(stack: Stack) -> None:

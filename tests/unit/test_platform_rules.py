@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,24 @@ def test_media_beyond_a_rule_are_refused_with_their_path(named: list[dict[str, A
         check_media("a", RULES, 0, 4, files(*named))
     assert refusal.value.path == path
     assert words in refusal.value.message
+
+
+@pytest.mark.parametrize("named", [[PICTURE, FILM], [FILM, PICTURE], [PICTURE, {}, FILM]])
+def test_media_that_a_platform_takes_alone_are_not_posted_with_others(named: list[dict[str, Any]]) -> None:
+    rules = (RULES[0], msgspec.structs.replace(RULES[1], alone=True))
+    check_media("a", rules, 0, 4, files(FILM, {}))
+    with pytest.raises(InvalidValue, match="video/mp4, video/quicktime only without files of other types") as refusal:
+        check_media("a", rules, 0, 4, files(*named))
+    assert refusal.value.path == f"$.files[{len(named) - 1}]"
+
+
+def test_a_platform_may_need_a_file_of_one_kind() -> None:
+    rules = (RULES[0], msgspec.structs.replace(RULES[1], files_min=1))
+    check_media("a", rules, 1, 2, files(PICTURE, FILM))
+    check_media("a", rules, 1, 2, files(PICTURE, {}))  # it may be a film
+    with pytest.raises(InvalidValue, match="at least 1 of video/mp4, video/quicktime") as refusal:
+        check_media("a", rules, 1, 2, files(PICTURE))
+    assert refusal.value.path == "$.files"
 
 
 def test_a_platform_may_need_media() -> None:

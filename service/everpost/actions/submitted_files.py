@@ -7,6 +7,7 @@ from everpost.files.lookup import FileLookup
 from everpost.files.probing import Prober
 from everpost.media_rules import NamedFile, check_media
 from everpost.publishing import PublishError
+from everpost.publishing.media import MediaTooLargeError
 from everpost.store.files import UPLOADS, FileRecord
 from everpost.task.file_refs import FileRef, is_own_id
 from everpost.task.submission import PublishRequest, Submission
@@ -65,6 +66,8 @@ class SubmittedFiles:
     async def _look_at(self, ref: FileRef, path: str) -> NamedFile:
         try:
             media = await self._files.find_path(ref.file_path or "")
+        except MediaTooLargeError as error:
+            raise InvalidValue(str(error), path) from error
         except PublishError:  # only workers may have the folder
             return NamedFile(path=path, alt=ref.alt)
         facts = await self._prober.facts_of(media.path.absolute(), media.content_type)

@@ -70,6 +70,10 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class MediaTooLargeError(InvalidError):
+    """The media file has more bytes than `EVERPOST_MAX_MEDIA`."""
+
+
 async def resolve_media(data: Mapping[str, Any], root: Path, most_bytes: int | None = None) -> Media | None:
     """The file a task's `file_path` names, relative to `root`; None if the task names none.
 
@@ -92,7 +96,7 @@ async def find_media(file_path: str, root: Path, most_bytes: int | None = None) 
     """The file at a path below `root`. Raises the errors of `resolve_media`."""
     media = await asyncio.to_thread(_find, root, file_path)
     if most_bytes is not None and media.size_bytes > most_bytes:
-        raise InvalidError(too_large(media.size_bytes, most_bytes))
+        raise MediaTooLargeError(too_large(media.size_bytes, most_bytes))
     return media
 
 
