@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
 
 import msgspec
@@ -15,7 +15,7 @@ from engine_support import Server, running_server
 from everpost.limits import EVERYTHING, NO_LIMITS, Limits, Rate, Scope, platform_of
 from everpost.platforms import Catalogue
 from everpost.queue import gates as module
-from everpost.queue.gates import Gates, Told, lane_key, lane_score
+from everpost.queue.gates import HALF_OPEN_MS, Gates, Told, lane_key, lane_score
 from everpost.queue.keys import PARKED, QUEUE_NAMES
 from everpost.queue.redis_server import RedisServer, read_script
 from everpost.task.gate_table import GateTable
@@ -27,6 +27,7 @@ LEASE_MS = 5_000
 HOUR_MS = 3_600_000
 LANES = ("douyin/a", "douyin/b", "kuaishou/a")
 HELD = "arq:in-progress:"
+ENOUGH_PASSED = 8
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,9 @@ class Model:
         self.begun: defaultdict[Scope, list[int]] = defaultdict(list)
         self.order: list[str] = []
         self.parked: set[str] = set()
+        self.closed: dict[Scope, int] = {}
+        self.passed: defaultdict[Scope, int] = defaultdict(int)
+        self.trials: defaultdict[Scope, set[str]] = defaultdict(set)
 
     @property
     def table(self) -> GateTable:
@@ -124,6 +128,9 @@ class Model:
         return answers.count(None)
 
     def _begin(self, task_id: str, lane: Scope) -> None:
+        if lane in self.closed:
+            assert self.has_trial(lane), "it is closed, or enough are tried"
+            self.trials[lane].add(task_id)
         self.running[task_id] = lane
         self.order.append(task_id)
         for scope in scopes_of(lane):
@@ -159,6 +166,11 @@ class Model:
             and (limits.daily is None or sum(at >= began_ms for at in self.begun[scope]) < limits.daily)
         )
 
+    def has_trial(self, lane: Scope) -> bool:
+        """Whether the lane is open, or half open with room for one more: one, and one for each that has passed."""
+        until_ms = self.closed.get(lane, 0)
+        return until_ms <= self.now_ms and (not until_ms or len(self.trials[lane]) <= self.passed[lane])
+
     async def turn(self, told: Told) -> None:
         turned = await self.gates.turn(told)
         while turned.has_more:
@@ -169,7 +181,27 @@ class Model:
         task_id = sorted(self.running)[number % len(self.running)]
         lane = self.running.pop(task_id)
         await self.forget(task_id)
+        if task_id in self.trials[lane]:
+            self.trials[lane].discard(task_id)
+            self.passed[lane] += 1
+            if self.passed[lane] >= ENOUGH_PASSED:
+                self._open(lane)
         await self.turn(Told(back=[task_id, lane]))
+
+    async def too_fast(self, number: int, wait_ms: int) -> None:
+        """One of the running tasks ends because its platform answered "too fast"."""
+        task_id = sorted(self.running)[number % len(self.running)]
+        lane = self.running.pop(task_id)
+        await self.forget(task_id)
+        until_ms = max(self.now_ms + wait_ms, self.closed.get(lane, 0))
+        self._open(lane)
+        self.closed[lane] = until_ms
+        await self.turn(Told(back=[task_id, lane], closed=[lane, wait_ms]))
+
+    def _open(self, lane: Scope) -> None:
+        self.closed.pop(lane, None)
+        self.passed.pop(lane, None)
+        self.trials.pop(lane, None)
 
     async def forget(self, task_id: str) -> None:
         await self.redis.delete(HELD + task_id, f"arq:job:{task_id}")
@@ -181,6 +213,7 @@ class Model:
         for task_id in self.running:
             await self.redis.delete(HELD + task_id)
         self.running.clear()
+        self.trials.clear()
         await self.pass_time(LEASE_MS + 1)
         await self.turn(Told())
 
@@ -203,7 +236,7 @@ class Model:
         await self.turn(Told())
         await self.claim()
         for lane in set((await self.waiting()).values()):
-            assert not all(self.has_room(scope) for scope in scopes_of(lane)), lane
+            assert not (self.has_trial(lane) and all(self.has_room(scope) for scope in scopes_of(lane))), lane
 
 
 LIMITS = st.builds(
@@ -223,6 +256,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("enqueue"), st.sampled_from(LANES), st.sampled_from([0, 5, 9]), st.integers(1, 4)),
         st.tuples(st.just("end"), st.integers(0, 9)),
+        st.tuples(st.just("too fast"), st.integers(0, 9), st.sampled_from([1, 1_000, 60_000])),
         st.tuples(st.just("time"), st.sampled_from([1, 100, 1_000, 10_000, 60_000, 43_200_000])),
         st.tuples(st.just("kill")),
         st.tuples(st.just("hold"), st.sampled_from(["*", "douyin", "douyin/b"]), st.booleans()),
@@ -241,6 +275,8 @@ async def run(model: Model, steps: list[tuple[Any, ...]]) -> None:
                     await model.enqueue(lane, priority)
             case ("end", number) if model.running:
                 await model.end(number)
+            case ("too fast", number, wait_ms) if model.running:
+                await model.too_fast(number, wait_ms)
             case ("time", ms):
                 await model.wait(ms)
             case ("kill",):
@@ -267,14 +303,103 @@ async def finish(model: Model) -> None:
 
 
 def check(server: Server, limits: dict[Scope, Limits], steps: list[tuple[Any, ...]]) -> None:
+    run_alone(server, lambda model: run(model, steps), limits)
+
+
+def run_alone(
+    server: Server, scene: Callable[[Model], Awaitable[None]], limits: dict[Scope, Limits] | None = None
+) -> None:
     async def inside() -> None:
         redis = Redis(unix_socket_path=str(server.socket_path))
         try:
-            await run(Model(redis, limits), steps)
+            await scene(Model(redis, limits or {}))
         finally:
             await redis.aclose()
 
     asyncio.run(inside())
+
+
+def test_after_an_answer_too_fast_one_task_is_tried_first_and_each_that_passes_makes_room_for_one_more(
+    server: Server,
+) -> None:
+    async def inside(model: Model) -> None:
+        await model.begin()
+        for _ in range(40):
+            await model.enqueue("douyin/a", 5)
+        await model.gates.turn(Told(closed=["douyin/a", 1_000]))
+        model.closed["douyin/a"] = model.now_ms + 1_000
+        assert await model.claim() == 0
+        await model.wait(1_000)
+        sizes = []
+        while model.closed:
+            sizes.append(await model.claim())
+            for _ in range(len(model.running)):
+                await model.end(0)
+        assert sizes == [1, 2, 4, 8]
+        assert await model.claim() == 25
+        assert not await model.redis.keys("everpost:closed")
+        assert not await model.redis.keys("everpost:trials:*")
+
+    run_alone(server, inside)
+
+
+def test_an_answer_too_fast_to_a_trial_closes_again_and_one_that_dies_makes_way_for_another(server: Server) -> None:
+    async def inside(model: Model) -> None:
+        await model.begin()
+        for _ in range(10):
+            await model.enqueue("douyin/a", 5)
+        assert await model.claim() == 10
+        await model.too_fast(0, 1_000)
+        await model.wait(1_000)
+        for _ in range(9):  # they began before; that they end well says nothing about now
+            await model.end(0)
+        for _ in range(9):
+            await model.enqueue("douyin/a", 5)
+        assert await model.claim() == 1
+        await model.end(0)
+        assert await model.claim() == 2
+        await model.too_fast(0, 5_000)
+        await model.end(0)
+        assert await model.claim() == 0
+        await model.wait(5_000)
+        assert await model.claim() == 1
+        await model.kill()
+        assert await model.claim() == 1
+
+    run_alone(server, inside)
+
+
+def test_a_redis_that_was_emptied_is_told_which_accounts_were_closed_a_short_time_ago(server: Server) -> None:
+    async def inside(model: Model) -> None:
+        await model.begin()
+        await model.redis.flushall()
+        await model.pass_time(LEASE_MS)
+        await model.gates.tell_limits(1, model.table.packed(model.now_ms), replaces=False, is_first=False)
+        await model.pass_time(LEASE_MS)
+        assert (await model.gates.turn()).needs_uses
+        assert await model.gates.tell_uses({}, {"douyin/a": model.now_ms - 1})
+        model.closed["douyin/a"] = model.now_ms - 1
+        for _ in range(3):
+            await model.enqueue("douyin/a", 5)
+        assert await model.claim() == 1
+
+    run_alone(server, inside)
+
+
+def test_an_account_for_which_nothing_waits_is_open_again_later(server: Server) -> None:
+    async def inside(model: Model) -> None:
+        await model.begin()
+        turned = await model.gates.turn(Told(closed=["douyin/a", 1_000]))
+        assert turned.closed_for_ms == {"douyin/a": 1_000}
+        await model.pass_time(HALF_OPEN_MS)
+        assert list((await model.gates.turn()).closed_for_ms) == ["douyin/a"]
+        await model.pass_time(1_001)
+        assert (await model.gates.turn()).closed_for_ms == {}
+        for _ in range(3):
+            await model.enqueue("douyin/a", 5)
+        assert await model.claim() == 3
+
+    run_alone(server, inside)
 
 
 @settings(max_examples=15)

@@ -20,12 +20,16 @@ log = structlog.get_logger("everpost.queue")
 PER_QUEUE = 10**13  # as in gate.lua
 MOST_LET_OUT = 200  # tasks in one call: Redis serves no other client meanwhile, for a few milliseconds
 MOST_SHOWN = 1_000  # scopes
+HALF_OPEN_MS = 600_000  # as in gate_pump.lua
 
 OVERWRITTEN = ("WRONGTYPE", "user_script", "Error running script")
 """A refusal with one of these is about what another program wrote into the keys of the gate."""
 FORGOTTEN = (
-    *(f"everpost:{name}" for name in ("limits", "gate", "lanes", "why", "closed", "openings", "turn", "late")),
-    *(f"everpost:{name}:*" for name in ("behind", "permits", "coming", "uses", "day")),
+    *(
+        f"everpost:{name}"
+        for name in ("limits", "gate", "lanes", "why", "closed", "passed", "openings", "turn", "late")
+    ),
+    *(f"everpost:{name}:*" for name in ("behind", "permits", "trials", "coming", "uses", "day")),
 )
 
 Packed = Mapping[str, Any]
@@ -55,7 +59,8 @@ class Turned(msgspec.Struct, frozen=True):
         is_rebuilding: Redis was emptied: workers are to report what they run.
         needs_uses: Redis does not know earlier attempts.
         version: That of the limits in Redis.
-        closed_for_ms: For how long scopes are closed, because their platform answered "too fast".
+        closed_for_ms: For how long scopes are closed, because their platform answered "too fast"; those that are half
+            open are there too, with a time that is past.
     """
 
     let_out: int

@@ -19,6 +19,7 @@ class WaitKind(StrEnum):
     PAUSED = "paused"  # a person paused its platform or account
     HELD = "held"  # its account needs a person first
     RATE_LIMITED = "rate_limited"  # the platform answered that its account is too fast
+    TRIAL = "trial"  # after that, some tasks are tried first
     CONCURRENCY = "concurrency"  # as many as may run at once do so
     RATE = "rate"
     GAP = "gap"

@@ -107,7 +107,7 @@ class Gate:
         """Let no task of a lane begin for some time: its platform answered "too fast"."""
         wait_ms = round(wait_s * 1000)
         self._closing[lane] = max(wait_ms, self._closing.get(lane, 0))
-        self.known.note_closed(lane, wait_ms)
+        self.known.note_closed(lane)
         self._wake.set()
 
     # turns
@@ -146,7 +146,7 @@ class Gate:
         if turned.opens_in_s is not None:
             self._next_in_s = min(TICK_S, turned.opens_in_s)
         self._is_to_report = turned.is_rebuilding
-        self.known.learn_closed(turned.closed_for_ms)
+        self.known.learn_closed({*turned.closed_for_ms, *self._closing})
         is_quiet = self.known.is_empty and not turned.has_lanes and not self._running and not self._leaving
         self._quiet_turns = self._quiet_turns + 1 if is_quiet else 0
         if self._quiet_turns >= QUIET_TURNS:

@@ -1,12 +1,13 @@
 """The limits as one worker knows them: read from the store, and told to Redis."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 
 from everpost.clock import DAY_MS, Clock
 from everpost.limits import Scope, platform_of
 from everpost.platforms import Catalogue
+from everpost.queue.gates import HALF_OPEN_MS
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.accounts import VERSION as ACCOUNTS
@@ -38,7 +39,7 @@ class KnownLimits:
         self._catalogue = catalogue
         self._zone = zone
         self.table = GateTable(catalogue, zone=zone)
-        self._closed: dict[Scope, int] = {}  # until when (ms), by this worker's clock
+        self._closed: set[Scope] = set()  # or half open
         self._told_at_ms = 0
         self._told: GateTable | None = None  # that Redis was told last
         self._accounts: str | None = None  # the version of the accounts whose zones the table has
@@ -48,7 +49,7 @@ class KnownLimits:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no task has a limit, is held or is closed."""
+        """Whether no task has a limit or is held, and no lane is closed or half open."""
         return self.table.is_empty and not self._closed
 
     def concern(self, spelling: str) -> str | None:
@@ -67,14 +68,13 @@ class KnownLimits:
 
     # how they change
 
-    def note_closed(self, lane: Scope, wait_ms: int) -> None:
+    def note_closed(self, lane: Scope) -> None:
         """Note that a lane is closed for some time."""
-        self._closed[lane] = max(self._clock() + wait_ms, self._closed.get(lane, 0))
+        self._closed.add(lane)
 
-    def learn_closed(self, closed_for_ms: dict[Scope, int]) -> None:
-        """Take over what Redis knows about closed lanes."""
-        now_ms = self._clock()
-        self._closed = {lane: now_ms + wait_ms for lane, wait_ms in closed_for_ms.items() if wait_ms > 0}
+    def learn_closed(self, lanes: Iterable[Scope]) -> None:
+        """Take over which lanes are closed or half open."""
+        self._closed = set(lanes)
 
     def notice(self, values: Mapping[str, str]) -> None:
         """Note the values of `WATCHED`, for the next `refresh`."""
@@ -129,7 +129,7 @@ class KnownLimits:
         memory_ms = table.memory_ms()
         uses = await self._limits.uses_since(now_ms - memory_ms) if memory_ms else []
         told = uses_by_scope(uses, table, now_ms, ahead_ms)
-        closed = await self._limits.closures(now_ms)
+        closed = await self._limits.closures(now_ms - HALF_OPEN_MS)
         await self._gates.tell_uses(told, {scope: until + ahead_ms for scope, until in closed.items()})
 
     async def forget_uses(self) -> None:

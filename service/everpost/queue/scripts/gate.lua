@@ -15,7 +15,9 @@
 -- everpost:behind:SCOPE sorted set: the lanes behind a scope, by the turn in which each had a task admitted
 -- everpost:openings     sorted set: scope -> when it may have room again (ms); infinite while it is held
 -- everpost:why          hash: scope -> why it refused last, and until when
--- everpost:closed       hash: scope -> until when it is closed, because its platform answered "too fast"
+-- everpost:closed       hash: scope -> until when it is closed, because its platform answered "too fast"; then it is half open
+-- everpost:passed       hash: scope -> how many trials have passed since it is half open
+-- everpost:trials:S     sorted set: trial that runs -> until when its lease is known to last
 -- everpost:permits:S    sorted set: task that runs -> until when its lease is known to last
 -- everpost:coming:S     sorted set: task that was let out of its lane and has not begun -> when to look at it again
 -- everpost:uses:S       list: when attempts began (ms), the newest first
@@ -25,6 +27,7 @@ local LIMITS, GATE, INDEX, PARKED = 'everpost:limits', 'everpost:gate', 'everpos
 local LATE, LANES, BEHIND, OPENINGS, WHY = 'everpost:late', 'everpost:lanes', 'everpost:behind:', 'everpost:openings', 'everpost:why'
 local CLOSED, TURN, PERMITS = 'everpost:closed', 'everpost:turn', 'everpost:permits:'
 local COMING, USES, DAY = 'everpost:coming:', 'everpost:uses:', 'everpost:day:'
+local PASSED, TRIALS = 'everpost:passed', 'everpost:trials:'
 local EVERYTHING = '*'
 local LOOK_AGAIN = 1000 -- ms, at tasks that are coming, or late by another clock than that of the ledger
 local PER_QUEUE = 1e13 -- a task's score in its lane is its own score, and this for each queue before its own
@@ -83,8 +86,7 @@ local function count(key, id)
 end
 
 -- Permits end with the leases of their tasks, which the workers renew. A lease is looked at when it was due to end.
-local function running(scope, id)
-  local key = PERMITS .. scope
+local function running(key, id)
   for _, old in ipairs(redis.call('ZRANGE', key, '-inf', now, 'BYSCORE')) do
     local ttl = lease_of(old)
     if ttl > 0 then
@@ -135,27 +137,58 @@ local function used_today(scope, ends)
   return tonumber(day[1]) == ends and tonumber(day[2]) or 0
 end
 
+-- How many tasks a half open scope tries at once: one more for each that has passed; nothing once it is open.
+local ENOUGH_PASSED = 8
+local function trials_at_once(passed)
+  return passed < ENOUGH_PASSED and passed + 1 or nil
+end
+
+-- Until when a scope is or was closed; nothing if it is open.
+local function closure_of(scope)
+  return tonumber(redis.call('HGET', CLOSED, scope) or nil)
+end
+
+local function open_whole(scope)
+  redis.call('HDEL', CLOSED, scope)
+  redis.call('HDEL', PASSED, scope)
+  redis.call('DEL', TRIALS .. scope)
+end
+
+local function passed_trials(scope)
+  return tonumber(redis.call('HGET', PASSED, scope) or nil) or 0
+end
+
+-- Until when a half open scope tries no more; nothing if it tries `id`.
+local function trials_until(scope, id)
+  local awaited, awaited_until = coming(scope, id)
+  local used, until_ms = running(TRIALS .. scope, id)
+  if used + awaited >= (trials_at_once(passed_trials(scope)) or math.huge) then
+    return math.min(until_ms or awaited_until, awaited_until or until_ms)
+  end
+  return nil
+end
+
 -- Why a scope admits no task now, and until when (ms); nothing if it does. `id` itself does not count.
 local function refusal_of(scope, id)
-  local closed = tonumber(redis.call('HGET', CLOSED, scope) or nil)
+  local closed = closure_of(scope)
   if closed and closed > now then
     return 'rate_limited', closed
-  elseif closed then
-    redis.call('HDEL', CLOSED, scope)
   end
   local limits = limits_of(scope)
-  if not limits then
-    return nil
-  elseif limits.hold then
+  if limits and limits.hold then
     return limits.hold, nil
-  elseif not (limits.concurrency or limits.rates or limits.gap or limits.daily) then
+  end
+  local trials_end = closed and trials_until(scope, id)
+  if trials_end then
+    return 'trial', trials_end
+  elseif not limits or not (limits.concurrency or limits.rates or limits.gap or limits.daily) then
     return nil
   elseif is_rebuilding then
     return 'rebuilding', math.max(opens_at, now + 100)
   end
   local awaited, awaited_until = coming(scope, id)
   if limits.concurrency then
-    local used, until_ms = running(scope, id)
+    local used, until_ms = running(PERMITS .. scope, id)
     if used + awaited >= limits.concurrency then
       return 'concurrency', math.min(until_ms or awaited_until, awaited_until or until_ms)
     end

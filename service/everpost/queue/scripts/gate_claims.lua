@@ -15,7 +15,7 @@ end
 
 local function refusal_by(scope, id, was_let_out)
   local kind, until_ms = refusal_of(scope, id)
-  if not kind and not was_let_out and limits_of(scope) and redis.call('EXISTS', BEHIND .. scope) == 1 then
+  if not kind and not was_let_out and (limits_of(scope) or closure_of(scope)) and redis.call('EXISTS', BEHIND .. scope) == 1 then
     return 'turn', now
   end
   return kind, until_ms
@@ -29,6 +29,9 @@ local function keep_use(scope, limits)
 end
 
 local function begin(scope, id)
+  if closure_of(scope) then
+    redis.call('ZADD', TRIALS .. scope, text(now + math.max(lease_of(id), 1)), id)
+  end
   local limits = limits_of(scope)
   if not limits then
     return
@@ -57,6 +60,7 @@ local function decide(id, lane)
     if kind then
       for _, each in ipairs(scopes) do
         redis.call('ZREM', PERMITS .. each, id)
+        redis.call('ZREM', TRIALS .. each, id)
       end
       put_behind(lane, scope, kind ~= 'turn' and kind, until_ms)
       return { kind, scope, until_ms and text(until_ms) or '' }

@@ -7,7 +7,7 @@
 --         closed: scope, ms, ... of those that are to admit no task for some time
 -- Returns nothing if Redis has lost the limits, else {tasks let out, 1 if there are more, 1 if tasks wait in lanes,
 --         ms until the next opening or -1, 1 if what runs is to be reported, 1 if earlier uses are to be told,
---         version of the limits, now (ms), scope, until when it is closed (ms), ...}
+--         version of the limits, now (ms), scope, until when it is or was closed (ms), ...} with the scopes that are closed or half open
 if redis.call('HEXISTS', LIMITS, 'version') == 0 then
   return false
 end
@@ -20,11 +20,21 @@ local function open_now(scope)
   end
 end
 
+-- A trial that ended without another answer "too fast" has passed: a new closure forgets the trials.
+local function note_passed(scope, id)
+  if redis.call('ZREM', TRIALS .. scope, id) == 1 and closure_of(scope) then
+    if not trials_at_once(redis.call('HINCRBY', PASSED, scope, 1)) then
+      open_whole(scope)
+    end
+  end
+end
+
 local function take_back(id, lane)
   local is_held = redis.call('EXISTS', HELD .. id) == 1 -- claimed again meanwhile: the new claim has the permit
   for _, scope in ipairs(scopes_of(lane)) do
     if not is_held then
       redis.call('ZREM', PERMITS .. scope, id)
+      note_passed(scope, id)
     end
     open_now(scope)
   end
@@ -62,7 +72,8 @@ local function look_after_lanes()
 end
 
 local function close(scope, ms)
-  local until_ms = math.max(now + ms, tonumber(redis.call('HGET', CLOSED, scope) or nil) or 0)
+  local until_ms = math.max(now + ms, closure_of(scope) or 0)
+  open_whole(scope)
   redis.call('HSET', CLOSED, scope, text(until_ms))
 end
 
@@ -113,7 +124,7 @@ end
 local function let_out(lane, id, score)
   return_to_queue(id, PARKED .. lane, score)
   for _, scope in ipairs(scopes_of(lane)) do
-    if limits_of(scope) then
+    if limits_of(scope) or closure_of(scope) then
       redis.call('ZADD', COMING .. scope, text(now + LOOK_AGAIN), id)
     end
   end
@@ -184,7 +195,19 @@ local reply = {
   has_opening and math.max(opening - now, 0) or -1, is_rebuilding and 1 or 0,
   now >= opens_at and not is_counted and 1 or 0, tonumber(redis.call('HGET', LIMITS, 'version')) or 0, now,
 }
-for _, part in ipairs(redis.call('HGETALL', CLOSED)) do
-  reply[#reply + 1] = part
+-- A scope for which nothing waits or is tried stays half open for this time.
+local HALF_OPEN = 600 * 1000 -- as in gates.py
+local function is_idle(scope, until_ms)
+  local busy = redis.call('EXISTS', BEHIND .. scope, TRIALS .. scope, COMING .. scope)
+  return busy == 0 and (tonumber(until_ms) or 0) + HALF_OPEN < now
+end
+local closed = redis.call('HGETALL', CLOSED)
+for i = 1, #closed, 2 do
+  if is_idle(closed[i], closed[i + 1]) then
+    open_whole(closed[i])
+  else
+    reply[#reply + 1] = closed[i]
+    reply[#reply + 1] = closed[i + 1]
+  end
 end
 return reply

@@ -1,6 +1,7 @@
 -- Tells Redis, after it was emptied, when earlier attempts began; from now on it admits tasks again.
 --
--- ARGV  2 msgpack map: scope -> {times (ms), the newest first; how many began today}, 3 msgpack map: scope -> until when (ms)
+-- ARGV  2 msgpack map: scope -> {times (ms), the newest first; how many began today}, 3 msgpack map: scope -> until when (ms) it is
+--       or was closed
 -- Returns 1 if it did not have them yet.
 if is_counted or now < opens_at then
   return 0
@@ -21,9 +22,7 @@ for scope, told in pairs(cmsgpack.unpack(ARGV[2])) do
   end
 end
 for scope, until_ms in pairs(cmsgpack.unpack(ARGV[3])) do
-  if until_ms > now then
-    redis.call('HSET', CLOSED, scope, text(until_ms))
-  end
+  redis.call('HSET', CLOSED, scope, text(until_ms)) -- half open if that is past
 end
 redis.call('HSET', GATE, 'is_counted', '1')
 for _, scope in ipairs(redis.call('ZRANGE', OPENINGS, 0, -1)) do
