@@ -13,6 +13,7 @@ from everpost.store.archive import Reason
 from everpost.store.changes import Remove, Retry
 from everpost.store.operations import Operation
 from everpost.task.candidate import Candidate
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import ErrorClass, Task, TaskRecord, TaskStatus
 from everpost.task.place import Place, Position
 from everpost.task.removal_rules import decide_removal
@@ -77,10 +78,16 @@ def retry_as(
     decide: Callable[[Position, Sequence[Position]], RetryDecision],
     *,
     grounds: Grounds = UNSAID,
+    guard: Guard | None = None,
+    is_edited: bool = False,
 ) -> Retry:
     """Retry tasks, each as the given one. Redis says of a task that the store does not have that it has failed.
 
     A task that the rule wants taken out of Redis is held by a worker.
+
+    Args:
+        guard: That of all new tasks.
+        is_edited: Their data was edited.
     """
 
     def rule(task: Candidate) -> RetryDecision:
@@ -92,7 +99,8 @@ def retry_as(
             return RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(task.task_id))
         if decision.action is not RetryAction.RETRY:
             return decision
-        succession = succession_of([position, *task.relatives], new_tasks[task.task_id])
+        chain = [position, *task.relatives]
+        succession = succession_of(chain, new_tasks[task.task_id], guard, is_edited=is_edited)
         return msgspec.structs.replace(decision, succession=succession)
 
     return Retry(list(new_tasks), rule, grounds)

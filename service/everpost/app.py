@@ -21,6 +21,7 @@ from everpost.actions.cancel import Cancellations
 from everpost.actions.edit import Edits, EditTools
 from everpost.actions.fanout import Fanouts
 from everpost.actions.limits import LimitChanges
+from everpost.actions.named_things import NamedThings
 from everpost.actions.publish import Acceptance
 from everpost.actions.recurring import RecurringPosts, RecurringTools
 from everpost.actions.remove import Removals
@@ -164,6 +165,9 @@ def assemble(
         signs_callbacks=bool(settings.callback_secrets),
     )
     zones = AccountZones(catalogue, settings.zone, zones_in(store.accounts))
+    limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
+    submitted_files = SubmittedFiles(files)
+    accounts = AccountAdmin(store, catalogue, clock, limits)
     callbacks = CallbackStart(store.relay, queue.enqueuer)
     changes = CallingChanges(store.changes, callbacks)
     tools = RetryTools(
@@ -179,11 +183,9 @@ def assemble(
         reader=reader,
         max_body=settings.max_body,
         callbacks=callbacks,
+        named=NamedThings(submitted_files, accounts).check,
     )
     retries = Retries(tools)
-    limits = LimitChanges(store, queue, catalogue, clock, settings.zone)
-    submitted_files = SubmittedFiles(files)
-    accounts = AccountAdmin(store, catalogue, clock, limits)
     cancellations = Cancellations(changes, queue, clock)
     editing = EditTools(
         changes=store.changes,

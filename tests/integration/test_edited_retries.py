@@ -7,8 +7,11 @@ import httpx
 import msgspec
 import pytest
 
+from api_support import assert_problem
 from everpost.publishing import InvalidError
 from everpost.testing import Stack
+from integration.test_files import upload
+from media_samples import png
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
@@ -163,3 +166,25 @@ async def test_many_tasks_are_retried_with_one_edit_or_are_named(everpost: Stack
 async def _post(stack: Stack, task_id: str, content: bytes, content_type: str) -> httpx.Response:
     headers = {"Content-Type": content_type}
     return await stack.client.post(f"/api/v1/tasks/retry/{task_id}", content=content, headers=headers)
+
+
+async def test_the_files_of_an_edited_retry_are_checked_and_kept(everpost: Stack) -> None:
+    old, new = [(await upload(everpost, png(8, size)))["file_id"] for size in (8, 9)]
+    task_id = await failed_task(everpost, **TASK, file_id=old)
+    missing = "0" * 32
+    several = {"file_id": None, "files": [{"file_id": new}, {"file_id": missing}]}
+    for name, data in (("file_id", {"file_id": missing}), ("files[1]", several)):
+        problem = assert_problem(await everpost.post_retry(task_id, data=data), 422, "unknown_file")
+        assert problem["path"].startswith(f"$.data.{name}"), problem
+    bulk = {"task_ids": [task_id], "data": {"file_id": missing}}
+    answer = (await everpost.client.post("/api/v1/tasks/batch/retry", json=bulk)).json()
+    assert [one["code"] for one in answer["errors"]] == ["unknown_file"]
+    assert (await everpost.task(task_id))["retries"] == []
+    later = {"file_id": new, "schedule_time": "2030-01-01T00:00:00Z"}
+    again = (await everpost.post_retry(task_id, data=later)).json()["new_task_id"]
+    in_use = assert_problem(await everpost.client.delete(f"/api/v1/files/{new}"), 409, "file_in_use")
+    assert in_use["task_ids"] == [again]
+    assert (await everpost.client.delete(f"/api/v1/files/{old}")).status_code == 200
+    last = (await everpost.post_retry(again, data={"file_id": None})).json()["new_task_id"]
+    assert (await everpost.client.delete(f"/api/v1/files/{new}")).status_code == 200
+    assert (await everpost.task(last))["retry_of"] == again

@@ -47,6 +47,7 @@ def test_only_platforms_with_a_window_have_a_guard() -> None:
         {"priority": 1},
         {"schedule_time": "2026-12-01T00:00:00Z"},
         {"allow_duplicate": True},
+        {"schedule_fold": 1},
         {"trace": "anything"},
         {"extra": {"c": 2, "b": 1}},
     ],

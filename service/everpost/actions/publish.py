@@ -130,6 +130,17 @@ class Acceptance:
             raise DuplicatePost(accepted.duplicates[task.task_id])
         return accepted.answer
 
+    async def check_duplicates(self, submission: Submission) -> None:
+        """Refuse a task as `publish_unless_duplicate` would refuse it now; this writes nothing.
+
+        Raises:
+            DuplicatePost: The same content was posted to the same account a short time ago.
+        """
+        guard = guard_of(submission, self._clock())
+        if guard is not None:
+            for earlier in (await self._batches.find_duplicates({"": guard})).values():
+                raise DuplicatePost(earlier)
+
     async def publish_posting(self, posting: Posting) -> Accepted:
         """Accept tasks together with what belongs to them.
 

@@ -6,7 +6,8 @@ occurrence is one of which no task was made, so no change makes one twice.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import tzinfo
+from datetime import UTC, tzinfo
+from itertools import islice, pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from everpost.clock import Clock, from_text, to_text, to_text_or_none
 from everpost.errors import InvalidValue, RecurrenceChanged, RecurrenceNotFound, ServiceError
 from everpost.store.account_zones import AccountZones
 from everpost.store.recurring import Recurring
-from everpost.task.cron import check_cron
+from everpost.task.cron import CRON_PATH, check_cron, times_after
 from everpost.task.merge_patch import merge_patch
 from everpost.task.model import new_task_id
 from everpost.task.recurrence import Recurrence, RecurrenceStatus, next_time, next_times
@@ -31,6 +32,7 @@ log = structlog.get_logger("everpost.recurring")
 TRIES = 5  # at a recurring post that workers and other clients change at the same time
 DATA_PATH = "$.data"
 UNTIL_PATH = "$.until"
+COMPARED = 100  # times of a cron expression, for the shortest distance between two
 
 RecurrenceName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/]+\Z")]
 
@@ -193,6 +195,7 @@ class RecurringPosts:
             platform=data.platform.name,
             account_id=data.view.account_id,
         )
+        _check_repetition(made, data, self._tools.clock())
         zone = await self._tools.zones.of_recurrence(made)
         return await self._scheduled(replace(made, until_at=_until_at(request.until, zone)))
 
@@ -236,6 +239,21 @@ def read_recurrence_patch(value: Any) -> dict[str, Any]:
         raise InvalidValue("A merge patch of a recurring post is a JSON object.")
     encode_json(value)
     return value
+
+
+def _check_repetition(made: Recurrence, data: Submission, now_ms: int) -> None:
+    """Check that it does not repeat its content sooner than its platform's guard against duplicates lets a client."""
+    window_s = data.platform.duplicate_window_s
+    if window_s is None or data.view.allow_duplicate:
+        return
+    times = list(islice(times_after(made.cron, UTC, now_ms), COMPARED))  # in UTC, no clock is put forward or back
+    gap_s = min((later - earlier) / 1_000 for earlier, later in pairwise(times)) if len(times) > 1 else window_s
+    if gap_s < window_s:
+        raise InvalidValue(
+            f"It would post the same content again after {gap_s:g} s, and {data.platform.name} takes it again after "
+            f"{window_s:g} s only; allow_duplicate in `data` permits it.",
+            CRON_PATH,
+        )
 
 
 def _until_at(text: str | None, zone: tzinfo) -> str | None:

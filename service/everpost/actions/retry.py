@@ -15,7 +15,7 @@ import structlog
 
 from everpost.actions.calling_back import CallbackStart
 from everpost.actions.publish import Acceptance
-from everpost.actions.retry_data import ask_redis, look
+from everpost.actions.retry_data import Named, ask_redis, look
 from everpost.actions.step import Apply, withdraw_tasks
 from everpost.clock import FIRST_MS, Clock
 from everpost.errors import BadInput, RetryExists, UnknownPlatform
@@ -74,6 +74,7 @@ class RetryTools(msgspec.Struct, frozen=True, kw_only=True):
     has_inherited_files: bool = False
     zones: AccountZones | None = None
     callbacks: CallbackStart | None = None
+    named: Named | None = None
 
     def edit_of(self, patch: Mapping[str, Any] | None, path: str = PATH) -> Edit | None:
         """The edit that a merge patch asks for; None if it changes nothing."""
@@ -110,7 +111,7 @@ class RetryStep:
     async def foresee(self, task_ids: Sequence[str]) -> list[Outcome]:
         """See `Step`. Whether a worker holds a task is found out only when it is retried."""
         candidates = await self._tools.changes.find(task_ids, whole=True)
-        plan = await look(self._tools.queue, self._plan(task_ids, {}), candidates, self._tools.zones)
+        plan = await look(self._tools.queue, self._plan(task_ids, {}), candidates, self._tools.zones, self._tools.named)
         outcomes = [outcome_of_retry(candidate, plan.decide(candidate)) for candidate in candidates]
         # A task that is still to be withdrawn counts as retried. The new tasks would only take memory.
         return [msgspec.structs.replace(outcome, new_task=None, undecided=None) for outcome in outcomes]
@@ -147,7 +148,7 @@ class RetryStep:
         sought = [task_id for task_id, task in undecided.items() if plan.decide(task).action is RetryAction.LOOK]
         if sought:
             found = await self._tools.changes.find(sought, whole=True)
-            plan = await look(self._tools.queue, plan, found, self._tools.zones)
+            plan = await look(self._tools.queue, plan, found, self._tools.zones, self._tools.named)
             undecided = {**undecided, **{task.task_id: task for task in found}}
         waiting = [task for task in undecided.values() if plan.decide(task).action is RetryAction.WITHDRAW]
         return await self._withdraw(plan, waiting) if waiting else plan

@@ -1,6 +1,7 @@
 """Finds what a retry needs and a store's lock leaves out: Redis's jobs, large data, and messages of stock clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 import structlog
@@ -10,11 +11,15 @@ from everpost.queue.codec import job_in
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.account_zones import AccountZones, KnownZones
 from everpost.task.candidate import Candidate, StoredData
+from everpost.task.edits import PATH
 from everpost.task.merge_patch import merge_patch
 from everpost.task.model import MAX_ID, is_task_id
 from everpost.task.queued_job import QueuedJob
 from everpost.task.retry_plan import NOTHING_KNOWN, REDIS, Known, Made, RetryPlan, choose_data
-from everpost.task.submission import decode_json, decoded_data, encode_json
+from everpost.task.submission import Submission, decode_json, decoded_data, encode_json
+
+Named: TypeAlias = Callable[[Submission], Awaitable[None]]
+"""Checks that the store has what a submission names; raises `ServiceError`."""
 
 log = structlog.get_logger("everpost.recovery")
 
@@ -33,12 +38,17 @@ async def ask_redis(queue: TaskQueue, task_ids: Sequence[str]) -> dict[str, Know
 
 
 async def look(
-    queue: TaskQueue, plan: RetryPlan, candidates: Sequence[Candidate], zones: AccountZones | None = None
+    queue: TaskQueue,
+    plan: RetryPlan,
+    candidates: Sequence[Candidate],
+    zones: AccountZones | None = None,
+    named: Named | None = None,
 ) -> RetryPlan:
     """The plan with new tasks made from what the store has, and what Redis has if that is not whole.
 
     Args:
         zones: Finds the time zones of accounts.
+        named: Checks what edited data names.
     """
     known_zones: KnownZones = {}
     unasked = [one.task_id for one in candidates if one.task_id not in plan.known and not one.is_whole]
@@ -48,8 +58,22 @@ async def look(
         if candidate.position is not None or found.job is not None:
             placed = plan if zones is None else await _with_zone(plan, candidate, found.job, zones, known_zones)
             made = _make(placed, candidate, found.job)
+            if named is not None and isinstance(made, Made) and made.edited is not None:
+                made = await _check_named(named, made, made.edited, PATH if plan.edit is None else plan.edit.path)
             known[candidate.task_id] = msgspec.structs.replace(found, made=made)
     return msgspec.structs.replace(plan, known=known)
+
+
+async def _check_named(named: Named, made: Made, edited: Submission, path: str) -> Made | ServiceError:
+    """The new task; or the error, if the files or the account are not there that its edited data names."""
+    try:
+        await named(edited)
+    except InvalidValue as error:
+        error.path = path + error.path.removeprefix("$")
+        return error
+    except ServiceError as error:
+        return error
+    return made
 
 
 async def _with_zone(

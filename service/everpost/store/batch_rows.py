@@ -25,11 +25,11 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
 
 
 def recent_rows(guards: Mapping[str, Guard]) -> list[dict[str, Any]]:
-    """The rows by which later tasks are compared with these."""
+    """The rows by which later tasks are compared with these. A retry replaces the row of its chain."""
     return [
         {
             "digest": guard.digest,
-            "task_id": task_id,
+            "task_id": guard.chain_id or task_id,
             "at_ms": guard.at_ms,
             "until_ms": guard.at_ms + guard.window_ms,
         }

@@ -128,3 +128,6 @@ class Batches(Protocol):
 
         A retry counts, however it was made. A chain is left out if its tasks were purged.
         """
+
+    async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
+        """For each task that `accept` would refuse now, the earlier task that forbids it."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import Task
 from everpost.task.recurrence import Recurrence, RecurrenceStatus
 
@@ -30,7 +31,9 @@ class Recurring(Protocol):
     async def due(self, before_ms: int, limit: int) -> list[Recurrence]:
         """Active ones whose next occurrence is at `before_ms` or earlier, the earliest first, at most `limit`."""
 
-    async def change(self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int) -> bool:
+    async def change(
+        self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int, guard: Guard | None = None
+    ) -> bool:
         """Replace one, and write a task into the ledger, in one transaction.
 
         Of concurrent changes of one version with one next occurrence, exactly one succeeds. So an occurrence is one
@@ -38,6 +41,7 @@ class Recurring(Protocol):
 
         Args:
             task: The task of an occurrence; None writes none.
+            guard: What later tasks are compared with. The occurrence itself is not refused.
 
         Returns:
             False if it is not as `before` says any more: then nothing was written.

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from everpost.store.changes import Outcome, Retry, outcome_of_retry
+from everpost.errors import ServiceError
+from everpost.store.changes import Outcome, Retry, outcome_of_retry, refused
 from everpost.task.candidate import Candidate
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import TaskRecord, TaskStatus
 from everpost.task.place import Place
 from everpost.task.resolution_rules import Decided, decisions_of_retry
@@ -31,6 +33,24 @@ def decide_retries(change: Retry, left: Mapping[int, Candidate]) -> tuple[dict[i
             if decision.succession is not None:
                 successions[candidate.chain_id] = decision.succession
     return (undecided, []) if undecided else (outcomes, list(successions.values()))
+
+
+def guards_of(successions: Sequence[Succession]) -> dict[str, Guard]:
+    """The guards of the new tasks that have one."""
+    return {one.task.task_id: one.guard for one in successions if one.guard is not None}
+
+
+def without_refused(
+    outcomes: Mapping[int, Outcome], successions: Sequence[Succession], refusals: Mapping[str, ServiceError]
+) -> tuple[dict[int, Outcome], list[Succession]]:
+    """The outcomes and successions if some new tasks, which `refusals` names, must not be written."""
+    kept = {
+        number: outcome
+        if outcome.new_task is None or (error := refusals.get(outcome.new_task.task_id)) is None
+        else msgspec.structs.replace(refused(outcome.task_id, error), origin=outcome.origin)
+        for number, outcome in outcomes.items()
+    }
+    return kept, [one for one in successions if one.task.task_id not in refusals]
 
 
 def replaced_in_ledger(successions: Sequence[Succession]) -> list[TaskRecord]:

@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from everpost.platforms import Platform
 from everpost.task.model import TaskStatus
 from everpost.task.submission import Submission, decoded_data
 
@@ -13,6 +15,7 @@ NOT_CONTENT = frozenset(
         "platform",
         "account_id",
         "schedule_time",
+        "schedule_fold",
         "fold",
         "timezone",
         "late_after_s",
@@ -36,12 +39,14 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
         at_ms: When it is to be posted.
         window_ms: Another post of the same digest must be at least so far away.
         is_checked: False if the client allows a duplicate; later tasks are still compared with this one.
+        chain_id: The retry chain it joins, which it is not compared with; None for the first task of a chain.
     """
 
     digest: str
     at_ms: int
     window_ms: int
     is_checked: bool
+    chain_id: str | None = None
 
 
 class RecentPost(msgspec.Struct, frozen=True):
@@ -55,17 +60,24 @@ class RecentPost(msgspec.Struct, frozen=True):
 
 def guard_of(submission: Submission, now_ms: int) -> Guard | None:
     """The guard of a new task; None if its platform has none."""
-    platform = submission.platform
+    if submission.platform.duplicate_window_s is None:
+        return None
+    data = decoded_data(submission.task_data)
+    return guard_of_data(submission.platform, data, max(now_ms, submission.due_at_ms or 0))
+
+
+def guard_of_data(platform: Platform, data: Mapping[str, Any], at_ms: int) -> Guard | None:
+    """The guard of a task with this data that is to be posted at a time; None if its platform has none."""
     if platform.duplicate_window_s is None:
         return None
     ignored = NOT_CONTENT.union(platform.duplicate_ignores)
-    content = {name: value for name, value in decoded_data(submission.task_data).items() if name not in ignored}
-    identity = [platform.name, submission.view.account_id, content]
+    content = {name: value for name, value in data.items() if name not in ignored}
+    identity = [platform.name, str(data.get("account_id") or ""), content]
     return Guard(
         digest=hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest(),
-        at_ms=max(now_ms, submission.due_at_ms or 0),
+        at_ms=at_ms,
         window_ms=round(platform.duplicate_window_s * 1_000),
-        is_checked=not submission.view.allow_duplicate,
+        is_checked=data.get("allow_duplicate") is not True,
     )
 
 
@@ -82,9 +94,11 @@ def find_duplicates(guards: Mapping[str, Guard], recent: Sequence[RecentPost]) -
         if earlier:
             duplicates[task_id] = earlier[-1].task_id
         else:
-            forbidding.append(RecentPost(guard.digest, task_id, guard.at_ms, TaskStatus.PENDING))
+            forbidding.append(RecentPost(guard.digest, guard.chain_id or task_id, guard.at_ms, TaskStatus.PENDING))
     return duplicates
 
 
 def _are_close(guard: Guard, post: RecentPost) -> bool:
-    return guard.digest == post.digest and abs(guard.at_ms - post.at_ms) < guard.window_ms
+    if guard.digest != post.digest or guard.chain_id == post.task_id:
+        return False
+    return abs(guard.at_ms - post.at_ms) < guard.window_ms

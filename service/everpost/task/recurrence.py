@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from enum import StrEnum
 from itertools import chain, islice, takewhile
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from everpost.clock import from_text
+from everpost.task.callbacks import callback_url_of
 from everpost.task.cron import last_time_until, times_after
 from everpost.task.file_refs import keys_of
 from everpost.task.late_rules import latest_start_ms
@@ -108,12 +110,20 @@ def decide_occurrence(recurrence: Recurrence, zone: tzinfo, now_ms: int) -> Occu
 
 
 def task_of_occurrence(
-    recurrence: Recurrence, time_ms: int, zone: tzinfo, *, late_after_s: float | None, now_ms: int, accepted_by: str
+    recurrence: Recurrence,
+    time_ms: int,
+    zone: tzinfo,
+    *,
+    late_after_s: float | None,
+    now_ms: int,
+    accepted_by: str,
+    callback_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Task:
     """The task of an occurrence. Its id is derived from the occurrence, so several leaders make one task.
 
     Args:
         late_after_s: The limit of its platform, if its data has none.
+        callback_options: Those of the platform `callback`.
     """
     data: dict[str, Any] = msgspec.json.decode(recurrence.task_data)
     data["schedule_time"] = local_text(time_ms, zone)
@@ -130,6 +140,7 @@ def task_of_occurrence(
         batch_id=recurrence.recurrence_id,
         accepted_by=accepted_by,
         file_ids=keys_of(data),
+        callback_url=callback_url_of(data, callback_options),
         late_at_ms=latest_start_ms(data.get("late_after_s"), late_after_s, None, time_ms),
     )
 

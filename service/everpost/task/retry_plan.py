@@ -10,6 +10,7 @@ from everpost.errors import InvalidValue, ServiceError, TaskNotFound, TaskRunnin
 from everpost.platforms import Catalogue
 from everpost.task.callbacks import callback_url_of
 from everpost.task.candidate import LARGEST_LOCKED, Candidate
+from everpost.task.duplicate_rules import Guard, guard_of, guard_of_data
 from everpost.task.edits import Edit
 from everpost.task.file_refs import keys_of
 from everpost.task.late_rules import latest_start_ms
@@ -18,7 +19,7 @@ from everpost.task.place import Place, Position
 from everpost.task.queued_job import QueuedJob
 from everpost.task.retry_rules import DataOrigin, RetryAction, RetryDecision, succession_of
 from everpost.task.schedule_times import place_patiently, read_moment
-from everpost.task.submission import decoded_data
+from everpost.task.submission import Submission, decoded_data
 
 REDIS = "redis"
 SOURCES = {Place.HISTORY: "sqlite", Place.LEDGER: "task_queue", Place.ARCHIVE: "archive"}
@@ -45,10 +46,17 @@ class ChosenData(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A new task without its place in the retry chain, and where its data came from."""
+    """A new task without its place in the retry chain, and where its data came from.
+
+    Attributes:
+        guard: See `Succession`.
+        edited: The edited data, as it was checked; None if the data is the retried task's.
+    """
 
     task: Task
     origin: DataOrigin
+    guard: Guard | None = None
+    edited: Submission | None = None
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -105,7 +113,9 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         decision = self.rule(position, candidate.relatives, withdrawn=bool(known.withdrawn))
         if decision.action is RetryAction.WITHDRAW and known.withdrawn is not None:
             decision = RetryDecision(RetryAction.REFUSE, refusal=TaskRunning(candidate.task_id))
-        succession = succession_of(chain, made.task) if decision.action is RetryAction.RETRY else None
+        succession = None
+        if decision.action is RetryAction.RETRY:
+            succession = succession_of(chain, made.task, made.guard, is_edited=made.edited is not None)
         return msgspec.structs.replace(decision, succession=succession, origin=made.origin)
 
     def _needs_look(self, candidate: Candidate, known: Known) -> bool:
@@ -118,6 +128,8 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         if candidate.data is None and candidate.size_bytes > LARGEST_LOCKED:
             return True
         if candidate.data is not None and candidate.data.raw_job is not None:
+            return True
+        if self.edit is not None and candidate.data is not None:  # what the new version names is looked for
             return True
         return self._may_need_zone(candidate) or (not was_redis_asked and not candidate.is_whole)
 
@@ -134,7 +146,7 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
         try:
             data = decoded_data(chosen.task_data)
             if self.edit is not None:
-                return Made(self._edited(candidate.task_id, self.edit, data, chosen.priority), chosen.origin)
+                return self._edited(candidate.task_id, self.edit, data, chosen)
             platform = self.catalogue.find(data.get("platform", ""))
         except ServiceError as error:
             return error
@@ -154,17 +166,17 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             callback_url=callback_url_of(data, self.catalogue.callback_options),
             late_at_ms=latest_start_ms(data.get("late_after_s"), platform.late_after_s, due_at_ms, self.now_ms),
         )
-        if unscheduled is None:
-            return Made(task, chosen.origin)
-        warning = "; ".join(filter(None, (chosen.origin.warning, unscheduled)))
-        return Made(task, msgspec.structs.replace(chosen.origin, warning=warning))
+        guard = guard_of_data(platform, data, max(self.now_ms, due_at_ms or 0))
+        warning = "; ".join(filter(None, (chosen.origin.warning, unscheduled))) or None
+        return Made(task, msgspec.structs.replace(chosen.origin, warning=warning), guard)
 
-    def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], priority: int) -> Task:
+    def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], chosen: ChosenData) -> Made:
         """The new task with edited data. Its priority is the original's, unless the edit names another."""
         submission = edit.apply(data, self.now_ms, self.zone)
         task = submission.task(self.now_ms, self.accepted_by, self.batch_id)
-        priority = task.priority if "priority" in edit.patch else priority
-        return msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
+        priority = task.priority if "priority" in edit.patch else chosen.priority
+        task = msgspec.structs.replace(task, task_id=self.new_ids[task_id], priority=priority)
+        return Made(task, chosen.origin, guard_of(submission, self.now_ms), submission)
 
     def _due_at(self, schedule_time: Any, fold: Any) -> tuple[int | None, str | None]:
         if not schedule_time:

@@ -14,6 +14,7 @@ from everpost.errors import (
     TaskRunning,
     TaskSucceeded,
 )
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import UNTOLD, WAITING, Task, TaskStatus
 from everpost.task.place import Place, Position
 
@@ -43,10 +44,17 @@ class DataOrigin(msgspec.Struct, frozen=True):
 
 
 class Succession(msgspec.Struct, frozen=True):
-    """A new task, and the chain it joins: the task it retries first, then that one's relatives."""
+    """A new task, and the chain it joins: the task it retries first, then that one's relatives.
+
+    Attributes:
+        guard: What the new task is compared by; None if its platform has no guard against duplicates.
+        is_edited: Its data was edited, so it may name other files.
+    """
 
     chain: Sequence[Position]
     task: Task
+    guard: Guard | None = None
+    is_edited: bool = False
 
     @property
     def message(self) -> str:
@@ -88,7 +96,9 @@ def decide_retry(
     return RetryDecision(RetryAction.RETRY if withdrawn else RetryAction.WITHDRAW)
 
 
-def succession_of(chain: Sequence[Position], task: Task) -> Succession:
+def succession_of(
+    chain: Sequence[Position], task: Task, guard: Guard | None = None, *, is_edited: bool = False
+) -> Succession:
     """The succession of a new task, with its place in the retry chain. Its batch counts it as it counted the others."""
     retried = chain[0]
     generation = 1 + max([other.generation for other in chain])
@@ -96,7 +106,8 @@ def succession_of(chain: Sequence[Position], task: Task) -> Succession:
     joined = msgspec.structs.replace(
         task, retry_of=retried.task_id, root_id=retried.chain_id, generation=generation, callback_url=url
     )
-    return Succession(chain, joined)
+    joined_guard = None if guard is None else msgspec.structs.replace(guard, chain_id=retried.chain_id)
+    return Succession(chain, joined, joined_guard, is_edited)
 
 
 def decide_send_again(task: Position, relatives: Sequence[Position], *, withdrawn: bool = False) -> RetryDecision:

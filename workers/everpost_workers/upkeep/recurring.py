@@ -13,6 +13,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.account_zones import AccountZones
 from everpost.store.ledger import TaskExistsError
+from everpost.task.duplicate_rules import Guard, guard_of_data
 from everpost.task.model import Task
 from everpost.task.recurrence import (
     AHEAD_MS,
@@ -22,6 +23,7 @@ from everpost.task.recurrence import (
     decide_occurrence,
     task_of_occurrence,
 )
+from everpost.task.submission import decoded_data
 
 log = structlog.get_logger("everpost.recurring")
 
@@ -84,10 +86,14 @@ class RecurringPosts:
             late_after_s=platform.late_after_s,
             now_ms=now_ms,
             accepted_by=self._worker_id,
+            callback_options=self._catalogue.callback_options,
         )
-        return await self._keep(recurrence, occurrence, task, now_ms)
+        guard = guard_of_data(platform, decoded_data(task.task_data), occurrence.time_ms)
+        return await self._keep(recurrence, occurrence, task, now_ms, guard)
 
-    async def _keep(self, before: Recurrence, occurrence: Occurrence, task: Task, now_ms: int) -> bool:
+    async def _keep(
+        self, before: Recurrence, occurrence: Occurrence, task: Task, now_ms: int, guard: Guard | None
+    ) -> bool:
         after = replace(
             before,
             status=RecurrenceStatus.ENDED if occurrence.next_ms is None else before.status,
@@ -100,7 +106,7 @@ class RecurringPosts:
         )
         failpoint("recurring.before")
         try:
-            is_made = await self._recurring.change(before, after, task, now_ms)
+            is_made = await self._recurring.change(before, after, task, now_ms, guard)
         except TaskExistsError:
             log.warning("recurring.task_exists", recurrence_id=before.recurrence_id, task_id=task.task_id)
             return await self._recurring.change(before, after, None, now_ms)

@@ -104,6 +104,7 @@ async def publish_task(
 async def _foresee(services: Services, body: bytes) -> JsonAnswer:
     submission, now_ms = await read_submission(services, decode_json(body)), services.clock()
     files = await services.submitted_files.check(submission)
+    await services.acceptance.check_duplicates(submission)
     answer = DryRunAnswer(
         success=True,
         message="The task is valid; nothing was accepted",

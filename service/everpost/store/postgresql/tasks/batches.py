@@ -5,7 +5,7 @@ from typing import Any
 
 from everpost.clock import to_text
 from everpost.errors import DatabaseBusy
-from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, recent_posts, recent_rows
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
 from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
 from everpost.store.postgresql.link.connection import Connection
@@ -13,9 +13,10 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.texts import json_text, storable
 from everpost.store.postgresql.media.uses import check_files, use_files
+from everpost.store.postgresql.tasks.duplicates import duplicates_among, keep_guards, lock_duplicates
 from everpost.store.postgresql.tasks.ledger import KEY_TRIES, PostgresqlLedger
 from everpost.store.task_rows import accepted_row
-from everpost.task.duplicate_rules import Guard, find_duplicates
+from everpost.task.duplicate_rules import Guard
 
 
 class PostgresqlBatches:
@@ -47,10 +48,14 @@ class PostgresqlBatches:
         """See the port."""
         return await self._database.snapshot(lambda connection: _find(connection, batch_id))
 
+    async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
+        """See the port."""
+        return await self._database.snapshot(lambda connection: duplicates_among(connection, guards))
+
 
 async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Accepted | None:
     await check_files(connection, posting.tasks)
-    duplicates = await _find_duplicates(connection, posting.guards) if posting.guards else {}
+    duplicates = await lock_duplicates(connection, posting.guards)
     tasks = [task for task in posting.tasks if task.task_id not in duplicates]
     posted = posting.rule(duplicates)
     if not tasks:
@@ -62,22 +67,9 @@ async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Acce
     rows = [accepted_row(task, now_ms) for task in tasks]
     await connection.fetch_all("accept_tasks", rows=json_text(rows))
     await use_files(connection, tasks)
-    if posting.guards:
-        guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
-        await connection.run("keep_recent_posts", rows=json_text(recent_rows(guards)))
+    guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
+    await keep_guards(connection, guards)
     return Accepted(tasks=tasks, answer=posted.answer, duplicates=duplicates)
-
-
-async def _find_duplicates(connection: Connection, guards: Mapping[str, Guard]) -> dict[str, str]:
-    """Compare tasks with recent posts, whose digests and retry chains are locked until the end of the transaction."""
-    digests = sorted({guard.digest for guard in guards.values()})
-    await connection.fetch_value("lock_ids", task_ids=digests)
-    rows = await connection.fetch_all("find_recent_posts", digests=digests)
-    chains = [row["task_id"] for row in rows]
-    if chains:
-        await connection.fetch_all("lock_chains", task_ids=chains)
-    ends = newest_of_chains(await connection.fetch_all("find_chain_ends", chain_ids=chains)) if chains else []
-    return find_duplicates(guards, recent_posts(rows, ends))
 
 
 async def _keep_key(connection: Connection, key: IdempotencyKey, answer: FirstAnswer, now: str) -> bool:

@@ -10,8 +10,10 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.texts import json_text, storable
 from everpost.store.postgresql.media.uses import use_files
+from everpost.store.postgresql.tasks.duplicates import keep_guards
 from everpost.store.recurring import changed_row, recurrence_of, recurrence_row
 from everpost.store.task_rows import accepted_row
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import Task
 from everpost.task.recurrence import Recurrence
 
@@ -43,7 +45,9 @@ class PostgresqlRecurring:
         """See the port."""
         return await self._select("due_recurring", before=to_text(before_ms), limit=limit)
 
-    async def change(self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int) -> bool:
+    async def change(
+        self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int, guard: Guard | None = None
+    ) -> bool:
         """See the port."""
         row = changed_row(before, after)
         del row["created_at"]
@@ -57,6 +61,7 @@ class PostgresqlRecurring:
             if task is not None:
                 await connection.fetch_all("accept_tasks", rows=json_text([accepted_row(task, now_ms)]))
                 await use_files(connection, [task])
+                await keep_guards(connection, {} if guard is None else {task.task_id: guard})
             return True
 
         try:

@@ -2,21 +2,27 @@
 
 from collections.abc import Sequence
 
+from everpost.errors import DuplicatePost, ServiceError, UnknownFile
 from everpost.store.changes import Outcome, Retry, undecided_among
+from everpost.store.files import UnknownFileError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text
-from everpost.store.postgresql.media.uses import use_files
+from everpost.store.postgresql.media.uses import check_files, use_files
 from everpost.store.postgresql.tasks.candidates import lock_candidates
+from everpost.store.postgresql.tasks.duplicates import keep_guards, lock_duplicates
 from everpost.store.postgresql.tasks.ends import end_tasks
 from everpost.store.postgresql.tasks.resolve import replace_unknown
 from everpost.store.successions import (
     decide_retries,
     decisions_of,
+    guards_of,
     replaced_in_history,
     replaced_in_ledger,
     with_decisions,
+    without_refused,
 )
 from everpost.store.task_rows import accepted_row
+from everpost.task.edits import PATH as EDIT_PATH
 from everpost.task.resolution_rules import Decided
 from everpost.task.retry_rules import Succession
 
@@ -29,8 +35,22 @@ async def retry_tasks(connection: Connection, change: Retry, now_ms: int) -> lis
         decided, successions = decide_retries(change, dict(zip(left, candidates, strict=True)))
         if undecided_among(decided.values()):
             return list(decided.values())
+        decided, successions = without_refused(decided, successions, await _find_refusals(connection, successions))
         outcomes |= with_decisions(decided, await _write(connection, change, successions, now_ms))
     return [outcomes[number] for number in range(len(change.task_ids))]
+
+
+async def _find_refusals(connection: Connection, successions: Sequence[Succession]) -> dict[str, ServiceError]:
+    """The new tasks that must not be written: duplicates, and edited ones whose files are not there."""
+    refusals: dict[str, ServiceError] = {}
+    for task in [one.task for one in successions if one.is_edited and one.task.file_ids]:
+        try:
+            await check_files(connection, [task])
+        except UnknownFileError as error:
+            refusals[task.task_id] = UnknownFile(error.file_id, EDIT_PATH)
+    guards = {task_id: guard for task_id, guard in guards_of(successions).items() if task_id not in refusals}
+    duplicates = await lock_duplicates(connection, guards)
+    return refusals | {task_id: DuplicatePost(earlier) for task_id, earlier in duplicates.items()}
 
 
 async def _write(
@@ -45,6 +65,7 @@ async def _write(
         rows = [accepted_row(one.task, now_ms) for one in successions]
         await connection.fetch_all("accept_tasks", rows=json_text(rows))
         await use_files(connection, [one.task for one in successions])
+        await keep_guards(connection, guards_of(successions))
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)
     return decided

@@ -1,11 +1,10 @@
 """The port's batches on SQLite, table `batches`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from everpost.clock import to_text
 from everpost.errors import KeyReused
-from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, recent_posts, recent_rows
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
 from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import TaskExistsError
@@ -15,8 +14,9 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.media.uses import find_missing
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_tasks, find_answer, keep_answer
+from everpost.store.sqlite.tasks.duplicates import duplicates_among, keep_guards, named_rows
 from everpost.store.sqlite.tasks.positions import json_list
-from everpost.task.duplicate_rules import Guard, find_duplicates
+from everpost.task.duplicate_rules import Guard
 
 
 class SqliteBatches:
@@ -39,6 +39,10 @@ class SqliteBatches:
         """See the port."""
         return await self._database.read(lambda connection: _find(connection, batch_id))
 
+    async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
+        """See the port."""
+        return await self._database.read(lambda connection: duplicates_among(connection, guards))
+
 
 def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Accepted | KeyReused | UnknownFileError:
     """Write a posting. An error is returned, because raising it would repeat everything that is committed together."""
@@ -46,7 +50,7 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
         return known if isinstance(known, KeyReused) else Accepted(tasks=(), answer=known, is_repeated=True)
     if (missing := find_missing(connection, posting.tasks)) is not None:
         return UnknownFileError(missing)
-    duplicates = _find_duplicates(connection, posting.guards) if posting.guards else {}
+    duplicates = duplicates_among(connection, posting.guards) if posting.guards else {}
     tasks = [task for task in posting.tasks if task.task_id not in duplicates]
     posted = posting.rule(duplicates)
     if not tasks:
@@ -57,29 +61,15 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
         connection.execute(load("keep_batch"), batch_row(posted.batch, tasks))
     accept_tasks(connection, tasks, now_ms)
     guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
-    connection.executemany(load("keep_recent_post"), recent_rows(guards))
+    keep_guards(connection, guards)
     return Accepted(tasks=tasks, answer=posted.answer, duplicates=duplicates)
-
-
-def _find_duplicates(connection: sqlite3.Connection, guards: Mapping[str, Guard]) -> dict[str, str]:
-    digests = {guard.digest for guard in guards.values()}
-    rows = _rows(connection, "find_recent_posts", {"digests": json_list(digests)})
-    chains = {"chain_ids": json_list([row["task_id"] for row in rows])}
-    ends = newest_of_chains(_rows(connection, "find_chain_ends", chains)) if rows else []
-    return find_duplicates(guards, recent_posts(rows, ends))
 
 
 def _find(connection: sqlite3.Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:
     with snapshot(connection):
-        found = _rows(connection, "find_batch", {"batch_id": batch_id})
+        found = named_rows(connection, "find_batch", {"batch_id": batch_id})
         batch = batch_of(found[0]) if found else None
         if batch is None or batch.kind is not BatchKind.FANOUT:
             return None
-        rows = _rows(connection, "find_chain_ends", {"chain_ids": json_list(chains_of(batch))})
+        rows = named_rows(connection, "find_chain_ends", {"chain_ids": json_list(chains_of(batch))})
     return batch, newest_of_chains(rows)
-
-
-def _rows(connection: sqlite3.Connection, statement: str, parameters: dict[str, Any]) -> Sequence[dict[str, Any]]:
-    cursor = connection.execute(load(statement), parameters)
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -11,6 +11,8 @@ from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tasks.acceptance import accept_tasks
+from everpost.store.sqlite.tasks.duplicates import keep_guards
+from everpost.task.duplicate_rules import Guard
 from everpost.task.model import Task
 from everpost.task.recurrence import Recurrence
 
@@ -42,7 +44,9 @@ class SqliteRecurring:
         """See the port."""
         return await self._select("due_recurring", {"before": to_text(before_ms), "limit": limit})
 
-    async def change(self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int) -> bool:
+    async def change(
+        self, before: Recurrence, after: Recurrence, task: Task | None, now_ms: int, guard: Guard | None = None
+    ) -> bool:
         """See the port."""
         row = changed_row(before, after)
         tasks: Sequence[Task] = () if task is None else (task,)
@@ -51,6 +55,8 @@ class SqliteRecurring:
             if not connection.execute(load("change_recurring"), row).fetchall():
                 return False
             accept_tasks(connection, tasks, now_ms)
+            if guard is not None:
+                keep_guards(connection, {task.task_id: guard for task in tasks})
             return True
 
         try:
