@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from importlib.metadata import version
 from platform import python_version
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +29,7 @@ from everpost.queue.pool import connection_pool
 from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
 from everpost.queue.workers import with_other_database
+from everpost.release import running_version
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
@@ -115,7 +115,7 @@ class PublishWorker:
         self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
-        self._versions = {"version": version("everpost"), "python": python_version()}  # found by reading files
+        self._versions = {"version": running_version(), "python": python_version()}  # found by reading files
         self._is_paused = False
         self._database_id = ""
         self._upkeep = Upkeep()

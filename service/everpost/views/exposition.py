@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from itertools import accumulate
 from platform import python_version
 
@@ -21,6 +20,7 @@ from everpost.metrics import COUNTERS, HISTOGRAMS, SUM, Counter, Field, Histogra
 from everpost.platforms import Catalogue
 from everpost.queue.shared_metrics import SharedMetrics
 from everpost.queue.task_queue import TaskQueue
+from everpost.release import running_version
 from everpost.store import Store
 from everpost.store.account_directory import AccountDirectory
 from everpost.store.history import Summary
@@ -188,7 +188,7 @@ def build_metric(queue: QueueHealth | None) -> Metric:
     builds = GaugeMetricFamily(
         "everpost_build_info", "1 for each running version.", labels=["process", "version", "python"]
     )
-    builds.add_metric(["api", version("everpost"), python_version()], 1)
+    builds.add_metric(["api", running_version(), python_version()], 1)
     workers = queue.workers if queue is not None else ()
     for build in sorted({(str(facts.get("version", "")), str(facts.get("python", ""))) for facts in workers}):
         builds.add_metric(["worker", *build], 1)

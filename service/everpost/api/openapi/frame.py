@@ -1,6 +1,5 @@
 """The OpenAPI document's frame, and its two forms: JSON, and a page to read and try requests."""
 
-from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Request, Router
@@ -14,6 +13,7 @@ from litestar.types.internal_types import PathParameterDefinition
 from everpost.api.http.tokens import PUBLIC
 from everpost.api.openapi.page import PageRenderPlugin
 from everpost.api.openapi.refine import Document, refined
+from everpost.release import running_version
 
 DESCRIPTION = """\
 Durable publish tasks: once a client has its 202, the task is never lost, never silently published twice, and can be
@@ -51,7 +51,7 @@ def openapi_config(*, with_token: bool) -> OpenAPIConfig:
     bearer = SecurityScheme(type="http", scheme="bearer", description="The value of EVERPOST_TOKEN.")
     return OpenAPIConfig(
         title="Everpost",
-        version=version("everpost"),
+        version=running_version(),
         description=DESCRIPTION,
         contact=Contact(name="The Everpost authors"),
         license=License(name="MIT", identifier="MIT"),

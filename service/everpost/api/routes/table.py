@@ -1,6 +1,7 @@
 """The table of all routes, and where they are mounted."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from litestar import Router
 from litestar.types import ControllerRouterHandler
@@ -110,7 +111,14 @@ HANDLERS = (
 )
 
 
+class OneTimeRouter(Router):
+    """A router of one application. Litestar would copy it and every example in it, in case another one uses it too."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 def api_routes() -> Sequence[ControllerRouterHandler]:
-    """The routes, for `Litestar(route_handlers=...)`."""
-    api = Router(PREFIX, route_handlers=HANDLERS)
+    """The routes, for the `route_handlers` of one application."""
+    api = OneTimeRouter(PREFIX, route_handlers=HANDLERS)
     return [api, show_liveness, show_readiness, show_metrics]

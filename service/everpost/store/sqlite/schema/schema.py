@@ -1,9 +1,9 @@
 """Compares `schema.sql` with a file's schema, and makes the statements that add what is missing."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
@@ -120,8 +120,13 @@ def _unique_columns(connection: sqlite3.Connection, table: str) -> Iterator[tupl
     return (names for names in columns.values() if None not in names)
 
 
-def column_definitions(sql: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=64)  # every process reads the same tables several times while it opens the file
+def column_definitions(sql: str) -> Sequence[tuple[str, str]]:
     """The entries between a CREATE TABLE's parentheses: first word in lower case, and the entry without comments."""
+    return tuple(_entries(sql))
+
+
+def _entries(sql: str) -> Iterator[tuple[str, str]]:
     depth, entry = 0, ""
     for piece in (match.group() for match in _PIECE.finditer(sql)):
         depth += (piece == "(") - (piece == ")")

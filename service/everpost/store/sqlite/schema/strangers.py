@@ -141,7 +141,8 @@ def _faults_of_table(connection: sqlite3.Connection, wanted: Schema, name: str, 
         if owner.sql.split() != sql.split():
             yield f"{name} is another virtual table than Everpost's"
         return
-    yield from _faults_of_entries(owner, sql)
+    if sql != owner.sql:
+        yield from _faults_of_entries(owner, sql)
     for (columns,) in connection.execute(
         "SELECT (SELECT group_concat(lower(name)) FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) "
         "FROM pragma_index_list(?) i WHERE i.origin = 'u'",
