@@ -8,16 +8,20 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from litestar.utils.signature import ParsedSignature
 
 import stores
 from everpost import testing
+from lent_valkey import lend_servers
 
 gc.disable()  # until all tests are collected
 
@@ -30,6 +34,26 @@ settings.load_profile("patient")
 
 RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 PROCESSORS = [*structlog.get_config()["processors"][:-1], RENDERER]
+
+
+def remember_signatures() -> None:
+    """Let Litestar parse the signature of a route's function once: the tests make a thousand applications of them."""
+    parse = ParsedSignature.from_fn
+    parsed: dict[CodeType, ParsedSignature] = {}
+
+    def remembered(function: Callable[..., Any], namespace: dict[str, Any]) -> ParsedSignature:
+        code = getattr(function, "__code__", None)  # Litestar makes a function for OPTIONS a route, all with one code
+        if code is None:
+            return parse(function, namespace)
+        if code not in parsed:
+            parsed[code] = parse(function, namespace)
+        return parsed[code]
+
+    ParsedSignature.from_fn = staticmethod(remembered)  # type: ignore[assignment,method-assign]
+
+
+remember_signatures()
+lend_servers()
 
 
 class LinesOfScenes:
