@@ -10,6 +10,7 @@ from everpost.cli.queue_checkup import check_redis
 from everpost.clock import system_clock
 from everpost.queue.keys import LATE, QUEUE_NAMES
 from everpost.testing import Stack, eventually, everpost_stack
+from everpost_workers.main import CHANGES_S
 from everpost_workers.upkeep.relay import FRESH_MS, Relay
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
@@ -56,6 +57,27 @@ async def statuses(stack: Stack, *task_ids: str) -> set[str]:
 def relay_of(stack: Stack) -> Relay:
     """A relay for which everything accepted so far is old enough to be looked for."""
     return Relay(stack.store, stack.queue, lambda: system_clock() + 2 * FRESH_MS)
+
+
+async def test_a_pause_of_a_platform_without_limits_holds_as_soon_as_the_worker_knows_it(stack: Stack) -> None:
+    await stack.start_worker()
+    assert await statuses(stack, await stack.publish(**DOUYIN)) == {"success"}
+    await pause(stack, **DOUYIN)
+
+    async def is_held() -> bool:
+        task_id = await stack.publish(**DOUYIN)
+        task = await stack.client.get(f"/api/v1/tasks/{task_id}", params={"wait": 0.1})
+        return task.json()["data"]["waits_for"] is not None
+
+    await eventually(is_held, what="a task that waits")
+    later = [await stack.publish(**DOUYIN) for _ in range(20)]
+    await eventually(lambda: has_parked(stack, 21), what="all later tasks to wait")
+    assert [stack.publisher.times_published(task_id) for task_id in later] == [0] * 20
+    assert CHANGES_S <= 0.5, "docs/limits.md promises a second"
+
+
+async def has_parked(stack: Stack, least: int) -> bool:
+    return await stack.queue.gates.count_parked() >= least
 
 
 async def test_what_tasks_wait_for_is_seen_in_lists_health_metrics_and_by_the_doctor(stack: Stack) -> None:
