@@ -109,7 +109,7 @@ class JobAccount(Account):
         if faults:
             told = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
             raise AuthError(f"Credentials of the account {self.id!r} have no value on this worker: {told}.")
-        made_from = _digest(values)
+        made_from = digest_of(values)
         tokens = self._open(record, made_from)
         self.secrets.learn(value for name, value in tokens.items() if name not in NAMES)
         self._seen_tokens = record.tokens
@@ -155,6 +155,6 @@ class StoredTokens(HeldTokens):
         self._stored |= tokens
 
 
-def _digest(values: Mapping[str, str]) -> str:
+def digest_of(values: Mapping[str, str]) -> str:
     """A digest of credentials; it is kept encrypted, with the tokens that were made from them."""
     return hashlib.sha256(msgspec.json.encode(sorted(values.items()))).hexdigest()
