@@ -38,7 +38,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         backoff_base_s: The longest wait in seconds after the first transient error; it doubles with each further one,
         backoff_max_s: up to this.
         rate_limit_deadline_s: Seconds a task may be paused for rate limits in all; then it fails.
-        needs_account: Tasks must name a registered account.
+        needs_account: Tasks must name a registered account; None leaves that to the publisher.
         late_after_s: A task that cannot begin so many seconds after its time fails as missed, unless it has its own
             limit; None is no limit.
         title_min: Shortest title, counted as `title_counting` says.
@@ -70,7 +70,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backoff_base_s: Annotated[float, Meta(gt=0, le=MOST_S)] = 2
     backoff_max_s: Annotated[float, Meta(gt=0, le=MOST_S)] = 600
     rate_limit_deadline_s: Annotated[float, Meta(ge=1, le=MOST_S)] = 86_400
-    needs_account: bool = False
+    needs_account: bool | None = None
     late_after_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
     title_min: Annotated[int, Meta(ge=0)] = 0
     title_max: Limit = None

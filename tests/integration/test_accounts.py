@@ -359,11 +359,40 @@ async def test_a_publisher_that_needs_accounts_fails_tasks_of_others(
     tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Platform, "needs_account", True)
-    async with everpost_stack(publisher=platform, folder=tmp_path / "data") as stack:
+    catalogue = tmp_path / "platforms.toml"
+    catalogue.write_text("[platforms.xiaohongshu]\nneeds_account = false\n")  # it is not refused when it is posted
+    async with everpost_stack(publisher=platform, folder=tmp_path / "data", platforms=catalogue) as stack:
         task = await stack.wait_until_ended(await stack.publish(account_id="stranger"))
         assert (task["status"], task["error_class"]) == ("failed", "invalid")
         assert "not registered" in task["error_message"]
         assert platform.attempts == []
+
+
+async def test_what_a_publisher_declares_is_checked_when_a_task_is_posted_unless_the_catalogue_says_otherwise(
+    tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Platform, "needs_account", True)
+    catalogue = tmp_path / "platforms.toml"
+    catalogue.write_text("[platforms.douyin]\nneeds_account = false\n")
+    async with everpost_stack(publisher=platform, folder=tmp_path / "data", platforms=catalogue) as stack:
+
+        async def refusal(name: str) -> tuple[str, str] | None:
+            body = {"platform": name, "account_id": "stranger"}
+            answer = await stack.client.post("/api/v1/publish?dry_run=true", json=body)
+            problem = answer.json()
+            return (problem["code"], problem["path"]) if answer.status_code == 422 else None
+
+        async def is_known() -> bool:
+            return await refusal("xiaohongshu") is not None
+
+        await eventually(is_known, what="the API to know what the publisher declares")
+        assert await refusal("xiaohongshu") == ("unknown_account", "$.account_id")
+        assert await refusal("douyin") is None
+        platforms = (await stack.client.get("/api/v1/platforms")).json()["data"]
+        needs = {one["name"]: one["needs_account"] for one in platforms}
+        assert (needs["xiaohongshu"], needs["douyin"]) == (True, False)
+        await register(stack, account_id="stranger", credentials={})
+        assert await refusal("xiaohongshu") is None
 
 
 async def test_a_worker_without_a_value_holds_the_account_and_says_why(

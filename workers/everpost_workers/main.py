@@ -33,6 +33,7 @@ from everpost.release import running_version
 from everpost.settings import Settings
 from everpost.stopping import CLOSE_S, end_process_in, process_budget_s
 from everpost.store import Store, open_store
+from everpost.store.account_directory import announce_needs
 from everpost.store.account_zones import AccountZones, zones_in
 from everpost.store.accounts import VERSION as ACCOUNTS
 from everpost.store.meta import identity_of
@@ -137,6 +138,7 @@ class PublishWorker:
         with suppress(ServiceError):  # so that a worker alone does its upkeep from the start
             await self.leadership.beat()
         await self.book.directory.refresh()
+        await self._announce_needs()
         self._upkeep.begin({"accounts": (0.0, self.trials.look_when_due)})
         self._upkeep.begin({"account_keys": (KEYS_S, self.leadership.led(self.book.encrypt_anew))})
         self._upkeep.begin({"left_over": (LEFTOVERS_S, self.leftovers.take_in)})
@@ -231,6 +233,12 @@ class PublishWorker:
             isolation=self._isolation,
             close_lane=self.gate.close_lane,
         )
+
+    async def _announce_needs(self) -> None:
+        """Tell the API which publishers need registered accounts. If the store is read-only, the tasks fail later."""
+        needed = [name for name, publisher in self._publishers.items() if publisher.needs_account]
+        with suppress(ServiceError):
+            await announce_needs(self.store.meta, needed)
 
     async def _look_for_changes(self) -> None:
         """Tell the parts that know limits and accounts when these have changed: one read for all of them."""

@@ -139,7 +139,7 @@ class EditStep:
             made = self._tools.reader.check(after, self._tools.clock(), zone)
             if made.file_ids or made.platform.has_media_rules:
                 await self._tools.files.check(made)
-            if made.platform.needs_account:
+            if self._tools.accounts.directory.need(made.platform):
                 await self._tools.accounts.check_named(made.platform.name, made.view.account_id)
         except ServiceError as error:
             return error

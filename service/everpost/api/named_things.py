@@ -21,6 +21,6 @@ async def read_submission(services: Services, data: Any, known: KnownZones | Non
     submission = services.reader.check(data, services.clock(), zone)
     if submission.file_ids or submission.platform.has_media_rules:
         await services.submitted_files.check(submission)
-    if submission.platform.needs_account:
+    if services.accounts.directory.need(submission.platform):
         await services.accounts.check_named(submission.platform.name, submission.view.account_id)
     return submission

@@ -104,8 +104,9 @@ class Publisher(abc.ABC):
             ever. If set, each attempt is recorded before it is made, so that its age does not depend on Redis.
         can_look_up: For a keyed publisher: it has `look_up` too. It is asked after an attempt of unknown outcome, and
             instead of using the key once the platform may have forgotten it.
-        needs_account: It publishes with registered accounts only: a task of another account fails as invalid. Set
-            `needs_account` of the platform in the catalogue too, so that such a task is refused when it is posted.
+        needs_account: It publishes with registered accounts only: a task of another account fails as invalid. Once a
+            worker has started with it, such a task is refused when it is posted, unless the catalogue has
+            `needs_account = false`.
 
     Raises:
         SettingsError: An option is unknown, missing or wrong.

@@ -47,6 +47,7 @@ class PlatformView(msgspec.Struct, frozen=True, kw_only=True):
     """A platform tasks can be published to. A limit of null means: no limit.
 
     Attributes:
+        needs_account: Whether tasks must name a registered account, as the catalogue or the publisher says.
         limits: Those of the catalogue; `GET /limits` has those that hold.
     """
 
@@ -141,5 +142,8 @@ async def show_queue_health(request: ApiRequest) -> JsonAnswer:
 )
 async def list_platforms(request: ApiRequest) -> JsonAnswer:
     """Answer with the catalogue."""
-    platforms = [PlatformView(**platform.describe()) for platform in services_of(request).catalogue]
+    services = services_of(request)
+    need = services.accounts.directory.need
+    described = [platform.describe() | {"needs_account": need(platform)} for platform in services.catalogue]
+    platforms = [PlatformView(**facts) for facts in described]
     return JsonAnswer(PlatformsAnswer(success=True, data=platforms))
