@@ -159,6 +159,26 @@ async def test_a_batch_is_spread_over_the_days_of_each_account_s_zone(idle: Stac
     assert [result["schedule_time"][-6:] for result in results] in (["+09:00", "+01:00"], ["+09:00", "+02:00"])
 
 
+async def test_a_time_without_an_offset_follows_the_zone_of_an_edited_account(idle: Stack) -> None:
+    async def find(_: str, account_id: str) -> str | None:
+        return {"tokyo": "Asia/Tokyo", "ny": "America/New_York"}.get(account_id)
+
+    idle.app.state.services.zones._find = find
+    local, exact = [
+        await idle.publish(account_id="tokyo", schedule_time=f"2030-05-04 18:00{offset}") for offset in ("", "+09:00")
+    ]
+    assert (await idle.task(local))["due_at"] == (await idle.task(exact))["due_at"] == "2030-05-04T09:00:00.000Z"
+    answers = [
+        (await idle.client.patch(f"/api/v1/tasks/{task_id}", json={"account_id": "ny"})).json()
+        for task_id in (local, exact)
+    ]
+    assert [answer.get("due_at") for answer in answers] == ["2030-05-04T22:00:00.000Z", None]
+    assert (await idle.task(local))["due_at"] == "2030-05-04T22:00:00.000Z"
+    assert (await idle.task(exact))["due_at"] == "2030-05-04T09:00:00.000Z"
+    title = (await idle.client.patch(f"/api/v1/tasks/{local}", json={"account_id": "ny", "title": "t"})).json()
+    assert (title["edited"], title.get("due_at")) == (True, None)
+
+
 @pytest.mark.parametrize(
     ("spread", "path"),
     [

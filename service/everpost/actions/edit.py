@@ -8,6 +8,7 @@ between, the relay puts the job back as the ledger has it.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 from uuid import uuid4
 
@@ -30,7 +31,7 @@ from everpost.task.merge_patch import former_members, merge_patch
 from everpost.task.model import Task
 from everpost.task.place import Place
 from everpost.task.resolution_rules import UNSAID, Grounds
-from everpost.task.schedule_times import needs_zone
+from everpost.task.schedule_times import is_local, needs_zone
 from everpost.task.submission import Submission, SubmissionReader, decoded_data
 
 log = structlog.get_logger("everpost.edit")
@@ -39,6 +40,7 @@ PUBLISH_NOW: Mapping[str, Any] = {"schedule_time": None}
 """The patch that makes a task due at once."""
 
 SCHEDULING = frozenset({"schedule_time", "schedule_fold"})
+ACCOUNT = frozenset({"platform", "account_id"})
 LIMITING = SCHEDULING | {"late_after_s", "platform"}
 NO_CONTENT = SCHEDULING | {"late_after_s", "priority"}
 BUSY_S = 5.0  # for other callers that have the job out of Redis
@@ -145,7 +147,17 @@ class EditStep:
             return error
         if len(made.task_data) > self._tools.max_body:
             return BodyTooLarge(self._tools.max_body)
-        return self._edited(task.task_id, stored.task_data, stored.priority, former_members(before, after), made)
+        edited = self._edited(task.task_id, stored.task_data, stored.priority, former_members(before, after), made)
+        moves = edited.is_rescheduled or await self._has_other_zone(before, made, zone, known)
+        return edited if moves is edited.is_rescheduled else msgspec.structs.replace(edited, is_rescheduled=moves)
+
+    async def _has_other_zone(
+        self, before: Mapping[str, Any], made: Submission, zone: tzinfo | None, known: KnownZones
+    ) -> bool:
+        """Whether the time has no offset, and the edit gives it the zone of another account."""
+        if made.due_at_ms is None or ACCOUNT.isdisjoint(self._patch) or not is_local(made.view.schedule_time or ""):
+            return False
+        return await self._tools.zones.of_data(before, known) != zone
 
     def _edited(
         self, task_id: str, before_data: bytes, before_priority: int, former: Mapping[str, Any], made: Submission

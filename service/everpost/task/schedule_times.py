@@ -35,6 +35,11 @@ def needs_zone(data: object) -> bool:
     return isinstance(data, dict) and data.get("schedule_time") is not None
 
 
+def is_local(text: str) -> bool:
+    """Whether a time that `read_moment` can read has no offset."""
+    return read_moment(text).tzinfo is None
+
+
 def read_moment(text: str, path: str = SCHEDULE_PATH) -> datetime:
     """The date and time that a text names: ISO 8601, or the original's `YYYY-MM-DD HH:MM[:SS]`.
 
