@@ -122,10 +122,8 @@ class DemoStack:
     async def publish(self, **task: Any) -> str:
         """Post a task and return its id."""
         answer = await self.client.post("/api/v1/publish", json=task)
-        self.check(
-            answer.status_code == httpx.codes.ACCEPTED,
-            f"POST /publish {task.get('title')!r}: {answer.status_code} {answer.json().get('task_id', answer.text)}",
-        )
+        words, told = task.get("title", task.get("text")), answer.json().get("task_id", answer.text)
+        self.check(answer.status_code == httpx.codes.ACCEPTED, f"POST /publish {words!r}: {answer.status_code} {told}")
         return str(answer.json()["task_id"])
 
     async def retry(self, task_id: str) -> dict[str, Any]:
