@@ -90,6 +90,9 @@ class StoreKit(Protocol):
     def count_keys(self) -> int:
         """How many Idempotency-Keys are kept."""
 
+    def batches(self) -> list[str]:
+        """The ids of the kept batches, sorted."""
+
     def everything(self) -> bytes:
         """What the store has on the disk: its files, or all rows of all tables as text."""
 

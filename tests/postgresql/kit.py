@@ -100,6 +100,9 @@ class PostgresqlKit:
     def count_keys(self) -> int:
         return int(self.select("SELECT count(*) FROM idempotency_keys")[0][0])
 
+    def batches(self) -> list[str]:
+        return [batch_id for (batch_id,) in self.select("SELECT batch_id FROM batches ORDER BY batch_id")]
+
     def everything(self) -> bytes:
         rows = [
             row

@@ -32,6 +32,7 @@ IN_SEARCH = {
 """The statements that run after `begin_search`."""
 
 READ_WHOLE = {
+    "purge_lost_batches": "a purge's look at all batches",
     "count_rows": "a worker's hourly count of everything, for which no client waits",
     "count_unfinished": "counts the ledger; asked before clear/all only",
     "find_sends": "a restore's look at the ledger",

@@ -76,6 +76,9 @@ class SqliteKit:
     def count_keys(self) -> int:
         return int(self._select("SELECT count(*) FROM idempotency_keys")[0][0])
 
+    def batches(self) -> list[str]:
+        return [batch_id for (batch_id,) in self._select("SELECT batch_id FROM batches ORDER BY batch_id")]
+
     def everything(self) -> bytes:
         return b"".join(file.read_bytes() for file in self._path.parent.glob(f"{self._path.name}*"))
 

@@ -128,6 +128,14 @@ def test_an_occurrence_is_one_task_whoever_makes_it_and_another_one_after_an_edi
     assert all(len(task_id) == 32 and task_id[12] == "7" for task_id in ids)
 
 
+def test_the_task_of_an_occurrence_has_its_callback() -> None:
+    data = b'{"platform":1,"account_id":"a","callback_url":"https://example.com/"}'
+    made = task_of_occurrence(
+        recurring("0 * * * *", task_data=data), 0, BERLIN, late_after_s=None, now_ms=0, accepted_by="w"
+    )
+    assert made.callback_url == "https://example.com/"
+
+
 def test_the_task_of_an_occurrence_has_its_time_and_its_latest_start() -> None:
     noon_ms = ms(2026, 5, 4, 12)
     task = task_of_occurrence(

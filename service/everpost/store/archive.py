@@ -52,6 +52,9 @@ class Archive(Protocol):
         """Destroy all tasks archived before `before_ms`; yield how many each step destroyed. This cannot be undone.
 
         A task that ended later than that stays: it was archived while the clock was set back.
+
+        With the last task of a batch's retry chains, the batch is destroyed; and with a task or a batch, the ended
+        callbacks about it, which count as tasks.
         """
 
     async def count_archived(self, before_ms: int) -> int:

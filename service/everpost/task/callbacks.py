@@ -72,3 +72,8 @@ def is_callback(task_id: str) -> bool:
 def id_of_retry(task_id: str, now_ms: int) -> str:
     """A new id for a retry of a task."""
     return new_task_id(now_ms) + (SUFFIX if is_callback(task_id) else "")
+
+
+def subject_of(task_id: str) -> str:
+    """The task or batch that a callback with this id, which is no redelivery's, tells of."""
+    return task_id.removesuffix(SUFFIX).rpartition(".")[0]

@@ -81,6 +81,17 @@ class PostgresqlArchive:
                 done = await self._purge(before_ms, size)
             if done:
                 yield done
+        if lost := await self._purge_left_behind(to_text(before_ms)):
+            yield lost
+
+    async def _purge_left_behind(self, before: str) -> int:
+        """Destroy batches without any task, and then ended callbacks about what is nowhere; how many callbacks."""
+        await self._database.write(
+            lambda connection: connection.run("purge_lost_batches", before=before), statement_s=None
+        )
+        return await self._database.write(
+            lambda connection: connection.run("purge_lost_callbacks", before=before), statement_s=None
+        )
 
     async def _purge_month(self, before_ms: int) -> int:
         for _ in range(TRIES):

@@ -9,6 +9,7 @@ from everpost.clock import to_text
 from everpost.pace import Pace
 from everpost.portions import count_fitting
 from everpost.store.archive import COUNTING_S, MOST_BYTES
+from everpost.store.sqlite.care.left_behind import purge_left_behind
 from everpost.store.sqlite.care.space import find_space, give_back_space
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
@@ -62,9 +63,12 @@ class SqliteArchive:
         """See `Archive`. A million takes a second or two."""
         return await self._count("count_older", _age_bounds(before_ms))
 
-    def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
+    async def purge(self, before_ms: int, pace: Pace) -> AsyncIterator[int]:
         """See `Archive`."""
-        return self._in_steps(lambda limit, connection: _purge(connection, before_ms, limit), pace)
+        async for destroyed in self._in_steps(lambda limit, connection: _purge(connection, before_ms, limit), pace):
+            yield destroyed
+        async for destroyed in purge_left_behind(self._database, before_ms, pace):
+            yield destroyed
 
     async def count_archived(self, before_ms: int) -> int:
         """See `Archive`."""

@@ -1,0 +1,1 @@
+DELETE FROM batches WHERE batch_id IN (SELECT value FROM json_each(:batch_ids))
