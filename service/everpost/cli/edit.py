@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from everpost.cli.bulk import ask_bulk, chosen_tasks, only_id, with_whole_ids
 from everpost.cli.client import Api, task_path
 from everpost.cli.options import api_options, filter_options, task_id_argument
 from everpost.cli.output import say, say_json, say_warnings
+from everpost.cli.patches import patch_in, set_option, unset_option
 
 EXAMPLES = """\b
 Examples:
@@ -23,10 +23,8 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @task_id_argument("task_ids", many=True)
 @filter_options
-@click.option(
-    "--set", "members", metavar="NAME=VALUE", multiple=True, help="Set a member of the data; JSON, or else text."
-)
-@click.option("--unset", "removed", metavar="NAME", multiple=True, help="Remove a member of the data.")
+@set_option
+@unset_option
 @click.option("--patch", "patch_text", metavar="JSON", help="A whole JSON merge patch (RFC 7396).")
 @click.option("--schedule-time", metavar="TIME", help="When it is due, such as 2026-12-24T18:00:00+01:00.")
 @click.option("--now", is_flag=True, help="Publish now: remove the time, so that it is due at once.")
@@ -37,8 +35,8 @@ Examples:
 @api_options
 def edit(
     task_ids: Sequence[str],
-    members: Sequence[str],
-    removed: Sequence[str],
+    members: Mapping[str, Any],
+    removed: Mapping[str, Any],
     patch_text: str | None,
     schedule_time: str | None,
     now: bool,
@@ -57,7 +55,8 @@ def edit(
     """
     if now and schedule_time is not None:
         raise click.UsageError("Pass either --now or --schedule-time.", click.get_current_context())
-    patch = read_patch(members, removed, patch_text)
+    patch = {} if patch_text is None else patch_in("--patch", patch_text)
+    patch |= {**members, **removed}
     patch |= {} if schedule_time is None else {"schedule_time": schedule_time}
     patch |= {"schedule_time": None} if now else {}
     patch |= {} if priority is None else {"priority": priority}
@@ -74,39 +73,6 @@ def edit(
         answer = api.patch(f"/tasks/{task_path(task_id)}", patch, grounds)
     (say_json if as_json else _print_edit)(answer)
     return 0
-
-
-def read_patch(members: Sequence[str], removed: Sequence[str], patch_text: str | None) -> dict[str, Any]:
-    """The merge patch that the options say.
-
-    Raises:
-        click.UsageError: One of them cannot be read.
-    """
-    patch = _object_in(patch_text) if patch_text is not None else {}
-    for member in members:
-        name, equals, value = member.partition("=")
-        if not name or not equals:
-            raise click.UsageError(f"--set takes NAME=VALUE, not {member!r}.")
-        patch[name] = _value_of(value)
-    return patch | dict.fromkeys(removed)
-
-
-def _object_in(text: str) -> dict[str, Any]:
-    try:
-        patch = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise click.UsageError(f"--patch: {error}.") from error
-    if not isinstance(patch, dict):
-        raise click.UsageError("--patch takes a JSON object.")
-    return patch
-
-
-def _value_of(text: str) -> Any:
-    """The JSON value of a text; the text itself if it is not JSON."""
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return text
 
 
 def _print_edit(answer: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """`everpost schedule`: recurring posts, through the API."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,9 +9,9 @@ import click
 from rich.table import Table
 
 from everpost.cli.client import Api
-from everpost.cli.edit import read_patch
 from everpost.cli.options import api_options
 from everpost.cli.output import as_json_text, say, say_json
+from everpost.cli.patches import patch_in, set_option, unset_option
 from everpost.cli.screen import console
 from everpost.printable import printable
 
@@ -43,9 +43,7 @@ def schedule() -> None:
 @click.option("--timezone", metavar="ZONE", help="Of its times; default: the account's, or EVERPOST_TIMEZONE.")
 @click.option("--until", metavar="TIME", help="No post after this time.")
 @click.option("--data", metavar="JSON", help="The task, as for POST /publish; @FILE reads it from a file.")
-@click.option(
-    "--set", "members", metavar="NAME=VALUE", multiple=True, help="Set a member of the task; JSON, or else text."
-)
+@set_option
 @click.option("--dry-run", is_flag=True, help="Only check it, and print its next times.")
 @api_options
 def add(
@@ -54,18 +52,17 @@ def add(
     timezone: str | None,
     until: str | None,
     data: str | None,
-    members: tuple[str, ...],
+    members: Mapping[str, Any],
     dry_run: bool,
     url: str | None,
     as_json: bool,
 ) -> None:
     """Add a recurring post."""
-    task = read_patch(members, (), None if data is None else _text_of(data))
+    task = {**({} if data is None else patch_in("--data", _text_of(data))), **members}
     body = {"name": name, "cron": cron, "timezone": timezone, "until": until, "data": task}
     given = {field: value for field, value in body.items() if value is not None}
-    with Api.open(url) as api:
-        answer = api.post("/recurring", given, {"dry_run": str(dry_run).lower()})
-    _tell("Checked" if dry_run else "Added", answer, as_json=as_json)
+    parameters = {"dry_run": str(dry_run).lower()}
+    _change("Checked" if dry_run else "Added", lambda api: api.post("/recurring", given, parameters), url, as_json)
 
 
 @schedule.command(name="list")
@@ -128,30 +125,26 @@ def next_times(name: str, count: int, url: str | None, as_json: bool) -> None:
 @click.option("--cron", metavar="EXPRESSION", help="Other times.")
 @click.option("--timezone", metavar="ZONE", help="Another zone; empty: the account's.")
 @click.option("--until", metavar="TIME", help="Another end; empty: none.")
-@click.option(
-    "--set", "members", metavar="NAME=VALUE", multiple=True, help="Set a member of the task; JSON, or else text."
-)
-@click.option("--unset", "removed", metavar="NAME", multiple=True, help="Remove a member of the task.")
+@set_option
+@unset_option
 @api_options
 def edit_recurring(
     name: str,
     rename: str | None,
-    members: tuple[str, ...],
-    removed: tuple[str, ...],
+    members: Mapping[str, Any],
+    removed: Mapping[str, Any],
     url: str | None,
     as_json: bool,
     **others: str | None,
 ) -> None:
     """Change a recurring post."""
-    data = read_patch(members, removed, None)
+    data = {**members, **removed}
     patch: dict[str, Any] = {field: value or None for field, value in others.items() if value is not None}
     patch |= {"name": rename} if rename is not None else {}
     patch |= {"data": data} if data else {}
     if not patch:
         raise click.UsageError("Say what changes, for example with --cron or --set.")
-    with Api.open(url) as api:
-        answer = api.patch(_path(name), patch)
-    _tell("Changed", answer, as_json=as_json)
+    _change("Changed", lambda api: api.patch(_path(name), patch), url, as_json)
 
 
 @schedule.command()
@@ -159,9 +152,7 @@ def edit_recurring(
 @api_options
 def pause(name: str, url: str | None, as_json: bool) -> None:
     """Make no task until it is resumed."""
-    with Api.open(url) as api:
-        answer = api.post(f"{_path(name)}/pause")
-    _tell("Paused", answer, as_json=as_json)
+    _change("Paused", lambda api: api.post(f"{_path(name)}/pause"), url, as_json)
 
 
 @schedule.command()
@@ -169,9 +160,7 @@ def pause(name: str, url: str | None, as_json: bool) -> None:
 @api_options
 def resume(name: str, url: str | None, as_json: bool) -> None:
     """Go on with the next time; those in between are not made."""
-    with Api.open(url) as api:
-        answer = api.post(f"{_path(name)}/resume")
-    _tell("Resumed", answer, as_json=as_json)
+    _change("Resumed", lambda api: api.post(f"{_path(name)}/resume"), url, as_json)
 
 
 @schedule.command()
@@ -179,9 +168,7 @@ def resume(name: str, url: str | None, as_json: bool) -> None:
 @api_options
 def remove(name: str, url: str | None, as_json: bool) -> None:
     """Remove a recurring post; its tasks stay."""
-    with Api.open(url) as api:
-        answer = api.delete(_path(name))
-    _tell("Removed", answer, as_json=as_json)
+    _change("Removed", lambda api: api.delete(_path(name)), url, as_json)
 
 
 def _path(name: str) -> str:
@@ -192,7 +179,10 @@ def _text_of(given: str) -> str:
     return Path(given[1:]).read_text("utf-8") if given.startswith("@") else given
 
 
-def _tell(done: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
+def _change(done: str, ask: Callable[[Api], Mapping[str, Any]], url: str | None, as_json: bool) -> None:
+    """Have the API change a recurring post, and print what it is now."""
+    with Api.open(url) as api:
+        answer = ask(api)
     if as_json:
         say_json(answer)
         return
