@@ -1,4 +1,4 @@
-"""The parts that handlers use. `service/everpost/app.py` opens one set per application."""
+"""The parts that handlers use. `service/everpost/api/assembly.py` makes one set per application."""
 
 from typing import Any, TypeAlias, cast
 

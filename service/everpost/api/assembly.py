@@ -1,0 +1,187 @@
+"""Assembles the services on an open store and a connected queue, step by step."""
+
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+
+from everpost.actions.accounts import AccountAdmin
+from everpost.actions.bulk import Bulk
+from everpost.actions.calling_back import CallbackStart, CallingChanges
+from everpost.actions.cancel import Cancellations
+from everpost.actions.edit import Edits, EditTools
+from everpost.actions.fanout import Fanouts
+from everpost.actions.limits import LimitChanges
+from everpost.actions.named_things import NamedThings
+from everpost.actions.publish import Acceptance
+from everpost.actions.recurring import RecurringPosts, RecurringTools
+from everpost.actions.remove import Removals
+from everpost.actions.resolve import Resolutions
+from everpost.actions.resume import Resumption
+from everpost.actions.retry import Retries, RetryTools
+from everpost.actions.submitted_files import SubmittedFiles
+from everpost.api.keys_in_use import KeysInUse
+from everpost.api.services import Services
+from everpost.api.spool import Spools
+from everpost.clock import Clock
+from everpost.files.lookup import FileLookup
+from everpost.files.uploads import Uploads
+from everpost.platforms import Catalogue
+from everpost.queue.shared_metrics import SharedMetrics
+from everpost.queue.task_queue import TaskQueue
+from everpost.settings import Settings
+from everpost.store import Store
+from everpost.store.account_zones import AccountZones, zones_in
+from everpost.store.disk_room import DiskRoom
+from everpost.task.submission import SubmissionReader
+from everpost.views.callback_views import CallbackViews
+from everpost.views.fanout_views import FanoutViews
+from everpost.views.task_views import TaskViews
+from everpost.views.waiting import EndWaiter
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What the services stand on: the settings, and what is open."""
+
+    settings: Settings
+    catalogue: Catalogue
+    clock: Clock
+    store: Store
+    queue: TaskQueue
+    metrics: SharedMetrics
+    files: FileLookup
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the database, and of answers that wait for their clients."""
+        return self.settings.database_path.absolute().parent
+
+
+class Checks(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts that check what clients send, and what it names."""
+
+    reader: SubmissionReader
+    zones: AccountZones
+    limits: LimitChanges
+    accounts: AccountAdmin
+    files: SubmittedFiles
+
+
+def assemble(ground: Ground) -> Services:
+    """The services of an application."""
+    store, queue, clock = ground.store, ground.queue, ground.clock
+    checks = _checks(ground)
+    room = DiskRoom(ground.folder, ground.settings.min_free_disk)
+    acceptance = _acceptance(ground, room)
+    waiter = EndWaiter(store.ledger)
+    callbacks = CallbackStart(store.relay, queue.enqueuer)
+    changes = CallingChanges(store.changes, callbacks)
+    retrying = _retry_tools(ground, checks, acceptance, changes, callbacks)
+    editing = _edit_tools(ground, checks)
+    retries, cancellations = Retries(retrying), Cancellations(changes, queue, clock)
+    bulk = Bulk(store, retrying, editing)
+    return Services(
+        settings=ground.settings,
+        clock=clock,
+        catalogue=ground.catalogue,
+        queue=queue,
+        store=store,
+        reader=checks.reader,
+        zones=checks.zones,
+        acceptance=acceptance,
+        retries=retries,
+        cancellations=cancellations,
+        removals=Removals(store.changes, clock),
+        resolutions=Resolutions(changes, store.history, retries, clock),
+        bulk=bulk,
+        fanouts=Fanouts(store.batches, acceptance, checks.reader, bulk, clock),
+        edits=Edits(editing),
+        recurring=RecurringPosts(_recurring_tools(ground, checks, cancellations)),
+        resumption=Resumption(store, queue, clock),
+        limits=checks.limits,
+        accounts=checks.accounts,
+        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
+        fanout_views=FanoutViews(store.batches, queue.jobs),
+        callback_views=CallbackViews(store.history),
+        waiter=waiter,
+        keys_in_use=KeysInUse(),
+        spools=Spools(ground.folder, room),
+        uploads=Uploads(store.files, ground.settings, clock),
+        files=ground.files,
+        submitted_files=checks.files,
+        metrics=ground.metrics,
+    )
+
+
+def _checks(ground: Ground) -> Checks:
+    settings, catalogue, store = ground.settings, ground.catalogue, ground.store
+    limits = LimitChanges(store, ground.queue, catalogue, ground.clock, settings.zone)
+    return Checks(
+        reader=SubmissionReader(
+            catalogue,
+            settings.zone,
+            has_inherited_files=bool(ground.files.has_inherited),
+            signs_callbacks=bool(settings.callback_secrets),
+        ),
+        zones=AccountZones(catalogue, settings.zone, zones_in(store.accounts)),
+        limits=limits,
+        accounts=AccountAdmin(store, catalogue, ground.clock, limits),
+        files=SubmittedFiles(ground.files),
+    )
+
+
+def _acceptance(ground: Ground, room: DiskRoom) -> Acceptance:
+    return Acceptance(
+        ground.store,
+        ground.queue,
+        ground.clock,
+        accepted_by=f"{socket.gethostname()}:{os.getpid()}",
+        tally=ground.metrics.tally,
+        room=room,
+        max_backlog=ground.settings.max_backlog,
+    )
+
+
+def _retry_tools(
+    ground: Ground, checks: Checks, acceptance: Acceptance, changes: CallingChanges, callbacks: CallbackStart
+) -> RetryTools:
+    return RetryTools(
+        changes=changes,
+        ledger=ground.store.ledger,
+        queue=ground.queue,
+        acceptance=acceptance,
+        catalogue=ground.catalogue,
+        clock=ground.clock,
+        zone=ground.settings.zone,
+        zones=checks.zones,
+        has_inherited_files=bool(ground.files.has_inherited),
+        reader=checks.reader,
+        max_body=ground.settings.max_body,
+        callbacks=callbacks,
+        named=NamedThings(checks.files, checks.accounts).check,
+    )
+
+
+def _edit_tools(ground: Ground, checks: Checks) -> EditTools:
+    return EditTools(
+        changes=ground.store.changes,
+        relay=ground.store.relay,
+        queue=ground.queue,
+        reader=checks.reader,
+        zones=checks.zones,
+        files=checks.files,
+        accounts=checks.accounts,
+        clock=ground.clock,
+        max_body=ground.settings.max_body,
+    )
+
+
+def _recurring_tools(ground: Ground, checks: Checks, cancellations: Cancellations) -> RecurringTools:
+    return RecurringTools(
+        recurring=ground.store.recurring,
+        cancellations=cancellations,
+        reader=checks.reader,
+        zones=checks.zones,
+        clock=ground.clock,
+    )
