@@ -173,10 +173,10 @@ async def test_an_end_that_a_lost_commit_is_recorded_with_again_has_the_same_cal
     }
 
 
-def posting_of(*tasks: Task, rejected: int = 0, kind: BatchKind = BatchKind.FANOUT) -> Posting:
+def posting_of(*tasks: Task, batch_id: str = "B", rejected: int = 0, kind: BatchKind = BatchKind.FANOUT) -> Posting:
     """A batch with an address."""
     batch = Batch(
-        batch_id="B",
+        batch_id=batch_id,
         kind=kind,
         created_at=to_text(START_MS),
         callback_url=URL,
@@ -184,7 +184,7 @@ def posting_of(*tasks: Task, rejected: int = 0, kind: BatchKind = BatchKind.FANO
         rejected=rejected,
         unfinished=len(tasks),
     )
-    posted = Posted(answer=FirstAnswer("B", "{}"), batch=batch)
+    posted = Posted(answer=FirstAnswer(batch_id, "{}"), batch=batch)
 
     def rule(_: Mapping[str, str]) -> Posted:
         return posted

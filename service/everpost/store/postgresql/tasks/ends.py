@@ -7,13 +7,13 @@ import msgspec
 
 from everpost.store.ledger import WithData
 from everpost.store.postgresql.link.connection import Connection
-from everpost.store.postgresql.link.texts import json_text, plain_text
+from everpost.store.postgresql.link.texts import json_text, plain_text, storable
 from everpost.store.postgresql.media.uses import note_ends
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
 from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row
-from everpost.task.model import TaskRecord
+from everpost.task.model import Task, TaskRecord
 
 
 async def end_tasks(
@@ -28,6 +28,7 @@ async def end_tasks(
     """
     for record in overtaken:
         await _note(connection, record)
+    await lock_batches(connection, records)
     first, others = split_by_task(await with_columns(connection, await _with_free_ids(connection, records)))
     moved = await _move(connection, first)
     missing = [*(record for record in first if record.task_id not in moved), *others]
@@ -37,6 +38,14 @@ async def end_tasks(
         late = [record.task_id for record in missing if await _keep_missing(connection, record, with_data)]
     await note_ends(connection, records)
     return late
+
+
+async def lock_batches(connection: Connection, ending: Sequence[TaskRecord], accepted: Sequence[Task] = ()) -> None:
+    """Lock the batches whose unfinished tasks a transaction of several statements will count."""
+    root_ids = [task.root_id for task in accepted if task.callback_url is not None and task.root_id is not None]
+    task_ids = [storable(record.task_id) for record in ending]
+    if task_ids or root_ids:
+        await connection.fetch_all("lock_batches", task_ids=task_ids, root_ids=root_ids)
 
 
 def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:

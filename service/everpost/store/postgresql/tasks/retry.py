@@ -10,7 +10,7 @@ from everpost.store.postgresql.link.texts import json_text
 from everpost.store.postgresql.media.uses import check_files, use_files
 from everpost.store.postgresql.tasks.candidates import lock_candidates
 from everpost.store.postgresql.tasks.duplicates import keep_guards, lock_duplicates
-from everpost.store.postgresql.tasks.ends import end_tasks
+from everpost.store.postgresql.tasks.ends import end_tasks, lock_batches
 from everpost.store.postgresql.tasks.resolve import replace_unknown
 from everpost.store.successions import (
     decide_retries,
@@ -57,7 +57,9 @@ async def _write(
     connection: Connection, change: Retry, successions: Sequence[Succession], now_ms: int
 ) -> list[Decided]:
     """Write the new tasks; the decisions that were kept with them."""
-    await end_tasks(connection, replaced_in_ledger(successions))
+    replaced = replaced_in_ledger(successions)
+    await lock_batches(connection, replaced, [one.task for one in successions])
+    await end_tasks(connection, replaced)
     messages = replaced_in_history(successions)
     if messages:
         await connection.run("replace_waiting", task_ids=list(messages), messages=list(messages.values()))

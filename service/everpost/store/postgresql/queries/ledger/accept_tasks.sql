@@ -9,4 +9,3 @@ FROM json_to_recordset(:rows) AS task (
     {accepted_types}
 )
 ORDER BY task.task_id
-RETURNING task_id

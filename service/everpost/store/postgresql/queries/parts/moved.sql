@@ -23,4 +23,5 @@ moved AS (
         e.error_class, e.result, e.provider_post_id, e.publish_url, coalesce(e.queued_at, t.created_at), e.started_at,
         t.checkpoint, t.checkpoint_attempt, t.callback_url
     FROM moved AS t JOIN given AS e ON e.task_id = t.task_id
+    ORDER BY CASE WHEN t.callback_url IS NOT NULL THEN everpost_batch_of(t.root_id, t.batch_id) END -- as lock_batches.sql
 )
