@@ -25,7 +25,8 @@ of its choice.
 """
 
 AccountId = Annotated[str, Meta(min_length=1, max_length=256)]
-CredentialName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")]
+CREDENTIAL_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z"
+CredentialName = Annotated[str, Meta(pattern=CREDENTIAL_NAME)]
 Reference = Annotated[str, Meta(pattern=REFERENCE, max_length=400)]
 
 

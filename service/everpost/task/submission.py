@@ -16,6 +16,7 @@ from everpost.task import callbacks
 from everpost.task.file_refs import FileRefs, check_refs, keys_of
 from everpost.task.late_rules import latest_start_ms
 from everpost.task.model import DEFAULT_PRIORITY, Task, new_task_id
+from everpost.task.pattern_words import in_words
 from everpost.task.schedule_times import SCHEDULE_PATH, PlacedTime, place_time, read_moment
 
 MAX_DEPTH = 64
@@ -251,7 +252,7 @@ def encode_json(data: Any) -> bytes:
 def invalid_value(error: msgspec.ValidationError) -> InvalidValue:
     """Msgspec's error as an `InvalidValue`, with its JSON path."""
     message, _, path = str(error).partition(" - at `")
-    return InvalidValue(f"{message}.", path.rstrip("`") or "$")
+    return InvalidValue(f"{in_words(message)}.", path.rstrip("`") or "$")
 
 
 def _decode_undisturbed(body: bytes) -> Any:

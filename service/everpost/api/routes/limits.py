@@ -10,7 +10,7 @@ from everpost.actions.limits import ShownScope
 from everpost.api.http.bodies import read_object
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import Body, documented
-from everpost.api.services import ApiRequest, services_of
+from everpost.api.services import ApiRequest, Services, services_of
 from everpost.errors import InvalidValue
 from everpost.limits import Limits, Scope
 from everpost.printable import is_printable
@@ -39,33 +39,33 @@ PAUSE_EXAMPLES = {
 RESUME_EXAMPLES = {"A platform": {"platform": "douyin"}, "An account": {"platform": "douyin", "account_id": "shop"}}
 
 
-class LimitsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScopeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request is about: an account of a platform, a platform, or, without a platform, everything."""
+
+    platform: PlatformKey | None = None
+    account_id: Account | None = None
+
+
+class LimitsBody(ScopeBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of an account, of each account of a platform, of a platform, or, without a platform, of everything.
 
     Attributes:
         limits: Replace those that hold; null goes back to the catalogue's, an empty object sets no limit.
     """
 
-    platform: PlatformKey | None = None
-    account_id: Account | None = None
     each_account: bool = False
     limits: Limits | None
 
 
-class PauseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PauseBody(ScopeBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be paused, why, and who wants it. Without a platform: everything."""
 
-    platform: PlatformKey | None = None
-    account_id: Account | None = None
     reason: Annotated[Words, Meta(min_length=1)]
     by: Words | None = None
 
 
-class ResumeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResumeBody(ScopeBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be resumed. Without a platform: everything, if everything was paused."""
-
-    platform: PlatformKey | None = None
-    account_id: Account | None = None
 
 
 class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,8 +121,7 @@ async def set_limits(request: ApiRequest) -> JsonAnswer:
     body = await read_object(request, LimitsBody, services.settings.max_body)
     if body.each_account and (body.platform is None or body.account_id is not None):
         raise InvalidValue("It needs a platform, and no account.", "$.each_account")
-    check_scope(body.platform, body.account_id)
-    scope = services.limits.scope_of(body.platform, body.account_id, each_account=body.each_account)
+    scope = _scope_of(services, body, each_account=body.each_account)
     state = await services.limits.set_limits(scope, body.limits)
     return JsonAnswer(ScopeAnswer(success=True, message="Limits set", scope=scope, data=state))
 
@@ -144,11 +143,10 @@ async def pause_scope(request: ApiRequest) -> JsonAnswer:
     """Pause a scope."""
     services = services_of(request)
     body = await read_object(request, PauseBody, services.settings.max_body)
-    check_scope(body.platform, body.account_id)
+    scope = _scope_of(services, body)
     for name, words in (("reason", body.reason), ("by", body.by)):
         if not is_printable(words or ""):
             raise InvalidValue("It contains characters that control a terminal or are invisible.", f"$.{name}")
-    scope = services.limits.scope_of(body.platform, body.account_id)
     state = await services.limits.pause(scope, body.reason, body.by)
     return JsonAnswer(ScopeAnswer(success=True, message="Paused", scope=scope, data=state))
 
@@ -169,21 +167,19 @@ async def resume_scope(request: ApiRequest) -> JsonAnswer:
     """Resume a scope."""
     services = services_of(request)
     body = await read_object(request, ResumeBody, services.settings.max_body)
-    check_scope(body.platform, body.account_id)
-    scope = services.limits.scope_of(body.platform, body.account_id)
+    scope = _scope_of(services, body)
     state = await services.limits.resume(scope)
     return JsonAnswer(ScopeAnswer(success=True, message="Resumed", scope=scope, data=state))
 
 
-def check_scope(platform: int | str | None, account_id: str | None) -> None:
-    """Refuse an account without a platform, and one that no task can have.
+def _scope_of(services: Services, body: ScopeBody, *, each_account: bool = False) -> Scope:
+    """The scope that a request names.
 
     Raises:
-        InvalidValue: `path` says which.
+        InvalidValue: It has an account without a platform, or one that no task can have; `path` says which.
     """
-    if account_id is None:
-        return
-    if platform is None:
+    if body.account_id is not None and body.platform is None:
         raise InvalidValue("An account is that of a platform.", "$.platform")
-    if "\0" in account_id:
+    if "\0" in (body.account_id or ""):
         raise InvalidValue("The text contains the character NUL.", "$.account_id")
+    return services.limits.scope_of(body.platform, body.account_id, each_account=each_account)
