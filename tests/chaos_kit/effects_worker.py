@@ -4,9 +4,10 @@
 
 The line is fsynced half of DELAY_MS after the call began, and the publisher answers after the other half. So a worker
 killed in between leaves an effect without an outcome. While the file EFFECTS.closed exists, the platform refuses posts.
-While EFFECTS.held exists, it accepts them but does not answer yet. After it has answered "not found" for a post, it no
-longer accepts what a worker began to send before that: docs/publishers.md allows this answer only then. Its keys last
-for ever, or for KEY_LIFETIME_S seconds.
+While EFFECTS.refused has the name of an error class, it refuses the account so. While EFFECTS.held exists, it accepts
+posts but does not answer yet. After it has answered "not found" for a post, it no longer accepts what a worker began to
+send before that: docs/publishers.md allows this answer only then. Its keys last for ever, or for KEY_LIFETIME_S
+seconds.
 
 With the variable CHECKPOINTS, each attempt first saves a number higher than the last one saved. The file
 EFFECTS.forgotten gets a line for each attempt that was given an older checkpoint than one that was saved.
@@ -29,7 +30,17 @@ import uvloop
 
 from everpost.failpoints import failpoint
 from everpost.logs import configure_logging
-from everpost.publishing import NotFound, PermanentError, Publisher, PublisherClass, PublishJob, PublishResult
+from everpost.publishing import (
+    AccountBlockedError,
+    AuthError,
+    NeedsPersonError,
+    NotFound,
+    PermanentError,
+    Publisher,
+    PublisherClass,
+    PublishJob,
+    PublishResult,
+)
 from everpost.settings import read_settings
 from everpost.testing import eventually
 from everpost_workers.main import create_worker
@@ -50,6 +61,7 @@ async def allocate() -> None:
         taken.append(bytearray(1 << 24))
 
 
+REFUSALS = {error.error_class.value: error for error in (AccountBlockedError, AuthError, NeedsPersonError)}
 MISBEHAVIOUR = {"hangs": hang, "dies": die, "allocates": allocate}
 
 
@@ -63,6 +75,11 @@ class Effect(msgspec.Struct, frozen=True):
 def gate_of(effects: Path) -> Path:
     """The file that closes the platform."""
     return effects.with_name(f"{effects.name}.closed")
+
+
+def refusal_of(effects: Path) -> Path:
+    """The file with the error class of which the platform refuses posts."""
+    return effects.with_name(f"{effects.name}.refused")
 
 
 def hold_of(effects: Path) -> Path:
@@ -102,7 +119,7 @@ class EffectsPublisher(Publisher):
     def __init__(self, effects: Path, publisher_class: PublisherClass, delay_s: float) -> None:
         self.publisher_class = publisher_class
         self._effects = effects
-        self._gate, self._hold = gate_of(effects), hold_of(effects)
+        self._gate, self._hold, self._refusal = gate_of(effects), hold_of(effects), refusal_of(effects)
         self._turns, self._denied = (effects.with_name(f"{effects.name}.{name}") for name in ("turns", "denied"))
         self._denied.touch()
         self._delay_s = delay_s
@@ -140,6 +157,8 @@ class EffectsPublisher(Publisher):
         await asyncio.sleep(self._delay_s / 2)
         if self._gate.exists():
             raise PermanentError("The platform is closed.")
+        if self._refusal.exists():
+            raise REFUSALS[self._refusal.read_text()]("The platform refuses the account.")
         failpoint("send.amid")
         with self._turn():
             if self._count_denials(job) > denials:
