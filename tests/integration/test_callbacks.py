@@ -25,7 +25,7 @@ max_attempts = {attempts}
 [platforms.callback.options]
 allow_http = true
 allow_private = true
-timeout_s = 2
+timeout_s = {timeout_s}
 """
 
 
@@ -34,6 +34,7 @@ class Message(msgspec.Struct):
 
     headers: dict[str, str]
     body: bytes
+    path: str = ""
 
     @property
     def webhook_id(self) -> str:
@@ -50,13 +51,15 @@ class Receiver:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.answer: Callable[[Message], bytes] = lambda _: answer_with(204)
         self.url = ""
 
     @contextlib.asynccontextmanager
-    async def serve(self) -> AsyncIterator["Receiver"]:
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?a=1"
+    async def serve(self, host: str = "127.0.0.1") -> AsyncIterator["Receiver"]:
+        server = await asyncio.start_server(self._handle, host, 0)
+        self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/hook?a=1"
         try:
             yield self
         finally:
@@ -68,8 +71,10 @@ class Receiver:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 pairs = (line.partition(": ") for line in head.split("\r\n")[1:] if line)
                 headers = {name.lower(): value for name, _, value in pairs}
-                message = Message(headers, await reader.readexactly(int(headers["content-length"])))
+                body = await reader.readexactly(int(headers["content-length"]))
+                message = Message(headers, body, head.partition("\r\n")[0])
                 self.messages.append(message)
+                await self.answers.wait()
                 if not (answer := self.answer(message)):
                     break
                 writer.write(answer)
@@ -97,10 +102,10 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @contextlib.asynccontextmanager
-async def calling(folder: Path, *, attempts: int = 4, **settings: Any) -> AsyncIterator[Stack]:
+async def calling(folder: Path, *, attempts: int = 4, timeout_s: float = 2, **settings: Any) -> AsyncIterator[Stack]:
     """A stack that may call back to this host."""
     platforms = folder / "platforms.toml"
-    platforms.write_text(OPTIONS.format(attempts=attempts))
+    platforms.write_text(OPTIONS.format(attempts=attempts, timeout_s=timeout_s))
     async with everpost_stack(platforms=platforms, **{"callback_secret": f"{NEW} {OLD}", **settings}) as stack:
         yield stack
 
@@ -327,3 +332,29 @@ async def test_stock_clients_cannot_make_callbacks_either(stack: Stack, receiver
 
     await eventually(are_refused, what="both jobs to be refused")
     assert receiver.messages == []
+
+
+async def test_a_receiver_that_is_too_busy_delays_no_other_receiver(stack: Stack, receiver: Receiver) -> None:
+    receiver.answer = lambda message: (
+        answer_with(503, "Retry-After: 600") if "busy" in message.path else answer_with(204)
+    )
+    busy = await stack.publish(account_id="shop", callback_url=receiver.url + "&busy")
+    await receiver.wait_for(f"{busy}.success")
+
+    async def is_put_off() -> bool:
+        return [one["status"] for one in await log_of(stack, busy)] == ["retry"]
+
+    await eventually(is_put_off, what="the busy receiver's callback to wait")
+    other = await stack.publish(account_id="shop", callback_url=receiver.url)
+    await receiver.wait_for(f"{other}.success")
+
+
+async def test_a_host_that_does_not_answer_delays_no_callback_to_another(tmp_path: Path, receiver: Receiver) -> None:
+    async with Receiver().serve("127.0.0.2") as frozen, calling(tmp_path, timeout_s=60, max_jobs=16) as stack:
+        frozen.answers.clear()
+        hung = [await stack.publish(callback_url=frozen.url) for _ in range(12)]
+        await frozen.wait_for(f"{hung[0]}.success")
+        other = await stack.publish(callback_url=receiver.url)
+        await receiver.wait_for(f"{other}.success")
+        assert len(frozen.messages) == 1  # of four that the worker sends at a time
+        frozen.answers.set()

@@ -14,12 +14,13 @@ from everpost.clock import Clock, stored_time_ms
 from everpost.errors import InvalidValue, UnknownPlatform
 from everpost.failpoints import failpoint
 from everpost.limits import Scope, lane_of
-from everpost.platforms import Catalogue
+from everpost.platforms import CALLBACK, Catalogue
 from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store import Store
 from everpost.store.ledger import ClaimFacts
 from everpost.store.meta import CHECKED_AT
+from everpost.task.callbacks import is_callback
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier, lost_attempts, read_earlier
 from everpost.task.model import Attempt, Task
 from everpost.task.place import Place
@@ -28,10 +29,12 @@ from everpost_workers.attempts.attempt import AttemptState, ClaimedTask
 from everpost_workers.engine import DROP, ClaimAnswer, Later, OutcomeReason
 from everpost_workers.gates.gate import Gate
 from everpost_workers.metrics import WorkerMetrics
+from everpost_workers.publishers.callback import CallbackPublisher
 from everpost_workers.upkeep.relay import Relay
 
 log = structlog.get_logger("everpost.worker")
 
+CROWDED_MS = 300  # until a callback looks again whether there is room
 EARLY_MS = 1_000  # a smaller difference of times may be one of clocks
 
 NOT_OURS = frozenset(
@@ -123,6 +126,7 @@ class Admission:
             claim.context = state
         answers: dict[str, ClaimAnswer] = dict.fromkeys(ended | lost, DROP)
         answers |= self._early(claims, known)
+        answers |= self._crowded(claims, answers)
         if not self._gate.known.is_empty and (gated := self._gated_among(claims, answers)):
             answers |= await self._gate.ask(gated)
         self._metrics.count_claims(claims, answers)
@@ -158,6 +162,14 @@ class Admission:
                 if due_ms > self._clock() + EARLY_MS:
                     early[claim.job_id] = Later(self._by_redis(due_ms, claim))
         return early
+
+    def _crowded(self, claims: Sequence[ClaimedTask], answers: Mapping[str, ClaimAnswer]) -> dict[str, ClaimAnswer]:
+        """Callbacks for which there is no room: they go back to their queue, without an attempt."""
+        callbacks = [one for one in claims if is_callback(one.job_id) and one.job_id not in answers]
+        if not callbacks or not isinstance(publisher := self._publishers.get(CALLBACK), CallbackPublisher):
+            return {}
+        later_ms = self._clock() + CROWDED_MS
+        return {one.job_id: Later(self._by_redis(later_ms, one)) for one in callbacks[publisher.room :]}
 
     def _late_ms(self, claim: ClaimedTask, facts: ClaimFacts | None) -> int:
         """The latest time at which a task may begin, by the clock of Redis; 0 is no limit."""

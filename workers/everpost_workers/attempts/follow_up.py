@@ -9,7 +9,7 @@ from arq.worker import Retry
 from everpost.clock import Clock, to_text
 from everpost.errors import InvalidValue
 from everpost.limits import Scope, lane_of
-from everpost.platforms import Catalogue, Platform
+from everpost.platforms import CALLBACK, Catalogue, Platform
 from everpost.publishing import Publisher, PublisherClass
 from everpost.publishing.raised import declared_class_of, error_class_of, is_a, message_of, retry_after_of
 from everpost.settings import Settings
@@ -85,7 +85,8 @@ class FollowUp:
             backoff_base_s=platform.backoff_base_s if platform else 0,
             backoff_max_s=platform.backoff_max_s if platform else 0,
         )
-        if error_class is ErrorClass.RATE_LIMITED and platform is not None:
+        # A receiver of callbacks is no account: others of the same account may take theirs.
+        if error_class is ErrorClass.RATE_LIMITED and platform is not None and platform.name != CALLBACK:
             account_id = str((state.data or {}).get("account_id") or "")
             self._close_lane(lane_of(platform.name, account_id), pause_of_account_s(retry_after_of(error)))
         if is_a(error, CannotRepeatError):

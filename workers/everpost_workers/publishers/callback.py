@@ -6,6 +6,7 @@ sent, and its body is the same byte for byte. So it may be sent again after any 
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,17 +17,14 @@ from everpost.publishing import (
     PublisherClass,
     PublishJob,
     PublishResult,
-    RateLimitedError,
     TransientError,
     read_options,
 )
 from everpost.settings import Settings
+from everpost_workers.publishers.callback_turns import CallbackTurns
 
 if TYPE_CHECKING:  # only a worker that has a callback to send loads the HTTP client
     from everpost_workers.publishers.callback_sender import CallbackSender
-
-SHARE = 4  # of a worker's slots, one in so many; a slow receiver keeps no more of them from posts
-WAIT_S = 1.0  # of a callback that finds them taken
 
 
 class CallbackOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,8 +66,7 @@ class CallbackPublisher(Publisher):
     def __init__(self, options: Mapping[str, Any], settings: Settings, clock: Clock = system_clock) -> None:
         self._options = read_options(options, CallbackOptions)
         self._secrets = settings.callback_secrets
-        self._most = max(1, settings.max_jobs // SHARE)
-        self._sending = 0
+        self._turns = CallbackTurns(settings.max_jobs)
         self._clock = clock
         self._sender: CallbackSender | None = None
 
@@ -89,13 +86,13 @@ class CallbackPublisher(Publisher):
         callback = _read(job.data)
         if not self._secrets:
             raise TransientError("EVERPOST_CALLBACK_SECRET is not set, so the callback cannot be signed.")
-        if self._sending >= self._most:
-            raise RateLimitedError("Too many callbacks are being sent.", retry_after_s=WAIT_S)
-        self._sending += 1
-        try:
+        async with self._turns.turn(_host_of(callback.url)):
             return await self._get_sender().send(callback.id, callback.url, callback.event, job)
-        finally:
-            self._sending -= 1
+
+    @property
+    def room(self) -> int:
+        """How many callbacks may begin now."""
+        return self._turns.room
 
     def _get_sender(self) -> "CallbackSender":
         if self._sender is None:
@@ -107,9 +104,16 @@ class CallbackPublisher(Publisher):
                 timeout_s=self._options.timeout_s,
                 allow_http=self._options.allow_http,
                 allow_private=self._options.allow_private,
-                connections=self._most,
+                connections=self._turns.most,
             )
         return self._sender
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise InvalidError("The callback_url is not a valid URL.") from error
 
 
 def _read(data: Mapping[str, Any]) -> Callback:
