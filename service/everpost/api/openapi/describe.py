@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
@@ -122,14 +123,37 @@ def _other_responses(others: Mapping[int, Any], problems: Mapping[int, ResponseS
 
 def problem_responses(codes: Sequence[str]) -> dict[int, ResponseSpec]:
     """The problem responses of a route, one per status, each with its codes."""
-    meanings = meaning_of_codes()
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
-        by_status.setdefault(STATUS_OF_CODE[code], []).append(f"- `{code}`: {meanings[code]}")
-    return {
-        int(status): _response(ProblemDetails, "\n".join(lines), PROBLEM_JSON)
-        for status, lines in sorted(by_status.items())
-    }
+        by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+    return {int(status): _problem_response(tuple(by_status[status])) for status in sorted(by_status)}
+
+
+@lru_cache
+def _problem_response(codes: tuple[str, ...]) -> ResponseSpec:
+    """The response of a status that has these codes; many routes share it."""
+    meanings = meaning_of_codes()
+    return _response(ProblemDetails, "\n".join(f"- `{code}`: {meanings[code]}" for code in codes), PROBLEM_JSON)
+
+
+@dataclass
+class _DocumentedOperation(Operation):
+    """The operation of a route, whose subclass of this has what `_operation_class` is given."""
+
+    body: ClassVar[Body | None]
+    takes: ClassVar[Sequence[Header]]
+    gives: ClassVar[Mapping[str, Sequence[Header]]]
+
+    def __post_init__(self) -> None:
+        self.parameters = [*(self.parameters or []), *map(_request_header, self.takes)] or None
+        self.request_body = None if self.body is None else _request_body(self.body)
+        self.responses = {code: self.responses[code] for code in self.gives} if self.responses else None
+        for code, response in (self.responses or {}).items():
+            if isinstance(response, OpenAPIResponse):
+                response.headers = {
+                    header.name: OpenAPIHeader(schema=_TEXT, description=header.description, example=header.example)
+                    for header in self.gives[code]
+                } or None
 
 
 def _operation_class(
@@ -140,20 +164,7 @@ def _operation_class(
     `gives` has the headers by status. Responses with other statuses are guesses of Litestar, and are left out.
     """
 
-    @dataclass
-    class DocumentedOperation(Operation):
-        def __post_init__(self) -> None:
-            self.parameters = [*(self.parameters or []), *map(_request_header, takes)] or None
-            self.request_body = None if body is None else _request_body(body)
-            self.responses = {code: self.responses[code] for code in gives} if self.responses else None
-            for code, response in (self.responses or {}).items():
-                if isinstance(response, OpenAPIResponse):
-                    response.headers = {
-                        header.name: OpenAPIHeader(schema=_TEXT, description=header.description, example=header.example)
-                        for header in gives[code]
-                    } or None
-
-    return DocumentedOperation
+    return type("DocumentedOperation", (_DocumentedOperation,), {"body": body, "takes": takes, "gives": gives})
 
 
 def _request_header(header: Header) -> Parameter:
