@@ -64,10 +64,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         scope = request.scope
         headers = headers_of(request)
         check_head(scope["http_version"], cast("HeaderLines", scope["headers"]), headers)
-        if not links.admits(request):
+        has_query = bool(scope["query_string"])
+        if not has_query or not links.admits(request):
             sites.check(scope["method"], headers)
             tokens.check(request, headers)
-        check_parameters(request)
+        if has_query:
+            check_parameters(request)
 
     app = Litestar(
         api_routes(),

@@ -13,6 +13,8 @@ def latest_start_ms(late_after_s: Any, default_s: float | None, due_at_ms: int |
         late_after_s: What the task's data has; a value that is not a valid limit does not count.
         default_s: Its platform's limit.
     """
+    if late_after_s is None and default_s is None:
+        return None
     is_limit = isinstance(late_after_s, int | float) and type(late_after_s) is not bool and 0 < late_after_s <= MOST_S
     limit_s = late_after_s if is_limit else default_s
     return None if limit_s is None else max(due_at_ms or 0, now_ms) + round(limit_s * 1000)

@@ -149,10 +149,12 @@ class SubmissionReader:
             view = msgspec.convert(data, PublishRequest)
         except msgspec.ValidationError as error:
             raise invalid_value(error) from error
-        check_refs(view.files, has_single=bool(view.file_path) or view.file_id is not None)
+        if view.files:
+            check_refs(view.files, has_single=bool(view.file_path) or view.file_id is not None)
         platform = self._catalogue.find_public(view.platform)
         platform.check(view.title, view.description, view.tags)
-        platform.check_text(data)
+        if platform.text_max is not None:
+            platform.check_text(data)
         if view.callback_url is not None:
             self.check_callback_url(view.callback_url)
         file_ids: tuple[str, ...] = ()

@@ -65,9 +65,10 @@ def _handler_of(app: Litestar, template: str) -> HTTPRouteHandler:
 def _is_plain(scope: Scope, values: Sequence[str]) -> bool:
     if scope.get("method") != "POST" or scope["query_string"]:
         return False
-    if not all(PLAIN_VALUE.fullmatch(value) for value in values):
+    if values and PLAIN_VALUE.fullmatch(values[0]) is None:
         return False
-    return all(PLAIN_HOST.fullmatch(value) for name, value in scope["headers"] if name == b"host")
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return all(map(PLAIN_HOST.fullmatch, hosts))
 
 
 async def _answer(handler: HTTPRouteHandler, request: Request[Any, Any, Any], values: Sequence[str]) -> Any:

@@ -163,7 +163,6 @@ def _operation_class(
 
     `gives` has the headers by status. Responses with other statuses are guesses of Litestar, and are left out.
     """
-
     return type("DocumentedOperation", (_DocumentedOperation,), {"body": body, "takes": takes, "gives": gives})
 
 

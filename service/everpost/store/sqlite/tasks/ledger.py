@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -29,6 +30,8 @@ from everpost.store.sqlite.tasks.ends import end_tasks, rows_of_ended
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Attempt, Task, TaskRecord
 
+FILES_OF = attrgetter("file_ids")
+
 
 class SqliteLedger:
     """See `everpost.store.ledger.Ledger`."""
@@ -39,7 +42,7 @@ class SqliteLedger:
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
         try:
-            if once is None and not any(task.file_ids for task in tasks):
+            if once is None and not any(map(FILES_OF, tasks)):
                 await self._database.write_rows("accept_tasks", [accepted_row(task, now_ms) for task in tasks])
                 return None
             found = await self._database.write(lambda connection: accept_once(connection, tasks, now_ms, once))
@@ -122,7 +125,7 @@ class SqliteLedger:
     async def _end_together(
         self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
     ) -> list[str]:
-        names_files = any(record.file_ids for record in records)
+        names_files = any(map(FILES_OF, records))
         if not overtaken and not names_files and (rows := rows_of_ended(records)) is not None:
             try:
                 await self._database.write_rows("end_tasks", rows)
