@@ -1,5 +1,6 @@
 """Valkey servers that the stacks of one test process use one after another: a start takes longer than many a test."""
 
+import asyncio
 import atexit
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from everpost.children import Child
 from everpost.embedded import EmbeddedValkey
 from everpost.testing import Stack
 
-ANSWERED_S = 2.0
+ANSWERED_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class LentValkey(EmbeddedValkey):
 
     async def start(self) -> Self:
         """Take an idle server, or start one."""
-        if self.is_known:
+        if self.is_known or self.child is not None:
             return await super().start()
         if not idle:
             self.folder = Path(tempfile.mkdtemp(prefix="everpost-lent-"))  # the stack's is removed before the server
             await super().start()
-            self._likeness = emptied(self.socket)
+            self._likeness = await asyncio.to_thread(emptied, self.socket)
             return self
         lent = idle.pop()
         self._remove_socket()
@@ -61,7 +62,7 @@ class LentValkey(EmbeddedValkey):
         """Keep it for the next stack if it is as it was, and stop it otherwise."""
         if not self.is_known and self.child is not None and self.child.exit_code is None:
             with suppress(RedisError):
-                if emptied(self.socket) == self._likeness:
+                if await asyncio.to_thread(emptied, self.socket) == self._likeness:  # the loop sees who is cut off
                     idle.append(Idle(self.child, self.socket, self.folder, self._likeness))
                     self.child = None
                     return

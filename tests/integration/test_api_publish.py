@@ -54,10 +54,10 @@ async def test_the_sample_of_the_original_is_accepted(api: Api) -> None:
     assert (task["platform"], task["account_id"], task["priority"]) == ("xiaohongshu", "test_account", 5)
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"])
-async def test_every_spelling_of_json_is_read(api: Api, content_type: str) -> None:
-    answer = await api.client.post(PUBLISH, content=json.dumps(TASK), headers={"content-type": content_type})
-    assert answer.status_code == 202
+async def test_every_spelling_of_json_is_read(api: Api) -> None:
+    for content_type in ("application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"):
+        answer = await api.client.post(PUBLISH, content=json.dumps(TASK), headers={"content-type": content_type})
+        assert answer.status_code == 202, content_type
 
 
 async def test_a_task_for_later_is_scheduled(api: Api) -> None:

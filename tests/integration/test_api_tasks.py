@@ -235,6 +235,6 @@ async def test_answers_name_the_place_of_a_task_by_its_table(everpost: Stack) ->
     assert (retry["task_id"], retry["place"]) == (retry_id, "publish_tasks_archive")
 
 
-@pytest.mark.parametrize("query", ["", "prefix=", f"prefix={'a' * 129}", "prefix=a&limit=0", "prefix=a&limit=101"])
-async def test_an_id_without_a_beginning_is_refused(everpost: Stack, query: str) -> None:
-    assert_problem(await everpost.client.get(f"/api/v1/tasks/ids?{query}"), 422, "invalid_value")
+async def test_an_id_without_a_beginning_is_refused(everpost: Stack) -> None:
+    for query in ("", "prefix=", f"prefix={'a' * 129}", "prefix=a&limit=0", "prefix=a&limit=101"):
+        assert_problem(await everpost.client.get(f"/api/v1/tasks/ids?{query}"), 422, "invalid_value")

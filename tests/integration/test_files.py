@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +88,22 @@ async def test_a_task_has_several_files_in_order_with_their_descriptions(everpos
     assert job.media == job.files[0]
 
 
-@pytest.mark.parametrize(
-    ("fields", "code", "path"),
-    [
-        ({"file_id": "0" * 32}, "unknown_file", "$.file_id"),
-        ({"files": [{"file_path": "a"}, {"file_id": "f" * 32}]}, "unknown_file", "$.files[1].file_id"),
-        ({"files": [{"alt": "nothing"}]}, "invalid_value", "$.files[0]"),
-        ({"files": [{"file_path": "a"}], "file_id": 1}, "invalid_value", "$.files"),
-        ({"files": "a.mp4"}, "invalid_value", "$.files"),
-        ({"files": [{"file_id": [1]}]}, "invalid_value", "$.files[0].file_id"),
-    ],
+NO_FILES_OF_OURS: Sequence[Any] = (
+    ({"file_id": "0" * 32}, "unknown_file", "$.file_id"),
+    ({"files": [{"file_path": "a"}, {"file_id": "f" * 32}]}, "unknown_file", "$.files[1].file_id"),
+    ({"files": [{"alt": "nothing"}]}, "invalid_value", "$.files[0]"),
+    ({"files": [{"file_path": "a"}], "file_id": 1}, "invalid_value", "$.files"),
+    ({"files": "a.mp4"}, "invalid_value", "$.files"),
+    ({"files": [{"file_id": [1]}]}, "invalid_value", "$.files[0].file_id"),
 )
-async def test_a_task_that_names_no_file_of_ours_is_refused(
-    everpost: Stack, fields: dict[str, Any], code: str, path: str
-) -> None:
-    assert_problem(await refused(everpost, **fields), 422, code, path)
-    answer = await everpost.client.post("/api/v1/publish/batch", json=[{"platform": 3, "account_id": "a", **fields}])
-    assert answer.json()["results"][0]["path"] == f"$[0]{path[1:]}"
+
+
+async def test_a_task_that_names_no_file_of_ours_is_refused(everpost: Stack) -> None:
+    for fields, code, path in NO_FILES_OF_OURS:
+        assert_problem(await refused(everpost, **fields), 422, code, path)
+        task = {"platform": 3, "account_id": "a", **fields}
+        answer = await everpost.client.post("/api/v1/publish/batch", json=[task])
+        assert answer.json()["results"][0]["path"] == f"$[0]{path[1:]}"
 
 
 async def test_a_file_in_use_is_not_deleted(everpost: Stack) -> None:

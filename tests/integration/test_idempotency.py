@@ -166,9 +166,9 @@ async def test_a_stream_with_a_key_is_refused_before_it_is_read(stack: Stack) ->
 
 
 @pytest.mark.parametrize("route", [PUBLISH, BATCH])
-@pytest.mark.parametrize("key", ['"', '""', '"a', 'a" b', '"a"b', '"a";b=1', r'"\a"', '"\t"', f'"{"k" * 256}"'])
-async def test_a_key_with_wrong_quotes_is_refused(stack: Stack, route: str, key: str) -> None:
-    assert_problem(await post(stack, route, [TASK] if route == BATCH else TASK, key), 400, "bad_input")
+async def test_a_key_with_wrong_quotes_is_refused(stack: Stack, route: str) -> None:
+    for key in ('"', '""', '"a', 'a" b', '"a"b', '"a";b=1', r'"\a"', '"\t"', f'"{"k" * 256}"'):
+        assert_problem(await post(stack, route, [TASK] if route == BATCH else TASK, key), 400, "bad_input")
 
 
 async def test_two_keys_at_once_are_refused(stack: Stack) -> None:

@@ -1,7 +1,7 @@
 """Times in zones, tasks that are too late, batches that are spread, and recurring posts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -179,20 +179,20 @@ async def test_a_time_without_an_offset_follows_the_zone_of_an_edited_account(id
     assert (title["edited"], title.get("due_at")) == (True, None)
 
 
-@pytest.mark.parametrize(
-    ("spread", "path"),
-    [
-        ({"videos_per_day": 9}, "$.spread.videos_per_day"),
-        ({"daily_times": ["25:00"]}, "$.spread.daily_times[0]"),
-        ({"until": "2020-01-01"}, "$.spread.until"),
-        ({"videos_per_day": 1, "timezone": "Mars/Base"}, "$.spread.timezone"),
-        ("soon", "$.spread"),
-    ],
+WRONG_SPREADS: Sequence[Any] = (
+    ({"videos_per_day": 9}, "$.spread.videos_per_day"),
+    ({"daily_times": ["25:00"]}, "$.spread.daily_times[0]"),
+    ({"until": "2020-01-01"}, "$.spread.until"),
+    ({"videos_per_day": 1, "timezone": "Mars/Base"}, "$.spread.timezone"),
+    ("soon", "$.spread"),
 )
-async def test_a_wrong_spread_is_refused_whole(idle: Stack, spread: Any, path: str) -> None:
-    answer = await idle.client.post("/api/v1/publish/batch", json={"tasks": [TASK], "spread": spread})
-    assert_problem(answer, 422, "invalid_value", path)
-    assert await idle.store.ledger.count_unfinished() == 0
+
+
+async def test_a_wrong_spread_is_refused_whole(idle: Stack) -> None:
+    for spread, path in WRONG_SPREADS:
+        answer = await idle.client.post("/api/v1/publish/batch", json={"tasks": [TASK], "spread": spread})
+        assert_problem(answer, 422, "invalid_value", path)
+        assert await idle.store.ledger.count_unfinished() == 0
 
 
 async def stream(stack: Stack, *lines: Any) -> httpx.Response:
@@ -358,27 +358,25 @@ async def test_an_edit_counts_from_the_next_occurrence_of_which_no_task_exists(i
     assert [task.title for task in kit_of(idle.settings).tasks()] == ["digest"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "code", "path"),
-    [
-        ({"cron": "never"}, 422, "invalid_value", "$.cron"),
-        ({"timezone": "Mars/Base"}, 422, "invalid_value", "$.timezone"),
-        ({"until": "2020-01-01"}, 422, "invalid_value", "$.until"),
-        ({"name": "a/b"}, 422, "invalid_value", "$.name"),
-        ({"data": {"platform": 1}}, 422, "invalid_value", "$.data"),
-        ({"data": {**TASK, "schedule_time": LATER}}, 422, "invalid_value", "$.data.schedule_time"),
-        ({"data": {**TASK, "platform": "nowhere"}}, 422, "unknown_platform", "$.data.platform"),
-        ({"other": 1}, 422, "invalid_value", "$"),
-        ({"name": "digest"}, 409, "recurrence_exists", None),
-    ],
+WRONG_RECURRING: Sequence[Any] = (
+    ({"cron": "never"}, 422, "invalid_value", "$.cron"),
+    ({"timezone": "Mars/Base"}, 422, "invalid_value", "$.timezone"),
+    ({"until": "2020-01-01"}, 422, "invalid_value", "$.until"),
+    ({"name": "a/b"}, 422, "invalid_value", "$.name"),
+    ({"data": {"platform": 1}}, 422, "invalid_value", "$.data"),
+    ({"data": {**TASK, "schedule_time": LATER}}, 422, "invalid_value", "$.data.schedule_time"),
+    ({"data": {**TASK, "platform": "nowhere"}}, 422, "unknown_platform", "$.data.platform"),
+    ({"other": 1}, 422, "invalid_value", "$"),
+    ({"name": "digest"}, 409, "recurrence_exists", None),
 )
-async def test_a_wrong_recurring_post_is_refused(
-    idle: Stack, fields: dict[str, Any], status: int, code: str, path: str | None
-) -> None:
+
+
+async def test_a_wrong_recurring_post_is_refused(idle: Stack) -> None:
     await add(idle)
-    body = {"name": "other", "cron": "0 9 * * *", "data": TASK, **fields}
-    assert_problem(await idle.client.post("/api/v1/recurring", json=body), status, code, path)
-    assert [one["name"] for one in (await idle.client.get("/api/v1/recurring")).json()["data"]] == ["digest"]
+    for fields, status, code, path in WRONG_RECURRING:
+        body = {"name": "other", "cron": "0 9 * * *", "data": TASK, **fields}
+        assert_problem(await idle.client.post("/api/v1/recurring", json=body), status, code, path)
+        assert [one["name"] for one in (await idle.client.get("/api/v1/recurring")).json()["data"]] == ["digest"]
 
 
 async def test_a_recurring_post_is_checked_listed_and_removed(idle: Stack) -> None:

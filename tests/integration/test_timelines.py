@@ -3,8 +3,6 @@
 from collections.abc import Awaitable
 from typing import cast
 
-import pytest
-
 from everpost.queue.keys import TIMELINE
 from everpost.testing import everpost_stack
 
@@ -20,12 +18,14 @@ async def test_the_newest_timeline_is_told_to_all_and_forgotten_some_time_after_
         assert 0 < await stack.queue.redis.ttl(KEY) <= 600
 
 
-@pytest.mark.parametrize("value", ["", "FFFFFFFFF", "zzzzzzzz", b"\xff" * 8, {"a": "hash"}])
-async def test_what_another_program_wrote_there_is_replaced(value: str | bytes | dict[str, str]) -> None:
+async def test_what_another_program_wrote_there_is_replaced() -> None:
+    values: tuple[str | bytes | dict[str, str], ...] = ("", "FFFFFFFFF", "zzzzzzzz", b"\xff" * 8, {"a": "hash"})
     async with everpost_stack(workers=0) as stack:
-        if isinstance(value, dict):
-            await cast("Awaitable[int]", stack.queue.redis.hset(KEY, mapping=value))
-        else:
-            await stack.queue.redis.set(KEY, value)
-        assert await stack.queue.timelines.note("7", "00000001") == "00000001"
-        assert await stack.queue.redis.get(KEY) == b"00000001"
+        for value in values:
+            await stack.queue.redis.delete(KEY)
+            if isinstance(value, dict):
+                await cast("Awaitable[int]", stack.queue.redis.hset(KEY, mapping=value))
+            else:
+                await stack.queue.redis.set(KEY, value)
+            assert await stack.queue.timelines.note("7", "00000001") == "00000001", value
+            assert await stack.queue.redis.get(KEY) == b"00000001", value

@@ -82,14 +82,14 @@ async def test_a_list_goes_on_behind_times_that_are_numbers() -> None:
         assert found == ["h3", "h0", "h1", "h2", "h4"]
 
 
-@pytest.mark.parametrize("column", ["platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time"])
 @pytest.mark.parametrize("value", [None, "x", 5.5, b"\xff\xfe", "9" * 5000, "[" * 100_000])
-async def test_no_column_makes_a_retry_crash(column: str, value: Any) -> None:
+async def test_no_column_makes_a_retry_crash(value: Any) -> None:
     async with everpost_stack(workers=0) as stack:
-        await inherit_ended(stack, "odd", **{"account_id": "a", column: value})
-        statuses = [(await request).status_code for request in requests(stack, "odd")]
-        assert statuses[:-1] == [200] * 5
-        assert statuses[-1] in {200, 404, 422}
+        for column in ("platform", "account_id", "material_id", "title", "tags", "cover", "schedule_time"):
+            await inherit_ended(stack, column, **{"account_id": "a", column: value})
+            statuses = [(await request).status_code for request in requests(stack, column)]
+            assert statuses[:-1] == [200] * 5, column
+            assert statuses[-1] in {200, 404, 422}, column
 
 
 @pytest.mark.parametrize(("material_id", "file_id"), [("123", 123), ("007", "007"), ("0", 0), ("9" * 30, "9" * 30)])
