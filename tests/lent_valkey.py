@@ -49,13 +49,18 @@ class LentValkey(EmbeddedValkey):
         if self.is_known or self.child is not None:
             return await super().start()
         if not idle:
-            self.folder = Path(tempfile.mkdtemp(prefix="everpost-lent-"))  # the stack's is removed before the server
-            await super().start()
-            self._likeness = await asyncio.to_thread(emptied, self.socket)
-            return self
+            return await self._start_new()
         lent = idle.pop()
         self._remove_socket()
         self.child, self.socket, self.folder, self._likeness = lent.child, lent.socket, lent.folder, lent.likeness
+        return self
+
+    async def _start_new(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="everpost-lent-"))  # the stack's is removed before the server
+        await super().start()
+        assert self.child is not None
+        with self.child.starting():
+            self._likeness = await asyncio.to_thread(emptied, self.socket)
         return self
 
     async def stop(self, grace_s: float = 30.0) -> None:
