@@ -358,3 +358,30 @@ async def test_a_host_that_does_not_answer_delays_no_callback_to_another(tmp_pat
         await receiver.wait_for(f"{other}.success")
         assert len(frozen.messages) == 1  # of four that the worker sends at a time
         frozen.answers.set()
+
+
+async def test_callbacks_that_wait_for_a_turn_spend_no_attempt(tmp_path: Path, receiver: Receiver) -> None:
+    async with calling(tmp_path, max_jobs=4) as stack:
+        posted = [await stack.publish(callback_url=receiver.url) for _ in range(10)]
+        await receiver.wait_for(*(f"{task_id}.success" for task_id in posted))
+        logs = [await delivered(stack, task_id) for task_id in posted]
+        assert [len(attempts) for (log,) in logs if (attempts := log["attempts"])] == [1] * len(posted)
+
+
+async def test_the_status_and_the_news_of_a_fan_out_outlive_the_archiving_of_its_tasks(
+    stack: Stack, receiver: Receiver
+) -> None:
+    stack.publisher.fail_next(InvalidError("no"))
+    accounts = [{"platform": 1, "account_id": name} for name in ("x", "y")]
+    body = {"content": {"title": "t"}, "accounts": accounts, "callback_url": receiver.url}
+    fanout_id = (await stack.client.post("/api/v1/publish/fanout", json=body)).json()["fanout_id"]
+    place = f"/api/v1/publish/fanout/{fanout_id}"
+    await receiver.wait_for(f"{fanout_id}.1")
+    archived = await stack.client.post("/api/v1/tasks/archive", json={"older_than_days": 0})
+    assert archived.json()["archived"] >= 1, archived.text
+    shown = (await stack.client.get(place)).json()["data"]
+    assert (shown["status"], shown["counts"]["success"], shown["counts"]["failed"]) == ("partial", 1, 1)
+    assert (await stack.client.post(f"{place}/retry")).json()["success_count"] == 1
+    (message,) = await receiver.wait_for(f"{fanout_id}.2")
+    assert (message.event["type"], message.event["data"]["counts"]) == ("fanout.success", {"success": 2})
+    assert (await stack.client.get(place)).json()["data"]["status"] == "success"
