@@ -110,7 +110,13 @@ async def set_limits(scene: Scene) -> None:
 
 async def test_no_limit_is_exceeded_however_workers_and_redis_fail(tmp_path: Path) -> None:
     scene = Scene(
-        tmp_path, seed=SEED, publisher_class=PublisherClass.KEYED, clients=16, rate=40, settings={"SPANS": "1"}
+        tmp_path,
+        seed=SEED,
+        publisher_class=PublisherClass.KEYED,
+        workers=3,
+        clients=16,
+        rate=40,
+        settings={"SPANS": "1"},
     )
     async with playing(scene):
         await set_limits(scene)

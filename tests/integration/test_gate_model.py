@@ -3,7 +3,9 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, tzinfo
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -56,6 +58,7 @@ class Model:
         self.gates = Gates(RedisServer(redis), LEASE_MS / 1000)
         self.states = {scope: ScopeState(limits=each) for scope, each in limits.items()}
         self.version = 0
+        self.zone: tzinfo = UTC
         self.now_ms = START_MS
         self.lanes: dict[str, Scope] = {}
         self.running: dict[str, Scope] = {}
@@ -68,7 +71,7 @@ class Model:
 
     @property
     def table(self) -> GateTable:
-        return GateTable(Catalogue.read(), self.states, version=self.version)
+        return GateTable(Catalogue.read(), self.states, version=self.version, zone=self.zone)
 
     async def begin(self) -> None:
         await self.redis.flushall()
@@ -317,6 +320,27 @@ def run_alone(
             await redis.aclose()
 
     asyncio.run(inside())
+
+
+@pytest.mark.parametrize(("month", "hours"), [(3, 23), (10, 25)])
+def test_a_daily_limit_lasts_from_midnight_to_midnight_when_the_clocks_change(
+    server: Server, month: int, hours: int
+) -> None:
+    async def inside(model: Model) -> None:
+        model.zone = ZoneInfo("Europe/Berlin")
+        sunday = max(day for day in range(25, 32) if datetime(2096, month, day, tzinfo=UTC).weekday() == 6)
+        midnight_ms = round(datetime(2096, month, sunday, tzinfo=model.zone).timestamp() * 1000)
+        model.now_ms = midnight_ms + 1
+        await model.begin()
+        for _ in range(3):
+            await model.enqueue("douyin/a", 5)
+        assert await model.claim() == 1
+        await model.wait(hours * HOUR_MS - 2)
+        assert await model.claim() == 0
+        await model.wait(1)
+        assert await model.claim() == 1
+
+    run_alone(server, inside, {"douyin/a": Limits(daily=1)})
 
 
 def test_after_an_answer_too_fast_one_task_is_tried_first_and_each_that_passes_makes_room_for_one_more(

@@ -1,15 +1,19 @@
 -- Finds out which tasks workers hold, and what parked tasks wait for.
 --
--- ARGV  the tasks
+-- ARGV  the tasks, at most 1,000
 -- Returns for each task 1 if a worker holds it, nothing if it is not parked either, else {scope it waits behind, kind, until
 -- when (ms) or "", how many of its lane go before it}.
 local INDEX, PARKED, LANES, WHY = 'everpost:parked', 'everpost:parked:', 'everpost:lanes', 'everpost:why'
-local HELD = 'arq:in-progress:'
-local is_any_parked = redis.call('EXISTS', INDEX) == 1
 
-local function whereabouts(id)
-  local where = redis.call('HGET', INDEX, id)
-  local rank = where and redis.call('ZRANK', where, id)
+local keys = {}
+for i, id in ipairs(ARGV) do
+  keys[i] = 'arq:in-progress:' .. id
+end
+local held = redis.call('MGET', unpack(keys))
+local lanes = redis.call('EXISTS', INDEX) == 1 and redis.pcall('HMGET', INDEX, unpack(ARGV)) or {} -- overwritten: none
+
+local function whereabouts(id, where)
+  local rank = redis.call('ZRANK', where, id)
   local scope = rank and redis.call('HGET', LANES, string.sub(where, #PARKED + 1))
   if not scope then
     return false
@@ -20,10 +24,6 @@ end
 
 local reply = {}
 for i, id in ipairs(ARGV) do
-  if redis.call('EXISTS', HELD .. id) == 1 then
-    reply[i] = 1
-  else
-    reply[i] = is_any_parked and whereabouts(id)
-  end
+  reply[i] = held[i] and 1 or lanes[i] and whereabouts(id, lanes[i]) or false
 end
 return reply
