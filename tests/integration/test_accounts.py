@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api_support import assert_problem
 from everpost.credentials.vault import Sealed, Vault, new_key
 from everpost.publishing import (
     Account,
@@ -391,6 +392,11 @@ async def test_what_a_publisher_declares_is_checked_when_a_task_is_posted_unless
         platforms = (await stack.client.get("/api/v1/platforms")).json()["data"]
         needs = {one["name"]: one["needs_account"] for one in platforms}
         assert (needs["xiaohongshu"], needs["douyin"]) == (True, False)
+        waiting = await stack.publish(platform="douyin", account_id="stranger", schedule_time="2030-01-01")
+        edit = await stack.client.patch(f"/api/v1/tasks/{waiting}", json={"platform": "xiaohongshu"})
+        assert_problem(edit, 422, "unknown_account", "$.account_id")
+        retry = await stack.post_retry(waiting, data={"platform": "xiaohongshu"})
+        assert_problem(retry, 422, "unknown_account", "$.data.account_id")
         await register(stack, account_id="stranger", credentials={})
         assert await refusal("xiaohongshu") is None
 

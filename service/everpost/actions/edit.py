@@ -15,9 +15,8 @@ from uuid import uuid4
 import msgspec
 import structlog
 
-from everpost.actions.accounts import AccountAdmin
+from everpost.actions.named_things import NamedThings
 from everpost.actions.step import AT_A_TIME, Apply
-from everpost.actions.submitted_files import SubmittedFiles
 from everpost.clock import Clock
 from everpost.errors import BodyTooLarge, InvalidValue, QueueUnreachable, ServiceError, TaskChanging, TaskRunning
 from everpost.queue.jobs import NotTakenOut, TakenOut
@@ -55,8 +54,7 @@ class EditTools(msgspec.Struct, frozen=True, kw_only=True):
     queue: TaskQueue
     reader: SubmissionReader
     zones: AccountZones
-    files: SubmittedFiles
-    accounts: AccountAdmin
+    named: NamedThings
     clock: Clock
     max_body: int
 
@@ -139,10 +137,7 @@ class EditStep:
             after = merge_patch(before, self._patch)
             zone = await self._tools.zones.of_data(after, known) if needs_zone(after) else None
             made = self._tools.reader.check(after, self._tools.clock(), zone)
-            if made.file_ids or made.platform.has_media_rules:
-                await self._tools.files.check(made)
-            if self._tools.accounts.directory.need(made.platform):
-                await self._tools.accounts.check_named(made.platform.name, made.view.account_id)
+            await self._tools.named.check(made)
         except ServiceError as error:
             return error
         if len(made.task_data) > self._tools.max_body:

@@ -21,5 +21,5 @@ class NamedThings:
         """
         if submission.file_ids or submission.platform.has_media_rules:
             await self._files.check(submission)
-        if submission.platform.needs_account:
+        if self._accounts.directory.need(submission.platform):
             await self._accounts.check_named(submission.platform.name, submission.view.account_id)

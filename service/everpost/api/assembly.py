@@ -66,6 +66,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitChanges
     accounts: AccountAdmin
     files: SubmittedFiles
+    named: NamedThings
 
 
 def assemble(ground: Ground) -> Services:
@@ -117,6 +118,8 @@ def assemble(ground: Ground) -> Services:
 def _checks(ground: Ground) -> Checks:
     settings, catalogue, store = ground.settings, ground.catalogue, ground.store
     limits = LimitChanges(store, ground.queue, catalogue, ground.clock, settings.zone)
+    accounts = AccountAdmin(store, catalogue, ground.clock, limits)
+    files = SubmittedFiles(ground.files)
     return Checks(
         reader=SubmissionReader(
             catalogue,
@@ -126,8 +129,9 @@ def _checks(ground: Ground) -> Checks:
         ),
         zones=AccountZones(catalogue, settings.zone, zones_in(store.accounts)),
         limits=limits,
-        accounts=AccountAdmin(store, catalogue, ground.clock, limits),
-        files=SubmittedFiles(ground.files),
+        accounts=accounts,
+        files=files,
+        named=NamedThings(files, accounts),
     )
 
 
@@ -159,7 +163,7 @@ def _retry_tools(
         reader=checks.reader,
         max_body=ground.settings.max_body,
         callbacks=callbacks,
-        named=NamedThings(checks.files, checks.accounts).check,
+        named=checks.named.check,
     )
 
 
@@ -170,8 +174,7 @@ def _edit_tools(ground: Ground, checks: Checks) -> EditTools:
         queue=ground.queue,
         reader=checks.reader,
         zones=checks.zones,
-        files=checks.files,
-        accounts=checks.accounts,
+        named=checks.named,
         clock=ground.clock,
         max_body=ground.settings.max_body,
     )

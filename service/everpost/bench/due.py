@@ -19,16 +19,21 @@ APART_MS = 25
 
 
 async def measure_due(stack: BenchStack, plan: Plan, results: Results) -> None:
-    """Post tasks that are due one after the other, and measure from each one's time to the start of its attempt."""
+    """Post tasks that are due one after the other, then at once, and measure from each one's time to its start."""
     for number in plan.rounds:
-        waits_ms = await _waits_ms(stack, plan.due_times)
+        waits_ms = await _waits_ms(stack, plan.due_times, APART_MS)
+        together_ms = await _waits_ms(stack, plan.due_times, 0)
         if number:
-            results.add(due_p50=percentile(waits_ms, 50), due_p99=percentile(waits_ms, 99))
+            results.add(
+                due_p50=percentile(waits_ms, 50),
+                due_p99=percentile(waits_ms, 99),
+                due_together_p99=percentile(together_ms, 99),
+            )
 
 
-async def _waits_ms(stack: BenchStack, count: int) -> Sequence[float]:
+async def _waits_ms(stack: BenchStack, count: int, apart_ms: int) -> Sequence[float]:
     first_ms = system_clock() + AHEAD_MS
-    due_ms = [first_ms + APART_MS * number for number in range(count)]
+    due_ms = [first_ms + apart_ms * number for number in range(count)]
     tasks = [{"platform": ACCEPTING, **TASK, "schedule_time": to_text(time_ms)} for time_ms in due_ms]
     host, port = stack.addresses[0]
     async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as client:

@@ -97,6 +97,7 @@ METRICS = (
     _more("fleet_busy", "fleet", "... share of the slots' time in use", "%"),
     _less("due_p50", "due", "Idle: due time to start, p50", "ms"),
     _less("due_p99", "due", "Idle: due time to start, p99", "ms", 50),
+    _less("due_together_p99", "due", "Idle: due time to start of many at once, p99", "ms", 50),
     _less("recorded_p50", "idle", "Idle: answer to recorded, p50", "ms", 1),
     _less("recorded_p99", "idle", "Idle: answer to recorded, p99", "ms", 3),
     _less("whole_p50", "idle", "Idle: request to recorded, p50", "ms"),
