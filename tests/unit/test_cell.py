@@ -188,7 +188,7 @@ async def test_a_cell_does_not_end_as_idle_under_an_attempt_that_has_entered_it(
     async def start() -> IdleCell:
         return cell
 
-    monkeypatch.setattr("everpost_workers.cells.isolation.Cell.start", start)
+    monkeypatch.setattr("everpost_workers.cells.cell.Cell.start", start)
     monkeypatch.setattr("everpost_workers.cells.isolation.IDLE_S", 0.01)
     isolation, publisher = Isolation(is_possible=True), PublisherDouble()
     async with isolation.enter(publisher, kind):

@@ -46,8 +46,8 @@ from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError, holds_no_lease
 from everpost_workers.attempts.progress import TICK_S, ProgressBoard
 from everpost_workers.attempts.runner import AttemptRunner
+from everpost_workers.cells.handover import take_socket
 from everpost_workers.cells.isolation import Isolation
-from everpost_workers.cells.process import serve_calls, take_socket
 from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
 from everpost_workers.ends.recent import RecentEnds
 from everpost_workers.ends.recorder import EndRecorder
@@ -112,6 +112,8 @@ class PublishWorker:
         self._catalogue = Catalogue.read(settings.platforms)
         self._publishers = load_publishers(self._catalogue, settings, publishers)
         if owns_process and (end := take_socket()) is not None:
+            from everpost_workers.cells.process import serve_calls  # noqa: PLC0415 - most workers start no cell
+
             serve_calls(end, self._publishers, self._catalogue, settings)
         self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()

@@ -48,8 +48,11 @@ def worker() -> None:
     those it has not begun. The worker replaces this process, so it receives signals directly.
     """
     _ = read_settings(os.environ).redis_address
+    # glibc gives each thread memory of its own, which saves no time under Python's lock and takes 1.3 MB.
+    environment = {"MALLOC_ARENA_MAX": "1", **os.environ}
     # -P: modules in the current folder must not replace Everpost's.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "everpost_workers"])  # noqa: S606 - our own program, no shell
+    command = [sys.executable, "-P", "-m", "everpost_workers"]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own program, no shell
 
 
 @click.command(epilog="\b\nExample:\n  everpost demo --folder /tmp/seen")

@@ -21,7 +21,7 @@ from everpost_workers.accounts.book import AccountBook, AccountClosedError
 from everpost_workers.attempts.attempt import AttemptState, PublishFailedError
 from everpost_workers.attempts.intents import persist
 from everpost_workers.attempts.unknown import CannotRepeatError, NoAnswerError
-from everpost_workers.cells.isolation import SuspectDiedError
+from everpost_workers.cells.suspects import SuspectDiedError
 from everpost_workers.engine import CancelCause
 from everpost_workers.metrics import WorkerMetrics
 

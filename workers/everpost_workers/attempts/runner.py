@@ -44,7 +44,8 @@ from everpost_workers.attempts.follow_up import CloseLane, FollowUp, keep_lanes_
 from everpost_workers.attempts.intents import Intents, persist
 from everpost_workers.attempts.progress import ProgressBoard
 from everpost_workers.attempts.unknown import NoAnswerError, as_failure, find_post_despite, keeps_intents
-from everpost_workers.cells.isolation import Isolation, SuspectDiedError
+from everpost_workers.cells.isolation import Isolation
+from everpost_workers.cells.suspects import SuspectDiedError
 from everpost_workers.engine import HandBackError, TimeLimits, cause_of, comes_from_outside
 from everpost_workers.metrics import WorkerMetrics
 

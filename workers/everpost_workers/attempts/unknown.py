@@ -16,7 +16,7 @@ from everpost.publishing.raised import error_class_of, message_of, text_of
 from everpost.task.earlier_attempts import OpenAttempt
 from everpost.task.model import ErrorClass
 from everpost_workers.attempts.defects import tell_of_defect
-from everpost_workers.cells.isolation import SuspectDiedError
+from everpost_workers.cells.suspects import SuspectDiedError
 from everpost_workers.engine import comes_from_outside
 
 LOOK_UP_S = 10.0  # at most twice per attempt; the engine's own limit leaves room for it

@@ -30,7 +30,7 @@ from everpost_workers.cells.frames import (
     Stop,
     Verb,
 )
-from everpost_workers.cells.process import VARIABLE
+from everpost_workers.cells.handover import VARIABLE
 
 START_S = 30.0
 OBEYS_S = 2.0  # how long a stopped call may take to end before its process is killed

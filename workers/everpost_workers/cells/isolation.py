@@ -10,14 +10,16 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
-from everpost.publishing import NotFound, Publisher, PublishJob, PublishResult
+from everpost.publishing import Publisher
 from everpost.task.attempt_rules import CellKind
-from everpost_workers.cells.cell import Cell, CellDiedError, CellUnavailableError
-from everpost_workers.cells.frames import Verb
 from everpost_workers.engine import HandBackError
+
+if TYPE_CHECKING:
+    from everpost_workers.cells.cell import Cell
 
 log = structlog.get_logger("everpost.worker")
 
@@ -26,18 +28,6 @@ MOST_WAITING = 4  # suspects waiting for their own cell; further ones give their
 TURN_S = 2.0  # the longest such wait
 AGAIN_S = (0.5, 2.0)  # delay until a suspect that gave its slot back comes again
 IDLE_S = 10.0  # an idle cell ends after this time
-
-
-class SuspectDiedError(Exception):
-    """The cell died while it ran the attempt.
-
-    Attributes:
-        was_alone: The cell ran no other attempt.
-    """
-
-    def __init__(self, how: str, *, was_alone: bool) -> None:
-        super().__init__(how)
-        self.was_alone = was_alone
 
 
 class Isolation:
@@ -85,7 +75,7 @@ class Isolation:
                 self._turns.release()
 
     @contextmanager
-    def _kept(self, cell: Cell | None) -> Iterator[None]:
+    def _kept(self, cell: "Cell | None") -> Iterator[None]:
         """Keep the cell from ending as idle meanwhile."""
         if cell is None:
             yield
@@ -99,10 +89,14 @@ class Isolation:
                 del self._entered[cell]
 
     @staticmethod
-    def _called_in(cell: Cell | None, publisher: Publisher, *, is_alone: bool) -> Publisher:
-        return publisher if cell is None else CellPublisher(cell, publisher, is_alone=is_alone)
+    def _called_in(cell: "Cell | None", publisher: Publisher, *, is_alone: bool) -> Publisher:
+        if cell is None:
+            return publisher
+        from everpost_workers.cells.publisher import CellPublisher  # noqa: PLC0415 - as in `_start`
 
-    async def _shared_cell(self) -> Cell | None:
+        return CellPublisher(cell, publisher, is_alone=is_alone)
+
+    async def _shared_cell(self) -> "Cell | None":
         async with self._starting:
             if self._shared is None or not self._shared.is_alive:
                 self._shared = await self._start()
@@ -110,14 +104,16 @@ class Isolation:
                     self._end_when_idle(self._shared)
             return self._shared
 
-    async def _own_cell(self) -> Cell | None:
+    async def _own_cell(self) -> "Cell | None":
         while self._idle:
             cell = self._idle.pop()
             if cell.is_alive:
                 return cell
         return await self._start()
 
-    async def _start(self) -> Cell | None:
+    async def _start(self) -> "Cell | None":
+        from everpost_workers.cells.cell import Cell, CellUnavailableError  # noqa: PLC0415 - most workers start no cell
+
         try:
             cell = await Cell.start()
         except CellUnavailableError as error:
@@ -140,10 +136,10 @@ class Isolation:
         finally:
             self._waiting -= 1
 
-    def _end_when_idle(self, cell: Cell) -> None:
+    def _end_when_idle(self, cell: "Cell") -> None:
         asyncio.get_running_loop().call_later(IDLE_S, self._look_at, cell, cell.begun)
 
-    def _look_at(self, cell: Cell, begun: int) -> None:
+    def _look_at(self, cell: "Cell", begun: int) -> None:
         if cell not in self._all:
             return
         if cell.is_alive and (cell in self._entered or cell.calls or cell.begun != begun):
@@ -159,39 +155,3 @@ class Isolation:
     async def close(self) -> None:
         """End all cells."""
         await asyncio.gather(*(cell.close() for cell in self._all))
-
-
-class CellPublisher(Publisher):
-    """A publisher that is called in a cell."""
-
-    def __init__(self, cell: Cell, publisher: Publisher, *, is_alone: bool) -> None:
-        self.publisher_class = publisher.publisher_class
-        self.key_lifetime_s = publisher.key_lifetime_s
-        self.can_look_up = publisher.can_look_up
-        self.needs_account = publisher.needs_account
-        self._cell = cell
-        self._is_alone = is_alone
-
-    async def publish(self, job: PublishJob) -> PublishResult:
-        """Call `publish` in the cell.
-
-        Raises:
-            SuspectDiedError: The cell died.
-        """
-        result = await self._call(Verb.PUBLISH, job)
-        assert isinstance(result, PublishResult), "a cell returns the result of the requested method"
-        return result
-
-    async def look_up(self, job: PublishJob) -> PublishResult | NotFound:
-        """Call `look_up` in the cell.
-
-        Raises:
-            SuspectDiedError: The cell died.
-        """
-        return await self._call(Verb.LOOK_UP, job)
-
-    async def _call(self, verb: Verb, job: PublishJob) -> PublishResult | NotFound:
-        try:
-            return await self._cell.call(verb, job)
-        except CellDiedError as error:
-            raise SuspectDiedError(str(error), was_alone=self._is_alone) from error

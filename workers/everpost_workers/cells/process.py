@@ -54,20 +54,10 @@ from everpost_workers.publishers.registry import opened_publishers
 
 log = structlog.get_logger("everpost.worker")
 
-VARIABLE = "_EVERPOST_CELL"  # holds the number of the socket; not a setting, so it has another prefix
 LONGEST_TRACE = 32_000  # characters of a traceback
 SHOW_EVERY_S = 0.2  # progress that is reported more often is left out
 LEAVING_S = 2.0  # for attempts and publishers, after the worker has closed the socket
 OOM_SCORE = "1000"  # if memory runs out, the kernel kills the cell before the worker with all its tasks
-
-
-def take_socket() -> socket.socket | None:
-    """The socket to the worker if this is a cell, else None. Works once: a publisher's children are not cells."""
-    number = os.environ.pop(VARIABLE, None)
-    if number is None:
-        return None
-    os.set_inheritable(int(number), False)  # noqa: FBT003 - the parameter has no name
-    return socket.socket(fileno=int(number))
 
 
 def serve_calls(
