@@ -366,6 +366,8 @@ WRONG_RECURRING: Sequence[Any] = (
     ({"data": {"platform": 1}}, 422, "invalid_value", "$.data"),
     ({"data": {**TASK, "schedule_time": LATER}}, 422, "invalid_value", "$.data.schedule_time"),
     ({"data": {**TASK, "platform": "nowhere"}}, 422, "unknown_platform", "$.data.platform"),
+    ({"data": {**TASK, "platform": "bluesky"}}, 422, "unknown_account", "$.data.account_id"),
+    ({"data": {**TASK, "file_id": "0" * 32}}, 422, "unknown_file", "$.data.file_id"),
     ({"other": 1}, 422, "invalid_value", "$"),
     ({"name": "digest"}, 409, "recurrence_exists", None),
 )

@@ -16,6 +16,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from everpost.actions.cancel import Cancellations
+from everpost.actions.named_things import NamedThings
 from everpost.clock import Clock, from_text, to_text, to_text_or_none
 from everpost.errors import InvalidValue, RecurrenceChanged, RecurrenceNotFound, ServiceError
 from everpost.store.account_zones import AccountZones
@@ -55,6 +56,7 @@ class RecurringTools(msgspec.Struct, frozen=True, kw_only=True):
     recurring: Recurring
     cancellations: Cancellations
     reader: SubmissionReader
+    named: NamedThings
     zones: AccountZones
     clock: Clock
 
@@ -185,7 +187,7 @@ class RecurringPosts:
     async def _with(self, bare: Recurrence, request: RecurrenceRequest) -> Recurrence:
         """The recurring post with what a request says, checked."""
         check_cron(request.cron)
-        data = self._check_data(request.data)
+        data = await self._check_data(request.data)
         made = replace(
             bare,
             name=request.name,
@@ -199,14 +201,16 @@ class RecurringPosts:
         zone = await self._tools.zones.of_recurrence(made)
         return await self._scheduled(replace(made, until_at=_until_at(request.until, zone)))
 
-    def _check_data(self, data: Mapping[str, Any]) -> Submission:
+    async def _check_data(self, data: Mapping[str, Any]) -> Submission:
         if data.get("schedule_time") is not None:
             raise InvalidValue("A recurring post gets its times from `cron`.", f"{DATA_PATH}.schedule_time")
         try:
-            return self._tools.reader.check(dict(data), self._tools.clock())
+            submission = self._tools.reader.check(dict(data), self._tools.clock())
+            await self._tools.named.check(submission)
         except InvalidValue as error:
             error.path = DATA_PATH + error.path.removeprefix("$")
             raise
+        return submission
 
     async def _scheduled(self, made: Recurrence) -> Recurrence:
         """The recurring post with its next occurrence, of which no task was made."""

@@ -185,6 +185,7 @@ def _recurring_tools(ground: Ground, checks: Checks, cancellations: Cancellation
         recurring=ground.store.recurring,
         cancellations=cancellations,
         reader=checks.reader,
+        named=checks.named,
         zones=checks.zones,
         clock=ground.clock,
     )

@@ -30,7 +30,14 @@ SAMPLE = {
     "data": {"platform": 1, "account_id": "test_account", "title": "每周摘要", "late_after_s": 3600},
 }
 CHANGED = ("recurrence_not_found", "recurrence_changed")
-CHECKED = ("recurrence_exists", "unknown_platform", "skipped_time")
+CHECKED = (
+    "recurrence_exists",
+    "unknown_platform",
+    "unknown_account",
+    "account_blocked",
+    "unknown_file",
+    "skipped_time",
+)
 
 
 class ShownRecurrence(msgspec.Struct, frozen=True, kw_only=True):
