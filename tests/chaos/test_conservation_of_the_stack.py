@@ -224,7 +224,7 @@ class ConservationOnPostgresql(Conservation):
 
 TestConservationOfTheStack = Conservation.TestCase
 TestConservationOfTheStack.settings = CHOSEN
-TestConservationOnPostgresql = ConservationOnPostgresql.TestCase
+TestConservationOnPostgresql = pytest.mark.chaos(ConservationOnPostgresql.TestCase)
 TestConservationOnPostgresql.settings = CHOSEN
 
 

@@ -28,7 +28,7 @@ DISK_BYTES = 1 << 30
     [
         pytest.param(("kill_api", "kill_api_amid_accepts", "stop_api"), id="api", marks=pytest.mark.chaos),
         pytest.param(("kill_worker_amid_records", "freeze_worker", "stop_worker"), id="workers"),
-        pytest.param(("kill_valkey", "flush_valkey", "replace_valkey"), id="valkey"),
+        pytest.param(("kill_valkey", "flush_valkey", "replace_valkey"), id="valkey", marks=pytest.mark.chaos),
     ],
 )
 async def test_nothing_is_lost_or_sent_twice_when_the_platform_declares_nothing(

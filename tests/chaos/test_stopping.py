@@ -98,6 +98,7 @@ def test_sighup_stops_api_and_worker_as_sigterm_does(tmp_path: Path) -> None:
         assert up.stop() == 0
 
 
+@pytest.mark.chaos
 def test_a_closed_terminal_stops_everything_in_order(tmp_path: Path) -> None:
     master, slave = pty.openpty()
 

@@ -84,7 +84,7 @@ async def test_a_hook_that_always_answers_later_does_not_keep_the_worker_busy(st
     assert await stage.redis.exists("arq:retry:x") == 0
 
 
-@pytest.mark.parametrize("kill_at", ["", "release.before"])
+@pytest.mark.parametrize("kill_at", [pytest.param("", marks=pytest.mark.chaos), "release.before"])
 async def test_a_job_put_off_survives_the_kill_of_its_worker(stage: Stage, kill_at: str) -> None:
     with worker_process(stage.server, 500, kill_at, lease_s=0.5) as process:
         await stage.enqueue("sleep", 0, _job_id="x")

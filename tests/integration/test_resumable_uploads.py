@@ -252,7 +252,7 @@ async def api_process(folder: Path, port: int, points: Path) -> AsyncIterator[as
 @pytest.mark.parametrize(
     "point",
     [
-        "",
+        pytest.param("", marks=pytest.mark.chaos),
         pytest.param("upload.before_rename", marks=pytest.mark.chaos),
         "upload.before_record",
     ],

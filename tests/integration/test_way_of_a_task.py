@@ -23,7 +23,7 @@ from everpost.task.place import Place
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
 from store_kit import kit_of
 
-pytestmark = pytest.mark.usefixtures("both_stores")
+pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
 
 class Panic(BaseException):

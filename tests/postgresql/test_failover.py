@@ -181,7 +181,7 @@ async def cancel_commit(pair: PostgresqlPair) -> None:
     await eventually(is_cancelled, timeout_s=60)
 
 
-@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize("by_rows", [True, pytest.param(False, marks=pytest.mark.chaos)])
 async def test_a_commit_whose_wait_was_cancelled_is_confirmed_only_once_it_is_replicated(
     pair: PostgresqlPair, database: Database, monkeypatch: pytest.MonkeyPatch, *, by_rows: bool
 ) -> None:
