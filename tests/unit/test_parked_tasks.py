@@ -56,6 +56,9 @@ def test_the_doctor_says_how_many_tasks_wait_for_what_since_when_and_why() -> No
     assert alice.advice == "Mend the account, then `everpost accounts resume douyin alice`."
     assert everything.value == "5 tasks wait for everything: concurrency"
     assert bob.value == "1 task waits for douyin/bob: daily until 2026-01-02T00:00:00.000Z"
+    paused = Hold(kind=WaitKind.PAUSED, reason="wait", since=SINCE)
+    (spaced,) = parked_findings(ShownLimits(1, [scope("douyin/the shop", 1, hold=paused)]))
+    assert spaced.advice == "`everpost limits resume --platform douyin --account-id 'the shop'` lets them go on."
     assert [finding.value for finding in parked_findings(ShownLimits(0, []))] == ["0"]
     assert [*parked_findings(ShownLimits(None, LANES))] == []
     *_, rest = parked_findings(ShownLimits(1_247, [*LANES, scope("x/y", 2, WaitKind.RATE)]))

@@ -1,6 +1,7 @@
 """The doctor's look at parked tasks: how many due tasks wait for which platform or account, since when, and why."""
 
 from collections.abc import Iterator
+from shlex import quote
 
 from everpost.actions.limits import LimitChanges, ShownLimits
 from everpost.cli.limits import name_of
@@ -55,9 +56,9 @@ def told_of(parked: ParkedTasks) -> str:
 def _advice(parked: ParkedTasks) -> str:
     platform, _, account_id = parked.scope.partition("/")
     if parked.kind is WaitKind.HELD:
-        return f"Mend the account, then `everpost accounts resume {platform} {account_id}`."
+        return f"Mend the account, then `everpost accounts resume {platform} {quote(account_id)}`."
     if parked.kind is WaitKind.PAUSED:
         of_platform = "" if platform == "*" else f" --platform {platform}"
-        of_account = f" --account-id {account_id}" if account_id else ""
+        of_account = f" --account-id {quote(account_id)}" if account_id else ""
         return f"`everpost limits resume{of_platform}{of_account}` lets them go on."
     return ""
