@@ -198,8 +198,8 @@ local reply = {
 -- A scope for which nothing waits or is tried stays half open for this time.
 local HALF_OPEN = 600 * 1000 -- as in gates.py
 local function is_idle(scope, until_ms)
-  local busy = redis.call('EXISTS', BEHIND .. scope, TRIALS .. scope, COMING .. scope)
-  return busy == 0 and (tonumber(until_ms) or 0) + HALF_OPEN < now
+  local is_old = (tonumber(until_ms) or 0) + HALF_OPEN < now
+  return is_old and redis.call('EXISTS', BEHIND .. scope, TRIALS .. scope, COMING .. scope) == 0
 end
 local closed = redis.call('HGETALL', CLOSED)
 for i = 1, #closed, 2 do
