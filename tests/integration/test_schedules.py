@@ -386,8 +386,9 @@ async def test_a_recurring_post_is_checked_listed_and_removed(idle: Stack) -> No
         "/api/v1/recurring", params={"dry_run": "true"}, json={"name": "x", "cron": "0 9 * * *", "data": TASK}
     )
     assert (checked.status_code, len(checked.json()["next_times"])) == (200, 5)
+    assert "unknown_fields" not in checked.json()
     await add(idle)
-    await add(idle, name="另一个")
+    assert (await add(idle, name="另一个", data={**TASK, "titel": "x"}))["unknown_fields"] == ["titel"]
     page = (await idle.client.get("/api/v1/recurring", params={"limit": 1})).json()
     assert ([one["name"] for one in page["data"]], page["next_after"]) == (["digest"], "digest")
     times = (await idle.client.get("/api/v1/recurring/digest/next", params={"count": 3})).json()["next_times"]

@@ -205,12 +205,16 @@ class RecurringPosts:
         if data.get("schedule_time") is not None:
             raise InvalidValue("A recurring post gets its times from `cron`.", f"{DATA_PATH}.schedule_time")
         try:
-            submission = self._tools.reader.check(dict(data), self._tools.clock())
-            await self._tools.named.check(submission)
+            made = self._tools.reader.check(dict(data), self._tools.clock())
+            await self._tools.named.check(made)
         except InvalidValue as error:
             error.path = DATA_PATH + error.path.removeprefix("$")
             raise
-        return submission
+        return made
+
+    def unknown_fields(self, recurrence: Recurrence) -> Sequence[str]:
+        """The fields of its task that neither Everpost nor the platform reads."""
+        return self._tools.reader.unknown_fields(recurrence.platform, msgspec.json.decode(recurrence.task_data))
 
     async def _scheduled(self, made: Recurrence) -> Recurrence:
         """The recurring post with its next occurrence, of which no task was made."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from everpost.cli.client import Api
 from everpost.cli.options import api_options
-from everpost.cli.output import as_json_text, say, say_json
+from everpost.cli.output import as_json_text, say, say_json, say_warnings
 from everpost.cli.patches import patch_in, set_option, unset_option
 from everpost.cli.screen import console
 from everpost.printable import printable
@@ -187,6 +187,7 @@ def _change(done: str, ask: Callable[[Api], Mapping[str, Any]], url: str | None,
         say_json(answer)
         return
     say(f"{done}: {answer['data']['name']} ({answer['data']['recurrence_id']})")
+    say_warnings(answer)
     _say_times(answer)
 
 

@@ -69,12 +69,17 @@ class ShownRecurrence(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: str
 
 
-class RecurrenceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A recurring post, and its next times in its zone."""
+class RecurrenceAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A recurring post, and its next times in its zone.
+
+    Attributes:
+        unknown_fields: Fields of its task that neither Everpost nor the platform reads.
+    """
 
     success: bool
     data: ShownRecurrence
     next_times: Sequence[str]
+    unknown_fields: Sequence[str] | None = None
 
 
 class RecurrencePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +246,9 @@ async def remove_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswe
 async def _answer(services: Services, recurrence: Recurrence, status: int = 200) -> JsonAnswer:
     is_active = recurrence.status is RecurrenceStatus.ACTIVE
     times = await services.recurring.next_times(recurrence, SHOWN_TIMES) if is_active else ()
-    return JsonAnswer(RecurrenceAnswer(success=True, data=_shown(recurrence), next_times=times), status)
+    unknown = services.recurring.unknown_fields(recurrence) or None
+    answer = RecurrenceAnswer(success=True, data=_shown(recurrence), next_times=times, unknown_fields=unknown)
+    return JsonAnswer(answer, status)
 
 
 def _shown(recurrence: Recurrence) -> ShownRecurrence:
