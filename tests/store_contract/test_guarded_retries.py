@@ -11,6 +11,7 @@ from everpost.task.model import TaskStatus
 from store_contract.making import accept, end
 from store_contract.test_batches import duplicates_of
 from store_contract.test_changes import FORCED, NOW_MS
+from store_contract.test_edits import edit, version_of
 from store_contract.test_recurring import fired, recurring
 from store_kit import StoreKit
 from store_rows import START_MS, make_task, retry_as
@@ -107,3 +108,14 @@ async def test_an_edited_retry_names_files_that_are_there(store: Store, kit: Sto
     assert (refused.reason, refused.new_task) == ("unknown_file", None)
     assert [task.task_id for task in kit.tasks()] == ["t"]
     assert (await edited("the-client's own")).reason is None
+
+
+async def test_an_edited_task_is_compared_with_its_new_content(store: Store, kit: StoreKit) -> None:
+    await duplicates_of(store, "first")
+    await duplicates_of(store, "other", digest="e")
+    assert (await edit(store, version_of("other", guard=GUARD, former_digest="e"))).other_task_id == "first"
+    outcome = await edit(store, version_of("other", guard=replace(GUARD, digest="f"), former_digest="e"))
+    assert outcome.reason is None
+    assert await duplicates_of(store, "old content", digest="e") == {}
+    assert await duplicates_of(store, "new content", digest="f") == {"new content": "other"}
+    assert [task.task_id for task in kit.tasks()] == ["first", "other", "old content"]

@@ -25,6 +25,7 @@ from everpost.store.account_zones import AccountZones, KnownZones
 from everpost.store.changes import Change, Changes, Edit, Outcome, refused
 from everpost.store.relay import Relay
 from everpost.task.candidate import Candidate
+from everpost.task.duplicate_rules import guard_of, guard_of_data
 from everpost.task.edit_rules import EditDecision, Edited, EditFacts, decide_edit, unreadable
 from everpost.task.merge_patch import former_members, merge_patch
 from everpost.task.model import Task
@@ -158,6 +159,7 @@ class EditStep:
         self, task_id: str, before_data: bytes, before_priority: int, former: Mapping[str, Any], made: Submission
     ) -> Edited:
         now_ms = self._tools.clock()
+        former_guard = guard_of_data(made.platform, decoded_data(before_data), now_ms)
         return Edited(
             task_id=task_id,
             task_data=made.task_data,
@@ -180,6 +182,8 @@ class EditStep:
             why=self._grounds.why,
             warning=made.warning,
             unknown_fields=made.unknown_fields,
+            guard=guard_of(made, now_ms),
+            former_digest=None if former_guard is None else former_guard.digest,
         )
 
     async def _take_out(self, task_ids: Sequence[str], outcomes: list[Outcome]) -> dict[str, int]:

@@ -6,7 +6,11 @@ from typing import Any
 import msgspec
 
 from everpost.clock import to_text, to_text_or_none
+from everpost.errors import DuplicatePost
+from everpost.store.changes import Outcome, refused
+from everpost.task.duplicate_rules import Guard
 from everpost.task.edit_rules import Edited, KeptEdit
+from everpost.task.place import Position
 
 SHOWN_EDITS = 100  # the newest edits that a detail shows
 
@@ -57,3 +61,22 @@ def _json(text: str) -> msgspec.Raw:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return msgspec.Raw(b"{}")
     return msgspec.Raw(text.encode())
+
+
+def guards_of(outcomes: Iterable[Outcome], positions: Mapping[str, Position]) -> dict[str, Guard]:
+    """The guards of new versions, which are not compared with their own chains."""
+    return {
+        edited.task_id: msgspec.structs.replace(edited.guard, chain_id=positions[edited.task_id].chain_id)
+        for outcome in outcomes
+        if (edited := outcome.edited) is not None and edited.guard is not None
+    }
+
+
+def without_duplicates(outcomes: Iterable[Outcome], duplicates: Mapping[str, str]) -> list[Outcome]:
+    """The outcomes, as refusals of new versions whose content another task has."""
+    return [
+        refused(outcome.task_id, DuplicatePost(duplicates[outcome.task_id]))
+        if outcome.edited is not None and outcome.task_id in duplicates
+        else outcome
+        for outcome in outcomes
+    ]

@@ -15,6 +15,7 @@ from everpost.errors import (
     TaskRunning,
     TaskUnreadable,
 )
+from everpost.task.duplicate_rules import Guard
 from everpost.task.earlier_attempts import has_open_attempt, last_attempt
 from everpost.task.model import WAITING, TaskStatus
 from everpost.task.place import Place, Position
@@ -65,6 +66,8 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
         former: The former values of the members that changed, as JSON.
         warning: What the client should know of its time.
         unknown_fields: Fields of its data that neither Everpost nor the platform reads.
+        guard: What it is compared by; None if its platform has no guard against duplicates.
+        former_digest: That of its former content, which it no longer forbids.
     """
 
     task_id: str
@@ -88,6 +91,8 @@ class Edited(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     warning: str | None = None
     unknown_fields: tuple[str, ...] = ()
+    guard: Guard | None = None
+    former_digest: str | None = None
 
     @property
     def is_same(self) -> bool:

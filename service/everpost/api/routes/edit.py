@@ -37,6 +37,7 @@ REFUSALS = (
     "task_changing",
     "attempt_open",
     "conflict",
+    "duplicate_post",
     "unknown_platform",
     "skipped_time",
     "queue_unreachable",

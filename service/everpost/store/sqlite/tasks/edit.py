@@ -1,10 +1,11 @@
 """Editing waiting tasks: the decision, the new version, and what is kept of the edit."""
 
 from everpost.store.changes import Edit, Outcome, outcome_of_edit
-from everpost.store.edits import SHOWN_EDITS, edited_row, kept_edits
+from everpost.store.edits import SHOWN_EDITS, edited_row, guards_of, kept_edits, without_duplicates
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.media.uses import use_files
 from everpost.store.sqlite.queries import load
+from everpost.store.sqlite.tasks.duplicates import duplicates_among, keep_guards
 from everpost.store.sqlite.tasks.positions import find_positions
 from everpost.task.edit_rules import Edited, EditFacts, KeptEdit
 from everpost.task.place import Position
@@ -17,12 +18,18 @@ def edit_tasks(connection: sqlite3.Connection, change: Edit, now_ms: int) -> lis
     for task_id, edited in change.versions.items():
         facts = _facts_of(connection, positions.get(task_id), edited)
         outcome = outcome_of_edit(edited, change.rule(task_id, facts))
+        guards = guards_of([outcome], positions)
+        (outcome,) = without_duplicates([outcome], duplicates_among(connection, guards) if guards else {})
         if outcome.reason is None:
             row = edited_row(edited, now_ms)
             connection.execute(load("edit_task"), row)
             connection.execute(load("keep_edit"), row)
             connection.execute(load("forget_former_uses"), row)
             use_files(connection, [edited])
+            for guard in guards.values():
+                forgotten = {"digest": edited.former_digest, "task_id": guard.chain_id}
+                connection.execute(load("forget_recent_post"), forgotten)
+            keep_guards(connection, guards)
         outcomes.append(outcome)
     return outcomes
 
