@@ -19,6 +19,16 @@ from postgresql.link_kit import ALL, STATEMENTS, WRITE, add, row, stored, write
 from postgresql_server import shared_server
 
 
+async def test_rows_that_are_written_a_moment_apart_go_out_in_one_statement(database: Database) -> None:
+    async def write_next(task_id: str) -> None:
+        await asyncio.sleep(0)  # the next turn of the event loop
+        await write(database, task_id)
+
+    await asyncio.gather(write(database, "a"), write_next("b"))
+    assert await stored(database) == ["a", "b"]
+    assert await database.read(lambda connection: connection.fetch_value(STATEMENTS)) == 1
+
+
 async def test_concurrent_rows_go_out_in_few_statements_and_each_caller_gets_its_own(database: Database) -> None:
     ids = [f"t{number:03}" for number in range(200)]
     answers = await asyncio.gather(*(write(database, task_id, f"{task_id}-b") for task_id in ids))

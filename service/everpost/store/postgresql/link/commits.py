@@ -17,6 +17,7 @@ from everpost.store.postgresql.link.transactions import commit, confirm, left, t
 from everpost.store.postgresql.link.waiting import PATIENCE_S, Rows, Transaction, WaitingWrites
 
 WRITERS = 2
+TURNS = 2  # of the event loop, before a writer takes what waits: what has arrived already comes along
 COMMIT_S = 1.0  # at least, to find out what became of a commit
 PAUSES_S = (0.02, 0.5)  # the first and the longest between two tries
 TROUBLE = (DatabaseBusy, DatabaseUnwritable, DatabaseUnusable, WriteUnconfirmed)
@@ -27,7 +28,8 @@ class Commits:
     """Writes for concurrent callers on a few sessions, without waiting for more of them.
 
     A free writer takes everything that waits for one statement, so an idle database is written to at once, and a busy
-    one in large statements. One writer at a time writes the rows of a statement (see `WaitingWrites`).
+    one in large statements. Requests that have reached this process at the same time are written together. One writer
+    at a time writes the rows of a statement (see `WaitingWrites`).
 
     Args:
         on_result: Called after each write with the trouble, or None if it was committed.
@@ -87,7 +89,7 @@ class Commits:
 
     async def _write_waiting(self) -> None:
         try:
-            while (taken := self._next()) is not None:
+            while (taken := await self._next()) is not None:
                 try:
                     await (self._run(taken) if isinstance(taken, Transaction) else self._write(taken))
                 finally:
@@ -97,8 +99,10 @@ class Commits:
             # and would take this for a writer that looks once more.
             self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _next(self) -> list[Rows] | Transaction | None:
+    async def _next(self) -> list[Rows] | Transaction | None:
         """The next writes that a writer may take, or None. If memory is lacking, every caller that waits is told."""
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         try:
             return self._waiting.take()
         except BaseException as error:  # noqa: BLE001 - otherwise they would wait for ever
