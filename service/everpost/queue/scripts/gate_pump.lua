@@ -199,7 +199,7 @@ local reply = {
 local HALF_OPEN = 600 * 1000 -- as in gates.py
 local function is_idle(scope, until_ms)
   local is_old = (tonumber(until_ms) or 0) + HALF_OPEN < now
-  return is_old and redis.call('EXISTS', BEHIND .. scope, TRIALS .. scope, COMING .. scope) == 0
+  return is_old and redis.call('EXISTS', BEHIND .. scope, PARKED .. scope, TRIALS .. scope, COMING .. scope) == 0
 end
 local closed = redis.call('HGETALL', CLOSED)
 for i = 1, #closed, 2 do
