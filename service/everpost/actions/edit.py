@@ -45,6 +45,7 @@ LIMITING = SCHEDULING | {"late_after_s", "platform"}
 NO_CONTENT = SCHEDULING | {"late_after_s", "priority"}
 BUSY_S = 5.0  # for other callers that have the job out of Redis
 LOOK_AGAIN_S = 0.02
+ASK_STORE_S = 0.1  # whether those other callers have ended the task; many edits may wait at once
 
 
 class EditTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +201,8 @@ class EditStep:
         return claims
 
     async def _take_one_out(self, task_id: str) -> TakenOut | ServiceError:
-        until_s = time.monotonic() + BUSY_S
+        now_s = time.monotonic()
+        until_s, look_at_s = now_s + BUSY_S, now_s + ASK_STORE_S
         while True:
             try:
                 answer = await self._tools.queue.jobs.take_out(task_id, self._token)
@@ -210,9 +212,12 @@ class EditStep:
                 return answer
             if answer is NotTakenOut.HELD:
                 return TaskRunning(task_id)
-            if (refusal := await self._refusal_of(task_id)) is not None:
-                return refusal
-            if time.monotonic() > until_s:
+            now_s = time.monotonic()
+            if now_s > look_at_s:
+                look_at_s = now_s + ASK_STORE_S
+                if (refusal := await self._refusal_of(task_id)) is not None:
+                    return refusal
+            if now_s > until_s:
                 return TaskChanging(task_id)
             await asyncio.sleep(LOOK_AGAIN_S)
 
