@@ -184,6 +184,11 @@ class Model:
         turned = await self.gates.turn(told)
         while turned.has_more:
             turned = await self.gates.turn()
+        for lane in self.closed.keys() - turned.closed_for_ms.keys():
+            assert self.closed[lane] + HALF_OPEN_MS < self.now_ms, "it is open too early"
+            assert not self.trials[lane], "it is open although one is tried"
+            assert not await self.redis.exists(f"everpost:behind:{lane}"), "it is open although one waits"
+            self._open(lane)
 
     async def end(self, number: int) -> None:
         """One of the running tasks ends, and its worker gives the permit back."""
@@ -447,6 +452,16 @@ def test_an_account_for_which_nothing_waits_is_open_again_later(server: Server) 
         assert await model.claim() == 3
 
     run_alone(server, inside)
+
+
+def test_an_account_that_is_open_again_takes_all_tasks_at_once(server: Server) -> None:
+    steps = [
+        ("enqueue", "kuaishou/a", 5, 1),
+        ("too fast", 0, 1_000),
+        ("time", 43_200_000),
+        ("enqueue", "kuaishou/a", 5, 4),
+    ]
+    check(server, {"kuaishou": NO_LIMITS}, steps)
 
 
 @settings(max_examples=15)
