@@ -21,6 +21,19 @@ from everpost.task.resolution_rules import UNSAID, Grounds
 from everpost.task.retry_rules import RetryAction, RetryDecision, succession_of
 
 START_MS = 1_790_000_000_000
+EVERY_FILTER: dict[str, Any] = {
+    "status": "failed",
+    "platform": ("douyin", "3"),
+    "account_id": "a",
+    "created_after_ms": 1,
+    "created_before_ms": 2,
+    "error_class": "auth",
+    "batch_id": "b",
+    "retry_of": "r",
+    "task_ids": ("x", "y"),
+    "q": "测试",
+}
+"""A value for each filter of lists."""
 
 
 def make_task(task_id: str, **changed: Any) -> Task:

@@ -1,9 +1,7 @@
 """Callbacks while processes die at each step: none is lost, and a receiver knows a repetition by its `webhook-id`."""
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
+from callback_receiver import CallbackReceiver
 from chaos_kit.dials import SEED
 from chaos_kit.scene import Scene, playing
 from everpost.publishing import PublisherClass
@@ -32,7 +31,7 @@ OF_THE_POST = ("claim.after", "send.before", "send.accepted", "send.after", "rec
 OF_THE_CALLBACK = ("send.after", "record.before", "commit.before", "commit.after", "record.after", "release.after")
 
 
-class Receiver:
+class Receiver(CallbackReceiver):
     """Keeps the bodies of messages by their ids; it can keep a sender waiting for the answer."""
 
     def __init__(self) -> None:
@@ -40,30 +39,13 @@ class Receiver:
         self.count: Counter[str] = Counter()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        self.url = ""
 
-    @contextlib.asynccontextmanager
-    async def serve(self) -> AsyncIterator["Receiver"]:
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            pairs = (line.partition(": ") for line in head.split("\r\n")[1:] if line)
-            headers = {name.lower(): value for name, _, value in pairs}
-            body = await reader.readexactly(int(headers["content-length"]))
-            Webhook(SECRET).verify(body, headers)
-            self.bodies.setdefault(headers["webhook-id"], set()).add(body)
-            self.count[headers["webhook-id"]] += 1
-            await self.may_answer.wait()
-            writer.write(b"HTTP/1.1 204 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-        writer.close()
+    async def receive(self, first_line: str, headers: dict[str, str], body: bytes) -> bytes:
+        Webhook(SECRET).verify(body, headers)
+        self.bodies.setdefault(headers["webhook-id"], set()).add(body)
+        self.count[headers["webhook-id"]] += 1
+        await self.may_answer.wait()
+        return b"HTTP/1.1 204 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
     async def has_got(self, prefix: str, times: int = 1) -> None:
         """Wait for messages whose ids begin so."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook
 
+from callback_receiver import CallbackReceiver
 from everpost.publishing import InvalidError, OutcomeUnknownError
 from everpost.task.model import Task
 from everpost.testing import Stack, eventually, everpost_stack
@@ -46,7 +47,7 @@ class Message(msgspec.Struct):
         return event
 
 
-class Receiver:
+class Receiver(CallbackReceiver):
     """An HTTP server that keeps messages and gives the configured answers; `answer` may cut the connection with b""."""
 
     def __init__(self) -> None:
@@ -54,32 +55,12 @@ class Receiver:
         self.answers = asyncio.Event()
         self.answers.set()
         self.answer: Callable[[Message], bytes] = lambda _: answer_with(204)
-        self.url = ""
 
-    @contextlib.asynccontextmanager
-    async def serve(self, host: str = "127.0.0.1") -> AsyncIterator["Receiver"]:
-        server = await asyncio.start_server(self._handle, host, 0)
-        self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/hook?a=1"
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                pairs = (line.partition(": ") for line in head.split("\r\n")[1:] if line)
-                headers = {name.lower(): value for name, _, value in pairs}
-                body = await reader.readexactly(int(headers["content-length"]))
-                message = Message(headers, body, head.partition("\r\n")[0])
-                self.messages.append(message)
-                await self.answers.wait()
-                if not (answer := self.answer(message)):
-                    break
-                writer.write(answer)
-                await writer.drain()
-        writer.close()
+    async def receive(self, first_line: str, headers: dict[str, str], body: bytes) -> bytes:
+        message = Message(headers, body, first_line)
+        self.messages.append(message)
+        await self.answers.wait()
+        return self.answer(message)
 
     async def wait_for(self, *webhook_ids: str) -> list[Message]:
         """The messages, once each of these has come."""

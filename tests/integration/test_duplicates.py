@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,18 @@ POST: dict[str, Any] = {"platform": "douyin", "account_id": "shop", "title": "å
 API = "/api/v1/publish"
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+@asynccontextmanager
+async def guarded_stack(folder: Path) -> AsyncIterator[Stack]:
     """A stack whose platform `douyin` has the guard."""
-    platforms = tmp_path / "platforms.toml"
+    platforms = folder / "platforms.toml"
     platforms.write_text("[platforms.douyin]\nduplicate_window_s = 3600\n")
     async with everpost_stack(platforms=platforms) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with guarded_stack(tmp_path) as stack:
         yield stack
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from everpost.publishing import InvalidError
-from everpost.testing import Stack, everpost_stack
-from integration.test_duplicates import API, POST, post
+from everpost.testing import Stack
+from integration.test_duplicates import API, POST, guarded_stack, post
 
 pytestmark = pytest.mark.usefixtures("both_stores_in_chaos")
 
@@ -17,10 +17,7 @@ LATER = "2030-01-01T00:00:00Z"
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A stack whose platform `douyin` has the guard."""
-    platforms = tmp_path / "platforms.toml"
-    platforms.write_text("[platforms.douyin]\nduplicate_window_s = 3600\n")
-    async with everpost_stack(platforms=platforms) as stack:
+    async with guarded_stack(tmp_path) as stack:
         yield stack
 
 
@@ -52,8 +49,11 @@ async def test_a_retry_whose_twin_was_posted_meanwhile_is_refused_unless_it_is_a
         assert (answer.status_code, problem["code"], problem["task_id"]) == (409, "duplicate_post", twin["task_id"])
     bulk = await stack.client.post("/api/v1/tasks/batch/retry", json={"task_ids": [task_id]})
     assert [one["code"] for one in bulk.json()["errors"]] == ["duplicate_post"], bulk.text
-    assert (await stack.post_retry(task_id, data={"title": "another"})).status_code == 200
+    answer = await stack.post_retry(task_id, data={"title": "another"})
+    assert answer.status_code == 200
     assert (await post(stack, title="another"))[0] == 409
+    for running in (twin["task_id"], answer.json()["new_task_id"]):  # else one of them takes the next failure
+        await stack.wait_until_ended(running)
     other = await failed(stack, title="allowed")
     assert (await post(stack, title="allowed"))[0] == 202
     assert (await stack.post_retry(other, data={"allow_duplicate": True})).status_code == 200

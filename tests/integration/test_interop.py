@@ -10,6 +10,7 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, func
 
+from arq_client import job_of
 from everpost.queue.codec import deserialize, serialize
 from everpost.queue.pool import connection_pool
 from everpost.testing import Stack, eventually
@@ -25,13 +26,6 @@ async def stock(everpost: Stack) -> AsyncIterator[ArqRedis]:
     client = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
     yield client
     await client.aclose(close_connection_pool=True)
-
-
-async def job_of(client: ArqRedis, *args: Any, **kwargs: Any) -> Job:
-    """Enqueue, and be sure that it was."""
-    job = await client.enqueue_job(*args, **kwargs)
-    assert job is not None
-    return job
 
 
 async def test_a_stock_client_enqueues_a_plain_dict_and_reads_status_and_result(

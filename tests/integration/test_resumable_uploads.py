@@ -124,20 +124,23 @@ async def test_what_arrived_before_the_client_hung_up_is_kept(api: Api) -> None:
     await assert_stored(api.client, place)
 
 
-async def test_two_requests_cannot_send_to_one_upload_at_once(api: Api) -> None:
-    place = await create(api.client)
-    arrived, go_on = asyncio.Event(), asyncio.Event()
+async def sent_in_part(client: httpx.AsyncClient, place: str) -> tuple[asyncio.Task[httpx.Response], asyncio.Event]:
+    """A request of which the first part has arrived; the rest follows once the event is set."""
+    go_on = asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
         yield CONTENT[:1_200_000]
-        arrived.set()
         await go_on.wait()
         yield CONTENT[1_200_000:]
 
-    first = asyncio.create_task(send(api.client, place, 0, slowly()))
-    await arrived.wait()
+    request = asyncio.create_task(send(client, place, 0, slowly()))
+    await until_it_arrives(client, place)
+    return request, go_on
 
-    await until_it_arrives(api.client, place)
+
+async def test_two_requests_cannot_send_to_one_upload_at_once(api: Api) -> None:
+    place = await create(api.client)
+    first, go_on = await sent_in_part(api.client, place)
     problem = await send(api.client, place, 0, b"other")
     assert_problem(problem, 423, "upload_locked")
     assert (problem.headers["tus-resumable"], problem.headers["retry-after"]) == ("1.0.0", "1")
@@ -149,18 +152,7 @@ async def test_two_requests_cannot_send_to_one_upload_at_once(api: Api) -> None:
 async def test_more_uploads_than_memory_may_hold_are_put_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("everpost.files.uploads.MOST_AT_ONCE", 1)
     place, other = await create(api.client), await create(api.client)
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield CONTENT[:1_200_000]
-        arrived.set()
-        await go_on.wait()
-        yield CONTENT[1_200_000:]
-
-    first = asyncio.create_task(send(api.client, place, 0, slowly()))
-    await arrived.wait()
-
-    await until_it_arrives(api.client, place)
+    first, go_on = await sent_in_part(api.client, place)
     assert_problem(await send(api.client, other, 0, CONTENT), 503, "unavailable")
     go_on.set()
     assert (await first).status_code == 204

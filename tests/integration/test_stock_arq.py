@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from arq.connections import ArqRedis, RedisSettings, create_pool
-from arq.jobs import DeserializationError, Job, JobStatus
+from arq.jobs import DeserializationError, JobStatus
 from arq.worker import JobExecutionFailed
 
+from arq_client import job_of
 from everpost.publishing import TransientError
 from everpost.testing import Stack, eventually
 from store_kit import kit_of
@@ -25,13 +26,6 @@ async def arq(everpost: Stack) -> AsyncIterator[ArqRedis]:
     client = await create_pool(RedisSettings.from_dsn(everpost.valkey.address))
     yield client
     await client.aclose(close_connection_pool=True)
-
-
-async def job_of(client: ArqRedis, *args: Any, **kwargs: Any) -> Job:
-    """Enqueue, and be sure that it was."""
-    job = await client.enqueue_job(*args, **kwargs)
-    assert job is not None
-    return job
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"task_data": TASK, "priority": 2}])

@@ -7,6 +7,7 @@ from itertools import count
 
 from everpost.errors import ServiceError, Unavailable, WriteUnconfirmed
 from everpost.store.postgresql.link.database import Database
+from everpost.testing import eventually
 from postgresql.link_kit import add, stored, write
 
 PATIENCE_S = 60
@@ -57,9 +58,11 @@ class Writers:
     async def go_on(self, rows: int = 40) -> None:
         """Wait until so many more rows are confirmed."""
         wanted = len(self.confirmed) + rows
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.confirmed) < wanted:  # noqa: ASYNC110 - the callers are many
-                await asyncio.sleep(0.01)
+
+        async def are_confirmed() -> bool:
+            return len(self.confirmed) >= wanted
+
+        await eventually(are_confirmed, timeout_s=PATIENCE_S, what=f"{rows} more confirmed rows")
 
 
 async def go_on(database: Database, name: str) -> str:

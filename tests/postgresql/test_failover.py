@@ -111,9 +111,11 @@ async def test_nothing_is_confirmed_while_the_synchronous_standby_is_silent(
     monkeypatch.setattr(session, "CLOSE_S", 0.2)
     pair.make_synchronous()
     await go_on(database, "before")
-    async with asyncio.timeout(60):
-        while not database.primary.is_synchronous:  # noqa: ASYNC110 - it is seen within a second
-            await asyncio.sleep(0.02)
+
+    async def is_synchronous() -> bool:
+        return database.primary.is_synchronous
+
+    await eventually(is_synchronous, timeout_s=60, what="the synchronous standby")
     pair.standby.signal_all(signal.SIGSTOP)
     try:
         with pytest.raises(WriteUnconfirmed):

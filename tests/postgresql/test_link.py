@@ -268,9 +268,11 @@ async def test_a_slow_search_is_stopped_in_the_server_too(database: Database) ->
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE query = 'SELECT pg_sleep(60)' AND state = 'active' AND datname = current_database()"
     )
-    async with asyncio.timeout(10):
-        while await database.read(lambda connection: connection.fetch_value(running)):  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
+
+    async def is_stopped() -> bool:
+        return not await database.read(lambda connection: connection.fetch_value(running))
+
+    await eventually(is_stopped, what="the search's end")
     assert await database.search(lambda connection: connection.fetch_value(Sql("SELECT 1"))) == 1
 
 
@@ -291,9 +293,11 @@ async def test_an_opening_that_is_cancelled_leaves_no_connection_behind(
     await is_connected.wait()
     opening.cancel()
     assert isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError)
-    async with asyncio.timeout(10):
-        while not all(session.is_closed for session in opened):  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
+
+    async def are_closed() -> bool:
+        return all(session.is_closed for session in opened)
+
+    await eventually(are_closed, what="the end of all sessions")
 
 
 async def test_a_server_that_would_forget_commits_is_refused(address: str) -> None:

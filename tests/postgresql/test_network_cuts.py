@@ -15,6 +15,7 @@ from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.session import KEEPALIVE
 from everpost.store.postgresql.link.statements import Sql
+from everpost.testing import eventually
 from fair_time import fair_s
 from postgresql.hosts import DatabaseHosts, database_hosts
 from postgresql.link_kit import ALL, add, opened, stored, write
@@ -187,9 +188,11 @@ async def test_a_primary_that_still_answers_is_left_once_another_was_promoted(
     await hosts.caught_up()
     with hosts.between.black_hole():
         await hosts.promote()
-        async with asyncio.timeout(60):
-            while linked.primary.server is None or linked.primary.server.timeline != "00000002":  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.02)
+
+        async def has_moved() -> bool:
+            return linked.primary.server is not None and linked.primary.server.timeline == "00000002"
+
+        await eventually(has_moved, timeout_s=60, what="the promoted server")
         after = await go_on(linked, "after")
     assert hosts.standby.sql("SELECT count(*) FROM link_rows WHERE task_id LIKE 'after%'") == [(0,)]
     assert {before, after} <= set(await stored(linked))

@@ -20,6 +20,7 @@ from everpost.task.place import Place
 from postgresql.kit import PostgresqlKit
 from postgresql.rows import fill
 from postgresql_server import shared_server
+from store_rows import EVERY_FILTER
 
 ROWS = 20_000
 PARAMETER = re.compile(r"\$[0-9]+")
@@ -53,18 +54,6 @@ READ_WHOLE |= dict.fromkeys(
     ("single_tasks", "kinds_of_tasks", "in_two_tables"), "the demonstration's, on its few tasks"
 )
 READ_WHOLE |= dict.fromkeys(("empty_ledger", "empty_unsearched", "ledger_ids"), "the bench's, between measurements")
-GIVEN: dict[str, Any] = {
-    "status": "failed",
-    "platform": ("douyin", "3"),
-    "account_id": "a",
-    "created_after_ms": 1,
-    "created_before_ms": 2,
-    "error_class": "auth",
-    "batch_id": "b",
-    "retry_of": "r",
-    "task_ids": ("x", "y"),
-    "q": "测试",
-}
 BOUND = Bound("2026-01-01T00:00:00.000Z", "2025-12-31 00:00", "2026-01-02 00:00", None)
 
 
@@ -139,12 +128,12 @@ def test_a_statement_reads_no_large_table_whole(connection: psycopg.Connection, 
 
 def filters() -> Iterator[TaskFilter]:
     """Every combination of up to two fields, and all at once."""
-    for size in (0, 1, 2, len(GIVEN)):
-        for names in itertools.combinations(GIVEN, size):
-            yield TaskFilter(**{name: GIVEN[name] for name in names})
+    for size in (0, 1, 2, len(EVERY_FILTER)):
+        for names in itertools.combinations(EVERY_FILTER, size):
+            yield TaskFilter(**{name: EVERY_FILTER[name] for name in names})
             if "status" in names:
                 for status in ("pending", "scheduled", "running"):
-                    yield TaskFilter(**{name: GIVEN[name] for name in names} | {"status": status})
+                    yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"status": status})
 
 
 def search_of(wanted: TaskFilter, rarer: str, *, few: bool = True) -> Search:
@@ -169,7 +158,7 @@ def test_every_list_follows_an_index_wherever_it_begins(connection: psycopg.Conn
                 wanted,
                 whole_reads(connection, plan),
             )
-    assert len(seen) > len(GIVEN)
+    assert len(seen) > len(EVERY_FILTER)
 
 
 def _is_oldest(read: str, sql: Sql) -> bool:

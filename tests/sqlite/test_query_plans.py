@@ -17,6 +17,7 @@ from everpost.store.sqlite.lists.filters import compose
 from everpost.store.sqlite.lists.search import Hits
 from everpost.store.sqlite.queries import FOLDER, load, statements
 from everpost.task.place import Place
+from store_rows import EVERY_FILTER
 
 SCAN = re.compile(r"^SCAN (?P<what>\S+)( (?P<index>USING .*))?")
 SMALL = re.compile(r"(task_counts|json_each|given|value|CONSTANT|\(.*)$")
@@ -46,18 +47,6 @@ READ_WHOLE = {
 }
 COLUMNS = {Place.LEDGER: "task_id, status", Place.HISTORY: "job_id, status"}
 STATUSES = ["failed", "success", None]
-GIVEN: dict[str, Any] = {
-    "status": "failed",
-    "platform": ("douyin", "3"),
-    "account_id": "a",
-    "created_after_ms": 1,
-    "created_before_ms": 2,
-    "error_class": "auth",
-    "batch_id": "b",
-    "retry_of": "r",
-    "task_ids": ("x", "y"),
-    "q": "测试",
-}
 
 
 class AnyParameter(dict[str, Any]):
@@ -113,12 +102,12 @@ async def test_a_callback_reads_no_large_table_whole(database: Database, body: s
 
 def filters() -> Iterator[TaskFilter]:
     """Every combination of up to three fields, and all at once."""
-    for size in (0, 1, 2, 3, len(GIVEN)):
-        for names in itertools.combinations(GIVEN, size):
-            wanted = TaskFilter(**{name: GIVEN[name] for name in names})
+    for size in (0, 1, 2, 3, len(EVERY_FILTER)):
+        for names in itertools.combinations(EVERY_FILTER, size):
+            wanted = TaskFilter(**{name: EVERY_FILTER[name] for name in names})
             yield wanted
             if wanted.status:
-                yield TaskFilter(**{name: GIVEN[name] for name in names} | {"status": "pending"})
+                yield TaskFilter(**{name: EVERY_FILTER[name] for name in names} | {"status": "pending"})
 
 
 async def test_every_list_follows_an_index_wherever_it_begins(database: Database) -> None:
@@ -138,12 +127,12 @@ async def test_a_page_is_found_by_its_key_not_by_counting_up_to_it(
     database: Database, status: str | None, field: str, index: str
 ) -> None:
     """And the few tasks of a status among all of a platform or account are not looked for among the others."""
-    wanted = TaskFilter(**{"status": status, field: GIVEN[field]})
+    wanted = TaskFilter(**{"status": status, field: EVERY_FILTER[field]})
     start = Key("2026-01-01T00:00:00.000Z", "x")
     search = compose(wanted, COLUMNS, start, zone=None, hits=None, rarer=field, statuses=STATUSES)
     plan = await plan_of(database, search.sql, search.parameters | {"limit": 10})
     keyed = f"({field}=? AND status=? AND (created_at,job_id)<(?,?))"
-    spellings = len(GIVEN[field]) if field == "platform" else 1
+    spellings = len(EVERY_FILTER[field]) if field == "platform" else 1
     searches = spellings * (1 if status else len(STATUSES))
     step = f"SEARCH publish_tasks USING COVERING INDEX publish_tasks_{index} {keyed}"
     assert plan.count(step) == searches, plan
