@@ -140,8 +140,8 @@ def utc_text(stored: object, timezone: tzinfo) -> str | None:
 
     SQLite does not enforce a column's type, so a value may also be a number or a blob.
     """
-    if stored is None:
-        return None
+    if stored is None or (type(stored) is str and stored[-1:] == "Z"):  # almost all, and a page has thousands
+        return stored
     text = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
     if text.endswith("Z"):
         return text

@@ -5,6 +5,7 @@ its lock. If a task has to be prepared first, it writes nothing: then the task's
 waiting job is taken out of Redis, and the store decides again. The new tasks are queued at last.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
@@ -285,9 +286,9 @@ class Retries:
         if outcome.refusal is not None:
             raise outcome.refusal
         assert origin is not None, "a retry that is not refused has data"
-        if outcome.new_task is not None:  # the answer does not wait for Redis; see docs/decisions/0014
+        if outcome.new_task is not None:  # the answer is sent first, and waits for no Redis; see docs/decisions/0014
             self._tools.acceptance.count_accepted([outcome.new_task])
-            self._tools.queue.enqueuer.enqueue_soon(outcome.new_task)
+            asyncio.get_running_loop().call_soon(self._tools.queue.enqueuer.enqueue_soon, outcome.new_task)
         log.info(
             "task.recovered",
             task_id=task_id,

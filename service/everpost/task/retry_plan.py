@@ -167,8 +167,11 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             late_at_ms=latest_start_ms(data.get("late_after_s"), platform.late_after_s, due_at_ms, self.now_ms),
         )
         guard = guard_of_data(platform, data, max(self.now_ms, due_at_ms or 0))
-        warning = "; ".join(filter(None, (chosen.origin.warning, unscheduled))) or None
-        return Made(task, msgspec.structs.replace(chosen.origin, warning=warning), guard)
+        origin = chosen.origin
+        if unscheduled is not None:
+            warning = "; ".join(filter(None, (origin.warning, unscheduled)))
+            origin = msgspec.structs.replace(origin, warning=warning)
+        return Made(task, origin, guard)
 
     def _edited(self, task_id: str, edit: Edit, data: Mapping[str, Any], chosen: ChosenData) -> Made:
         """The new task with edited data. Its priority is the original's, unless the edit names another."""

@@ -68,7 +68,9 @@ def row_view(row: history.TaskRow, *, is_running: bool = False, waits_for: Waits
     fields["place"] = NAMES[row.place]
     if is_running:
         fields["status"] = TaskStatus.RUNNING
-    return TaskRow(**fields, waits_for=waits_for)
+    if waits_for is not None:
+        fields["waits_for"] = waits_for
+    return TaskRow(**fields)
 
 
 def id_view(match: history.IdMatch) -> IdMatch:
