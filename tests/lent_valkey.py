@@ -72,7 +72,7 @@ class LentValkey(EmbeddedValkey):
                     self.child = None
                     return
         await super().stop(grace_s)
-        if not self.is_known:
+        if self._likeness is not None:  # it has a folder of its own
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
