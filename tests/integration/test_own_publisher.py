@@ -39,7 +39,8 @@ from everpost_workers.publishers.webhook_options import WebhookOptions
 
 DOCUMENT = Path(__file__).parents[2].joinpath("docs", "publishers.md").read_text("utf-8")
 CODE, LOOK_UP, UPLOAD = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-PROJECT, PLATFORMS = re.findall(r"```toml\n(.*?)```", DOCUMENT.partition("## Your own publisher")[2], re.DOTALL)
+SECTION = DOCUMENT.partition("\n## Your own publisher\n")[2].partition("\n## ")[0]
+PROJECT, PLATFORMS = re.findall(r"```toml\n(.*?)```", SECTION, re.DOTALL)
 POST = {"id": "17", "url": "https://mastodon.example/@me/17"}
 
 
