@@ -23,8 +23,7 @@ from everpost.store.held import Held
 from everpost.store.history import History
 from everpost.store.ledger import Ledger
 from everpost.store.limits import Limits
-from everpost.store.meta import Meta
-from everpost.store.moving import MARK, check_open, read_mark
+from everpost.store.meta import MOVE, Meta
 from everpost.store.operations import Operations
 from everpost.store.recurring import Recurring
 from everpost.store.relay import Relay
@@ -116,7 +115,10 @@ async def open_store(
     """
     store = await _open(address, zone, clock, replica_lag_s)
     try:
-        check_open(read_mark(await store.meta.get(MARK)))
+        if (mark := await store.meta.get(MOVE)) is not None:
+            from everpost.store.moving import check_open, read_mark  # noqa: PLC0415 - most stores are never moved
+
+            check_open(read_mark(mark))
     except BaseException:
         await store.close()
         raise

@@ -11,6 +11,7 @@ EPOCH = "epoch"  # the Redis that was compared with the store last
 LEADER = "upkeep"  # which worker leads the upkeep, as JSON
 CLOCK = "clock"  # the mark of `count_time` as JSON
 
+MOVE = "move"  # the part of the store in its last move, as JSON; see `everpost.store.moving`
 IDENTITY = "identity"  # of the database: a random name
 
 CountStep = Callable[[ClockMark | None], ClockMark]

@@ -1,7 +1,8 @@
 """The port of `everpost move`: the two stores of a move, and the rows that go from one to the other.
 
-Both stores keep a `Mark`. The source is closed from the beginning on, and the target is closed until it has every row.
-So at each moment at most one of them can be opened, whenever the move is interrupted.
+Both stores keep a `Mark`, as the value `MOVE` of `everpost.store.meta.Meta`. The source is closed from the beginning
+on, and the target is closed until it has every row. So at each moment at most one of them can be opened, whenever the
+move is interrupted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,6 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from everpost.errors import DatabaseUnusable
-
-MARK = "move"  # the mark's key among the values of `everpost.store.meta.Meta`
 
 Value: TypeAlias = str | bytes | int | float | None
 """A text that is not UTF-8 has its undecodable bytes as lone surrogates (PEP 383)."""

@@ -3,7 +3,6 @@
 https://developer.wordpress.org/rest-api/reference/posts/
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,7 +94,9 @@ def publication_of(fields: PostFields) -> bytes:
 
 def _block_of(attachment: Attachment) -> str:
     """The file as a block of WordPress's editor."""
-    url, alt = html.escape(attachment.url), html.escape(attachment.alt)
+    from html import escape  # noqa: PLC0415 - its table of characters takes 0.3 MB, and most workers post none
+
+    url, alt = escape(attachment.url), escape(attachment.alt)
     if attachment.kind == "image":
         inner = f'<img src="{url}" alt="{alt}" class="wp-image-{attachment.id}"/>'
     elif attachment.kind in {"video", "audio"}:

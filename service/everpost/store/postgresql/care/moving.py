@@ -12,11 +12,10 @@ import msgspec
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable
 from everpost.store.fitting import fit_values, refusal_of
-from everpost.store.meta import LEADER
+from everpost.store.meta import LEADER, MOVE
 from everpost.store.moving import (
     BYTES,
     COLUMNS,
-    MARK,
     NUMBERS,
     REALS,
     Fitted,
@@ -84,7 +83,7 @@ LARGE: Mapping[Table, str] = MappingProxyType(
 )
 """The column that can be large, or a text of several."""
 
-OWN_VALUES = [MARK, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
+OWN_VALUES = [MOVE, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
 
 SMALL_NUMBERS = frozenset(
     {"priority", "generation", "retry_count", "max_retries", "sending", "checkpoint_attempt"}
@@ -148,10 +147,10 @@ class PostgresqlMoved:
         """See `MovedStore`."""
 
         async def begin(connection: Connection) -> None:
-            await connection.fetch_value("lock_ids", task_ids=[MARK])
+            await connection.fetch_value("lock_ids", task_ids=[MOVE])
             await self._check_new(connection)
             await connection.run("forget_values", kept=OWN_VALUES)
-            await set_value(connection, MARK, write_mark(mark))
+            await set_value(connection, MOVE, write_mark(mark))
 
         await self._database.write(begin, statement_s=None)
 
@@ -231,9 +230,9 @@ class PostgresqlMoved:
             self._months.add(month)
 
     async def _replace_mark(self, connection: Connection, before: Mark | None, after: Mark | None) -> None:
-        await connection.fetch_value("lock_ids", task_ids=[MARK])
+        await connection.fetch_value("lock_ids", task_ids=[MOVE])
         check_mark(await _mark(connection), before, self.name)
-        await set_value(connection, MARK, write_mark(after))
+        await set_value(connection, MOVE, write_mark(after))
 
     async def _check_new(self, connection: Connection) -> None:
         check_open(await _mark(connection))
@@ -255,7 +254,7 @@ async def _archived_months(connection: Connection) -> list[str]:
 
 
 async def _mark(connection: Connection) -> Mark | None:
-    return read_mark(await get_value(connection, MARK))
+    return read_mark(await get_value(connection, MOVE))
 
 
 async def _count(connection: Connection, *, table: Table, most: int | None = None) -> int:

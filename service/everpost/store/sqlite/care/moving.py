@@ -9,10 +9,9 @@ from typing import Any, cast
 import msgspec
 
 from everpost.store.fitting import fit_values, refusal_of
-from everpost.store.meta import LEADER
+from everpost.store.meta import LEADER, MOVE
 from everpost.store.moving import (
     COLUMNS,
-    MARK,
     Fitted,
     Mark,
     Portion,
@@ -80,7 +79,7 @@ NUMERIC: Mapping[Table, frozenset[str]] = MappingProxyType(
 )
 """The columns of numeric affinity: SQLite stores a text that looks like a number as a number in them."""
 
-OWN_VALUES = (MARK, SEARCHED, COUNTS, LEADER)  # the values in everpost_meta that are about this file only
+OWN_VALUES = (MOVE, SEARCHED, COUNTS, LEADER)  # the values in everpost_meta that are about this file only
 
 
 class SqliteMoved:
@@ -134,7 +133,7 @@ class SqliteMoved:
         with self._transaction():
             self._check_new()
             self._connection.execute("DELETE FROM everpost_meta")
-            set_value(self._connection, MARK, write_mark(mark))
+            set_value(self._connection, MOVE, write_mark(mark))
 
     async def count(self, table: Table) -> int:
         """See `MovedStore`."""
@@ -184,11 +183,11 @@ class SqliteMoved:
             raise not_empty(self.name)
 
     def _mark(self) -> Mark | None:
-        return read_mark(get_value(self._connection, MARK))
+        return read_mark(get_value(self._connection, MOVE))
 
     def _replace_mark(self, before: Mark | None, after: Mark | None) -> None:
         check_mark(self._mark(), before, self.name)
-        set_value(self._connection, MARK, write_mark(after))
+        set_value(self._connection, MOVE, write_mark(after))
 
     def _count(self, table: Table) -> int:
         where = f" WHERE key NOT IN {OWN_VALUES}" if table is Table.META else ""
