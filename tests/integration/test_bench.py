@@ -70,7 +70,7 @@ async def test_every_metric_is_measured_and_every_task_counted(tmp_path: Path) -
         report.metrics["engine"].summary.median / report.metrics["engine_arq"].summary.median
     )
     ran = 2 * TINY.tasks + TINY.one_by_one + TINY.requests
-    ran += TINY.fleet_tasks + TINY.tasks + TINY.backlog
+    ran += TINY.fleet_tasks + TINY.tasks + TINY.backlog + 2 * TINY.due_times
     retried = 6 * TINY.retries + 2 * TINY.batch_retries
     assert report.tasks_checked == ran + retried
     assert report.metrics["fleet"].summary.max == TINY.fleet_tasks
