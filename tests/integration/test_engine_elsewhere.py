@@ -56,9 +56,9 @@ async def test_a_job_handed_over_is_in_the_other_set_with_its_payload_and_no_try
 
 
 async def test_a_job_keeps_its_score_if_the_hook_names_none(stage: Stage) -> None:
-    await stage.start([ANSWER], on_claim=HandOver())
     await stage.enqueue("answer", _job_id="x")
     score = await stage.redis.zscore("arq:queue", "x")
+    await stage.start([ANSWER], on_claim=HandOver())
     await until(lambda: is_elsewhere(stage, "x"))
     assert await stage.redis.zscore(OTHER, "x") == score
 
