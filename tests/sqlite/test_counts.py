@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from everpost.cli.doctor import doctor
+from everpost.clock import DAY_MS, system_clock, to_text
 from everpost.store.sqlite.care.care import SqliteCare
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.counts import add_drift, find_drift
@@ -57,7 +58,8 @@ async def test_wrong_counts_are_mended_whatever_is_written_meanwhile(tmp_path: P
 
 async def test_a_worker_mends_wrong_counts_and_doctor_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async with everpost_stack(workers=0) as stack:
-        await stack.publish()
+        tomorrow = to_text(system_clock() + DAY_MS)  # its end would be taken from a count that is not there
+        await stack.publish(schedule_time=tomorrow)
         await spoil(database_of(stack))
         monkeypatch.setenv("EVERPOST_DATA", str(stack.settings.data))
 
