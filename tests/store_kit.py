@@ -93,6 +93,9 @@ class StoreKit(Protocol):
     def batches(self) -> list[str]:
         """The ids of the kept batches, sorted."""
 
+    def forget_items(self) -> None:
+        """Leave batches as the version before wrote those that are no fan-outs: without their tasks."""
+
     def everything(self) -> bytes:
         """What the store has on the disk: its files, or all rows of all tables as text."""
 

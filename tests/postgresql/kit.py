@@ -103,6 +103,9 @@ class PostgresqlKit:
     def batches(self) -> list[str]:
         return [batch_id for (batch_id,) in self.select("SELECT batch_id FROM batches ORDER BY batch_id")]
 
+    def forget_items(self) -> None:
+        assert self.execute("UPDATE batches SET items = '[]'")
+
     def everything(self) -> bytes:
         rows = [
             row

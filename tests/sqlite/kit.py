@@ -79,6 +79,9 @@ class SqliteKit:
     def batches(self) -> list[str]:
         return [batch_id for (batch_id,) in self._select("SELECT batch_id FROM batches ORDER BY batch_id")]
 
+    def forget_items(self) -> None:
+        assert self._execute("UPDATE batches SET items = '[]'")
+
     def everything(self) -> bytes:
         return b"".join(file.read_bytes() for file in self._path.parent.glob(f"{self._path.name}*"))
 

@@ -67,6 +67,15 @@ async def test_a_retry_without_an_address_counts_for_its_batch(store: Store, kit
     assert not [name for name in told(kit) if "again" in name or "third" in name]
 
 
+async def test_a_batch_of_the_version_before_is_told_how_its_tasks_ended(store: Store, kit: StoreKit) -> None:
+    await post(store, "one", "two", kind=BatchKind.BATCH)
+    kit.forget_items()
+    await end(store, "one", status=TaskStatus.SUCCESS)
+    await end(store, "two")
+    event = of_batch(kit)["B.1"]
+    assert (event["type"], event["data"]["counts"]) == ("batch.partial", {"success": 1, "failed": 1})
+
+
 @KINDS
 async def test_archived_tasks_count_in_the_news_of_their_batch(store: Store, kit: StoreKit, kind: BatchKind) -> None:
     await post(store, "one", "two", "three", kind=kind)

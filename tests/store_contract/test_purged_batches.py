@@ -48,6 +48,16 @@ async def test_a_batch_goes_with_the_last_task_of_its_chains(store: Store, kit: 
     assert await store.care.repair_counts() == 0
 
 
+async def test_a_batch_whose_tasks_are_not_known_by_id_stays(store: Store, kit: StoreKit) -> None:
+    await post(store, "one", "two", kind=BatchKind.BATCH)
+    kit.forget_items()
+    await end(store, "one", status=TaskStatus.SUCCESS)
+    await purge(store)
+    assert kit.batches() == ["B"]
+    await end(store, "two")
+    assert "B.1.callback" in left(kit)
+
+
 async def test_ended_callbacks_are_destroyed_with_what_they_are_about(store: Store, kit: StoreKit) -> None:
     names = [f"t{number}" for number in range(5)]
     await accept(store, *names, callback_url=URL)

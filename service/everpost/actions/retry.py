@@ -48,7 +48,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         patched: The new task's data differs from the original's.
-        unknown_fields: Fields of edited data that neither Everpost nor the platform reads; None if there are none.
+        unknown_fields: The fields of edited data that Everpost and the platform do not read; None if all are read.
     """
 
     new_task_id: str

@@ -9,7 +9,7 @@ from everpost.store import Store, maintenance_of
 
 @asynccontextmanager
 async def opened_to_look(address: str) -> AsyncIterator[Store | None]:
-    """The store at an address; None if there is none of this version, or it cannot be opened: other findings say so."""
+    """The store at an address; None if it cannot be opened, which other findings report."""
     try:
         store = await maintenance_of(address).open_current()
     except ServiceError:

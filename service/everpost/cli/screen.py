@@ -68,7 +68,7 @@ def progress_text(progress: Mapping[str, Any] | None) -> str | None:
 
 
 def waits_text(waits_for: Mapping[str, Any] | None) -> str | None:
-    """The limit, pause or hold that a task waits for; None if there is none."""
+    """The limit, pause or hold that a task waits for; None if it waits for nothing of this kind."""
     if not waits_for:
         return None
     reason, until = waits_for.get("reason"), waits_for.get("until")

@@ -18,7 +18,7 @@ REFRESH_S = 1.0
 
 
 class AccountDirectory:
-    """The accounts as they were at the last `refresh`. Until the first one, there are none.
+    """The accounts as they were at the last `refresh`. Before the first one, it knows no account.
 
     Attributes:
         version: That of the accounts at the last `refresh`, as the store keeps it.

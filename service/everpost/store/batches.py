@@ -25,7 +25,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch as a store keeps it.
 
     Attributes:
-        items: The accounts of a fan-out. If there are none, a store keeps an item for each accepted task.
+        items: The accounts of a fan-out; empty for other batches, of which a store keeps an item for each task.
         callback_url: The address that is told when all tasks have ended; each of them has a `callback_url` at first.
         total: The number of its items, rejected ones too.
         unfinished: Its tasks that have not ended; counted only if it has a `callback_url`.

@@ -53,7 +53,7 @@ class RetryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Attributes:
         patched: Its data differs from the original's.
-        unknown_fields: Fields of edited data that neither Everpost nor its platform reads.
+        unknown_fields: The fields of edited data that Everpost and its platform do not read.
     """
 
     success: bool

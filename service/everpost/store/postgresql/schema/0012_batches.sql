@@ -30,7 +30,8 @@ CREATE FUNCTION everpost_status_of_chain(first text) RETURNS text LANGUAGE sql S
     ORDER BY generation DESC LIMIT 1
 $$;
 
--- The last unfinished task of a batch has ended. The newest task of each retry chain counts, also if it is archived.
+-- The last unfinished task of a batch has ended. The newest task of each retry chain counts, also if it is archived. The
+-- version before kept no items of a batch, so its tasks are found by its id.
 CREATE OR REPLACE FUNCTION everpost_call_back_of_batch() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     counts json;
@@ -42,8 +43,13 @@ BEGIN
         coalesce(sum(tasks) FILTER (WHERE newest = 'success'), 0), coalesce(sum(tasks), 0)
     INTO counts, succeeded, found
     FROM (
-        SELECT everpost_status_of_chain(item ->> 'task_id') AS newest, count(*) AS tasks
-        FROM json_array_elements(NEW.items::json) AS item GROUP BY 1
+        SELECT everpost_status_of_chain(first.task_id) AS newest, count(*) AS tasks
+        FROM (
+            SELECT item ->> 'task_id' AS task_id FROM json_array_elements(NEW.items::json) AS item
+            UNION
+            SELECT job_id FROM publish_tasks WHERE batch_id = NEW.batch_id AND root_id IS NULL
+        ) AS first
+        GROUP BY 1
     ) AS chains
     WHERE newest IS NOT NULL;
     status := CASE WHEN succeeded = found + NEW.rejected THEN 'success' WHEN succeeded > 0 THEN 'partial' ELSE 'failed' END;

@@ -1,6 +1,7 @@
--- Batches of which no task is left anywhere. Each costs some look-ups by id, until the first task is found.
+-- Batches of which no task is left anywhere. Each costs some look-ups by id, until the first task is found. The version
+-- before kept no items of a batch, so nothing is known of its tasks: it stays.
 DELETE FROM batches AS b
-WHERE b.created_at < :before AND NOT EXISTS (
+WHERE b.created_at < :before AND b.items <> '[]' AND NOT EXISTS (
     SELECT FROM json_array_elements(b.items::json) AS item
     WHERE EXISTS (
             SELECT FROM task_queue AS t

@@ -1,4 +1,5 @@
--- The next batches, and whether a task of their retry chains is left anywhere.
+-- The next batches, and whether a task of their retry chains is left anywhere. The version before kept no items of a
+-- batch, so nothing is known of its tasks: it is left out.
 SELECT b.batch_id, EXISTS (
     SELECT 1 FROM json_each(b.items) AS item
     WHERE EXISTS (
@@ -11,5 +12,5 @@ SELECT b.batch_id, EXISTS (
         OR EXISTS (SELECT 1 FROM publish_tasks_archive AS a WHERE a.root_id = item.value ->> 'task_id')
 ) AS has_tasks
 FROM batches AS b
-WHERE b.batch_id > :after AND b.created_at < :before
+WHERE b.batch_id > :after AND b.created_at < :before AND b.items <> '[]'
 ORDER BY b.batch_id LIMIT :limit

@@ -87,7 +87,8 @@ WHEN NEW.root_id IS NOT NULL AND NEW.callback_url IS NOT NULL BEGIN
         );
 END;
 
--- The last unfinished task of a batch has ended. The newest task of each retry chain counts, also if it is archived.
+-- The last unfinished task of a batch has ended. The newest task of each retry chain counts, also if it is archived. The
+-- version before kept no items of a batch, so its tasks are found by its id.
 CREATE TEMP TRIGGER batches_calls_back AFTER UPDATE OF unfinished ON main.batches
 WHEN NEW.unfinished = 0 AND OLD.unfinished > 0 BEGIN
     UPDATE batches SET rounds = rounds + 1 WHERE batch_id = NEW.batch_id;
@@ -126,7 +127,11 @@ WHEN NEW.unfinished = 0 AND OLD.unfinished > 0 BEGIN
                     (SELECT h.status FROM publish_tasks AS h WHERE h.job_id = first.task_id),
                     (SELECT a.status FROM publish_tasks_archive AS a WHERE a.job_id = first.task_id)
                 ) AS status
-                FROM (SELECT value ->> 'task_id' AS task_id FROM json_each(NEW.items)) AS first
+                FROM (
+                    SELECT value ->> 'task_id' AS task_id FROM json_each(NEW.items)
+                    UNION
+                    SELECT job_id FROM publish_tasks WHERE batch_id = NEW.batch_id AND root_id IS NULL
+                ) AS first
             ) AS newest
             WHERE newest.status IS NOT NULL
             GROUP BY 1
