@@ -207,10 +207,16 @@ class Model:
         task_id = sorted(self.running)[number % len(self.running)]
         lane = self.running.pop(task_id)
         await self.forget(task_id)
+        self.parked -= await self.let_out(lane)  # there was room when they were let out; now they may wait again
         until_ms = max(self.now_ms + wait_ms, self.closed.get(lane, 0))
         self._open(lane)
         self.closed[lane] = until_ms
         await self.turn(Told(back=[task_id, lane], closed=[lane, wait_ms]))
+
+    async def let_out(self, lane: Scope) -> set[str]:
+        """The tasks of the lane that are in a queue."""
+        queued = [task_id.decode() for name in QUEUE_NAMES for task_id in await self.redis.zrange(name, 0, -1)]
+        return {task_id for task_id in queued if self.lanes[task_id] == lane}
 
     def _open(self, lane: Scope) -> None:
         self.closed.pop(lane, None)
@@ -462,6 +468,17 @@ def test_an_account_that_is_open_again_takes_all_tasks_at_once(server: Server) -
         ("enqueue", "kuaishou/a", 5, 4),
     ]
     check(server, {"kuaishou": NO_LIMITS}, steps)
+
+
+def test_a_task_that_was_let_out_before_an_answer_too_fast_waits_again(server: Server) -> None:
+    steps = [
+        ("enqueue", "douyin/b", 0, 1),
+        ("hold", "*", True),
+        ("enqueue", "douyin/b", 0, 1),
+        ("hold", "*", False),
+        ("too fast", 0, 1_000),
+    ]
+    check(server, {"*": NO_LIMITS}, steps)
 
 
 @settings(max_examples=15)
