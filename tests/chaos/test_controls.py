@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from chaos_kit.checks import Facts, Verdict, find_left_over, read_effects, verdict_of
-from chaos_kit.effects_worker import Effect
+from chaos_kit.effects_worker import Effect, EffectsPublisher
 from chaos_kit.scene import Scene, playing
-from everpost.publishing import PublisherClass
+from everpost.platforms import Catalogue
+from everpost.publishing import NotFound, PermanentError, PublisherClass, PublishJob
 from everpost.task.place import Place
 from store_kit import StoredTask, StoreKit, kit_of
 
@@ -134,3 +135,19 @@ def test_a_platform_that_tells_another_story_is_found(
     facts, _ = good
     verdict = verdict_of(msgspec.structs.replace(facts, effects=change(list(facts.effects))), PublisherClass.LOCAL)
     assert any(found in line for line in verdict.unexpected), verdict
+
+
+async def test_a_platform_that_said_there_is_no_post_refuses_what_an_earlier_attempt_sends_after_that(
+    tmp_path: Path,
+) -> None:
+    publisher = EffectsPublisher(tmp_path / "effects", PublisherClass.CHECKABLE, delay_s=0)
+    platform = Catalogue.read().find("douyin")
+    frozen, later = (
+        PublishJob(task_id="t1", data={}, platform=platform, attempt=attempt, idempotency_key="k" * 32)
+        for attempt in (1, 2)
+    )
+    assert await publisher.look_up(later) is NotFound.NOT_FOUND
+    with pytest.raises(PermanentError, match="there is no such post"):
+        await publisher.publish(frozen)
+    assert (await publisher.publish(later)).provider_post_id == "t1"
+    assert [effect.task_id for effect in read_effects(tmp_path / "effects")] == ["t1"]

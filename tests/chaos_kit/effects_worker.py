@@ -6,8 +6,8 @@ The line is fsynced half of DELAY_MS after the call began, and the publisher ans
 killed in between leaves an effect without an outcome. While the file EFFECTS.closed exists, the platform refuses posts.
 While EFFECTS.refused has the name of an error class, it refuses the account so. While EFFECTS.held exists, it accepts
 posts but does not answer yet. After it has answered "not found" for a post, it no longer accepts what a worker began to
-send before that: docs/publishers.md allows this answer only then. Its keys last for ever, or for KEY_LIFETIME_S
-seconds.
+send before that, nor what an earlier attempt sends: docs/publishers.md allows this answer only then. Its keys last for
+ever, or for KEY_LIFETIME_S seconds.
 
 With the variable CHECKPOINTS, each attempt first saves a number higher than the last one saved. The file
 EFFECTS.forgotten gets a line for each attempt that was given an older checkpoint than one that was saved.
@@ -70,6 +70,14 @@ class Effect(msgspec.Struct, frozen=True):
 
     task_id: str
     key: str
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A line of the file of denials: the platform answered an attempt's look-up "not found"."""
+
+    key: str
+    task_id: str
+    attempt: int
 
 
 def gate_of(effects: Path) -> Path:
@@ -151,7 +159,7 @@ class EffectsPublisher(Publisher):
     async def _publish(self, job: PublishJob) -> PublishResult:
         if misbehave := MISBEHAVIOUR.get(job.data.get("misbehaviour", "")):
             await misbehave()
-        denials = self._count_denials(job)
+        known = len(self._denials_of(job))
         if self._saved is not None:
             await self._save(job, self._saved)
         await asyncio.sleep(self._delay_s / 2)
@@ -161,7 +169,7 @@ class EffectsPublisher(Publisher):
             raise REFUSALS[self._refusal.read_text()]("The platform refuses the account.")
         failpoint("send.amid")
         with self._turn():
-            if self._count_denials(job) > denials:
+            if self._is_denied(job, known):
                 raise PermanentError("Somebody was told since that there is no such post.")
             os.write(self._file, msgspec.json.encode(Effect(job.task_id, job.idempotency_key)) + b"\n")
         await asyncio.to_thread(os.fsync, self._file)
@@ -189,8 +197,8 @@ class EffectsPublisher(Publisher):
             lines = self._effects.read_bytes().splitlines()
             if job.idempotency_key in {msgspec.json.decode(line, type=Effect).key for line in lines}:
                 return PublishResult(provider_post_id=job.task_id)
-            with self._denied.open("a") as denied:
-                denied.write(f"{job.idempotency_key}\n")
+            with self._denied.open("ab") as denied:
+                denied.write(msgspec.json.encode(Denial(job.idempotency_key, job.task_id, job.attempt)) + b"\n")
         return NotFound.NOT_FOUND
 
     @contextmanager
@@ -200,9 +208,19 @@ class EffectsPublisher(Publisher):
             fcntl.flock(turns, fcntl.LOCK_EX)
             yield
 
-    def _count_denials(self, job: PublishJob) -> int:
-        """How many look-ups were answered "not found"."""
-        return self._denied.read_text().split().count(job.idempotency_key)
+    def _is_denied(self, job: PublishJob, known: int) -> bool:
+        """Whether a look-up was answered since the call began, or for a later attempt before it began.
+
+        The worker may have been frozen just before its call.
+        """
+        denials = self._denials_of(job)
+        return len(denials) > known or any(
+            each.task_id == job.task_id and each.attempt > job.attempt for each in denials
+        )
+
+    def _denials_of(self, job: PublishJob) -> list[Denial]:
+        denials = (msgspec.json.decode(line, type=Denial) for line in self._denied.read_bytes().splitlines())
+        return [each for each in denials if each.key == job.idempotency_key]
 
 
 def main() -> None:
