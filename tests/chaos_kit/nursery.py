@@ -59,42 +59,38 @@ class Forked(subprocess.Popen[bytes]):
 
     _child_created = False  # by this process
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, pid: int, ended: threading.Condition) -> None:
         self.pid = pid
+        self.returncode: int | None = None
+        self._ended = ended
 
     def poll(self) -> int | None:
         """Its exit code, or None."""
-        self.returncode = self._nursery.codes.get(self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended."""
-        with self._nursery.changed:
-            if not self._nursery.changed.wait_for(lambda: self.poll() is not None, timeout):
-                raise subprocess.TimeoutExpired("a forked process", timeout or 0)
-        return self._nursery.codes[self.pid]
+        with self._ended:
+            self._ended.wait_for(lambda: self.returncode is not None, timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0)
+        return self.returncode
 
 
 class ForkedChild(Child):
     """A child process that the nursery has started."""
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
-        self.process = Forked(nursery, pid)
+    def __init__(self, process: Forked) -> None:
+        self.process = process
 
 
 class Nursery:
-    """The process that forks, as the tests see it.
-
-    Attributes:
-        codes: The exit codes of processes that have ended.
-        changed: Notified of each end.
-    """
+    """The process that forks, as the tests see it."""
 
     def __init__(self) -> None:
-        self.codes: dict[int, int] = {}
-        self.changed = threading.Condition()
-        self._begun: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ended = threading.Condition()
+        self._living: dict[int, Forked] = {}  # by pid, which the system gives again to a later process
+        self._begun: queue.SimpleQueue[Forked] = queue.SimpleQueue()
         self._port, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chaos_kit.nursery", str(theirs.fileno())],
@@ -112,17 +108,18 @@ class Nursery:
         """Start `python -m` with these arguments."""
         message = msgspec.json.encode(Birth(arguments, environment))
         socket.send_fds(self._port, [message], [output.fileno()])
-        return ForkedChild(self, self._begun.get())
+        return ForkedChild(self._begun.get())
 
     def _listen(self) -> None:
         while message := self._port.recv(MOST_BYTES):
             news = msgspec.json.decode(message, type=End)
             if news.code is None:
-                self._begun.put(news.pid)
+                self._living[news.pid] = Forked(news.pid, self._ended)
+                self._begun.put(self._living[news.pid])
                 continue
-            with self.changed:
-                self.codes[news.pid] = news.code
-                self.changed.notify_all()
+            with self._ended:
+                self._living.pop(news.pid).returncode = news.code
+                self._ended.notify_all()
 
     def close(self) -> None:
         """End the nursery, and with it what it has started."""
