@@ -4,6 +4,7 @@
 - media: https://developer.wordpress.org/rest-api/reference/media/
 - tags and categories: https://developer.wordpress.org/rest-api/reference/tags/
 - application passwords: https://developer.wordpress.org/rest-api/using-the-rest-api/authentication/
+- `_fields`: https://developer.wordpress.org/rest-api/using-the-rest-api/global-parameters/
 - errors, such as `term_exists` with the term's id: https://developer.wordpress.org/rest-api/using-the-rest-api/
 """
 
@@ -18,6 +19,15 @@ USER, PASSWORD = "editor", "application-secret"
 def refusal(status: int, code: str, message: str, **data: Any) -> Response:
     """An error as WordPress words it."""
     return Response(status, {"code": code, "message": message, "data": {"status": status, **data}})
+
+
+def _trimmed(response: Response, fields: str | None) -> Response:
+    """The answer with these fields only; errors keep all of theirs."""
+    if fields is None or response.status >= 400:
+        return response
+    found = response.value if isinstance(response.value, list) else [response.value]
+    kept = [{name: value for name, value in item.items() if name in fields.split(",")} for item in found]
+    return Response(response.status, kept if isinstance(response.value, list) else kept[0])
 
 
 class WordPressDouble:
@@ -42,7 +52,7 @@ class WordPressDouble:
             return refusal(401, "incorrect_password", "The provided password is an invalid application password.")
         noun, *rest = request.query["rest_route"].removeprefix("/wp/v2/").split("/")
         answers = {"posts": self._answer_posts, "media": self._answer_media, "users": self._answer_users}
-        return answers.get(noun, self._answer_terms)(request, rest)
+        return _trimmed(answers.get(noun, self._answer_terms)(request, rest), request.query.get("_fields"))
 
     def _answer_posts(self, request: Request, rest: list[str]) -> Response:
         if rest:

@@ -112,6 +112,8 @@ async def test_a_fault_before_the_draft_has_its_class_and_is_gone_afterwards(
         (Response(504), OutcomeUnknownError),
         (Response(hangs_up=True), OutcomeUnknownError),
         (Response(200, {}, delay_s=30), OutcomeUnknownError),
+        (Response(200), OutcomeUnknownError),  # cut off, or of something before the site
+        (Response(200, {"id": 2, "status": "publish"}), OutcomeUnknownError),
         (refusal(401, "incorrect_password", "revoked"), AuthError),
     ],
 )
@@ -128,6 +130,48 @@ async def test_a_fault_while_it_is_published_leaves_open_only_what_may_have_been
         await publisher.publish(job)
         assert isinstance(await publisher.look_up(job), PublishResult)
     assert (len(site.posts), site.publications) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Response(429, headers={"Retry-After": "7"}), RateLimitedError),  # of a server before the site: not JSON
+        (Response(401), AuthError),
+        (Response(502), TransientError),
+        (Response(400), TransientError),  # that a tag exists, cut off
+        (Response(201), TransientError),
+        (refusal(400, "rest_invalid_param", "Invalid parameter(s)"), InvalidError),
+        (refusal(400, "term_exists", "exists"), PermanentError),
+    ],
+)
+async def test_a_refusal_of_a_tag_has_the_class_of_its_status(
+    site: WordPressDouble, publisher: WordPressPublisher, fault: Response, expected: type[PublishError]
+) -> None:
+    job = job_at(site.http.url)
+    site.http.fail_next("/", Response(200, []), fault)  # the look for a draft, and the tag
+    error = await failure_of(publisher.publish(job), expected, PASSWORD)
+    assert error.retry_after_s == (7 if expected is RateLimitedError else None)
+    await publisher.publish(job)
+    assert (len(site.posts), site.publications) == (1, 1)
+
+
+async def test_an_odd_answer_to_the_look_for_a_draft_makes_no_second_draft(
+    site: WordPressDouble, publisher: WordPressPublisher
+) -> None:
+    job = job_at(site.http.url, {"title": "No tags"})
+    site.http.fail_next("/", Response(200, []), Response(500))  # the draft is not made, as far as is known
+    await failure_of(publisher.publish(job), TransientError, PASSWORD)
+    site.http.fail_next("/", Response(200, {"odd": True}))
+    await failure_of(publisher.publish(job), TransientError, PASSWORD)
+    assert site.posts == {}
+
+
+async def test_a_post_in_the_trash_is_not_published_again(site: WordPressDouble, publisher: WordPressPublisher) -> None:
+    job = job_at(site.http.url)
+    await publisher.publish(job)
+    (post,) = site.posts.values()
+    post["status"] = "trash"
+    assert await publisher.look_up(job) is NotFound.NO_VERDICT
 
 
 async def test_a_password_that_was_revoked_holds_the_account(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from everpost_workers.publishers.wordpress.site import Site
 
 IS_OUT = frozenset({"publish", "future", "private"})
+IN_TRASH = "trash"
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +92,7 @@ class WordPressPublisher(Publisher):
         if saved.post_id is None:
             return NotFound.NOT_FOUND
         post = await (await self._site(job.account)).find_post(saved.post_id)
-        if post is None:
+        if post is None or post.get("status") == IN_TRASH:
             return NotFound.NO_VERDICT  # deleted by a person, before or after it was published
         return _result(post, saved.post_id) if post.get("status") in IS_OUT else NotFound.NOT_FOUND
 

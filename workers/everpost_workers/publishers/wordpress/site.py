@@ -59,7 +59,10 @@ class Site:
 
     async def name_of_user(self) -> str:
         """The name of the account's user."""
-        return str((await self._get("/wp/v2/users/me", {"context": "edit"}, "the account")).get("name", ""))
+        answer = await self._send("GET", "/wp/v2/users/me", {"context": "edit", **only("name")}, None, {})
+        if not answer.is_success:
+            raise self._error_of(answer, "the account")
+        return str(answer.object().get("name", ""))
 
     async def upload(self, job: PublishJob, media: Media) -> Attachment:
         """Add a file to the site's media."""
@@ -67,41 +70,49 @@ class Site:
         suffix = _SUFFIX.search(media.filename)
         name = f"{job.idempotency_key[:12]}{suffix.group().lower() if suffix else ''}"
         headers = {**body.headers, "Content-Disposition": f'attachment; filename="{name}"'}
-        made = await self._post("/wp/v2/media", body.make, f"the file {media.filename!a}", headers)
-        kind = media.content_type.partition("/")[0]
-        attachment = Attachment(int(made["id"]), str(made["source_url"]), kind, media.alt or "")
+        what, fields = f"the file {media.filename!a}", only("id", "source_url")
+        made = await self._post("/wp/v2/media", body.make, what, headers, fields)
+        url = made.get("source_url")
+        if not isinstance(url, str) or not url:
+            raise TransientError(f"WordPress's answer to {what} has no address.")
+        attachment = Attachment(made["id"], url, media.content_type.partition("/")[0], media.alt or "")
         if media.alt:
-            await self._post_json(f"/wp/v2/media/{attachment.id}", {"alt_text": media.alt}, "the file's description")
+            alt, route = _encoded({"alt_text": media.alt}), f"/wp/v2/media/{attachment.id}"
+            await self._post(route, alt, "the file's description", JSON, only("id"))
         return attachment
 
     async def term(self, taxonomy: str, name: str) -> int:
         """The id of a category or tag, which is made if the site does not have it."""
-        answer = await self._send("POST", f"/wp/v2/{taxonomy}", {}, _encoded({"name": name}), JSON)
+        answer = await self._send("POST", f"/wp/v2/{taxonomy}", only("id"), _encoded({"name": name}), JSON)
         found = answer.object()
-        if found.get("code") == TERM_EXISTS:
-            found = {"id": (found.get("data") or {}).get("term_id")}
-        elif not found:  # an answer without a length that was cut off looks whole, except that it is not JSON
-            raise TransientError(f"WordPress's answer about {taxonomy} is not JSON.")
-        elif not answer.is_success:
+        if not answer.is_success and found.get("code") != TERM_EXISTS:
+            if answer.status == HTTPStatus.BAD_REQUEST and not found:  # of `term_exists`, with its end cut off
+                raise TransientError(f"WordPress's answer about {taxonomy} is not JSON.")
             raise self._error_of(answer, taxonomy)
-        if not isinstance(found.get("id"), int):
+        if not found:  # an answer without a length that was cut off looks whole, except that it is not JSON
+            raise TransientError(f"WordPress's answer about {taxonomy} is not JSON.")
+        data = found.get("data")
+        term_id = found.get("id") if answer.is_success else data.get("term_id") if isinstance(data, dict) else None
+        if not isinstance(term_id, int):
             raise PermanentError(f"WordPress names no id of {name!a} in {taxonomy}.")
-        return int(found["id"])
+        return term_id
 
     async def find_draft(self, slug: str) -> int | None:
         """The draft with this slug."""
-        params = {"slug": slug, "status": "draft", "context": "edit"}
+        params = {"slug": slug, "status": "draft", "context": "edit", **only("id")}
         answer = await self._send("GET", "/wp/v2/posts", params, None, {})
         if answer.status == HTTPStatus.BAD_REQUEST:  # a visitor, as whom it takes us, may not ask for drafts
             raise AuthError("WordPress does not accept the user name and password.")
         if not answer.is_success:
             raise self._error_of(answer, "a look for the draft")
         posts = answer.value()
-        return int(posts[0]["id"]) if isinstance(posts, list) and posts else None
+        if not isinstance(posts, list):
+            raise TransientError("WordPress's answer to a look for the draft is not a list.")
+        return next((post["id"] for post in posts if isinstance(post, dict) and isinstance(post.get("id"), int)), None)
 
     async def make_draft(self, body: bytes) -> int:
         """Make a draft, which only the site's editors can see."""
-        return int((await self._post("/wp/v2/posts", body, "the draft", JSON))["id"])
+        return int((await self._post("/wp/v2/posts", body, "the draft", JSON, only("id")))["id"])
 
     async def publish(self, post_id: int, body: bytes, job: PublishJob) -> dict[str, Any]:
         """Publish the draft.
@@ -110,33 +121,32 @@ class Site:
             OutcomeUnknownError: No whole answer came.
             PublishError: It is not published.
         """
-        answer = await self._send("POST", f"/wp/v2/posts/{post_id}", {}, body, JSON, job)
+        answer = await self._send("POST", f"/wp/v2/posts/{post_id}", POST_FIELDS, body, JSON, job)
         if answer.is_server_error:
             raise OutcomeUnknownError(f"WordPress answered {answer.status} while it published.")
         if not answer.is_success:
             raise self._error_of(answer, "the post")
-        return answer.object()
+        post = answer.object()
+        if post.get("id") != post_id:  # cut off, or the answer of something before the site
+            raise OutcomeUnknownError(f"WordPress answered {answer.status} without the post.")
+        return post
 
     async def find_post(self, post_id: int) -> dict[str, Any] | None:
         """The post; None if it is deleted."""
-        answer = await self._send("GET", f"/wp/v2/posts/{post_id}", {"context": "edit"}, None, {})
+        answer = await self._send("GET", f"/wp/v2/posts/{post_id}", {"context": "edit", **POST_FIELDS}, None, {})
         if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
             return None
         if not answer.is_success:
             raise self._error_of(answer, "a look for the post")
-        return answer.object()
+        post = answer.object()
+        if post.get("id") != post_id:
+            raise TransientError("WordPress's answer to a look for the post does not have it.")
+        return post
 
-    async def _get(self, route: str, params: Mapping[str, str], what: str) -> dict[str, Any]:
-        answer = await self._send("GET", route, params, None, {})
-        if not answer.is_success:
-            raise self._error_of(answer, what)
-        return answer.object()
-
-    async def _post_json(self, route: str, body: dict[str, Any], what: str) -> dict[str, Any]:
-        return await self._post(route, _encoded(body), what, JSON)
-
-    async def _post(self, route: str, content: bytes | Body, what: str, headers: Mapping[str, str]) -> dict[str, Any]:
-        answer = await self._send("POST", route, {}, content, headers)
+    async def _post(
+        self, route: str, content: bytes | Body, what: str, headers: Mapping[str, str], params: Mapping[str, str]
+    ) -> dict[str, Any]:
+        answer = await self._send("POST", route, params, content, headers)
         if not answer.is_success:
             raise self._error_of(answer, what)
         found = answer.object()
@@ -181,6 +191,17 @@ class Site:
         if answer.is_server_error:
             return TransientError(told)
         return KIND_OF_STATUS.get(answer.status, PermanentError)(told)
+
+
+def only(*fields: str) -> dict[str, str]:
+    """Ask for these fields of an answer only: WordPress then does not render the post.
+
+    https://developer.wordpress.org/rest-api/using-the-rest-api/global-parameters/#_fields
+    """
+    return {"_fields": ",".join(fields)}
+
+
+POST_FIELDS = only("id", "status", "link", "slug")
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
