@@ -304,6 +304,7 @@ async def test_a_session_that_cannot_be_refreshed_is_replaced_by_a_new_one(
         ("putRecord", 302, None, PermanentError),
         ("putRecord", 500, {"error": "InternalServerError"}, OutcomeUnknownError),
         ("putRecord", 503, None, OutcomeUnknownError),
+        ("putRecord", 200, None, OutcomeUnknownError),  # cut off, or of something before the server
     ],
 )
 async def test_a_refusal_has_its_meaning(

@@ -260,11 +260,12 @@ async def test_a_repetition_looks_before_it_sends_so_that_a_server_without_keys_
     assert mastodon.paths().count("POST /api/v1/statuses") == 1
 
 
+@pytest.mark.parametrize("answer", [Response(502), Response(200), Response(200, {"odd": True})])
 async def test_a_repetition_that_cannot_look_sends_nothing(
-    mastodon: MastodonDouble, publisher: MastodonPublisher
+    mastodon: MastodonDouble, publisher: MastodonPublisher, answer: Response
 ) -> None:
     job = await sent_and_lost(mastodon, publisher)
-    mastodon.fail_next("/api/v1/accounts/107/statuses", Response(502))
+    mastodon.fail_next("/api/v1/accounts/107/statuses", answer)
     with pytest.raises(OutcomeUnknownError, match="may have posted it"):
         await publisher.publish(job_of(saved=job.saved, attempt=2))
     assert mastodon.paths().count("POST /api/v1/statuses") == 1
@@ -294,6 +295,7 @@ async def test_a_changed_task_whose_first_text_was_posted_is_not_posted_again(
         ("/statuses", 422, "Validation failed: Text can't be blank", InvalidError),
         ("/statuses", 500, None, OutcomeUnknownError),
         ("/statuses", 504, None, OutcomeUnknownError),
+        ("/statuses", 200, None, OutcomeUnknownError),  # cut off, or of something before the server
     ],
 )
 async def test_a_refusal_has_its_meaning(

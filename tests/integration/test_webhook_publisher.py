@@ -244,6 +244,7 @@ async def test_the_secret_may_come_from_the_environment_or_a_file(
         (422, InvalidError),
         (500, TransientError),
         (503, TransientError),
+        (504, OutcomeUnknownError),
     ],
 )
 async def test_a_refusal_has_the_class_of_its_status_and_shows_the_answer(

@@ -6,7 +6,15 @@ from http import HTTPStatus
 
 import msgspec
 
-from everpost.publishing import AuthError, InvalidError, PermanentError, PublishError, RateLimitedError, TransientError
+from everpost.publishing import (
+    AuthError,
+    InvalidError,
+    OutcomeUnknownError,
+    PermanentError,
+    PublishError,
+    RateLimitedError,
+    TransientError,
+)
 
 RETRY_AFTER_DEFAULT_S = 60.0
 RETRY_AFTER_MAX_S = 3600.0
@@ -23,6 +31,7 @@ ERROR_OF_STATUS: Mapping[int, type[PublishError]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: InvalidError,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: InvalidError,
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
+    HTTPStatus.GATEWAY_TIMEOUT: OutcomeUnknownError,  # a proxy passed it on, and then had no answer (RFC 9110 §15.6.5)
 }
 """Other statuses of 500 and above are transient, all others permanent: redirects are never followed."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from everpost.clock import Clock
-from everpost.publishing import Account, Media, PublishError, PublishJob, TransientError
+from everpost.publishing import Account, Media, OutcomeUnknownError, PublishError, PublishJob, TransientError
 from everpost_workers.publishers.api_answer import ApiAnswer
 from everpost_workers.publishers.bluesky.options import BlueskyOptions
 from everpost_workers.publishers.bluesky.record import COLLECTION
@@ -69,7 +69,10 @@ class Repo:
         }
         answer = await self._post("com.atproto.repo.putRecord", body, job)
         if answer.is_success:
-            return Written(answer.text_at("uri") or self.uri_of(key), answer.text_at("cid"))
+            uri = answer.text_at("uri")
+            if uri is None:  # cut off, or the answer of something before the server
+                raise OutcomeUnknownError(f"{self.session.host} answered {answer.status} without the record.")
+            return Written(uri, answer.text_at("cid"))
         name = error_name(answer)
         if name == "InvalidSwap":
             raise OtherRecordError
@@ -86,8 +89,10 @@ class Repo:
         params = {"repo": self.session.did, "collection": COLLECTION, "rkey": key}
         answer = await self.get("com.atproto.repo.getRecord", params)
         if answer.is_success:
-            found = answer.object()
-            return Written(answer.text_at("uri") or self.uri_of(key), answer.text_at("cid")), found.get("value")
+            uri = answer.text_at("uri")
+            if uri is None:
+                raise TransientError(f"{self.session.host} answered {answer.status} without the record.")
+            return Written(uri, answer.text_at("cid")), answer.object().get("value")
         if error_name(answer) == "RecordNotFound" or "Could not locate record" in (answer.text_at("message") or ""):
             return None
         raise self._error(answer)
@@ -138,10 +143,6 @@ class Repo:
             deadline_s=self._options.timeout_s,
         )
         return await self._send(request)
-
-    def uri_of(self, key: str) -> str:
-        """The address of a record in the network."""
-        return f"at://{self.session.did}/{COLLECTION}/{key}"
 
     async def _post(self, method: str, body: Mapping[str, Any], job: PublishJob) -> ApiAnswer:
         request = ApiRequest(

@@ -11,7 +11,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from everpost.clock import Clock
-from everpost.publishing import AuthError, InvalidError, Media, PublishError, PublishJob, TransientError
+from everpost.publishing import (
+    AuthError,
+    InvalidError,
+    Media,
+    OutcomeUnknownError,
+    PublishError,
+    PublishJob,
+    TransientError,
+)
 from everpost_workers.publishers.api_answer import ApiAnswer
 from everpost_workers.publishers.http_api import ApiRequest, HttpApi
 from everpost_workers.publishers.mastodon.errors import error_of
@@ -130,7 +138,10 @@ class Server:
         answer = await self._send(request)
         if not answer.is_success:
             raise self._error(answer, posts=True)
-        return answer.object()
+        status = answer.object()
+        if not status.get("id"):  # cut off, or the answer of something before the server
+            raise OutcomeUnknownError(f"{self.host} answered {answer.status} without the status.")
+        return status
 
     async def read_statuses(self, account_id: str, before: str | None) -> list[dict[str, Any]]:
         """A page of the account's own statuses, the newest first.
@@ -143,9 +154,11 @@ class Server:
         """
         params = {"limit": str(PAGE), "exclude_reblogs": "true", **({"max_id": before} if before else {})}
         answer = await self._get(f"/api/v1/accounts/{quote(account_id, safe='')}/statuses", params)
-        value = answer.value()
-        if not answer.is_success or not isinstance(value, list):
+        if not answer.is_success:
             raise self._error(answer)
+        value = answer.value()
+        if not isinstance(value, list):
+            raise TransientError(f"{self.host} answered {answer.status} without the account's statuses.")
         return [status for status in value if isinstance(status, dict)]
 
     async def read_source(self, status_id: str) -> tuple[str, str] | None:
