@@ -437,6 +437,31 @@ async def test_a_task_that_was_made_invalid_after_its_upload_keeps_its_video(you
     assert (result.provider_post_id, "title" in result.detail["not_done"]) == ("video7", True)
 
 
+async def test_a_video_of_a_task_that_was_made_invalid_is_found(youtube: YouTube, tmp_path: Path) -> None:
+    job = job_with(tmp_path, data={"title": "<", "playlist": "PL1"}, saved={"video_id": "video7"})
+    async with publisher_at(youtube.http.url) as publisher:
+        result = await publisher.look_up(job)
+    assert isinstance(result, PublishResult)
+    assert (result.provider_post_id, "title" in result.detail["not_done"]) == ("video7", True)
+
+
+async def test_a_cookie_of_one_account_goes_to_no_other(youtube: YouTube, tmp_path: Path) -> None:
+    youtube.http.fail_next(CHANNELS, Response(200, {}, headers={"Set-Cookie": "session=secret; Path=/"}))
+    async with publisher_at(youtube.http.url) as publisher:
+        with pytest.raises(InvalidError):
+            await publisher.check_account(account_with())
+        await publisher.publish(job_with(tmp_path))
+    assert [request.headers.get("cookie") for request in youtube.http.requests] == [None] * 3
+
+
+async def test_an_answer_is_not_unpacked_so_that_its_limit_holds(youtube: YouTube) -> None:
+    channels = {"items": [{"snippet": {"title": "as it came"}}]}
+    youtube.http.fail_next(CHANNELS, Response(200, channels, headers={"Content-Encoding": "gzip"}))
+    async with publisher_at(youtube.http.url) as publisher:
+        assert await publisher.check_account(account_with()) == "as it came"
+    assert youtube.http.requests[0].headers["accept-encoding"] == "identity"
+
+
 async def test_a_token_goes_to_no_other_host(youtube: YouTube, tmp_path: Path) -> None:
     youtube.http.fail_next(VIDEOS, Response(200, headers={"Location": "https://example.org/upload"}))
     async with publisher_at(youtube.http.url) as publisher:

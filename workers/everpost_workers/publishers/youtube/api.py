@@ -1,9 +1,11 @@
 """Calls of Google's servers: with a valid access token, refreshed under the account's lock."""
 
+import logging
 import ssl
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -14,6 +16,9 @@ from everpost.publishing import Account, AuthError, PublishError, RateLimitedErr
 from everpost_workers.publishers.webhook_answer import read_retry_after
 from everpost_workers.publishers.youtube.answers import error_of, read_refusal
 from everpost_workers.publishers.youtube.options import YouTubeOptions
+
+# At level INFO, httpx logs whole addresses: that of an upload session lets its reader upload.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 ACCESS = "access_token"
 EXPIRES = "access_token_expires_ms"
@@ -61,7 +66,14 @@ class Api:
         self._options = options
         self._clock = clock
         # The addresses are the operator's; redirects would carry the token elsewhere.
-        self._client = httpx.AsyncClient(verify=_certificates(), follow_redirects=False, timeout=options.timeout_s)
+        self._client = httpx.AsyncClient(
+            verify=_certificates(),
+            follow_redirects=False,
+            timeout=options.timeout_s,
+            headers={"Accept-Encoding": "identity"},  # so that the limit on an answer also limits its unpacked size
+        )
+        # A cookie that one account got must not be sent with another's requests.
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     async def close(self) -> None:
         """Close its connections."""
@@ -97,7 +109,7 @@ class Api:
         body = bytearray()
         try:
             async with self._client.stream(method, url, content=content, headers=dict(headers)) as response:
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():
                     body += part
                     if len(body) > MOST_ANSWER_BYTES:
                         break

@@ -108,7 +108,10 @@ class YouTubePublisher(Publisher):
     def _found(self, job: PublishJob, saved: "Saved", video_id: str) -> PublishResult | NotFound:
         from everpost_workers.publishers.youtube.afterwards import done_of, left_of  # noqa: PLC0415 - see above
 
-        left = left_of(saved, read_video(job, self._options))
+        try:
+            left = left_of(saved, read_video(job, self._options))
+        except InvalidError as error:  # the task was edited since, or a file is gone; the video is there
+            return _result(video_id, {**done_of(saved), "not_done": str(error)})
         if left and job.attempt < (job.platform.max_attempts or self.settings.max_attempts):
             return NotFound.NOT_FOUND
         return _result(video_id, {**done_of(saved), **dict.fromkeys(left, CUT_OFF)})
