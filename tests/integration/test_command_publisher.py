@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import stat
 import sys
@@ -384,6 +385,26 @@ async def test_a_program_that_the_system_cannot_start_is_a_permanent_error(tmp_p
     program.chmod(0o700)
     with pytest.raises(PermanentError, match="cannot be started: No such file"):
         await CommandPublisher({"command": [str(program)]}, SETTINGS).publish(job_of())
+
+
+async def test_a_program_with_too_many_variables_leaves_nothing_behind() -> None:
+    with pytest.raises(PermanentError, match="cannot be started: Argument list too long"):
+        await run(POSTED, environment={"LONG": "x" * 200_000})
+
+
+async def test_a_program_is_started_later_if_the_system_has_no_free_descriptors(tmp_path: Path) -> None:
+    publisher, job = publisher_of(f"touch {tmp_path}/ran; {POSTED}"), job_of()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+    try:
+        with pytest.raises(TransientError, match="cannot be started: Too many open files"):
+            await publisher.publish(job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not (tmp_path / "ran").exists()
+    assert (await publisher.publish(job)).provider_post_id == "p1"
 
 
 async def test_a_file_that_is_gone_starts_no_program(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ class Guard:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         failure, failed = os.pipe()
         failed = move_up(failed)
-        self._program = os.fork()
+        try:
+            self._program = os.fork()
+        except OSError as error:
+            return {"outlived": 0, "not_started": error.errno}
         if self._program == 0:
             become(argv, memory_bytes, failed)
         os.close(failed)
@@ -72,7 +75,7 @@ class Guard:
             number = reason.read()
         report: dict[str, object] = {"outlived": outlived}
         if number:
-            return report | {"not_started": os.strerror(int(number))}
+            return report | {"not_started": int(number)}
         if self._status is None or os.WIFSIGNALED(self._status):
             return report | {"signal": signal.SIGKILL if self._status is None else os.WTERMSIG(self._status)}
         return report | {"code": os.WEXITSTATUS(self._status)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ LONGEST_LINE = 262_144  # bytes: a checkpoint has 64 KB, and JSON may escape eac
 TAIL_BYTES = 4_096  # kept of standard error
 CHUNK_BYTES = 65_536
 GUARD_S = 15.0  # beyond the grace: the guard ends by itself before
+PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
 DRAIN_S = 2.0  # for output that is still in a pipe after the end
 
 
@@ -27,7 +29,15 @@ class OutputError(Exception):
 
 
 class NotStartedError(Exception):
-    """The system cannot start the program."""
+    """The system cannot start the program.
+
+    Attributes:
+        may_pass: Something ran out that may be there again later.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.may_pass = number in PASSING
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,15 +108,13 @@ async def run_program(launch: Launch, listen: Listener) -> Ended:
         BaseException: What `listen` raised; it was ended.
     """
     with contextlib.ExitStack() as closing:
-        control, theirs = socket.socketpair()
-        closing.callback(theirs.close)
-        answers, pipe = os.pipe()
-        closing.callback(os.close, pipe)
         try:
-            process = await _start_guard(launch, theirs.fileno(), answers, pipe)
-        finally:
-            os.close(answers)
-        theirs.close()
+            process, control, pipe = await _start_guard(launch, closing)
+        except BaseException as error:
+            shutil.rmtree(launch.folder, ignore_errors=True)  # no guard does
+            if isinstance(error, OSError):
+                raise NotStartedError(error.errno or errno.EIO) from error
+            raise
         reader, writer = await asyncio.open_unix_connection(sock=control)
         running = _Running(process, reader, launch, listen, Acknowledgements(pipe))
         try:
@@ -120,23 +128,41 @@ async def run_program(launch: Launch, listen: Listener) -> Ended:
             await asyncio.shield(end)
 
 
-async def _start_guard(launch: Launch, control: int, answers: int, pipe: int) -> Process:
+async def _start_guard(launch: Launch, closing: contextlib.ExitStack) -> tuple[Process, socket.socket, int]:
+    """The guard's process, this end of its control, and the pipe for acknowledgements, which `closing` closes.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    with contextlib.ExitStack() as failing:
+        control, theirs = socket.socketpair()
+        for end in (control, theirs):
+            failing.callback(end.close)
+        answers, pipe = os.pipe()
+        closing.callback(os.close, pipe)
+        try:
+            process = await _execute_guard(launch, theirs.fileno(), answers, pipe)
+        finally:
+            theirs.close()
+            os.close(answers)
+        failing.pop_all()
+    return process, control, pipe
+
+
+async def _execute_guard(launch: Launch, control: int, answers: int, pipe: int) -> Process:
     numbers = (control, answers, pipe, os.getpid(), launch.grace_s, launch.memory_bytes)
     arguments = (*map(str, numbers), str(launch.folder), *launch.argv)
-    try:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(GUARD), *arguments),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=dict(launch.environment),
-            cwd=launch.folder,
-            pass_fds=(control, answers, pipe),
-            start_new_session=True,
-            limit=LONGEST_LINE,
-        )
-    except OSError as error:
-        raise NotStartedError(error.strerror or str(error)) from error
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", str(GUARD), *arguments),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=dict(launch.environment),
+        cwd=launch.folder,
+        pass_fds=(control, answers, pipe),
+        start_new_session=True,
+        limit=LONGEST_LINE,
+    )
 
 
 class _Running:
@@ -174,7 +200,7 @@ class _Running:
                 task.result()
         report = self._end.result()
         if "not_started" in report:
-            raise NotStartedError(str(report["not_started"]))
+            raise NotStartedError(int(report["not_started"]))
         if "outlived" not in report:
             return Ended(cut_off="its guard was killed", errors=bytes(self._errors))
         return msgspec.convert({**report, "errors": bytes(self._errors)}, Ended)

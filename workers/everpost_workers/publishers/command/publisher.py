@@ -105,7 +105,8 @@ class CommandPublisher(Publisher):
         except (OutputError, CheckpointError) as error:
             ended = Ended(cut_off=str(error))
         except NotStartedError as error:
-            raise PermanentError(f"{argv[0]} cannot be started: {error}.") from error
+            kind = TransientError if error.may_pass else PermanentError
+            raise kind(f"{argv[0]} cannot be started: {error}.") from error
         return dialogue, ended
 
     def _prepare(
