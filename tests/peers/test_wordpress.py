@@ -1,8 +1,10 @@
 """The publisher `wordpress` against a real WordPress."""
 
+import asyncio
 import base64
+import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ PLATFORM = Platform(id=9, name="wordpress", publisher="wordpress")
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+LANES = 4  # exchanges at a time: the site has as many workers
+CUTS_AT_ONCE = 200  # then the site's posts are compared
+LONGER = 64  # bytes by which an exchange may grow, as the site's ids and the titles do
 KEYS = iter(f"{number:032x}" for number in range(1, 100_000))
 
 
@@ -126,10 +131,12 @@ async def test_a_look_up_tells_drafts_posts_and_deleted_ones(wordpress: WordPres
         found = await publisher.look_up(job)
         assert isinstance(found, PublishResult)
         assert (found.provider_post_id, found.publish_url) == (result.provider_post_id, result.publish_url)
-        params = {"rest_route": f"/wp/v2/posts/{result.provider_post_id}", "force": "true"}
+        params = {"rest_route": f"/wp/v2/posts/{result.provider_post_id}"}
         async with httpx.AsyncClient(auth=(USER, wordpress.password), timeout=60) as client:
-            assert (await client.delete(wordpress.url, params=params)).status_code == 200
-        assert await publisher.look_up(job) is NotFound.NO_VERDICT
+            for force in ("false", "true"):  # into the trash, and for good
+                answer = await client.delete(wordpress.url, params={**params, "force": force})
+                assert answer.status_code == 200
+                assert await publisher.look_up(job) is NotFound.NO_VERDICT
 
 
 async def forwarding(site: WordPress, request: Request) -> Response:
@@ -216,32 +223,63 @@ async def attempts_until_it_is_over(publisher: WordPressPublisher, job: PublishJ
     raise AssertionError("it is never over")
 
 
-async def last_posts(site: WordPress) -> list[dict[str, Any]]:
-    """The newest posts, drafts included: a search through thousands takes long."""
-    params = {"rest_route": "/wp/v2/posts", "status": "any", "context": "edit", "orderby": "id", "per_page": "5"}
+def id_of(result: PublishResult) -> int:
+    return int(str(result.provider_post_id))
+
+
+async def posts_since(site: WordPress, post_id: int) -> list[tuple[str, int, str]]:
+    """Title, id and status of all newer posts, drafts included."""
+    found: list[tuple[str, int, str]] = []
+    wanted = {"status": "any", "context": "edit", "orderby": "id", "per_page": "100", "_fields": "id,status,title"}
     async with httpx.AsyncClient(auth=(USER, site.password), timeout=60) as client:
-        found: list[dict[str, Any]] = (await client.get(site.url, params=params)).json()
-    return found
+        for page in itertools.count(1):
+            params = {"rest_route": "/wp/v2/posts", "page": str(page), **wanted}
+            newest = (await client.get(site.url, params=params)).json()
+            newer = [post for post in newest if post["id"] > post_id]
+            found += [(post["title"]["raw"], post["id"], post["status"]) for post in newer]
+            if len(newer) < len(newest):
+                return found
+    raise AssertionError("the pages never end")
+
+
+async def cut_at_each(site: WordPress, places: Sequence[int]) -> list[tuple[str, int, str]]:
+    """Post once for each place where its connections break; returns the posts that there must be."""
+    left = iter(places)
+    made: list[tuple[str, int, str]] = []
+
+    async def lane(publisher: WordPressPublisher) -> None:
+        async with CuttingProxy(site.port).serve() as proxy:
+            for place in left:
+                title = f"Cut {place}"
+                job = job_at(proxy.url, site, {"title": title, "tags": ["one"]})
+                proxy.cut_after(place)
+                try:
+                    result = await publisher.publish(job)
+                except (OutcomeUnknownError, TransientError):
+                    proxy.cut_after(None)
+                    result = await attempts_until_it_is_over(publisher, job)
+                made.append((title, id_of(result), "publish"))
+
+    async with publisher_of() as publisher:
+        await asyncio.gather(*(lane(publisher) for _ in range(LANES)))
+    return made
 
 
 async def test_a_connection_that_is_cut_anywhere_makes_one_post(wordpress: WordPress) -> None:
-    """CUTS says at how many places, spread over the whole exchange: 40, or `every` for each byte (half an hour)."""
+    """CUTS says at how many places, spread over the whole exchange: 40, or `every` for each byte (twenty minutes)."""
     async with CuttingProxy(wordpress.port).serve() as proxy, publisher_of() as publisher:
-        await attempts_until_it_is_over(publisher, job_at(proxy.url, wordpress, {"title": "Whole", "tags": ["one"]}))
-        size = proxy.passed
-        wanted = os.environ.get("CUTS", "40")
-        cuts = size if wanted == "every" else int(wanted)
-        for number in range(cuts):
-            title = f"Cut {number}"
-            job = job_at(proxy.url, wordpress, {"title": title, "tags": ["one"]})
-            proxy.cut_after(1 + number * size // cuts)
-            try:
-                result = await publisher.publish(job)
-            except (OutcomeUnknownError, TransientError):
-                proxy.cut_after(None)
-                result = await attempts_until_it_is_over(publisher, job)
-            posts = [post for post in await last_posts(wordpress) if post["title"]["raw"] == title]
-            assert [(str(post["id"]), post["status"]) for post in posts] == [(result.provider_post_id, "publish")]
+        data = {"title": "Whole", "tags": ["one"]}
+        await publisher.publish(job_at(proxy.url, wordpress, data))  # makes the tag, so that all others find it
+        proxy.cut_after(None)
+        last_id = id_of(await publisher.publish(job_at(proxy.url, wordpress, data)))
+        size = proxy.passed + LONGER
+    wanted = os.environ.get("CUTS", "40")
+    cuts = size if wanted == "every" else int(wanted)
+    places = [1 + number * size // cuts for number in range(cuts)]
+    for begin in range(0, cuts, CUTS_AT_ONCE):
+        made = await cut_at_each(wordpress, places[begin : begin + CUTS_AT_ONCE])
+        assert sorted(await posts_since(wordpress, last_id)) == sorted(made)
+        last_id = max(post_id for _, post_id, _ in made)
 
 
 async def test_a_post_is_on_the_site_once_whatever_happens_to_its_worker(

@@ -55,6 +55,32 @@ def test_a_peer_that_is_there_is_not_fetched_again(
     assert fetching.main([]) == 0
 
 
+def test_what_an_interrupted_run_left_is_fetched_anew(
+    fetching: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(folder: Path) -> None:
+        (folder / "half").mkdir()  # fails if the folder is not a new one
+        fetching.run("sh", "-c", "test -e ../network", folder=folder)
+
+    peer = fetching.Peer("p", ("sh",), "p/there", fetch)
+    monkeypatch.setattr(fetching, "PEERS", (peer,))
+    assert fetching.main([]) == 1
+    assert not (tmp_path / "p" / "there").exists()
+    (tmp_path / "network").touch()
+    assert fetching.main([]) == 0
+    assert (tmp_path / "p" / "there").exists()
+
+
+def test_a_command_that_hangs_is_a_failure(
+    fetching: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fetching, "LONGEST_S", 0.1)
+    peer = fetching.Peer("p", ("sh",), "p/there", lambda folder: fetching.run("sleep", "60", folder=folder))
+    monkeypatch.setattr(fetching, "PEERS", (peer,))
+    assert fetching.main([]) == 1
+    assert "timed out" in capsys.readouterr().out
+
+
 def test_the_peers_are_outside_the_repository_unless_it_is_said_otherwise() -> None:
     assert peers_folder({"XDG_CACHE_HOME": "/c"}) == Path("/c/everpost-peers")
     assert peers_folder({"PEERS": "/p"}) == Path("/p")
