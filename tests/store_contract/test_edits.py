@@ -95,10 +95,13 @@ async def test_edits_are_shown_the_oldest_first_and_wherever_the_task_is(store: 
     await accept(store, "t")
     await edit(store, version_of("t", why="first"))
     await edit(store, version_of("t", version_of("t").task_data, before_priority=1, why="second"))
-    for _ in range(2):
+    for place in Place:
         found = await store.history.find_task("t")
-        assert [kept.why for kept in found.edits] == ["first", "second"] if found else None
+        assert found is not None
+        assert (found.place, [kept.why for kept in found.edits]) == (place, ["first", "second"])
         await store.changes.apply(Cancel(["t"], partial(decide_cancel, withdrawn=True)), NOW_MS)
+        if place is Place.HISTORY:
+            await remove(store, "t")
 
 
 async def test_a_task_that_cannot_be_edited_stays_as_it_is(store: Store, kit: StoreKit) -> None:

@@ -89,4 +89,4 @@ def detail_view(
     status = TaskStatus.RUNNING if is_running else task.status
     retries = [Retry(**{**asdict(retry), "place": NAMES[retry.place]}) for retry in task.retries]
     shown = {"place": NAMES[task.place], "retries": retries, "status": status}
-    return TaskDetail(**{**asdict(task), **shown, "progress": progress, "waits_for": waits_for})
+    return TaskDetail(**asdict(task) | shown, progress=progress, waits_for=waits_for)

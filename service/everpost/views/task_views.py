@@ -66,6 +66,8 @@ class TaskViews:
         if wait_s and task.place is Place.LEDGER and not task.inherited:
             await self._waiter.wait_for_end(task_id, wait_s)
             task = await self._find(task_id)
+        if task.place is not Place.LEDGER:
+            return ShownTask(detail_view(task), None)
         looked = await self._look([task])
         is_running = task_id in looked.running
         progress = await self._progress_of(task_id) if is_running else None

@@ -20,7 +20,7 @@ JSON_FIELDS = ("attempts", "result", "checkpoint")
 
 
 def detail_of(row: dict[str, Any], retries: Sequence[Sequence[Any]], zone: tzinfo) -> TaskDetail:
-    """The task of a row with its `place` and `decisions`, its task data as `data`, and the rows of its retries.
+    """The task of a row with its `place`, `decisions` and `edits`, its data as `data`, and the rows of its retries.
 
     A time without an offset is read in `zone`.
     """

@@ -10,7 +10,7 @@ from everpost.clock import utc_text
 from everpost.store.edits import SHOWN_EDITS, kept_edits
 from everpost.store.history import RETRIES, IdMatch, TaskDetail
 from everpost.store.lists.detail import detail_of
-from everpost.store.postgresql.link.connection import Connection
+from everpost.store.postgresql.link.connection import Connection, Record
 from everpost.store.postgresql.link.texts import storable
 from everpost.task.place import Place
 from everpost.task.resolution_rules import Decided
@@ -25,14 +25,23 @@ async def find_task(connection: Connection, task_id: str, zone: tzinfo) -> TaskD
     for place in Place:
         row = await connection.fetch_one(f"find_task_{place}", task_id=task_id)
         if row is not None:
-            chain_id = row["root_id"] or task_id
-            retries = await connection.fetch_all("find_retries", task_id=task_id, chain_id=chain_id, limit=RETRIES)
-            found = row | {"place": place, "decisions": await find_decisions(connection, task_id)}
-            edits = await connection.fetch_all("find_edits", task_id=task_id, limit=SHOWN_EDITS)
-            found["edits"] = kept_edits(edits)
+            found = row | {"place": place}
+            retries = await _find_retries(connection, found) if found.pop("is_retried") else ()
+            if found.pop("is_decided"):
+                found["decisions"] = await find_decisions(connection, task_id)
+            if found.pop("is_edited"):
+                edits = await connection.fetch_all("find_edits", task_id=task_id, limit=SHOWN_EDITS)
+                found["edits"] = kept_edits(edits)
             found["data"] = None if row["data"] is None else row["data"].encode()
-            return detail_of(found, [tuple(retry.values()) for retry in retries], zone)
+            return detail_of(found, retries, zone)
     return None
+
+
+async def _find_retries(connection: Connection, found: Record) -> list[tuple[Any, ...]]:
+    task_id = found["task_id"]
+    chain_id = found["root_id"] or task_id
+    retries = await connection.fetch_all("find_retries", task_id=task_id, chain_id=chain_id, limit=RETRIES)
+    return [tuple(retry.values()) for retry in retries]
 
 
 async def find_ids(connection: Connection, prefix: str, limit: int, zone: tzinfo) -> list[IdMatch]:

@@ -24,11 +24,20 @@ def find_task(connection: sqlite3.Connection, task_id: str, zone: tzinfo) -> Tas
             row = cursor.fetchone()
             if row is not None:
                 found = dict(zip((column[0] for column in cursor.description), row, strict=True))
-                found |= {"place": place, "decisions": find_decisions(connection, task_id)}
-                found["edits"] = find_edits(connection, task_id)
-                retries = connection.execute(load("find_retries"), {"task_id": task_id, "limit": RETRIES}).fetchall()
+                found["place"] = place
+                if found.pop("is_decided"):
+                    found["decisions"] = find_decisions(connection, task_id)
+                if found.pop("is_edited"):
+                    found["edits"] = find_edits(connection, task_id)
+                retries = _find_retries(connection, found) if found.pop("is_retried") else ()
                 return detail_of(found, retries, zone)
     return None
+
+
+def _find_retries(connection: sqlite3.Connection, found: dict[str, Any]) -> list[Any]:
+    task_id = found["task_id"]
+    asked = {"task_id": task_id, "chain_id": found["root_id"] or task_id, "limit": RETRIES}
+    return connection.execute(load("find_retries"), asked).fetchall()
 
 
 def find_ids(connection: sqlite3.Connection, prefix: str, limit: int, zone: tzinfo) -> list[IdMatch]:

@@ -3,5 +3,6 @@ SELECT job_id AS task_id, status, platform, account_id, title, priority, created
     provider_post_id, publish_url, retry_of, root_id, generation, batch_id, task_data AS data, raw_job,
     checkpoint, checkpoint_attempt,
     false AS inherited,
-    archived_at, archive_reason
-FROM publish_tasks_archive WHERE job_id = :task_id ORDER BY archived_row DESC LIMIT 1
+    archived_at, archive_reason,
+    {related}
+FROM publish_tasks_archive AS t WHERE job_id = :task_id ORDER BY archived_row DESC LIMIT 1

@@ -2,5 +2,6 @@ SELECT job_id AS task_id, status, platform, account_id, title, priority, created
     queued_at, started_at, completed_at, published_at, error_class, error_message, attempts, result,
     provider_post_id, publish_url, retry_of, root_id, generation, batch_id, task_data AS data, raw_job,
     checkpoint, checkpoint_attempt,
-    false AS inherited
-FROM publish_tasks WHERE job_id = :task_id
+    false AS inherited,
+    {related}
+FROM publish_tasks AS t WHERE job_id = :task_id

@@ -3,14 +3,6 @@ SELECT task_id, status, 'ledger' AS place, created_at FROM task_queue WHERE retr
 UNION ALL
 SELECT job_id, status, 'history', created_at FROM publish_tasks WHERE retry_of = :task_id
 UNION ALL
-SELECT job_id, status, 'archive', created_at FROM publish_tasks_archive
-WHERE root_id = (
-    SELECT ifnull(root_id, task_id) FROM task_queue WHERE task_id = :task_id
-    UNION ALL
-    SELECT ifnull(root_id, job_id) FROM publish_tasks WHERE job_id = :task_id
-    UNION ALL
-    SELECT ifnull(root_id, job_id) FROM publish_tasks_archive WHERE job_id = :task_id
-    LIMIT 1
-) AND retry_of = :task_id
+SELECT job_id, status, 'archive', created_at FROM publish_tasks_archive WHERE root_id = :chain_id AND retry_of = :task_id
 ORDER BY created_at DESC
 LIMIT :limit

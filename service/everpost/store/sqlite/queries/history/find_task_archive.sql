@@ -3,5 +3,6 @@ SELECT job_id AS task_id, task_id AS "row", status, platform, account_id, title,
     provider_post_id, publish_url, retry_of, root_id, generation, batch_id, CAST(task_data AS BLOB) AS data, raw_job,
     checkpoint, checkpoint_attempt,
     0 AS inherited,
-    archived_at, archive_reason
-FROM publish_tasks_archive WHERE job_id = :task_id ORDER BY task_id DESC LIMIT 1
+    archived_at, archive_reason,
+    {related}
+FROM publish_tasks_archive AS t WHERE job_id = :task_id ORDER BY task_id DESC LIMIT 1
