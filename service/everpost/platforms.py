@@ -165,6 +165,7 @@ class Catalogue:
 
     Attributes:
         limits: Those of all platforms together.
+        callback_options: The options of callbacks.
 
     Raises:
         SettingsError: Two platforms share an id, name or alias.
@@ -180,6 +181,8 @@ class Catalogue:
                 other = self._by_text.setdefault(text.casefold(), platform)
                 if other is not platform:
                     raise SettingsError(f"platforms.{platform.name}: {text!r} is platforms.{other.name} already.")
+        callback = self._by_text.get(CALLBACK)
+        self.callback_options: Mapping[str, Any] = {} if callback is None else callback.options
         self._known = ", ".join(f"{platform.name} ({platform.id})" for platform in self)
 
     @classmethod
@@ -232,12 +235,6 @@ class Catalogue:
         if platform.internal:
             raise UnknownPlatform(value, self._known)
         return platform
-
-    @property
-    def callback_options(self) -> Mapping[str, Any]:
-        """The options of callbacks."""
-        found = self._by_text.get(CALLBACK)
-        return {} if found is None else found.options
 
     @property
     def all(self) -> Sequence[Platform]:

@@ -280,6 +280,8 @@ class Retries:
     ) -> tuple[Outcome, DataOrigin]:
         step = RetryStep(self._tools, rule, grounds=grounds, names_redis=True, edit=edit)
         (outcome,) = await step.run([task_id], self._apply)
+        if outcome.told and self._tools.callbacks is not None:
+            await self._tools.callbacks.after([outcome])
         origin = outcome.origin
         if origin is not None and origin.differs:
             log.error("task.data_differs", task_id=task_id, used="sqlite")

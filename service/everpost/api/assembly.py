@@ -78,7 +78,7 @@ def assemble(ground: Ground) -> Services:
     waiter = EndWaiter(store.ledger)
     callbacks = CallbackStart(store.relay, queue.enqueuer)
     changes = CallingChanges(store.changes, callbacks)
-    retrying = _retry_tools(ground, checks, acceptance, changes, callbacks)
+    retrying = _retry_tools(ground, checks, acceptance, callbacks)
     editing = _edit_tools(ground, checks)
     retries, cancellations = Retries(retrying), Cancellations(changes, queue, clock)
     bulk = Bulk(store, retrying, editing)
@@ -147,11 +147,9 @@ def _acceptance(ground: Ground, room: DiskRoom) -> Acceptance:
     )
 
 
-def _retry_tools(
-    ground: Ground, checks: Checks, acceptance: Acceptance, changes: CallingChanges, callbacks: CallbackStart
-) -> RetryTools:
+def _retry_tools(ground: Ground, checks: Checks, acceptance: Acceptance, callbacks: CallbackStart) -> RetryTools:
     return RetryTools(
-        changes=changes,
+        changes=ground.store.changes,
         ledger=ground.store.ledger,
         queue=ground.queue,
         acceptance=acceptance,

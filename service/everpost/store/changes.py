@@ -187,10 +187,10 @@ def outcome_of_retry(candidate: Candidate, decision: RetryDecision) -> Outcome:
     match decision.action:
         case RetryAction.RETRY:
             succession = decision.succession
-            chain = () if succession is None else succession.chain
-            new_task = None if succession is None else succession.task
-            ended = [task for task in chain if task.place is Place.LEDGER or task.status == TaskStatus.UNKNOWN]
-            return Outcome(task_id=task_id, new_task=new_task, origin=origin, told=told_of(*ended))
+            if succession is None:
+                return Outcome(task_id=task_id, origin=origin)
+            told = [task.task_id for task in succession.chain if task.calls_back and _ends_with_retry(task)]
+            return Outcome(task_id=task_id, new_task=succession.task, origin=origin, told=tuple(told))
         case RetryAction.ANSWER_LIVE:
             return Outcome(task_id=task_id, reason=RETRY_EXISTS, other_task_id=decision.task_id, origin=origin)
         case RetryAction.LOOK | RetryAction.WITHDRAW:
@@ -205,9 +205,13 @@ def undecided_among(outcomes: Iterable[Outcome]) -> list[Candidate]:
     return [outcome.undecided for outcome in outcomes if outcome.undecided is not None]
 
 
-def told_of(*ended: Position | None) -> tuple[str, ...]:
-    """Those of the tasks that have a callback."""
-    return tuple(task.task_id for task in ended if task is not None and task.calls_back)
+def _ends_with_retry(task: Position) -> bool:
+    return task.place is Place.LEDGER or task.status == TaskStatus.UNKNOWN
+
+
+def told_of(ended: Position | None) -> tuple[str, ...]:
+    """The task, if it has a callback."""
+    return () if ended is None or not ended.calls_back else (ended.task_id,)
 
 
 def outcome_of_cancel(task_id: str, decision: CancelDecision, position: Position | None = None) -> Outcome:

@@ -28,10 +28,10 @@ def decide_retries(change: Retry, left: Mapping[int, Candidate]) -> tuple[dict[i
         outcome = outcome_of_retry(candidate, decision)
         if outcome.undecided is not None:
             undecided[number] = outcome
-        elif candidate.chain_id not in successions:
+        elif (chain_id := candidate.chain_id) not in successions:
             outcomes[number] = outcome
             if decision.succession is not None:
-                successions[candidate.chain_id] = decision.succession
+                successions[chain_id] = decision.succession
     return (undecided, []) if undecided else (outcomes, list(successions.values()))
 
 

@@ -71,7 +71,8 @@ def is_callback(task_id: str) -> bool:
 
 def id_of_retry(task_id: str, now_ms: int) -> str:
     """A new id for a retry of a task."""
-    return new_task_id(now_ms) + (SUFFIX if is_callback(task_id) else "")
+    new_id = new_task_id(now_ms)
+    return new_id + SUFFIX if task_id.endswith(SUFFIX) else new_id
 
 
 def subject_of(task_id: str) -> str:

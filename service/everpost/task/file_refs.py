@@ -42,11 +42,6 @@ def is_own_id(key: str) -> bool:
     return _OWN_ID.fullmatch(key) is not None
 
 
-def names_files(data: Mapping[str, Any]) -> bool:
-    """Whether a task's data may name a file."""
-    return bool(data.get("file_id") is not None or data.get("file_path") or data.get("files"))
-
-
 def file_refs_of(data: Mapping[str, Any]) -> Sequence[FileRef]:
     """The files that a task's data name, in order. `files` comes first; without it, there is one or none.
 
@@ -71,9 +66,8 @@ def keys_of(data: Mapping[str, Any], *, has_inherited: bool = True) -> tuple[str
         has_inherited: The store has records of the original, whose ids are numbers. Without any, only ids of the form
             that Everpost makes can be its own.
     """
-    if not names_files(data):
-        return ()
-    if not has_inherited and not data.get("files") and not is_own_id(str(data.get("file_id"))):
+    file_id = data.get("file_id")
+    if not data.get("files") and (file_id is None or not (has_inherited or is_own_id(str(file_id)))):
         return ()
     try:
         keys = [ref.key for ref in file_refs_of(data)]

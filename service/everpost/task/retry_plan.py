@@ -125,18 +125,13 @@ class RetryPlan(msgspec.Struct, frozen=True, kw_only=True):
             return False
         if candidate.position is None:
             return not was_redis_asked or known.job is not None
-        if candidate.data is None and candidate.size_bytes > LARGEST_LOCKED:
+        data = candidate.data
+        if data is None:
+            return candidate.size_bytes > LARGEST_LOCKED or not was_redis_asked
+        if data.raw_job is not None or self.edit is not None:  # what the new version names is looked for
             return True
-        if candidate.data is not None and candidate.data.raw_job is not None:
-            return True
-        if self.edit is not None and candidate.data is not None:  # what the new version names is looked for
-            return True
-        return self._may_need_zone(candidate) or (not was_redis_asked and not candidate.is_whole)
-
-    def _may_need_zone(self, candidate: Candidate) -> bool:
-        if not self.has_account_zones or candidate.data is None:
-            return False
-        return SCHEDULED in candidate.data.task_data or (self.edit is not None and "schedule_time" in self.edit.patch)
+        may_need_zone = self.has_account_zones and SCHEDULED in data.task_data
+        return may_need_zone or (data.is_rebuilt and not was_redis_asked)
 
     def make(self, candidate: Candidate, job: QueuedJob | None) -> Made | ServiceError:
         """Make the new task, or return the error that prevents it."""

@@ -9,7 +9,15 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
 
 from everpost.actions.edit import read_patch
-from everpost.api.http.bodies import MERGE_PATCH, has_body, headers_of, media_type_of, read_json_body, read_object
+from everpost.api.http.bodies import (
+    MERGE_PATCH,
+    Headers,
+    has_body,
+    headers_of,
+    media_type_of,
+    read_json_body,
+    read_object,
+)
 from everpost.api.http.json_answer import JSON, JsonAnswer
 from everpost.api.openapi.describe import WITH_ID, Body, documented
 from everpost.api.services import ApiRequest, services_of
@@ -156,18 +164,16 @@ async def retry_task(
 ) -> JsonAnswer:
     """Retry one task."""
     services = services_of(request)
-    patch, path = await _read_retry(request, services.settings.max_body)
+    headers = headers_of(request)
+    patch, path = await _read_patch(request, headers, services.settings.max_body) if has_body(headers) else (None, PATH)
     retried = await services.retries.retry_task(
         checked_id(task_id), force=force, grounds=Grounds(by, why), patch=patch, path=path
     )
     return JsonAnswer(RetryAnswer(success=True, **msgspec.structs.asdict(retried)))
 
 
-async def _read_retry(request: ApiRequest, limit_bytes: int) -> tuple[Mapping[str, Any] | None, str]:
+async def _read_patch(request: ApiRequest, headers: Headers, limit_bytes: int) -> tuple[Mapping[str, Any] | None, str]:
     """The patch in the body of a retry, if it has one, and the patch's JSON path."""
-    headers = headers_of(request)
-    if not has_body(headers):
-        return None, PATH
     if media_type_of(headers) == MERGE_PATCH:
         return read_patch(decode_json(await read_json_body(request, headers, limit_bytes))), "$"
     return (await read_object(request, RetryBody, limit_bytes)).data, PATH

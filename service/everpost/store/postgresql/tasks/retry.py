@@ -35,8 +35,12 @@ async def retry_tasks(connection: Connection, change: Retry, now_ms: int) -> lis
         decided, successions = decide_retries(change, dict(zip(left, candidates, strict=True)))
         if undecided_among(decided.values()):
             return list(decided.values())
-        decided, successions = without_refused(decided, successions, await _find_refusals(connection, successions))
+        checked = [one for one in successions if one.is_edited or one.guard is not None]
+        if checked:
+            decided, successions = without_refused(decided, successions, await _find_refusals(connection, checked))
         outcomes |= with_decisions(decided, await _write(connection, change, successions, now_ms))
+        if checked:
+            await keep_guards(connection, guards_of(successions))
     return [outcomes[number] for number in range(len(change.task_ids))]
 
 
@@ -67,7 +71,6 @@ async def _write(
         rows = [accepted_row(one.task, now_ms) for one in successions]
         await connection.fetch_all("accept_tasks", rows=json_text(rows))
         await use_files(connection, [one.task for one in successions])
-        await keep_guards(connection, guards_of(successions))
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)
     return decided

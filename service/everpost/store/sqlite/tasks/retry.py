@@ -35,8 +35,12 @@ def retry_tasks(connection: sqlite3.Connection, change: Retry, now_ms: int) -> l
         decided, successions = decide_retries(change, dict(zip(left, candidates, strict=True)))
         if undecided_among(decided.values()):
             return list(decided.values())
-        decided, successions = without_refused(decided, successions, _find_refusals(connection, successions))
+        checked = [one for one in successions if one.is_edited or one.guard is not None]
+        if checked:
+            decided, successions = without_refused(decided, successions, _find_refusals(connection, checked))
         outcomes |= with_decisions(decided, _write(connection, change, successions, now_ms))
+        if checked:
+            keep_guards(connection, guards_of(successions))
     return [outcomes[number] for number in range(len(change.task_ids))]
 
 
@@ -55,11 +59,11 @@ def _write(
     connection: sqlite3.Connection, change: Retry, successions: Sequence[Succession], now_ms: int
 ) -> list[Decided]:
     """Write the new tasks; return the decisions that were kept with them."""
-    end_tasks(connection, replaced_in_ledger(successions))
+    if replaced := replaced_in_ledger(successions):
+        end_tasks(connection, replaced)
     for task_id, message in replaced_in_history(successions).items():
         connection.execute(load("replace_waiting"), {"task_id": task_id, "message": message})
     accept_tasks(connection, [one.task for one in successions], now_ms)
-    keep_guards(connection, guards_of(successions))
     decided = decisions_of(successions, change, now_ms)
     replace_unknown(connection, decided)
     return decided
