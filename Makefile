@@ -49,7 +49,7 @@ chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut an
 
 peers: $(STAMP)  ## Test publishers against real servers, which are fetched first (PEERS=FOLDER; needs a C++ compiler and Debian)
 	$(BIN)/python tests/peers/fetch.py
-	$(BIN)/pytest tests/peers -m peer
+	$(BIN)/pytest tests/peers -m peer -n 4 --dist loadfile --durations 10
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's tables (half an hour)
 	$(BIN)/python tests/bench/compare.py --readme
