@@ -22,6 +22,7 @@ from everpost.publishing import (
 )
 from everpost.task.account_rules import AccountStatus, locked, put_on, with_tokens
 from everpost.testing import PublisherDouble, Stack, eventually, everpost_stack
+from store_rows import make_task
 
 ACCOUNTS = "/api/v1/accounts"
 STUDIO = f"{ACCOUNTS}/xiaohongshu/studio"
@@ -127,6 +128,20 @@ async def test_a_publisher_gets_options_and_credentials_of_a_registered_account(
 
     await eventually(is_known, what="the account in the worker")
     assert platform.seen[-1] == {"token": SECRET}
+
+
+async def test_a_task_that_is_accepted_after_its_account_is_published_with_it_at_once(
+    stack: Stack, platform: Platform
+) -> None:
+    accounts = [f"studio-{number}" for number in range(4)]
+    for account_id in accounts:
+        await register(stack, account_id=account_id)
+        await stack.wait_until_ended(await stack.publish(account_id=account_id))
+    await register(stack, platform="douyin", account_id="of a stock client")
+    await stack.queue.enqueuer.enqueue_task(make_task("stray", account_id="of a stock client"))
+    await stack.wait_until_ended("stray")
+    assert platform.options == [(account_id, True, {}) for account_id in (*accounts, "of a stock client")]
+    assert platform.seen == [{"token": SECRET}] * 5
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from everpost.task.account_rules import (
     with_test,
     with_tokens,
 )
-from store_rows import START_MS
+from store_rows import START_MS, accept, make_task
 
 ODD = "测试 😀 \"'\\ é"
 LOCK_MS = 15_000
@@ -53,6 +53,19 @@ async def test_an_account_is_kept_whole_and_registered_once(store: Store, other:
     assert (added.options, added.credentials, added.status) == (wanted.options, wanted.credentials, "active")
     assert await other.accounts.add(account_of(ODD), START_MS) is None
     assert await other.accounts.find("douyin", ODD) == added
+
+
+async def test_a_claim_tells_the_version_of_the_accounts_that_its_tasks_may_name(store: Store, other: Store) -> None:
+    await accept(store, make_task("early"))
+    assert (await store.ledger.check_claims({"early": None})).accounts_version is None
+    await added(other)
+    await accept(other, make_task("late"))
+    version = await other.meta.get(VERSION)
+    assert version is not None
+    assert (await store.ledger.check_claims({"late": None, "early": None})).accounts_version == version
+    await added(other, "b")
+    adopted = await store.ledger.adopt([make_task("stray")], START_MS)
+    assert adopted.accounts_version == await other.meta.get(VERSION) != version
 
 
 async def test_of_many_who_register_one_account_at_once_one_does(store: Store, other: Store) -> None:

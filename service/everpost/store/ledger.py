@@ -73,11 +73,13 @@ class ClaimedTasks(msgspec.Struct, frozen=True):
         known: The facts of the tasks that are in the ledger.
         ended: The ids of tasks that must not run: they are in the history or the archive.
         differing: The ids of tasks whose data in the ledger is not the data that was offered.
+        accounts_version: That of the accounts, if any task is known; see `everpost.store.accounts.VERSION`.
     """
 
     known: dict[str, ClaimFacts]
     ended: set[str]
     differing: list[str]
+    accounts_version: str | None = None
 
 
 LostAttempts = Callable[[ClaimFacts], Sequence[Attempt]]

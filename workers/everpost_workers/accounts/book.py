@@ -60,9 +60,11 @@ class AccountBook:
         self._vault = Vault(settings.secret_key)
         self.tools = AccountTools(store.accounts, self._locks, self._vault, environment, settings.secrets_root)
 
-    def knows(self, platform: str, account_id: object) -> bool:
-        """Whether the account is registered, as far as this process knows; it asks no store."""
-        return isinstance(account_id, str) and self.directory.find(platform, account_id) is not None
+    def lacks(self, platform: str, account_id: object, version: str | None) -> bool:
+        """Whether the account was not registered when the accounts had this version, for certain; it asks no store."""
+        if not isinstance(account_id, str):
+            return True
+        return self.directory.version == version and self.directory.find(platform, account_id) is None
 
     async def open(self, platform: str, account_id: object, *, is_needed: bool) -> Account:
         """The account that a task names, as the store has it.

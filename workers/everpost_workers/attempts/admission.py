@@ -18,7 +18,7 @@ from everpost.platforms import CALLBACK, Catalogue
 from everpost.publishing import Publisher, PublisherClass
 from everpost.queue.codec import encoded_data, publish_arguments
 from everpost.store import Store
-from everpost.store.ledger import ClaimFacts
+from everpost.store.ledger import ClaimedTasks, ClaimFacts
 from everpost.store.meta import CHECKED_AT
 from everpost.task.callbacks import is_callback
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier, lost_attempts, read_earlier
@@ -105,8 +105,8 @@ class Admission:
         claimed = await self._ledger.check_claims({claim.job_id: _offered_data(claim) for claim in claims})
         known, ended = claimed.known, claimed.ended
         strangers = [claim for claim in claims if claim.job_id not in known and claim.job_id not in ended]
-        adopted, retried, refusals = await self._adopt(strangers)
-        ended |= retried
+        adopted, refusals = await self._adopt(strangers)
+        ended |= adopted.ended
         lost = {claim.job_id for claim in claims if claim.job_id in known and claim.ends_as in NOT_OURS}
         if ended or lost:
             log.warning("claim.dropped", ended=sorted(ended), payload_lost=sorted(lost))
@@ -119,8 +119,9 @@ class Admission:
             if (facts := known.get(job_id)) is not None:
                 number, earlier = self._past_of(facts)
             else:  # only Redis has counted
-                facts, number, earlier = adopted.get(job_id), claim.job_try, NOTHING_EARLIER
+                facts, number, earlier = adopted.known.get(job_id), claim.job_try, NOTHING_EARLIER
             state = AttemptState(task_id=job_id, claims=claim.job_try, facts=facts, number=number, earlier=earlier)
+            state.accounts_version = (claimed if job_id in known else adopted).accounts_version
             state.task_data = ledger_data.get(job_id)
             state.refusal = refusals.get(job_id)
             claim.context = state
@@ -222,10 +223,10 @@ class Admission:
     def _class_of(self, facts: ClaimFacts) -> PublisherClass:
         return class_of(facts.platform, self._catalogue, self._publishers)
 
-    async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[dict[str, ClaimFacts], set[str], dict[str, str]]:
+    async def _adopt(self, claims: Sequence[ClaimedTask]) -> tuple[ClaimedTasks, dict[str, str]]:
         """Give jobs of stock arq clients a ledger row, so that no crash loses them.
 
-        Returns the facts of each, the ids of those that a retry has replaced, and why the others are not tasks.
+        Returns what the store knows of them then, and why the others are not tasks.
         """
         now_ms = self._clock()
         tasks: list[Task] = []
@@ -237,11 +238,11 @@ class Admission:
             elif found is not None:
                 refusals[claim.job_id] = found
         if not tasks:
-            return {}, set(), refusals
+            return ClaimedTasks({}, set(), []), refusals
         adopted = await self._ledger.adopt(tasks, now_ms)
         for facts in adopted.known.values():
             self._metrics.count_accepted(facts.platform)
-        return adopted.known, adopted.ended, refusals
+        return adopted, refusals
 
 
 class _Account(msgspec.Struct):

@@ -32,6 +32,7 @@ class AttemptState(msgspec.Struct):
         earlier: What is known of the earlier attempts.
         holds_lease: Whether no other worker can have the task yet; set while the attempt runs.
         task_data: The ledger's data, if Redis has other data of the task; the ledger's is published.
+        accounts_version: That of the accounts at the claim: an account that was registered before it is used.
         refusal: Why a stock client's job is not accepted as a task; None if it is.
         started_ms: When it began; 0 until then.
         data: The task's data, once decoded.
@@ -52,6 +53,7 @@ class AttemptState(msgspec.Struct):
     earlier: Earlier = NOTHING_EARLIER
     holds_lease: Callable[[], bool] = holds_no_lease
     task_data: bytes | None = None
+    accounts_version: str | None = None
     refusal: str | None = None
     started_ms: int = 0
     data: Mapping[str, Any] | None = None

@@ -182,7 +182,7 @@ class AttemptRunner:
             PublishError: It is blocked for good, or needed and not registered.
         """
         is_needed = platform.needs_account or self._publishers[platform.name].needs_account
-        if not is_needed and not self._book.knows(platform.name, account_id):
+        if not is_needed and self._book.lacks(platform.name, account_id, state.accounts_version):
             return UnregisteredAccount(account_id if isinstance(account_id, str) else "", platform.name)
         try:
             account = await persist(lambda: self._book.open(platform.name, account_id, is_needed=is_needed))

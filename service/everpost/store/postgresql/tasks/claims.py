@@ -24,7 +24,8 @@ async def check_claims(connection: Connection, offered: Mapping[str, bytes | Non
     known = {row["task_id"]: facts_of(row) for row in rows}
     differing = [row["task_id"] for row in rows if _as_bytes(row["data"]) != (offered[row["task_id"]] or b"")]
     missing = [task_id for task_id in offered if task_id not in known]
-    return ClaimedTasks(known, await _ended_among(connection, missing), differing)
+    accounts_version = rows[0]["accounts_version"] if rows else None
+    return ClaimedTasks(known, await _ended_among(connection, missing), differing, accounts_version)
 
 
 def facts_of(row: Record) -> ClaimFacts:
@@ -63,7 +64,7 @@ async def adopt_tasks(connection: Connection, tasks: Sequence[Task], now_ms: int
     new = [task for task in tasks if task.task_id not in before.known and task.task_id not in before.ended]
     await accept_missing(connection, new, now_ms)
     after = await check_claims(connection, asked)
-    return ClaimedTasks(after.known, asked.keys() - after.known.keys(), [])
+    return ClaimedTasks(after.known, asked.keys() - after.known.keys(), [], after.accounts_version)
 
 
 async def accept_missing(connection: Connection, tasks: Sequence[Task], now_ms: int) -> None:

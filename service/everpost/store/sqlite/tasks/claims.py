@@ -15,7 +15,8 @@ from everpost.task.model import Task
 def check_claims(connection: sqlite3.Connection, offered: Mapping[str, bytes | None]) -> ClaimedTasks:
     """See `everpost.store.ledger.Ledger.check_claims`."""
     sizes = {task_id: -1 if data is None else len(data) for task_id, data in offered.items()}
-    rows, data = connection.execute(load("check_claims"), {"sizes": msgspec.json.encode(sizes).decode()}).fetchone()
+    parameters = {"sizes": msgspec.json.encode(sizes).decode()}
+    rows, data, accounts_version = connection.execute(load("check_claims"), parameters).fetchone()
     found = msgspec.json.decode(rows, type=list[ClaimFacts])
     known = {facts.task_id: facts for facts in found}
     missing = [task_id for task_id in offered if task_id not in known]
@@ -23,7 +24,7 @@ def check_claims(connection: sqlite3.Connection, offered: Mapping[str, bytes | N
     if missing:
         task_ids = msgspec.json.encode(missing).decode()
         ended = {row[0] for row in connection.execute(load("ended_among"), {"task_ids": task_ids})}
-    return ClaimedTasks(known, ended, _differing(found, data or b"", offered))
+    return ClaimedTasks(known, ended, _differing(found, data or b"", offered), accounts_version)
 
 
 def _differing(found: Sequence[ClaimFacts], data: bytes, offered: Mapping[str, bytes | None]) -> list[str]:
@@ -56,7 +57,8 @@ def adopt_tasks(connection: sqlite3.Connection, tasks: Sequence[Task], now_ms: i
                 use_files(connection, [task])
             except sqlite3.IntegrityError:  # a live retry stands for it: the index `task_queue_one_live_retry`
                 ended.add(task.task_id)
-    return ClaimedTasks(check_claims(connection, asked).known, ended, [])
+    after = check_claims(connection, asked)
+    return ClaimedTasks(after.known, ended, [], after.accounts_version)
 
 
 def note_lost_attempts(
