@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from everpost.clock import system_boot_clock, system_clock
+from everpost.errors import QueueUnreachable
 from everpost.settings import Settings
 from everpost_workers.upkeep import duties as upkeep
-from everpost_workers.upkeep.duties import LONG_REST, REST, Duties, worker_duties
+from everpost_workers.upkeep.duties import COUNT_EVERY_S, LONG_REST, REST, Duties, Upkeep, worker_duties
 from everpost_workers.upkeep.leadership import Leadership
 
 
@@ -67,3 +68,27 @@ def duties_of(leadership: Leadership, index: Index, *, is_busy: bool = False) ->
         leadership=leadership,
         is_busy=lambda: is_busy,
     )
+
+
+@pytest.mark.parametrize("error", [QueueUnreachable("away"), RuntimeError("a defect")])
+async def test_a_duty_that_failed_is_tried_again_soon_and_then_more_rarely(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    failing = [True] * 10 + [False, True, False]
+
+    async def duty() -> None:
+        if failing.pop(0):
+            raise error
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if not failing:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(upkeep, "asyncio", SimpleNamespace(sleep=sleep, create_task=asyncio.create_task))
+    keeper = Upkeep()
+    keeper.begin({"counts": (COUNT_EVERY_S, duty)})
+    await asyncio.wait(keeper._loops)
+    assert rests == [15, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600, COUNT_EVERY_S, 15, COUNT_EVERY_S]
+    assert keeper.failures == {}

@@ -31,6 +31,7 @@ CHUNK = 1_000
 REST = 4  # seconds of rest per second of work
 LONG_REST = 24  # the same for the search index while tasks run: no client waits for it
 COUNT_EVERY_S = 3600.0
+AGAIN_S = 15.0  # until a duty that failed is tried again; twice as long after each further failure
 TEND_S = 10.0
 TOLD = 300  # characters of an error in the report
 ALIVE_S = 5.0  # a worker that is silent for longer counts as dead
@@ -41,7 +42,9 @@ Duties = Mapping[str, tuple[float, Duty]]
 
 
 class Upkeep:
-    """Repeats duties, each at its own interval. A duty that fails is logged and tried again at its next turn.
+    """Repeats duties, each at its own interval.
+
+    A duty that fails is logged, and tried again at its next turn or sooner.
 
     Attributes:
         failures: The error of each duty whose last turn raised something other than a `ServiceError`: a defect.
@@ -63,21 +66,30 @@ class Upkeep:
         await cancel_until_done(*self._loops)
 
     async def _repeat(self, name: str, every_s: float, duty: Duty) -> None:
-        failing = False
+        again_s = AGAIN_S
         while True:
-            try:
-                await duty()
-                failing = False
-                self.failures.pop(name, None)
-            except ServiceError as error:
-                log.log(10 if failing else 30, "upkeep.failed", duty=name, error=error.message)
-                failing = True
-            except Exception as error:
-                told = f"{type(error).__name__}: {error}"[:TOLD]
-                if self.failures.get(name) != told:
-                    log.exception("upkeep.failed", duty=name)
-                self.failures[name] = told
-            await asyncio.sleep(every_s)
+            if await self._is_done(name, duty, is_told=again_s > AGAIN_S):
+                again_s = AGAIN_S
+                await asyncio.sleep(every_s)
+            else:
+                await asyncio.sleep(min(again_s, every_s))
+                again_s *= 2
+
+    async def _is_done(self, name: str, duty: Duty, *, is_told: bool) -> bool:
+        """Whether the duty did not fail; `is_told`: it failed before, too."""
+        try:
+            await duty()
+        except ServiceError as error:
+            log.log(10 if is_told else 30, "upkeep.failed", duty=name, error=error.message)
+            return False
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"[:TOLD]
+            if self.failures.get(name) != told:
+                log.exception("upkeep.failed", duty=name)
+            self.failures[name] = told
+            return False
+        self.failures.pop(name, None)
+        return True
 
 
 def liveness_duties(queue: TaskQueue, worker_id: str, describe: Callable[[], Mapping[str, Any]]) -> Duties:
