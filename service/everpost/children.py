@@ -125,5 +125,7 @@ async def wait_for_log(path: Path, text: bytes, child: Child, timeout_s: float) 
     with child.starting():
         while text not in (log := path.read_bytes()):  # noqa: ASYNC240 - a few lines of a file just written
             if child.exit_code is not None or time.monotonic() > deadline:
-                raise TimeoutError(f"{path} never said {text.decode()!r}: {log[-2000:].decode(errors='replace')}")
+                state = "still running" if child.exit_code is None else f"ended with {child.exit_code}"
+                said = log[-2000:].decode(errors="replace")
+                raise TimeoutError(f"{path} never said {text.decode()!r}, process {child.pid} {state}: {said}")
             await asyncio.sleep(0.005)
