@@ -261,7 +261,11 @@ async def test_a_large_set_goes_on_behind_the_answer(stack: Stack, bulk: Bulk) -
     await eventually(are_queued, what="1,201 jobs in the queue")  # what Redis was slow to take follows the answer
 
 
-async def test_tasks_made_by_the_work_are_never_matched_by_it(stack: Stack, bulk: Bulk) -> None:
+async def test_tasks_made_by_the_work_are_never_matched_by_it(
+    stack: Stack, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "STEP_S", 60)  # a busy machine makes no smaller steps
+    monkeypatch.setattr(pace, "STEP_ALONE_S", 60)
     services: Services = stack.app.state.services
     tasks = [make_task(f"w{number:05}", created_at_ms=services.clock() - 1) for number in range(700)]
     await accept(stack.store, *tasks)
