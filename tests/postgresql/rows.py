@@ -1,4 +1,4 @@
-"""Many rows in a PostgreSQL database, made by the server itself."""
+"""Many rows in a PostgreSQL database, made by the server itself: over the last month and this one, to its end."""
 
 from postgresql.kit import PostgresqlKit
 
@@ -14,8 +14,10 @@ FROM (
     SELECT n, ms, (ARRAY['failed', 'cancelled', 'success', 'success', 'success', 'success'])[1 + n % 6] AS status,
         to_char(to_timestamp(ms / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS text
     FROM (
-        SELECT n, (extract(epoch FROM now() - interval '60 days' * n / {rows}) * 1000)::bigint AS ms
-        FROM generate_series(1, {rows}) AS n
+        SELECT n, (extract(epoch FROM first + days * (1 - n / {rows}.0)) * 1000)::bigint AS ms
+        FROM generate_series(1, {rows}) AS n,
+            (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month' AS first) AS months,
+            LATERAL (SELECT first + interval '2 months' - first AS days) AS length
     ) AS times
 ) AS tasks;
 INSERT INTO task_queue (task_id, platform, account_id, title, status, due_at, created_at, data, accepted_by, batch_id,
