@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import cast
 
 CHUNK = 65_536
 END_S = 1.0
+ACCEPT_TURNS = 10  # of the event loop; asyncio needs about five to accept a connection
 
 
 class Proxy:
@@ -53,11 +55,20 @@ class Proxy:
         try:
             yield self
         finally:
-            server.close()
             self._is_open.set()
+            await self._end(server)
+
+    async def _end(self, server: asyncio.Server) -> None:
+        """Close every connection, also those that are just being accepted, which asyncio leaves open."""
+        server.get_loop().remove_reader(self._socket)
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        server.close()
+        deadline = time.monotonic() + END_S
+        self.cut()
+        while self._serves and time.monotonic() < deadline:  # one that the loop's end cancels is logged as an error
+            await asyncio.sleep(0)
             self.cut()
-            if self._serves:  # one that the loop's end cancels is logged as an error
-                await asyncio.wait(self._serves, timeout=END_S)
 
     def cut(self) -> None:
         """Close every connection, even with data in transit."""
