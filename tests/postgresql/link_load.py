@@ -19,6 +19,7 @@ class Writers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._numbers = count()
+        self._callers: list[asyncio.Task[None]] = []
         self.confirmed: list[str] = []
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
@@ -26,13 +27,13 @@ class Writers:
     @asynccontextmanager
     async def at_work(self, callers: int = 8) -> AsyncIterator[None]:
         """Let them write meanwhile."""
-        tasks = [asyncio.create_task(self._write(by_rows=bool(number % 2))) for number in range(callers)]
+        self._callers = [asyncio.create_task(self._write(by_rows=bool(number % 2))) for number in range(callers)]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            for caller in self._callers:
+                caller.cancel()
+            await asyncio.wait(self._callers)
 
     async def _write(self, *, by_rows: bool) -> None:
         while True:
@@ -56,10 +57,13 @@ class Writers:
             await self._database.write(lambda connection: add(connection, task_id))
 
     async def go_on(self, rows: int = 40) -> None:
-        """Wait until so many more rows are confirmed."""
+        """Wait until so many more rows are confirmed, and raise what none of the callers expected."""
         wanted = len(self.confirmed) + rows
 
         async def are_confirmed() -> bool:
+            for caller in self._callers:
+                if caller.done():
+                    caller.result()
             return len(self.confirmed) >= wanted
 
         await eventually(are_confirmed, timeout_s=PATIENCE_S, what=f"{rows} more confirmed rows")

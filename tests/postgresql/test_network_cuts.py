@@ -170,6 +170,7 @@ async def test_clients_that_are_cut_off_from_the_primary_go_to_the_promoted_stan
     writers = Writers(linked)
     async with writers.at_work():
         await writers.go_on()
+        await hosts.caught_up()  # so that the standby has the table
         with hosts.to_primary.black_hole(), hosts.between.black_hole():
             await hosts.promote()
             promoted_s = fair_s()
