@@ -9,6 +9,7 @@ import pytest
 
 import stores
 from chaos_kit.dials import SEED
+from chaos_kit.faults import frozen_between_writes
 from chaos_kit.links import LinkedScene, playing_linked
 from chaos_kit.load import HANG_S
 from chaos_kit.processes import Worker
@@ -108,8 +109,7 @@ async def test_a_leader_that_is_killed_or_frozen_is_replaced_and_does_no_harm_wh
         assert time.monotonic() - killed_at < LOST_S + 2 * BEAT_S + NEAR_MS / 1000
         await is_relaying(scene)
         before = scene.logged()
-        with second.frozen():
-            scene.strike()
+        with frozen_between_writes(scene, second):
             third = await leader(scene, but=first, since=before)
             assert third is not second
             await is_relaying(scene)

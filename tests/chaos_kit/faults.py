@@ -177,7 +177,7 @@ async def freeze_worker(scene: Scene) -> None:
     The load is eased meanwhile: with more than the others can do, the least urgent tasks would never end.
     """
     await scene.sent(WHILE)
-    with _frozen(scene, scene.chance.choice(scene.workers)), scene.load.eased():
+    with frozen_between_writes(scene, scene.chance.choice(scene.workers)), scene.load.eased():
         await scene.ended()
     await scene.sent(WHILE)
 
@@ -185,15 +185,16 @@ async def freeze_worker(scene: Scene) -> None:
 async def freeze_api(scene: Scene) -> None:
     """SIGSTOP of an API with requests in flight, while others answer."""
     await scene.load.more(WHILE)
-    with _frozen(scene, scene.chance.choice(scene.apis)):
+    with frozen_between_writes(scene, scene.chance.choice(scene.apis)):
         await scene.load.more(VERY_FEW if len(scene.apis) > 1 else 0)
     await scene.load.more(WHILE)
 
 
 @contextlib.contextmanager
-def _frozen(scene: Scene, process: PythonProcess) -> Iterator[None]:
+def frozen_between_writes(scene: Scene, process: PythonProcess) -> Iterator[None]:
+    """SIGSTOP of a process for a while, but not amid a write: the lock that it holds would stop all others."""
     with ExitStack() as stack:
-        with scene.kit.locked():  # a process stopped while it holds the lock would stop all others
+        with scene.kit.locked():
             stack.enter_context(process.frozen())
         scene.strike()
         yield
