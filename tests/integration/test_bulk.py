@@ -236,8 +236,8 @@ async def test_tasks_that_must_be_prepared_are_retried_with_the_others_of_their_
     answer = await bulk.run(
         ask(BulkKind.RETRY, "small", "large", "waiting", "nobody", "large, waiting", "sending", "stray")
     )
-    assert list(answer.new_task_ids) == ["small", "large", "waiting", "large, waiting", "stray"]
     assert reasons(answer) == {"nobody": "task_not_found", "sending": "task_running"}
+    assert list(answer.new_task_ids) == ["small", "large", "waiting", "large, waiting", "stray"]
     assert (answer.done, answer.succeeded, len(set(answer.new_task_ids.values()))) == (7, 5, 5)
     tasks = {task_id: await stack.task(new_id) for task_id, new_id in answer.new_task_ids.items()}
     assert [len(tasks[task_id]["task_data"]["note"]) for task_id in ("large", "large, waiting")] == [LARGEST_LOCKED] * 2
