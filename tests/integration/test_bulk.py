@@ -26,6 +26,7 @@ from everpost.errors import (
     TasksPending,
 )
 from everpost.pace import Pace
+from everpost.queue import redis_server
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.history import TaskFilter
 from everpost.store.operations import KEPT_SKIPS, Operation, OperationLostError, OperationStatus
@@ -46,6 +47,12 @@ async def stack() -> AsyncIterator[Stack]:
     """Everything but a worker."""
     async with everpost_stack(workers=0) as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside other tests, Redis or this process may stand still for a second; then Redis would count as away."""
+    monkeypatch.setattr(redis_server, "ANSWER_S", 20.0)
 
 
 @pytest.fixture
