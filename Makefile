@@ -51,8 +51,8 @@ peers: $(STAMP)  ## Test publishers against real servers, which are fetched firs
 	$(BIN)/python tests/peers/fetch.py
 	$(BIN)/pytest tests/peers -m peer -n 4 --dist loadfile --durations 10
 
-bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the README's tables (half an hour)
-	$(BIN)/python tests/bench/compare.py --readme
+bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the documents' tables (half an hour)
+	$(BIN)/python tests/bench/compare.py --write
 
 arq-suite: $(STAMP)  ## Run arq's own tests with Everpost's engine in place of arq's worker
 	$(BIN)/python tests/arq_suite/run.py

@@ -1,6 +1,6 @@
-"""Everpost and its peers in one run, under the same load; `make bench` writes the README's tables with it.
+"""Everpost and its peers in one run, under the same load; `make bench` writes the documents' tables with it.
 
-python tests/bench/compare.py [--postgresql | --sqlite] [--quick] [--readme] [--json FILE]
+python tests/bench/compare.py [--postgresql | --sqlite] [--quick] [--write] [--json FILE]
 """
 
 import argparse
@@ -18,7 +18,7 @@ import on_postgresql
 from on_postgresql import OnPostgresql, measure_on_postgresql
 from peers.measuring import measure_peer
 from peers.stacks import OBAN, PEERS, make_environment
-from tables import COLUMNS, head, summaries, table_of, write_between
+from tables import COLUMNS, SHORT, head, short_head, summaries, table_of, write_between
 
 from everpost.bench.plan import FULL, QUICK, Plan
 from everpost.bench.report import Report
@@ -29,8 +29,11 @@ from everpost.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 COMMANDS = {FULL.tasks: "`make bench`", QUICK.tasks: "`.venv/bin/python tests/bench/compare.py --quick`"}
 OURS = "**Everpost**"
+PLACES = {"bench": BENCHMARKS, "bench in short": README, "bench on PostgreSQL": BENCHMARKS}
+"""The document of each table, by the name of the table's markers."""
 GROUPS = ("end", "idle", "retry")
 ROWS = {FULL.tasks: 10_000_000, QUICK.tasks: 100_000}  # of a large history
 
@@ -62,10 +65,17 @@ async def compare(plan: Plan, folder: Path, venvs: Path, *, only: Sequence[str] 
 
 
 def table(ours: Report, peers: Mapping[str, Mapping[str, Summary]]) -> str:
-    """The README's table, its head the machine and the command, its foot the ratios."""
+    """The table of docs/benchmarks.md, its head the machine and the command, its foot the ratios."""
     own = {name: row.summary for name, row in ours.metrics.items()}
     lines = table_of({OURS: own, **peers}, COLUMNS)
     return "\n".join([head(ours, COMMANDS[ours.plan.tasks]), "", *lines, "", foot(own, peers)])
+
+
+def short_table(ours: Report, peers: Mapping[str, Mapping[str, Summary]]) -> str:
+    """The README's table: the same measurement, in fewer columns."""
+    own = {name: row.summary for name, row in ours.metrics.items()}
+    lines = table_of({OURS: own, **peers}, SHORT)
+    return "\n".join([short_head(ours, COMMANDS[ours.plan.tasks]), "", *lines, "", foot(own, peers)])
 
 
 def foot(ours: Mapping[str, Summary], peers: Mapping[str, Mapping[str, Summary]]) -> str:
@@ -81,14 +91,21 @@ def foot(ours: Mapping[str, Summary], peers: Mapping[str, Mapping[str, Summary]]
 
 
 def tables_of(comparison: Comparison) -> dict[str, str]:
-    """The tables that were measured, by the names of their markers in the README."""
+    """The tables that were measured, by the names of their markers; `PLACES` has their documents."""
     found = {}
     if comparison.everpost:
         found["bench"] = table(comparison.everpost, comparison.peers)
+        found["bench in short"] = short_table(comparison.everpost, comparison.peers)
     if comparison.postgresql:
         command = on_postgresql.command_of(comparison.postgresql.everpost.plan)
         found["bench on PostgreSQL"] = on_postgresql.table(comparison.postgresql, command)
     return found
+
+
+def write_table(name: str, text: str) -> None:
+    """Write a table into its document, between its markers."""
+    document = PLACES[name]
+    document.write_text(write_between(document.read_text("utf-8"), text, name), "utf-8")
 
 
 async def measure(asked: argparse.Namespace, folder: Path) -> Comparison:
@@ -107,7 +124,7 @@ async def measure(asked: argparse.Namespace, folder: Path) -> Comparison:
 
 
 def main() -> None:
-    """Measure, print, and with --readme write the tables into the documents."""
+    """Measure, print, and with --write write the tables into the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="measure less")
     which = parser.add_mutually_exclusive_group()
@@ -115,7 +132,7 @@ def main() -> None:
     which.add_argument("--sqlite", action="store_true", help="measure on SQLite only")
     parser.add_argument("--growth", type=int, metavar="ROWS", help="rows of the large history on PostgreSQL")
     parser.add_argument("--only-peers-columns", action="store_true", help="leave out what the table has no column for")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into README.md and docs/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all numbers")
     parser.add_argument(
         "--venvs", type=Path, default=ROOT / ".venv" / "peers", help="where the peers' environments are"
@@ -128,13 +145,13 @@ def main() -> None:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(comparison)))
     for name, text in tables_of(comparison).items():
         sys.stdout.write(f"{text}\n\n")
-        if asked.readme:
-            README.write_text(write_between(README.read_text("utf-8"), text, name), "utf-8")
+        if asked.write:
+            write_table(name, text)
     if comparison.postgresql:
         medians = {name: row.summary.median for name, row in comparison.postgresql.everpost.metrics.items()}
         costs = capacity.costs_of(medians)
         sys.stdout.write(f"{capacity.table(costs)}\n")
-        if asked.readme:
+        if asked.write:
             capacity.write_table(costs)
 
 

@@ -108,7 +108,7 @@ def _folder_and_server(folder: Path, address: str) -> Iterator[tuple[Path, Serve
 
 
 def table(found: OnPostgresql, command: str) -> str:
-    """The README's second table, its head the machine and the command, its foot the ratios."""
+    """The second table of docs/benchmarks.md, its head the machine and the command, its foot the ratios."""
     ours = {name: row.summary for name, row in found.everpost.metrics.items()}
     lines = table_of({OURS: ours, OBAN.title: found.oban}, WITH_DATABASE)
     return "\n".join([head(found.everpost, command), "", *lines, "", *foot(ours, found)])

@@ -1,4 +1,4 @@
-"""The tables of the README: a row a stack, a column for some metrics."""
+"""The tables of README.md and docs/benchmarks.md: a row a stack, a column for some metrics."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +15,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "CPU ms a task: API + worker + Valkey": ("cpu_api", "cpu_worker", "cpu_valkey"),
     "memory MB: API + worker": ("rss_api", "rss_worker"),
 }
+SHORT = {title: names for title, names in COLUMNS.items() if not title.startswith(("answers", "retry"))}
+"""The columns of the README."""
 SEPARATORS = {"recorded_p99": " / "}
 
 
@@ -50,6 +52,12 @@ def head(ours: Report, command: str) -> str:
         "connections, the load generator on the same machine; one API and one worker process each. "
         f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine_line(ours.machine, ours.versions)}."
     )
+
+
+def short_head(ours: Report, command: str) -> str:
+    """The command, the day and the machine."""
+    machine = ours.machine
+    return f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine['cores']} cores of {machine['cpu']}:"
 
 
 def write_between(text: str, made: str, name: str = "bench") -> str:

@@ -15,7 +15,7 @@ from everpost.settings import Settings
 from everpost_workers.publishers.registry import load_publishers
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "platforms").glob("*.md")]
+DOCUMENTS = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "platforms").glob("*.md")]
 ENTRY = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 SHOWN = [
     pytest.param(block, id=f"{path.stem}-{number}")

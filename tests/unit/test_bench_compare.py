@@ -1,7 +1,7 @@
-"""The table of Everpost and its peers: its content, and its place in the README."""
+"""The tables of Everpost and its peers: their content, and their places in the documents."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import capacity
@@ -9,11 +9,11 @@ import msgspec
 import on_postgresql
 import pytest
 from capacity import Costs, load_of, valkey_limit
-from compare import COMMANDS, README, table
+from compare import COMMANDS, PLACES, short_table, table
 from on_postgresql import OnPostgresql
 from peers.measuring import plan_for
 from peers.stacks import HERE, OBAN, PEERS, python_for
-from tables import COLUMNS, cell, write_between
+from tables import COLUMNS, SHORT, cell, write_between
 
 from everpost.bench.metrics import METRIC_OF
 from everpost.bench.plan import FULL, QUICK
@@ -45,12 +45,12 @@ def report_of(ours: Results) -> Report:
     )
 
 
-def shown(**peers: Mapping[str, float]) -> str:
+def shown(make: Callable[..., str] = table, **peers: Mapping[str, float]) -> str:
     ours = Results()
     for name, value in SEEN.items():
         ours.add(**{name: value})
     theirs = {title: {name: summarize([value]) for name, value in seen.items()} for title, seen in peers.items()}
-    return table(report_of(ours), theirs)
+    return make(report_of(ours), theirs)
 
 
 def test_every_stack_has_a_row_with_a_cell_for_each_column() -> None:
@@ -59,6 +59,14 @@ def test_every_stack_has_a_row_with_a_cell_for_each_column() -> None:
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| **Everpost**", "| a", "| b"]
     assert {row.count("|") for row in rows} == {len(COLUMNS) + 2}
     assert rows[2] == "| **Everpost** | 5,000 | 4,000 | 1.00 / 2.00 | 0.5 | 0.1 + 0.15 + 0.05 | 60.00 + 50.00 |"
+
+
+def test_the_readme_has_the_same_measurement_in_fewer_columns() -> None:
+    head, _, *rows = shown(short_table, a=SEEN).splitlines()
+    assert (f"{COMMANDS[QUICK.tasks]}, " in head, head.endswith("2 cores of a cpu:")) == (True, True)
+    assert rows[2] == "| **Everpost** | 4,000 | 1.00 / 2.00 | 0.1 + 0.15 + 0.05 | 60.00 + 50.00 |"
+    assert {row.count("|") for row in rows[:4]} == {len(SHORT) + 2}
+    assert rows[-1] in shown(a=SEEN).splitlines()
 
 
 def test_the_head_names_the_command_and_the_machine() -> None:
@@ -88,10 +96,8 @@ def test_only_what_is_between_the_markers_is_replaced() -> None:
         write_between("no markers", "new")
 
 
-@pytest.mark.parametrize(
-    ("document", "name"), [(README, "bench"), (README, "bench on PostgreSQL"), (capacity.DOCUMENT, "capacity")]
-)
-def test_the_documents_have_a_place_for_each_table(document: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "document"), [*PLACES.items(), ("capacity", capacity.DOCUMENT)])
+def test_the_documents_have_a_place_for_each_table(name: str, document: Path) -> None:
     assert "new" in write_between(document.read_text("utf-8"), "new", name)
 
 

@@ -17,15 +17,19 @@ from everpost.errors import ServiceError
 from everpost.metrics import COUNTERS, HISTOGRAMS
 from everpost.settings import PREFIX, VARIABLES, Settings, temporary_settings
 from everpost.task.model import MOVES, ErrorClass, TaskStatus
+from everpost.task.submission import PublishRequest
 from everpost.testing import PublisherDouble, Stack
 from everpost.testing.trial import Fault, try_publisher
 from everpost.views.bulk_answers import REASONS
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-STATUSES = (ROOT / "docs" / "statuses.md").read_text("utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+DOCS = ROOT / "docs"
+SETTINGS, HTTP, ERRORS, LISTED_COMMANDS = (
+    (DOCS / "reference" / f"{name}.md").read_text("utf-8") for name in ("settings", "http", "errors", "commands")
+)
+STATUSES = (DOCS / "statuses.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 METHODS = "GET|POST|PUT|PATCH|DELETE|OPTIONS"
 
 
@@ -44,7 +48,7 @@ def first_words(text: str) -> list[str]:
     return [cells[0].strip("|` ") for cells in rows(text)]
 
 
-TESTING = (ROOT / "docs" / "testing.md").read_text("utf-8")
+TESTING = (DOCS / "testing.md").read_text("utf-8")
 
 
 def documented_names(title: str) -> set[str]:
@@ -82,12 +86,18 @@ def plain_route(method: str, path: str) -> str:
     return f"{method} {re.sub('{[^}]*}', '{}', path)}"
 
 
-def test_every_setting_is_in_the_readme_with_its_default() -> None:
-    documented = {cells[0].strip("` "): cells[1] for cells in rows(section(README, "Settings"))}
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = {cells[0].strip("` "): cells[1] for cells in rows(SETTINGS)}
     defaults = Settings()
     assert documented == {
         f"{PREFIX}{name.upper()}": shown_default(getattr(defaults, name)) for name in Settings.__struct_fields__
     }
+
+
+def test_every_field_of_a_task_is_documented() -> None:
+    table = section((DOCS / "posting.md").read_text("utf-8"), "The fields")
+    documented = {name for cells in rows(table) for name in re.findall(r"`(\w+)`", cells[0])}
+    assert documented == set(PublishRequest.__struct_fields__)
 
 
 def test_every_setting_named_anywhere_exists() -> None:
@@ -102,11 +112,9 @@ def test_every_setting_named_anywhere_exists() -> None:
         assert named <= known | others, file
 
 
-def test_every_route_is_in_the_readme_and_the_reverse() -> None:
+def test_every_route_is_documented_and_the_reverse() -> None:
     documented = {
-        plain_route(*route)
-        for cells in rows(section(README, "HTTP"))
-        for route in re.findall(rf"`({METHODS}) (/[^`]*)`", cells[0])
+        plain_route(*route) for cells in rows(HTTP) for route in re.findall(rf"`({METHODS}) (/[^`]*)`", cells[0])
     }
     app = create_app(temporary_settings(ROOT, redis="redis://127.0.0.1:1/0"))
     paths = document_of(app)["paths"]
@@ -114,16 +122,13 @@ def test_every_route_is_in_the_readme_and_the_reverse() -> None:
     assert documented == served
 
 
-def test_every_code_is_in_the_readme_with_its_status() -> None:
-    documented = {
-        cells[0].strip("` "): int(cells[1]) for cells in rows(section(README, "HTTP")) if cells[1].strip().isdigit()
-    }
+def test_every_code_is_documented_with_its_status() -> None:
+    documented = {cells[0].strip("` "): int(cells[1]) for cells in rows(ERRORS.split("\n## ", 1)[0])}
     assert documented == {code: int(status) for code, status in STATUS_OF_CODE.items()}
 
 
-def test_every_reason_to_pass_a_task_over_is_in_the_readme() -> None:
-    listed = section(README, "HTTP").split("Bulk requests do what they can", 1)[1]
-    assert set(first_words(listed)) == set(REASONS) - set(STATUS_OF_CODE)
+def test_every_reason_to_pass_a_task_over_is_documented() -> None:
+    assert set(first_words(section(ERRORS, "Skipped tasks"))) == set(REASONS) - set(STATUS_OF_CODE)
 
 
 def test_every_error_has_a_status() -> None:
@@ -132,9 +137,8 @@ def test_every_error_has_a_status() -> None:
     assert codes <= set(STATUS_OF_CODE)
 
 
-@pytest.mark.parametrize("text", [section(README, "Statuses"), STATUSES.split("\n## ", 1)[0]], ids=["readme", "docs"])
-def test_every_status_is_explained(text: str) -> None:
-    assert first_words(text) == [status.value for status in TaskStatus]
+def test_every_status_is_explained() -> None:
+    assert first_words(STATUSES.split("\n## ", 1)[0]) == [status.value for status in TaskStatus]
 
 
 def test_every_error_class_is_explained() -> None:
@@ -151,8 +155,8 @@ def test_tasks_begin_where_the_drawing_says() -> None:
     assert set(re.findall(r"\[\*\] --> (\w+)", STATUSES)) == {"pending", "scheduled"}
 
 
-def test_every_command_is_in_the_readme_and_the_reverse() -> None:
-    documented = {word.removeprefix("everpost ") for word in first_words(section(README, "Commands"))}
+def test_every_command_is_documented_and_the_reverse() -> None:
+    documented = {word.removeprefix("everpost ") for word in first_words(LISTED_COMMANDS)}
     assert documented == set(COMMANDS)
 
 
@@ -177,7 +181,7 @@ def test_a_command_says_what_it_does_and_what_each_option_means(name: str) -> No
 
 
 def test_every_metric_is_documented_and_the_reverse() -> None:
-    document = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    document = (DOCS / "metrics.md").read_text("utf-8")
     metrics = [
         *({"name": counter.name + "_total", "labels": counter.labels} for counter in COUNTERS),
         *({"name": histogram.name, "labels": histogram.labels} for histogram in HISTOGRAMS),
@@ -186,8 +190,9 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     assert documented == {metric["name"]: ", ".join(f"`{label}`" for label in metric["labels"]) for metric in metrics}
 
 
-def test_every_promise_is_in_the_readme() -> None:
-    assert re.findall(r"^\| (I\d) \|", README, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
+def test_every_promise_is_named() -> None:
+    promises = section((DOCS / "how-it-works.md").read_text("utf-8"), "The promises")
+    assert re.findall(r"^\| (I\d) \|", promises, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
@@ -212,7 +217,7 @@ def test_decisions_are_numbered_and_short() -> None:
 
 
 def test_every_file_of_the_layout_exists() -> None:
-    drawing = section(README, "Layout").split("```")[1]
+    drawing = (DOCS / "layout.md").read_text("utf-8").split("```")[1]
     folder = ROOT
     for line in drawing.strip().splitlines():
         if not line.startswith(" "):

@@ -17,10 +17,10 @@ def test_compose_waits_longer_for_its_containers_than_a_stop_takes() -> None:
     assert [int(seconds) > process_budget_s(float(wait)) for seconds in grace] == [True]
 
 
-def test_the_readme_tells_the_budget() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_document_on_deploying_tells_the_budget() -> None:
+    document = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     assert (process_budget_s(0), up_budget_s(0)) == (10, 15)
-    (timeout,) = set(re.findall(r"--stop-timeout (\d+)", readme))
+    (timeout,) = set(re.findall(r"--stop-timeout (\d+)", document))
     assert int(timeout) > up_budget_s(Settings().shutdown_wait)
 
 

@@ -101,7 +101,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings are EVERPOST_* environment variables; the README lists them. `everpost COMMAND --help` says more.",
+    epilog="Settings are EVERPOST_* variables: see docs/reference/settings.md. `everpost COMMAND --help` says more.",
     invoke_without_command=True,
 )
 @click.version_option(package_name="everpost", prog_name="everpost", message="%(prog)s %(version)s")
