@@ -6,8 +6,9 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from resource import prlimit
 from types import MappingProxyType
@@ -24,17 +25,37 @@ from everpost.publishing import PublisherClass
 from everpost.testing import eventually
 
 START_TIMEOUT_S = 30
+STOPPED_WITHIN_S = 10
+STOPPED_STATES = frozenset("TXZ")  # stopped, or ended
 
 
 @contextmanager
 def frozen(child: Child | None) -> Iterator[None]:
-    """SIGSTOP at the beginning, SIGCONT at the end."""
+    """SIGSTOP at the beginning, SIGCONT at the end. No thread of the process runs in between."""
     assert child is not None
     os.kill(child.pid, signal.SIGSTOP)
     try:
+        _wait_for_threads_to_stop(child.pid)
         yield
     finally:
         os.kill(child.pid, signal.SIGCONT)
+
+
+def _wait_for_threads_to_stop(pid: int) -> None:
+    """Wait for the kernel, which stops one thread after the other; on a busy machine, one may still write meanwhile."""
+    deadline_s = time.monotonic() + STOPPED_WITHIN_S
+    while running := [state for state in states_of_threads(pid) if state not in STOPPED_STATES]:
+        assert time.monotonic() < deadline_s, f"threads of {pid} still run: {running}"
+        os.sched_yield()
+
+
+def states_of_threads(pid: int) -> list[str]:
+    """A letter for each living thread of a process, as in proc_pid_stat(5); empty where there is no /proc."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            states.append(stat.read_text("ascii", "replace").rpartition(")")[2].split()[0])
+    return states
 
 
 class PythonProcess:
