@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo run check format test chaos chaos-fleet peers bench arq-suite api-suite clean
+.PHONY: help install demo run check format test chaos chaos-fleet peers browser bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -50,6 +50,13 @@ chaos-fleet: $(STAMP)  ## The same with a network between hosts, which is cut an
 peers: $(STAMP)  ## Test publishers against real servers, which are fetched first (PEERS=FOLDER; needs a C++ compiler and Debian)
 	$(BIN)/python tests/peers/fetch.py
 	$(BIN)/pytest tests/peers -m peer -n 4 --dist loadfile --durations 10
+
+# `-m quick` is what CI runs; PICTURES=FOLDER keeps a picture of each page.
+BROWSER_TESTS ?=
+browser: $(STAMP)  ## Test the console in Chromium, which is installed first (Debian, as root): all pages, languages, themes, keys, a TLS proxy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
+	sh tests/browser_kit/install.sh
+	$(BIN)/pytest tests/browser -m 'not chaos' -n 2 --dist loadfile $(BROWSER_TESTS)
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the documents' tables (half an hour)
 	$(BIN)/python tests/bench/compare.py --write

@@ -13,12 +13,13 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from everpost.api.assembly import Ground, assemble
+from everpost.api.console.problems import HANDLERS_OF_PROBLEMS
+from everpost.api.console.table import console_routes
 from everpost.api.files.signed import LinkCheck
 from everpost.api.http.bodies import headers_of
 from everpost.api.http.head_requests import answer_head_as_get
 from everpost.api.http.heads import HeaderLines, check_head
 from everpost.api.http.parameters import check_parameters
-from everpost.api.http.problems import EXCEPTION_HANDLERS
 from everpost.api.http.sites import SiteCheck
 from everpost.api.http.tokens import TokenCheck
 from everpost.api.no_events import NoEvents
@@ -72,11 +73,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             check_parameters(request)
 
     app = Litestar(
-        api_routes(),
+        [*api_routes(), *console_routes()],
         event_emitter_backend=NoEvents,
         lifespan=[partial(_services, settings, catalogue, clock)],
         before_request=check_request,
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=HANDLERS_OF_PROBLEMS,
         openapi_config=openapi_config(with_token=bool(settings.token)),
         request_max_body_size=settings.max_body,
         state=State({"answered": defaultdict(Answered)}),

@@ -12,6 +12,9 @@ UNUSED = (
     "everpost_workers.cells.cell",
     "everpost_workers.cells.frames",
     "everpost.store.moving",
+    "jinja2",
+    "markupsafe",
+    "everpost.api.console.frame",
 )
 PROGRAMS = {"everpost.app, everpost.cli": UNUSED, "everpost_workers.__main__": (*UNUSED, "html.entities")}
 LATER = """

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from itertools import islice
 from platform import python_version
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +77,8 @@ RECENT_S = 1.0
 STRANGERS_S = 60.0
 USES_S = 600.0
 KEYS_S = 3600.0
+MOST_TOLD = 10  # tasks in a report, those that have run for longest
+LONGEST_TOLD = 64  # characters of an id there
 PUBLISHER_GRACE_S = 30  # added to the publisher's own time limit, which ends an attempt first
 
 
@@ -300,6 +303,7 @@ class PublishWorker:
             "relay_trouble": self._upkeep.failures.get("relay"),
             "trouble": self._trouble,
             "running": len(self.engine.job_tasks),
+            "doing": [job_id for job_id in islice(self.engine.job_tasks, MOST_TOLD) if len(job_id) <= LONGEST_TOLD],
             "started_at": to_text(self._started_ms),
         }
 

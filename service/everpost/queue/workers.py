@@ -18,7 +18,11 @@ MOST_AHEAD_MS = 3_600_000  # of Redis's time; a report that holds for longer is 
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What every worker reports about itself, at least; see `workers/everpost_workers/main.py`."""
+    """What every worker reports about itself, at least; see `workers/everpost_workers/main.py`.
+
+    Attributes:
+        doing: Some of the tasks it runs, by id, those that have run for longest.
+    """
 
     worker: str
     until_ms: int
@@ -34,6 +38,7 @@ class Said(msgspec.Struct, frozen=True):
     version: str = ""
     python: str = ""
     started_at: str = ""
+    doing: tuple[str, ...] = ()
 
 
 class Workers:

@@ -11,6 +11,9 @@ from everpost.errors import InvalidValue
 
 SHOWN = 64  # characters of a name that an error shows
 
+PARAMETERS = "parameters"
+"""The `opt` of a route that reads its query itself: the names it knows."""
+
 
 def check_parameters(request: ApiRequest) -> None:
     """Refuse parameters that the route does not know, or that are given twice.
@@ -34,6 +37,9 @@ def check_parameters(request: ApiRequest) -> None:
 @lru_cache
 def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
     """The query parameters of a route."""
+    told = handler.opt.get(PARAMETERS)
+    if told is not None:
+        return tuple(told)
     return tuple(
         name
         for name, field in handler.parsed_fn_signature.parameters.items()

@@ -12,7 +12,6 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
 
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.errors import InvalidValue, ServiceError
@@ -211,10 +210,3 @@ class Problem(Response[None]):
         """The answer itself."""
         del args, kwargs
         return self._answer
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    ServiceError: answer_problem,
-    HTTPException: answer_refusal,
-    Exception: answer_crash,
-}

@@ -1,0 +1,136 @@
+"""The first page: what waits, runs and failed, who works on what, and what is held."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from everpost.actions.limits import ShownScope
+from everpost.api.console.frame import render
+from everpost.api.console.pages.first_task import first_platform, first_task
+from everpost.api.console.shared import share
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.services import ApiRequest, Services, services_of
+from everpost.errors import QueueUnreachable
+from everpost.store.history import TaskFilter
+from everpost.store.pause import Pause, find_pause
+from everpost.views.queue_health import QueueHealth, queue_health
+from everpost.views.shown_tasks import TaskRow
+from everpost.views.task_views import StatusCounts, status_counts
+
+FACTS_S = 1.0  # how old the page may be
+LATE_MS = 60_000  # a due task that waits for a worker for so long is late
+RECENT = 12
+MOST_DOING = 100  # tasks of all workers
+
+
+class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page shows.
+
+    Attributes:
+        counts: All tasks by status.
+        queue: None if Redis does not answer.
+        oldest_ms: For how long the oldest due task has been waiting for a worker.
+        scopes: Those with a hold, or with tasks that wait for them.
+        pause: The pause of dispatch since a restore.
+        doing: The tasks that workers say they run, by id.
+        recent: The tasks that ended last.
+    """
+
+    counts: StatusCounts
+    queue: QueueHealth | None
+    oldest_ms: int
+    scopes: Sequence[ShownScope]
+    pause: Pause | None
+    doing: Mapping[str, TaskRow]
+    recent: Sequence[TaskRow]
+
+    @property
+    def waiting(self) -> int:
+        """The due tasks that have not begun, those that wait for a limit or a hold included."""
+        if self.queue is None:
+            return self.counts.pending + self.counts.retry
+        ready = sum(depth.ready for depth in self.queue.depths.values())  # with those that run
+        return max(0, ready - self.running) + self.queue.parked
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a due task has been waiting for a worker for long."""
+        return self.oldest_ms > LATE_MS
+
+    @property
+    def running(self) -> int:
+        """The attempts that workers say they run."""
+        return 0 if self.queue is None else sum(worker.get("running", 0) for worker in self.queue.workers)
+
+    @property
+    def trouble(self) -> str | None:
+        """The worst thing that a person should know, by the name of its text."""
+        if self.queue is None:
+            return "redis_away"
+        if self.pause is not None:
+            return "dispatch_paused"
+        if not any(worker.get("consuming") for worker in self.queue.workers):
+            return "no_worker"
+        if any(scope.scope == "*" and scope.hold for scope in self.scopes):
+            return "all_paused"
+        return None
+
+
+async def show_now(request: ApiRequest) -> JsonAnswer:
+    """Answer with the page."""
+    services = services_of(request)
+    facts = await share(request, "now", FACTS_S, lambda: find_facts(services))
+    is_empty = not facts.counts.total
+    return render(request, "now.html", facts=facts, is_empty=is_empty, **_first_steps(request) if is_empty else {})
+
+
+def _first_steps(request: ApiRequest) -> dict[str, Any]:
+    """What teaches the first request. The origin is right without a proxy; the script puts in the browser's."""
+    services = services_of(request)
+    platform = first_platform(services)
+    body = first_task(platform) if platform else {"platform": 1, "account_id": "account", "title": "My first post"}
+    return {
+        "origin": str(request.base_url),
+        "with_token": services.settings.token is not None,
+        "first_body": msgspec.json.encode(body).decode(),
+        "can_try": platform is not None,
+    }
+
+
+async def find_facts(services: Services) -> NowFacts:
+    """Ask for all that the page shows, at the same time."""
+    summary, limits, pause, oldest_ms, (recent, _) = await asyncio.gather(
+        services.store.history.summary(services.catalogue.name_of),
+        services.limits.show(),
+        find_pause(services.store.meta),
+        _oldest_ms(services),
+        services.tasks.recent_ends(RECENT),
+    )
+    queue = await queue_health(services.queue, limits)
+    return NowFacts(
+        counts=status_counts(summary),
+        queue=queue,
+        oldest_ms=oldest_ms,
+        scopes=[scope for scope in limits.scopes if scope.hold or (scope.use and scope.use.waiting)],
+        pause=pause,
+        doing=await _doing(services, [] if queue is None else queue.workers),
+        recent=recent,
+    )
+
+
+async def _oldest_ms(services: Services) -> int:
+    try:
+        return await services.queue.jobs.longest_wait_ms()
+    except QueueUnreachable:
+        return 0
+
+
+async def _doing(services: Services, workers: Sequence[Mapping[str, Any]]) -> dict[str, TaskRow]:
+    """The tasks that the workers say they run. Reports may be a second old."""
+    ids = tuple(str(task_id) for worker in workers for task_id in worker.get("doing", ()))[:MOST_DOING]
+    if not ids:
+        return {}
+    page = await services.tasks.page(TaskFilter(task_ids=ids), None, MOST_DOING)
+    return {row.task_id: row for row in page.rows}

@@ -1,0 +1,28 @@
+"""The platforms of the catalogue, with their limits and how their tasks stand."""
+
+import asyncio
+
+from everpost.api.console.frame import render
+from everpost.api.console.shared import share
+from everpost.api.http.json_answer import JsonAnswer
+from everpost.api.services import ApiRequest, services_of
+
+FACTS_S = 1.0
+
+
+async def show_platforms(request: ApiRequest) -> JsonAnswer:
+    """Answer with the page."""
+    services = services_of(request)
+
+    async def ask():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the types of both calls
+        return await asyncio.gather(services.store.history.summary(services.catalogue.name_of), services.limits.show())
+
+    summary, limits = await share(request, "platforms", FACTS_S, ask)
+    return render(
+        request,
+        "platforms.html",
+        platforms=[platform for platform in services.catalogue if not platform.internal],
+        counts=summary.by_platform_and_status,
+        scopes={scope.scope: scope for scope in limits.scopes},
+        need=services.accounts.directory.need,
+    )
