@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/docs/.installed
 
-.PHONY: help install demo run check format test chaos chaos-fleet peers browser bench arq-suite api-suite clean
+.PHONY: help install demo run check format test docs reference chaos chaos-fleet peers browser bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -34,6 +35,21 @@ check: $(STAMP)  ## Format, lint, strict types, import contracts
 format: $(STAMP)  ## Write the code as the checks want it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# mkdocs has an environment of its own, as the tools of deploy/ have. Material for MkDocs warns of a MkDocs 2 that is not installed.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(DOCS_STAMP)  ## Build the documentation site, with strict links, in build/docs/site
+	@$(BIN)/python docs_site/site_pages.py build/docs
+	@$(VENV)/docs/bin/mkdocs build --strict --config-file build/docs/mkdocs.yml
+	@$(BIN)/python docs_site/built_site.py build/docs/site
+
+$(DOCS_STAMP): $(STAMP)
+	@$(PYTHON) -m venv --without-pip $(VENV)/docs
+	@$(BIN)/python -m pip --python $(VENV)/docs/bin/python install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+reference: $(STAMP)  ## Write the tables of docs/reference anew, from the code
+	@$(BIN)/python docs_site/made_reference.py
 
 # Most tests wait for processes, so more tests than cores run at once. Compiled files make processes start sooner.
 test chaos chaos-fleet: export PYTHONDONTWRITEBYTECODE =
@@ -69,4 +85,4 @@ api-suite: $(STAMP)  ## Check the HTTP interface with other people's tools (need
 
 clean:  ## Remove the environment and everything made
 	find service workers tests -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -50,45 +50,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every setting, with its default; a field `name` is read from `EVERPOST_NAME`.
 
     Attributes:
-        data: Folder of everything `everpost up` makes: database, Valkey's files, published posts, media.
-        database: Path or address of the database, see `database_address.py`; None puts `everpost.db` into `data`.
-        replica_lag: Seconds by which lists may be old, so that a standby of PostgreSQL can answer them; 0 asks none.
-        redis: redis://, rediss:// or unix:// address; None lets `everpost up` start an embedded Valkey.
-        host: Address the API binds to. An address other than loopback needs `token` or `insecure`.
+        data: Folder of everything that Everpost makes: database, Valkey's files, published posts, media.
+        database: The SQLite file: a path, `sqlite:///relative/path` or `sqlite:////absolute/path`; without it,
+            `everpost.db` in the data folder. Or `postgresql://USER:PASSWORD@HOST,HOST/DATABASE`:
+            docs/postgresql.md#the-address.
+        replica_lag: Seconds by which lists may be old, so that a standby among PostgreSQL's hosts can answer them; 0
+            asks none. See docs/postgresql.md#lists-from-a-standby.
+        redis: `redis://`, `rediss://` or `unix://` address, or `redis+sentinel://HOST,HOST/MASTER`: docs/redis.md.
+            Without it, `everpost up` starts its own Valkey.
+        host: Address the API binds to; any address but loopback needs a token.
         port: TCP port of the API; 0 takes a free one.
-        token: The bearer token clients must send; None means that none is needed.
+        token: The bearer token clients must send; at least 8 printable ASCII characters.
         insecure: Allow an address other than loopback without a token.
         allowed_hosts: Comma-separated host names, besides loopback, that requests without a token may use. Pages of
             these hosts may change things.
-        callback_secret: Signs callbacks; several while it is replaced. If it is None, no task may have a callback.
-        platforms: A TOML file laid over the built-in platform catalogue.
-        media: Root folder of the media that `file_path` names; None is `media` in `data`.
-        max_media: Largest media file, in bytes; also the largest upload.
-        files: Folder of uploaded files, which API and workers share; None is `uploads` in `data`.
+        callback_secret: Signs callbacks (docs/callbacks.md): `whsec_` and base64; while it is replaced several,
+            separated by spaces. Without it, no task may have a callback.
+        platforms: A TOML file laid over the built-in platform catalogue: docs/publishers.md.
+        media: Folder of the files that `file_path` names; without it, `media` in the data folder.
+        max_media: Largest media file in bytes, also of an upload; a task that names a larger one fails as `invalid`.
+        files: Folder of uploaded files, which API and workers share; without it, `uploads` in the data folder.
         files_quota: Bytes that all uploaded files may have together; 0 is no limit.
-        files_days: Uploaded files that no task has used for so many days are removed; 0 removes none.
+        files_days: Days after which an uploaded file is removed that no task has used; 0 removes none.
         upload_hours: Hours after its last bytes until an unfinished upload is removed.
-        secrets: Folder of the files that credentials of accounts refer to; None is `secrets` in `data`.
-        public_url: Address at which receivers of webhooks reach the API, for links to files.
-        secret_key: Encrypts rotated tokens of accounts, and signs links to files. Of several keys, separated by commas,
-            the first one encrypts and signs, and all decrypt and check.
-        result_ttl: Seconds a result stays in Redis; 0 makes SQLite the only source of truth.
-        result_memory: Bytes of results kept in Redis, estimated; the oldest go first. 0 is no limit.
-        timezone: IANA name of the zone that times without an offset are read in.
+        secrets: Folder of the files that credentials of accounts refer to
+            (docs/accounts.md#credentials-are-references); without it, `secrets` in the data folder.
+        public_url: The address at which receivers of webhooks reach the API; links to files begin with it:
+            docs/publishers.md#webhook.
+        secret_key: Encrypts rotated tokens of accounts, and signs links to files; `everpost accounts new-key` makes
+            one. Of several, separated by commas, the first encrypts and signs, and all decrypt and check.
+        result_ttl: Seconds a result stays in Redis; 0 makes the database the only source of truth.
+        result_memory: Bytes of results in Redis, estimated (the default is about 600,000 results); the oldest go first,
+            and the database keeps them all; 0 is no limit.
+        timezone: IANA zone of times without an offset.
         max_jobs: Tasks one worker runs at a time.
         job_timeout: Seconds a publisher may take for one attempt.
         lease: Seconds after which a crashed worker's tasks run on another worker.
-        shutdown_wait: Seconds that running tasks and requests may take after SIGTERM; see `stopping.py`.
-        max_attempts: Automatic attempts for transient errors, unless the platform has its own; 1 turns retries off.
-        max_body: Largest body, or line of a stream, in bytes.
-        max_backlog: Waiting tasks above which new ones are refused with 503; 0 is no limit.
-        min_free_disk: Bytes that must be free on the database's disk for a task to be accepted, and on the posts' disk
-            for media to be copied; 0 is no limit.
+        shutdown_wait: Seconds running tasks and requests get after a stop was requested; the process ends at most 10 s
+            later.
+        max_attempts: Automatic attempts for transient errors, unless the platform sets its own number; 1 means no
+            automatic retry.
+        max_body: Most bytes of a body, of a line of a stream, or of the data of a stock arq client's job.
+        max_backlog: Unfinished tasks above which new ones are refused; 0 is no limit.
+        min_free_disk: Bytes that must be free on the database's disk before a task is accepted; accepted tasks may use
+            this reserve. `folder` keeps as much free on the disk of its posts; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 archives none.
         idempotency_hours: Hours an Idempotency-Key is remembered; only time in which a worker runs counts.
-        log_level: debug, info, warning or error.
+        log_level: The least important lines that are logged.
         log_format: `console` for people, `json` for machines.
-        failpoints: For tests: a folder of actions at named points, see `failpoints.py`; None turns them off.
+        failpoints: For tests: a folder whose files make processes fail at named points, docs/failpoints.md.
     """
 
     data: Path = Path("everpost-data")

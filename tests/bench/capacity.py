@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from tables import row_of, write_between
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs_site"))
+from tables import row_of
+
+from marked_text import write_between
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "scale.md"

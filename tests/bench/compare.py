@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs_site"))
 import capacity
 import on_postgresql
 from on_postgresql import OnPostgresql, measure_on_postgresql
 from peers.measuring import measure_peer
 from peers.stacks import OBAN, PEERS, make_environment
-from tables import COLUMNS, SHORT, head, short_head, summaries, table_of, write_between
+from tables import COLUMNS, SHORT, head, short_head, summaries, table_of
 
 from everpost.bench.plan import FULL, QUICK, Plan
 from everpost.bench.report import Report
@@ -26,6 +27,7 @@ from everpost.bench.run import run_bench
 from everpost.bench.samples import Summary
 from everpost.logs import configure_logging
 from everpost.settings import Settings
+from marked_text import write_between
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

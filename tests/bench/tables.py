@@ -58,17 +58,3 @@ def short_head(ours: Report, command: str) -> str:
     """The command, the day and the machine."""
     machine = ours.machine
     return f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine['cores']} cores of {machine['cpu']}:"
-
-
-def write_between(text: str, made: str, name: str = "bench") -> str:
-    """The document with what is between the markers of this name replaced.
-
-    Raises:
-        ValueError: It has no markers.
-    """
-    begin_mark, end_mark = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, begin, rest = text.partition(begin_mark)
-    _, end, after = rest.partition(end_mark)
-    if not begin or not end:
-        raise ValueError(f"no {begin_mark} and {end_mark} to write between")
-    return f"{before}{begin_mark}\n{made}\n{end_mark}{after}"

@@ -13,12 +13,13 @@ from compare import COMMANDS, PLACES, short_table, table
 from on_postgresql import OnPostgresql
 from peers.measuring import plan_for
 from peers.stacks import HERE, OBAN, PEERS, python_for
-from tables import COLUMNS, SHORT, cell, write_between
+from tables import COLUMNS, SHORT, cell
 
 from everpost.bench.metrics import METRIC_OF
 from everpost.bench.plan import FULL, QUICK
 from everpost.bench.report import Report, grown, measured
 from everpost.bench.samples import Results, Summary, summarize
+from marked_text import write_between
 
 SEEN = {
     "end_to_end_submit": 5_000.0,
@@ -91,9 +92,9 @@ def test_a_missing_value_is_shown_as_a_dash() -> None:
 
 def test_only_what_is_between_the_markers_is_replaced() -> None:
     begin, end = "<!-- bench: begin -->", "<!-- bench: end -->"
-    assert write_between(f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
+    assert write_between(f"a {begin} old {end} b", "new", "bench") == f"a {begin}\nnew\n{end} b"
     with pytest.raises(ValueError, match="no <!-- bench: begin -->"):
-        write_between("no markers", "new")
+        write_between("no markers", "new", "bench")
 
 
 @pytest.mark.parametrize(("name", "document"), [*PLACES.items(), ("capacity", capacity.DOCUMENT)])

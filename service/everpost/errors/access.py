@@ -4,7 +4,7 @@ from everpost.errors.base import ServiceError
 
 
 class ForeignHost(ServiceError):
-    """No token is set, and the request's Host is neither loopback nor allowed."""
+    """No token is set, and the request's `Host` is neither loopback nor in `EVERPOST_ALLOWED_HOSTS`."""
 
     code = "foreign_host"
 
@@ -37,7 +37,7 @@ class Unauthorized(ServiceError):
 
 
 class LinkRefused(ServiceError):
-    """A signed address of a file is wrong or too old."""
+    """A signed address of a file is wrong, or its time is over."""
 
     code = "link_refused"
 

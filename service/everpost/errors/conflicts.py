@@ -6,7 +6,7 @@ from everpost.errors.base import SHOWN_CHARACTERS, ServiceError
 
 
 class Conflict(ServiceError):
-    """The state of the task forbids the request. `task_id` is the task whose state forbids it."""
+    """The state of the task forbids the request; the other 409 codes are more exact."""
 
     code = "conflict"
 
@@ -34,7 +34,7 @@ class TaskRunning(Conflict):
 
 
 class TaskUnreadable(Conflict):
-    """A stock arq client's message contains nothing to publish; it is kept unchanged."""
+    """A stock arq client's message contains nothing to publish; it is kept in the task's `raw_job`."""
 
     code = "task_unreadable"
 
@@ -45,7 +45,7 @@ class TaskUnreadable(Conflict):
 
 
 class TaskHeld(Conflict):
-    """The task was unfinished in a restored backup, and is held until a person resumes dispatch."""
+    """The task was unfinished in a restored backup; run `everpost resume` first."""
 
     code = "task_held"
 
@@ -56,7 +56,7 @@ class TaskHeld(Conflict):
 
 
 class TaskSucceeded(Conflict):
-    """The task or a retry of it was already published."""
+    """The task or a retry of it was already published; `force=true` publishes it once more."""
 
     code = "task_succeeded"
 
@@ -65,7 +65,7 @@ class TaskSucceeded(Conflict):
 
 
 class RetryExists(Conflict):
-    """A retry of it exists and has not ended."""
+    """An unfinished retry of it has other data than this one would have; `task_id` names it."""
 
     code = "retry_exists"
 
@@ -76,7 +76,7 @@ class RetryExists(Conflict):
 
 
 class DuplicatePost(Conflict):
-    """The same content was posted to the same account a short time ago."""
+    """The same content was posted to this account a short time ago, as `task_id`; `allow_duplicate` posts it again."""
 
     code = "duplicate_post"
 
@@ -96,7 +96,7 @@ class TaskEnded(Conflict):
 
 
 class OutcomeUnknown(Conflict):
-    """The platform may have accepted the task, so only a person may send it again."""
+    """The task may have been published: look at the platform, then resolve it."""
 
     code = "outcome_unknown"
 
@@ -108,7 +108,7 @@ class OutcomeUnknown(Conflict):
 
 
 class NothingToDecide(Conflict):
-    """The task's outcome is known, or the task has not ended."""
+    """The task is not `unknown`."""
 
     code = "nothing_to_decide"
 
@@ -117,7 +117,7 @@ class NothingToDecide(Conflict):
 
 
 class AlreadyDecided(Conflict):
-    """Another decision about the task came first; the answer has it as `decision`."""
+    """Another person has decided; `decision` says who, what and why."""
 
     code = "already_decided"
 
@@ -128,7 +128,7 @@ class AlreadyDecided(Conflict):
 
 
 class TaskChanging(Conflict):
-    """Another request is changing the task at this moment."""
+    """Another request is changing the task at this moment; repeat this one."""
 
     code = "task_changing"
 
@@ -159,7 +159,7 @@ class RecurrenceExists(Conflict):
 
 
 class RecurrenceChanged(Conflict):
-    """Other requests kept changing the recurring post."""
+    """Other requests kept changing the recurring post; repeat this one."""
 
     code = "recurrence_changed"
 
@@ -168,7 +168,7 @@ class RecurrenceChanged(Conflict):
 
 
 class TasksPending(Conflict):
-    """`clear/all` while tasks are waiting or running."""
+    """`clear/all` is refused while tasks are unfinished."""
 
     code = "tasks_pending"
 
@@ -186,7 +186,7 @@ class KeyInUse(Conflict):
 
 
 class KeyReused(Conflict):
-    """The Idempotency-Key was used with another request."""
+    """The Idempotency-Key was used before, with another body or on another route."""
 
     code = "idempotency_key_reused"
 
@@ -205,7 +205,7 @@ class FileInUse(Conflict):
 
 
 class WrongOffset(Conflict):
-    """The upload is at another offset than `Upload-Offset`; ask for it with HEAD."""
+    """The upload is at another offset, which `offset` says."""
 
     code = "wrong_offset"
 

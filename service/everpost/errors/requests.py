@@ -4,13 +4,13 @@ from everpost.errors.base import SHOWN_CHARACTERS, ServiceError
 
 
 class BadInput(ServiceError):
-    """The request cannot be served; nothing of it was kept."""
+    """A header or part of the request cannot be read; nothing of it was kept."""
 
     code = "bad_input"
 
 
 class MalformedJson(BadInput):
-    """The body is not JSON in UTF-8, or is nested more deeply than a task may be."""
+    """The body is not JSON in UTF-8, or is nested more than 64 deep."""
 
     code = "malformed_json"
 
@@ -83,7 +83,7 @@ class SkippedTime(InvalidValue):
 
 
 class BodyTooLarge(BadInput):
-    """The body, or a line of a stream, is larger than a task may be."""
+    """The body, or a line of a stream, is larger than `EVERPOST_MAX_BODY`, or a file than `EVERPOST_MAX_MEDIA`."""
 
     code = "body_too_large"
 

@@ -4,7 +4,7 @@ from everpost.errors.base import ServiceError
 
 
 class Unavailable(ServiceError):
-    """Temporarily unavailable; the same request may succeed after `retry_after_s` seconds."""
+    """Temporarily unavailable; retry after `Retry-After` seconds."""
 
     code = "unavailable"
 
@@ -14,7 +14,7 @@ class Unavailable(ServiceError):
 
 
 class DatabaseBusy(Unavailable):
-    """Another process kept the database locked."""
+    """Another process keeps the database locked."""
 
     code = "database_busy"
 
@@ -23,7 +23,7 @@ class DatabaseBusy(Unavailable):
 
 
 class DatabaseUnwritable(Unavailable):
-    """The disk is full, read-only or failing: nothing can be written, so nothing is accepted."""
+    """Nothing is accepted: the disk is full, read-only, failing, or has not answered for 2 s."""
 
     code = "database_unwritable"
 
@@ -32,7 +32,7 @@ class DatabaseUnwritable(Unavailable):
 
 
 class WriteUnconfirmed(Unavailable):
-    """The disk failed, or the file vanished, during the commit: it is unknown whether it was written.
+    """It is unknown whether the write succeeded: the disk or the file failed. Repeat a post with its `Idempotency-Key`.
 
     After a failed fsync the commit is in SQLite's log, but may not be on the disk; a restart may find it. I2 promises
     only writes that were answered with success. https://sqlite.org/atomiccommit.html#_incomplete_disk_flushes
@@ -63,7 +63,7 @@ class DiskFull(Unavailable):
 
 
 class DatabaseUnusable(Unavailable):
-    """The database file was moved, deleted or replaced, is not a database, or was made by a newer Everpost."""
+    """The database file was moved or replaced, or was made by a newer Everpost: a person must act."""
 
     code = "database_unusable"
 
@@ -72,7 +72,7 @@ class DatabaseUnusable(Unavailable):
 
 
 class DatabaseDamaged(DatabaseUnusable):
-    """The database file is corrupt; a process that notices it stops writing to the file."""
+    """The database file is corrupt: Everpost stops writing to it; restore a backup."""
 
     code = "database_damaged"
 
@@ -84,7 +84,7 @@ class DatabaseDamaged(DatabaseUnusable):
 
 
 class QueueUnreachable(Unavailable):
-    """Redis does not answer or refuses, so Everpost cannot tell whether a worker holds the task."""
+    """Redis is unreachable, so Everpost cannot tell whether a worker holds the task."""
 
     code = "queue_unreachable"
 
@@ -106,7 +106,7 @@ class AccountNotTested(Unavailable):
 
 
 class SearchTimeout(Unavailable):
-    """A list or search took too long and was stopped, so that it does not slow down other requests."""
+    """A search or filtered list took longer than 5 s and was stopped: narrow it."""
 
     code = "search_timeout"
 
@@ -119,7 +119,7 @@ class SearchTimeout(Unavailable):
 
 
 class BacklogFull(Unavailable):
-    """More tasks wait than `EVERPOST_MAX_BACKLOG`, or more writes wait than memory may hold."""
+    """More tasks wait than `EVERPOST_MAX_BACKLOG`, or 4,096 writes or 64 MB wait for a slow disk."""
 
     code = "backlog_full"
 
