@@ -384,6 +384,62 @@ CREATE TRIGGER task_queue_counted_move AFTER UPDATE OF status, platform ON task_
         ON CONFLICT DO UPDATE SET tasks = tasks + 1;
 END;
 
+-- Failed tasks of the history with the cause of their errors (service/everpost/task/failure_cause.py). A task's row is written
+-- with its end, and goes when the task leaves the history or turns out to have succeeded. Upkeep adds what is missing.
+CREATE TABLE failures (
+    task_id    TEXT PRIMARY KEY,
+    cause      TEXT NOT NULL,
+    platform   TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    created_at TEXT,                                       -- as in the history
+    ended_s    INTEGER NOT NULL                            -- Unix time
+) WITHOUT ROWID;
+CREATE INDEX failures_cause ON failures (cause, created_at, task_id, platform, account_id);
+CREATE TABLE failure_causes (
+    cause       TEXT PRIMARY KEY,
+    error_class TEXT,
+    text        TEXT NOT NULL
+) WITHOUT ROWID;
+-- Numbers of failures by slices of 5 minutes, an hour and a day; triggers keep them. Care.forget_expired has for how long.
+CREATE TABLE failure_counts (
+    slice_s    INTEGER NOT NULL,                           -- 300, 3600 or 86400
+    began_s    INTEGER NOT NULL,                           -- Unix time
+    cause      TEXT NOT NULL,
+    platform   TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    tasks      INTEGER NOT NULL,
+    first_s    INTEGER,
+    last_s     INTEGER,
+    sample     TEXT,                                       -- the task that failed last
+    PRIMARY KEY (slice_s, began_s, cause, platform, account_id)
+) WITHOUT ROWID;
+CREATE TRIGGER failures_in AFTER INSERT ON failures BEGIN
+    INSERT INTO failure_counts
+    SELECT value, NEW.ended_s / value * value, NEW.cause, NEW.platform, NEW.account_id, 1, NEW.ended_s, NEW.ended_s, NEW.task_id
+    FROM json_each('[300,3600,86400]') WHERE true
+    ON CONFLICT DO UPDATE SET tasks = tasks + 1, first_s = min(ifnull(first_s, excluded.first_s), excluded.first_s),
+        sample = iif(excluded.last_s >= ifnull(last_s, 0), excluded.sample, sample),
+        last_s = max(ifnull(last_s, 0), excluded.last_s);
+END;
+CREATE TRIGGER failures_out AFTER DELETE ON failures BEGIN
+    UPDATE failure_counts SET tasks = tasks - 1
+    WHERE (slice_s, began_s) IN (SELECT value, OLD.ended_s / value * value FROM json_each('[300,3600,86400]'))
+        AND cause = OLD.cause AND platform = OLD.platform AND account_id = OLD.account_id;
+END;
+CREATE TRIGGER publish_tasks_failure_left AFTER DELETE ON publish_tasks WHEN OLD.status = 'failed' BEGIN
+    DELETE FROM failures WHERE task_id = OLD.job_id;
+END;
+CREATE TRIGGER publish_tasks_failure_undone AFTER UPDATE OF status ON publish_tasks
+WHEN OLD.status = 'failed' AND NEW.status IS NOT 'failed' BEGIN
+    DELETE FROM failures WHERE task_id = OLD.job_id;
+END;
+
+-- What ended in each minute, how long it had waited and how long attempts took, as JSON (service/everpost/store/timeline.py).
+CREATE TABLE timeline (
+    began_s INTEGER PRIMARY KEY,                           -- Unix time
+    counts  TEXT NOT NULL
+);
+
 -- Accounts that people registered. `credentials` has references to environment variables and files of the workers, and
 -- `tokens` is encrypted (service/everpost/credentials/vault.py), so the table holds no secret that can be read. Original
 -- files may have a table `accounts` of another program.

@@ -28,6 +28,7 @@ EVERY_FILTER: dict[str, Any] = {
     "created_after_ms": 1,
     "created_before_ms": 2,
     "error_class": "auth",
+    "cause": "0123456789ab",
     "batch_id": "b",
     "retry_of": "r",
     "task_ids": ("x", "y"),

@@ -51,5 +51,6 @@ def test_every_verb_of_the_port_is_called_by_a_test_of_the_contract() -> None:
 def test_the_nouns_of_the_port_are_these() -> None:
     assert {verb.partition(".")[0] for verb in verbs()} == {
         "ledger", "relay", "meta", "care", "history", "archive", "held", "changes", "operations", "limits",
-        "recurring", "maintenance", "files", "accounts", "batches",
+        "recurring", "maintenance", "files", "accounts", "batches", "failures",
+        "timeline",
     }  # fmt: skip

@@ -46,6 +46,7 @@ MADE_ANEW = {
     *("task_counts", "task_count_changes"),
     *("publish_tasks_fts", "publish_tasks_search", "publish_tasks_unsearched"),
     "everpost_schema",
+    *("failures", "failure_causes", "failure_counts", "failure_count_changes", "timeline"),
 }
 """The tables that each store fills itself."""
 ROW_NUMBERS = {"task_id", "id", "celery_task_id", "decision_id", "edit_id", "archived_row", "promote_at", "written_in"}

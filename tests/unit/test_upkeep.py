@@ -67,6 +67,7 @@ def duties_of(leadership: Leadership, index: Index, *, is_busy: bool = False) ->
         boot_clock=system_boot_clock,
         leadership=leadership,
         is_busy=lambda: is_busy,
+        read_numbers=cast("Any", None),
     )
 
 

@@ -162,6 +162,7 @@ class PublishWorker:
             boot_clock=self._boot_clock,
             leadership=self.leadership,
             is_busy=lambda: self.engine.job_counter > 0,
+            read_numbers=self._shared.read,
         )
         self._upkeep.begin(duties)
         self._upkeep.begin({"uses": (USES_S, self.leadership.led(self.gate.known.forget_uses))})
@@ -180,7 +181,7 @@ class PublishWorker:
         queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
         stack.push_async_callback(queue.close)
         self.store.care.share_timelines(queue.timelines.note)
-        shared = SharedMetrics(queue.server)
+        self._shared = shared = SharedMetrics(queue.server)
         shared.start()
         stack.push_async_callback(shared.close)
         stack.push_async_callback(self._isolation.close)

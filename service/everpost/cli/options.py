@@ -23,6 +23,7 @@ FILTERS = {
     "created_after": "Tasks accepted at or after this time, such as 2026-01-31 or 2026-01-31T08:00:00Z.",
     "created_before": "Tasks accepted before this time.",
     "error_class": "Tasks that ended with this class of error, such as transient or auth.",
+    "cause": "Tasks that failed with this cause; GET /failures lists the causes.",
     "q": "Tasks whose title, error or data contain these words.",
     "batch_id": "Tasks of this batch.",
     "retry_of": "Retries of this task.",

@@ -18,6 +18,7 @@ from everpost.store.archive import Archive
 from everpost.store.batches import Batches
 from everpost.store.care import Care
 from everpost.store.changes import Changes
+from everpost.store.failures import FailuresStore
 from everpost.store.files import Files
 from everpost.store.held import Held
 from everpost.store.history import History
@@ -27,6 +28,7 @@ from everpost.store.meta import MOVE, Meta
 from everpost.store.operations import Operations
 from everpost.store.recurring import Recurring
 from everpost.store.relay import Relay
+from everpost.store.timeline import Timeline
 
 if TYPE_CHECKING:  # commands use these; API and workers need not load them
     from everpost.store.maintenance import Maintenance
@@ -92,6 +94,14 @@ class Store(Protocol):
     @property
     def recurring(self) -> Recurring:
         """Posts that are made again and again."""
+
+    @property
+    def failures(self) -> FailuresStore:
+        """Failed tasks, grouped by the cause of their errors."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """What ended in each minute."""
 
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from everpost.store.batches import Batch, BatchKind, ChainEnd
+from everpost.store.batches import Batch, BatchKind, BatchSummary, ChainEnd
 from everpost.task.duplicate_rules import Guard, RecentPost
 from everpost.task.fanout_rules import FanoutItem
 from everpost.task.model import Task
@@ -60,3 +60,21 @@ def newest_of_chains(rows: Iterable[Mapping[str, Any]]) -> list[ChainEnd]:
                 **{**row, "place": place, "generation": generation, "status": row["status"] or ""}
             )
     return list(newest.values())
+
+
+def summary_of(batch_id: str, kind: str, tasks: Sequence[Mapping[str, Any]], most: int) -> BatchSummary:
+    """A batch with some of its tasks; `most` is up to how many there are of each place."""
+    counts: dict[str, int] = {}
+    for task in tasks:
+        status = task["status"] or ""
+        counts[status] = counts.get(status, 0) + 1
+    first = min(tasks, key=lambda task: task["created_at"] or "", default=None)
+    return BatchSummary(
+        batch_id=batch_id,
+        kind=kind,
+        title=first["title"] if first else None,
+        platform=first["platform"] if first else None,
+        created_at=first["created_at"] if first else None,
+        counts=counts,
+        is_exact=len(tasks) < most,
+    )

@@ -59,6 +59,29 @@ class ChainEnd(msgspec.Struct, frozen=True, kw_only=True):
     publish_url: str | None = None
 
 
+class BatchSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks with the same `batch_id`.
+
+    Attributes:
+        kind: What gave them the id: `fanout`, `batch`, `recurring` (its occurrences), or `retry` (of a bulk request).
+        title: That of one of its tasks.
+        counts: Tasks by status, as stored; up to `COUNTED` of each place.
+        is_exact: Whether these are all of its tasks.
+    """
+
+    batch_id: str
+    kind: str
+    title: str | None
+    platform: str | None
+    created_at: str | None
+    counts: dict[str, int]
+    is_exact: bool
+
+
+COUNTED = 500
+NEWEST = "\U0010ffff"  # before all ids
+
+
 class Posted(msgspec.Struct, frozen=True, kw_only=True):
     """What is written with the tasks of a request.
 
@@ -127,6 +150,12 @@ class Batches(Protocol):
         """A fan-out, and the newest task of each of its retry chains; None if there is no such fan-out.
 
         A retry counts, however it was made. A chain is left out if its tasks were purged.
+        """
+
+    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+        """The batches of ledger and history whose ids come before `before`, in descending order, at most `limit`.
+
+        Ids that Everpost makes begin with their time, so the newest come first.
         """
 
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:

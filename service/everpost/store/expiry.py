@@ -1,10 +1,12 @@
-"""What is kept for a time only: Idempotency-Keys, digests of posts, ended operations, and their skips."""
+"""What is kept for a time only: Idempotency-Keys, digests of posts, ended operations, their skips, and some numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from everpost.clock import to_text
+from everpost.store.failures import FINE_KEPT_S, FINE_S, HOUR_S, HOURS_KEPT_S
 from everpost.store.operations import KEPT_MS, KEPT_OPERATIONS, KEPT_SKIPS_OF_ALL
+from everpost.store.timeline import KEPT_S
 from everpost.task.model import first_id_of
 
 ALWAYS = "~"  # sorts behind every time
@@ -26,10 +28,14 @@ def expired_now(keys_kept_ms: int, now_ms: int | None, operation_id: str, skips_
     """
     ended_ms = 0 if now_ms is None else max(0, now_ms - KEPT_MS)
     too_old = first_id_of(ended_ms)
+    now_s = (now_ms or 0) // 1000
     return [
         ("expire_keys", {"kept_ms": keys_kept_ms}),
         ("forget_recent_posts", {"now_ms": now_ms or 0}),
         ("forget_operations", {"operation_id": too_old, "before": to_text(ended_ms)}),
         ("forget_operations", {"operation_id": operation_id, "before": ALWAYS}),
+        ("forget_failure_counts", {"slice_s": FINE_S, "before_s": now_s - FINE_KEPT_S}),
+        ("forget_failure_counts", {"slice_s": HOUR_S, "before_s": now_s - HOURS_KEPT_S}),
+        ("forget_timeline", {"before_s": now_s - KEPT_S}),
         ("forget_skips", {"operation_id": max(too_old, operation_id, skips_of)}),
     ]

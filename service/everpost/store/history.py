@@ -35,6 +35,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
         q: Words to look for in title, error and payload. Terms are separated by spaces, and each must occur: a term is
             a phrase of its words. Case, width and accents do not count. A Chinese, Japanese or Korean character is a
             word. The last word also finds longer ones if it has 3 letters or more.
+        cause: The id of the cause of its failure: `everpost.task.failure_cause`.
         task_ids: One of these ids.
         place: Ledger or history; None is both.
     """
@@ -45,6 +46,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_after_ms: int | None = None
     created_before_ms: int | None = None
     error_class: str | None = None
+    cause: str | None = None
     q: str | None = None
     batch_id: str | None = None
     retry_of: str | None = None
@@ -276,6 +278,20 @@ class History(Protocol):
             InvalidValue: `q` is too long.
             SearchTimeout: It took longer than `within_s` seconds.
         """
+
+    async def page_due(self, from_ms: int, until_ms: int, after: str | None = None, limit: int = 50) -> Page:
+        """The scheduled tasks that are due in this time, the earliest first.
+
+        Args:
+            after: `next_cursor` of a page of the same time.
+            limit: 1 to `MAX_LIMIT`.
+
+        Raises:
+            InvalidValue: `after` is not a cursor, or `limit` is out of range.
+        """
+
+    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
+        """How many scheduled tasks are due from each of these times until the next one, each up to `COUNTED`."""
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """How many tasks are in ledger and history. The numbers are kept, so it costs the same for any number of tasks.

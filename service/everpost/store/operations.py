@@ -100,6 +100,9 @@ class Operations(Protocol):
             after: Skips whose task ids come after this one, in the order of these ids, at most `limit`.
         """
 
+    async def page(self, before: str | None = None, limit: int = 50) -> list[Operation]:
+        """The operations whose ids come before `before`, the newest first, at most `limit`."""
+
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """Make `owner` the owner of an operation that is left alone, and return it; None if there is none.
 

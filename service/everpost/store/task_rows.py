@@ -6,8 +6,9 @@ import msgspec
 
 from everpost.clock import to_text, to_text_or_none
 from everpost.store.ledger import WithData
+from everpost.task.failure_cause import cause_of
 from everpost.task.file_refs import keys_of
-from everpost.task.model import Task, TaskColumns, TaskRecord, columns_of
+from everpost.task.model import Task, TaskColumns, TaskRecord, TaskStatus, columns_of
 
 NO_COLUMNS = TaskColumns()
 MOST_ACCOUNTS = 100  # that are listed with a file
@@ -64,6 +65,14 @@ def stray_row(record: TaskRecord, with_data: WithData) -> dict[str, Any]:
     if whole.columns in {None, NO_COLUMNS}:
         whole = msgspec.structs.replace(whole, columns=columns_of_bytes(whole.task_data))
     return ended_row(whole)
+
+
+def failure_of(record: TaskRecord) -> dict[str, Any] | None:
+    """The cause of a failed task, and when it ended; None if it did not fail."""
+    if record.status is not TaskStatus.FAILED:
+        return None
+    cause = cause_of(record.error_class, record.error_message)
+    return {"cause": cause.id, "text": cause.text, "ended_s": record.finished_at_ms // 1000}
 
 
 def times_of(record: TaskRecord) -> tuple[str | None, str | None, str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
 from everpost.actions.bulk import BulkAnswer, BulkKind
 from everpost.error_codes import meaning_of_codes
 from everpost.store.changes import Outcome
-from everpost.store.operations import OperationStatus
+from everpost.store.operations import Operation, OperationStatus
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -100,3 +101,48 @@ def message_of(answer: BulkAnswer) -> str:
     if not answer.has_ended:
         return f"{answer.total} tasks are being {verb}; {answer.done} done"
     return f"{answer.succeeded} of {answer.total} tasks {verb}"
+
+
+class ListedOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """Bulk work in a list. Times are UTC text.
+
+    Attributes:
+        filter: The fields of the filter that chose its tasks, as stored; null if they were named.
+        named: How many tasks were named; null if a filter chose them, or it has ended.
+    """
+
+    operation_id: str
+    kind: str
+    status: OperationStatus
+    total: int
+    done: int
+    succeeded: int
+    filter: dict[str, Any] | None
+    named: int | None
+    force: bool
+    error: str | None
+    created_at: str
+    updated_at: str
+
+
+def listed_operation(operation: Operation) -> ListedOperation:
+    """Bulk work in the form of lists."""
+    request = msgspec.json.decode(operation.request)
+    wanted, ids = request.get("filter"), request.get("task_ids")
+    shown = None if wanted is None else {name: value for name, value in wanted.items() if value is not None}
+    if shown is not None:
+        shown.pop("task_ids", None)
+    return ListedOperation(
+        operation_id=operation.operation_id,
+        kind=operation.kind,
+        status=operation.status,
+        total=max(operation.total, operation.done),
+        done=operation.done,
+        succeeded=operation.succeeded,
+        filter=shown,
+        named=None if ids is None else len(ids),
+        force=bool(request.get("force", False)),
+        error=operation.error,
+        created_at=operation.created_at,
+        updated_at=operation.updated_at,
+    )

@@ -12,6 +12,7 @@ from everpost.platforms import Catalogue
 from everpost.store.history import TaskFilter
 from everpost.task.model import ErrorClass, TaskStatus
 
+CAUSE = "^[0-9a-f]{12}$"
 Text = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -24,6 +25,7 @@ class FilterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     created_after: Annotated[Text, Meta(description="A date or time, inclusive")] | None = None
     created_before: Annotated[Text, Meta(description="A date or time, exclusive")] | None = None
     error_class: ErrorClass | None = None
+    cause: Annotated[str, Meta(pattern=CAUSE, description="A cause of failures: GET /failures has them")] | None = None
     q: Annotated[Text, Meta(description="Words in title, error or payload")] | None = None
     batch_id: Text | None = None
     retry_of: Text | None = None
@@ -57,6 +59,7 @@ def _filter(wanted: FilterRequest, catalogue: Catalogue, zone: tzinfo) -> TaskFi
         created_after_ms=_time_ms("created_after", wanted.created_after, zone),
         created_before_ms=_time_ms("created_before", wanted.created_before, zone),
         error_class=wanted.error_class,
+        cause=wanted.cause,
         q=wanted.q,
         batch_id=wanted.batch_id,
         retry_of=wanted.retry_of,

@@ -9,14 +9,16 @@ from typing import Any
 import structlog
 
 from everpost.clock import DAY_MS, BootClock, Clock
-from everpost.errors import ServiceError
+from everpost.errors import QueueUnreachable, ServiceError
 from everpost.files.upkeep import FilesUpkeep
+from everpost.metrics import Field
 from everpost.pace import Pace
 from everpost.queue.task_queue import TaskQueue
 from everpost.running_time import STEP_S, ClockMark, count_step
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.store.archiving import archive_older
+from everpost.store.timeline import sums_of
 from everpost_workers.engine import cancel_until_done
 from everpost_workers.upkeep.leadership import BEAT_S, Leadership
 from everpost_workers.upkeep.memory import ResultKeeper
@@ -33,6 +35,8 @@ LONG_REST = 24  # the same for the search index while tasks run: no client waits
 COUNT_EVERY_S = 3600.0
 AGAIN_S = 15.0  # until a duty that failed is tried again; twice as long after each further failure
 TEND_S = 10.0
+ENDS_S = 5.0
+CAUSES_S = 60.0
 TOLD = 300  # characters of an error in the report
 ALIVE_S = 5.0  # a worker that is silent for longer counts as dead
 
@@ -114,11 +118,13 @@ def worker_duties(
     boot_clock: BootClock,
     leadership: Leadership,
     is_busy: Callable[[], bool],
+    read_numbers: Callable[[], Awaitable[Mapping[Field, int]]],
 ) -> Duties:
     """The duties of a worker that takes tasks. Most are the leader's alone: once is enough for all workers.
 
     Args:
         is_busy: Whether the worker is running tasks.
+        read_numbers: The counts of all processes.
     """
     led = leadership.led
 
@@ -161,7 +167,23 @@ def worker_duties(
         "archive": (ARCHIVE_S, led(archive_old)),
         "tend": (TEND_S, led(lambda: store.care.tend(clock()))),
         "counts": (COUNT_EVERY_S, led(store.care.repair_counts)),
+        **_overview_duties(store, clock, leadership, read_numbers),
     }
+
+
+def _overview_duties(
+    store: Store, clock: Clock, leadership: Leadership, read_numbers: Callable[[], Awaitable[Mapping[Field, int]]]
+) -> Duties:
+    """What an operator's first look needs."""
+
+    async def note_ends() -> None:
+        with suppress(QueueUnreachable):
+            await store.timeline.add(sums_of(await read_numbers()), clock() // 1000)
+
+    async def find_causes() -> None:
+        await _until_none(lambda: store.failures.fill(clock(), CHUNK))
+
+    return {"ends": (ENDS_S, leadership.led(note_ends)), "causes": (CAUSES_S, leadership.led(find_causes))}
 
 
 async def _look_for_losses(relay: Relay, leadership: Leadership) -> None:

@@ -74,12 +74,23 @@ class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         )
         if ids is not None:
             wanted = msgspec.structs.replace(wanted, task_ids=ids)
+        if wanted.cause is not None:
+            wanted = msgspec.structs.replace(wanted, place=Place.HISTORY)
         if self.kind in {BulkKind.CANCEL, BulkKind.EDIT} and wanted.place is None:
             wanted = msgspec.structs.replace(wanted, place=Place.LEDGER)  # other tasks cannot be cancelled or edited
         return wanted
 
 
-EARLIER_NAMES = {"task_queue": Place.LEDGER, "publish_tasks": Place.HISTORY}
+FAILURES = "failures"  # the written place of a filter with a cause: earlier versions know none, and must not go on
+EARLIER_NAMES = {"task_queue": Place.LEDGER, "publish_tasks": Place.HISTORY, FAILURES: Place.HISTORY}
+
+
+def write_request(request: BulkRequest) -> str:
+    """The request as an operation stores it."""
+    fields = msgspec.to_builtins(request)
+    if request.filter is not None and request.filter.cause is not None:
+        fields["filter"]["place"] = FAILURES
+    return msgspec.json.encode(fields).decode()
 
 
 def read_request(text: str) -> BulkRequest:

@@ -4,7 +4,7 @@ import msgspec
 
 from everpost.actions.bulk.behind import WorkBehind
 from everpost.actions.bulk.pages import BEGINNING
-from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of
+from everpost.actions.bulk.request import BulkAnswer, BulkKind, BulkRequest, answer_of, write_request
 from everpost.actions.bulk.work import Work
 from everpost.actions.edit import EditTools
 from everpost.actions.retry import RetryTools
@@ -102,7 +102,7 @@ class Bulk:
         return Operation(
             operation_id=new_task_id(now_ms),
             kind=request.kind,
-            request=msgspec.json.encode(request).decode(),
+            request=write_request(request),
             status=OperationStatus.RUNNING,
             total=total,
             position=BEGINNING,

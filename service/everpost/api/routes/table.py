@@ -16,6 +16,7 @@ from everpost.api.routes.accounts import (
     show_account,
     test_account,
 )
+from everpost.api.routes.batches import list_batches, list_operations
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
 from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish_tasks_now
@@ -27,6 +28,7 @@ from everpost.api.routes.liveness import show_liveness, show_readiness
 from everpost.api.routes.many_tasks import cancel_tasks, delete_tasks, retry_tasks
 from everpost.api.routes.one_task import cancel_task, delete_task, retry_task, show_task
 from everpost.api.routes.operations import show_operation
+from everpost.api.routes.overview import list_failures, show_timeline
 from everpost.api.routes.pause import resume_dispatch, show_dispatch
 from everpost.api.routes.prometheus import show_metrics
 from everpost.api.routes.publish import publish_task
@@ -42,6 +44,7 @@ from everpost.api.routes.recurring import (
     show_recurring,
 )
 from everpost.api.routes.resolve import resolve_task
+from everpost.api.routes.schedule import show_schedule
 from everpost.api.routes.stats import list_platforms, show_queue_health, show_stats
 from everpost.api.routes.task_lists import complete_id, list_recent_ends, list_tasks
 
@@ -63,6 +66,10 @@ HANDLERS = (
     complete_id,
     list_recent_ends,
     show_stats,
+    list_failures,
+    show_timeline,
+    show_schedule,
+    list_batches,
     show_queue_health,
     show_task,
     retry_task,
@@ -85,6 +92,7 @@ HANDLERS = (
     continue_upload,
     download_file,
     delete_file,
+    list_operations,
     show_operation,
     show_dispatch,
     resume_dispatch,

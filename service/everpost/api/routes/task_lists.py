@@ -14,7 +14,7 @@ from everpost.api.openapi.describe import Header, documented
 from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT, Summary
 from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
-from everpost.views.filter_request import FilterRequest, task_filter
+from everpost.views.filter_request import CAUSE, FilterRequest, task_filter
 from everpost.views.shown_tasks import IdMatch, TaskRow, id_view
 from everpost.views.task_views import StatusCounts, status_counts
 
@@ -87,6 +87,7 @@ async def list_tasks(
     created_after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
     created_before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
     error_class: Annotated[ErrorClass | None, QueryParameter(description="The class of the task's error.")] = None,
+    cause: Annotated[str | None, QueryParameter(pattern=CAUSE, description="As `GET /failures` has it.")] = None,
     q: Annotated[str | None, _word("Words in title, error or data.")] = None,
     batch_id: Annotated[str | None, _word("The batch.")] = None,
     retry_of: Annotated[str | None, _word("The task that the listed tasks retry.")] = None,
@@ -96,8 +97,8 @@ async def list_tasks(
     """List tasks."""
     services = services_of(request)
     filters = FilterRequest(
-        status=status, platform=platform, account_id=account_id, error_class=error_class, q=q, batch_id=batch_id,
-        created_after=created_after, created_before=created_before, retry_of=retry_of,
+        status=status, platform=platform, account_id=account_id, error_class=error_class, cause=cause, q=q,
+        batch_id=batch_id, created_after=created_after, created_before=created_before, retry_of=retry_of,
     )  # fmt: skip
     wanted = task_filter(filters, services.catalogue, services.settings.zone)
     page, summary = await asyncio.gather(

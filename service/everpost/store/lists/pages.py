@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from everpost.clock import to_text
 from everpost.errors import InvalidValue
 from everpost.store.history import MAX_LIMIT
 from everpost.store.lists.cursor import BEGINNING, Key, read_cursor, write_cursor
@@ -17,6 +18,17 @@ def beginning(cursor: str | None, limit: int, most: int = MAX_LIMIT) -> Key:
     if not 1 <= limit <= most:
         raise InvalidValue(f"limit is 1 to {most}.", "$.limit")
     return BEGINNING if cursor is None else read_cursor(cursor)
+
+
+def due_bounds(from_ms: int, until_ms: int, after: str | None, limit: int) -> dict[str, str]:
+    """The times between which tasks are due, and the key behind which they come.
+
+    Raises:
+        InvalidValue: See `beginning`.
+    """
+    key = beginning(after, limit)
+    at, task_id = ("", "") if after is None or not isinstance(key.created_at, str) else (key.created_at, key.task_id)
+    return {"from": to_text(from_ms), "until": to_text(until_ms), "at": at, "id": task_id}
 
 
 def following(rows: Sequence[Any], limit: int) -> str | None:

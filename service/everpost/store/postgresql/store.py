@@ -8,11 +8,13 @@ from everpost.database_address import PostgresqlAddress
 from everpost.store.postgresql.care.accounts import PostgresqlAccounts
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
+from everpost.store.postgresql.care.failures import PostgresqlFailures
 from everpost.store.postgresql.care.held import PostgresqlHeld
 from everpost.store.postgresql.care.limits import PostgresqlLimits
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.meta import PostgresqlMeta
 from everpost.store.postgresql.care.primary_watch import PrimaryWatch
+from everpost.store.postgresql.care.timeline import PostgresqlTimeline
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.history import PostgresqlHistory
 from everpost.store.postgresql.media.files import PostgresqlFiles
@@ -44,6 +46,8 @@ class PostgresqlStore:
         self.accounts = PostgresqlAccounts(database)
         self.batches = PostgresqlBatches(database, self.ledger)
         self.recurring = PostgresqlRecurring(database)
+        self.failures = PostgresqlFailures(database, zone)
+        self.timeline = PostgresqlTimeline(database)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 

@@ -7,9 +7,11 @@ from typing import Self
 from everpost.store.sqlite.care.accounts import SqliteAccounts
 from everpost.store.sqlite.care.archive import SqliteArchive
 from everpost.store.sqlite.care.care import SqliteCare
+from everpost.store.sqlite.care.failures import SqliteFailures
 from everpost.store.sqlite.care.held import SqliteHeld
 from everpost.store.sqlite.care.limits import SqliteLimits
 from everpost.store.sqlite.care.meta import SqliteMeta
+from everpost.store.sqlite.care.timeline import SqliteTimeline
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.lists.history import SqliteHistory
 from everpost.store.sqlite.media.files import SqliteFiles
@@ -40,6 +42,8 @@ class SqliteStore:
         self.accounts = SqliteAccounts(database)
         self.batches = SqliteBatches(database)
         self.recurring = SqliteRecurring(database)
+        self.failures = SqliteFailures(database, zone)
+        self.timeline = SqliteTimeline(database)
 
     @classmethod
     async def open(cls, path: Path, *, zone: tzinfo = UTC) -> Self:

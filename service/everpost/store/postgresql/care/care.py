@@ -9,6 +9,7 @@ import structlog
 from everpost.pace import Others
 from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
+from everpost.store.postgresql.care.failures import fold_failures
 from everpost.store.postgresql.care.lineage import DispatchGuard
 from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
@@ -70,6 +71,7 @@ class PostgresqlCare:
     async def tend(self, now_ms: int) -> None:
         """See `Care.tend`: adds changes to the counts, makes the next months' partitions, and drops empty ones."""
         await fold_counts(self._database)
+        await fold_failures(self._database)
         for month in (month_of(now_ms, ahead) for ahead in range(MONTHS_AHEAD + 1)):
             if month not in self._months and await self._database.write(partial(add_month, month=month)) is not None:
                 self._months.add(month)

@@ -11,6 +11,7 @@ import msgspec
 
 from everpost.database_address import PostgresqlAddress
 from everpost.errors import DatabaseUnusable
+from everpost.store.failures import WHOLE
 from everpost.store.fitting import fit_values, refusal_of
 from everpost.store.meta import LEADER, MOVE
 from everpost.store.moving import (
@@ -39,6 +40,7 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.lists.counts import KEY as COUNTS
 from everpost.store.postgresql.schema.migrate import bring_up
+from everpost.store.timeline import LAST
 
 MOST_BYTES = 8 << 20  # of one portion
 READ_S = 600.0  # for a count of all rows, or a portion
@@ -83,7 +85,14 @@ LARGE: Mapping[Table, str] = MappingProxyType(
 )
 """The column that can be large, or a text of several."""
 
-OWN_VALUES = [MOVE, COUNTS, LINEAGE, LEADER]  # the values in everpost_meta that are about this database only
+OWN_VALUES = [
+    MOVE,
+    COUNTS,
+    LINEAGE,
+    LEADER,
+    WHOLE,
+    LAST,
+]  # the values in everpost_meta that are about this database only
 
 SMALL_NUMBERS = frozenset(
     {"priority", "generation", "retry_count", "max_retries", "sending", "checkpoint_attempt"}

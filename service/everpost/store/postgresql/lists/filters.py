@@ -47,6 +47,8 @@ class Lead(msgspec.Struct, frozen=True):
         fields: The fields of the filter that need no check any more.
         ids: The parameter with the ids to look up, instead of following an index.
         each: `led`, if the walk is repeated for each of its rows.
+        source: What stands in place of the table.
+        key: The columns of the order.
         oldest: Look for the status from the other end, until all tasks that have it are found.
     """
 
@@ -54,6 +56,8 @@ class Lead(msgspec.Struct, frozen=True):
     fields: tuple[str, ...] = ()
     ids: str = ""
     each: str = ""
+    source: str = ""
+    key: tuple[str, str] | None = None
     oldest: bool = False
 
 
@@ -108,6 +112,7 @@ class Search(msgspec.Struct, frozen=True):
         values: dict[str, Any] = {name: _kept(name, getattr(wanted, name)) for name in COMPARED}
         for name in ("platform", "task_ids"):
             values[name] = [_kept(name, value) for value in getattr(wanted, name) or ()]
+        values["cause"] = None if wanted.cause is None else storable(wanted.cause)
         values |= self.bounds.parameters() | {"of_status": self.of_status}
         if after is not None:
             at = after.created_at
@@ -126,7 +131,8 @@ class Search(msgspec.Struct, frozen=True):
         hits = self.hits
         if hits is not None and place is Place.LEDGER:
             return [(place, Lead(ids="waiting"), ())]
-        leads = [Lead()] if counting and place is Place.HISTORY else self._leads(place)
+        is_free = counting and place is Place.HISTORY and self.wanted.cause is None
+        leads = [Lead()] if is_free else self._leads(place)
         if hits is None:
             return [(place, lead, ()) for lead in leads]
         unsearched = (place, Lead(ids="unsearched"), ())
@@ -150,6 +156,8 @@ class Search(msgspec.Struct, frozen=True):
         return [Lead(fields=("status",), oldest=True) if is_rare else Lead()]
 
     def _history_leads(self) -> list[Lead]:
+        if self.wanted.cause is not None:
+            return [_cause_lead(self.wanted)]
         if self.wanted.error_class is not None:
             return [_lead("error_class")]
         if self.rarer == "platform":
@@ -161,16 +169,19 @@ class Search(msgspec.Struct, frozen=True):
         return [Lead()]
 
     def _conditions(self, place: Place, lead: Lead, checks: tuple[str, ...], *, dated: bool) -> str:
-        order = f"(t.created_at, {ID[place]}) < (:at, :id)" if dated else f"t.created_at IS NULL AND {ID[place]} < :id"
+        created_at, task_id = _key(place, lead)
+        order = f"({created_at}, {task_id}) < (:at, :id)" if dated else f"{created_at} IS NULL AND {task_id} < :id"
         return "\n    AND ".join((*lead.terms, order, *self._checks(place, lead, checks)))
 
     def _checks(self, place: Place, lead: Lead, checks: tuple[str, ...]) -> list[str]:
         """The conditions that are checked row by row."""
         wanted = self.wanted
-        if place is Place.LEDGER and wanted.error_class is not None:
+        if place is Place.LEDGER and (wanted.error_class is not None or wanted.cause is not None):
             return ["FALSE"]  # only ended tasks have an error class
         given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
         found = [f"{_value(place, name)} = :{name}" for name in given]
+        if wanted.cause is not None and "cause" not in lead.fields:
+            found.append("EXISTS (SELECT FROM failures AS f WHERE f.task_id = t.job_id AND f.cause = :cause OFFSET 0)")
         if wanted.platform is not None and "platform" not in lead.fields:
             found.append(f"{_value(place, 'platform')} = ANY (:platform::text[])")
         if wanted.task_ids is not None and "task_ids" not in lead.fields:
@@ -187,10 +198,33 @@ def _value(place: Place, name: str) -> str:
     return f"t.{name}"
 
 
+FAILURES = (
+    "failures AS f CROSS JOIN LATERAL (SELECT * FROM publish_tasks AS h WHERE h.job_id = f.task_id OFFSET 0) AS t"
+)
+"""OFFSET: else PostgreSQL may read all tasks and join them, instead of following the order of the failures."""
+
+
+def _cause_lead(wanted: TaskFilter) -> Lead:
+    """The failures of a cause. Their index has platform and account too, so that a group is found among many others."""
+    terms, fields = ["f.cause = :cause"], ["cause"]
+    if wanted.platform is not None:
+        terms.append("f.platform = ANY (:platform::text[])")
+        fields.append("platform")
+    if wanted.account_id is not None:
+        terms.append("f.account_id = :account_id")
+        fields.append("account_id")
+    return Lead(tuple(terms), tuple(fields), source=FAILURES, key=("f.created_at", "f.task_id"))
+
+
+def _key(place: Place, lead: Lead) -> tuple[str, str]:
+    return lead.key or ("t.created_at", ID[place])
+
+
 def _walk(place: Place, lead: Lead, conditions: str) -> str:
+    created_at, task_id = _key(place, lead)
     walk = (
-        f"SELECT t.created_at AS sort_at, {ID[place]} AS sort_id {_source(place, lead)}\n"
-        f"    WHERE {conditions}\n    ORDER BY t.created_at DESC, {ID[place]} DESC LIMIT :limit"
+        f"SELECT {created_at} AS sort_at, {task_id} AS sort_id {_source(place, lead)}\n"
+        f"    WHERE {conditions}\n    ORDER BY {created_at} DESC, {task_id} DESC LIMIT :limit"
     )
     if not lead.each:
         return f"SELECT '{place}' AS place, walk.* FROM ({walk}) AS walk"
@@ -198,6 +232,8 @@ def _walk(place: Place, lead: Lead, conditions: str) -> str:
 
 
 def _source(place: Place, lead: Lead) -> str:
+    if lead.source:
+        return f"FROM {lead.source}"
     if lead.oldest:
         oldest = "SELECT * FROM task_queue WHERE status = :status ORDER BY created_at, task_id LIMIT :of_status"
         return f"FROM ({oldest}) AS t"

@@ -1,11 +1,12 @@
 """The port's noun `history` in PostgreSQL."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, tzinfo
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from everpost.clock import to_text
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -19,10 +20,11 @@ from everpost.store.history import (
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
-from everpost.store.lists.pages import beginning, following, without_doubles
+from everpost.store.lists.pages import beginning, due_bounds, following, without_doubles
 from everpost.store.lists.words import read_query
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
+from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.link.transactions import Work
 from everpost.store.postgresql.lists.detail import find_ids, find_task
 from everpost.store.postgresql.lists.finder import Finder, read_counts
@@ -77,6 +79,27 @@ class PostgresqlHistory:
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
         return await self._searching(wanted, lambda finder: finder.total(limit), within_s=within_s)
+
+    async def page_due(self, from_ms: int, until_ms: int, after: str | None = None, limit: int = 50) -> Page:
+        """See `History`."""
+        given = due_bounds(from_ms, until_ms, after, limit)
+        given |= {"at": storable(given["at"]), "id": storable(given["id"])}
+
+        async def look(connection: Connection) -> tuple[list[Any], list[Any]]:
+            keys = await connection.fetch_all("page_due_keys", **given, limit=limit + 1)
+            rows = await connection.fetch_all("rows_of_ledger", task_ids=[key["task_id"] for key in keys[:limit]])
+            return [[*key.values()] for key in keys], [[*row.values()] for row in rows]
+
+        keys, rows = await self._database.snapshot(look)
+        found = {row.task_id: row for row in (task_of_row(row, self._zone) for row in rows)}
+        return Page([found[key[-1]] for key in keys[:limit] if key[-1] in found], following(keys, limit))
+
+    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
+        """See `History`."""
+        texts = [to_text(bound) for bound in bounds_ms]
+        given = {"lows": texts[:-1], "highs": texts[1:], "most": COUNTED}
+        rows = await self._database.read(lambda connection: connection.fetch_all("count_due", **given))
+        return [row["tasks"] for row in rows]
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from everpost.clock import to_text
 from everpost.errors import DatabaseBusy
-from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
-from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, summary_of
+from everpost.store.batches import COUNTED, NEWEST, Accepted, Batch, BatchKind, BatchSummary, ChainEnd, Posting
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
@@ -48,6 +48,10 @@ class PostgresqlBatches:
         """See the port."""
         return await self._database.snapshot(lambda connection: _find(connection, batch_id))
 
+    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+        """See the port."""
+        return await self._database.search(lambda connection: _page(connection, before, limit))
+
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
         """See the port."""
         return await self._database.snapshot(lambda connection: duplicates_among(connection, guards))
@@ -77,6 +81,17 @@ async def _keep_key(connection: Connection, key: IdempotencyKey, answer: FirstAn
     row: dict[str, Any] = {"key": key.key, "fingerprint": key.fingerprint, "kept_ms": key.kept_ms, "created_at": now}
     kept = await connection.fetch_all("keep_key", **row, accepted_id=answer.accepted_id, answer=answer.body)
     return bool(kept)
+
+
+async def _page(connection: Connection, before: str | None, limit: int) -> list[BatchSummary]:
+    await connection.fetch_all("begin_search", timeout_ms=60_000)
+    ids = await connection.fetch_all(
+        "page_batch_ids", before=NEWEST if before is None else storable(before), limit=limit
+    )
+    tasks: dict[str, list[Mapping[str, Any]]] = {row["batch_id"]: [] for row in ids}
+    for row in await connection.fetch_all("tasks_of_batches", batch_ids=list(tasks), most=COUNTED):
+        tasks[row["batch_id"]].append(row)
+    return [summary_of(row["batch_id"], row["kind"], tasks[row["batch_id"]], COUNTED) for row in ids]
 
 
 async def _find(connection: Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.store.failures import failure_row
 from everpost.store.ledger import WithData
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.texts import json_text, plain_text, storable
@@ -12,8 +13,9 @@ from everpost.store.postgresql.media.uses import note_ends
 from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
-from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row
-from everpost.task.model import Task, TaskRecord
+from everpost.store.postgresql.tasks.failures import keep_failures
+from everpost.store.task_rows import columns_of_bytes, ended_row, failure_of, stray_row
+from everpost.task.model import Task, TaskRecord, TaskStatus
 
 
 async def end_tasks(
@@ -65,6 +67,16 @@ def rows_of_ended(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
     return [{**ended_row(record), "task_data": None, "raw_job": None} for record in records]
 
 
+def ending_of(records: Sequence[TaskRecord]) -> tuple[str, list[dict[str, Any]]]:
+    """The statement that ends tasks, and its rows. Only failures pay for what is kept of failures."""
+    rows = rows_of_ended(records)
+    if all(record.status is not TaskStatus.FAILED for record in records):
+        return "end_tasks", rows
+    return "end_failed_tasks", [
+        row | {"failure": failure_of(record)} for row, record in zip(rows, records, strict=True)
+    ]
+
+
 async def _with_free_ids(connection: Connection, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]:
     """The records, with new ids for inherited rows whose ids the history has already."""
     if not records:
@@ -96,7 +108,8 @@ async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collec
     """Move ledger rows into the history; the ids of those that were there."""
     if not records:
         return ()
-    rows = await connection.fetch_all("end_tasks", rows=json_text(rows_of_ended(records)))
+    statement, given = ending_of(records)
+    rows = await connection.fetch_all(statement, rows=json_text(given))
     return {row["task_id"] for row in rows}
 
 
@@ -114,6 +127,8 @@ async def _keep_missing(connection: Connection, record: TaskRecord, with_data: W
     given = {name: plain_text(value) if isinstance(value, str) else value for name, value in row.items()}
     task_data = None if row["task_data"] is None else row["task_data"].decode(errors="replace")
     await connection.run("record_stray", **given | {"task_data": plain_text(task_data), "attempt": _json_of(record)})
+    if (failure := failure_of(record)) is not None:
+        await keep_failures(connection, [failure_row(row, failure)])
     return False
 
 

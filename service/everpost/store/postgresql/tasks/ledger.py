@@ -30,7 +30,8 @@ from everpost.store.postgresql.tasks.acceptance import accept_with_files, find_a
 from everpost.store.postgresql.tasks.checkpoints import Checkpoint, save_checkpoints
 from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
-from everpost.store.postgresql.tasks.ends import end_tasks, rows_of_ended, split_by_task
+from everpost.store.postgresql.tasks.ends import end_tasks, ending_of, split_by_task
+from everpost.store.postgresql.tasks.failures import KnownCauses
 from everpost.store.task_rows import accepted_row
 from everpost.task.model import Attempt, Task, TaskRecord
 
@@ -53,6 +54,7 @@ class PostgresqlLedger:
         self._unconfirmed: set[tuple[str, int, int]] = set()  # intents that may be written, and are written again
         self._deferred: Batcher[Deferred, None] = Batcher(self._defer)
         self._checkpoints: Batcher[Checkpoint, bool] = Batcher(self._save)
+        self._causes = KnownCauses(database)
 
     async def accept(self, tasks: Sequence[Task], now_ms: int, once: Once | None = None) -> FirstAnswer | None:
         """See `Ledger.accept`."""
@@ -174,14 +176,15 @@ class PostgresqlLedger:
         self, records: Sequence[TaskRecord], overtaken: Sequence[TaskRecord], with_data: WithData
     ) -> list[str]:
         """Usually every record has a ledger row and its columns: then one statement ends many callers' tasks."""
+        await self._causes.keep(records)
         is_usual = all(record.columns is not None and not record.file_ids for record in records)
         if not overtaken and is_usual:
             first, others = split_by_task(records)
             with suppress(StatementRefused):  # one of them is not as usual, and it shows below how
-                rows = rows_of_ended(first)
+                statement, rows = ending_of(first)
                 moved = {
                     row["task_id"]
-                    for row in await self._database.write_rows("end_tasks", rows, again="end_tasks_again")
+                    for row in await self._database.write_rows(statement, rows, again=f"{statement}_again")
                 }
                 records = [*(record for record in first if record.task_id not in moved), *others]
                 if not records:

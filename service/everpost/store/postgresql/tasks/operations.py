@@ -6,6 +6,7 @@ import msgspec
 
 from everpost.clock import to_text
 from everpost.pace import Pace
+from everpost.store.batches import NEWEST
 from everpost.store.changes import Change, Outcome, undecided_among
 from everpost.store.operation_rows import claim_row, operation_of, skip_rows, step_row, without_ids
 from everpost.store.operations import Operation, OperationLostError
@@ -76,6 +77,12 @@ class PostgresqlOperations:
             return operation_of(row), [Outcome(**skip) for skip in skips]
 
         return await self._database.read(find)
+
+    async def page(self, before: str | None = None, limit: int = 50) -> list[Operation]:
+        """See the port."""
+        given = {"before": NEWEST if before is None else storable(before), "limit": limit}
+        rows = await self._database.read(lambda connection: connection.fetch_all("page_operations", **given))
+        return [operation_of(row) for row in rows]
 
     async def claim_abandoned(self, owner: str, before_ms: int, now_ms: int) -> Operation | None:
         """See the port."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from everpost.store.failures import WHOLE
 from everpost.store.fitting import fit_values, refusal_of
 from everpost.store.meta import LEADER, MOVE
 from everpost.store.moving import (
@@ -31,6 +32,7 @@ from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import KEY as COUNTS
 from everpost.store.sqlite.lists.search import SEARCHED
 from everpost.store.sqlite.schema.migrate import migrate
+from everpost.store.timeline import LAST
 
 MOST_BYTES = 8 << 20  # of one portion
 
@@ -79,7 +81,7 @@ NUMERIC: Mapping[Table, frozenset[str]] = MappingProxyType(
 )
 """The columns of numeric affinity: SQLite stores a text that looks like a number as a number in them."""
 
-OWN_VALUES = (MOVE, SEARCHED, COUNTS, LEADER)  # the values in everpost_meta that are about this file only
+OWN_VALUES = (MOVE, SEARCHED, COUNTS, LEADER, WHOLE, LAST)  # the values in everpost_meta that are about this file only
 
 
 class SqliteMoved:

@@ -36,11 +36,15 @@ class Lead(msgspec.Struct, frozen=True):
     Attributes:
         hint: Makes SQLite follow this index, even if it rates another one better.
         fields: The fields of the filter that these conditions cover.
+        source: The tables, if they are not the one of the place.
+        key: The columns of the order in `source`.
     """
 
     hint: str = ""
     terms: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    source: str = ""
+    key: tuple[str, str] | None = None
 
 
 BY_ROW = Lead("NOT INDEXED")  # by row number
@@ -109,16 +113,17 @@ def _places(wanted: TaskFilter) -> tuple[Place, ...]:
 
 
 def _select(place: Place, columns: str | None, lead: Lead, checks: tuple[str, ...], after: Key) -> str:
-    task_id = ID_COLUMN[place]
-    dated = f"(created_at, {task_id}) < (:at, :id)"
-    order = dated if after.created_at is not None else f"created_at IS NULL AND {task_id} < :id"
+    created_at, task_id = lead.key or ("created_at", ID_COLUMN[place])
+    source = lead.source or f"{TABLES[place]} {lead.hint}"
+    dated = f"({created_at}, {task_id}) < (:at, :id)"
+    order = dated if after.created_at is not None else f"{created_at} IS NULL AND {task_id} < :id"
     where = "\n    AND ".join((*lead.terms, order, f"{task_id} IS NOT NULL", *checks))
     if columns is None:
-        return f"SELECT 1 FROM {TABLES[place]} {lead.hint}\n    WHERE {where}"
+        return f"SELECT 1 FROM {source}\n    WHERE {where}"
     return (
-        f"SELECT * FROM (SELECT {columns}, created_at AS sort_at, {task_id} AS sort_id\n"
-        f"    FROM {TABLES[place]} {lead.hint}\n"
-        f"    WHERE {where}\n    ORDER BY created_at DESC, {task_id} DESC LIMIT :limit)"
+        f"SELECT * FROM (SELECT {columns}, {created_at} AS sort_at, {task_id} AS sort_id\n"
+        f"    FROM {source}\n"
+        f"    WHERE {where}\n    ORDER BY {created_at} DESC, {task_id} DESC LIMIT :limit)"
     )
 
 
@@ -137,6 +142,8 @@ def _leads(wanted: TaskFilter, place: Place, rarer: str, statuses: int) -> list[
 
 
 def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
+    if wanted.cause is not None:
+        return [_cause_lead(wanted)]
     if wanted.error_class is not None:
         return [_lead(Place.HISTORY, "error", "error_class")]
     if rarer == "platform":
@@ -145,6 +152,25 @@ def _history_leads(wanted: TaskFilter, rarer: str, statuses: int) -> list[Lead]:
     if rarer == "account_id":
         return _leads_by_status(wanted, "account", ["account_id = :account_id"], statuses)
     return [_lead(Place.HISTORY, rarer or "created", *([rarer] if rarer else []))]
+
+
+FAILURES = (
+    "(SELECT task_id AS failed, cause AS failed_of, created_at AS failed_at, platform AS failed_platform,"
+    " account_id AS failed_account FROM failures INDEXED BY failures_cause) CROSS JOIN publish_tasks ON job_id = failed"
+)
+
+
+def _cause_lead(wanted: TaskFilter) -> Lead:
+    """The failures of a cause. Their index has platform and account too, so that a group is found among many others."""
+    terms, fields = ["failed_of = :cause"], ["cause"]
+    if wanted.platform is not None:
+        spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
+        terms.append(f"failed_platform IN ({spellings})")
+        fields.append("platform")
+    if wanted.account_id is not None:
+        terms.append("failed_account = :account_id")
+        fields.append("account_id")
+    return Lead("", tuple(terms), tuple(fields), source=FAILURES, key=("failed_at", "failed"))
 
 
 def _leads_by_status(wanted: TaskFilter, suffix: str, terms: Sequence[str], statuses: int) -> list[Lead]:
@@ -168,9 +194,11 @@ def _among_ids(place: Place) -> str:
 def _checks(wanted: TaskFilter, place: Place, lead: Lead) -> list[str]:
     """The conditions that are checked row by row."""
     given = [name for name in COMPARED if getattr(wanted, name) is not None and name not in lead.fields]
-    if place is Place.LEDGER and wanted.error_class is not None:
+    if place is Place.LEDGER and (wanted.error_class is not None or wanted.cause is not None):
         return ["FALSE"]  # only ended tasks have an error class
     checks = [f"{column(place, name) if name == 'account_id' else name} = :{name}" for name in given]
+    if wanted.cause is not None and "cause" not in lead.fields:
+        checks.append("EXISTS (SELECT 1 FROM failures AS f WHERE f.task_id = job_id AND f.cause = :cause)")
     if wanted.platform is not None and "platform" not in lead.fields:
         spellings = ", ".join(f":platform{number}" for number in range(len(wanted.platform)))
         checks.append(f"{column(place, 'platform')} IN ({spellings})")
@@ -219,6 +247,7 @@ def time_bounds(wanted: TaskFilter, zone: tzinfo | None) -> tuple[str, str]:
 def _parameters(wanted: TaskFilter, after: Key, zone: tzinfo | None, hits: Hits | None) -> dict[str, Any]:
     parameters: dict[str, Any] = {name: getattr(wanted, name) for name in COMPARED}
     parameters |= {f"platform{number}": text for number, text in enumerate(wanted.platform or ())}
+    parameters["cause"] = wanted.cause
     parameters["task_ids"] = msgspec.json.encode(wanted.task_ids or ()).decode()
     at = after.created_at
     low, high = time_bounds(wanted, zone)

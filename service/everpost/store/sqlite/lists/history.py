@@ -1,8 +1,11 @@
 """The port's noun `history` in SQLite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
-from typing import TypeVar
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import msgspec
 
 from everpost.clock import read_time, to_text
 from everpost.store.history import (
@@ -18,7 +21,8 @@ from everpost.store.history import (
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
-from everpost.store.lists.pages import beginning, following, without_doubles
+from everpost.store.lists.cursor import BEGINNING
+from everpost.store.lists.pages import beginning, due_bounds, following, without_doubles
 from everpost.store.lists.rows import task_row
 from everpost.store.lists.words import read_query
 from everpost.store.sqlite.file.connection import snapshot
@@ -28,6 +32,7 @@ from everpost.store.sqlite.lists.detail import find_ids, find_task
 from everpost.store.sqlite.lists.finder import Finder
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
 from everpost.store.sqlite.queries import load
+from everpost.task.place import Place
 
 Result = TypeVar("Result")
 
@@ -69,6 +74,27 @@ class SqliteHistory:
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
         return await self._searching(wanted, lambda search: search.total(limit), within_s=within_s)
+
+    async def page_due(self, from_ms: int, until_ms: int, after: str | None = None, limit: int = 50) -> Page:
+        """See `History`."""
+        given = due_bounds(from_ms, until_ms, after, limit)
+
+        def look(connection: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
+            with snapshot(connection):
+                keys = connection.execute(load("page_due_keys"), given | {"limit": limit + 1}).fetchall()
+                wanted = TaskFilter(task_ids=tuple(key[-1] for key in keys), place=Place.LEDGER)
+                return keys, Finder(connection, wanted, None, self._zone).rows(ROW, BEGINNING, limit + 1)
+
+        keys, rows = await self._database.read(look)
+        found = {row.task_id: row for row in (task_row(row, self._zone) for row in rows)}
+        return Page([found[key[-1]] for key in keys[:limit] if key[-1] in found], following(keys, limit))
+
+    async def count_due(self, bounds_ms: Sequence[int]) -> list[int]:
+        """See `History`."""
+        bounds = msgspec.json.encode([*pairwise(map(to_text, bounds_ms))]).decode()
+        given = {"bounds": bounds, "most": COUNTED}
+        rows = await self._database.read(lambda connection: connection.execute(load("count_due"), given).fetchall())
+        return [count for (count,) in rows]
 
     async def summary(self, name_of: Callable[[str], str] = str) -> Summary:
         """See `History`. Triggers keep the numbers."""

@@ -228,7 +228,7 @@ def _build(connection: sqlite3.Connection, missing: Missing) -> None:
         adopt.add_unique(connection, table, columns)
     _replace(connection, "INDEX", {name: wanted.indexes[name] for name in missing.indexes})
     _replace(connection, "TRIGGER", {name: wanted.triggers[name] for name in missing.triggers})
-    if missing.triggers or "task_counts" in missing.tables:
+    if "task_counts" in missing.tables or any("_counted_" in name for name in missing.triggers):
         adopt.count_tasks(connection)
 
 

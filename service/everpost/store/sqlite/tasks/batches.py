@@ -1,11 +1,12 @@
 """The port's batches on SQLite, table `batches`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from everpost.clock import to_text
 from everpost.errors import KeyReused
-from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains
-from everpost.store.batches import Accepted, Batch, BatchKind, ChainEnd, Posting
+from everpost.store.batch_rows import batch_of, batch_row, chains_of, newest_of_chains, summary_of
+from everpost.store.batches import COUNTED, NEWEST, Accepted, Batch, BatchKind, BatchSummary, ChainEnd, Posting
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import TaskExistsError
 from everpost.store.sqlite.file.connection import snapshot
@@ -39,6 +40,11 @@ class SqliteBatches:
         """See the port."""
         return await self._database.read(lambda connection: _find(connection, batch_id))
 
+    async def page(self, before: str | None = None, limit: int = 25) -> list[BatchSummary]:
+        """See the port."""
+        given = {"before": NEWEST if before is None else before, "limit": limit}
+        return await self._database.search(lambda connection: _page(connection, given))
+
     async def find_duplicates(self, guards: Mapping[str, Guard]) -> Mapping[str, str]:
         """See the port."""
         return await self._database.read(lambda connection: duplicates_among(connection, guards))
@@ -63,6 +69,15 @@ def _accept(connection: sqlite3.Connection, posting: Posting, now_ms: int) -> Ac
     guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
     keep_guards(connection, guards)
     return Accepted(tasks=tasks, answer=posted.answer, duplicates=duplicates)
+
+
+def _page(connection: sqlite3.Connection, given: dict[str, Any]) -> list[BatchSummary]:
+    with snapshot(connection):
+        found = []
+        for row in named_rows(connection, "page_batch_ids", given):
+            tasks = named_rows(connection, "tasks_of_batch", {"batch_id": row["batch_id"], "most": COUNTED})
+            found.append(summary_of(row["batch_id"], row["kind"], tasks, COUNTED))
+    return found
 
 
 def _find(connection: sqlite3.Connection, batch_id: str) -> tuple[Batch, list[ChainEnd]] | None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 
+from everpost.store.failures import failure_row
 from everpost.store.ledger import WithData
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.media.uses import note_ends
 from everpost.store.sqlite.queries import load
 from everpost.store.sqlite.tables import ENDED_TABLES
-from everpost.store.task_rows import columns_of_bytes, ended_row, stray_row, times_of
+from everpost.store.sqlite.tasks.failures import keep_failures
+from everpost.store.task_rows import columns_of_bytes, ended_row, failure_of, stray_row, times_of
 from everpost.task.model import TaskRecord
 
 NOT_IN_LEDGER = "not in the ledger"  # the message of the trigger in `ending.sql`
@@ -42,7 +44,7 @@ def rows_of_ended(records: Sequence[TaskRecord]) -> list[tuple[Any, ...]] | None
     """The records as rows for `end_tasks.sql`; None if one lacks its columns."""
     if any(record.columns is None for record in records):
         return None
-    return [(record, *times_of(record)) for record in records]
+    return [(record, *times_of(record), failure_of(record)) for record in records]
 
 
 def _move(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> bool:
@@ -61,7 +63,10 @@ def _keep_missing(connection: sqlite3.Connection, record: TaskRecord, with_data:
     """Keep a record without a ledger row; True if the task had ended before."""
     if _record_late(connection, ended_row(record)):
         return True
-    connection.execute(load("record_stray"), stray_row(record, with_data))
+    row = stray_row(record, with_data)
+    connection.execute(load("record_stray"), row)
+    if (failure := failure_of(record)) is not None:
+        keep_failures(connection, [failure_row(row, failure)])
     return False
 
 

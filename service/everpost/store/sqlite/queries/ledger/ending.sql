@@ -3,8 +3,8 @@
 -- view is temporary, in each connection that writes, so it always belongs to this version.
 CREATE TEMP VIEW ending (
     task_id, status, finished_at, queued_at, started_at, attempt, error_class, error_message, result, provider_post_id,
-    publish_url, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode
-) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
+    publish_url, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode, failure
+) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
 CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
     INSERT INTO publish_tasks (
         job_id, platform, account_id, material_id, title, tags, cover, schedule_time, publish_mode,
@@ -31,5 +31,13 @@ CREATE TEMP TRIGGER ending_moves INSTEAD OF INSERT ON ending BEGIN
     FROM task_queue AS t
     WHERE t.task_id = NEW.task_id;
     SELECT RAISE(ABORT, 'not in the ledger') WHERE changes() = 0;
+    INSERT OR IGNORE INTO failure_causes (cause, error_class, text)
+    SELECT NEW.failure ->> 'cause', NEW.error_class, NEW.failure ->> 'text' WHERE NEW.status = 'failed';
+    INSERT OR IGNORE INTO failures (task_id, cause, platform, account_id, created_at, ended_s)
+    SELECT
+        t.task_id, NEW.failure ->> 'cause', ifnull(ifnull(t.platform, NEW.platform), ''),
+        ifnull(ifnull(t.account_id, NEW.account_id), ''), t.created_at, NEW.failure ->> 'ended_s'
+    FROM task_queue AS t
+    WHERE NEW.status = 'failed' AND t.task_id = NEW.task_id;
     DELETE FROM task_queue WHERE task_id = NEW.task_id;
 END;

@@ -1,0 +1,7 @@
+-- As end_tasks.sql, with failed tasks among them. Ended tasks move from the ledger into the history (I1); those that are not in the ledger are not returned.
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(:rows) AS given (
+    {ended_types}, failure json
+)
+), {moved}, {failed}
+SELECT task_id FROM moved

@@ -1,0 +1,2 @@
+SELECT operation_id, kind, request, status, total, done, succeeded, position, error, owner, created_at, updated_at
+FROM operations WHERE operation_id < :before ORDER BY operation_id DESC LIMIT :limit

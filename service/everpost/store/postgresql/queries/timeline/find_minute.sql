@@ -1,0 +1,1 @@
+SELECT counts FROM timeline WHERE began_s = :began_s

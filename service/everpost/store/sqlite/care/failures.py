@@ -1,0 +1,75 @@
+"""The port's failures on SQLite, tables `failures`, `failure_causes` and `failure_counts`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+
+import msgspec
+
+from everpost.clock import to_text
+from everpost.store.failures import AGAIN_MS, MOST_COUNTS, WHOLE, Failures, failure_of_row, failures_of, window_of
+from everpost.store.lists.cursor import BEGINNING, Key
+from everpost.store.sqlite.care.meta import get_value, set_value
+from everpost.store.sqlite.file.connection import snapshot
+from everpost.store.sqlite.file.database import Database
+from everpost.store.sqlite.library import sqlite3
+from everpost.store.sqlite.tasks.duplicates import named_rows
+from everpost.store.sqlite.tasks.failures import keep_failures
+
+
+class SqliteFailures:
+    """See `everpost.store.failures.FailuresStore`."""
+
+    def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
+        self._database = database
+        self._zone = zone
+        self._position: Key | None = BEGINNING  # None: all are looked at
+
+    async def groups(self, since_s: int, now_s: int, limit: int = 100) -> Failures:
+        """See the port."""
+        window = window_of(since_s, now_s)
+        given = {"slice_s": window.slice_s, "began_s": window.began_s, "most": MOST_COUNTS, "limit": limit}
+        starts = [window.began_s + window.slice_s * number for number in range(window.slices)]
+
+        def look(connection: sqlite3.Connection) -> Failures:
+            with snapshot(connection):
+                top = named_rows(connection, "top_failures", given)
+                groups = [[row["cause"], row["platform"], row["account_id"]] for row in top]
+                wanted = {"groups": _json(groups), "slices": _json(starts), "slice_s": window.slice_s}
+                slices = named_rows(connection, "failure_slices", wanted)
+            return failures_of(window, top, slices, counted=top[0]["numbers"] if top else 0)
+
+        return await self._database.read(look)
+
+    async def fill(self, now_ms: int, limit: int = 1_000) -> int:
+        """See the port."""
+        after = self._position
+        if after is None:
+            return 0
+        rows, is_whole = await self._database.read(lambda connection: _next(connection, after, limit))
+        failures = [failure_of_row(row, self._zone) for row in rows if not row["is_known"]]
+        is_last = len(rows) < limit
+        if failures or (is_last and not is_whole):
+            await self._database.write(lambda connection: _keep(connection, failures, is_whole=is_last))
+        oldest = rows[-1]["created_at"] if rows else ""
+        if is_last or (is_whole and str(oldest) < to_text(now_ms - AGAIN_MS)):
+            self._position = None
+        else:
+            self._position = Key(oldest, rows[-1]["task_id"])
+        return len(rows)
+
+
+def _keep(connection: sqlite3.Connection, failures: Sequence[Mapping[str, Any]], *, is_whole: bool) -> None:
+    keep_failures(connection, failures)
+    if is_whole:
+        set_value(connection, WHOLE, "whole")
+
+
+def _next(connection: sqlite3.Connection, after: Key, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    given = {"at": after.created_at, "id": after.task_id, "limit": limit}
+    rows = named_rows(connection, "failures_without_cause", given)
+    return [*rows], get_value(connection, WHOLE) is not None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
