@@ -67,12 +67,12 @@ peers: $(STAMP)  ## Test publishers against real servers, which are fetched firs
 	$(BIN)/python tests/peers/fetch.py
 	$(BIN)/pytest tests/peers -m peer -n 4 --dist loadfile --durations 10
 
-# `-m quick` is what CI runs; PICTURES=FOLDER keeps a picture of each page.
-BROWSER_TESTS ?=
-browser: $(STAMP)  ## Test the console in Chromium, which is installed first (Debian, as root): all pages, languages, themes, keys, a TLS proxy
+# BROWSER=quick is what CI runs; PICTURES=FOLDER keeps a picture of each page.
+BROWSER ?= not chaos
+browser: $(STAMP)  ## Test the console in Chromium, which root on Debian gets installed (BROWSER=quick, PICTURES=FOLDER)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
 	sh tests/browser_kit/install.sh
-	$(BIN)/pytest tests/browser -m 'not chaos' -n 2 --dist loadfile $(BROWSER_TESTS)
+	$(BIN)/pytest tests/browser -m '$(BROWSER)' -n 2 --dist loadfile
 
 bench: $(STAMP)  ## Measure Everpost and its peers in one run, and write the documents' tables (half an hour)
 	$(BIN)/python tests/bench/compare.py --write

@@ -79,6 +79,7 @@ def test_an_account_is_registered_paused_resumed_and_removed(browser: Browser, s
     assert scene.client.get(f"/api/v1/accounts/douyin/{account}").status_code == 404
 
 
+@pytest.mark.quick
 def test_a_sheet_shows_the_result_without_leaving_the_page(browser: Browser, scene: Scene) -> None:
     with viewing(browser) as page:
         page.goto(f"{scene.address}/platforms")
@@ -93,6 +94,7 @@ def test_a_sheet_shows_the_result_without_leaving_the_page(browser: Browser, sce
         assert page.url == f"{scene.address}/platforms"
 
 
+@pytest.mark.quick
 def test_the_first_page_teaches_the_first_request_and_makes_it(browser: Browser, empty_scene: Scene) -> None:
     with viewing(browser) as page:
         page.goto(empty_scene.address)

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from browser_kit.scene import Scene
-from browser_kit.view import ENGLISH, LOOKS, WITHOUT_SCRIPT, Look, check_page, viewing
+from browser_kit.view import CHINESE_PHONE, ENGLISH, LOOKS, WITHOUT_SCRIPT, Look, check_page, viewing
 
 PAGES = ("", "accounts", "accounts/new", "platforms", "limits", "limits/scope?scope=xiaohongshu", "help", "nowhere")
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
@@ -14,7 +14,11 @@ def name_of(path: str) -> str:
     return path.partition("?")[0].replace("/", "-") or "now"
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+QUICK = {ENGLISH, CHINESE_PHONE}
+SEEN = [pytest.param(look, id=look.name, marks=[pytest.mark.quick] if look in QUICK else []) for look in LOOKS]
+
+
+@pytest.mark.parametrize("look", SEEN)
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_a_page_is_sound(browser: Browser, scene: Scene, path: str, look: Look) -> None:
     with viewing(browser, look) as page:

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from browser_kit.scene import Scene
@@ -10,6 +11,7 @@ from browser_kit.tls_proxy import proxied
 from browser_kit.view import check_page, viewing
 
 
+@pytest.mark.quick
 def test_all_works_below_a_path_behind_tls(browser: Browser, scene: Scene, tmp_path: Path) -> None:
     with proxied(tmp_path, scene.address, _free_port()) as address, viewing(browser, ignore_https_errors=True) as page:
         page.goto(address)

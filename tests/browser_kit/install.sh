@@ -1,13 +1,20 @@
 #!/bin/sh
-# Installs what the browser tests need of Debian, if it is missing: Chromium, nginx, and a font for Chinese.
-# It ends with 3 if that is not possible here, and says why.
+# Installs what the browser tests need of Debian, if it is missing: Chromium with fonts, and nginx.
+# Without Chromium in the end it exits with 3 and says why.
 set -eu
-command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 && exit 0
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "There is no Chromium. Install it first; as root on Debian, this would do so." >&2
-  exit 3
+
+has_chromium() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }
+has_nginx() { PATH=$PATH:/usr/sbin command -v nginx >/dev/null 2>&1; }
+
+missing=""
+has_chromium || missing="chromium fonts-inter fonts-noto-cjk"
+has_nginx || missing="$missing nginx-light"
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  apt-get update -qq || true
+  # shellcheck disable=SC2086 - several packages
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $missing >/dev/null || true
 fi
-apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium nginx-light fonts-noto-cjk >/dev/null || {
-  echo "Chromium could not be installed by apt-get." >&2
+has_chromium || {
+  echo "There is no Chromium here. Install it; as root on Debian, this script does so." >&2
   exit 3
 }

@@ -140,3 +140,13 @@ async def test_with_a_token_a_browser_is_led_to_the_login_and_back(tmp_path: Pat
         assert answer.status_code == 303
         assert answer.headers["location"] == "../login?next=limits%2Fscope%3Fscope%3Ddouyin"
         assert_problem(await api.client.get("/limits"), 401, "unauthorized")
+
+
+async def test_the_methods_of_each_page_are_told(api: Api) -> None:
+    allowed = {"/": "GET, HEAD, OPTIONS", "/accounts/new": "GET, HEAD, OPTIONS, POST", "/limits/pause": "OPTIONS, POST"}
+    for path, methods in allowed.items():
+        answer = await api.client.options(path)
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
+        wrong = await api.client.request("DELETE", path)
+        assert_problem(wrong, 405, "method_not_allowed")
+        assert wrong.headers["allow"] == methods

@@ -12,7 +12,7 @@ from everpost.errors import InvalidValue
 SHOWN = 64  # characters of a name that an error shows
 
 PARAMETERS = "parameters"
-"""The `opt` of a route that reads its query itself: the names it knows."""
+"""The `opt` of a handler that reads queries itself: the names it knows, by the template of the path."""
 
 
 def check_parameters(request: ApiRequest) -> None:
@@ -24,7 +24,9 @@ def check_parameters(request: ApiRequest) -> None:
     query = request.scope["query_string"]
     if not query:
         return
-    known = known_parameters(request.route_handler)
+    handler = request.route_handler
+    told = handler.opt.get(PARAMETERS)
+    known = known_parameters(handler) if told is None else told[request.scope["path_template"]]
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
     for name in names:
         if name not in known:
@@ -37,9 +39,6 @@ def check_parameters(request: ApiRequest) -> None:
 @lru_cache
 def known_parameters(handler: BaseRouteHandler) -> tuple[str, ...]:
     """The query parameters of a route."""
-    told = handler.opt.get(PARAMETERS)
-    if told is not None:
-        return tuple(told)
     return tuple(
         name
         for name, field in handler.parsed_fn_signature.parameters.items()
