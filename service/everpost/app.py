@@ -39,6 +39,7 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import open_store
+from everpost.store.meta import note_debt
 from everpost.store.pause import warn_of_pause
 from everpost.views.request_counts import Answered
 
@@ -102,6 +103,7 @@ async def _services(
         queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
         stack.push_async_callback(queue.close)
         store.care.share_timelines(queue.timelines.note)
+        queue.events.note_debt = partial(note_debt, store.meta)
         metrics = SharedMetrics(queue.server)
         metrics.start()
         stack.push_async_callback(metrics.close)
@@ -118,6 +120,7 @@ async def _services(
         )
         app.state.services = services = assemble(ground)
         await warn_of_pause(services.store.meta)
+        stack.push_async_callback(services.feed.close)
         stack.push_async_callback(services.waiter.close)
         stack.callback(services.uploads.close)
         services.accounts.start()
@@ -139,6 +142,7 @@ def create_server(settings: Settings) -> ApiServer:
     app = create_app(settings)
 
     def release() -> None:
+        app.state.services.feed.release()
         app.state.services.waiter.release()
 
     return ApiServer(app, settings.host, settings.port, release=release, finish_s=settings.shutdown_wait)

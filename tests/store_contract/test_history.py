@@ -47,6 +47,22 @@ def inherited(task_id: str | None, created_at: str | None, **changed: Any) -> di
     return {"task_id": task_id, "platform": "3", "status": "success", "created_at": created_at} | changed
 
 
+async def test_rows_are_found_by_their_ids_wherever_they_are(store: Store, kit: StoreKit) -> None:
+    await add_ended(store, make_task("ended", platform="bilibili"))
+    await accept(store, make_task("waits", retry_of="ended", root_id="ended", generation=1))
+    kit.add(Place.HISTORY, inherited("old", "2025-01-01 08:00:00"))
+    rows = {row.task_id: row for row in await store.history.find_rows(["waits", "ended", "old", "nobody"])}
+    assert {task_id: row.place for task_id, row in rows.items()} == {
+        "ended": Place.HISTORY,
+        "waits": Place.LEDGER,
+        "old": Place.HISTORY,
+    }
+    assert (rows["ended"].status, rows["ended"].platform, rows["waits"].retry_of) == ("failed", "bilibili", "ended")
+    page = await store.history.page(TaskFilter(task_ids=("waits", "ended", "old")))
+    assert {row.task_id: row for row in page.items} == rows
+    assert await store.history.find_rows([]) == []
+
+
 async def test_filters_are_joined_by_and_over_both_tables(store: Store, kit: StoreKit) -> None:
     await add_ended(store, make_task("f1"), make_task("f2", account_id="b", platform="bilibili"))
     await add_ended(store, make_task("s1", batch_id="B"), status=TaskStatus.SUCCESS)

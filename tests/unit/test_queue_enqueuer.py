@@ -22,7 +22,7 @@ class SlowRedis:
         self.taken: list[str] = []
         self.gate = asyncio.Event()
 
-    def script_on_own_connection(self, name: str) -> "SlowRedis":
+    def script_on_own_connection(self, name: str, beginning: str) -> "SlowRedis":
         assert name == "enqueue"
         return self
 

@@ -24,7 +24,7 @@ from everpost.failpoints import failpoint, watch_failpoints
 from everpost.platforms import Catalogue
 from everpost.publishing import Publisher
 from everpost.queue.codec import FUNCTION, deserialize, publish_arguments, serialize
-from everpost.queue.keys import PARKED, QUEUE_NAMES, RESULTS_KEY
+from everpost.queue.keys import EVENTS, PARKED, QUEUE_NAMES, RESULTS_KEY
 from everpost.queue.overwritten_keys import set_aside
 from everpost.queue.pool import connection_pool
 from everpost.queue.shared_metrics import SharedMetrics
@@ -37,7 +37,7 @@ from everpost.store import Store, open_store
 from everpost.store.account_directory import announce_needs
 from everpost.store.account_zones import AccountZones, zones_in
 from everpost.store.accounts import VERSION as ACCOUNTS
-from everpost.store.meta import identity_of
+from everpost.store.meta import EVENTS_DEBT, identity_of, note_debt
 from everpost.store.pause import find_pause, warn_of_pause
 from everpost.store.relay import OddFacts
 from everpost.task.earlier_attempts import may_be_sent
@@ -47,6 +47,7 @@ from everpost_workers.attempts.admission import Admission, class_of
 from everpost_workers.attempts.attempt import AttemptState, ClaimedTask, EndedTask, PublishFailedError, holds_no_lease
 from everpost_workers.attempts.progress import TICK_S, ProgressBoard
 from everpost_workers.attempts.runner import AttemptRunner
+from everpost_workers.attempts.starts import Starts
 from everpost_workers.cells.handover import take_socket
 from everpost_workers.cells.isolation import Isolation
 from everpost_workers.ends.leftovers import LeftoverFiles, Leftovers
@@ -76,6 +77,7 @@ LEFTOVERS_S = 5.0
 RECENT_S = 1.0
 STRANGERS_S = 60.0
 USES_S = 600.0
+EVENTS_S = 5.0
 KEYS_S = 3600.0
 MOST_TOLD = 10  # tasks in a report, those that have run for longest
 LONGEST_TOLD = 64  # characters of an id there
@@ -166,6 +168,7 @@ class PublishWorker:
         )
         self._upkeep.begin(duties)
         self._upkeep.begin({"uses": (USES_S, self.leadership.led(self.gate.known.forget_uses))})
+        self._upkeep.begin({"events": (EVENTS_S, self.leadership.led(self._tell_owed))})
         self._upkeep.begin({"recurring": (RECURRING_S, self.leadership.led(self.recurring.tick))})
         slots, database = self._settings.max_jobs, self._settings.shown_database
         log.info("worker.started", worker=self.worker_id, slots=slots, database=database)
@@ -181,6 +184,8 @@ class PublishWorker:
         queue = TaskQueue.connect(settings.redis_address, clock, lease_s=settings.lease)
         stack.push_async_callback(queue.close)
         self.store.care.share_timelines(queue.timelines.note)
+        queue.events.note_debt = partial(note_debt, self.store.meta)
+        self._queue = queue
         self._shared = shared = SharedMetrics(queue.server)
         shared.start()
         stack.push_async_callback(shared.close)
@@ -207,10 +212,11 @@ class PublishWorker:
             worker_id=self.worker_id,
             count=metrics.count_accepted,
         )
-        self.recent = RecentEnds(store) if is_postgresql(settings.database_address) else None
+        self.recent = RecentEnds(store, queue.events) if is_postgresql(settings.database_address) else None
         self.ends = EndRecorder(store, metrics, worker_id=self.worker_id, recent=self.recent, enqueuer=queue.enqueuer)
-        self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path))
+        self.leftovers = Leftovers(self.ends, LeftoverFiles(settings.database_path), queue.events)
         self.gate = Gate(store, queue, clock, self._catalogue, settings.zone)
+        self.starts = Starts(queue.events)
         self.admission = Admission(
             store,
             self.relay,
@@ -261,6 +267,14 @@ class PublishWorker:
             self._database_id = await identity_of(self.store.meta)
             if strangers := with_other_database(await queue.workers.living(), self._database_id):
                 log.error("worker.databases_differ", worker=self.worker_id, others=strangers)
+
+    async def _tell_owed(self) -> None:
+        """Tell readers of events what others owed them when they died, or that they have missed something."""
+        debt = await self.store.meta.get(EVENTS_DEBT)
+        if debt:
+            await self._queue.events.break_off()
+            await self.store.meta.replace(EVENTS_DEBT, debt, "")
+        await self._queue.events.tell_owed()
 
     async def _wait_while_paused(self) -> None:
         """Wait until dispatch is resumed; the engine claims nothing before `start` returns.
@@ -327,7 +341,11 @@ class PublishWorker:
 
     async def on_claim(self, claims: Sequence[ClaimedTask]) -> Mapping[str, ClaimAnswer]:
         """The claim hook."""
-        return await self.admission.admit(claims)
+        answers = await self.admission.admit(claims)
+        if self.engine.is_heard:
+            runnable = (claim.job_id for claim in claims if claim.ends_as is None)
+            self.starts.tell([task_id for task_id in runnable if task_id not in answers])
+        return answers
 
     def on_released(self, claims: Sequence[ClaimedTask]) -> None:
         """The hook for jobs that this worker no longer holds."""
@@ -340,6 +358,7 @@ class PublishWorker:
     async def on_complete(self, outcomes: Sequence[EndedTask]) -> None:
         """The on-complete hook."""
         await self.ends.record(outcomes)
+        await self.starts.wait()
 
 
 def create_worker(
@@ -377,6 +396,7 @@ def create_worker(
         on_complete=parts.on_complete,
         on_released=parts.on_released,
         elsewhere_index=PARKED,
+        event_stream=EVENTS,
         on_leftovers=parts.on_leftovers,
         on_blocked=end_blocked_process if handle_signals else None,
         on_stopping=partial(end_process_in, process_budget_s(settings.shutdown_wait)) if handle_signals else None,

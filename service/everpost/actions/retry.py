@@ -7,6 +7,7 @@ waiting job is taken out of Redis, and the store decides again. The new tasks ar
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from functools import partial
 from typing import Any
@@ -19,9 +20,10 @@ from everpost.actions.publish import Acceptance
 from everpost.actions.retry_data import Named, ask_redis, look
 from everpost.actions.step import Apply, withdraw_tasks
 from everpost.clock import FIRST_MS, Clock
-from everpost.errors import BadInput, RetryExists, UnknownPlatform
+from everpost.errors import BadInput, QueueUnreachable, RetryExists, UnknownPlatform
 from everpost.platforms import Catalogue
 from everpost.queue.codec import adopted_task
+from everpost.queue.event_teller import Told
 from everpost.queue.task_queue import TaskQueue
 from everpost.store.account_zones import AccountZones
 from everpost.store.changes import Change, Changes, Outcome, Retry, outcome_of_retry, undecided_among
@@ -125,8 +127,17 @@ class RetryStep:
             outcomes = await apply(Retry(task_ids, plan.decide, self._grounds), ())
             undecided = undecided_among(outcomes)
             if not undecided:
+                await self._tell_withdrawn(plan, outcomes)
                 return outcomes
             plan = await self._prepare(plan, {task.task_id: task for task in undecided})
+
+    async def _tell_withdrawn(self, plan: RetryPlan, outcomes: Sequence[Outcome]) -> None:
+        """Tell readers of events which waiting tasks have ended, because a retry replaces them."""
+        replaced = [outcome.task_id for outcome in outcomes if outcome.new_task is not None]
+        ended = [task_id for task_id in replaced if plan.known.get(task_id, NOTHING_KNOWN).withdrawn]
+        if ended:
+            with suppress(QueueUnreachable):  # then the event of the new task says it
+                await self._tools.queue.events.tell(Told.ENDED, ended)
 
     def _plan(self, task_ids: Sequence[str], known: Mapping[str, Known]) -> RetryPlan:
         tools, now_ms = self._tools, self._tools.clock()

@@ -21,6 +21,7 @@ from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries, RetryTools
 from everpost.actions.submitted_files import SubmittedFiles
+from everpost.actions.telling import ToldChanges
 from everpost.api.keys_in_use import KeysInUse
 from everpost.api.services import Services
 from everpost.api.spool import Spools
@@ -36,6 +37,8 @@ from everpost.store.account_zones import AccountZones, zones_in
 from everpost.store.disk_room import DiskRoom
 from everpost.task.submission import SubmissionReader
 from everpost.views.callback_views import CallbackViews
+from everpost.views.events.details import EventDetails
+from everpost.views.events.feed import Feed
 from everpost.views.fanout_views import FanoutViews
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
@@ -75,9 +78,11 @@ def assemble(ground: Ground) -> Services:
     checks = _checks(ground)
     room = DiskRoom(ground.folder, ground.settings.min_free_disk)
     acceptance = _acceptance(ground, room)
-    waiter = EndWaiter(store.ledger)
+    event_details = EventDetails(store.history, ground.catalogue)
+    feed = Feed(queue.event_log, event_details)
+    waiter = EndWaiter(store.ledger, feed)
     callbacks = CallbackStart(store.relay, queue.enqueuer)
-    changes = CallingChanges(store.changes, callbacks)
+    changes = CallingChanges(ToldChanges(store.changes, queue.events), callbacks)
     retrying = _retry_tools(ground, checks, acceptance, callbacks)
     editing = _edit_tools(ground, checks)
     retries, cancellations = Retries(retrying), Cancellations(changes, queue, clock)
@@ -93,7 +98,7 @@ def assemble(ground: Ground) -> Services:
         acceptance=acceptance,
         retries=retries,
         cancellations=cancellations,
-        removals=Removals(store.changes, clock),
+        removals=Removals(changes, clock),
         resolutions=Resolutions(changes, store.history, retries, clock),
         bulk=bulk,
         fanouts=Fanouts(store.batches, acceptance, checks.reader, bulk, clock),
@@ -106,6 +111,8 @@ def assemble(ground: Ground) -> Services:
         fanout_views=FanoutViews(store.batches, queue.jobs),
         callback_views=CallbackViews(store.history),
         waiter=waiter,
+        feed=feed,
+        event_details=event_details,
         keys_in_use=KeysInUse(),
         spools=Spools(ground.folder, room),
         uploads=Uploads(store.files, ground.settings, clock),
@@ -167,7 +174,7 @@ def _retry_tools(ground: Ground, checks: Checks, acceptance: Acceptance, callbac
 
 def _edit_tools(ground: Ground, checks: Checks) -> EditTools:
     return EditTools(
-        changes=ground.store.changes,
+        changes=ToldChanges(ground.store.changes, ground.queue.events),
         relay=ground.store.relay,
         queue=ground.queue,
         reader=checks.reader,

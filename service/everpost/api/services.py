@@ -31,6 +31,8 @@ from everpost.store import Store
 from everpost.store.account_zones import AccountZones
 from everpost.task.submission import SubmissionReader
 from everpost.views.callback_views import CallbackViews
+from everpost.views.events.details import EventDetails
+from everpost.views.events.feed import Feed
 from everpost.views.fanout_views import FanoutViews
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
@@ -64,6 +66,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     fanout_views: FanoutViews
     callback_views: CallbackViews
     waiter: EndWaiter
+    feed: Feed
+    event_details: EventDetails
     keys_in_use: KeysInUse
     spools: Spools
     uploads: Uploads

@@ -1,7 +1,8 @@
 """The client of the running API, for the commands that ask it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from everpost.settings import read_settings
 
 PREFIX = "/api/v1"
 TIMEOUT_S = 70.0  # longer than the longest `wait`
+SILENT_S = 40.0  # longer than two signs of life of a stream of events
 
 
 class ApiUnreachable(ServiceError):
@@ -96,6 +98,20 @@ class Api:
             told = answer.json() if content_type.endswith("json") and answer.content else None
             raise ApiRefused(_refusal(told, answer.status_code, has_token=self._has_token), answer.status_code)
         return answer
+
+    @contextmanager
+    def stream(self, path: str, parameters: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+        """The lines of an answer that goes on; one that is silent for `SILENT_S` is lost. Errors as in `post`."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        timeout = httpx.Timeout(10.0, read=SILENT_S)
+        try:
+            with self._client.stream("GET", path, params=given, headers=dict(headers), timeout=timeout) as answer:
+                if answer.is_error:
+                    told = answer.json() if answer.read() else None
+                    raise ApiRefused(_refusal(told, answer.status_code, has_token=self._has_token), answer.status_code)
+                yield answer.iter_lines()
+        except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
+            raise ApiUnreachable(self.url, str(error)) from error
 
     def patch(self, path: str, body: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a PATCH; errors as in `post`."""

@@ -33,6 +33,11 @@ def say_json(answer: object) -> None:
     click.echo(as_json_text(answer))
 
 
+def say_json_line(value: object) -> None:
+    """Print a value as JSON on one line, at once."""
+    click.echo(printable_json(msgspec.json.encode(value).decode()))
+
+
 def as_json_text(answer: object) -> str:
     """An answer as indented JSON. Characters that control a terminal are escaped; the values stay exact."""
     return printable_json(msgspec.json.format(msgspec.json.encode(answer)).decode())

@@ -33,7 +33,7 @@ class Enqueuer:
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self._server = server
         self._clock = clock
-        self._script = server.script_on_own_connection("enqueue")
+        self._script = server.script_on_own_connection("enqueue", "telling")
         self._requeue = server.script("requeue")
         self._together: Batcher[Task, bool] = Batcher(self.enqueue_tasks, max_items=MOST_TOGETHER)
         self._late: set[asyncio.Task[None]] = set()

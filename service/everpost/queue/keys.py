@@ -14,6 +14,7 @@ PROGRESS = "everpost:progress:"  # before the id of a task that runs
 LATE = "everpost:late"  # parked tasks by the latest time at which they may begin
 PARKED = "everpost:parked"  # tasks that wait outside the queues; a lane follows it in the key of the lane's tasks
 TIMELINE = "everpost:timeline:"  # before the identifier of a PostgreSQL cluster
+EVENTS = "everpost:events"  # the stream of events; telling.lua has its other keys
 SET_ASIDE = "everpost:set-aside:"  # before the name of a key that was of a wrong type
 LONGEST_NAME = 256  # bytes of a name that is read from Redis
 
@@ -37,6 +38,9 @@ TYPES = {
     "everpost:why": "hash",
     "everpost:closed": "hash",
     "everpost:openings": "zset",
+    EVENTS: "stream",
+    f"{EVENTS}:state": "hash",
+    f"{EVENTS}:owed": "zset",
     ABORTS_KEY: "zset",
     **dict.fromkeys(QUEUE_NAMES, "zset"),
 }

@@ -31,12 +31,13 @@ class ProgressNotes:
     def __init__(self, server: RedisServer) -> None:
         self._redis = server.redis
         self._ask = server.ask
-        self._note = server.script("note_progress")
+        self._note = server.script("note_progress", "telling")
 
     async def note(self, notes: Mapping[str, tuple[Progress, int] | None]) -> None:
         """Write the progress of tasks, each with its time in ms; None removes a note. It is one command."""
         texts = [b"" if note is None else _encoded(*note) for note in notes.values()]
-        await self._ask(self._note(keys=[PROGRESS + task_id for task_id in notes], args=[KEPT_S, *texts]))
+        keys = [PROGRESS + task_id for task_id in notes]
+        await self._ask(self._note(keys=keys, args=[KEPT_S, len(PROGRESS), *texts]))
 
     async def of_task(self, task_id: str) -> Progress | None:
         """The progress of a running task; None if its publisher says nothing."""

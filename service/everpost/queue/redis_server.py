@@ -142,13 +142,13 @@ class RedisServer:
         """Whether Redis is known not to answer."""
         return self._breaker.is_open
 
-    def script(self, name: str) -> AsyncScript:
-        """`scripts/<name>.lua`; call it and pass the call to `ask`."""
-        return self.redis.register_script(read_script(name))
+    def script(self, name: str, beginning: str | None = None) -> AsyncScript:
+        """`scripts/<name>.lua`, after the script `beginning`; call it and pass the call to `ask`."""
+        return self.redis.register_script(read_script(name, beginning))
 
-    def script_on_own_connection(self, name: str) -> ScriptConnection:
+    def script_on_own_connection(self, name: str, beginning: str | None = None) -> ScriptConnection:
         """The script on its own connection, for scripts that run often; `close` closes the connection."""
-        connection = ScriptConnection(self.redis.connection_pool, read_script(name))
+        connection = ScriptConnection(self.redis.connection_pool, read_script(name, beginning))
         self._own.append(connection)
         return connection
 
@@ -255,9 +255,10 @@ class RedisServer:
                 await set_aside(self.redis, TYPES)
 
 
-def read_script(name: str) -> str:
-    """The text of `scripts/<name>.lua`."""
-    return (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+def read_script(name: str, beginning: str | None = None) -> str:
+    """The text of `scripts/<name>.lua`, after that of the script `beginning`."""
+    before = "" if beginning is None else read_script(beginning)
+    return before + (SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _refusal_in(error: BaseException) -> Refusal | None:

@@ -4,6 +4,8 @@ from redis.asyncio import Redis
 
 from everpost.clock import Clock, system_clock
 from everpost.queue.enqueuer import Enqueuer
+from everpost.queue.event_log import EventLog
+from everpost.queue.event_teller import EventTeller
 from everpost.queue.gates import Gates
 from everpost.queue.jobs import Jobs
 from everpost.queue.losses import Losses
@@ -29,6 +31,8 @@ class TaskQueue:
         workers: The living workers.
         progress: How far running attempts have come.
         timelines: Which PostgreSQL was promoted last.
+        events: Tells readers of events what happens to tasks.
+        event_log: Reads what is told.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class TaskQueue:
         self.workers = Workers(self.server)
         self.progress = ProgressNotes(self.server)
         self.timelines = Timelines(self.server)
+        self.events = EventTeller(self.server)
+        self.event_log = EventLog(self.server)
 
     @classmethod
     def connect(
@@ -59,4 +65,5 @@ class TaskQueue:
         """Send what was enqueued, then close the connections."""
         await self.enqueuer.drain()
         await self.jobs.drain()
+        await self.event_log.close()
         await self.server.close()

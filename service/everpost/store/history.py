@@ -229,6 +229,12 @@ class History(Protocol):
         archive, and of several rows in one place the newest.
         """
 
+    async def find_rows(self, task_ids: Sequence[str]) -> list[TaskRow]:
+        """Those of the tasks, at most `MAX_LIMIT`, that are in ledger or history, in no order; callbacks too.
+
+        Of an id that an original file has several times, one row is found.
+        """
+
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """The ids that begin with `prefix`, in every place, each once, at most `limit`.
 

@@ -9,6 +9,7 @@ from everpost.running_time import ClockMark
 CHECKED_AT = "checked_at"  # set to find out whether the store can be written
 EPOCH = "epoch"  # the Redis that was compared with the store last
 LEADER = "upkeep"  # which worker leads the upkeep, as JSON
+EVENTS_DEBT = "events_debt"  # names a change of which readers of events were not told; empty if there is none
 CLOCK = "clock"  # the mark of `count_time` as JSON
 
 MOVE = "move"  # the part of the store in its last move, as JSON; see `everpost.store.moving`
@@ -45,6 +46,15 @@ class Meta(Protocol):
         The mark is kept under `CLOCK`. If it is missing or malformed, the rule is given None. The store also keeps the
         mark's `counted_ms`, by which the ages of Idempotency-Keys are measured.
         """
+
+
+async def note_debt(meta: Meta) -> None:
+    """Note that readers of events have missed something.
+
+    Raises:
+        Unavailable: The store cannot be written.
+    """
+    await meta.set(EVENTS_DEBT, uuid4().hex)
 
 
 async def identity_of(meta: Meta) -> str:

@@ -1,7 +1,8 @@
 """A running Everpost, as tests see it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
@@ -13,7 +14,9 @@ from everpost.queue.task_queue import TaskQueue
 from everpost.settings import Settings
 from everpost.store import Store
 from everpost.testing.double import PublisherDouble
+from everpost.testing.events import StackEvents
 from everpost.testing.waiting import DEADLINE_S, eventually
+from everpost.views.events.event import EventFilter
 from everpost_workers.engine import BatchWorker
 from everpost_workers.main import create_worker
 
@@ -134,6 +137,20 @@ class Stack:
             return task if task.get("status") in ENDED else None
 
         return cast("dict[str, Any]", await eventually(ended, timeout_s=timeout_s, what=f"the end of {task_id}"))
+
+    @asynccontextmanager
+    async def events(self, **wanted: Any) -> AsyncIterator[StackEvents]:
+        """The events from now on, as readers of GET /events get them; `wanted` are fields of `EventFilter`.
+
+        `async with stack.events() as events: ended = await events.next("task.ended")`.
+        """
+        feed = self.app.state.services.feed
+        events = StackEvents(EventFilter(**wanted))
+        await feed.join(events, None)
+        try:
+            yield events
+        finally:
+            feed.leave(events)
 
     async def drain(self, *, timeout_s: float = DEADLINE_S) -> None:
         """Wait until all accepted tasks have ended, scheduled ones included."""

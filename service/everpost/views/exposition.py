@@ -25,6 +25,7 @@ from everpost.store import Store
 from everpost.store.account_directory import AccountDirectory
 from everpost.store.history import Summary
 from everpost.store.pause import find_pause
+from everpost.views.events.feed import Feed
 from everpost.views.parked_tasks import parked_counts
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.request_counts import BOUNDS_S, Answered, AnsweredRequests
@@ -52,6 +53,7 @@ async def metrics_text(
     requests: AnsweredRequests,
     accounts: AccountDirectory,
     limits: LimitChanges,
+    feed: Feed,
 ) -> bytes:
     """All metrics of this moment."""
     shown, summary, pause, numbers = await asyncio.gather(
@@ -71,6 +73,7 @@ async def metrics_text(
                 GaugeMetricFamily("everpost_database_log_bytes", "Length of the write-ahead log.", value=log_bytes),
                 GaugeMetricFamily("everpost_dispatch_paused", "A backup was restored.", value=pause is not None),
                 *request_metrics(requests),
+                *event_metrics(feed),
                 build_metric(redis),
             ]
         )
@@ -181,6 +184,21 @@ def request_metrics(requests: AnsweredRequests) -> Iterator[Metric]:
         buckets = map(sum, zip(*(answered.buckets for answered in group), strict=True))
         durations.add_metric(route_key, _cumulative(HTTP_BUCKETS, buckets), sum(answered.seconds for answered in group))
     yield durations
+
+
+def event_metrics(feed: Feed) -> Iterator[Metric]:
+    """The streams of events of this process."""
+    yield GaugeMetricFamily("everpost_event_readers", "Clients that follow events.", value=len(feed.readers))
+    yield CounterMetricFamily("everpost_event_writes", "Times that a client was sent events.", value=feed.sent)
+    yield CounterMetricFamily(
+        "everpost_event_readers_dropped", "Clients that were hung up on, because they read too slowly.", feed.dropped
+    )
+    yield CounterMetricFamily(
+        "everpost_event_resets", "Clients that were told that they may have missed events.", value=feed.resets
+    )
+    yield GaugeMetricFamily(
+        "everpost_event_lag_seconds", "Age of the last events when they were sent.", value=feed.lag_s
+    )
 
 
 def build_metric(queue: QueueHealth | None) -> Metric:

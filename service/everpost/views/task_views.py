@@ -1,6 +1,7 @@
 """The store's tasks, combined with what only Redis knows: whether a worker holds one, and its place in the queue."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -63,9 +64,12 @@ class TaskViews:
             TaskNotFound: The store does not have it.
         """
         task = await self._find(task_id)
-        if wait_s and task.place is Place.LEDGER and not task.inherited:
-            await self._waiter.wait_for_end(task_id, wait_s)
+        until_s = time.monotonic() + wait_s
+        while task.place is Place.LEDGER and not task.inherited and (left_s := until_s - time.monotonic()) > 0:
+            is_told = await self._waiter.wait_for_end(task_id, left_s)
             task = await self._find(task_id)
+            if not is_told:
+                break
         if task.place is not Place.LEDGER:
             return ShownTask(detail_view(task), None)
         looked = await self._look([task])

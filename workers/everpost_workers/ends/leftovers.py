@@ -13,6 +13,7 @@ import structlog
 from everpost.database_address import outcomes_folder
 from everpost.errors import ServiceError
 from everpost.flushing import flush
+from everpost.queue.event_teller import EventTeller, Told
 from everpost.task.model import TaskRecord
 from everpost_workers.attempts.attempt import EndedTask
 from everpost_workers.ends.recorder import EndRecorder
@@ -37,8 +38,9 @@ class Leftovers:
         files: The files beside the database.
     """
 
-    def __init__(self, recorder: EndRecorder, files: "LeftoverFiles") -> None:
+    def __init__(self, recorder: EndRecorder, files: "LeftoverFiles", events: EventTeller) -> None:
         self._recorder = recorder
+        self._events = events
         self._files = files
         self._told: set[Path] = set()
 
@@ -78,7 +80,10 @@ class Leftovers:
     async def _take_in(self, path: Path) -> None:
         left = self._files.read(path)
         if left is not None:
-            late = await self._recorder.take_in(left.records, left.overtaken)
+            task_ids = [record.task_id for record in left.records]
+            async with self._events.telling(Told.ENDED, task_ids) as ended:
+                late = await self._recorder.take_in(left.records, left.overtaken)
+                ended.extend(task_ids)
             self._files.forget(path)
             log.info("outcomes.taken_in", tasks=len(left.records), late=late)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
+from everpost.queue.event_teller import EventTeller, Told
 from everpost.store import Store
 from everpost.task.model import TaskRecord
 
@@ -26,8 +27,9 @@ _decode = msgspec.json.Decoder(TaskRecord).decode
 class RecentEnds:
     """The records of this worker's last tasks, with their data. They are encoded: as objects, they take 50 KB each."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, events: EventTeller) -> None:
         self._store = store
+        self._events = events
         self._records: deque[bytes] = deque()
         self._bytes = 0
         self._has_looked = False
@@ -60,5 +62,7 @@ class RecentEnds:
     async def _record(self, records: Sequence[TaskRecord]) -> int:
         found = await self._store.changes.find([record.task_id for record in records], whole=False)
         lost = {task.task_id for task in found if task.position is None}
-        await self._store.ledger.end([record for record in records if record.task_id in lost])
+        async with self._events.telling(Told.ENDED, sorted(lost)) as ended:
+            await self._store.ledger.end([record for record in records if record.task_id in lost])
+            ended.extend(sorted(lost))
         return len(lost)

@@ -32,6 +32,7 @@ class Claimer:
         paused_until: No claim before this, whatever `next_at` says: the claim hook is failing.
         claimed_at: When the last claim found nothing, or its jobs were admitted.
         queued: How many entries the queues had at the last claim, held jobs included.
+        is_heard: Whether the event stream had a reader at the last claim.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class Claimer:
         self._scripts = scripts
         self._options = options
         self._on_missing_health = on_missing_health
-        self._keys = [abort_jobs_ss, worker.health_check_key, *options.queue_names]
+        state = f"{options.event_stream}:state" if options.event_stream else ""
+        self._keys = [abort_jobs_ss, worker.health_check_key, state, *options.queue_names]
         self._id = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._numbers = itertools.count(1)
         self._turns = QueueTurns(len(options.queue_names))
@@ -49,6 +51,7 @@ class Claimer:
         self.paused_until = 0.0
         self.claimed_at = 0.0
         self.queued = 0
+        self.is_heard = False
 
     @property
     def due_at(self) -> float:
@@ -84,7 +87,7 @@ class Claimer:
         return claimed
 
     def _learn(self, claimed: ClaimReply) -> None:
-        self.queued = claimed.queued
+        self.queued, self.is_heard = claimed.queued, claimed.is_heard
         if not claimed.has_health_key:
             self._on_missing_health()
         if claimed.next_due_in_s is not None:

@@ -23,6 +23,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_complete: OnComplete | None
     on_released: OnReleased | None
     elsewhere_index: str | None
+    event_stream: str | None
     wake_channel: str | None
     own_connections: bool
     serializer_like: Callable[[bytes], Serializer] | None

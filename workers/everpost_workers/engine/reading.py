@@ -66,14 +66,15 @@ class ClaimReply(msgspec.Struct, frozen=True):
     next_due_in_s: float | None
     queued: int
     has_health_key: bool
+    is_heard: bool
 
 
 def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[str], here_ms: int) -> ClaimReply:
     """Decode the reply of `claim.lua`, which describes the fields; `here_ms` is the time by the worker's clock."""
-    now_ms, next_score, queued, has_health_key = reply[:4]
+    now_ms, next_score, queued, has_health_key, is_heard = reply[:5]
     jobs: list[tuple[HeldJob, float | None]] = []
     unnamed: list[UnnamedEntry] = []
-    fields = iter(reply[4:])
+    fields = iter(reply[5:])
     for raw_id, number, score, tries, sent, requested_at in zip(*[fields] * 6, strict=True):
         queue_name = queue_names[number - 1]
         payload, cut_from_bytes = sent if isinstance(sent, list) else (sent, None)
@@ -97,7 +98,7 @@ def read_claim_reply(reply: Sequence[Any], *, token: str, queue_names: Sequence[
         held.cut_from_bytes = cut_from_bytes
         jobs.append((held, None if requested_at is None else float(requested_at)))
     next_due_in_s = None if next_score is None else (float(next_score) - now_ms) / 1000
-    return ClaimReply(jobs, unnamed, next_due_in_s, queued, bool(has_health_key))
+    return ClaimReply(jobs, unnamed, next_due_in_s, queued, bool(has_health_key), bool(is_heard))
 
 
 class JobReader:

@@ -55,6 +55,7 @@ class Releaser(Collector):
         self._keys = [abort_jobs_ss, *options.queue_names]
         self._wake_channel = options.wake_channel or ""
         self._elsewhere_index = options.elsewhere_index or ""
+        self._event_stream = options.event_stream or ""
         self._failpoint = options.failpoint
         self.is_behind = False
 
@@ -103,7 +104,7 @@ class Releaser(Collector):
         batch = [job for job, _, _ in portion]
         jobs = msgspec.msgpack.encode([element for _, elements, _ in portion for element in elements])
         options = [RETRY_KEY_TTL_S, self._wake_channel, jobs, self._results.index, self._results.list_ms]
-        arguments = [*options, self._elsewhere_index, *(data for _, _, data in portion)]
+        arguments = [*options, self._elsewhere_index, self._event_stream, *(data for _, _, data in portion)]
         backoff = Backoff(0.05, 1.0)
         self._failpoint("release.before")
         while True:

@@ -64,6 +64,8 @@ class BatchWorker(StoppingWorker):
         on_released: Called, in batches, with all jobs that the worker no longer holds: those that have ended, went back
             or elsewhere, or were taken over by another worker. It must neither raise nor take long.
         elsewhere_index: A Redis key. A hash under it tells which jobs were answered `Elsewhere`, and where each is.
+        event_stream: A Redis key. A stream under it gets an entry for each batch of jobs that ended, or whose try
+            failed and that come again later, while there is a hash under the same key with ":state" behind it.
         wake_channel: A Redis channel. On any message there the worker looks for due jobs at once. None only polls.
         own_connections: Claim and release over connections of the engine's own, which costs less. The pool's settings
             for retries do not hold for them. The engine goes on after an outage either way.
@@ -97,6 +99,7 @@ class BatchWorker(StoppingWorker):
         on_complete: OnComplete | None = None,
         on_released: OnReleased | None = None,
         elsewhere_index: str | None = None,
+        event_stream: str | None = None,
         wake_channel: str | None = DEFAULT_WAKE_CHANNEL,
         own_connections: bool = False,
         serializer_like: Callable[[bytes], Serializer] | None = None,
@@ -122,6 +125,7 @@ class BatchWorker(StoppingWorker):
             on_complete=on_complete,
             on_released=on_released,
             elsewhere_index=elsewhere_index,
+            event_stream=event_stream,
             wake_channel=wake_channel,
             own_connections=own_connections,
             serializer_like=serializer_like,
@@ -153,6 +157,11 @@ class BatchWorker(StoppingWorker):
         if dispatcher is None or not self.allow_pick_jobs or dispatcher.stuck:
             return False
         return dispatcher.free_slots <= 0 or self.loop.time() - dispatcher.claimer.claimed_at < STALLED_S
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there was a reader of `event_stream` at the last claim."""
+        return self._dispatcher is not None and self._dispatcher.claimer.is_heard
 
     @property
     def stuck_count(self) -> int:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import structlog
 
 from everpost.clock import Clock
+from everpost.queue.event_teller import Told
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
 from everpost.store.meta import EPOCH
@@ -210,7 +211,9 @@ class Relay:
             if odd.token in self._stuck:
                 continue
             try:
-                moved = await self._store.relay.set_aside(odd, self._may_be_sent, self._clock())
+                async with self._queue.events.telling(Told.ENDED, [odd.token], owed_as=Told.LOST) as ended:
+                    moved = await self._store.relay.set_aside(odd, self._may_be_sent, self._clock())
+                    ended.extend([] if moved is None else [moved.task_id])
             except StuckError as error:
                 self._stuck.add(odd.token)
                 log.error("relay.row_stuck", row=odd.token, fault=odd.fault, error=str(error))  # noqa: TRY400 - not Everpost's defect

@@ -14,6 +14,7 @@ from everpost.actions.edit import EditStep, EditTools
 from everpost.actions.remove import RemoveStep
 from everpost.actions.retry import RetryStep, RetryTools
 from everpost.actions.step import Step
+from everpost.actions.telling import telling
 from everpost.pace import Pace
 from everpost.store import Store
 from everpost.store.archive import Reason
@@ -95,9 +96,11 @@ class Work:
     ) -> tuple[Operation, list[Outcome]]:
         async def apply(change: Change, decided: Sequence[Outcome]) -> list[Outcome]:
             nonlocal operation
-            operation, outcomes = await self._operations.advance(
-                operation, change, decided, following, self._tools.clock(), is_new=is_new, pace=pace
-            )
+            async with telling(self._tools.queue.events, change) as told:
+                operation, outcomes = await self._operations.advance(
+                    operation, change, decided, following, self._tools.clock(), is_new=is_new, pace=pace
+                )
+                told.extend(outcomes)
             return outcomes
 
         outcomes = await self._step(operation, request).run(task_ids, apply)

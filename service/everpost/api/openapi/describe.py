@@ -101,7 +101,10 @@ def documented(
     success = _response(answer, description, media_type)
     codes = [*EVERYWHERE, *refusals, *(WITH_BODY if body else ())]
     problems = problem_responses(codes)
-    same = {other: _response(answer, meaning, media_type) for other, meaning in also.items()}
+    same = {
+        other: _response(None if other == HTTPStatus.NO_CONTENT else answer, meaning, media_type)
+        for other, meaning in also.items()
+    }
     same |= {other: _response(kind, kind.__doc__.partition("\n")[0], media_type) for other, kind in besides.items()}
     responses = {status: success, **same, **problems, **_other_responses(others, problems)}
     headers: dict[str, Sequence[Header]] = {str(code): () for code in responses}

@@ -29,5 +29,6 @@ async def show_metrics(request: ApiRequest) -> ASGIResponse:
         request.app.state.answered,
         services.accounts.directory,
         services.limits,
+        services.feed,
     )
     return JsonAnswer(text, media_type=MEDIA_TYPE)

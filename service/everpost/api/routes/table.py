@@ -20,6 +20,7 @@ from everpost.api.routes.batches import list_batches, list_operations
 from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
 from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish_tasks_now
+from everpost.api.routes.events import follow_events, follow_task
 from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
@@ -72,6 +73,8 @@ HANDLERS = (
     list_batches,
     show_queue_health,
     show_task,
+    follow_task,
+    follow_events,
     retry_task,
     resolve_task,
     edit_task,

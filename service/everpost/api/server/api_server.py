@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 from everpost.api.http.direct import DirectRoutes
 from everpost.api.routes.table import DIRECT
 from everpost.api.server.connections import Connections, Standing
-from everpost.api.server.descriptors import room_for_connections
+from everpost.api.server.descriptors import most_connections, most_streams, room_for_connections
 from everpost.api.server.protocol import HttpProtocol
 from everpost.errors import SettingsError
 
@@ -50,7 +50,7 @@ class ApiServer:
     """An application served over HTTP.
 
     Args:
-        release: Called when a stop begins, so that long polls are answered.
+        release: Called when a stop begins, so that long polls are answered and streams end.
         finish_s: Seconds that running requests then get.
     """
 
@@ -77,7 +77,10 @@ class ApiServer:
         self._stack.callback(listener.close)
         try:
             await self._stack.enter_async_context(self.app.lifespan())
-            connections = self._connections = Connections(room_for_connections(), _limits_s())
+            room = room_for_connections()
+            connections = self._connections = Connections(
+                most_connections(room), _limits_s(), room=room, most_streams=most_streams(room)
+            )
             server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT), connections, self._finish_s))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()

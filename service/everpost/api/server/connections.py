@@ -22,6 +22,10 @@ class Standing(StrEnum):
     ANSWER = "the client to read its answer"
     LEAVING = "the client to hang up"  # after the server's last answer
     SERVED = "its answer"  # the only state in which the server must act
+    STREAM = "events"  # it is read as long as the client likes
+
+
+BUSY = frozenset({Standing.SERVED, Standing.STREAM})
 
 
 class Connection(Protocol):
@@ -68,14 +72,22 @@ class Connections:
 
     A connection without progress for longer than `limits_s` allows is closed. If one more than `most` comes, the
     connection that has waited longest for its client is closed. If all are being served, the new one is turned away.
+    Streams are counted apart, so that neither they nor other clients can take all connections.
 
     Args:
-        most: The most open connections.
+        most: The most open connections that are not streams.
         limits_s: The limit by what a connection waits for; a `Standing` that is not in it has no limit.
+        room: The most open connections in all.
+        most_streams: The most streams.
     """
 
-    def __init__(self, most: int, limits_s: Mapping[Standing, float]) -> None:
+    def __init__(
+        self, most: int, limits_s: Mapping[Standing, float], *, room: int | None = None, most_streams: int = 0
+    ) -> None:
         self.most = most
+        self._room = most if room is None else room
+        self._most_streams = most_streams
+        self._streams: set[Connection] = set()
         self._limits_s = dict(limits_s)
         self._between_looks_s = min(MOST_BETWEEN_LOOKS_S, *(limit_s / 4 for limit_s in limits_s.values()))
         self._open: OrderedDict[Connection, _Watched] = OrderedDict()
@@ -88,9 +100,9 @@ class Connections:
         self._open[connection] = _Watched()
         if self._next_look is None:
             self._look_later()
-        if len(self._open) <= self.most:
+        if len(self._open) - len(self._streams) <= self.most and len(self._open) <= self._room:
             return
-        idlest = next((one for one in self._open if one.standing() is not Standing.SERVED), connection)
+        idlest = next((one for one in self._open if one.standing() not in BUSY), connection)
         if idlest is connection:
             self._turned_away += 1
             connection.turn_away()
@@ -102,6 +114,17 @@ class Connections:
             self._is_full = True
             self._tell_full()
 
+    def begin_stream(self, connection: Connection) -> bool:
+        """Count it as a stream until `end_stream`; False if there are too many."""
+        if len(self._streams) >= self._most_streams:
+            return False
+        self._streams.add(connection)
+        return True
+
+    def end_stream(self, connection: Connection) -> None:
+        """It is no stream any more."""
+        self._streams.discard(connection)
+
     def touch(self, connection: Connection) -> None:
         """Note that its client has done something, or that it was answered."""
         if connection in self._open:
@@ -110,6 +133,7 @@ class Connections:
     def discard(self, connection: Connection) -> None:
         """Forget a closed connection."""
         self._open.pop(connection, None)
+        self._streams.discard(connection)
 
     def hurry(self, limit_s: float) -> None:
         """The server stops: from now on, no connection may be without progress for longer than `limit_s`."""

@@ -1,6 +1,9 @@
 """uvicorn's HTTP/1.1 protocol, with limits on what a client may send before its token is checked."""
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -8,6 +11,7 @@ from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from everpost.api.events.pushed import CONNECTION
 from everpost.api.http.problems import PROBLEM_JSON, problem_of
 from everpost.api.server.connections import Connections, Standing
 from everpost.api.server.transport import JoinedWrites
@@ -19,6 +23,7 @@ MOST_WAITING = 16  # requests of one connection that wait behind the current one
 PIECE_BYTES = 2_048  # bytes parsed at a time; they contain at most 100 requests
 MOST_AFTER_A_BAD_HEAD_BYTES = 1_048_576  # bytes that are read and dropped, so that the client sees the answer
 FULL_RETRY_S = 5
+STREAM_BUFFER_BYTES = 65_536  # in the kernel, for a client that reads slowly; it doubles this
 TOO_LONG = "The head of the request is too long."
 
 
@@ -78,6 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
     _taken_back = b""
     _is_in_body = False
     _is_malformed = False
+    _on_lost: Callable[[], None] | None = None  # of a stream
 
     def __init__(self, *args: Any, connections: Connections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,6 +102,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._connections.discard(self)
         self._forget_requests()
         super().connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, unless too many requests wait."""
@@ -141,6 +149,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._taken_back = b"\r\n".join([*lines, b"", rest])
         self.parser = _Parser(self)
 
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self.scope["state"][CONNECTION] = self
+
     def on_headers_complete(self) -> None:
         """Begin the request."""
         self._head_bytes = 0
@@ -181,6 +194,30 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._is_malformed = True
             super().send_400_response(msg)
+
+    def begin_stream(self, on_lost: Callable[[], None]) -> bool:
+        """See `PushedAnswer`."""
+        if not self._connections.begin_stream(self):
+            return False
+        self._on_lost = on_lost
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            with contextlib.suppress(OSError):  # it is closed
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER_BYTES)
+        return True
+
+    def end_stream(self) -> None:
+        """See `PushedAnswer`."""
+        self._on_lost = None
+        self._connections.end_stream(self)
+
+    def push(self, chunk: bytes) -> None:
+        """See `PushedAnswer`."""
+        self._writes.write_now(chunk)
+
+    def unsent_bytes(self) -> int:
+        """See `PushedAnswer`."""
+        return 0 if self.transport.is_closing() else self._writes.unsent_bytes()
 
     def turn_away(self) -> None:
         """Answer that there is no room, and close."""
@@ -237,6 +274,8 @@ class HttpProtocol(HttpToolsProtocol):
             return Standing.LEAVING
         if getattr(self.cycle, "response_complete", True):  # there is no cycle before the first request
             return Standing.HEAD if self._head_bytes else Standing.IDLE
+        if self._on_lost is not None:
+            return Standing.STREAM
         is_awaited = self._is_in_body and not self.flow.read_paused
         return Standing.BODY if is_awaited else Standing.SERVED
 
@@ -244,7 +283,7 @@ class HttpProtocol(HttpToolsProtocol):
         """A value that changes with progress: requests, bytes of a body, or bytes of an answer."""
         if standing in {Standing.IDLE, Standing.HEAD}:
             return self.cycle
-        if standing in {Standing.LEAVING, Standing.SERVED}:
+        if standing in {Standing.LEAVING, Standing.SERVED, Standing.STREAM}:
             return None
         return self._read_bytes, self._writes.sent_bytes()
 

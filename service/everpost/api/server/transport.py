@@ -42,6 +42,13 @@ class JoinedWrites:
         if len(self._held) > MOST_HELD_BYTES:
             self._send()
 
+    def write_now(self, data: bytes) -> None:
+        """Send it now, behind what is held."""
+        self._send()
+        if not self.is_closing():
+            self._written_bytes += len(data)
+            self._transport.write(data)
+
     def close(self) -> None:
         """Send the held data, then close."""
         self._send()

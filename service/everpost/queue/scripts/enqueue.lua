@@ -4,7 +4,7 @@
 -- Answers 1 for each job that is in a queue now, 0 for each that was withdrawn or has ended.
 -- "At once" uses this server's clock, as claims do, so a host's wrong clock delays no job. A due time is moved by the
 -- difference of the clocks, unless it is so small that the call's way explains it.
--- Where possible, one command serves many jobs, because each call costs as much as its work.
+-- Where possible, one command serves many jobs, because each call costs as much as its work. It follows telling.lua.
 local GROUP = 250 -- jobs
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -39,6 +39,8 @@ local function is_parked(id)
   return false
 end
 
+local accepted = is_heard() and {} -- the ids of jobs that are new, if readers of events want them
+
 local function put(first, last)
   local tombs, new = {}, {}
   for i = first, last, 4 do
@@ -56,6 +58,9 @@ local function put(first, last)
         new[queue] = new[queue] or {}
         local n = #new[queue]
         new[queue][n + 1], new[queue][n + 2] = score, id
+        if accepted then
+          accepted[#accepted + 1] = id
+        end
       elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 0 and not is_parked(id) then
         redis.call('ZADD', queue, 'LT', score, id)
       end
@@ -69,6 +74,9 @@ end
 
 for first = 2, #ARGV, 4 * GROUP do
   put(first, math.min(first + 4 * GROUP, #ARGV + 1) - 4)
+end
+if accepted then
+  tell('accepted', accepted, now)
 end
 redis.pcall('PUBLISH', KEYS[1], '') -- a user may be given no channels: then workers poll
 return answers

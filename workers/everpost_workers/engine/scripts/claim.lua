@@ -1,11 +1,11 @@
 -- Claims due jobs for one worker: leases them, counts the try, and returns their payloads, in one step.
 --
--- KEYS  1 abort set, 2 health-check key, 3.. the queues
+-- KEYS  1 abort set, 2 health-check key, 3 state of the event stream, 4.. the queues
 -- ARGV  1 lease token, 2 lease (ms), 3 life of a try counter (s), 4 payload bytes that end a pass,
 --       5 "1" to look for abort requests, 6 bytes of the largest payload that is returned whole (0: any size),
 --       7 bytes returned of a larger one, 8 passes as JSON [[limit, [queue number, ...]], ...], 9.. job ids (then only
 --       these are considered, all of them in the first queue)
--- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists,
+-- Returns {now (ms), earliest score left or false, entries in all queues, health-check key exists, the state exists,
 --          id, queue number, score, try, payload or false, abort requested at or false, ...}
 --          A payload that is too large is {its beginning, its size}.
 --
@@ -25,10 +25,10 @@ local now = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 local lease_end = string.format('%.0f', now + lease)
 local any_aborts = watches_aborts and redis.call('ZCARD', KEYS[1]) > 0
 local entries_in = {} -- by queue number; most queues are empty most of the time
-for i = 3, #KEYS do
-  entries_in[i - 2] = redis.call('ZCARD', KEYS[i])
+for i = 4, #KEYS do
+  entries_in[i - 3] = redis.call('ZCARD', KEYS[i])
 end
-local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]) }
+local reply = { now, false, 0, redis.call('EXISTS', KEYS[2]), redis.call('EXISTS', KEYS[3]) }
 
 local function count_try(id)
   if redis.call('SET', RETRY .. id, '1', 'NX', 'EX', retry_ttl) then
@@ -57,7 +57,7 @@ end
 -- Another worker has the job. The copy of a cron job that has already run is dropped. Any other job is checked again when
 -- the holder's lease ends, or after one of our leases, because a stock worker's lease lasts for minutes.
 local function pass_over(queue_number, id)
-  local queue = KEYS[2 + queue_number]
+  local queue = KEYS[3 + queue_number]
   if redis.pcall('GET', HELD .. id) == 'finished' then -- a key of another type holds the job, as in arq
     redis.call('DEL', JOB .. id)
     entries_in[queue_number] = entries_in[queue_number] - redis.call('ZREM', queue, id)
@@ -109,7 +109,7 @@ local function claim(queue_number, entries)
   if #payloads == 0 then
     return 0
   end
-  redis.call('ZADD', KEYS[2 + queue_number], unpack(leases))
+  redis.call('ZADD', KEYS[3 + queue_number], unpack(leases))
   for i, payload in ipairs(payloads) do
     local n, id = #reply, taken[2 * i - 1]
     reply[n + 1], reply[n + 2], reply[n + 3] = id, queue_number, taken[2 * i]
@@ -123,7 +123,7 @@ local function claim_due(queue_number, limit)
   -- Skipped jobs leave the head, so a second look sees other jobs. Three looks limit the work of one call.
   while looks > 0 and claimed < limit and bytes_left > 0 do
     local some = math.min(GROUP, limit - claimed)
-    local due = redis.call('ZRANGE', KEYS[2 + queue_number], '-inf', now, 'BYSCORE', 'LIMIT', 0, some, 'WITHSCORES')
+    local due = redis.call('ZRANGE', KEYS[3 + queue_number], '-inf', now, 'BYSCORE', 'LIMIT', 0, some, 'WITHSCORES')
     if #due == 0 then
       break
     end
@@ -138,7 +138,7 @@ end
 
 if #ARGV > 8 then
   for i = 9, #ARGV do
-    local score = redis.call('ZSCORE', KEYS[3], ARGV[i])
+    local score = redis.call('ZSCORE', KEYS[4], ARGV[i])
     if score and tonumber(score) <= now then
       claim(1, { ARGV[i], score })
     end
@@ -161,7 +161,7 @@ end
 
 for queue_number, entries in ipairs(entries_in) do
   if entries > 0 then
-    local head = redis.call('ZRANGE', KEYS[2 + queue_number], 0, 0, 'WITHSCORES')
+    local head = redis.call('ZRANGE', KEYS[3 + queue_number], 0, 0, 'WITHSCORES')
     if not reply[2] or tonumber(head[2]) < tonumber(reply[2]) then
       reply[2] = head[2]
     end

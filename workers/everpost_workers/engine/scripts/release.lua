@@ -2,7 +2,7 @@
 --
 -- KEYS  1 abort set, 2.. the queues
 -- ARGV  1 life of a try counter (s), 2 wake channel or "", 3 the jobs, 4 results index or "", 5 ms of one of its lists,
---       6 index of the jobs that are elsewhere or "", 7.. each job's bytes
+--       6 index of the jobs that are elsewhere or "", 7 event stream or "", 8.. each job's bytes
 --       The jobs are one msgpack list, which is cheaper to write than as many arguments (without the bytes, which cmsgpack
 --       does not read), with seven elements for each: action, id, queue number, lease token, try counter at the claim,
 --       and by action (the bytes come first):
@@ -19,13 +19,16 @@
 --
 -- The other index is a hash that tells for each job which is elsewhere the key of the sorted set that has it.
 --
+-- The event stream gets an entry for the jobs that have ended, and one for those whose try failed and that come again
+-- later, if the hash with the stream's name and ":state" exists. docs/engine.md describes the entries.
+--
 -- A repeated call is harmless: the answer to the first may have been lost with the connection. Where possible, one
 -- command serves many jobs, because each call costs as much as its work.
 local JOB, HELD, RETRY, RESULT = 'arq:job:', 'arq:in-progress:', 'arq:retry:', 'arq:result:'
 local retry_ttl, channel, jobs = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local index, list_ms = ARGV[4], tonumber(ARGV[5])
-local elsewhere = ARGV[6]
-local BEFORE = 6 -- arguments before the jobs' bytes
+local elsewhere, events = ARGV[6], ARGV[7]
+local BEFORE = 7 -- arguments before the jobs' bytes
 local RESULT_BYTES = 150 -- of a result, beside its value: key, expiry, and its id in the index
 local any_aborts = redis.call('ZCARD', KEYS[1]) > 0
 local any_returned = false
@@ -150,6 +153,55 @@ local function give_back(queue, id, payload, action, due, tries)
   redis.call('DEL', HELD .. id)
 end
 
+-- This is the first write, so that a full Redis refuses it. Then the whole stream goes: its readers learn that they have
+-- missed something, and Redis has room again.
+local ENTRY_BYTES = 96 -- of an entry, beside its ids
+
+local function add_event(kind, ids)
+  local state, text = events .. ':state', table.concat(ids, '\n')
+  local number = redis.pcall('HINCRBY', state, 'n', 1)
+  local bytes = type(number) == 'number' and redis.pcall('HINCRBY', state, 'bytes', ENTRY_BYTES + #text)
+  if type(bytes) ~= 'number' then
+    return false
+  end
+  local id, written = string.format('%.0f-0', number), string.format('%.0f', bytes)
+  local time = string.format('%.0f', now)
+  local added = redis.pcall('XADD', events, id, 't', kind, 'i', text, 'm', time, 'b', written)
+  if type(added) ~= 'string' then
+    return false
+  end
+  if number == 1 then
+    redis.call('PEXPIRE', events, redis.call('PTTL', state))
+  end
+  local most = tonumber(redis.call('HGET', state, 'until'))
+  if most and bytes > most then
+    redis.call('XTRIM', events, 'MAXLEN', '~', math.floor(redis.call('XLEN', events) * 3 / 4))
+    local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1]
+    if first then
+      redis.call('HSET', state, 'until', string.format('%.0f', first[2][8] + redis.call('HGET', state, 'most')))
+    end
+  end
+  return true
+end
+
+local function tell(positions)
+  local ended, deferred = {}, {}
+  for _, position in ipairs(positions) do
+    local action, id = jobs[7 * position - 6], jobs[7 * position - 5]
+    if action == 'return_in' then
+      deferred[#deferred + 1] = id
+    elseif not GOES_BACK[action] then
+      ended[#ended + 1] = id
+    end
+  end
+  for kind, ids in pairs({ ended = ended, deferred = deferred }) do
+    if #ids > 0 and not add_event(kind, ids) then
+      redis.call('UNLINK', events, events .. ':state')
+      return
+    end
+  end
+end
+
 local held = {}
 for position = 1, #ARGV - BEFORE do
   held[position] = HELD .. jobs[7 * position - 5]
@@ -163,9 +215,15 @@ for position = 1, #ARGV - BEFORE do
     reply[#reply + 1] = position
   else
     ours[#ours + 1] = position
-    if not GOES_BACK[action] and not keep_result(id, data, jobs[i + 5]) then
-      reply[#reply + 1] = -position
-    end
+  end
+end
+if events ~= '' and #ours > 0 and redis.call('EXISTS', events .. ':state') == 1 then
+  tell(ours)
+end
+for _, position in ipairs(ours) do
+  local i = 7 * position - 6
+  if not GOES_BACK[jobs[i]] and not keep_result(jobs[i + 1], ARGV[BEFORE + position], jobs[i + 5]) then
+    reply[#reply + 1] = -position
   end
 end
 redis.call('DEL', 'everpost:none') -- from here on a full Redis refuses nothing, see claim.lua; results it was to refuse

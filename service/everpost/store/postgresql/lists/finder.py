@@ -86,6 +86,15 @@ class Finder:
         return await self._connection.fetch_all(sql, **{name: values[name] for name in statement(sql).parameters})
 
 
+async def find_rows(connection: Connection, task_ids: Sequence[str]) -> list[list[Any]]:
+    """The rows of tasks with these ids, with the columns of `TaskRow`; the ledger counts before the history."""
+    found: dict[str, list[Any]] = {}
+    for place in TABLE:
+        for row in await connection.fetch_all(f"rows_of_{place}", task_ids=task_ids):
+            found.setdefault(row["task_id"], [*row.values()])
+    return [*found.values()]
+
+
 def _undated(after: Key) -> Key:
     """A position without a text for its time. SQLite sorts a number, which only it can have, before every text."""
     return after if after.created_at is None else UNDATED

@@ -17,6 +17,7 @@ from everpost.store.history import (
     Summary,
     TaskDetail,
     TaskFilter,
+    TaskRow,
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
@@ -27,7 +28,7 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.link.transactions import Work
 from everpost.store.postgresql.lists.detail import find_ids, find_task
-from everpost.store.postgresql.lists.finder import Finder, read_counts
+from everpost.store.postgresql.lists.finder import Finder, find_rows, read_counts
 from everpost.store.postgresql.lists.rows import task_of_row
 
 Result = TypeVar("Result")
@@ -45,6 +46,11 @@ class PostgresqlHistory:
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """See `History`."""
         return await self._database.snapshot(lambda connection: find_task(connection, task_id, self._zone))
+
+    async def find_rows(self, task_ids: Sequence[str]) -> list[TaskRow]:
+        """See `History`."""
+        rows = await self._database.snapshot(lambda connection: find_rows(connection, task_ids))
+        return [task_of_row(row, self._zone) for row in rows]
 
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """See `History`."""

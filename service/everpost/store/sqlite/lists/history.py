@@ -18,6 +18,7 @@ from everpost.store.history import (
     Summary,
     TaskDetail,
     TaskFilter,
+    TaskRow,
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
@@ -29,7 +30,7 @@ from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.detail import find_ids, find_task
-from everpost.store.sqlite.lists.finder import Finder
+from everpost.store.sqlite.lists.finder import Finder, find_rows
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
 from everpost.store.sqlite.queries import load
 from everpost.task.place import Place
@@ -47,6 +48,12 @@ class SqliteHistory:
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """See `History`."""
         return await self._database.read(lambda connection: find_task(connection, task_id, self._zone))
+
+    async def find_rows(self, task_ids: Sequence[str]) -> list[TaskRow]:
+        """See `History`."""
+        wanted = TaskFilter(task_ids=tuple(task_ids))
+        rows = await self._database.read(lambda connection: find_rows(connection, wanted, self._zone))
+        return [task_row(row, self._zone) for row in without_doubles(rows)]
 
     async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
         """See `History`."""
