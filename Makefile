@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/docs/.installed
 
-.PHONY: help install demo run check format test docs reference chaos chaos-fleet peers browser bench arq-suite api-suite clean
+.PHONY: help install demo run check format test docs reference pictures chaos chaos-fleet peers browser bench arq-suite api-suite clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -50,6 +50,11 @@ $(DOCS_STAMP): $(STAMP)
 
 reference: $(STAMP)  ## Write the tables of docs/reference anew, from the code
 	@$(BIN)/python docs_site/made_reference.py
+
+pictures: $(STAMP)  ## Take the console's pictures for docs/images, in Chromium (Debian, as root)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group browser
+	sh tests/browser_kit/install.sh
+	$(BIN)/python docs_site/pictures.py
 
 # Most tests wait for processes, so more tests than cores run at once. Compiled files make processes start sooner.
 test chaos chaos-fleet: export PYTHONDONTWRITEBYTECODE =

@@ -35,7 +35,7 @@ def settings_table() -> str:
             f"`{PREFIX}{field.name.upper()}`",
             shown_default(getattr(defaults, field.name)),
             values_of(field.type),
-            with_links(meanings[field.name]),
+            with_links(meanings.get(field.name, "")),
         )
         for field in types
     ]

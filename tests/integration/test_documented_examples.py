@@ -145,15 +145,18 @@ def test_the_documented_image_is_built_on_what_the_image_has() -> None:
 
 def test_the_readme_shown_elsewhere_links_to_the_repository() -> None:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    (rule,) = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
-    shown = re.sub(rule["pattern"], rule["replacement"], README)
+    shown = README
+    for rule in project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        shown = re.sub(rule["pattern"], rule["replacement"], shown)
     home = project["project"]["urls"]["Homepage"]
     links = re.findall(r"\]\(([^)]+)\)", shown)
     assert links
     for link in links:
         assert link.startswith(("https://", "#")), link
         if link.startswith(home):
-            path = link.removeprefix(f"{home}/blob/main/").partition("#")[0]
+            kind = "raw" if link.endswith(".png") else "blob"  # the page of a picture is no picture
+            assert link.startswith(f"{home}/{kind}/main/"), link
+            path = link.removeprefix(f"{home}/{kind}/main/").partition("#")[0]
             assert (ROOT / path).exists(), link
 
 
