@@ -244,6 +244,14 @@ CREATE TABLE task_edits (
 );
 CREATE INDEX task_edits_task ON task_edits (task_id);
 
+-- The W3C trace contexts of tasks that were accepted while traces were on: `traceparent`, and behind a space `tracestate`.
+-- `everpost purge` destroys them with the tasks.
+CREATE TABLE task_traces (
+    task_id TEXT PRIMARY KEY,
+    context TEXT,                                          -- that of the span that made the task
+    origin  TEXT                                           -- of a retry: that of the task that it retries
+) WITHOUT ROWID;
+
 -- Posts that are made again and again, by a cron expression. Each occurrence is a task with the id of its recurrence as
 -- its batch_id.
 CREATE TABLE recurring_posts (

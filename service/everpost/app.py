@@ -1,11 +1,12 @@
 """The API's composition root: from settings to a Litestar application and its server."""
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 import uvloop
@@ -41,16 +42,22 @@ from everpost.stopping import end_process_in, process_budget_s, stop_signals
 from everpost.store import open_store
 from everpost.store.meta import note_debt
 from everpost.store.pause import warn_of_pause
+from everpost.tracing import start_tracing
+from everpost.views.hiding import Hiding
 from everpost.views.request_counts import Answered
+
+if TYPE_CHECKING:  # it loads OpenTelemetry
+    from everpost.tracing.spans import Tracing
 
 log = structlog.get_logger("everpost.api")
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
+def create_app(settings: Settings, *, clock: Clock | None = None, tracing: "Tracing | None" = None) -> Litestar:
     """The application. Its lifespan opens the database and the connection to Redis.
 
     Args:
         clock: Used instead of the store's.
+        tracing: Closed at the end of the lifespan; the server makes the spans of requests.
 
     Raises:
         SettingsError: The catalogue, the token or the address of Redis is wrong.
@@ -76,7 +83,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     app = Litestar(
         [*api_routes(), *console_routes()],
         event_emitter_backend=NoEvents,
-        lifespan=[partial(_services, settings, catalogue, clock)],
+        lifespan=[partial(_services, settings, catalogue, clock, tracing)],
         before_request=check_request,
         exception_handlers=HANDLERS_OF_PROBLEMS,
         openapi_config=openapi_config(with_token=bool(settings.token)),
@@ -92,11 +99,17 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
 
 @asynccontextmanager
 async def _services(
-    settings: Settings, catalogue: Catalogue, clock: Clock | None, app: Litestar
+    settings: Settings, catalogue: Catalogue, clock: Clock | None, tracing: "Tracing | None", app: Litestar
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
         store = await open_store(
-            settings.database_address, zone=settings.zone, clock=clock, replica_lag_s=settings.replica_lag
+            settings.database_address,
+            zone=settings.zone,
+            clock=clock,
+            replica_lag_s=settings.replica_lag,
+            redactor=settings.redactor,
         )
         stack.push_async_callback(store.close)
         clock = clock or store.meta.now_ms
@@ -117,6 +130,8 @@ async def _services(
             queue=queue,
             metrics=metrics,
             files=files,
+            hiding=Hiding(settings.redactor),
+            tracing=tracing,
         )
         app.state.services = services = assemble(ground)
         await warn_of_pause(services.store.meta)
@@ -130,8 +145,11 @@ async def _services(
         yield
 
 
-def create_server(settings: Settings) -> ApiServer:
+def create_server(settings: Settings, *, tracing: "Tracing | None" = None) -> ApiServer:
     """The application, and the server that serves it at the settings' host and port.
+
+    Args:
+        tracing: Makes a span for each request; None makes none.
 
     Raises:
         SettingsError: A setting is wrong, or would serve strangers without a token.
@@ -139,18 +157,25 @@ def create_server(settings: Settings) -> ApiServer:
     settings.check_exposure()
     if settings.is_open_to_others:
         log.warning("api.open_to_others", host=settings.host, meaning="whoever reaches it may publish and delete")
-    app = create_app(settings)
+    app = create_app(settings, tracing=tracing)
 
     def release() -> None:
         app.state.services.feed.release()
         app.state.services.waiter.release()
 
-    return ApiServer(app, settings.host, settings.port, release=release, finish_s=settings.shutdown_wait)
+    return ApiServer(
+        app,
+        settings.host,
+        settings.port,
+        release=release,
+        finish_s=settings.shutdown_wait,
+        around=None if tracing is None else tracing.serve,
+    )
 
 
 async def serve_until_signal(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then end in order: answer running requests, close the database."""
-    server = create_server(settings)
+    server = create_server(settings, tracing=start_tracing(os.environ, "everpost-api"))
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in stop_signals():

@@ -14,11 +14,16 @@ MOST_LINES = 200  # of a value that is a whole file
 
 
 class KnownSecrets:
-    """Secret values that may have reached a publisher, in the forms in which they appear in texts."""
+    """Secret values that may have reached a publisher, in the forms in which they appear in texts.
 
-    def __init__(self) -> None:
+    Args:
+        besides: Others that are hidden too, with what they will have learnt by then.
+    """
+
+    def __init__(self, besides: "KnownSecrets | None" = None) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
+        self._besides = besides
 
     def learn(self, values: Iterable[str]) -> None:
         """Know these values too, and their parts if they are files of several lines or JSON."""
@@ -29,8 +34,15 @@ class KnownSecrets:
         forms = {form for value in self._values for form in _forms(value)}
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to hide."""
+        return bool(self._forms) or (self._besides is not None and self._besides.is_any)
+
     def hide(self, text: str) -> str:
         """The text with each known secret replaced, also one that was cut off at either end of the text."""
+        if self._besides is not None:
+            text = self._besides.hide(text)
         for form in self._forms:
             if form in text:
                 text = text.replace(form, HIDDEN)
@@ -38,7 +50,7 @@ class KnownSecrets:
 
     def hide_in(self, value: Any) -> Any:
         """A plain JSON value with the secrets in all its texts replaced; the value itself if there is nothing to do."""
-        if not self._forms:
+        if not self.is_any:
             return value
         if isinstance(value, str):
             return self.hide(value)

@@ -5,12 +5,14 @@ import logging
 import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from everpost.known_secrets import CURRENT, NO_SECRETS, KnownSecrets
+from everpost.known_secrets import CURRENT, HIDDEN, NO_SECRETS, KnownSecrets
 from everpost.log_fields import fields_of
 from everpost.printable import printable
+from everpost.redaction import Redactor
 from everpost.settings import Settings
 
 
@@ -46,6 +48,7 @@ def configure_logging(settings: Settings, *, at_least: str = "debug") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         hide_secrets,
+        partial(hide_members, settings.redactor),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -80,6 +83,18 @@ def hide_secrets(_logger: object, _method: str, event: "structlog.typing.EventDi
     if secrets is NO_SECRETS:
         return event
     return {name: value if name.startswith("_") else _without(secrets, value) for name, value in event.items()}
+
+
+def hide_members(
+    redactor: Redactor, _logger: object, _method: str, event: "structlog.typing.EventDict"
+) -> "structlog.typing.EventDict":
+    """Replace fields that have a hidden name, and members of fields; texts lose the secret parameters of addresses."""
+    for name, value in event.items():
+        if redactor.hides(name):
+            event[name] = HIDDEN
+        elif isinstance(value, str | Mapping | list | tuple) and not name.startswith("_"):
+            event[name] = redactor.hide_in(value)
+    return event
 
 
 def _without(secrets: KnownSecrets, value: object) -> object:

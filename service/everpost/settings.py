@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
+from everpost.redaction import Redactor
 from everpost.secret_files import read_secret
 
 PREFIX = "EVERPOST_"
@@ -96,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             this reserve. `folder` keeps as much free on the disk of its posts; 0 is no limit.
         archive_after_days: Successes older than this are archived; 0 archives none.
         idempotency_hours: Hours an Idempotency-Key is remembered; only time in which a worker runs counts.
+        redact: Names and paths of members of tasks that no answer, export or log shows, besides the usual ones such as
+            `*token`; separated by commas: docs/redaction.md.
         log_level: The least important lines that are logged.
         log_format: `console` for people, `json` for machines.
         failpoints: For tests: a folder whose files make processes fail at named points, docs/failpoints.md.
@@ -134,6 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     min_free_disk: Annotated[int, Meta(ge=0)] = 67_108_864
     archive_after_days: Annotated[int, Meta(ge=0, le=MOST_DAYS)] = 0
     idempotency_hours: Annotated[int, Meta(ge=1, le=24 * MOST_DAYS)] = 24
+    redact: str | None = None
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str, Meta(pattern="^(console|json)$")] = "console"
     failpoints: Path | None = None
@@ -213,6 +217,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return secrets
 
     @property
+    def redactor(self) -> Redactor:
+        """`redact`, read.
+
+        Raises:
+            SettingsError: An entry is neither a name nor a path.
+        """
+        try:
+            return Redactor.read(self.redact)
+        except ValueError as error:
+            raise SettingsError(f"EVERPOST_REDACT: {error}.") from error
+
+    @property
     def zone(self) -> tzinfo:
         """`timezone`, loaded.
 
@@ -281,6 +297,7 @@ def read_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
     given |= {name: value for name, value in overrides.items() if value is not None}
     settings = _convert(given)
     _ = settings.shown_database
+    _ = settings.redactor
     try:
         _ = settings.zone
     except (KeyError, ValueError, OSError) as error:

@@ -35,7 +35,7 @@ BIG = {
 
 @pytest_asyncio.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with running_valkey(tmp_path) as valkey, serving(tmp_path, valkey) as served:
+    async with running_valkey(tmp_path) as valkey, serving(tmp_path, valkey, redact="!*") as served:  # all is shown
         yield served
 
 

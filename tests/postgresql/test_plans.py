@@ -36,6 +36,7 @@ READ_WHOLE = {
     "purge_lost_batches": "a purge's look at all batches",
     "count_rows": "a worker's hourly count of everything, for which no client waits",
     "count_unfinished": "counts the ledger; asked before clear/all only",
+    "has_searched": "it reads the first row there is, once in a process",
     "find_sends": "a restore's look at the ledger",
     "find_newest": "a restore's look at the ledger",
     "hold_unfinished": "a restore's change of the ledger",

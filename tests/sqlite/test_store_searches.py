@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from everpost.errors import SearchTimeout, Unavailable
+from everpost.redaction import Redactor
 from everpost.store.history import TaskFilter, Total
 from everpost.store.lists import words
 from everpost.store.sqlite.care.care import SqliteCare
@@ -101,9 +102,9 @@ async def test_of_a_large_task_no_more_is_read_than_is_compared(
     sizes: list[int] = []
     decode = words.texts_in
 
-    def note(data: bytes) -> str:
+    def note(data: bytes, redactor: Redactor) -> str:
         sizes.append(len(data))
-        return decode(data)
+        return decode(data, redactor)
 
     monkeypatch.setattr("everpost.store.sqlite.lists.search.texts_in", note)
     waiting = [make_task(f"waiting{n}", description="Stollen é", junk=JUNK) for n in range(3)]

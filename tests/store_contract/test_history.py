@@ -25,7 +25,7 @@ from everpost.task.place import Place
 from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end
 from store_kit import StoreKit, kit_of
-from store_rows import START_MS, ids, make_task
+from store_rows import START_MS, ids, make_task, remove
 from stores import ADDRESSES
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -358,3 +358,36 @@ async def test_a_list_whose_client_has_hung_up_is_stopped(store: Store) -> None:
     with pytest.raises(asyncio.CancelledError):
         await listing
     assert len((await store.history.page(TaskFilter())).items) == 5
+
+
+async def test_the_steps_of_an_export_are_the_list_with_a_cursor_behind_each_task(store: Store, kit: StoreKit) -> None:
+    kit.add(Place.HISTORY, inherited("old", "2025-01-01 08:00:00"), inherited("undated", None))
+    await add_ended(store, *(f"ended{number}" for number in range(3)))
+    await accept(store, *(f"waiting{number}" for number in range(3)))
+    listed = await all_ids(store.history)
+    assert len(listed) == 8
+    step = await store.history.step(TaskFilter(), None, 5)
+    assert ids(step.tasks) == listed[:5]
+    for number, cursor in enumerate(step.cursors):
+        behind = await store.history.step(TaskFilter(), cursor, 100)
+        assert ids(behind.tasks) == listed[number + 1 :]
+    assert ids((await store.history.page(TaskFilter(), step.cursors[1], 2)).items) == listed[2:4]
+    last = await store.history.step(TaskFilter(), None, 100)
+    assert (await store.history.step(TaskFilter(), last.cursors[-1])).tasks == []
+    with pytest.raises(InvalidValue):
+        await store.history.step(TaskFilter(), "no cursor")
+
+
+async def test_data_is_found_in_every_place_as_much_as_fits(store: Store, kit: StoreKit) -> None:
+    tasks = [make_task(f"task{number}", description="x" * 1_000) for number in range(4)]
+    await accept(store, *tasks[:2])
+    await add_ended(store, *tasks[2:])
+    await remove(store, "task3")
+    kit.add(Place.HISTORY, inherited("without", "2025-01-01 08:00:00"))
+    sizes = {task.task_id: task.task_data for task in tasks}
+    wanted = ["task3", "without", "task0", "nowhere", "task2", "task1"]
+    assert await store.history.data_of(wanted, 1 << 20) == sizes
+    most = len(sizes["task3"]) + len(sizes["task0"])
+    assert await store.history.data_of(wanted, most) == {name: sizes[name] for name in ("task3", "task0")}
+    assert await store.history.data_of(wanted, 1) == {"task3": sizes["task3"]}
+    assert await store.history.data_of([], 1) == {}

@@ -23,6 +23,7 @@ from everpost.store.history import TaskFilter
 from everpost.store.ledger import FirstAnswer
 from everpost.store.limits import Use
 from everpost.store.moving import COLUMNS, Fitted, MovedStore, Row, Table
+from everpost.store.traces import TaskTrace
 from everpost.task.account_rules import AccountRecord, locked, with_tokens
 from everpost.task.duplicate_rules import Guard
 from everpost.task.fanout_rules import FanoutItem
@@ -121,6 +122,7 @@ async def fill(store: Store) -> None:
     await accept(store, make_task("later", due_at_ms=LATER_MS), make_task("sending", priority=0), "again", "gone")
     assert await store.ledger.begin_send("sending", 1, NOW_MS)
     assert await store.ledger.save_checkpoint("sending", 1, f'{{"session":"{ODD[:5]}"}}', NOW_MS)
+    await store.traces.keep({"again": TaskTrace("00-a-b-01 state", None)})
     await store.ledger.defer("again", attempt_of(), NOW_MS + 1, spent=True)
     await store.changes.apply(cancel_of("gone"), NOW_MS)
     await store.ledger.accept([make_task("keyed", batch_id="B")], START_MS, once_of())
@@ -196,6 +198,7 @@ async def content_of(address: str) -> Any:
             await store.meta.get("counted_ms"),
             await store.ledger.count_unfinished(),
             await store.recurring.page("", 9),
+            await store.traces.find(["again"]),
             await store.limits.find(),
             await store.limits.uses_since(0),
             await store.limits.closures(0),
@@ -226,7 +229,7 @@ async def test_everything_is_moved_and_compared(ends: Ends) -> None:
     assert {table: tally.rows for table, tally in moved.tables.items()} == {
         "task_queue": 16, "publish_tasks": 16, "publish_tasks_archive": 2, "decisions": 2, "idempotency_keys": 1,
         "operations": 2, "operation_skips": 2, "limits": 1, "limit_uses": 2, "limit_closures": 1,
-        "batches": 1, "recent_posts": 1, "task_edits": 1, "recurring_posts": 1,
+        "batches": 1, "recent_posts": 1, "task_edits": 1, "task_traces": 1, "recurring_posts": 1,
         "file_records": 2, "file_roots": 1, "file_uploads": 1, "file_uses": 1,
         "publish_accounts": 1, "everpost_meta": 6,
     }  # fmt: skip

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from everpost.errors import InvalidValue
+from everpost.redaction import Redactor
 from everpost.store import Store
 from everpost.store.history import TaskFilter
 from everpost.task.model import TaskStatus
 from everpost.task.place import Place
+from store_contract.conftest import Stores
 from store_contract.making import accept, add_ended, end
 from store_kit import StoreKit
 from store_rows import START_MS, ids, make_task, remove
@@ -128,3 +130,13 @@ async def test_an_archived_task_is_not_found(store: Store) -> None:
     await store.care.fill_search()
     await remove(store, "gone")
     assert await found(store, "测试") == {"kept"}
+
+
+async def test_another_list_of_hidden_names_fills_the_index_anew(stores: Stores) -> None:
+    open_to_all = await stores.open(redactor=Redactor.read("!*"))
+    await add_ended(open_to_all, make_task("secretive", password="hunter22", title="plain"))
+    await open_to_all.care.fill_search()
+    assert await found(open_to_all, "hunter22") == {"secretive"}
+    hiding = await stores.open()
+    await hiding.care.fill_search()
+    assert (await found(hiding, "hunter22"), await found(hiding, "plain")) == (set(), {"secretive"})

@@ -16,6 +16,7 @@ with without_collection():
     from everpost.printable import printable
     from everpost.private_files import close_to_others
     from everpost.settings import read_settings
+    from everpost.tracing import start_tracing
     from everpost_workers.engine import StuckJobsError
     from everpost_workers.main import create_worker
     from everpost_workers.process_end import leave_at_once
@@ -28,7 +29,7 @@ def main() -> int:
         configure_logging(settings)
         close_to_others(settings)
         asyncio.set_event_loop(uvloop.new_event_loop())
-        worker = create_worker(settings)
+        worker = create_worker(settings, tracing=start_tracing(os.environ, "everpost-worker"))
         freeze_garbage()
         worker.run()
     except StuckJobsError as error:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from platform import python_version
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
@@ -66,6 +66,10 @@ from everpost_workers.upkeep.memory import ResultKeeper
 from everpost_workers.upkeep.recurring import RECURRING_S, RecurringPosts
 from everpost_workers.upkeep.relay import Relay
 
+if TYPE_CHECKING:  # most workers make no traces
+    from everpost.tracing.spans import Tracing
+    from everpost_workers.attempts.traced import TracedAttempts
+
 log = structlog.get_logger("everpost.worker")
 
 UNLIMITED_TRIES = 1_000_000  # attempts are counted in the ledger, which a restart of Redis does not reset
@@ -110,6 +114,7 @@ class PublishWorker:
         clock: Clock | None,
         boot_clock: BootClock,
         owns_process: bool,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._settings = settings
         self._own_clock = clock
@@ -120,6 +125,8 @@ class PublishWorker:
             from everpost_workers.cells.process import serve_calls  # noqa: PLC0415 - most workers start no cell
 
             serve_calls(end, self._publishers, self._catalogue, settings)
+        self._tracing = tracing
+        self._traced: TracedAttempts | None = None
         self._isolation = Isolation(is_possible=owns_process)
         self._stack = AsyncExitStack()
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
@@ -176,7 +183,11 @@ class PublishWorker:
     async def _open(self) -> TaskQueue:
         """Open store, publishers and queue, and build the parts that use them."""
         settings, stack = self._settings, self._stack
-        self.store = await open_store(settings.database_address, zone=settings.zone, clock=self._own_clock)
+        if self._tracing is not None:
+            stack.push_async_callback(self._tracing.close)
+        self.store = await open_store(
+            settings.database_address, zone=settings.zone, clock=self._own_clock, redactor=settings.redactor
+        )
         stack.push_async_callback(self.store.close)
         self._clock = clock = self._own_clock or self.store.meta.now_ms
         self._started_ms = clock()
@@ -197,6 +208,11 @@ class PublishWorker:
 
     def _build(self, queue: TaskQueue, publishers: Mapping[str, Publisher], metrics: WorkerMetrics) -> None:
         settings, clock, store = self._settings, self._clock, self.store
+
+        if self._tracing is not None:
+            from everpost_workers.attempts.traced import TracedAttempts  # noqa: PLC0415 - most workers make no traces
+
+            self._traced = TracedAttempts(self._tracing, store.traces, self.worker_id)
 
         def may_be_out(odd: OddFacts) -> bool:
             return may_be_sent(odd.attempts, odd.sending, class_of(odd.platform, self._catalogue, publishers))
@@ -227,6 +243,7 @@ class PublishWorker:
             settings.max_body,
             self.gate,
             take_in_leftovers=self.leftovers.take_in,
+            traced=self._traced,
         )
         self.board = ProgressBoard(queue.progress, clock)
         self.book = AccountBook(store, settings, clock, worker_id=self.worker_id)
@@ -244,6 +261,7 @@ class PublishWorker:
             book=self.book,
             isolation=self._isolation,
             close_lane=self.gate.close_lane,
+            traced=self._traced,
         )
 
     async def _announce_needs(self) -> None:
@@ -335,7 +353,11 @@ class PublishWorker:
         state: AttemptState = ctx["context"]
         state.holds_lease = ctx["holds_lease"]
         try:
-            return await self.runner.publish(state, publish_arguments(args, kwargs))
+            if self._traced is None:
+                return await self.runner.publish(state, publish_arguments(args, kwargs))
+            queued_ms = max(round(ctx["enqueue_time"].timestamp() * 1_000), ctx["score"])
+            with self._traced.attempt(state, queued_ms):
+                return await self.runner.publish(state, publish_arguments(args, kwargs))
         finally:  # it refers to the job, and the job to the state: only the collector frees such a cycle
             state.holds_lease = holds_no_lease
 
@@ -368,6 +390,7 @@ def create_worker(
     clock: Clock | None = None,
     boot_clock: BootClock = system_boot_clock,
     handle_signals: bool = True,
+    tracing: "Tracing | None" = None,
 ) -> BatchWorker:
     """A worker, ready for `run()`.
 
@@ -378,6 +401,7 @@ def create_worker(
         publishers: Publishers by name, instead of the installed ones; for tests.
         clock: Used instead of the store's.
         handle_signals: The process belongs to the worker: signals stop it, and suspects run in cells.
+        tracing: Makes spans of attempts; None makes none.
 
     Raises:
         SettingsError: A setting, the catalogue or a publisher's option is wrong.
@@ -385,7 +409,12 @@ def create_worker(
     watch_failpoints(settings.failpoints)
     _expect_failures()
     parts = PublishWorker(
-        settings, publishers=publishers, clock=clock, boot_clock=boot_clock, owns_process=handle_signals
+        settings,
+        publishers=publishers,
+        clock=clock,
+        boot_clock=boot_clock,
+        owns_process=handle_signals,
+        tracing=tracing,
     )
     parts.engine = BatchWorker(
         [func(parts.publish, name=FUNCTION)],

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from everpost.clock import Clock
-from everpost.errors import BacklogFull, DuplicatePost, UnknownFile
+from everpost.errors import BacklogFull, DuplicatePost, ServiceError, UnknownFile
 from everpost.metrics import ACCEPTED, Tally
 from everpost.queue.task_queue import TaskQueue
 from everpost.store import Store
@@ -16,9 +16,13 @@ from everpost.store.batches import Accepted, Posted, Posting
 from everpost.store.disk_room import DiskRoom
 from everpost.store.files import UnknownFileError
 from everpost.store.ledger import FirstAnswer, IdempotencyKey, Once
+from everpost.store.traces import TaskTrace
 from everpost.task.duplicate_rules import Guard, guard_of
 from everpost.task.model import Task
 from everpost.task.submission import Submission
+
+if TYPE_CHECKING:  # it loads OpenTelemetry
+    from everpost.tracing.spans import Tracing
 
 log = structlog.get_logger("everpost.intake")
 
@@ -37,6 +41,7 @@ class Acceptance:
         tally: Counts accepted tasks.
         room: The room on the ledger's disk.
         max_backlog: Unfinished tasks at which new ones are refused; 0 is no limit.
+        tracing: Keeps the trace contexts of new tasks; None keeps none.
     """
 
     def __init__(
@@ -49,10 +54,13 @@ class Acceptance:
         tally: Tally,
         room: DiskRoom,
         max_backlog: int = 0,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._ledger = store.ledger
         self._batches = store.batches
         self._care = store.care
+        self._traces = store.traces
+        self.tracing = tracing
         self._queue = queue
         self._clock = clock
         self._tally = tally
@@ -166,12 +174,25 @@ class Acceptance:
     async def enqueue_tasks(self, tasks: Sequence[Task]) -> None:
         """Queue tasks of the ledger. The relay queues later what Redis does not take now."""
         self.count_accepted(tasks)
+        if self.tracing is not None:
+            await self.keep_traces(tasks)
         if len(tasks) == 1:
             queued = [await self._queue.enqueuer.enqueue_task(tasks[0])]
         else:
             queued = await self._queue.enqueuer.enqueue_tasks(tasks)
         if not all(queued):
             log.debug("task.waits_for_redis", task_id=tasks[0].task_id, tasks=queued.count(False))
+
+    async def keep_traces(self, tasks: Sequence[Task]) -> None:
+        """Keep the context of the running span with tasks that it made, before a worker can claim them."""
+        context = None if self.tracing is None else self.tracing.current()
+        try:
+            retried = [task.retry_of for task in tasks if task.retry_of is not None]
+            origins = await self._traces.find(retried) if retried else {}
+            traces = {task.task_id: TaskTrace(context, _context_of(origins.get(task.retry_of or ""))) for task in tasks}
+            await self._traces.keep({task_id: one for task_id, one in traces.items() if one.context or one.origin})
+        except ServiceError as error:  # the tasks are accepted all the same
+            log.warning("traces.not_kept", tasks=len(tasks), error=error.message)
 
     def count_accepted(self, tasks: Sequence[Task]) -> None:
         """Count newly accepted tasks."""
@@ -201,6 +222,10 @@ class Acceptance:
         if self._backlog > self._max_backlog:
             self._backlog -= more
             raise BacklogFull(f"{self._max_backlog} tasks are waiting")
+
+
+def _context_of(trace: TaskTrace | None) -> str | None:
+    return None if trace is None else trace.context
 
 
 def guards_of(submissions: Sequence[Submission], tasks: Sequence[Task], now_ms: int) -> dict[str, Guard]:

@@ -301,6 +301,8 @@ class Retries:
         assert origin is not None, "a retry that is not refused has data"
         if outcome.new_task is not None:  # the answer is sent first, and waits for no Redis; see docs/decisions/0014
             self._tools.acceptance.count_accepted([outcome.new_task])
+            if self._tools.acceptance.tracing is not None:
+                await self._tools.acceptance.keep_traces([outcome.new_task])
             asyncio.get_running_loop().call_soon(self._tools.queue.enqueuer.enqueue_soon, outcome.new_task)
         log.info(
             "task.recovered",

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +23,7 @@ from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries, RetryTools
 from everpost.actions.submitted_files import SubmittedFiles
 from everpost.actions.telling import ToldChanges
+from everpost.api.export_slots import ExportSlots
 from everpost.api.keys_in_use import KeysInUse
 from everpost.api.services import Services
 from everpost.api.spool import Spools
@@ -39,9 +41,14 @@ from everpost.task.submission import SubmissionReader
 from everpost.views.callback_views import CallbackViews
 from everpost.views.events.details import EventDetails
 from everpost.views.events.feed import Feed
+from everpost.views.exported_tasks import TaskExport
 from everpost.views.fanout_views import FanoutViews
+from everpost.views.hiding import Hiding
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
+
+if TYPE_CHECKING:  # it loads OpenTelemetry
+    from everpost.tracing.spans import Tracing
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +61,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     queue: TaskQueue
     metrics: SharedMetrics
     files: FileLookup
+    hiding: Hiding
+    tracing: "Tracing | None" = None
 
     @property
     def folder(self) -> Path:
@@ -78,7 +87,7 @@ def assemble(ground: Ground) -> Services:
     checks = _checks(ground)
     room = DiskRoom(ground.folder, ground.settings.min_free_disk)
     acceptance = _acceptance(ground, room)
-    event_details = EventDetails(store.history, ground.catalogue)
+    event_details = EventDetails(store.history, ground.catalogue, ground.hiding)
     feed = Feed(queue.event_log, event_details)
     waiter = EndWaiter(store.ledger, feed)
     callbacks = CallbackStart(store.relay, queue.enqueuer)
@@ -107,9 +116,12 @@ def assemble(ground: Ground) -> Services:
         resumption=Resumption(store, queue, clock),
         limits=checks.limits,
         accounts=checks.accounts,
-        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits),
+        tasks=TaskViews(store.history, queue.jobs, queue.progress, waiter, queue.gates, store.limits, ground.hiding),
+        hiding=ground.hiding,
+        export=TaskExport(store.history, queue.gates, ground.hiding),
+        export_slots=ExportSlots(),
         fanout_views=FanoutViews(store.batches, queue.jobs),
-        callback_views=CallbackViews(store.history),
+        callback_views=CallbackViews(store.history, ground.hiding.redactor),
         waiter=waiter,
         feed=feed,
         event_details=event_details,
@@ -151,6 +163,7 @@ def _acceptance(ground: Ground, room: DiskRoom) -> Acceptance:
         tally=ground.metrics.tally,
         room=room,
         max_backlog=ground.settings.max_backlog,
+        tracing=ground.tracing,
     )
 
 

@@ -18,6 +18,7 @@ from everpost.actions.resolve import Resolutions
 from everpost.actions.resume import Resumption
 from everpost.actions.retry import Retries
 from everpost.actions.submitted_files import SubmittedFiles
+from everpost.api.export_slots import ExportSlots
 from everpost.api.keys_in_use import KeysInUse
 from everpost.api.spool import Spools
 from everpost.clock import Clock
@@ -33,7 +34,9 @@ from everpost.task.submission import SubmissionReader
 from everpost.views.callback_views import CallbackViews
 from everpost.views.events.details import EventDetails
 from everpost.views.events.feed import Feed
+from everpost.views.exported_tasks import TaskExport
 from everpost.views.fanout_views import FanoutViews
+from everpost.views.hiding import Hiding
 from everpost.views.task_views import TaskViews
 from everpost.views.waiting import EndWaiter
 
@@ -63,6 +66,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitChanges
     accounts: AccountAdmin
     tasks: TaskViews
+    export: TaskExport
+    export_slots: ExportSlots
+    hiding: Hiding
     fanout_views: FanoutViews
     callback_views: CallbackViews
     waiter: EndWaiter

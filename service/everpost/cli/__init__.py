@@ -35,6 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "fanout": ("everpost.cli.fanout:fanout", "Publish one content to many accounts, as one."),
             "list": ("everpost.cli.tasks:list_tasks", "List tasks, newest first."),
             "tail": ("everpost.cli.tail:tail", "Print what happens to tasks, as it happens."),
+            "export": ("everpost.cli.export:export", "Export tasks as NDJSON or CSV."),
             "show": ("everpost.cli.tasks:show", "Show one task: data, attempts, lineage."),
             "retry": ("everpost.cli.retry:retry", "Run tasks again, by id or by filter."),
             "resolve": ("everpost.cli.resolve:resolve", "Decide about a task whose outcome is unknown."),

@@ -117,6 +117,25 @@ class Api:
         """The answer to a PATCH; errors as in `post`."""
         return self._send("PATCH", path, parameters, body)
 
+    def download(self, path: str, parameters: Mapping[str, Any]) -> Iterator[bytes]:
+        """The content of the answer to a GET, as it comes; parameters that are None are left out.
+
+        Raises:
+            ApiUnreachable: No API answers, or the answer was cut off.
+            ApiRefused: The API answered with an error.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            with self._client.stream("GET", path, params=given) as answer:
+                if answer.is_error:
+                    answer.read()
+                    content = answer.json() if answer.headers.get("content-type", "").endswith("json") else None
+                    told = _refusal(content, answer.status_code, has_token=self._has_token)
+                    raise ApiRefused(told, answer.status_code)
+                yield from answer.iter_bytes()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(self.url, str(error)) from error
+
     def _send(
         self,
         method: str,

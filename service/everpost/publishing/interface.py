@@ -4,6 +4,7 @@ import abc
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,8 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
         saved: The task's last checkpoint, by whatever attempt; None if there is none.
         keeper: Takes checkpoints and progress; used by the methods.
         account: The account that `account_id` names: its options and credentials.
+        trace_context: Headers for a receiver of yours that takes part in the task's trace: `traceparent` and
+            `tracestate`. Empty if traces are off.
     """
 
     task_id: str
@@ -51,6 +54,7 @@ class PublishJob(msgspec.Struct, frozen=True, kw_only=True):
     trace: SendTrace = msgspec.field(default_factory=SendTrace)
     saved: Any = None
     keeper: JobKeeper = msgspec.field(default_factory=JobKeeper)
+    trace_context: Mapping[str, str] = MappingProxyType({})
 
     async def checkpoint(self, data: Any) -> None:
         """Keep `data` with the task, in place of the last checkpoint. It is durable when this returns.

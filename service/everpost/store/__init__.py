@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from everpost.clock import Clock
 from everpost.database_address import is_postgresql, postgresql_address, sqlite_path
 from everpost.errors import SettingsError
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.accounts import Accounts
 from everpost.store.archive import Archive
 from everpost.store.batches import Batches
@@ -29,6 +30,7 @@ from everpost.store.operations import Operations
 from everpost.store.recurring import Recurring
 from everpost.store.relay import Relay
 from everpost.store.timeline import Timeline
+from everpost.store.traces import Traces
 
 if TYPE_CHECKING:  # commands use these; API and workers need not load them
     from everpost.store.maintenance import Maintenance
@@ -103,12 +105,21 @@ class Store(Protocol):
     def timeline(self) -> Timeline:
         """What ended in each minute."""
 
+    @property
+    def traces(self) -> Traces:
+        """The trace contexts of tasks."""
+
     async def close(self) -> None:
         """Write what was accepted, then close everything. No other call may follow."""
 
 
 async def open_store(
-    address: str, *, zone: tzinfo = UTC, clock: Clock | None = None, replica_lag_s: float = 0.0
+    address: str,
+    *,
+    zone: tzinfo = UTC,
+    clock: Clock | None = None,
+    replica_lag_s: float = 0.0,
+    redactor: Redactor = USUALLY,
 ) -> Store:
     """Open the store of an address, and bring its content up to this version.
 
@@ -117,13 +128,14 @@ async def open_store(
         zone: The time zone of times without an offset, which rows of an original file have.
         clock: Used instead of the store's own, `Meta.now_ms`.
         replica_lag_s: By how many seconds a page may be old, so that a replica can answer it; 0 asks none.
+        redactor: What it hides is found by no search for words.
 
     Raises:
         SettingsError: No store has the address's scheme, or its driver is not installed.
         DatabaseUnusable: It is not a database, is damaged, belongs to a newer Everpost, or is moved elsewhere.
         DatabaseUnwritable: It cannot be written.
     """
-    store = await _open(address, zone, clock, replica_lag_s)
+    store = await _open(address, zone, clock, replica_lag_s, redactor)
     try:
         if (mark := await store.meta.get(MOVE)) is not None:
             from everpost.store.moving import check_open, read_mark  # noqa: PLC0415 - most stores are never moved
@@ -135,16 +147,16 @@ async def open_store(
     return store
 
 
-async def _open(address: str, zone: tzinfo, clock: Clock | None, replica_lag_s: float) -> Store:
+async def _open(address: str, zone: tzinfo, clock: Clock | None, replica_lag_s: float, redactor: Redactor) -> Store:
     if is_postgresql(address):
         with _driver():
             from everpost.store.postgresql.store import PostgresqlStore  # noqa: PLC0415 - as below
         return await PostgresqlStore.open(
-            postgresql_address(address), zone=zone, clock=clock, replica_lag_s=replica_lag_s
+            postgresql_address(address), zone=zone, clock=clock, replica_lag_s=replica_lag_s, redactor=redactor
         )
     from everpost.store.sqlite.store import SqliteStore  # noqa: PLC0415 - only the store in use is imported
 
-    return await SqliteStore.open(sqlite_path(address), zone=zone)
+    return await SqliteStore.open(sqlite_path(address), zone=zone, redactor=redactor)
 
 
 @contextmanager

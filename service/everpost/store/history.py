@@ -109,6 +109,13 @@ class Page(msgspec.Struct, frozen=True):
     lag_s: float | None = None
 
 
+class Step(msgspec.Struct, frozen=True):
+    """Some tasks of an export, each with the cursor that goes on behind it; none at the end."""
+
+    tasks: list[TaskRow]
+    cursors: list[str]
+
+
 class Summary(msgspec.Struct, frozen=True):
     """How many tasks there are in ledger and history, by status and by the catalogue's name of the platform.
 
@@ -272,6 +279,25 @@ class History(Protocol):
         Raises:
             InvalidValue: See `page`.
             SearchTimeout: It took longer than `within_s` seconds.
+        """
+
+    async def step(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> Step:
+        """The next tasks as `page` has them, with a cursor for each; the cursors of both are the same.
+
+        A replica is never asked: what follows a task in one step follows it in the next.
+
+        Raises:
+            InvalidValue: See `page`.
+            SearchTimeout: It took longer than `within_s` seconds.
+        """
+
+    async def data_of(self, task_ids: Sequence[str], most_bytes: int) -> dict[str, bytes]:
+        """The data of tasks, wherever they are, as it is stored: JSON, unless it is damaged.
+
+        They are those of the first ones that have no more than `most_bytes` together, and at least of one. An id is
+        missing if it does not fit, or if no place has it or its data.
         """
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:

@@ -12,6 +12,7 @@ LEADER = "upkeep"  # which worker leads the upkeep, as JSON
 EVENTS_DEBT = "events_debt"  # names a change of which readers of events were not told; empty if there is none
 CLOCK = "clock"  # the mark of `count_time` as JSON
 
+HIDDEN_IN_SEARCH = "hidden_in_search"  # the digest of the redactor by which the search index was filled
 MOVE = "move"  # the part of the store in its last move, as JSON; see `everpost.store.moving`
 IDENTITY = "identity"  # of the database: a random name
 

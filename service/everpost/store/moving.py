@@ -26,6 +26,7 @@ class Table(StrEnum):
     LEDGER = "task_queue"
     DECISIONS = "decisions"
     EDITS = "task_edits"
+    TRACES = "task_traces"
     RECURRING = "recurring_posts"
     KEYS = "idempotency_keys"
     BATCHES = "batches"
@@ -66,6 +67,7 @@ COLUMNS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
             "publish_url", "new_task_id",
         ),
         Table.EDITS: ("task_id", "edited_at", "edited_by", "why", "patch", "before"),
+        Table.TRACES: ("task_id", "context", "origin"),
         Table.RECURRING: (
             "recurrence_id", "name", "version", "status", "reason", "cron", "timezone", "until_at", "task_data",
             "platform", "account_id", "next_at", "last_at", "last_task_id", "made", "missed", "created_at",

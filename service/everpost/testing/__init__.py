@@ -108,7 +108,9 @@ async def _connect(stack: Stack, cleanup: AsyncExitStack) -> None:
     stack.client = await cleanup.enter_async_context(
         httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
     )
-    stack.store = await open_store(stack.settings.database_address, zone=stack.settings.zone)
+    stack.store = await open_store(
+        stack.settings.database_address, zone=stack.settings.zone, redactor=stack.settings.redactor
+    )
     cleanup.push_async_callback(stack.store.close)
     stack.queue = TaskQueue.connect(stack.settings.redis_address)
     cleanup.push_async_callback(stack.queue.close)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.history import History, TaskDetail
 from everpost.task.callbacks import SUFFIX, is_callback
 from everpost.task.model import TaskStatus
@@ -38,8 +39,9 @@ class CallbackView(msgspec.Struct, frozen=True, kw_only=True):
 class CallbackViews:
     """Looks callbacks up."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, redactor: Redactor = USUALLY) -> None:
         self._history = history
+        self._redactor = redactor
 
     async def about(self, about: str) -> list[CallbackView]:
         """The callbacks about a task or batch, the oldest first, at most `MOST`; empty if there are none."""
@@ -47,7 +49,7 @@ class CallbackViews:
         found: list[TaskDetail] = []
         for task_id in sorted(match.task_id for match in matches if is_callback(match.task_id)):
             found += await self._deliveries(task_id)
-        views = [_view(detail) for detail in found[:MOST]]
+        views = [self._view(detail) for detail in found[:MOST]]
         return sorted(views, key=lambda view: (view.created_at or "", view.callback_id))
 
     async def _deliveries(self, task_id: str) -> list[TaskDetail]:
@@ -61,23 +63,22 @@ class CallbackViews:
                 left += [retry.task_id for retry in reversed(detail.retries)]
         return found
 
-
-def _view(detail: TaskDetail) -> CallbackView:
-    callback = _member(detail.task_data or {}, "callback")
-    has_ended = detail.completed_at is not None or detail.status in {TaskStatus.SUCCESS, TaskStatus.FAILED}
-    return CallbackView(
-        callback_id=detail.task_id,
-        webhook_id=str(callback.get("id") or detail.task_id.removesuffix(SUFFIX)),
-        type=str((callback.get("event") or {}).get("type") or ""),
-        url=str(callback.get("url") or ""),
-        status=detail.status,
-        created_at=detail.created_at,
-        due_at=None if has_ended else detail.due_at,
-        completed_at=detail.completed_at,
-        error_message=detail.error_message,
-        redelivery_of=detail.retry_of,
-        attempts=detail.attempts,
-    )
+    def _view(self, detail: TaskDetail) -> CallbackView:
+        callback = _member(detail.task_data or {}, "callback")
+        has_ended = detail.completed_at is not None or detail.status in {TaskStatus.SUCCESS, TaskStatus.FAILED}
+        return CallbackView(
+            callback_id=detail.task_id,
+            webhook_id=str(callback.get("id") or detail.task_id.removesuffix(SUFFIX)),
+            type=str((callback.get("event") or {}).get("type") or ""),
+            url=self._redactor.hide_text(str(callback.get("url") or "")),
+            status=detail.status,
+            created_at=detail.created_at,
+            due_at=None if has_ended else detail.due_at,
+            completed_at=detail.completed_at,
+            error_message=self._redactor.hide_in(detail.error_message),
+            redelivery_of=detail.retry_of,
+            attempts=self._redactor.hide_in(detail.attempts),
+        )
 
 
 def _member(data: dict[str, Any], name: str) -> dict[str, Any]:

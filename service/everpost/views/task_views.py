@@ -17,7 +17,8 @@ from everpost.store.limits import Limits
 from everpost.task.holds import Hold, WaitsFor, holds_of
 from everpost.task.model import DEFAULT_PRIORITY, ENDED, UNFINISHED, WAITING
 from everpost.task.place import Place
-from everpost.views.shown_tasks import TaskDetail, TaskRow, detail_view, row_view
+from everpost.views.hiding import Hiding
+from everpost.views.shown_tasks import IdMatch, TaskDetail, TaskRow, detail_view, id_view, row_view
 from everpost.views.waiting import EndWaiter
 
 
@@ -49,6 +50,7 @@ class TaskViews:
         waiter: EndWaiter,
         gates: Gates,
         limits: Limits,
+        hiding: Hiding | None = None,
     ) -> None:
         self._history = tasks
         self._jobs = jobs
@@ -56,6 +58,7 @@ class TaskViews:
         self._waiter = waiter
         self._gates = gates
         self._limits = limits
+        self._hiding = hiding or Hiding()
 
     async def show(self, task_id: str, wait_s: float = 0) -> ShownTask:
         """One task, at once or when it has ended, but after `wait_s` seconds at the latest.
@@ -71,12 +74,13 @@ class TaskViews:
             if not is_told:
                 break
         if task.place is not Place.LEDGER:
-            return ShownTask(detail_view(task), None)
+            return ShownTask(detail_view(self._hiding.detail(task)), None)
         looked = await self._look([task])
         is_running = task_id in looked.running
         progress = await self._progress_of(task_id) if is_running else None
         waits = await self._waits(looked)
-        shown = detail_view(task, is_running=is_running, progress=progress, waits_for=waits.get(task_id))
+        hidden = self._hiding.detail(task)
+        shown = detail_view(hidden, is_running=is_running, progress=progress, waits_for=waits.get(task_id))
         return ShownTask(shown, None if is_running else await self._position(task, looked))
 
     async def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> ShownPage:
@@ -86,7 +90,7 @@ class TaskViews:
         looked = await self._look(page.items)
         waits = await self._waits(looked)
         rows = [
-            row_view(row, is_running=row.task_id in looked.running, waits_for=waits.get(row.task_id))
+            row_view(self._hiding.row(row), is_running=row.task_id in looked.running, waits_for=waits.get(row.task_id))
             for row in page.items
         ]
         return ShownPage(rows, page.total.total, page.total.total_is_exact, page.next_cursor, page.lag_s)
@@ -97,7 +101,11 @@ class TaskViews:
         pages = await asyncio.gather(*(self._history.page(one, None, limit) for one in filters))
         rows = sorted((row for page in pages for row in page.items), key=_ended_at, reverse=True)
         lag_s = max((page.lag_s for page in pages if page.lag_s is not None), default=None)
-        return [row_view(row) for row in rows[:limit]], lag_s
+        return [row_view(self._hiding.row(row)) for row in rows[:limit]], lag_s
+
+    async def find_ids(self, prefix: str, limit: int) -> list[IdMatch]:
+        """The tasks whose ids begin with `prefix`, in all places, at most `limit`."""
+        return [id_view(self._hiding.match(match)) for match in await self._history.find_ids(prefix, limit)]
 
     async def _find(self, task_id: str) -> history.TaskDetail:
         task = await self._history.find_task(task_id)

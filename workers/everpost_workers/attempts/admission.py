@@ -5,7 +5,7 @@ ledger and the history do not.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -31,6 +31,9 @@ from everpost_workers.gates.gate import Gate
 from everpost_workers.metrics import WorkerMetrics
 from everpost_workers.publishers.callback import CallbackPublisher
 from everpost_workers.upkeep.relay import Relay
+
+if TYPE_CHECKING:  # only a worker that makes traces loads it
+    from everpost_workers.attempts.traced import TracedAttempts
 
 log = structlog.get_logger("everpost.worker")
 
@@ -64,6 +67,7 @@ class Admission:
         publishers: By platform name.
         max_body: The most bytes of data that a stock arq client's task may have.
         take_in_leftovers: Records outcomes that workers left behind when they ended.
+        traced: Finds the tasks' trace contexts, if traces are on.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Admission:
         max_body: int,
         gate: Gate,
         take_in_leftovers: Callable[[], Awaitable[None]],
+        traced: "TracedAttempts | None" = None,
     ) -> None:
         self._ledger = store.ledger
         self._changes = store.changes
@@ -90,6 +95,7 @@ class Admission:
         self._max_body = max_body
         self._gate = gate
         self._take_in_leftovers = take_in_leftovers
+        self._traced = traced
 
     async def admit(self, claims: Sequence[ClaimedTask]) -> Mapping[str, ClaimAnswer]:
         """Return the jobs that must not run, or not now; every other job gets its `AttemptState`.
@@ -125,6 +131,8 @@ class Admission:
             state.task_data = ledger_data.get(job_id)
             state.refusal = refusals.get(job_id)
             claim.context = state
+        if self._traced is not None:
+            await self._find_traces(self._traced, claims)
         answers: dict[str, ClaimAnswer] = dict.fromkeys(ended | lost, DROP)
         answers |= self._early(claims, known)
         answers |= self._crowded(claims, answers)
@@ -132,6 +140,12 @@ class Admission:
             answers |= await self._gate.ask(gated)
         self._metrics.count_claims(claims, answers)
         return answers
+
+    async def _find_traces(self, traced: "TracedAttempts", claims: Sequence[ClaimedTask]) -> None:
+        found = await traced.find([claim.job_id for claim in claims])
+        for claim in claims:
+            if claim.context is not None:
+                claim.context.trace = found.get(claim.job_id)
 
     def _gated_among(
         self, claims: Sequence[ClaimedTask], answers: Mapping[str, ClaimAnswer]

@@ -9,6 +9,7 @@ from everpost.clock import SinceBoot
 from everpost.known_secrets import NO_SECRETS, KnownSecrets
 from everpost.publishing import Account, PublishResult, SendTrace
 from everpost.store.ledger import ClaimFacts
+from everpost.store.traces import TaskTrace
 from everpost.task.earlier_attempts import NOTHING_EARLIER, Earlier
 from everpost.task.late_rules import is_missed
 from everpost.task.model import HELD, BytesSent, ErrorClass, Evidence, SendPhase, TaskStatus
@@ -43,7 +44,9 @@ class AttemptState(msgspec.Struct):
         result: What the publisher returned.
         has_ended: The publisher's calls are over.
         account: The account it publishes with; None until it is known.
+        trace: The task's trace contexts, if traces are on and it has some.
         secrets: The account's secrets that the publisher may have put into what it says.
+        unsaid: These, and the values of the data's hidden members: what no message or log line has.
     """
 
     task_id: str
@@ -63,7 +66,9 @@ class AttemptState(msgspec.Struct):
     result: PublishResult | None = None
     has_ended: bool = False
     account: Account | None = None
+    trace: TaskTrace | None = None
     secrets: KnownSecrets = NO_SECRETS
+    unsaid: KnownSecrets = NO_SECRETS
 
     @property
     def platform(self) -> str | None:
@@ -82,7 +87,7 @@ class AttemptState(msgspec.Struct):
         if self.sending is None:
             return NOTHING_SENT
         found = self.sending.evidence(said)
-        words = None if found.last_words is None else self.secrets.hide(found.last_words)
+        words = None if found.last_words is None else self.unsaid.hide(found.last_words)
         return msgspec.structs.replace(found, last_words=words)
 
 

@@ -71,7 +71,7 @@ class FollowUp:
     async def after_error(self, state: AttemptState, publisher: Publisher | None, error: BaseException) -> Exception:
         """The exception that makes the engine end the job or try it again, after `error`."""
         error_class = self._class_of(error, publisher)
-        message = state.secrets.hide(message_of(error))
+        message = state.unsaid.hide(message_of(error))
         said = None if is_a(error, NoAnswerError) else message
         platform, limits = self._platform_of(state), state.earlier.limits
         decision = decide_attempt(

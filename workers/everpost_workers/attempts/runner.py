@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -49,6 +49,9 @@ from everpost_workers.cells.suspects import SuspectDiedError
 from everpost_workers.engine import HandBackError, TimeLimits, cause_of, comes_from_outside
 from everpost_workers.metrics import WorkerMetrics
 
+if TYPE_CHECKING:  # only a worker that makes traces loads it
+    from everpost_workers.attempts.traced import TracedAttempts
+
 log = structlog.get_logger("everpost.worker")
 
 NO_STORE_S = 1.0  # after which a task whose files could not be looked up runs again
@@ -64,6 +67,7 @@ class AttemptRunner:
         book: Opens accounts.
         isolation: Runs suspects; None runs them in this process.
         close_lane: Lets no task of a lane begin for so many seconds.
+        traced: Makes a span of each call of a publisher, if traces are on.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class AttemptRunner:
         book: AccountBook,
         isolation: Isolation | None = None,
         close_lane: CloseLane = keep_lanes_open,
+        traced: "TracedAttempts | None" = None,
     ) -> None:
         self._publishers = publishers
         self._catalogue = catalogue
@@ -95,6 +100,8 @@ class AttemptRunner:
         )
         self._book = book
         self._isolation = isolation or Isolation(is_possible=False)
+        self._redactor = settings.redactor
+        self._traced = traced
         self._limits = TimeLimits()
 
     async def publish(self, state: AttemptState, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,6 +159,7 @@ class AttemptRunner:
             raise InvalidError("Only Everpost itself makes callbacks.")
         facts = state.facts
         account = await self._open_account(state, platform, data.get("account_id"))
+        self._hide(data, state)
         files = () if self._files.names_none(data) else await self._find_files(data, state)
         return PublishJob(
             task_id=state.task_id,
@@ -191,12 +199,20 @@ class AttemptRunner:
             raise HandBackError(random.uniform(*LOOK_AGAIN_S)) from waits  # noqa: S311 - spread, so that they do not return together
         if isinstance(account, JobAccount):
             state.account, state.secrets = account, account.secrets
-            CURRENT.set(account.secrets)
         return account
+
+    def _hide(self, data: Mapping[str, Any], state: AttemptState) -> None:
+        """Keep the account's secrets and the data's hidden members out of messages and log lines from now on."""
+        state.unsaid = state.secrets
+        if texts := self._redactor.texts_in(data):
+            state.unsaid = KnownSecrets(besides=state.secrets)
+            state.unsaid.learn(texts)
+        if state.unsaid is not NO_SECRETS:
+            CURRENT.set(state.unsaid)
 
     async def _attempt(self, publisher: Publisher, job: PublishJob, state: AttemptState) -> PublishResult:
         if state.earlier.open and (found := await self._intents.find_earlier_post(publisher, job, state)) is not None:
-            return _kept_result(job, state.secrets, found)
+            return _kept_result(job, state.unsaid, found)
         self._check_late(state)
         if not state.holds_lease():
             raise _lease_ended(state)
@@ -211,7 +227,7 @@ class AttemptRunner:
         limit = self._limits.limit(self._settings.job_timeout)
         try:
             with limit:
-                result = checked_result(await publisher.publish(job))
+                result = checked_result(await self._call(publisher, job))
             failpoint("send.after")
         except SuspectDiedError:
             raise
@@ -224,7 +240,10 @@ class AttemptRunner:
             failure = NoAnswerError(self._settings.job_timeout) if is_late else as_failure(error)
             result = await find_post_despite(failure, publisher, job)
         media = describe_media(job.data, job.media, len(job.files) - 1)
-        return _kept_result(job, state.secrets, result, media=media)
+        return _kept_result(job, state.unsaid, result, media=media)
+
+    def _call(self, publisher: Publisher, job: PublishJob) -> Awaitable[PublishResult]:
+        return publisher.publish(job) if self._traced is None else self._traced.publish(publisher, job)
 
     def _check_late(self, state: AttemptState) -> None:
         """End a task that is too late to begin, unless it may have been sent: then more must be found out (I6)."""

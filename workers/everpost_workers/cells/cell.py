@@ -134,6 +134,7 @@ class Cell:
                 saved=msgspec.json.encode(job.saved),
                 files=job.files,
                 account=sent_account(job.account),
+                trace_context=dict(job.trace_context),
             )
         )
         try:

@@ -47,6 +47,7 @@ class Call(msgspec.Struct, frozen=True, tag=True):
     saved: bytes
     account: SentAccount
     files: tuple[Media, ...] = ()
+    trace_context: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

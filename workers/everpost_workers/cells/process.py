@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import uvloop
 
-from everpost.known_secrets import CURRENT
+from everpost.known_secrets import CURRENT, KnownSecrets
 from everpost.platforms import Catalogue
 from everpost.publishing import (
     JobKeeper,
@@ -85,6 +85,7 @@ class CellServer:
         self._publishers = publishers
         self._catalogue = catalogue
         self._settings = settings
+        self._redactor = settings.redactor
         self._running: dict[int, asyncio.Task[None]] = {}
         self._keepers: dict[int, FramedKeeper] = {}
         self._accounts: dict[int, AskedAccount] = {}
@@ -125,7 +126,9 @@ class CellServer:
         publisher = self._publishers[call.platform]
         data = msgspec.json.decode(call.data)
         account = self._accounts[call.number]
-        CURRENT.set(account.secrets)
+        unsaid = KnownSecrets(besides=account.secrets)
+        unsaid.learn(self._redactor.texts_in(data))
+        CURRENT.set(unsaid)
         job = PublishJob(
             task_id=call.task_id,
             data=data,
@@ -137,6 +140,7 @@ class CellServer:
             saved=msgspec.json.decode(call.saved),
             keeper=self._keepers[call.number],
             account=account,
+            trace_context=call.trace_context,
         )
         if call.verb is Verb.PUBLISH:
             result = PublishResult.storable(checked_result(await publisher.publish(job)))

@@ -114,7 +114,7 @@ def _end_of_attempt(outcome: EndedTask, attempt: AttemptState) -> End:
     if isinstance(error, asyncio.CancelledError):
         return End(status, error_class, "Cancelled before it was sent.")
     why = f": {text_of(error.__cause__)}" if outcome.reason is OutcomeReason.UNDECODABLE and error.__cause__ else ""
-    message = attempt.secrets.hide(f"{message_of(error)}{why}")
+    message = attempt.unsaid.hide(f"{message_of(error)}{why}")
     if attempt.sending is not None:  # a defect of Everpost, after the publisher was called (I6)
         return End(TaskStatus.UNKNOWN, ErrorClass.UNKNOWN, message)
     return End(status, error_class, message)

@@ -109,6 +109,7 @@ class CallbackSender:
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(sent_at.timestamp())),
             "webhook-signature": " ".join(signer.sign(webhook_id, sent_at, body.decode()) for signer in self._signers),
+            **job.trace_context,
         }
         names = {"sni_hostname": url.raw_host.decode("ascii")}
         return httpx.Request("POST", url.copy_with(host=target), headers=headers, content=body, extensions=names)

@@ -165,6 +165,7 @@ class WebhookPublisher(Publisher):
             "Everpost-Attempt": str(job.attempt),
             "webhook-id": job.idempotency_key,
             "webhook-timestamp": str(int(sent_at.timestamp())),
+            **job.trace_context,
         }
         if self._endpoint.signer is not None:
             headers["webhook-signature"] = self._endpoint.signer.sign(

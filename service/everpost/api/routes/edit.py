@@ -113,7 +113,7 @@ async def edit_task(
     """Edit one task."""
     services = services_of(request)
     body = await read_json_body(request, headers_of(request), services.settings.max_body)
-    data = read_patch(decode_json(body))
+    data = services.hiding.unshown(read_patch(decode_json(body)))
     encode_json(data)
     if dry_run:
         return await _foresee(services, checked_id(task_id), data)

@@ -215,7 +215,7 @@ async def retry_fanout(request: ApiRequest, fanout_id: FanoutId, force: RetryUnk
     """Retry the failures of a fan-out."""
     services = services_of(request)
     body = await read_optional_object(request, RetryBody, services.settings.max_body)
-    patch = None if body is None else body.data
+    patch = None if body is None or body.data is None else services.hiding.unshown(body.data, "$.data")
     return answer_bulk(await services.fanouts.retry(checked_id(fanout_id), force=force, patch=patch))
 
 

@@ -69,6 +69,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
         raise InvalidValue("An empty filter matches every task; give it at least one field.", "$.filter")
     if body.data is not None and kind not in {BulkKind.RETRY, BulkKind.EDIT}:
         raise InvalidValue("Only a retry or an edit takes data.", "$.data")
+    patch = body.data if kind is not BulkKind.EDIT else _patch_of(body)
     wanted = BulkRequest(
         kind=kind,
         task_ids=None if body.task_ids is None else tuple(body.task_ids),
@@ -76,7 +77,7 @@ async def run_bulk(request: ApiRequest, kind: BulkKind, form: type[BulkBody] = B
         if body.filter is None
         else task_filter(body.filter, services.catalogue, services.settings.zone, "$.filter."),
         force=body.force,
-        data=body.data if kind is not BulkKind.EDIT else _patch_of(body),
+        data=None if patch is None else services.hiding.unshown(patch, "$.data"),
         by=getattr(body, "by", None),
         why=getattr(body, "why", None),
     )

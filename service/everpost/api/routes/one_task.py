@@ -166,6 +166,8 @@ async def retry_task(
     services = services_of(request)
     headers = headers_of(request)
     patch, path = await _read_patch(request, headers, services.settings.max_body) if has_body(headers) else (None, PATH)
+    if patch:
+        patch = services.hiding.unshown(patch, path)
     retried = await services.retries.retry_task(
         checked_id(task_id), force=force, grounds=Grounds(by, why), patch=patch, path=path
     )

@@ -15,6 +15,7 @@ from everpost.api.services import ApiRequest, Services, services_of
 from everpost.store.recurring import MAX_PAGE
 from everpost.task.recurrence import Recurrence, RecurrenceStatus
 from everpost.task.submission import decode_json
+from everpost.views.hiding import Hiding
 
 MERGE_PATCH = "application/merge-patch+json"
 SHOWN_TIMES = 5
@@ -146,9 +147,10 @@ async def list_recurring(
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="At most so many.")] = 100,
 ) -> JsonAnswer:
     """Answer with a page of recurring posts."""
-    found = await services_of(request).recurring.page(after, limit)
+    services = services_of(request)
+    found, hiding = await services.recurring.page(after, limit), services.hiding
     following = found[-1].name if len(found) == limit else None
-    return JsonAnswer(RecurrencePage(success=True, data=[_shown(one) for one in found], next_after=following))
+    return JsonAnswer(RecurrencePage(success=True, data=[_shown(one, hiding) for one in found], next_after=following))
 
 
 @get(
@@ -201,6 +203,8 @@ async def edit_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     services = services_of(request)
     body = await read_json_body(request, headers_of(request), services.settings.max_body)
     changes = read_recurrence_patch(decode_json(body))
+    if isinstance(data := changes.get("data"), dict):
+        changes["data"] = services.hiding.unshown(data, "$.data")
     return await _answer(services, await services.recurring.edit(recurrence_id, changes))
 
 
@@ -239,21 +243,24 @@ async def resume_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswe
 )
 async def remove_recurring(request: ApiRequest, recurrence_id: Key) -> JsonAnswer:
     """Remove a recurring post."""
-    removed = await services_of(request).recurring.remove(recurrence_id)
-    return JsonAnswer(RecurrenceAnswer(success=True, data=_shown(removed), next_times=()))
+    services = services_of(request)
+    removed = await services.recurring.remove(recurrence_id)
+    return JsonAnswer(RecurrenceAnswer(success=True, data=_shown(removed, services.hiding), next_times=()))
 
 
 async def _answer(services: Services, recurrence: Recurrence, status: int = 200) -> JsonAnswer:
     is_active = recurrence.status is RecurrenceStatus.ACTIVE
     times = await services.recurring.next_times(recurrence, SHOWN_TIMES) if is_active else ()
     unknown = services.recurring.unknown_fields(recurrence) or None
-    answer = RecurrenceAnswer(success=True, data=_shown(recurrence), next_times=times, unknown_fields=unknown)
+    answer = RecurrenceAnswer(
+        success=True, data=_shown(recurrence, services.hiding), next_times=times, unknown_fields=unknown
+    )
     return JsonAnswer(answer, status)
 
 
-def _shown(recurrence: Recurrence) -> ShownRecurrence:
+def _shown(recurrence: Recurrence, hiding: Hiding) -> ShownRecurrence:
     fields = msgspec.structs.asdict(recurrence) | request_of(recurrence)
     del fields["version"], fields["task_data"], fields["platform"], fields["account_id"]
     fields["until"] = fields.pop("until_at")
-    fields["data"] = msgspec.json.decode(recurrence.task_data, type=dict[str, msgspec.Raw])
+    fields["data"] = hiding.members(msgspec.json.decode(recurrence.task_data, type=dict[str, msgspec.Raw]))
     return ShownRecurrence(**fields)

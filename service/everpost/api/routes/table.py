@@ -21,6 +21,7 @@ from everpost.api.routes.callbacks import list_callbacks, redeliver_callback
 from everpost.api.routes.clearing import archive_tasks, clear_tasks
 from everpost.api.routes.edit import edit_task, edit_tasks, publish_now, publish_tasks_now
 from everpost.api.routes.events import follow_events, follow_task
+from everpost.api.routes.export import export_tasks
 from everpost.api.routes.fanout import cancel_fanout, publish_fanout, retry_fanout, show_fanout
 from everpost.api.routes.files import delete_file, list_files, show_file, show_upload_options, upload_file
 from everpost.api.routes.files_content import continue_upload, download_file
@@ -64,6 +65,7 @@ HANDLERS = (
     redeliver_callback,
     list_platforms,
     list_tasks,
+    export_tasks,
     complete_id,
     list_recent_ends,
     show_stats,

@@ -15,7 +15,7 @@ from everpost.api.services import ApiRequest, services_of
 from everpost.store.history import MAX_LIMIT, Summary
 from everpost.task.model import MAX_ID, ErrorClass, TaskStatus
 from everpost.views.filter_request import CAUSE, FilterRequest, task_filter
-from everpost.views.shown_tasks import IdMatch, TaskRow, id_view
+from everpost.views.shown_tasks import IdMatch, TaskRow
 from everpost.views.task_views import StatusCounts, status_counts
 
 DEFAULT_LIMIT = 50
@@ -31,7 +31,8 @@ REPLICA_LAG = Header(
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="The most tasks in one answer.")]
 
 
-def _word(description: str, max_length: int = 256) -> QueryParameter:
+def word(description: str, max_length: int = 256) -> QueryParameter:
+    """A parameter that is a text of at least one character."""
     return QueryParameter(description=description, min_length=1, max_length=max_length)
 
 
@@ -82,16 +83,16 @@ class LogsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def list_tasks(
     request: ApiRequest,
     status: Annotated[TaskStatus | None, QueryParameter(description="As stored.")] = None,
-    platform: Annotated[str | None, _word("A platform's id, name or alias.")] = None,
-    account_id: Annotated[str | None, _word("The account.")] = None,
-    created_after: Annotated[str | None, _word("A date or time, inclusive.")] = None,
-    created_before: Annotated[str | None, _word("A date or time, exclusive.")] = None,
+    platform: Annotated[str | None, word("A platform's id, name or alias.")] = None,
+    account_id: Annotated[str | None, word("The account.")] = None,
+    created_after: Annotated[str | None, word("A date or time, inclusive.")] = None,
+    created_before: Annotated[str | None, word("A date or time, exclusive.")] = None,
     error_class: Annotated[ErrorClass | None, QueryParameter(description="The class of the task's error.")] = None,
     cause: Annotated[str | None, QueryParameter(pattern=CAUSE, description="As `GET /failures` has it.")] = None,
-    q: Annotated[str | None, _word("Words in title, error or data.")] = None,
-    batch_id: Annotated[str | None, _word("The batch.")] = None,
-    retry_of: Annotated[str | None, _word("The task that the listed tasks retry.")] = None,
-    cursor: Annotated[str | None, _word("`next_cursor` of the previous answer.", 2_000)] = None,
+    q: Annotated[str | None, word("Words in title, error or data.")] = None,
+    batch_id: Annotated[str | None, word("The batch.")] = None,
+    retry_of: Annotated[str | None, word("The task that the listed tasks retry.")] = None,
+    cursor: Annotated[str | None, word("`next_cursor` of the previous answer.", 2_000)] = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> JsonAnswer:
     """List tasks."""
@@ -135,14 +136,12 @@ def _age(lag_s: float | None) -> dict[str, str] | None:
 )
 async def complete_id(
     request: ApiRequest,
-    prefix: Annotated[str, _word("The beginning of an id.", MAX_ID)],
+    prefix: Annotated[str, word("The beginning of an id.", MAX_ID)],
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_IDS, description="The most tasks in the answer.")] = 10,
 ) -> JsonAnswer:
     """List the ids that begin with a prefix."""
-    found = await services_of(request).store.history.find_ids(prefix, limit + 1)
-    return JsonAnswer(
-        IdsAnswer(success=True, data=[id_view(match) for match in found[:limit]], more=len(found) > limit)
-    )
+    found = await services_of(request).tasks.find_ids(prefix, limit + 1)
+    return JsonAnswer(IdsAnswer(success=True, data=found[:limit], more=len(found) > limit))
 
 
 @get(

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -52,10 +52,21 @@ class ApiServer:
     Args:
         release: Called when a stop begins, so that long polls are answered and streams end.
         finish_s: Seconds that running requests then get.
+        around: Wraps the application; None serves it as it is.
     """
 
-    def __init__(self, app: Litestar, host: str, port: int, *, release: Callable[[], None], finish_s: float) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        host: str,
+        port: int,
+        *,
+        release: Callable[[], None],
+        finish_s: float,
+        around: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._finish_s = finish_s
+        self._around = around
         self.app = app
         self._host = host
         self._port = port
@@ -81,7 +92,10 @@ class ApiServer:
             connections = self._connections = Connections(
                 most_connections(room), _limits_s(), room=room, most_streams=most_streams(room)
             )
-            server = self._server = _Server(_config(DirectRoutes(self.app, DIRECT), connections, self._finish_s))
+            served: ASGIApp = DirectRoutes(self.app, DIRECT)
+            if self._around is not None:
+                served = self._around(served)
+            server = self._server = _Server(_config(served, connections, self._finish_s))
             self._serving = asyncio.create_task(server.serve([listener]))
             await server.accepts.wait()
         except BaseException:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from everpost.errors import InvalidValue
+from everpost.redaction import USUALLY, Redactor
 
 MAX_QUERY_CHARACTERS = 200
 LEAST_BEGINNING = 3  # letters that a word needs to find longer ones; a single letter would find too many
@@ -22,8 +23,8 @@ _WORD = re.compile(f"[{_IDEOGRAPHS}{_ODD}]|[^\\W_{_IDEOGRAPHS}{_ODD}]+")
 _ASCII_WORD = re.compile("[a-z0-9]+")
 _IS_ODD = re.compile(f"[{_ODD}]")
 _ACCENTED = re.compile("[\u00c0-\u024f\u0370-\u052f\u1e00-\u1fff]")
-_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+', re.DOTALL)
-"""A text or number in JSON. A text before a colon is the name of a member. The last text may be cut off."""
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"?(\s*+:)?|-?[0-9][0-9.eE+-]*+|[\[\]{}]', re.DOTALL)
+"""A text, number or bracket in JSON. A text before a colon is the name of a member. The last text may be cut off."""
 
 _PLAIN = re.compile(
     "[\x00-\x7f\u4e00-\u9fff\u2014\u2018-\u201d\u2026\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff20]*+"
@@ -53,20 +54,21 @@ def cut(*texts: str | None) -> str:
     return " ".join(words_of(joined))
 
 
-def texts_in(task_data: str | bytes | None) -> str:
+def texts_in(task_data: str | bytes | None, redactor: Redactor = USUALLY) -> str:
     """The texts and numbers in a task's JSON, at any depth, as many as are searched. If it is not JSON, all of it.
 
-    Data that may be cut off at `MAX_DATA_BYTES` is not checked to be JSON.
+    What the redactor hides is left out, so that no search finds it. Data that may be cut off at `MAX_DATA_BYTES` is not
+    checked to be JSON.
     """
     if not task_data:
         return ""
     data = task_data.encode() if isinstance(task_data, str) else task_data
     if len(data) >= MAX_DATA_BYTES and data.lstrip()[:1] in {b"{", b"["}:
-        return _joined(_texts_of_head(data[:MAX_DATA_BYTES]))
+        return _joined(_texts_of_head(data[:MAX_DATA_BYTES], redactor))
     try:
-        value = msgspec.json.decode(data)
+        value = msgspec.json.decode(redactor.hide_json(data))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return data.decode(errors="replace")
+        return "" if redactor.may_name(data) else data.decode(errors="replace")
     return _joined(_texts(value))
 
 
@@ -96,13 +98,36 @@ def _texts(value: Any) -> Iterator[str]:
             yield str(value)
 
 
-def _texts_of_head(head: bytes) -> Iterator[str]:
+def _texts_of_head(head: bytes, redactor: Redactor = USUALLY) -> Iterator[str]:
+    may_hide = redactor.may_name(head)
+    depth: int | None = None  # of brackets in a hidden value; None outside of one
     for token in _TOKEN.finditer(head):
         text, is_name = token.groups()
-        if text is None:
-            yield token[0].decode()
-        elif not is_name:
+        is_bracket = token[0] in _BRACKETS
+        if depth is not None:
+            depth = _depth_after(depth, token[0])
+            if depth is not None or not is_name:
+                continue
+        if is_name:
+            depth = 0 if may_hide and redactor.hides_somewhere(_unescaped(text)) else None
+        elif text is not None:
             yield _unescaped(text)
+        elif not is_bracket:
+            yield token[0].decode()
+
+
+_BRACKETS = frozenset({b"[", b"]", b"{", b"}"})
+
+
+def _depth_after(depth: int, token: bytes) -> int | None:
+    """How deep a hidden value is after its next token; None if it has ended."""
+    if token in {b"[", b"{"}:
+        return depth + 1
+    if token in {b"]", b"}"}:
+        return depth - 1 if depth > 1 else None
+    if depth:
+        return depth
+    return None  # its only token; or the next name, if it is a word such as null
 
 
 def _unescaped(text: bytes) -> str:
@@ -117,11 +142,13 @@ def _unescaped(text: bytes) -> str:
 class Query(msgspec.Struct, frozen=True):
     """A person's query: every phrase must occur. If `open_ended`, the last word may be the beginning of one.
 
-    A person types terms with spaces between them; each is a phrase of its words. They have no syntax.
+    A person types terms with spaces between them; each is a phrase of its words. They have no syntax. What the redactor
+    hides is not found.
     """
 
     phrases: tuple[tuple[str, ...], ...]
     open_ended: bool
+    redactor: Redactor = USUALLY
 
     def may_match(self, raw: bytes) -> bool:
         """False only if no text in the bytes can match, JSON or not. It saves cutting most of them into words.
@@ -148,7 +175,7 @@ class Query(msgspec.Struct, frozen=True):
         )
 
 
-def read_query(text: str) -> Query:
+def read_query(text: str, redactor: Redactor = USUALLY) -> Query:
     """The query a person typed. One without any word, such as `++`, finds nothing.
 
     Raises:
@@ -159,4 +186,5 @@ def read_query(text: str) -> Query:
     terms = text.split()
     phrases = tuple(tuple(words) for term in terms if (words := words_of(term)))
     ends_in_word = bool(phrases) and bool(_ENDS_IN_LETTERS.search(unicodedata.normalize("NFKC", terms[-1])))
-    return Query(phrases, open_ended=ends_in_word and len(phrases[-1][-1]) >= LEAST_BEGINNING)
+    open_ended = ends_in_word and len(phrases[-1][-1]) >= LEAST_BEGINNING
+    return Query(phrases, open_ended=open_ended, redactor=redactor)

@@ -5,6 +5,7 @@ from typing import Self
 
 from everpost.clock import Clock
 from everpost.database_address import PostgresqlAddress
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.postgresql.care.accounts import PostgresqlAccounts
 from everpost.store.postgresql.care.archive import PostgresqlArchive
 from everpost.store.postgresql.care.care import PostgresqlCare
@@ -25,12 +26,20 @@ from everpost.store.postgresql.tasks.ledger import PostgresqlLedger
 from everpost.store.postgresql.tasks.operations import PostgresqlOperations
 from everpost.store.postgresql.tasks.recurring import PostgresqlRecurring
 from everpost.store.postgresql.tasks.relay import PostgresqlRelay
+from everpost.store.postgresql.tasks.traces import PostgresqlTraces
 
 
 class PostgresqlStore:
     """See `everpost.store.Store`."""
 
-    def __init__(self, database: Database, *, zone: tzinfo = UTC, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        zone: tzinfo = UTC,
+        clock: Clock | None = None,
+        redactor: Redactor = USUALLY,
+    ) -> None:
         self.database = database
         self._watch = PrimaryWatch(database.primary)
         self.guard = DispatchGuard(database, clock or database.primary.clock, self._watch)
@@ -38,8 +47,8 @@ class PostgresqlStore:
         self.ledger = PostgresqlLedger(database, self.guard.check_claim, self.guard.check)
         self.relay = PostgresqlRelay(database)
         self.meta = PostgresqlMeta(database)
-        self.care = PostgresqlCare(database, self._watch, self.guard)
-        self.history = PostgresqlHistory(database, zone)
+        self.care = PostgresqlCare(database, self._watch, self.guard, redactor)
+        self.history = PostgresqlHistory(database, zone, redactor)
         self.changes = PostgresqlChanges(database)
         self.operations = PostgresqlOperations(database)
         self.limits = PostgresqlLimits(database)
@@ -48,6 +57,7 @@ class PostgresqlStore:
         self.recurring = PostgresqlRecurring(database)
         self.failures = PostgresqlFailures(database, zone)
         self.timeline = PostgresqlTimeline(database)
+        self.traces = PostgresqlTraces(database)
         self.archive = PostgresqlArchive(database)
         self.held = PostgresqlHeld(database)
 
@@ -59,12 +69,13 @@ class PostgresqlStore:
         zone: tzinfo = UTC,
         clock: Clock | None = None,
         replica_lag_s: float = 0.0,
+        redactor: Redactor = USUALLY,
     ) -> Self:
         """Connect, and bring the tables up to this version; see `Database.open`."""
         database = await Database.open(address, replica_lag_s)
         try:
             await bring_up(database)
-            store = cls(database, zone=zone, clock=clock)
+            store = cls(database, zone=zone, clock=clock, redactor=redactor)
             await store.guard.begin()
         except BaseException:
             await database.close()

@@ -17,6 +17,7 @@ from everpost.task.model import TaskStatus
 from everpost.task.place import Place
 from everpost.views.events.event import Event, EventType, TaskEvent, sse
 from everpost.views.events.position import Position
+from everpost.views.hiding import Hiding
 
 TYPES = {
     Told.ACCEPTED: EventType.ACCEPTED,
@@ -45,8 +46,9 @@ Row = TaskRow | TaskDetail
 class EventDetails:
     """Makes events. The catalogue gives platforms their names, whatever spelling a task has."""
 
-    def __init__(self, history: History, catalogue: Catalogue) -> None:
+    def __init__(self, history: History, catalogue: Catalogue, hiding: Hiding | None = None) -> None:
         self._history = history
+        self._hiding = hiding or Hiding()
         self._catalogue = catalogue
 
     async def events_of(
@@ -78,7 +80,7 @@ class EventDetails:
         """The text of the end of a task, for a stream that ends with it."""
         told = _task_event(task, to_text(at_ms), _OF_ENDED, status=task.status)
         platform = None if task.platform is None else self._catalogue.name_of(task.platform)
-        return sse(EventType.ENDED, LAST, msgspec.structs.replace(told, platform=platform))
+        return sse(EventType.ENDED, LAST, self._hiding.row(msgspec.structs.replace(told, platform=platform)))
 
     async def _find(self, wanted: Mapping[str, str]) -> dict[str, Row]:
         """The tasks that there are. One that is in the archive is looked up alone."""
@@ -111,7 +113,7 @@ class EventDetails:
 
     def _event(self, kind: EventType, told: TaskEvent, row: Row, at_place: Position) -> Event:
         platform = None if row.platform is None else self._catalogue.name_of(row.platform)
-        told = msgspec.structs.replace(told, platform=platform)
+        told = self._hiding.row(msgspec.structs.replace(told, platform=platform))
         return Event(
             type=kind,
             task_id=told.task_id,

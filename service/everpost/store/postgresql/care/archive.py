@@ -75,6 +75,7 @@ class PostgresqlArchive:
         while done := await self._purge_month(before_ms):
             yield done
         await self._database.write(lambda connection: connection.run("purge_lost_edits"), statement_s=None)
+        await self._database.write(lambda connection: connection.run("purge_lost_traces"), statement_s=None)
         done = 1
         while done:
             async with pace.step() as size:
@@ -108,6 +109,7 @@ class PostgresqlArchive:
             task_ids = [row["job_id"] for row in purged if row["job_id"] is not None]
             if task_ids:
                 await connection.run("purge_edits", task_ids=task_ids)
+                await connection.run("purge_traces", task_ids=task_ids)
             return len(purged)
 
         return await self._database.write(purge)

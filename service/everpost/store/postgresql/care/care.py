@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from everpost.pace import Others
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.postgresql.care.failures import fold_failures
@@ -15,7 +16,7 @@ from everpost.store.postgresql.care.primary_watch import PrimaryWatch
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.lists.counts import COUNT_S, add_drift, find_drift, fold_counts
-from everpost.store.postgresql.lists.filling import fill
+from everpost.store.postgresql.lists.filling import empty, fill
 
 log = structlog.get_logger("everpost.store")
 
@@ -27,8 +28,12 @@ MONTHS_BEHIND = 2  # that keep their partitions, if they are empty: tasks may st
 class PostgresqlCare:
     """See `everpost.store.care.Care`."""
 
-    def __init__(self, database: Database, watch: PrimaryWatch, guard: DispatchGuard) -> None:
+    def __init__(
+        self, database: Database, watch: PrimaryWatch, guard: DispatchGuard, redactor: Redactor = USUALLY
+    ) -> None:
         self._database = database
+        self._redactor = redactor
+        self._is_hidden = False
         self._watch = watch
         self._guard = guard
         self._months: set[date] = set()
@@ -54,9 +59,13 @@ class PostgresqlCare:
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""
+        if not self._is_hidden:
+            if await empty(self._database, self._redactor.digest):
+                log.info("search.fills_anew")
+            self._is_hidden = True
         filled, step = 0, 1
         while step and filled < limit:
-            step = await fill(self._database, min(CHUNK, limit - filled))
+            step = await fill(self._database, min(CHUNK, limit - filled), self._redactor)
             filled += step
         return filled
 

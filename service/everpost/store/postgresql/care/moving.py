@@ -52,6 +52,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.LEDGER: ("task_id",),
         Table.DECISIONS: ("decision_id",),
         Table.EDITS: ("edit_id",),
+        Table.TRACES: ("task_id",),
         Table.RECURRING: ("recurrence_id",),
         Table.KEYS: ("key",),
         Table.BATCHES: ("batch_id",),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from everpost.clock import to_text
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -14,6 +15,7 @@ from everpost.store.history import (
     SEARCH_S,
     IdMatch,
     Page,
+    Step,
     Summary,
     TaskDetail,
     TaskFilter,
@@ -21,6 +23,7 @@ from everpost.store.history import (
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
+from everpost.store.lists.cursor import Key, write_cursor
 from everpost.store.lists.pages import beginning, due_bounds, following, without_doubles
 from everpost.store.lists.words import read_query
 from everpost.store.postgresql.link.connection import Connection
@@ -39,9 +42,10 @@ GRACE_S = 1.0  # by which PostgreSQL's own limit is later than this process's
 class PostgresqlHistory:
     """See `everpost.store.history.History`. A page costs the same wherever it is in a list."""
 
-    def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
+    def __init__(self, database: Database, zone: tzinfo = UTC, redactor: Redactor = USUALLY) -> None:
         self._database = database
         self._zone = zone
+        self._redactor = redactor
 
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """See `History`."""
@@ -82,6 +86,27 @@ class PostgresqlHistory:
         keys = await self._searching(wanted, lambda finder: finder.keys(after, limit + 1), within_s=within_s)
         return [key.task_id for key in without_doubles(keys[:limit])], following(keys, limit)
 
+    async def step(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> Step:
+        """See `History`."""
+        after = beginning(cursor, limit)
+
+        async def look(finder: Finder) -> Step:
+            keys = without_doubles(await finder.keys(after, limit))
+            tasks = [task_of_row(row, self._zone) for row in await finder.rows(keys)]
+            return Step(tasks, [write_cursor(Key(key.created_at, key.task_id)) for key in keys])
+
+        return await self._searching(wanted, look, within_s=within_s)
+
+    async def data_of(self, task_ids: Sequence[str], most_bytes: int) -> dict[str, bytes]:
+        """See `History`."""
+        wanted = {"task_ids": [*task_ids], "most": most_bytes}
+        rows = await self._database.search(
+            lambda connection: connection.fetch_all("data_of_tasks", **wanted), looks_far=False
+        )
+        return {row["task_id"]: row["data"].encode() for row in rows if row["data"] is not None}
+
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
         return await self._searching(wanted, lambda finder: finder.total(limit), within_s=within_s)
@@ -121,7 +146,7 @@ class PostgresqlHistory:
     def _search(
         self, wanted: TaskFilter, operation: Callable[[Finder], Awaitable[Result]], within_s: float = SEARCH_S
     ) -> Work[Result]:
-        query = None if wanted.q is None else read_query(wanted.q)
+        query = None if wanted.q is None else read_query(wanted.q, self._redactor)
         timeout_ms = round((within_s + GRACE_S) * 1000)
 
         async def run(connection: Connection) -> Result:

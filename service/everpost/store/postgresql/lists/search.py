@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
 from everpost.store.postgresql.link.connection import Connection
 
@@ -68,7 +69,7 @@ async def _scan(connection: Connection, statement: str, query: Query) -> tuple[s
 
 def _is_hit(query: Query, title: str, error: str, data: bytes) -> bool:
     raw = b"\n".join((title.encode(), error.encode(), data))
-    return query.may_match(raw) and query.matches(cut(title, error, texts_in(data)))
+    return query.may_match(raw) and query.matches(_words_of(query.redactor, title, error, data))
 
 
 def _texts_of(row: dict[str, Any]) -> tuple[str, str, bytes]:
@@ -76,10 +77,14 @@ def _texts_of(row: dict[str, Any]) -> tuple[str, str, bytes]:
     return row["title"] or "", row["error_message"] or "", (row["data"] or "").encode()[:MAX_DATA_BYTES]
 
 
-def document_of(row: dict[str, Any]) -> tuple[str, str]:
+def _words_of(redactor: Redactor, title: str, error: str, data: bytes) -> str:
+    title = "" if redactor.hides_member("title") else title
+    return cut(title, redactor.hide_text(error), texts_in(data, redactor))
+
+
+def document_of(row: dict[str, Any], redactor: Redactor = USUALLY) -> tuple[str, str]:
     """The words of a row as `publish_tasks_search` has them: with spaces, and each once as the text of a `tsvector`."""
-    title, error, data = _texts_of(row)
-    words = cut(title, error, texts_in(data))
+    words = _words_of(redactor, *_texts_of(row))
     return f" {words} ", _vector_of(lexemes_of(words.split()))
 
 

@@ -110,7 +110,9 @@ def _find_older(connection: sqlite3.Connection, before_ms: int, after: Ended, li
 def _purge(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     parameters = {"before": to_text(before_ms), "limit": limit}
     purged = [row[0] for row in connection.execute(load("purge"), parameters)]
-    connection.execute(load("purge_edits"), {"task_ids": json_list([task_id for task_id in purged if task_id])})
+    task_ids = json_list([task_id for task_id in purged if task_id])
+    for statement in ("purge_edits", "purge_traces"):
+        connection.execute(load(statement), {"task_ids": task_ids})
     return len(purged)
 
 

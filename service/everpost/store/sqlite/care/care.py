@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import structlog
 
 from everpost.pace import Others, Pace
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.care import NoteTimeline, StoreState
 from everpost.store.expiry import Expired, expired_now, oldest_kept
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.file.others import OtherWriters
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.lists.counts import COUNT_S, add_drift, find_drift
-from everpost.store.sqlite.lists.search import CHUNK, add_rows, next_rows
+from everpost.store.sqlite.lists.search import CHUNK, add_rows, forget_rows, next_rows
 from everpost.store.sqlite.queries import load
 
 log = structlog.get_logger("everpost.store")
@@ -20,8 +21,10 @@ log = structlog.get_logger("everpost.store")
 class SqliteCare:
     """See `everpost.store.care.Care`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, redactor: Redactor = USUALLY) -> None:
         self._database = database
+        self._redactor = redactor
+        self._is_hidden = False
         self._pace = Pace(CHUNK, rest=0)
 
     def state(self) -> StoreState:
@@ -41,6 +44,10 @@ class SqliteCare:
 
     async def fill_search(self, limit: int = 1_000) -> int:
         """See `Care.fill_search`."""
+        if not self._is_hidden:
+            if await self._database.write(lambda connection: forget_rows(connection, self._redactor.digest)):
+                log.info("search.fills_anew")
+            self._is_hidden = True
         filled = 0
         while filled < limit:
             async with self._pace.step() as size:
@@ -51,7 +58,7 @@ class SqliteCare:
         return filled
 
     async def _next(self, limit: int) -> tuple[int, list[tuple[int, str]]]:
-        return await self._database.read(lambda connection: next_rows(connection, limit))
+        return await self._database.read(lambda connection: next_rows(connection, limit, self._redactor))
 
     async def _add(self, after: int, documents: Sequence[tuple[int, str]]) -> bool:
         return await self._database.write(self._pace.timed(lambda connection: add_rows(connection, after, documents)))

@@ -43,6 +43,7 @@ KEYS: Mapping[Table, tuple[str, ...]] = MappingProxyType(
         Table.LEDGER: ("id",),
         Table.DECISIONS: ("decision_id",),
         Table.EDITS: ("edit_id",),
+        Table.TRACES: ("task_id",),
         Table.RECURRING: ("recurrence_id",),
         Table.KEYS: ("key",),
         Table.BATCHES: ("batch_id",),

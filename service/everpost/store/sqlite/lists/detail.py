@@ -1,5 +1,6 @@
 """One task with everything known about it, and ids by their beginning, from all three tables."""
 
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -50,6 +51,22 @@ def find_ids(connection: sqlite3.Connection, prefix: str, limit: int, zone: tzin
         told = IdMatch(task_id, Place(place), status or "", title, utc_text(created_at, zone))
         found.setdefault(task_id, told)  # an original file may have an id in two tables
     return list(found.values())[:limit]
+
+
+def data_of_tasks(connection: sqlite3.Connection, task_ids: Sequence[str], most_bytes: int) -> dict[str, bytes]:
+    """See `History.data_of`."""
+    found: dict[str, bytes] = {}
+    left = most_bytes
+    with snapshot(connection):
+        for task_id in task_ids:
+            row = connection.execute(load("data_of_task"), {"task_id": task_id}).fetchone()
+            if row is None or row[0] is None:
+                continue
+            left -= len(row[0])
+            if found and left < 0:
+                break
+            found[task_id] = row[0]
+    return found
 
 
 def _id_range(prefix: str, beyond: str, limit: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from everpost.clock import read_time, to_text
+from everpost.redaction import USUALLY, Redactor
 from everpost.store.history import (
     COUNTED,
     MAX_IDS,
@@ -15,6 +16,7 @@ from everpost.store.history import (
     SEARCH_S,
     IdMatch,
     Page,
+    Step,
     Summary,
     TaskDetail,
     TaskFilter,
@@ -22,14 +24,14 @@ from everpost.store.history import (
     Total,
 )
 from everpost.store.lists.counted import may_look_far, summary_of
-from everpost.store.lists.cursor import BEGINNING
+from everpost.store.lists.cursor import BEGINNING, Key, write_cursor
 from everpost.store.lists.pages import beginning, due_bounds, following, without_doubles
 from everpost.store.lists.rows import task_row
 from everpost.store.lists.words import read_query
 from everpost.store.sqlite.file.connection import snapshot
 from everpost.store.sqlite.file.database import Database
 from everpost.store.sqlite.library import sqlite3
-from everpost.store.sqlite.lists.detail import find_ids, find_task
+from everpost.store.sqlite.lists.detail import data_of_tasks, find_ids, find_task
 from everpost.store.sqlite.lists.finder import Finder, find_rows
 from everpost.store.sqlite.lists.rows import KEY_ALONE, ROW
 from everpost.store.sqlite.queries import load
@@ -41,9 +43,10 @@ Result = TypeVar("Result")
 class SqliteHistory:
     """See `everpost.store.history.History`. A page costs the same wherever it is in a list."""
 
-    def __init__(self, database: Database, zone: tzinfo = UTC) -> None:
+    def __init__(self, database: Database, zone: tzinfo = UTC, redactor: Redactor = USUALLY) -> None:
         self._database = database
         self._zone = zone
+        self._redactor = redactor
 
     async def find_task(self, task_id: str) -> TaskDetail | None:
         """See `History`."""
@@ -77,6 +80,21 @@ class SqliteHistory:
         after = beginning(cursor, limit, MAX_IDS)
         rows = await self._searching(wanted, lambda search: search.rows(KEY_ALONE, after, limit + 1), within_s=within_s)
         return [row[-1] for row in without_doubles(rows[:limit])], following(rows, limit)
+
+    async def step(
+        self, wanted: TaskFilter, cursor: str | None = None, limit: int = MAX_LIMIT, *, within_s: float = SEARCH_S
+    ) -> Step:
+        """See `History`."""
+        after = beginning(cursor, limit)
+        rows = await self._searching(wanted, lambda search: search.rows(ROW, after, limit), within_s=within_s)
+        rows = without_doubles(rows)
+        return Step([task_row(row, self._zone) for row in rows], [write_cursor(Key(*row[-2:])) for row in rows])
+
+    async def data_of(self, task_ids: Sequence[str], most_bytes: int) -> dict[str, bytes]:
+        """See `History`."""
+        return await self._database.search(
+            lambda connection: data_of_tasks(connection, task_ids, most_bytes), looks_far=False
+        )
 
     async def total(self, wanted: TaskFilter, limit: int | None = COUNTED, *, within_s: float = SEARCH_S) -> Total:
         """See `History`."""
@@ -112,7 +130,7 @@ class SqliteHistory:
         self, wanted: TaskFilter, operation: Callable[[Finder], Result], *, within_s: float = SEARCH_S
     ) -> Result:
         """Run `operation` with a finder of the tasks, all in one state of the database."""
-        query = None if wanted.q is None else read_query(wanted.q)
+        query = None if wanted.q is None else read_query(wanted.q, self._redactor)
 
         def run(connection: sqlite3.Connection) -> Result:
             connection.create_function("everpost_utc", 1, self._utc_of)

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from everpost.redaction import Redactor
 from everpost.store.lists.words import MAX_DATA_BYTES, Query, cut, texts_in
+from everpost.store.meta import HIDDEN_IN_SEARCH
 from everpost.store.sqlite.library import sqlite3
 from everpost.store.sqlite.queries import load
 
@@ -56,7 +58,7 @@ def expression_of(query: Query) -> str:
 def _scan(connection: sqlite3.Connection, statement: str, parameters: dict[str, int], query: Query) -> Iterator[int]:
     """The row numbers of a statement's rows that match."""
     for row, *texts in _texts_of_rows(connection, statement, parameters):
-        if query.may_match(b"\n".join(texts)) and query.matches(_document(*texts)):
+        if query.may_match(b"\n".join(texts)) and query.matches(_document(query.redactor, *texts)):
             yield row
 
 
@@ -69,11 +71,11 @@ def _texts_of_rows(
         yield row, title, error, data
 
 
-def next_rows(connection: sqlite3.Connection, limit: int) -> tuple[int, list[tuple[int, str]]]:
+def next_rows(connection: sqlite3.Connection, limit: int, redactor: Redactor) -> tuple[int, list[tuple[int, str]]]:
     """The number of the last row that the index has, and the next rows with their texts."""
     after = _searched(connection)
     rows = _texts_of_rows(connection, "rows_to_search", {"after": after, "limit": limit})
-    return after, [(row, _document(*texts)) for row, *texts in rows]
+    return after, [(row, _document(redactor, *texts)) for row, *texts in rows]
 
 
 def add_rows(connection: sqlite3.Connection, after: int, documents: Sequence[tuple[int, str]]) -> bool:
@@ -90,5 +92,19 @@ def _searched(connection: sqlite3.Connection) -> int:
     return 0 if found is None else int(found[0])
 
 
-def _document(title: bytes, error: bytes, data: bytes) -> str:
-    return cut(title.decode(errors="replace"), error.decode(errors="replace"), texts_in(data))
+def forget_rows(connection: sqlite3.Connection, hidden: str) -> bool:
+    """Empty the index if it was not filled without what a redactor of this digest hides; whether it had anything."""
+    found = connection.execute(load("get_meta"), {"key": HIDDEN_IN_SEARCH}).fetchone()
+    if found is not None and found[0] == hidden:
+        return False
+    was_filled = _searched(connection) > 0
+    connection.execute(load("empty_search"))
+    connection.execute(load("set_meta"), {"key": SEARCHED, "value": "0"})
+    connection.execute(load("set_meta"), {"key": HIDDEN_IN_SEARCH, "value": hidden})
+    return was_filled
+
+
+def _document(redactor: Redactor, title: bytes, error: bytes, data: bytes) -> str:
+    title = b"" if redactor.hides_member("title") else title
+    words = redactor.hide_text(error.decode(errors="replace"))
+    return cut(title.decode(errors="replace"), words, texts_in(data, redactor))

@@ -1,0 +1,1 @@
+TRUNCATE publish_tasks_search
