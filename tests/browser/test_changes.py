@@ -119,6 +119,22 @@ def test_the_page_follows_what_happens_and_keeps_the_focus(browser: Browser, sce
         scene.post("/api/v1/limits/resume", {"platform": "youtube"})
 
 
+def test_the_charts_show_the_hour_the_day_or_the_week(browser: Browser, scene: Scene) -> None:
+    with viewing(browser) as page:
+        page.goto(scene.address)
+        ends = page.get_by_role("img", name="Tasks that ended: ")
+        hour = _ended(ends.get_attribute("aria-label"))
+        page.get_by_role("link", name="Day").click()
+        day = _ended(ends.get_attribute("aria-label"))
+        assert page.url == f"{scene.address}/?span=day"
+        assert 0 < hour < day
+        assert page.locator(".bars g").count() == 96
+
+
+def _ended(label: str | None) -> int:
+    return int((label or "").partition("success ")[2].partition(", ")[0].replace(",", ""))
+
+
 def test_a_form_of_another_site_changes_nothing(scene: Scene) -> None:
     form = {"scope": "douyin", "reason": "Not by its own page."}
     for headers in ({}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):

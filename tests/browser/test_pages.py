@@ -45,6 +45,6 @@ def test_language_and_theme_are_kept_for_the_next_page(browser: Browser, scene: 
         page.get_by_role("button", name="深色主题").click()
         page.goto(f"{scene.address}/")
         assert page.locator("html").get_attribute("data-theme") == "dark"
-        assert page.get_by_role("heading", name="工作进程").is_visible()
+        assert page.get_by_role("heading", name="最近结束").is_visible()
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == "rgb(18, 20, 23)"

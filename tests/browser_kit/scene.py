@@ -1,8 +1,10 @@
 """A running Everpost for the browser: API, worker, platforms that fail on request, and posts as a team makes them."""
 
 import asyncio
+import math
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ import httpx
 
 from everpost.app import create_server
 from everpost.publishing import AuthError, InvalidError, PublishJob, TransientError
+from everpost.store.timeline import BUCKETS, Counts
 from everpost.testing import Stack, everpost_stack
 
 Answer = TypeVar("Answer")
@@ -99,8 +102,34 @@ async def _opened(folder: Path, settings: dict[str, Any]) -> AsyncIterator[tuple
             await server.stop()
 
 
+async def fill_timeline(stack: Stack) -> None:
+    """A day before this hour, as charts show it: busy by day, slower when much ends."""
+    now_s = int(time.time())
+    sums = Counts(ends={"success": 1}, waits=[0] * BUCKETS, attempts=[0] * BUCKETS)
+    for ago in (*range(95, 3, -1), *(minute / 15 for minute in range(60, 0, -1))):
+        much = (1.2 + math.sin(ago / 9) + 0.5 * math.sin(ago * 1.7)) * (15 if ago > 4 else 1)
+        ends = max(1, round(9 * much))
+        failed = round(much * (2 if 20 < ago < 30 else 0.4))
+        sums = Counts(
+            ends={
+                name: sums.ends.get(name, 0) + number
+                for name, number in (("success", ends), ("failed", failed), ("unknown", round(much / 9)))
+            },
+            waits=_more(sums.waits, 2 + round(much / 8), ends),
+            attempts=_more(sums.attempts, 6 + round(much / 9), ends),
+        )
+        await stack.store.timeline.add(sums, now_s - round(ago * 900))
+
+
+def _more(sums: Sequence[int], middle: int, number: int) -> list[int]:
+    """The sums with so many times around a bucket."""
+    shares = {middle - 1: 0.3, middle: 0.5, middle + 1: 0.17, middle + 2: 0.03}
+    return [old + math.ceil(number * shares.get(place, 0)) for place, old in enumerate(sums)]
+
+
 def fill(scene: Scene) -> None:
     """Posts in every state, as a team has them on an ordinary day with some trouble."""
+    scene.run(fill_timeline(scene.stack))
     scene.call(lambda: scene.stack.publisher.fail_when(_error_of))
     ended = [
         scene.publish(platform=platform, account_id=account, title=title)

@@ -88,6 +88,7 @@ def times_in(texts: Texts, now_ms: int) -> Mapping[str, Callable[..., str]]:
         "ago": lambda text: times.ago(texts, text, now_ms),
         "span": lambda text: times.span_since(texts, text, now_ms),
         "seconds": lambda value: times.seconds(texts, value),
+        "mark": lambda value: times.mark(texts, value),
     }
 
 

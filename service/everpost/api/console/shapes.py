@@ -11,13 +11,14 @@ from markupsafe import Markup
 
 ICONS = Path(__file__).with_name("icons.toml")
 WIDTH, HEIGHT = 600, 120  # of a chart in its own units; the page stretches it
-DECADES = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 36_000.0, 360_000.0)  # seconds
+DECADES = tuple(10.0**power for power in range(-3, 7))  # seconds
 
 
 class Bar(NamedTuple):
-    """A bar of a chart: its name, and the number of each kind, from below."""
+    """A bar of a chart: its name, its numbers in words, and the number of each kind, from below."""
 
     name: str
+    told: str
     parts: Mapping[str, int]
 
 
@@ -78,7 +79,6 @@ def bars(of: Sequence[Bar], most: int, label: str) -> Markup:
 
 
 def _bar(bar: Bar, x: float, width: float, most: int) -> Markup:
-    told = ", ".join(f"{kind} {number:,}" for kind, number in bar.parts.items() if number)
     parts, top = [Markup('<rect class="hit" x="{:.2f}" width="{:.2f}" height="{}"/>').format(x, width, HEIGHT)], 0.0
     for kind, number in bar.parts.items():
         height = HEIGHT * number / most
@@ -89,7 +89,7 @@ def _bar(bar: Bar, x: float, width: float, most: int) -> Markup:
                     kind, x + width * 0.11, HEIGHT - top, width * 0.78, max(height, 0.75)
                 )
             )
-    return Markup("<g><title>{}: {}</title>{}</g>").format(bar.name, told or "0", Markup("").join(parts))
+    return Markup("<g><title>{}: {}</title>{}</g>").format(bar.name, bar.told or "0", Markup("").join(parts))
 
 
 def lines(of: Sequence[Line], label: str) -> Markup:

@@ -41,7 +41,7 @@ OPEN = {PUBLIC: True}
 READ: Mapping[str, Any] = {}
 
 SHOWN = (
-    Page("/", "pages.now:show_now"),
+    Page("/", "pages.now:show_now", READ, ("span",)),
     Page("/accounts", "pages.accounts:show_accounts", READ, ("platform", "status", "cursor")),
     Page("/accounts/new", "pages.accounts:show_new_account"),
     Page("/accounts/{platform:str}/{account_id:str}", "pages.accounts:show_account"),

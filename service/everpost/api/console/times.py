@@ -43,6 +43,11 @@ def seconds(texts: Texts, value: float | None) -> str:
     return _span(texts, round(value * 1000))
 
 
+def mark(texts: Texts, value: float) -> str:
+    """A power of ten, in milliseconds or seconds."""
+    return texts.text("time.ms", n=round(value * 1000)) if value < 1 else texts.text("time.s", n=round(value))
+
+
 def _span(texts: Texts, span_ms: int) -> str:
     unit, length_ms = next(((unit, ms) for unit, ms in UNITS if span_ms >= ms), UNITS[-1])
     return texts.count(f"time.{unit}", span_ms // length_ms)

@@ -7,19 +7,25 @@ from typing import Any
 import msgspec
 
 from everpost.actions.limits import ShownScope
-from everpost.api.console.frame import render
+from everpost.api.console.frame import render, texts_for
+from everpost.api.console.pages.charts import ends_chart, times_chart
 from everpost.api.console.pages.first_task import first_platform, first_task
 from everpost.api.console.shared import share
 from everpost.api.http.json_answer import JsonAnswer
 from everpost.api.services import ApiRequest, Services, services_of
-from everpost.errors import QueueUnreachable
+from everpost.errors import InvalidValue, QueueUnreachable
 from everpost.store.history import TaskFilter
 from everpost.store.pause import Pause, find_pause
+from everpost.views.ends_by_time import Span, ends_by_time
+from everpost.views.failure_groups import ShownFailures, find_failures
 from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.shown_tasks import TaskRow
 from everpost.views.task_views import StatusCounts, status_counts
 
 FACTS_S = 1.0  # how old the page may be
+CHARTS_S = 5.0  # a worker counts ends so often
+FAILURES = "24h"
+GROUPS = 12
 LATE_MS = 60_000  # a due task that waits for a worker for so long is late
 RECENT = 12
 MOST_DOING = 100  # tasks of all workers
@@ -36,6 +42,7 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
         pause: The pause of dispatch since a restore.
         doing: The tasks that workers say they run, by id.
         recent: The tasks that ended last.
+        failures: Those of the last day, grouped by cause.
     """
 
     counts: StatusCounts
@@ -45,6 +52,7 @@ class NowFacts(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None
     doing: Mapping[str, TaskRow]
     recent: Sequence[TaskRow]
+    failures: ShownFailures
 
     @property
     def waiting(self) -> int:
@@ -82,8 +90,28 @@ async def show_now(request: ApiRequest) -> JsonAnswer:
     """Answer with the page."""
     services = services_of(request)
     facts = await share(request, "now", FACTS_S, lambda: find_facts(services))
-    is_empty = not facts.counts.total
-    return render(request, "now.html", facts=facts, is_empty=is_empty, **_first_steps(request) if is_empty else {})
+    span = _span_of(request)
+    ends = await share(
+        request, f"ends {span}", CHARTS_S, lambda: ends_by_time(services.store.timeline, span, services.clock())
+    )
+    texts, is_empty = texts_for(request), not facts.counts.total
+    return render(
+        request,
+        "now.html",
+        facts=facts,
+        window=span,
+        ends=ends_chart(texts, ends),
+        times={name: times_chart(texts, ends, name) for name in ("wait", "publish")},
+        is_empty=is_empty,
+        **_first_steps(request) if is_empty else {},
+    )
+
+
+def _span_of(request: ApiRequest) -> Span:
+    try:
+        return Span(request.query_params.get("span", Span.HOUR))
+    except ValueError:
+        raise InvalidValue("The span is hour, day or week.", "?span") from None
 
 
 def _first_steps(request: ApiRequest) -> dict[str, Any]:
@@ -101,12 +129,14 @@ def _first_steps(request: ApiRequest) -> dict[str, Any]:
 
 async def find_facts(services: Services) -> NowFacts:
     """Ask for all that the page shows, at the same time."""
-    summary, limits, pause, oldest_ms, (recent, _) = await asyncio.gather(
-        services.store.history.summary(services.catalogue.name_of),
+    store, now_ms, zone = services.store, services.clock(), services.settings.zone
+    summary, limits, pause, oldest_ms, (recent, _), failures = await asyncio.gather(
+        store.history.summary(services.catalogue.name_of),
         services.limits.show(),
-        find_pause(services.store.meta),
+        find_pause(store.meta),
         _oldest_ms(services),
         services.tasks.recent_ends(RECENT),
+        find_failures(store.failures, FAILURES, now_ms, zone, GROUPS),
     )
     queue = await queue_health(services.queue, limits)
     return NowFacts(
@@ -117,6 +147,7 @@ async def find_facts(services: Services) -> NowFacts:
         pause=pause,
         doing=await _doing(services, [] if queue is None else queue.workers),
         recent=recent,
+        failures=failures,
     )
 
 
