@@ -190,6 +190,13 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     assert documented == {metric["name"]: ", ".join(f"`{label}`" for label in metric["labels"]) for metric in metrics}
 
 
+def test_every_line_of_the_log_that_is_explained_is_written() -> None:
+    events = first_words(section((DOCS / "trouble.md").read_text("utf-8"), "Lines of the log to know"))
+    named = {name for event in events for name in event.replace("`", "").split(", ")}
+    code = "".join(file.read_text("utf-8") for side in ("service", "workers") for file in (ROOT / side).rglob("*.py"))
+    assert {name for name in named if f'"{name}"' not in code} == set()
+
+
 def test_every_promise_is_named() -> None:
     promises = section((DOCS / "how-it-works.md").read_text("utf-8"), "The promises")
     assert re.findall(r"^\| (I\d) \|", promises, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
