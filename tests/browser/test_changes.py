@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from browser_kit.scene import Scene
 from browser_kit.view import ENGLISH, WITHOUT_SCRIPT, Look, check_page, viewing
@@ -117,6 +117,31 @@ def test_the_page_follows_what_happens_and_keeps_the_focus(browser: Browser, sce
         expect(page.get_by_text("Seen at once?")).to_be_visible(timeout=15_000)
         assert _focused(page) == title
         scene.post("/api/v1/limits/resume", {"platform": "youtube"})
+
+
+def test_an_event_brings_the_page_up_to_date_and_a_lost_stream_comes_back(browser: Browser, scene: Scene) -> None:
+    with viewing(browser) as page:
+        page.route(scene.address + "/", _without_polling)
+        page.goto(scene.address + "/")
+        expect(page.locator("body[data-live=yes]")).to_be_attached()
+        scene.publish(title="Told by an event", schedule_time="2031-01-01T00:00:00Z")
+        scheduled = page.locator(".tile.scheduled strong")
+        expect(scheduled).to_have_text(_scheduled(scene), timeout=15_000)
+        page.context.set_offline(offline=True)
+        scene.publish(title="Told afterwards", schedule_time="2031-01-02T00:00:00Z")
+        page.context.set_offline(offline=False)
+        expect(scheduled).to_have_text(_scheduled(scene), timeout=15_000)
+
+
+def _without_polling(route: Route) -> None:
+    """The page, fetched anew every hour only."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace('data-every="4"', 'data-every="3600"'))
+
+
+def _scheduled(scene: Scene) -> str:
+    counts: dict[str, int] = scene.client.get("/api/v1/tasks/stats").json()["summary"]
+    return str(counts["scheduled"])
 
 
 def test_the_charts_show_the_hour_the_day_or_the_week(browser: Browser, scene: Scene) -> None:

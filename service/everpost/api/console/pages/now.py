@@ -22,7 +22,7 @@ from everpost.views.queue_health import QueueHealth, queue_health
 from everpost.views.shown_tasks import TaskRow
 from everpost.views.task_views import StatusCounts, status_counts
 
-FACTS_S = 1.0  # how old the page may be
+FACTS_S = 0.5  # how old the page may be
 CHARTS_S = 5.0  # a worker counts ends so often
 FAILURES = "24h"
 GROUPS = 12

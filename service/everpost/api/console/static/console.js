@@ -54,24 +54,65 @@ export async function refresh() {
   document.dispatchEvent(new CustomEvent("everpost:refreshed"));
 }
 
-// ---- When to refresh: on events if the page names their address, else every few seconds; never while hidden.
+// ---- When to refresh: soon after an event, and every few seconds; never while the page is hidden.
 
-let waiting = 0;
-function refreshSoon(delay = every) {
-  clearTimeout(waiting);
-  waiting = setTimeout(async () => {
+let timer = 0;
+let due = Infinity;
+
+function refreshWithin(delay) {
+  const at = performance.now() + delay;
+  if (at >= due) return;
+  due = at;
+  clearTimeout(timer);
+  timer = setTimeout(async () => {
+    due = Infinity;
     if (!document.hidden) await refresh().catch(() => {});
-    refreshSoon();
+    refreshWithin(every);
   }, delay);
 }
-if (every) {
-  refreshSoon();
-  document.addEventListener("visibilitychange", () => document.hidden || refreshSoon(0));
+
+// The page's own stream of events. Many events in a short time say no more than "look again": then the stream is left
+// alone for a while, and the page is fetched every few seconds. A hidden page has none, because a browser opens only six
+// connections to one server.
+
+const TYPES = ["task.accepted", "task.started", "task.progress", "task.ended", "task.changed", "reset"];
+const SOON = 600; // what several viewers share may be half a second old
+const [MANY, WHILE, REST] = [30, 3000, 30_000];
+let source = null;
+let heard = 0;
+
+function follow() {
   const events = document.body.dataset.events;
-  if (events) {
-    const source = new EventSource(root + events);
-    for (const type of (document.body.dataset.types ?? "message").split(" ")) source.addEventListener(type, () => refreshSoon(400));
-  }
+  if (!events || source || document.hidden) return;
+  source = new EventSource(new URL(root + events, location.href));
+  for (const type of TYPES) source.addEventListener(type, hear);
+  source.addEventListener("open", () => (document.body.dataset.live = "yes"));
+  source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && leave());
+}
+
+function leave() {
+  source?.close();
+  source = null;
+  delete document.body.dataset.live;
+}
+
+function hear() {
+  heard += 1;
+  setTimeout(() => (heard -= 1), WHILE);
+  refreshWithin(SOON);
+  if (heard < MANY) return;
+  leave();
+  setTimeout(follow, REST);
+}
+
+if (every) {
+  refreshWithin(every);
+  follow();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return leave();
+    refreshWithin(0);
+    follow();
+  });
 }
 
 // ---- A link or a form with data-sheet opens in a dialog what it leads to. Without script it is a page.
