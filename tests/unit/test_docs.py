@@ -202,10 +202,24 @@ def test_every_promise_is_named() -> None:
     assert re.findall(r"^\| (I\d) \|", promises, flags=re.MULTILINE) == [f"I{number}" for number in range(1, 9)]
 
 
+def anchors(file: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", file.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
 def test_every_link_leads_somewhere(file: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", file.read_text("utf-8")):
-        assert target.startswith("https://") or (file.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!https://)([^)#\s]*)(?:#([^)\s]*))?\)", file.read_text("utf-8")):
+        found = file.parent / target if target else file
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_nothing_is_left_to_be_filled_in(file: Path) -> None:
+    assert re.findall(r"^(?:[A-Z]{4,}|.*\b(?:TODO|TBD|FIXME|XXX)\b.*)$", file.read_text("utf-8"), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
