@@ -1,8 +1,7 @@
 """What tests of the link write and read: one table of rows with a value."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from everpost.database_address import postgresql_address
 from everpost.store.postgresql.link.connection import Connection, Record
@@ -15,12 +14,12 @@ ROWS = Sql("""
 """)
 WRITE = Sql("""
     INSERT INTO link_rows
-    SELECT task_id, value FROM json_to_recordset(:rows) AS given (task_id text, value text) ORDER BY task_id
+    SELECT task_id, value FROM unnest(:rows::link_rows[]) ORDER BY task_id
     RETURNING task_id
 """)
 AGAIN = Sql("""
     WITH given AS MATERIALIZED (
-        SELECT * FROM json_to_recordset(:rows) AS given (task_id text, value text)
+        SELECT * FROM unnest(:rows::link_rows[])
     ), known AS (
         SELECT task_id FROM link_rows WHERE task_id IN (SELECT given.task_id FROM given)
     ), added AS (
@@ -35,9 +34,9 @@ STATEMENTS = Sql("SELECT count(DISTINCT xmin::text) FROM link_rows")
 """How many transactions wrote the rows."""
 
 
-def row(task_id: str, value: str | None = None) -> Mapping[str, Any]:
+def row(task_id: str, value: str | None = None) -> tuple[str, str | None]:
     """A row to be written."""
-    return {"task_id": task_id, "value": value}
+    return task_id, value
 
 
 async def write(database: Database, *task_ids: str) -> list[Record]:

@@ -43,7 +43,7 @@ async def test_both_ends_ask_an_idle_peer_whether_it_is_there(database: Database
     client, server = await database.read(look)
     assert client == [1, *KEEPALIVE.values()]
     assert server == {
-        "idle_in_transaction_session_timeout": "60000",
+        "idle_in_transaction_session_timeout": "15000",
         "tcp_keepalives_count": "3",
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "2",

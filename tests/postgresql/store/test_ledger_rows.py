@@ -18,9 +18,8 @@ from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.statements import Sql
 from everpost.store.postgresql.queries import statements
 from everpost.store.postgresql.store import PostgresqlStore
-from everpost.store.postgresql.tasks.ends import rows_of_ended
+from everpost.store.postgresql.tasks.typed_rows import TypedRow, accepted_values, ended_values
 from everpost.store.relay import RelayPage
-from everpost.store.task_rows import accepted_row
 from everpost.task.model import ErrorClass, TaskColumns, TaskRecord, TaskStatus
 from everpost.task.place import Place
 from postgresql.kit import PostgresqlKit
@@ -38,23 +37,22 @@ def database(store: Store) -> Database:
     return store.database
 
 
-async def again(database: Database, name: str, rows: list[dict[str, Any]]) -> set[str]:
+async def again(database: Database, name: str, rows: list[TypedRow]) -> set[str]:
     """Send rows again whose answer was lost; the ids that the statement returns."""
-    text = json.dumps(rows)
-    found = await database.write(lambda connection: connection.fetch_all(f"{name}_again", rows=text))
+    found = await database.write(lambda connection: connection.fetch_all(f"{name}_again", rows=rows))
     return {row["task_id"] for row in found}
 
 
 IDS = {"task_ids": ["a", "b"]}
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "accept_tasks_again": {"rows": "[]"},
-    "begin_send": {"rows": "[]"},
-    "begin_send_again": {"rows": "[]"},
-    "cancel_send": {"rows": "[]"},
+    "accept_tasks_again": {"rows": []},
+    "begin_send": {"rows": []},
+    "begin_send_again": {"rows": []},
+    "cancel_send": {"rows": []},
     "check_claims": IDS | {"sizes": [1, 1]},
     "defer_tasks": {"rows": "[]"},
-    "end_tasks": {"rows": "[]"},
-    "end_tasks_again": {"rows": "[]"},
+    "end_tasks": {"rows": []},
+    "end_tasks_again": {"rows": []},
     "lock_claims": IDS,
     "note_attempts": IDS | {"attempts": ["[]", "[]"]},
     "runnable_tasks": IDS | {"most": 1},
@@ -87,7 +85,7 @@ async def test_an_attempt_writes_no_index(store: Store, database: Database) -> N
     """All rows of a page are updated before any of them is deleted: each finds room on its page (HOT)."""
     ids = [f"t{number:03}" for number in range(200)]
     await accept(store, *(make_task(task_id, description="text " * 60) for task_id in ids))
-    rows = json.dumps([{"task_id": task_id, "attempt": 1, "now": "2026-01-01T00:00:00.000Z"} for task_id in ids])
+    rows = [(task_id, 1, None, "2026-01-01T00:00:00.000Z", None) for task_id in ids]
 
     async def begin_all(connection: Connection) -> Any:
         assert len(await connection.fetch_all("begin_send", rows=rows)) == len(ids)
@@ -103,8 +101,7 @@ async def test_tasks_that_are_sent_again_are_written_once_even_if_they_have_ende
     tasks = [make_task(task_id) for task_id in ("waits", "ended", "new")]
     await accept(store, *tasks[:2])
     await store.ledger.end([record_of("ended")])
-    rows = [accepted_row(task, START_MS) for task in tasks]
-    assert await again(database, "accept_tasks", rows) == {"waits", "ended", "new"}
+    assert await again(database, "accept_tasks", accepted_values(tasks, START_MS)) == {"waits", "ended", "new"}
     places = {task.task_id: task.place for task in kit.tasks()}
     assert places == {"waits": Place.LEDGER, "ended": Place.HISTORY, "new": Place.LEDGER}
 
@@ -112,17 +109,17 @@ async def test_tasks_that_are_sent_again_are_written_once_even_if_they_have_ende
 async def test_an_end_that_is_sent_again_is_its_own_and_another_one_is_not(store: Store, database: Database) -> None:
     await add_ended(store, "task")
     own, other = record_of("task", TaskStatus.FAILED), record_of("task", TaskStatus.SUCCESS, 2)
-    assert await again(database, "end_tasks", rows_of_ended([own])) == {"task"}
-    assert await again(database, "end_tasks", rows_of_ended([other])) == set()
+    assert await again(database, "end_tasks", ended_values([own])) == {"task"}
+    assert await again(database, "end_tasks", ended_values([other])) == set()
 
 
 async def test_an_intent_that_is_sent_again_is_its_own_and_another_one_is_not(store: Store, database: Database) -> None:
     await accept(store, "task")
     assert await store.ledger.begin_send("task", 1, START_MS)
-    row = {"task_id": "task", "attempt": 1, "now": to_text(START_MS), "since_boot": None}
-    assert await again(database, "begin_send", [row]) == {"task"}
-    assert await again(database, "begin_send", [row | {"attempt": 2}]) == set()
-    assert await again(database, "begin_send", [row | {"now": to_text(START_MS + 1)}]) == set()
+    now, later = to_text(START_MS), to_text(START_MS + 1)
+    assert await again(database, "begin_send", [("task", 1, None, now, None)]) == {"task"}
+    assert await again(database, "begin_send", [("task", 2, None, now, None)]) == set()
+    assert await again(database, "begin_send", [("task", 1, None, later, None)]) == set()
 
 
 async def test_of_texts_that_postgresql_cannot_hold_only_the_character_nul_is_replaced(
@@ -273,7 +270,7 @@ async def test_an_inherited_row_ends_beside_a_row_of_the_history_with_its_id(sto
 async def test_the_usual_statements_touch_no_partition_that_they_do_not_write(database: Database, name: str) -> None:
     """Each partition that a plan has is opened and locked each time, and there is one more every month."""
     explained = Sql(f"EXPLAIN (FORMAT JSON) {statements()[name]}")
-    plan = await database.read(lambda connection: connection.fetch_value(explained, rows="[]"))
+    plan = await database.read(lambda connection: connection.fetch_value(explained, rows=[]))
     nodes = _nodes(json.loads(plan)[0]["Plan"])
     read = {node["Relation Name"] for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"}
     assert read <= {"task_queue", "everpost_meta"}  # which have no partitions

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar, cast
 
@@ -174,17 +174,16 @@ class Database:
     async def write_rows(
         self,
         statement: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[tuple[Any, ...]],
         *,
         again: str | None = None,
         until_s: float = math.inf,
     ) -> list[Record]:
         """Have `statement` write rows; what it returns for them, once they are committed.
 
-        The statement takes the rows of several callers at once, as a JSON list in `:rows`, and sorts them by their ids.
-        NUL in a text becomes U+FFFD.
-        It returns rows with the column `task_id`, and each row has a `task_id`: a caller gets those with its own ids.
-        Rows with the same id never come together.
+        The statement takes the rows of several callers at once, as the array `:rows` of a composite type whose first
+        column is the `task_id`, and sorts them by their ids. No text has a NUL. It returns rows with the column
+        `task_id`, and a caller gets those with its own ids. Rows with the same id never come together.
 
         Args:
             again: If the answer is lost, this statement takes the rows, or the same one. It returns what the first

@@ -8,11 +8,17 @@ READ_ONLY = "25006"
 TOO_MANY = "53300"  # connections
 DISK_FULL = "53100"
 IDLE_TOO_LONG = "25P03"  # in a transaction
+INTERNAL = "XX000"
 NO_PRIMARY = frozenset({READ_ONLY, "57P01", "57P02", "57P03", "57P05"})
 """Read-only, shut down, crashed, starting, idle for too long: none of this server's connections is of use any more."""
 
 UNDONE = frozenset({"40001", "40P01", "0A000"})
 """Serialization failure, deadlock, and a plan that another process's migration made invalid."""
+
+OTHER_TYPE = frozenset({"42804", "42846"})
+"""A value has another type than the statement takes: the types were made anew, for example by a restored dump."""
+
+LOST_TYPE = "cache lookup failed for type"  # of an internal error, which has no translation
 
 BUSY = frozenset({"55P03", "57014"})  # a lock was not available; the statement was cancelled
 WRONG_LOGIN = frozenset({"28000", "28P01", "3D000"})
@@ -75,15 +81,18 @@ def _meaning_of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state in NO_PRIMARY or state.startswith("08"):
         return LinkLost(error.message or str(error), is_refusal=state == READ_ONLY)
-    if state == IDLE_TOO_LONG:
-        return LinkLost(error.message or str(error), is_of_all=False)
-    if state == TOO_MANY:
-        return LinkLost(error.message or str(error), is_of_all=False, is_refusal=True)
+    if state in {IDLE_TOO_LONG, TOO_MANY} or _is_of_type(state, str(error)):
+        return LinkLost(error.message or str(error), is_of_all=False, is_refusal=state != IDLE_TOO_LONG)
     if state in UNDONE:
         return TransactionUndone(str(error))
     if state[:2] in {"22", "23"}:
         return StatementRefused(str(error), state, error.constraint_name)
     return _service_error(state, error.message or str(error))
+
+
+def _is_of_type(state: str, message: str) -> bool:
+    """Whether the connection has learned types that are others now."""
+    return state in OTHER_TYPE or (state == INTERNAL and message.startswith(LOST_TYPE))
 
 
 def _service_error(state: str, message: str) -> ServiceError:

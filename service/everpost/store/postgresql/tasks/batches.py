@@ -11,11 +11,11 @@ from everpost.store.ledger import FirstAnswer, IdempotencyKey, TaskExistsError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
-from everpost.store.postgresql.link.texts import json_text, storable
+from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.media.uses import check_files, use_files
 from everpost.store.postgresql.tasks.duplicates import duplicates_among, keep_guards, lock_duplicates
 from everpost.store.postgresql.tasks.ledger import KEY_TRIES, PostgresqlLedger
-from everpost.store.task_rows import accepted_row
+from everpost.store.postgresql.tasks.typed_rows import accepted_values
 from everpost.task.duplicate_rules import Guard
 
 
@@ -68,8 +68,7 @@ async def _accept(connection: Connection, posting: Posting, now_ms: int) -> Acce
         return None
     if posted.batch is not None:
         await connection.run("keep_batch", **batch_row(posted.batch, tasks))
-    rows = [accepted_row(task, now_ms) for task in tasks]
-    await connection.fetch_all("accept_tasks", rows=json_text(rows))
+    await connection.fetch_all("accept_tasks", rows=accepted_values(tasks, now_ms))
     await use_files(connection, tasks)
     guards = {task_id: guard for task_id, guard in posting.guards.items() if task_id not in duplicates}
     await keep_guards(connection, guards)

@@ -7,10 +7,9 @@ import msgspec
 from everpost.clock import SinceBoot
 from everpost.store.ledger import ClaimedTasks, ClaimFacts, LostAttempts
 from everpost.store.postgresql.link.connection import Connection, Record
-from everpost.store.postgresql.link.texts import json_text
 from everpost.store.postgresql.media.uses import use_files
 from everpost.store.postgresql.tasks.attempts import Attempts
-from everpost.store.task_rows import accepted_row
+from everpost.store.postgresql.tasks.typed_rows import accepted_values
 from everpost.task.model import Attempt, Task
 
 
@@ -71,7 +70,7 @@ async def accept_missing(connection: Connection, tasks: Sequence[Task], now_ms: 
     """Write tasks into the ledger, each unless some place has it already, or a retry of it lives."""
     if not tasks:
         return
-    rows = await connection.fetch_all("accept_missing", rows=json_text([accepted_row(task, now_ms) for task in tasks]))
+    rows = await connection.fetch_all("accept_missing", rows=accepted_values(tasks, now_ms))
     # One of them may have been accepted and have ended after the places were looked at. This statement sees its end.
     added = {row["task_id"] for row in rows}
     await use_files(connection, [task for task in tasks if task.task_id in added])

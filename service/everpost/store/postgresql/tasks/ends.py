@@ -1,7 +1,6 @@
 """The end of a task: one statement moves its row from the ledger into the history (I1)."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from everpost.store.postgresql.queries import ENDED_TABLES
 from everpost.store.postgresql.tasks.attempts import Attempts
 from everpost.store.postgresql.tasks.claims import note_attempts
 from everpost.store.postgresql.tasks.failures import keep_failures
+from everpost.store.postgresql.tasks.typed_rows import TypedRow, ended_values, failed_values
 from everpost.store.task_rows import columns_of_bytes, ended_row, failure_of, stray_row
 from everpost.task.model import Task, TaskRecord, TaskStatus
 
@@ -62,19 +62,11 @@ def split_by_task(records: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list
     return list(first.values()), others
 
 
-def rows_of_ended(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
-    """The records as rows of `end_tasks.sql`, which takes the data from the ledger."""
-    return [{**ended_row(record), "task_data": None, "raw_job": None} for record in records]
-
-
-def ending_of(records: Sequence[TaskRecord]) -> tuple[str, list[dict[str, Any]]]:
+def ending_of(records: Sequence[TaskRecord]) -> tuple[str, list[TypedRow]]:
     """The statement that ends tasks, and its rows. Only failures pay for what is kept of failures."""
-    rows = rows_of_ended(records)
     if all(record.status is not TaskStatus.FAILED for record in records):
-        return "end_tasks", rows
-    return "end_failed_tasks", [
-        row | {"failure": failure_of(record)} for row, record in zip(rows, records, strict=True)
-    ]
+        return "end_tasks", ended_values(records)
+    return "end_failed_tasks", failed_values(records)
 
 
 async def _with_free_ids(connection: Connection, records: Sequence[TaskRecord]) -> Sequence[TaskRecord]:
@@ -108,8 +100,8 @@ async def _move(connection: Connection, records: Sequence[TaskRecord]) -> Collec
     """Move ledger rows into the history; the ids of those that were there."""
     if not records:
         return ()
-    statement, given = ending_of(records)
-    rows = await connection.fetch_all(statement, rows=json_text(given))
+    statement, values = ending_of(records)
+    rows = await connection.fetch_all(statement, rows=values)
     return {row["task_id"] for row in rows}
 
 

@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -26,13 +25,13 @@ from everpost.store.ledger import (
 from everpost.store.postgresql.link.database import READ_S, Database
 from everpost.store.postgresql.link.faults import StatementRefused
 from everpost.store.postgresql.link.transactions import left
-from everpost.store.postgresql.tasks.acceptance import accept_with_files, find_answer, row_of_request
+from everpost.store.postgresql.tasks.acceptance import accept_with_files, find_answer
 from everpost.store.postgresql.tasks.checkpoints import Checkpoint, save_checkpoints
 from everpost.store.postgresql.tasks.claims import adopt_tasks, check_claims, note_lost_attempts
 from everpost.store.postgresql.tasks.deferring import Deferred, defer_tasks
 from everpost.store.postgresql.tasks.ends import end_tasks, ending_of, split_by_task
 from everpost.store.postgresql.tasks.failures import KnownCauses
-from everpost.store.task_rows import accepted_row
+from everpost.store.postgresql.tasks.typed_rows import TypedRow, accepted_values, request_values
 from everpost.task.model import Attempt, Task, TaskRecord
 
 KEY_TRIES = 5  # a key can be in use when it is written, and be forgotten before its answer is read
@@ -62,9 +61,8 @@ class PostgresqlLedger:
             if any(task.file_ids for task in tasks):
                 return await self._accept_with_files(tasks, now_ms, once)
             if once is not None:
-                return await self._accept_once(row_of_request(tasks, now_ms, once), once)
-            rows = [accepted_row(task, now_ms) for task in tasks]
-            await self._database.write_rows("accept_tasks", rows, again="accept_tasks_again")
+                return await self._accept_once(request_values(tasks, now_ms, once), once)
+            await self._database.write_rows("accept_tasks", accepted_values(tasks, now_ms), again="accept_tasks_again")
         except StatementRefused as error:
             raise TaskExistsError(str(error)) from error
         return None
@@ -80,7 +78,7 @@ class PostgresqlLedger:
                 return None if answer == once.answer else answer
         raise DatabaseBusy
 
-    async def _accept_once(self, row: Mapping[str, Any], once: Once) -> FirstAnswer | None:
+    async def _accept_once(self, row: TypedRow, once: Once) -> FirstAnswer | None:
         for _ in range(KEY_TRIES):
             if await self._database.write_rows("accept_once", [row], until_s=once.key.until_s):
                 return None
@@ -121,8 +119,8 @@ class PostgresqlLedger:
     ) -> bool:
         """See `Ledger.begin_send`."""
         await self._check_send()
-        row = {"task_id": task_id, "attempt": attempt, "earlier": earlier, "now": to_text(now_ms)}
-        row["since_boot"] = None if since_boot is None else msgspec.json.encode(since_boot).decode()
+        booted = None if since_boot is None else msgspec.json.encode(since_boot).decode()
+        row = (task_id, attempt, earlier, to_text(now_ms), booted)
         intent = (task_id, attempt, now_ms)
         statement = "begin_send_again" if intent in self._unconfirmed else "begin_send"
         try:
@@ -137,8 +135,7 @@ class PostgresqlLedger:
 
     async def cancel_send(self, task_id: str, attempt: int, now_ms: int) -> None:
         """See `Ledger.cancel_send`."""
-        row = {"task_id": task_id, "attempt": attempt, "now": to_text(now_ms)}
-        await self._database.write_rows("cancel_send", [row])
+        await self._database.write_rows("cancel_send", [(task_id, attempt, None, to_text(now_ms), None)])
 
     async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str, now_ms: int) -> bool:
         """See `Ledger.save_checkpoint`."""

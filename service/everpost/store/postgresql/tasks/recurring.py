@@ -8,11 +8,11 @@ from everpost.store.ledger import TaskExistsError
 from everpost.store.postgresql.link.connection import Connection
 from everpost.store.postgresql.link.database import Database
 from everpost.store.postgresql.link.faults import StatementRefused
-from everpost.store.postgresql.link.texts import json_text, storable
+from everpost.store.postgresql.link.texts import storable
 from everpost.store.postgresql.media.uses import use_files
 from everpost.store.postgresql.tasks.duplicates import keep_guards
+from everpost.store.postgresql.tasks.typed_rows import accepted_values
 from everpost.store.recurring import changed_row, recurrence_of, recurrence_row
-from everpost.store.task_rows import accepted_row
 from everpost.task.duplicate_rules import Guard
 from everpost.task.model import Task
 from everpost.task.recurrence import Recurrence
@@ -59,7 +59,7 @@ class PostgresqlRecurring:
             except StatementRefused as error:
                 raise RecurrenceExists(after.name) from error
             if task is not None:
-                await connection.fetch_all("accept_tasks", rows=json_text([accepted_row(task, now_ms)]))
+                await connection.fetch_all("accept_tasks", rows=accepted_values([task], now_ms))
                 await use_files(connection, [task])
                 await keep_guards(connection, {} if guard is None else {task.task_id: guard})
             return True

@@ -6,12 +6,12 @@ from everpost.errors import DuplicatePost, ServiceError, UnknownFile
 from everpost.store.changes import Outcome, Retry, undecided_among
 from everpost.store.files import UnknownFileError
 from everpost.store.postgresql.link.connection import Connection
-from everpost.store.postgresql.link.texts import json_text
 from everpost.store.postgresql.media.uses import check_files, use_files
 from everpost.store.postgresql.tasks.candidates import lock_candidates
 from everpost.store.postgresql.tasks.duplicates import keep_guards, lock_duplicates
 from everpost.store.postgresql.tasks.ends import end_tasks, lock_batches
 from everpost.store.postgresql.tasks.resolve import replace_unknown
+from everpost.store.postgresql.tasks.typed_rows import accepted_values
 from everpost.store.successions import (
     decide_retries,
     decisions_of,
@@ -21,7 +21,6 @@ from everpost.store.successions import (
     with_decisions,
     without_refused,
 )
-from everpost.store.task_rows import accepted_row
 from everpost.task.edits import PATH as EDIT_PATH
 from everpost.task.resolution_rules import Decided
 from everpost.task.retry_rules import Succession
@@ -68,9 +67,9 @@ async def _write(
     if messages:
         await connection.run("replace_waiting", task_ids=list(messages), messages=list(messages.values()))
     if successions:
-        rows = [accepted_row(one.task, now_ms) for one in successions]
-        await connection.fetch_all("accept_tasks", rows=json_text(rows))
-        await use_files(connection, [one.task for one in successions])
+        tasks = [one.task for one in successions]
+        await connection.fetch_all("accept_tasks", rows=accepted_values(tasks, now_ms))
+        await use_files(connection, tasks)
     decided = decisions_of(successions, change, now_ms)
     await replace_unknown(connection, decided)
     return decided

@@ -4,9 +4,7 @@ INSERT INTO task_queue (
 )
 SELECT
     {accepted_values}
-FROM json_to_recordset(:rows) AS task (
-    {accepted_types}
-)
+FROM unnest(:rows::everpost_accepted[]) AS task
 ORDER BY task.task_id
 ON CONFLICT DO NOTHING
 RETURNING task_id

@@ -1,10 +1,8 @@
--- Requests with an Idempotency-Key, each with its tasks: :rows is a JSON list of objects, whose task_id is the key, so
--- that no two of them have the same one. A key that is in use is not returned, and its tasks are not written; an expired
--- one is replaced. The statement waits for another that writes one of its keys.
+-- Requests with an Idempotency-Key, each with its tasks. Their task_id is the key, so that no two of them have the same one. A
+-- key that is in use is not returned, and its tasks are not written; an expired one is replaced. The statement waits for
+-- another that writes one of its keys.
 WITH given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:rows) AS given (
-        task_id text, fingerprint text, accepted_id text, created_at text, answer text, kept_ms bigint, tasks json
-    )
+    SELECT * FROM unnest(:rows::everpost_request[])
 ), counted AS MATERIALIZED (
     SELECT coalesce((SELECT value::bigint FROM everpost_meta WHERE key = 'counted_ms'), 0) AS counted_ms
 ), kept AS (
@@ -25,9 +23,7 @@ WITH given AS MATERIALIZED (
 )
     SELECT
     {accepted_values}
-    FROM given JOIN kept ON kept.key = given.task_id CROSS JOIN json_to_recordset(given.tasks) AS task (
-    {accepted_types}
-)
+    FROM given JOIN kept ON kept.key = given.task_id CROSS JOIN unnest(given.tasks) AS task
     ORDER BY task.task_id
 )
 SELECT key AS task_id FROM kept

@@ -2,9 +2,7 @@
 -- other than `earlier` may have sent. `is_known` is false if another server answers than the kept lineage
 -- names: then nothing was written.
 WITH given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:rows) AS given (
-        task_id text, attempt integer, earlier integer, now text, since_boot text
-    )
+    SELECT * FROM unnest(:rows::everpost_intent[])
 ), {known_server}, begun AS (
     UPDATE task_queue AS t
     SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now

@@ -1,8 +1,6 @@
 -- As begin_send.sql, for rows whose answer was lost: an intent of the same attempt and time is the one that they wrote.
 WITH given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:rows) AS given (
-        task_id text, attempt integer, earlier integer, now text, since_boot text
-    )
+    SELECT * FROM unnest(:rows::everpost_intent[])
 ), {known_server}, begun AS (
     UPDATE task_queue AS t
     SET sending = given.attempt, sending_since = given.since_boot, status = 'running', started_at = given.now, updated_at = given.now

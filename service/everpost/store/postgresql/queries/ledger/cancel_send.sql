@@ -1,6 +1,6 @@
 -- These attempts ended before their first byte left, so the next ones may send.
 WITH given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:rows) AS given (task_id text, attempt integer, now text)
+    SELECT * FROM unnest(:rows::everpost_intent[])
 )
 UPDATE task_queue AS t SET sending = NULL, status = 'pending', updated_at = given.now
 FROM given

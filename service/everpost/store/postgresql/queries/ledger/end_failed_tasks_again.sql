@@ -1,8 +1,6 @@
 -- As end_failed_tasks.sql, for rows whose answer was lost: an end with the same status and time is the one that they wrote.
 WITH given AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:rows) AS given (
-    {ended_types}, failure json
-)
+    SELECT * FROM unnest(:rows::everpost_failed[])
 ), {moved}, {failed}
 SELECT task_id FROM moved
 UNION ALL

@@ -3,8 +3,9 @@
 -- are made to look dear. Making a plan for each month of the history again takes longer than most statements run, and
 -- compiling one, which dear plans are before version 18, takes a hundred times as long. A pooler may lose these settings,
 -- which are not needed to be correct.
--- A client that lost its network or its power is given up after about 10 s, and one that hangs in a transaction after a
--- minute; otherwise its locks would stay for hours, and its snapshot would keep dead rows in the tables.
+-- A client that lost its network or its power is given up after about 10 s, and one that hangs in a transaction after 15 s;
+-- otherwise its locks would stay for hours, and its snapshot would keep dead rows in the tables. Nothing in Everpost lets a
+-- transaction wait for so long between two statements.
 SELECT
     set_config('enable_seqscan', 'off', FALSE),
     set_config('plan_cache_mode', 'force_generic_plan', FALSE),
@@ -15,7 +16,7 @@ SELECT
     set_config('tcp_user_timeout', '10s', FALSE),
     CASE
         WHEN current_setting('idle_in_transaction_session_timeout') = '0'
-        THEN set_config('idle_in_transaction_session_timeout', '1min', FALSE)
+        THEN set_config('idle_in_transaction_session_timeout', '15s', FALSE)
     END,
     pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS is_read_only,
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
